@@ -1,0 +1,112 @@
+"""One diagnostic type for every message a user can meet: where, what, and the way out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True)
+class Location:
+    """A stretch of one line of a file; line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+    length: int
+    text: str
+
+    def render(self) -> str:
+        """Return the source line with carets under the stretch."""
+        shown = self.text.replace("\t", " ")
+        carets = "^" * max(1, min(self.length, len(shown) - self.column + 1))
+        return f"{self.line:>5} | {shown}\n{'':>5} | {'':>{self.column - 1}}{carets}"
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """What is wrong (or odd), where, and the way out."""
+
+    code: str
+    message: str
+    help: str | None = None
+    where: Location | None = None
+    file: str | None = None
+    severity: Severity = "error"
+
+    def render(self) -> str:
+        """Return the text a person reads, over one or more lines."""
+        if self.where is not None:
+            place = f"{self.where.file}:{self.where.line}:{self.where.column}: "
+        else:
+            place = f"{self.file}: " if self.file else ""
+        lines = [f"{place}{self.severity}[{self.code}]: {self.message}"]
+        if self.where is not None:
+            lines.append(self.where.render())
+        if self.help:
+            lines.append(f"  help: {self.help}")
+        return "\n".join(lines)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return a plain dictionary for ``--json``."""
+        return asdict(self)
+
+
+class ComposerError(Exception):
+    """The spec or the model is at fault; carries every diagnostic found (exit status 1)."""
+
+    exit_code = 1
+
+    def __init__(self, diagnostics: Diagnostic | Iterable[Diagnostic]) -> None:
+        if isinstance(diagnostics, Diagnostic):
+            diagnostics = (diagnostics,)
+        self.diagnostics = tuple(diagnostics)
+        super().__init__("\n".join(d.render() for d in self.diagnostics))
+
+
+class UsageProblem(ComposerError):
+    """The command line or the call was used wrongly (exit status 2)."""
+
+    exit_code = 2
+
+
+class MissingPartError(ComposerError):
+    """An optional part, such as a library, is not installed (exit status 3)."""
+
+    exit_code = 3
+
+
+def error(code: str, message: str, help: str | None = None) -> ComposerError:  # noqa: A002
+    """Return a `ComposerError` that holds one diagnostic without a place in a file."""
+    return ComposerError(Diagnostic(code, message, help))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """Return ``did you mean 'x'?`` for the nearest known words, or None where none is near."""
+    near = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
+    if not near:
+        return None
+    return f"did you mean {listing([repr(n) for n in near], last='or')}?"
+
+
+def suggestion(word: str, known: Sequence[str], label: str) -> str:
+    """Return the way out for an unknown word: near words, then all that there are."""
+    all_of_them = f"{label}: {', '.join(known)}" if known else f"{label}: none"
+    near = did_you_mean(word, known)
+    return f"{near} {all_of_them}" if near else all_of_them
+
+
+def listing(words: Sequence[str], last: str = "and") -> str:
+    """Join words as prose does: ``a, b and c``."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return the number with its noun, in the plural where that is right: ``3 sites``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

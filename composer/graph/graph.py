@@ -1,0 +1,137 @@
+"""The intermediate representation: an immutable graph of primitives over networkx."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal
+
+import networkx as nx
+
+from composer.errors import ComposerError, Diagnostic, Location
+from composer.primitives import Spec
+from composer.primitives.axes import Axes, AxisOrder
+from composer.primitives.base import Primitive
+from composer.spec.expressions import Value
+from composer.spec.source import Source, YamlPath
+
+INPUT = "input"
+
+Begin = Literal["paper", "identity"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is chosen from outside: sizes, params, the layout in memory, how it begins.
+
+    A size left out stays a name, and is checked as one.
+    """
+
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    params: Mapping[str, Value] = field(default_factory=dict)
+    layout: tuple[str, ...] | None = None
+    init: Begin = "paper"
+
+
+@dataclass(frozen=True)
+class GraphNode:
+    """One node: its primitive (None where the spec is faulty), its place in the spec, its axes."""
+
+    name: str
+    op: Primitive | None
+    path: YamlPath
+    axes: Axes | None = None
+
+    @property
+    def operands(self) -> tuple[str, ...]:
+        """The names of the nodes it reads, in order, each once."""
+        if self.op is None:
+            return ()
+        return tuple(dict.fromkeys(str(ref) for _, ref in self.op.operands()))
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A spec as a graph of nodes; every pass returns a new one."""
+
+    spec: Spec
+    source: Source
+    settings: Settings
+    nodes: tuple[GraphNode, ...]
+    output: str
+    order: AxisOrder
+    input_axes: Axes
+    problems: tuple[Diagnostic, ...] = ()
+    broken_params: frozenset[str] = frozenset()
+
+    @cached_property
+    def by_name(self) -> dict[str, GraphNode]:
+        """The nodes by name."""
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def digraph(self) -> nx.DiGraph:
+        """The edges from each node to its readers, the input among them."""
+        digraph = nx.DiGraph()
+        digraph.add_node(INPUT)
+        digraph.add_nodes_from(node.name for node in self.nodes)
+        for node in self.nodes:
+            digraph.add_edges_from((operand, node.name) for operand in node.operands)
+        return digraph
+
+    @cached_property
+    def rank(self) -> dict[str, int]:
+        """The position of each node in the spec."""
+        return {INPUT: -1} | {node.name: index for index, node in enumerate(self.nodes)}
+
+    def in_order(self) -> Iterator[GraphNode]:
+        """Yield the nodes so that each comes after what it reads, else as in the spec."""
+        order = nx.lexicographical_topological_sort(self.digraph, key=self.rank.__getitem__)
+        return (self.by_name[name] for name in order if name in self.by_name)
+
+    def ancestors(self, name: str) -> set[str]:
+        """Return the names of all that `name` is made from, the input among them."""
+        found: set[str] = nx.ancestors(self.digraph, name)
+        return found
+
+    def axes_of(self, name: str) -> Axes | None:
+        """Return the axes of a node or of the input."""
+        return self.input_axes if name == INPUT else self.by_name[name].axes
+
+    def where(self, node: GraphNode, path: YamlPath = ()) -> Location | None:
+        """Return the place of a field of a node in the spec's text."""
+        return self.source.at((*node.path, *path))
+
+    def with_nodes(self, nodes: Mapping[str, GraphNode]) -> Graph:
+        """Return the graph with some nodes replaced by name."""
+        return replace(self, nodes=tuple(nodes.get(n.name, n) for n in self.nodes))
+
+    def with_problems(self, problems: list[Diagnostic]) -> Graph:
+        """Return the graph with more problems noted."""
+        return replace(self, problems=(*self.problems, *problems))
+
+    @property
+    def errors(self) -> tuple[Diagnostic, ...]:
+        """The problems that are errors, in the order of the text, each once."""
+        errors = dict.fromkeys(p for p in self.problems if p.severity == "error")
+        return tuple(sorted(errors, key=_by_place))
+
+    @property
+    def warnings(self) -> tuple[Diagnostic, ...]:
+        """The problems that are not errors."""
+        return tuple(p for p in self.problems if p.severity == "warning")
+
+    def sound(self) -> Graph:
+        """Return the graph itself.
+
+        Raises:
+            ComposerError: there are errors; it carries all of them.
+        """
+        if self.errors:
+            raise ComposerError(self.errors)
+        return self
+
+
+def _by_place(problem: Diagnostic) -> tuple[int, int]:
+    return (problem.where.line, problem.where.column) if problem.where else (0, 0)

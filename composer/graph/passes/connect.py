@@ -1,0 +1,72 @@
+"""Every operand exists, and no node depends on itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import networkx as nx
+
+from composer.errors import Diagnostic, suggestion
+from composer.graph.graph import INPUT, Graph, GraphNode
+
+
+def connect(graph: Graph) -> Graph:
+    """Return the graph with unknown operands and cycles noted, and their nodes left without op."""
+    problems: list[Diagnostic] = []
+    known = {INPUT, *graph.by_name}
+    broken: dict[str, GraphNode] = {}
+    for node in graph.nodes:
+        if node.op is None:
+            continue
+        for path, ref in node.op.operands():
+            word = str(ref)
+            if word in known:
+                continue
+            written = graph.source.within((*node.path, *path), ref.start, len(word))
+            above = [INPUT, *(n.name for n in graph.nodes[: graph.rank[node.name]])]
+            problems.append(
+                Diagnostic(
+                    "unknown-node",
+                    f"no node named {word!r}",
+                    suggestion(word, above, "Defined so far"),
+                    written,
+                )
+            )
+            broken[node.name] = replace(node, op=None)
+    graph = graph.with_nodes(broken)
+    if graph.output not in graph.by_name:
+        problems.append(
+            Diagnostic(
+                "unknown-node",
+                f"no node named {graph.output!r}",
+                suggestion(graph.output, list(graph.by_name), "Nodes"),
+                graph.source.at(("output",)),
+            )
+        )
+        graph = replace(graph, output=graph.nodes[-1].name)
+    while (circle := _cycle(graph)) is not None:
+        node = graph.by_name[circle[-1]]
+        assert node.op is not None
+        path = next(p for p, ref in node.op.operands() if str(ref) == circle[-2])
+        problems.append(
+            Diagnostic(
+                "cycle",
+                f"these nodes wait for one another: {' -> '.join(circle)}",
+                "let one of them read an earlier node",
+                graph.where(node, path),
+            )
+        )
+        graph = graph.with_nodes({node.name: replace(node, op=None)})
+    return graph.with_problems(problems)
+
+
+def _cycle(graph: Graph) -> list[str] | None:
+    """Return a cycle as a path from its first node in the text back to it, or None."""
+    try:
+        edges = nx.find_cycle(graph.digraph)
+    except nx.NetworkXNoCycle:
+        return None
+    names = [edge[0] for edge in edges]
+    first = names.index(min(names, key=graph.rank.__getitem__))
+    names = names[first:] + names[:first]
+    return [*names, names[0]]

@@ -1,0 +1,31 @@
+"""Equal operations of equal operands are one, unless they have weights: f(a), f(a) = f(a)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from composer.graph.graph import Graph, GraphNode
+from composer.primitives.base import Primitive, replaced
+from composer.spec.expressions import constant
+
+
+def merge_repeated(graph: Graph) -> Graph:
+    """Return the graph with repeated nodes replaced by the first of them."""
+    first: dict[Primitive, str] = {}
+    same: dict[str, str] = {}
+    kept: list[GraphNode] = []
+    for node in graph.in_order():
+        assert node.op is not None
+        moved = {
+            path: constant(same[str(ref)])
+            for path, ref in node.op.operands()
+            if str(ref) in same
+        }
+        op = replaced(node.op, moved) if moved else node.op
+        if not op.draws_weights:
+            if op in first:
+                same[node.name] = first[op]
+                continue
+            first[op] = node.name
+        kept.append(replace(node, op=op))
+    return replace(graph, nodes=tuple(kept), output=same.get(graph.output, graph.output))

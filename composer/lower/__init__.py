@@ -1,0 +1,1 @@
+"""Graph to `torch.fx.GraphModule`; torch begins here."""

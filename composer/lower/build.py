@@ -1,0 +1,99 @@
+"""`build`: a spec and the sizes it meets, to a `torch.fx.GraphModule`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import fx
+
+from composer.errors import error
+from composer.graph.frontend import graph_of, load_spec
+from composer.graph.graph import Begin, Graph, Settings
+from composer.graph.passes import compile_graph
+from composer.lower.emitter import FxEmitter
+from composer.primitives import Spec
+from composer.spec.expressions import Value
+
+
+def lower(graph: Graph) -> fx.GraphModule:
+    """Return the module of a graph that has been through every pass.
+
+    Each fx node knows the spec's node it comes from, under ``meta["composer"]``.
+    """
+    emitter = FxEmitter(graph)
+    for node in graph.in_order():
+        emitter.write(node)
+    return emitter.finish("".join(p.capitalize() for p in graph.spec.name.split("_")))
+
+
+def build(
+    spec: Spec | str,
+    channels: int | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    params: Mapping[str, Value] | None = None,
+    layout: tuple[str, ...] | None = None,
+    init: Begin = "paper",
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    compile: bool = False,  # noqa: A002 - the word torch uses
+) -> fx.GraphModule:
+    """Build the module of a spec.
+
+    Args:
+        spec: a spec, the name of a shipped one, a path, or the text itself.
+        channels: the size of the axis ``c`` of the input.
+        size: the sizes of ``h`` and ``w``; left out, any size will do where the spec allows it.
+        params: other values for the spec's params.
+        layout: the order of the input's axes in memory, such as ``("b", "h", "w", "c")``;
+            the order in which the spec names them unless told.
+        init: ``"paper"``, or ``"identity"`` for a module that begins as its own input.
+        device: where the parameters lie.
+        dtype: what the parameters are.
+        compile: whether to wrap the module by ``torch.compile(fullgraph=True)``.
+
+    Returns:
+        A module that takes and gives tensors with the axes of the spec's input and output.
+
+    Raises:
+        ComposerError: the spec is at fault, or does not suit these sizes and params.
+    """
+    spec = load_spec(spec)
+    sizes = _sizes(spec, channels, size)
+    settings = Settings(sizes, dict(params or {}), _checked_layout(spec, layout), init)
+    module = lower(compile_graph(graph_of(spec, settings)))
+    module = module.to(device=device, dtype=dtype)
+    if compile:
+        module.compile(fullgraph=True)
+    return module
+
+
+def _sizes(
+    spec: Spec, channels: int | None, size: tuple[int, int] | None
+) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    if "c" in spec.input:
+        if channels is None:
+            raise error(
+                "missing-size",
+                f"{spec.name!r} needs the number of channels",
+                f"say build({spec.name!r}, channels=64)",
+            )
+        sizes["c"] = channels
+    if size is not None:
+        sizes |= {axis: n for axis, n in zip(("h", "w"), size, strict=True) if axis in spec.input}
+    for axis, n in sizes.items():
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise error("invalid-size", f"the size of {axis!r} is {n!r}, not a whole number from 1")
+    return sizes
+
+
+def _checked_layout(spec: Spec, layout: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if layout is not None and sorted(layout) != sorted(spec.input):
+        raise error(
+            "invalid-layout",
+            f"the layout {list(layout)} does not hold the axes of {spec.name!r}",
+            f"put these in order: {', '.join(spec.input)}",
+        )
+    return layout

@@ -1,0 +1,123 @@
+"""Writes the fx nodes of one graph, with the provenance of each in its `meta`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, fx, nn
+
+from composer.graph.graph import INPUT, Graph, GraphNode
+from composer.primitives.axes import Axes
+from composer.spec.expressions import Expr, constant
+
+
+class FxEmitter:
+    """What the primitives write their lowering to.
+
+    Modules and parameters live under the name of the node that draws them, so that a checkpoint
+    reads ``excite.fc1.weight``; fx nodes are named after it too.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.root = nn.Module()
+        self.fx = fx.Graph()
+        self.written: dict[str, fx.Node] = {INPUT: self.fx.placeholder("x", type_expr=Tensor)}
+        self._node: GraphNode | None = None
+
+    def write(self, node: GraphNode) -> None:
+        """Write one node of the graph."""
+        self._node = node
+        assert node.op is not None
+        self.written[node.name] = node.op.lower(self)
+
+    def finish(self, name: str) -> fx.GraphModule:
+        """Return the module that gives the graph's output."""
+        self.fx.output(self.written[self.graph.output], type_expr=Tensor)
+        self.fx.lint()
+        return fx.GraphModule(self.root, self.fx, class_name=name)
+
+    @property
+    def here(self) -> Expr:
+        """The node being written, as a reference to itself."""
+        assert self._node is not None
+        return constant(self._node.name)
+
+    def axes(self, ref: Expr) -> Axes:
+        """Return the axes of an operand, or of the node being written."""
+        axes = self.graph.axes_of(str(ref.value))
+        assert axes is not None
+        return axes
+
+    def node(self, ref: Expr) -> fx.Node:
+        """Return the fx node of an operand."""
+        return self.written[str(ref.value)]
+
+    def function(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
+        """Write a call of a function."""
+        return self._create("call_function", target, target.__name__, args, kwargs)
+
+    def method(self, target: str, *args: Any, **kwargs: Any) -> fx.Node:
+        """Write a call of a tensor's method."""
+        return self._create("call_method", target, target, args, kwargs)
+
+    def module(self, local: str, module: nn.Module, x: fx.Node) -> fx.Node:
+        """Write a call of a module that lives under this node's name."""
+        owner = self._name
+        if not hasattr(self.root, owner):
+            self.root.add_module(owner, nn.Module())
+        self.root.get_submodule(owner).add_module(local, module)
+        return self._create("call_module", f"{owner}.{local}", local, (x,), {})
+
+    def parameter(self, tensor: Tensor) -> fx.Node:
+        """Write a read of a parameter that carries this node's name.
+
+        One without axes is kept as one element, since sharded training takes no scalar.
+        """
+        self.root.register_parameter(self._name, nn.Parameter(tensor.reshape(tensor.shape or (1,))))
+        node = self._create("get_attr", self._name, "value", (), {})
+        return node if tensor.dim() else self.method("squeeze", node, 0)
+
+    def leading_shape(self, x: fx.Node, count: int) -> tuple[fx.Node, ...]:
+        """Write a read of the first `count` sizes of x."""
+        return tuple(self.method("size", x, index) for index in range(count))
+
+    def arrange(self, x: fx.Node, have: tuple[str, ...], want: tuple[str, ...]) -> fx.Node:
+        """Write what brings axes from one order to another, adding those missing with size 1.
+
+        A value without axes meets any other as it is.
+        """
+        if not have:
+            return x
+        shared = tuple(axis for axis in want if axis in have)
+        if shared != have:
+            x = self.method("permute", x, *(have.index(axis) for axis in shared))
+        for position, axis in enumerate(want):
+            if axis not in have:
+                x = self.method("unsqueeze", x, position)
+        return x
+
+    @property
+    def _name(self) -> str:
+        assert self._node is not None
+        return self._node.name
+
+    def _create(
+        self, op: str, target: Any, what: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> fx.Node:
+        node = self.fx.create_node(op, target, args, kwargs, name=f"{self._name}_{what}")
+        assert self._node is not None
+        place = self.graph.where(self._node)
+        node.meta["composer"] = {
+            "spec": self.graph.spec.name,
+            "node": self._name,
+            "file": place.file if place else None,
+            "line": place.line if place else None,
+        }
+        if place is not None:
+            node.meta["stack_trace"] = (
+                f'  File "{place.file}", line {place.line}, in {self._name}\n'
+                f"    {place.text.strip()}\n"
+            )
+        return node

@@ -1,0 +1,77 @@
+"""Named axes: what a value of a spec has instead of positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from composer.spec.expressions import Expr
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The axes of a value, in the order they lie in memory, each with its size."""
+
+    sizes: tuple[tuple[str, Expr], ...]
+
+    @classmethod
+    def of(cls, sizes: Mapping[str, Expr]) -> Axes:
+        """Return the axes of a mapping, in its order."""
+        return cls(tuple(sizes.items()))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names in order."""
+        return tuple(name for name, _ in self.sizes)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __contains__(self, axis: object) -> bool:
+        return axis in self.names
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __getitem__(self, axis: str) -> Expr:
+        return dict(self.sizes)[axis]
+
+    def index(self, axis: str) -> int:
+        """Return the position of `axis` in memory."""
+        return self.names.index(axis)
+
+    def without(self, axes: Iterable[str]) -> Axes:
+        """Return these axes less some."""
+        gone = set(axes)
+        return Axes(tuple((name, size) for name, size in self.sizes if name not in gone))
+
+    def resized(self, axis: str, size: Expr) -> Axes:
+        """Return these axes with another size for one."""
+        return Axes(tuple((n, size if n == axis else s) for n, s in self.sizes))
+
+    def extended(self, sizes: Mapping[str, Expr], order: AxisOrder) -> Axes:
+        """Return these axes and some new ones, each where `order` wants it."""
+        return Axes.of(dict(sorted({**dict(self.sizes), **sizes}.items(), key=order.key)))
+
+    def __str__(self) -> str:
+        return f"[{', '.join(self.names)}]"
+
+
+@dataclass(frozen=True)
+class AxisOrder:
+    """The order of all axes in memory: the batch, then those a spec adds, then the input's.
+
+    Every value keeps its axes in this one order, so two values meet by unsqueezing alone.
+    """
+
+    input: tuple[str, ...]
+    added: tuple[str, ...] = ()
+
+    def key(self, item: tuple[str, Expr]) -> tuple[int, int]:
+        """Return the sort key of a (name, size) pair."""
+        name = item[0]
+        if name == self.input[0]:
+            return (0, 0)
+        if name in self.input:
+            return (2, self.input.index(name))
+        return (1, self.added.index(name) if name in self.added else len(self.added))

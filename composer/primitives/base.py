@@ -1,0 +1,169 @@
+"""What a primitive is: its fields, its axis rule, its lowering, its picture's label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from composer.primitives.axes import Axes, AxisOrder
+from composer.spec.expressions import Expr
+from composer.spec.fields import Kind
+from composer.spec.models import Model
+from composer.spec.source import YamlPath
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.fx import Node as FxNode
+
+
+class AxisProblem(Exception):  # noqa: N818 - a finding of the check, not a fault of ours
+    """A rule of the axes that does not hold; `field` is the field at fault."""
+
+    def __init__(
+        self, code: str, message: str, field: YamlPath = (), help: str | None = None  # noqa: A002
+    ) -> None:
+        super().__init__(message)
+        self.code, self.message, self.field, self.help = code, message, field, help
+
+
+class Emitter(Protocol):
+    """What a primitive writes its lowering to; see `composer.lower.emitter`."""
+
+    @property
+    def here(self) -> Expr:
+        """The node being written, as a reference to itself."""
+
+    def axes(self, ref: Expr) -> Axes:
+        """Return the axes of an operand, or of the node being written."""
+
+    def node(self, ref: Expr) -> FxNode:
+        """Return the fx node of an operand."""
+
+    def function(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> FxNode:
+        """Write a call of a function."""
+
+    def method(self, target: str, *args: Any, **kwargs: Any) -> FxNode:
+        """Write a call of a tensor's method."""
+
+    def module(self, local: str, module: nn.Module, x: FxNode) -> FxNode:
+        """Write a call of a module that lives under this node's name."""
+
+    def leading_shape(self, x: FxNode, count: int) -> Any:
+        """Write a read of the first `count` sizes of x."""
+
+    def parameter(self, tensor: Tensor) -> FxNode:
+        """Write a read of a parameter that carries this node's name."""
+
+    def arrange(self, x: FxNode, have: tuple[str, ...], want: tuple[str, ...]) -> FxNode:
+        """Write what brings axes from one order to another, adding those missing with size 1."""
+
+
+class Primitive(Model):
+    """One op of the language. A subclass is one file, one idea.
+
+    `colour` is the group that a picture draws it in; `draws_weights` tells that two nodes with
+    equal fields still differ, for each has parameters of its own.
+    """
+
+    draws_weights: ClassVar[bool] = False
+    colour: ClassVar[str] = "plain"
+
+    op: str
+
+    def expressions(self) -> Iterator[tuple[YamlPath, Kind, Expr]]:
+        """Yield every expression of the node with its path and what it must come to."""
+        yield from _expressions_of(self, ())
+
+    def operands(self) -> Iterator[tuple[YamlPath, Expr]]:
+        """Yield the fields that name other nodes."""
+        return ((path, expr) for path, kind, expr in self.expressions() if kind.name == "node")
+
+    def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
+        """Return the axes of the value from those of the operands.
+
+        Raises:
+            AxisProblem: the operands do not suit.
+        """
+        raise NotImplementedError
+
+    def lower(self, emit: Emitter) -> FxNode:
+        """Write the value as fx nodes."""
+        raise NotImplementedError
+
+    def label(self) -> str:
+        """Return the words a picture shows."""
+        return self.op
+
+
+def _expressions_of(model: Model, path: YamlPath) -> Iterator[tuple[YamlPath, Kind, Expr]]:
+    for field, info in type(model).model_fields.items():
+        value = getattr(model, field)
+        kind = next((m for m in info.metadata if isinstance(m, Kind)), None)
+        kind = kind or _inner_kind(info.annotation)
+        if isinstance(value, Expr) and kind is not None:
+            yield (*path, field), kind, value
+        elif isinstance(value, Model):
+            yield from _expressions_of(value, (*path, field))
+        elif isinstance(value, tuple | dict):
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            for key, item in items:
+                if isinstance(item, Expr) and kind is not None:
+                    yield (*path, field, key), kind, item
+
+
+def _inner_kind(annotation: Any) -> Kind | None:
+    """Return the kind inside ``tuple[NodeRef, ...]``, ``dict[AxisName, Size]`` or a union."""
+    for inner in getattr(annotation, "__args__", ()):
+        for meta in getattr(inner, "__metadata__", ()):
+            if isinstance(meta, Kind):
+                return meta
+        if (found := _inner_kind(inner)) is not None:
+            return found
+    return None
+
+
+def replaced(model: Any, new: Mapping[YamlPath, Expr]) -> Any:
+    """Return `model` with the expressions at some paths replaced."""
+    update: dict[str, Any] = {}
+    for field in type(model).model_fields:
+        value = getattr(model, field)
+        inside = {p[1:]: e for p, e in new.items() if p[0] == field}
+        if not inside:
+            continue
+        if isinstance(value, Model):
+            update[field] = replaced(value, inside)
+        elif isinstance(value, dict):
+            update[field] = {k: inside.get((k,), v) for k, v in value.items()}
+        elif isinstance(value, tuple):
+            update[field] = tuple(inside.get((i,), v) for i, v in enumerate(value))
+        else:
+            update[field] = inside[()]
+    return model.model_copy(update=update)
+
+
+def need_axes(axes: Axes, wanted: tuple[str, ...], field: YamlPath, whose: Expr) -> None:
+    """Refuse where a value lacks an axis that the op works on.
+
+    Raises:
+        AxisProblem: code ``unknown-axis``.
+    """
+    for axis in wanted:
+        if axis not in axes:
+            raise AxisProblem(
+                "unknown-axis",
+                f"{str(whose)!r} has no axis {axis!r}",
+                field,
+                f"its axes are {axes}",
+            )
+
+
+def whole(size: Expr) -> int:
+    """Return the number that a bound size is."""
+    if not size.is_constant:
+        raise AxisProblem("open-size", f"the size {size} is not known at build time")
+    return int(size.value)
+
+
+def flag(value: Expr) -> bool:
+    """Return the truth that a bound flag is."""
+    return bool(value.value)

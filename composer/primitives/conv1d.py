@@ -1,0 +1,65 @@
+"""`conv1d`: one small filter that slides along an axis; all others ride along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from composer.primitives.axes import Axes, AxisOrder
+from composer.primitives.base import AxisProblem, Emitter, Primitive, flag, need_axes, whole
+from composer.spec.expressions import Expr, constant
+from composer.spec.fields import AxisName, Flag, NodeRef, Size
+
+
+class Conv1d(Primitive):
+    """One filter of `kernel` weights `along` an axis, padded so that the size stays.
+
+    ECA (arXiv:1910.03151, equation 5): the channels are what it slides along.
+    """
+
+    draws_weights: ClassVar[bool] = True
+    colour: ClassVar[str] = "layer"
+
+    op: Literal["conv1d"]
+    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    along: AxisName = Field(description="the axis it slides along")
+    kernel: Size = Field(description="how many neighbours it sees; odd")
+    bias: Flag = Field(default=constant(True))
+
+    def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
+        """Return the same axes."""
+        assert self.x is not None
+        need_axes(axes(self.x), (self.along,), ("along",), self.x)
+        if self.kernel.is_constant and whole(self.kernel) % 2 == 0:
+            raise AxisProblem(
+                "even-kernel",
+                f"a kernel of {self.kernel} has no middle, so the size would change",
+                ("kernel",),
+                "take an odd one; odd(x) is the odd number at or above x",
+            )
+        return axes(self.x)
+
+    def lower(self, emit: Emitter) -> Any:
+        """Write the convolution with all other axes as the batch."""
+        from torch import nn
+
+        assert self.x is not None
+        axes, kernel = emit.axes(self.x), whole(self.kernel)
+        rest = axes.without([self.along]).names
+        node = emit.arrange(emit.node(self.x), axes.names, (*rest, self.along))
+        if len(rest) > 1:
+            node = emit.method("flatten", node, 0, len(rest) - 1)
+        layer = nn.Conv1d(1, 1, kernel, padding=kernel // 2, bias=flag(self.bias))
+        node = emit.method("unsqueeze", node, 1)
+        node = emit.module("conv", layer, node)
+        node = emit.method("squeeze", node, 1)
+        if len(rest) > 1:
+            like = emit.arrange(emit.node(self.x), axes.names, (*rest, self.along))
+            node = emit.method("view_as", node, like)
+        return emit.arrange(node, (*rest, self.along), axes.names)
+
+    def label(self) -> str:
+        """Return such as ``conv1d along c, kernel 5``."""
+        return f"conv1d along {self.along}, kernel {self.kernel}"

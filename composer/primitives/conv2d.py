@@ -1,0 +1,130 @@
+"""`conv2d`: a convolution over two axes that mixes a third; all others ride along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from composer.primitives.activations import Act, activate
+from composer.primitives.axes import Axes, AxisOrder
+from composer.primitives.base import AxisProblem, Emitter, Primitive, flag, need_axes, whole
+from composer.primitives.channels import Out, out_axes, product
+from composer.primitives.normalization import NO_NORM, NormField
+from composer.spec.expressions import Expr, bind, constant
+from composer.spec.fields import AxisName, AxisNames, Flag, NodeRef, Size
+
+
+class Conv2d(Primitive):
+    """A convolution `over` two axes, padded so that stride 1 keeps their sizes.
+
+    It mixes the axis `channels`; a value without that axis counts as one channel.
+    """
+
+    draws_weights: ClassVar[bool] = True
+    colour: ClassVar[str] = "layer"
+
+    op: Literal["conv2d"]
+    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    over: AxisNames = Field(
+        default=("h", "w"), min_length=2, max_length=2, description="the two axes it slides over"
+    )
+    channels: AxisName = Field(default="c", description="the axis it mixes")
+    kernel: Size = Field(description="its height and width; odd")
+    out: Out = Field(
+        default=None,
+        description="the new number of channels (the same unless told), or the axes that replace "
+        "them; {} for one map without a channel axis",
+    )
+    stride: Size = constant(1)
+    dilation: Size = constant(1)
+    groups: Size = constant(1)
+    bias: Flag | None = Field(default=None, description="true unless a norm follows")
+    norm: NormField = NO_NORM
+    act: Act = constant("none")
+
+    def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
+        """Return the axes with the channels replaced and, under a stride, smaller maps."""
+        assert self.x is not None
+        have = axes(self.x)
+        need_axes(have, self.over, ("over",), self.x)
+        if self.kernel.is_constant and whole(self.kernel) % 2 == 0:
+            raise AxisProblem(
+                "even-kernel",
+                f"a kernel of {self.kernel} has no middle, so the size would change",
+                ("kernel",),
+                "take an odd one",
+            )
+        channels = have[self.channels] if self.channels in have else constant(1)
+        new = out_axes(self.out, self.channels, channels)
+        self._check_groups(channels, new)
+        rest = have.without([self.channels])
+        for axis in self.over:
+            rest = rest.resized(axis, _strided(have[axis], self.stride))
+        return rest.extended(new, order)
+
+    def _check_groups(self, channels: Expr, new: dict[str, Expr]) -> None:
+        for what, size in (("channels in", channels), *((f"{a!r} out", s) for a, s in new.items())):
+            if not (size.is_constant and self.groups.is_constant) or len(new) > 1:
+                continue
+            if whole(size) % whole(self.groups):
+                raise AxisProblem(
+                    "groups-do-not-divide",
+                    f"{self.groups} groups do not divide {size} {what}",
+                    ("groups",),
+                    "choose groups that divide both",
+                )
+
+    def lower(self, emit: Emitter) -> Any:
+        """Write convolution, norm and activation on [batch, channels, height, width]."""
+        from torch import nn
+
+        assert self.x is not None
+        axes = emit.axes(self.x)
+        channels = whole(axes[self.channels]) if self.channels in axes else 1
+        new = out_axes(self.out, self.channels, constant(channels))
+        riding = axes.without([self.channels, *self.over]).names
+        kernel, dilation, width = whole(self.kernel), whole(self.dilation), product(new)
+        layer = nn.Conv2d(
+            channels,
+            width,
+            kernel,
+            stride=whole(self.stride),
+            padding=dilation * (kernel // 2),
+            dilation=dilation,
+            groups=whole(self.groups),
+            bias=not self.norm.is_on if self.bias is None else flag(self.bias),
+        )
+        node = emit.arrange(
+            emit.node(self.x), axes.names, (*riding, self.channels, *self.over)
+        )
+        ridden = node
+        if len(riding) > 1:
+            node = emit.method("flatten", node, 0, len(riding) - 1)
+        node = emit.module("conv", layer, node)
+        if self.norm.is_on:
+            node = emit.module("norm", self.norm.build(width, 2), node)
+        node = activate(emit, str(self.act.value), node)
+        if len(new) != 1:
+            sizes = tuple(map(whole, new.values()))
+            node = emit.method("unflatten", node, 1, sizes) if new else (
+                emit.method("squeeze", node, 1)
+            )
+        if len(riding) > 1:
+            shape = emit.leading_shape(ridden, len(riding))
+            node = emit.method("unflatten", node, 0, shape)
+        return emit.arrange(node, (*riding, *new, *self.over), emit.axes(emit.here).names)
+
+    def label(self) -> str:
+        """Return such as ``conv2d 7×7``."""
+        dilated = "" if self.dilation == constant(1) else f", dilation {self.dilation}"
+        return f"conv2d {self.kernel}×{self.kernel}{dilated}"
+
+
+def _strided(size: Expr, stride: Expr) -> Expr:
+    """Return the size after a stride, under the padding that keeps it at stride 1."""
+    less_one = Expr("-", 0, (size, constant(1)))
+    return bind(
+        Expr("+", 0, (Expr("//", 0, (less_one, stride)), constant(1))), {}
+    ) if stride != constant(1) else size

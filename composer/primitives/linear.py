@@ -1,0 +1,83 @@
+"""`linear`: a fully connected layer along one axis; all others ride along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from composer.primitives.activations import Act, activate
+from composer.primitives.axes import Axes, AxisOrder
+from composer.primitives.base import AxisProblem, Emitter, Primitive, flag, need_axes, whole
+from composer.primitives.channels import Out, out_axes, product
+from composer.primitives.normalization import NO_NORM, NormField
+from composer.spec.expressions import Expr, constant
+from composer.spec.fields import AxisName, Flag, NodeRef
+
+
+class Linear(Primitive):
+    """A fully connected layer `over` one axis, with an optional norm and activation behind."""
+
+    draws_weights: ClassVar[bool] = True
+    colour: ClassVar[str] = "layer"
+
+    op: Literal["linear"]
+    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    over: AxisName = Field(description="the axis it mixes")
+    out: Out = Field(
+        default=None,
+        description="the new size of the axis (the same unless told), or the axes that replace it",
+    )
+    bias: Flag | None = Field(default=None, description="true unless a norm follows")
+    norm: NormField = NO_NORM
+    act: Act = constant("none")
+
+    def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
+        """Return the axes with `over` resized or replaced."""
+        assert self.x is not None
+        need_axes(axes(self.x), (self.over,), ("over",), self.x)
+        new = out_axes(self.out, self.over, axes(self.x)[self.over])
+        rest = axes(self.x).without([self.over])
+        for axis in new:
+            if axis in rest:
+                raise AxisProblem(
+                    "axis-exists", f"{str(self.x)!r} has an axis {axis!r} already", ("out", axis)
+                )
+        return rest.extended(new, order)
+
+    def lower(self, emit: Emitter) -> Any:
+        """Write the layer on the last axis, where it needs no copy for a pooled value."""
+        from torch import nn
+
+        assert self.x is not None
+        axes = emit.axes(self.x)
+        new = out_axes(self.out, self.over, axes[self.over])
+        rest = axes.without([self.over]).names
+        width = product(new)
+        bias = not self.norm.is_on if self.bias is None else flag(self.bias)
+        node = emit.arrange(emit.node(self.x), axes.names, (*rest, self.over))
+        layer = nn.Linear(whole(axes[self.over]), width, bias=bias)
+        node = emit.module("linear", layer, node)
+        node = normalized(emit, self.norm, node, width, len(rest))
+        node = activate(emit, str(self.act.value), node)
+        if len(new) != 1:
+            node = emit.method("unflatten", node, -1, tuple(map(whole, new.values()))) if new else (
+                emit.method("squeeze", node, -1)
+            )
+        return emit.arrange(node, (*rest, *new), emit.axes(emit.here).names)
+
+    def label(self) -> str:
+        """Return such as ``linear over c``."""
+        return f"linear over {self.over}"
+
+
+def normalized(emit: Emitter, norm: Any, node: Any, width: int, rest: int) -> Any:
+    """Write the norm of a value whose channels lie last, behind `rest` other axes."""
+    if not norm.is_on:
+        return node
+    if rest == 1:
+        return emit.module("norm", norm.build(width, 0), node)
+    flat = emit.method("flatten", node, 0, rest - 1)
+    flat = emit.module("norm", norm.build(width, 0), flat)
+    return emit.method("view_as", flat, node)

@@ -1,0 +1,58 @@
+"""`mlp`: two fully connected layers along one axis with an activation between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from composer.primitives.activations import Act, activate
+from composer.primitives.axes import Axes, AxisOrder
+from composer.primitives.base import Emitter, Primitive, flag, need_axes, whole
+from composer.primitives.linear import normalized
+from composer.primitives.normalization import NO_NORM, NormField
+from composer.spec.expressions import Expr, constant
+from composer.spec.fields import AxisName, Flag, NodeRef, Size
+
+
+class Mlp(Primitive):
+    """A bottleneck `over` one axis: to `hidden`, a norm if told, an activation, and back."""
+
+    draws_weights: ClassVar[bool] = True
+    colour: ClassVar[str] = "layer"
+
+    op: Literal["mlp"]
+    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    over: AxisName = Field(description="the axis it mixes")
+    hidden: Size = Field(description="the width between the two layers: c // reduction")
+    out: Size | None = Field(default=None, description="the new size; the same unless told")
+    bias: Flag = Field(default=constant(True), description="of both layers")
+    norm: NormField = Field(default=NO_NORM, description="after the first layer")
+    act: Act = Field(default=constant("relu"), description="between the layers")
+
+    def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
+        """Return the axes with `over` of the new size."""
+        assert self.x is not None
+        need_axes(axes(self.x), (self.over,), ("over",), self.x)
+        return axes(self.x) if self.out is None else axes(self.x).resized(self.over, self.out)
+
+    def lower(self, emit: Emitter) -> Any:
+        """Write both layers on the last axis."""
+        from torch import nn
+
+        assert self.x is not None
+        axes = emit.axes(self.x)
+        rest = axes.without([self.over]).names
+        width, hidden = whole(axes[self.over]), whole(self.hidden)
+        out = width if self.out is None else whole(self.out)
+        node = emit.arrange(emit.node(self.x), axes.names, (*rest, self.over))
+        node = emit.module("fc1", nn.Linear(width, hidden, bias=flag(self.bias)), node)
+        node = normalized(emit, self.norm, node, hidden, len(rest))
+        node = activate(emit, str(self.act.value), node)
+        node = emit.module("fc2", nn.Linear(hidden, out, bias=flag(self.bias)), node)
+        return emit.arrange(node, (*rest, self.over), axes.names)
+
+    def label(self) -> str:
+        """Return such as ``mlp over c, hidden c // 16``."""
+        return f"mlp over {self.over}, hidden {self.hidden}"

@@ -1,0 +1,54 @@
+"""The norm that follows a layer: batch norm over its channels, with the paper's settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from composer.spec import expressions
+from composer.spec.expressions import Expr
+from composer.spec.fields import Number, word
+from composer.spec.models import Model
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Norm(Model):
+    """A norm over the channels, written as a word (``batch``) or with its settings."""
+
+    fn: Annotated[Expr, word("none", "batch")] = Field(
+        default=expressions.constant("batch"), description="which norm"
+    )
+    momentum: Number = Field(
+        default=expressions.constant(0.1), description="weight of the newest batch's statistics"
+    )
+    eps: Number = Field(default=expressions.constant(1e-5), description="added to the variance")
+    scale: Number = Field(default=expressions.constant(1), description="what its weight begins at")
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is a norm, once bound."""
+        return bool(self.fn.value != "none")
+
+    def build(self, channels: int, spatial_axes: int) -> nn.Module:
+        """Return the module for values of [batch, channels, …] with so many axes behind."""
+        from torch import nn
+
+        kind = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+        module = kind[spatial_axes](
+            channels, eps=float(self.eps.value), momentum=float(self.momentum.value)
+        )
+        nn.init.constant_(module.weight, float(self.scale.value))
+        return module
+
+
+def _written(value: Any) -> Any:
+    return {"fn": value} if isinstance(value, (str, Expr)) else value
+
+
+NormField = Annotated[
+    Norm, BeforeValidator(_written, json_schema_input_type=Norm | str)
+]
+NO_NORM = Norm(fn=expressions.constant("none"))

@@ -1,0 +1,56 @@
+"""`reweight`: multiply a value by attention values, which broadcast by axis name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from composer.primitives.axes import Axes, AxisOrder
+from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes
+from composer.primitives.broadcast import meet
+from composer.spec.expressions import Expr
+from composer.spec.fields import AxisNames, NodeRef
+
+
+class Reweight(Primitive):
+    """``x * by``; `by` has no axis that x lacks. With `sum`, those axes are summed after."""
+
+    colour: ClassVar[str] = "reweight"
+
+    op: Literal["reweight"]
+    x: NodeRef = Field(description="what is weighed")
+    by: NodeRef = Field(description="the attention values")
+    sum: AxisNames = Field(default=(), description="axes to sum once weighed: the branches")
+
+    def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
+        """Return the axes of x less those summed."""
+        met = meet([(("x",), self.x), (("by",), self.by)], axes, order)
+        foreign = [axis for axis in axes(self.by) if axis not in axes(self.x)]
+        if foreign:
+            raise AxisProblem(
+                "unknown-axis",
+                f"{str(self.by)!r} has the axis {foreign[0]!r}, which {str(self.x)!r} has not",
+                ("by",),
+                f"{str(self.x)!r} is {axes(self.x)} and {str(self.by)!r} is {axes(self.by)}; "
+                "pool the axis away, or use mul for an outer product",
+            )
+        need_axes(met, self.sum, ("sum",), self.x)
+        return met.without(self.sum)
+
+    def lower(self, emit: Emitter) -> Any:
+        """Write the product, and the sum where one is asked for."""
+        import operator
+
+        want = emit.axes(self.x).names
+        by = emit.arrange(emit.node(self.by), emit.axes(self.by).names, want)
+        node = emit.function(operator.mul, emit.node(self.x), by)
+        if not self.sum:
+            return node
+        where = tuple(want.index(axis) for axis in self.sum)
+        return emit.method("sum", node, where[0] if len(where) == 1 else where)
+
+    def label(self) -> str:
+        """Return ``reweight``, with what is summed."""
+        return f"reweight, sum over {', '.join(self.sum)}" if self.sum else "reweight"

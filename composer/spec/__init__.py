@@ -1,0 +1,1 @@
+"""The YAML front end: source marks, models, expressions, the shipped library."""

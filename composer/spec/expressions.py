@@ -1,0 +1,367 @@
+"""The expression language of a spec: parsed, never evaluated by Python.
+
+Numbers, names, ``+ - * / // % **``, comparisons, ``a if b else c`` and
+``min max abs ceil floor round log2 sqrt odd``. A name stands for a param, a size, or a word
+(``softmax if radix > 1 else sigmoid``). Text, depth and results are bounded.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Value = int | float | bool | str
+
+MAX_LENGTH = 300
+MAX_DEPTH = 24
+MAX_MAGNITUDE = 10**15
+
+
+class ExpressionError(ValueError):
+    """An expression that is not one, or that has no value; knows its stretch of the text."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        start: int = 0,
+        length: int = 1,
+        help: str | None = None,  # noqa: A002
+    ) -> None:
+        super().__init__(message)
+        self.code, self.message, self.help = code, message, help
+        self.start, self.length = start, length
+
+
+@dataclass(frozen=True)
+class Expr:
+    """One node of an expression tree: a constant, a name, or a call of an operation."""
+
+    kind: str  # "constant", "name", or the operation: "+", "if", "max", …
+    value: Value = 0
+    args: tuple[Expr, ...] = ()
+    start: int = 0
+    length: int = 1
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the value is known."""
+        return self.kind == "constant"
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that the value depends on."""
+        return frozenset(str(e.value) for e in self.walk() if e.kind == "name")
+
+    def walk(self) -> Iterator[Expr]:
+        """Yield this node and all below it."""
+        yield self
+        for arg in self.args:
+            yield from arg.walk()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Expr):
+            return NotImplemented
+        return (self.kind, type(self.value), self.value, self.args) == (
+            other.kind,
+            type(other.value),
+            other.value,
+            other.args,
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.value, self.args))
+
+    def __str__(self) -> str:
+        return _show(self, 0)
+
+
+def constant(value: Value) -> Expr:
+    """Return the expression of a known value."""
+    return Expr("constant", value)
+
+
+def name(identifier: str) -> Expr:
+    """Return the expression that is one name."""
+    return Expr("name", identifier)
+
+
+# ------------------------------------------------------------------------------------ operations
+
+
+def _odd(x: float) -> int:
+    whole = int(x)
+    return whole if whole % 2 else whole + 1
+
+
+_BINARY: dict[type[ast.AST], str] = {
+    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//",
+    ast.Mod: "%", ast.Pow: "**",
+    ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=",
+}  # fmt: skip
+
+_APPLY: dict[str, Callable[..., Any]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv,
+    "//": operator.floordiv, "%": operator.mod, "**": operator.pow, "negative": operator.neg,
+    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le,
+    ">": operator.gt, ">=": operator.ge,
+    "min": min, "max": max, "abs": abs, "ceil": math.ceil, "floor": math.floor, "round": round,
+    "log2": math.log2, "sqrt": math.sqrt, "odd": _odd,
+}  # fmt: skip
+
+#: The functions an expression may call, with the number of their arguments (low, high).
+FUNCTIONS: dict[str, tuple[int, int]] = {
+    "min": (2, 8), "max": (2, 8), "abs": (1, 1), "ceil": (1, 1), "floor": (1, 1),
+    "round": (1, 1), "log2": (1, 1), "sqrt": (1, 1), "odd": (1, 1),
+}  # fmt: skip
+
+_COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
+
+
+# --------------------------------------------------------------------------------------- parsing
+
+
+def parse(text: str) -> Expr:
+    """Return the tree of an expression.
+
+    Raises:
+        ExpressionError: the text is not an expression of this language.
+    """
+    if len(text) > MAX_LENGTH:
+        raise ExpressionError(
+            "expression-too-long",
+            f"{len(text)} characters is more than an expression may have ({MAX_LENGTH})",
+            0,
+            len(text),
+        )
+    padding = len(text) - len(text.lstrip())
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(text.strip(), mode="eval").body
+    except SyntaxError as failure:
+        column = padding + max(0, min((failure.offset or 1) - 1, len(text.strip())))
+        raise ExpressionError(
+            "bad-expression", f"{text!r} is not an expression", column, 1, _LANGUAGE
+        ) from None
+    except (RecursionError, MemoryError, ValueError):
+        raise ExpressionError(
+            "bad-expression", "this expression is nested too deep", 0, len(text)
+        ) from None
+    return _Builder(text, padding).build(tree, 0)
+
+
+_LANGUAGE = (
+    "an expression has numbers, names, + - * / // % **, comparisons, 'a if b else c' and "
+    + " ".join(FUNCTIONS)
+)
+
+
+class _Builder:
+    def __init__(self, text: str, padding: int) -> None:
+        self.text, self.padding = text, padding
+
+    def build(self, node: ast.AST, depth: int) -> Expr:
+        start, length = self._stretch(node)
+
+        def refuse(code: str, message: str, way_out: str | None = None) -> ExpressionError:
+            return ExpressionError(code, message, start, length, way_out)
+
+        def make(kind: str, *parts: ast.AST) -> Expr:
+            args = tuple(self.build(part, depth + 1) for part in parts)
+            return Expr(kind, 0, args, start, length)
+
+        if depth > MAX_DEPTH:
+            raise refuse("bad-expression", "this expression is nested too deep")
+        match node:
+            case ast.Constant(value=bool() | int() | float() | str() as value):
+                if isinstance(value, (int, float)) and abs(value) > MAX_MAGNITUDE:
+                    raise refuse("value-too-large", f"a number may not pass {MAX_MAGNITUDE:.0e}")
+                return Expr("constant", value, (), start, length)
+            case ast.Name(id=identifier):
+                return Expr("name", identifier, (), start, length)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return make("negative", operand)
+            case ast.BinOp(op=op, left=left, right=right) if type(op) in _BINARY:
+                return make(_BINARY[type(op)], left, right)
+            case ast.Compare(ops=[op], left=left, comparators=[right]) if type(op) in _BINARY:
+                return make(_BINARY[type(op)], left, right)
+            case ast.IfExp(test=test, body=body, orelse=orelse):
+                return make("if", test, body, orelse)
+            case ast.Call(func=ast.Name(id=function), args=args, keywords=[]):
+                if function not in FUNCTIONS:
+                    raise refuse(
+                        "forbidden-call",
+                        f"an expression may not call {function!r}",
+                        f"it may call {', '.join(FUNCTIONS)}",
+                    )
+                low, high = FUNCTIONS[function]
+                if not low <= len(args) <= high:
+                    wants = str(low) if low == high else f"{low} to {high}"
+                    raise refuse(
+                        "bad-expression", f"{function} takes {wants} values, not {len(args)}"
+                    )
+                return make(function, *args)
+            case ast.Call():
+                raise refuse(
+                    "forbidden-call",
+                    f"an expression may not call {ast.unparse(node)!r}",
+                    f"it may call {', '.join(FUNCTIONS)}",
+                )
+            case _:
+                raise refuse(
+                    "bad-expression",
+                    f"{ast.unparse(node)!r} is not allowed in an expression",
+                    _LANGUAGE,
+                )
+
+    def _stretch(self, node: ast.AST) -> tuple[int, int]:
+        encoded = self.text.strip().encode()
+        begin = int(getattr(node, "col_offset", 0))
+        end = int(getattr(node, "end_col_offset", None) or len(encoded))
+        start = len(encoded[:begin].decode(errors="ignore"))
+        return self.padding + start, max(1, len(encoded[begin:end].decode(errors="ignore")))
+
+
+# ------------------------------------------------------------------------------------- binding
+
+
+def bind(expr: Expr, known: Mapping[str, Value | Expr]) -> Expr:
+    """Return `expr` with the known names replaced and everything computable computed.
+
+    A branch not taken is dropped, so it may hold what has no value.
+
+    Raises:
+        ExpressionError: a value that does not exist (``c // 0``), or that is too large.
+    """
+    if expr.kind == "constant":
+        return expr
+    if expr.kind == "name":
+        value = known.get(str(expr.value), expr)
+        if isinstance(value, Expr):
+            return Expr(value.kind, value.value, value.args, expr.start, expr.length)
+        return Expr("constant", value, (), expr.start, expr.length)
+    if expr.kind == "if":
+        test = bind(expr.args[0], known)
+        if test.is_constant:
+            return bind(expr.args[1] if test.value else expr.args[2], known)
+        args = (test, bind(expr.args[1], known), bind(expr.args[2], known))
+        return Expr("if", 0, args, expr.start, expr.length)
+    args = tuple(bind(arg, known) for arg in expr.args)
+    if expr.kind in ("==", "!="):
+        args = _words_compared(args)
+    bound = Expr(expr.kind, 0, args, expr.start, expr.length)
+    if all(arg.is_constant for arg in args):
+        return Expr("constant", _apply(bound), (), expr.start, expr.length)
+    return _identity(bound)
+
+
+def _words_compared(args: tuple[Expr, ...]) -> tuple[Expr, ...]:
+    """A bare name beside a word is that word: ``combine == product``."""
+    left, right = args
+    if left.is_constant and isinstance(left.value, str) and right.kind == "name":
+        return left, Expr("constant", right.value, (), right.start, right.length)
+    if right.is_constant and isinstance(right.value, str) and left.kind == "name":
+        return Expr("constant", left.value, (), left.start, left.length), right
+    return args
+
+
+def _apply(expr: Expr) -> Value:
+    values = [arg.value for arg in expr.args]
+
+    def refuse(code: str, message: str, way_out: str | None = None) -> ExpressionError:
+        return ExpressionError(code, message, expr.start, expr.length, way_out)
+
+    if any(isinstance(v, str) for v in values) and expr.kind not in ("==", "!="):
+        word = next(v for v in values if isinstance(v, str))
+        raise refuse("bad-expression", f"{word!r} is a word, and {expr.kind!r} needs numbers")
+    if expr.kind == "**" and abs(values[1]) > 64:  # type: ignore[arg-type]
+        raise refuse("value-too-large", f"the power {values[1]} is more than 64")
+    try:
+        result = _APPLY[expr.kind](*values)
+    except ZeroDivisionError:
+        raise refuse("division-by-zero", f"{expr} divides by zero") from None
+    except (ValueError, OverflowError) as failure:
+        raise refuse("no-value", f"{expr} has no value: {failure}") from None
+    if isinstance(result, complex):
+        raise refuse("no-value", f"{expr} has no real value")
+    if isinstance(result, (int, float)) and not abs(result) <= MAX_MAGNITUDE:
+        raise refuse("value-too-large", f"{expr} passes {MAX_MAGNITUDE:.0e}")
+    value: Value = result
+    return value
+
+
+def _identity(expr: Expr) -> Expr:
+    """Drop what changes nothing: ``x + 0``, ``x * 1``, ``x // 1``; refuse ``x // 0``."""
+    if len(expr.args) != 2:
+        return expr
+    left, right = expr.args
+    if right.is_constant and right.value == 0 and expr.kind in ("/", "//", "%"):
+        raise ExpressionError(
+            "division-by-zero", f"{expr} divides by zero", expr.start, expr.length
+        )
+    neutral = {"+": 0, "-": 0, "*": 1, "//": 1, "**": 1}.get(expr.kind)
+    if right.is_constant and right.value == neutral and neutral is not None:
+        return left
+    if left.is_constant and expr.kind in ("+", "*") and left.value == neutral:
+        return right
+    return expr
+
+
+def evaluate(expr: Expr, known: Mapping[str, Value | Expr]) -> Value | None:
+    """Return the value under `known`, or None where a name is still open or it has no value."""
+    try:
+        bound = bind(expr, known)
+    except ExpressionError:
+        return None
+    return bound.value if bound.is_constant else None
+
+
+def difference(left: Expr, right: Expr) -> dict[str, int] | None:
+    """Return sizes at which the two expressions differ, or None where they are the same size.
+
+    Equal trees are the same. Others are compared at sizes chosen so that sums, products,
+    quotients and remainders show their difference.
+    """
+    if left == right:
+        return None
+    names = sorted(left.names | right.names)
+    for trial in (64, 96, 130, 257, 1024, 2048):
+        sizes = {n: trial + 17 * i * (trial % 7) for i, n in enumerate(names)}
+        values = evaluate(left, sizes), evaluate(right, sizes)
+        if None not in values and values[0] != values[1]:
+            return sizes
+    return None
+
+
+_PRECEDENCE = {
+    "if": 1, "==": 2, "!=": 2, "<": 2, "<=": 2, ">": 2, ">=": 2,
+    "+": 3, "-": 3, "*": 4, "/": 4, "//": 4, "%": 4, "negative": 5, "**": 6,
+}  # fmt: skip
+
+
+def _show(expr: Expr, outer: int) -> str:
+    if expr.kind == "constant":
+        return str(expr.value).lower() if isinstance(expr.value, bool) else str(expr.value)
+    if expr.kind == "name":
+        return str(expr.value)
+    if expr.kind in FUNCTIONS:
+        return f"{expr.kind}({', '.join(_show(a, 0) for a in expr.args)})"
+    mine = _PRECEDENCE[expr.kind]
+    if expr.kind == "if":
+        test, body, orelse = (_show(a, 2) for a in expr.args)
+        text = f"{body} if {test} else {orelse}"
+    elif expr.kind == "negative":
+        text = f"-{_show(expr.args[0], mine)}"
+    else:
+        left, right = expr.args
+        if expr.kind == "**":
+            text = f"{_show(left, mine + 1)} ** {_show(right, mine)}"
+        else:
+            text = f"{_show(left, mine)} {expr.kind} {_show(right, mine + 1)}"
+    return f"({text})" if mine < outer else text

@@ -1,0 +1,134 @@
+"""The kinds of field a spec has, as annotated types; each scalar may be an expression.
+
+A `Kind` in a field's annotation says what its expression must come to once it is bound:
+a size, a number, a flag, one of some words, or the name of a node.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, StringConstraints
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from composer.errors import did_you_mean, listing
+from composer.spec import expressions
+from composer.spec.expressions import Expr, ExpressionError, Value
+
+KindName = Literal["size", "number", "flag", "word", "node"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a field's expression must come to; pydantic reads it in `Annotated[Expr, Kind(…)]`."""
+
+    name: KindName
+    words: tuple[str, ...] = ()
+    low: int = 1
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.read)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> dict[str, Any]:
+        expression = {"type": "string", "description": "an expression over sizes and params"}
+        plain: dict[str, Any] = {
+            "size": {"type": "integer", "minimum": self.low},
+            "number": {"type": "number"},
+            "flag": {"type": "boolean"},
+            "word": {"enum": list(self.words)},
+            "node": {"type": "string", "description": "the name of a node, or 'input'"},
+        }[self.name]
+        return plain if self.name == "node" else {"anyOf": [plain, expression]}
+
+    def read(self, value: Any) -> Expr:
+        """Return the expression that a YAML value is, refusing what can never be of this kind."""
+        if isinstance(value, Expr):
+            return value
+        if isinstance(value, str):
+            if self.name in ("word", "node") and value.isidentifier():
+                return expressions.name(value)
+            expr = parse_expression(value)
+        elif isinstance(value, (bool, int, float)):
+            expr = expressions.constant(value)
+        else:
+            what = "a mapping" if isinstance(value, dict) else "a list"
+            what = "nothing" if value is None else what
+            raise PydanticCustomError("invalid-value", f"a {self.name} is wanted here, not {what}")
+        if expr.is_constant and (refusal := self.refusal(expr.value)):
+            message, way_out = refusal
+            raise PydanticCustomError("invalid-value", "{said}", {"said": message, "help": way_out})
+        return expr
+
+    def refusal(self, value: Value) -> tuple[str, str | None] | None:
+        """Return (message, help) where `value` is not of this kind, else None."""
+        if self.name == "size":
+            if isinstance(value, (bool, str)):
+                return f"{_shown(value)} is not a whole number", None
+            if not math.isfinite(value) or value != int(value):
+                return f"{value} is not a whole number", "divide with //, or use ceil or floor"
+            if value < self.low:
+                return f"{int(value)} is less than {self.low}", None
+        elif self.name == "number" and isinstance(value, (bool, str)):
+            return f"{_shown(value)} is not a number", None
+        elif self.name == "flag" and not isinstance(value, bool):
+            return f"{_shown(value)} is neither true nor false", None
+        elif self.name == "node" and not isinstance(value, str):
+            return f"{_shown(value)} is not the name of a node", None
+        elif self.name == "word" and value not in self.words:
+            near = did_you_mean(str(value), self.words)
+            choices = f"it may be {listing(self.words, last='or')}"
+            return f"{_shown(value)} is not a word for this", f"{near} {choices}" if near else choices
+        return None
+
+
+def _shown(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def parse_expression(text: str) -> Expr:
+    """Parse an expression inside a pydantic validator, which keeps its stretch of the text."""
+    try:
+        return expressions.parse(text)
+    except ExpressionError as failure:
+        raise PydanticCustomError(
+            "expression",
+            "{said}",
+            {
+                "said": failure.message,
+                "code": failure.code,
+                "start": failure.start,
+                "length": failure.length,
+                "help": failure.help,
+            },
+        ) from None
+
+
+def word(*words: str) -> Kind:
+    """Return the kind of a field that takes one of `words`, or an expression that gives one."""
+    return Kind("word", words)
+
+
+Size = Annotated[Expr, Kind("size")]
+Amount = Annotated[Expr, Kind("size", low=0)]
+Number = Annotated[Expr, Kind("number")]
+Flag = Annotated[Expr, Kind("flag")]
+NodeRef = Annotated[Expr, Kind("node")]
+
+_NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
+Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=60)]
+AxisName = Annotated[str, StringConstraints(pattern=_NAME, max_length=20)]
+
+
+def _one_or_more(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+AxisNames = Annotated[
+    tuple[AxisName, ...],
+    BeforeValidator(
+        _one_or_more,
+        json_schema_input_type=AxisName | list[AxisName],
+    ),
+]

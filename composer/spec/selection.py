@@ -1,0 +1,85 @@
+"""Which stages or blocks: ``1,3``, ``1..-2``, ``-1``; counted from 1, or from the end by a minus."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+_ITEM = re.compile(r"(-?[1-9]\d*)(?:(?:\.\.|-)(-?[1-9]\d*))?")
+
+
+class SelectionError(ValueError):
+    """A selection that cannot be read, or that asks for what there is not."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Ranges of positions, each end counted from 1, or from the end by a minus."""
+
+    ranges: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Selection:
+        """Read ``1,3``, ``2..4`` or ``1..-2``.
+
+        Raises:
+            SelectionError: the text is not a selection.
+        """
+        ranges = []
+        for item in text.split(","):
+            match = _ITEM.fullmatch(item.strip())
+            if match is None:
+                raise SelectionError(
+                    f"{item.strip()!r} is not a position; positions count from 1: "
+                    "'1,3', '2..4', '1..-2' or '-1' for the last"
+                )
+            first = int(match[1])
+            ranges.append((first, int(match[2] or first)))
+        return cls(tuple(ranges))
+
+    def of(self, count: int) -> frozenset[int]:
+        """Return the positions (from 1) chosen among `count`; those beyond it are left out."""
+        chosen: set[int] = set()
+        for first, last in self.ranges:
+            low = first if first > 0 else count + 1 + first
+            high = last if last > 0 else count + 1 + last
+            chosen.update(n for n in range(low, high + 1) if 1 <= n <= count)
+        return frozenset(chosen)
+
+    def __str__(self) -> str:
+        return ",".join(f"{a}" if a == b else f"{a}..{b}" for a, b in self.ranges)
+
+
+def _read(value: Any) -> Selection:
+    if isinstance(value, Selection):
+        return value
+    items: Iterable[Any] = value if isinstance(value, list) else [value]
+    if any(isinstance(i, bool) or not isinstance(i, (int, str)) for i in items):
+        raise PydanticCustomError(
+            "invalid-value", "positions are wanted here, such as 2, '1..-2' or [1, 3]"
+        )
+    try:
+        return Selection.parse(",".join(str(i) for i in items))
+    except SelectionError as failure:
+        raise PydanticCustomError("invalid-value", "{said}", {"said": str(failure)}) from None
+
+
+Positions = Annotated[
+    Selection,
+    PlainValidator(_read),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer"},
+                {"type": "string"},
+                {"type": "array", "items": {"type": "integer"}},
+            ],
+            "description": "positions, counted from 1 or from the end by a minus: '1..-2'",
+        }
+    ),
+]
