@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import get_args
 
 import torch
 from torch import fx
@@ -24,7 +25,8 @@ def lower(graph: Graph) -> fx.GraphModule:
     emitter = FxEmitter(graph)
     for node in graph.in_order():
         emitter.write(node)
-    return emitter.finish("".join(p.capitalize() for p in graph.spec.name.split("_")))
+    words = graph.spec.name.split("_")
+    return emitter.finish("".join(word[:1].upper() + word[1:] for word in words))
 
 
 def build(
@@ -60,6 +62,8 @@ def build(
         ComposerError: the spec is at fault, or does not suit these sizes and params.
     """
     spec = load_spec(spec)
+    if init not in get_args(Begin):
+        raise error("invalid-init", f"{init!r} is not a way to begin", "say 'paper' or 'identity'")
     sizes = _sizes(spec, channels, size)
     settings = Settings(sizes, dict(params or {}), _checked_layout(spec, layout), init)
     module = lower(compile_graph(graph_of(spec, settings)))
@@ -82,6 +86,8 @@ def _sizes(
             )
         sizes["c"] = channels
     if size is not None:
+        if len(size) != 2:
+            raise error("invalid-size", f"the size {size!r} is not a height and a width")
         sizes |= {axis: n for axis, n in zip(("h", "w"), size, strict=True) if axis in spec.input}
     for axis, n in sizes.items():
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:

@@ -7,8 +7,10 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
+from composer.errors import ComposerError, Diagnostic
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.primitives.axes import Axes
+from composer.primitives.base import AxisProblem
 from composer.spec.expressions import Expr, constant
 
 
@@ -27,10 +29,20 @@ class FxEmitter:
         self._node: GraphNode | None = None
 
     def write(self, node: GraphNode) -> None:
-        """Write one node of the graph."""
+        """Write one node of the graph.
+
+        Raises:
+            ComposerError: it needs a size that is not known.
+        """
         self._node = node
         assert node.op is not None
-        self.written[node.name] = node.op.lower(self)
+        try:
+            self.written[node.name] = node.op.lower(self)
+        except AxisProblem as problem:
+            where = self.graph.where(node, problem.field)
+            raise ComposerError(
+                Diagnostic(problem.code, problem.message, problem.help, where)
+            ) from None
 
     def finish(self, name: str) -> fx.GraphModule:
         """Return the module that gives the graph's output."""
@@ -78,10 +90,6 @@ class FxEmitter:
         self.root.register_parameter(self._name, nn.Parameter(tensor.reshape(tensor.shape or (1,))))
         node = self._create("get_attr", self._name, "value", (), {})
         return node if tensor.dim() else self.method("squeeze", node, 0)
-
-    def leading_shape(self, x: fx.Node, count: int) -> tuple[fx.Node, ...]:
-        """Write a read of the first `count` sizes of x."""
-        return tuple(self.method("size", x, index) for index in range(count))
 
     def arrange(self, x: fx.Node, have: tuple[str, ...], want: tuple[str, ...]) -> fx.Node:
         """Write what brings axes from one order to another, adding those missing with size 1.

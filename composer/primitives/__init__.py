@@ -22,7 +22,7 @@ from composer.primitives.parameter import Parameter
 from composer.primitives.pool import Pool
 from composer.primitives.reweight import Reweight
 from composer.primitives.stack import Stack
-from composer.spec.models import SpecOf
+from composer.spec.models import Model, SpecOf
 
 AnyPrimitive = Annotated[
     Arithmetic | Conv1d | Conv2d | Gate | Linear | Mlp | Parameter | Pool | Reweight | Stack,
@@ -43,5 +43,10 @@ def ops() -> dict[str, type[Primitive]]:
 
 
 def op_fields() -> dict[str, list[str]]:
-    """Return the fields of each op, for suggestions."""
-    return {op: list(p.model_fields) for op, p in ops().items()}
+    """Return the fields of each op, for suggestions, and under ``op.field`` those inside one."""
+    fields = {op: list(p.model_fields) for op, p in ops().items()}
+    for op, primitive in ops().items():
+        for field, info in primitive.model_fields.items():
+            if isinstance(info.annotation, type) and issubclass(info.annotation, Model):
+                fields[f"{op}.{field}"] = list(info.annotation.model_fields)
+    return fields

@@ -32,5 +32,5 @@ def activate(emit: Emitter, function: str, x: Any) -> Any:
     from torch.nn import functional
 
     called = FUNCTIONS[function]
-    target = getattr(torch, called) if called in ("relu", "sigmoid", "tanh") else None
-    return emit.function(target or getattr(functional, called), x)
+    home = torch if called in ("relu", "sigmoid", "tanh") else functional
+    return emit.function(getattr(home, called), x)

@@ -48,9 +48,6 @@ class Emitter(Protocol):
     def module(self, local: str, module: nn.Module, x: FxNode) -> FxNode:
         """Write a call of a module that lives under this node's name."""
 
-    def leading_shape(self, x: FxNode, count: int) -> Any:
-        """Write a read of the first `count` sizes of x."""
-
     def parameter(self, tensor: Tensor) -> FxNode:
         """Write a read of a parameter that carries this node's name."""
 
@@ -142,25 +139,46 @@ def replaced(model: Any, new: Mapping[YamlPath, Expr]) -> Any:
 
 
 def need_axes(axes: Axes, wanted: tuple[str, ...], field: YamlPath, whose: Expr) -> None:
-    """Refuse where a value lacks an axis that the op works on.
+    """Refuse where a value lacks an axis that the op works on, or the op names it twice.
 
     Raises:
-        AxisProblem: code ``unknown-axis``.
+        AxisProblem: code ``unknown-axis`` or ``duplicate-axis``.
     """
-    for axis in wanted:
+    for index, axis in enumerate(wanted):
+        here = (*field, index)
         if axis not in axes:
             raise AxisProblem(
-                "unknown-axis",
-                f"{str(whose)!r} has no axis {axis!r}",
-                field,
-                f"its axes are {axes}",
+                "unknown-axis", f"{str(whose)!r} has no axis {axis!r}", here, f"its axes are {axes}"
             )
+        if axis in wanted[:index]:
+            raise AxisProblem(
+                "duplicate-axis", f"the axis {axis!r} is named twice", here, "name each axis once"
+            )
+
+
+def need_odd(kernel: Expr) -> None:
+    """Refuse a kernel that has no middle.
+
+    Raises:
+        AxisProblem: code ``even-kernel``.
+    """
+    if kernel.is_constant and whole(kernel) % 2 == 0:
+        raise AxisProblem(
+            "even-kernel",
+            f"a kernel of {kernel} has no middle, so the size would change",
+            ("kernel",),
+            "take an odd one; odd(x) is the whole part of x, or one more where that is even",
+        )
 
 
 def whole(size: Expr) -> int:
     """Return the number that a bound size is."""
     if not size.is_constant:
-        raise AxisProblem("open-size", f"the size {size} is not known at build time")
+        raise AxisProblem(
+            "open-size",
+            f"the size {size} is not known when the module is built",
+            help="say it to build, such as size=(14, 14) for h and w",
+        )
     return int(size.value)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import prod
+from typing import Any
 
-from composer.primitives.base import whole
-from composer.spec.expressions import Expr
+from composer.primitives.axes import Axes
+from composer.primitives.base import AxisProblem, Emitter, whole
+from composer.spec.expressions import Expr, bind, constant
 from composer.spec.fields import AxisName, Size
 
 #: A size keeps the axis; a mapping names the axes that replace it, and ``{}`` leaves none.
@@ -22,6 +23,34 @@ def out_axes(
     return {axis: out} if isinstance(out, Expr) else dict(out)
 
 
-def product(axes: Mapping[str, Expr]) -> int:
+def need_free(rest: Axes, new: Mapping[str, Expr], whose: Expr) -> None:
+    """Refuse where a new axis has the name of one that rides along.
+
+    Raises:
+        AxisProblem: code ``axis-exists``.
+    """
+    for axis in new:
+        if axis in rest:
+            raise AxisProblem(
+                "axis-exists",
+                f"{str(whose)!r} has an axis {axis!r} already",
+                ("out", axis),
+                f"call it by another name than {', '.join(rest)}",
+            )
+
+
+def product(axes: Mapping[str, Expr]) -> Expr:
     """Return the number of channels that the axes come to; none is one channel."""
-    return prod(whole(size) for size in axes.values())
+    total = constant(1)
+    for size in axes.values():
+        total = bind(Expr("*", 0, (total, size)), {})
+    return total
+
+
+def spread(emit: Emitter, node: Any, new: Mapping[str, Expr], where: int) -> Any:
+    """Write the channels at the position `where` as the axes that they stand for."""
+    if not new:
+        return emit.method("squeeze", node, where)
+    if len(new) == 1:
+        return node
+    return emit.method("unflatten", node, where, tuple(map(whole, new.values())))

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from composer.primitives.axes import Axes, AxisOrder
-from composer.primitives.base import AxisProblem, Emitter, Primitive, flag, need_axes, whole
+from composer.primitives.base import Emitter, Primitive, flag, need_axes, need_odd, whole
+from composer.primitives.batch import folded, unfolded
 from composer.spec.expressions import Expr, constant
 from composer.spec.fields import AxisName, Flag, NodeRef, Size
 
@@ -32,13 +33,7 @@ class Conv1d(Primitive):
         """Return the same axes."""
         assert self.x is not None
         need_axes(axes(self.x), (self.along,), ("along",), self.x)
-        if self.kernel.is_constant and whole(self.kernel) % 2 == 0:
-            raise AxisProblem(
-                "even-kernel",
-                f"a kernel of {self.kernel} has no middle, so the size would change",
-                ("kernel",),
-                "take an odd one; odd(x) is the odd number at or above x",
-            )
+        need_odd(self.kernel)
         return axes(self.x)
 
     def lower(self, emit: Emitter) -> Any:
@@ -48,16 +43,11 @@ class Conv1d(Primitive):
         assert self.x is not None
         axes, kernel = emit.axes(self.x), whole(self.kernel)
         rest = axes.without([self.along]).names
-        node = emit.arrange(emit.node(self.x), axes.names, (*rest, self.along))
-        if len(rest) > 1:
-            node = emit.method("flatten", node, 0, len(rest) - 1)
         layer = nn.Conv1d(1, 1, kernel, padding=kernel // 2, bias=flag(self.bias))
-        node = emit.method("unsqueeze", node, 1)
+        x = emit.arrange(emit.node(self.x), axes.names, (*rest, self.along))
+        node = emit.method("unsqueeze", folded(emit, x, len(rest)), 1)
         node = emit.module("conv", layer, node)
-        node = emit.method("squeeze", node, 1)
-        if len(rest) > 1:
-            like = emit.arrange(emit.node(self.x), axes.names, (*rest, self.along))
-            node = emit.method("view_as", node, like)
+        node = unfolded(emit, emit.method("squeeze", node, 1), x, len(rest))
         return emit.arrange(node, (*rest, self.along), axes.names)
 
     def label(self) -> str:

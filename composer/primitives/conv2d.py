@@ -9,8 +9,17 @@ from pydantic import Field
 
 from composer.primitives.activations import Act, activate
 from composer.primitives.axes import Axes, AxisOrder
-from composer.primitives.base import AxisProblem, Emitter, Primitive, flag, need_axes, whole
-from composer.primitives.channels import Out, out_axes, product
+from composer.primitives.base import (
+    AxisProblem,
+    Emitter,
+    Primitive,
+    flag,
+    need_axes,
+    need_odd,
+    whole,
+)
+from composer.primitives.batch import folded, unfolded
+from composer.primitives.channels import Out, need_free, out_axes, product, spread
 from composer.primitives.normalization import NO_NORM, NormField
 from composer.spec.expressions import Expr, bind, constant
 from composer.spec.fields import AxisName, AxisNames, Flag, NodeRef, Size
@@ -49,29 +58,31 @@ class Conv2d(Primitive):
         assert self.x is not None
         have = axes(self.x)
         need_axes(have, self.over, ("over",), self.x)
-        if self.kernel.is_constant and whole(self.kernel) % 2 == 0:
+        need_odd(self.kernel)
+        if self.channels in self.over:
             raise AxisProblem(
-                "even-kernel",
-                f"a kernel of {self.kernel} has no middle, so the size would change",
-                ("kernel",),
-                "take an odd one",
+                "duplicate-axis",
+                f"the axis {self.channels!r} is slid over, so it cannot be the one mixed",
+                ("channels",),
+                "name the axis of the channels",
             )
         channels = have[self.channels] if self.channels in have else constant(1)
         new = out_axes(self.out, self.channels, channels)
-        self._check_groups(channels, new)
         rest = have.without([self.channels])
+        need_free(rest, new, self.x)
+        self._check_groups(channels, product(new))
         for axis in self.over:
             rest = rest.resized(axis, _strided(have[axis], self.stride))
         return rest.extended(new, order)
 
-    def _check_groups(self, channels: Expr, new: dict[str, Expr]) -> None:
-        for what, size in (("channels in", channels), *((f"{a!r} out", s) for a, s in new.items())):
-            if not (size.is_constant and self.groups.is_constant) or len(new) > 1:
+    def _check_groups(self, channels: Expr, out: Expr) -> None:
+        for what, size in (("in", channels), ("out", out)):
+            if not (size.is_constant and self.groups.is_constant):
                 continue
             if whole(size) % whole(self.groups):
                 raise AxisProblem(
                     "groups-do-not-divide",
-                    f"{self.groups} groups do not divide {size} {what}",
+                    f"{self.groups} groups do not divide {size} channels {what}",
                     ("groups",),
                     "choose groups that divide both",
                 )
@@ -85,7 +96,7 @@ class Conv2d(Primitive):
         channels = whole(axes[self.channels]) if self.channels in axes else 1
         new = out_axes(self.out, self.channels, constant(channels))
         riding = axes.without([self.channels, *self.over]).names
-        kernel, dilation, width = whole(self.kernel), whole(self.dilation), product(new)
+        kernel, dilation, width = whole(self.kernel), whole(self.dilation), whole(product(new))
         layer = nn.Conv2d(
             channels,
             width,
@@ -96,24 +107,12 @@ class Conv2d(Primitive):
             groups=whole(self.groups),
             bias=not self.norm.is_on if self.bias is None else flag(self.bias),
         )
-        node = emit.arrange(
-            emit.node(self.x), axes.names, (*riding, self.channels, *self.over)
-        )
-        ridden = node
-        if len(riding) > 1:
-            node = emit.method("flatten", node, 0, len(riding) - 1)
-        node = emit.module("conv", layer, node)
+        x = emit.arrange(emit.node(self.x), axes.names, (*riding, self.channels, *self.over))
+        node = emit.module("conv", layer, folded(emit, x, len(riding)))
         if self.norm.is_on:
             node = emit.module("norm", self.norm.build(width, 2), node)
         node = activate(emit, str(self.act.value), node)
-        if len(new) != 1:
-            sizes = tuple(map(whole, new.values()))
-            node = emit.method("unflatten", node, 1, sizes) if new else (
-                emit.method("squeeze", node, 1)
-            )
-        if len(riding) > 1:
-            shape = emit.leading_shape(ridden, len(riding))
-            node = emit.method("unflatten", node, 0, shape)
+        node = unfolded(emit, spread(emit, node, new, 1), x, len(riding))
         return emit.arrange(node, (*riding, *new, *self.over), emit.axes(emit.here).names)
 
     def label(self) -> str:
@@ -124,7 +123,7 @@ class Conv2d(Primitive):
 
 def _strided(size: Expr, stride: Expr) -> Expr:
     """Return the size after a stride, under the padding that keeps it at stride 1."""
-    less_one = Expr("-", 0, (size, constant(1)))
-    return bind(
-        Expr("+", 0, (Expr("//", 0, (less_one, stride)), constant(1))), {}
-    ) if stride != constant(1) else size
+    if stride == constant(1):
+        return size
+    steps = Expr("//", 0, (Expr("-", 0, (size, constant(1))), stride))
+    return bind(Expr("+", 0, (steps, constant(1))), {})

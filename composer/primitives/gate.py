@@ -30,6 +30,8 @@ class Gate(Primitive):
     def _softmax_says_where(self) -> Gate:
         if self.fn == name("softmax") and self.over is None:
             raise ValueError("a softmax needs 'over', the axis along which it sums to one")
+        if self.over is not None and self.fn in map(name, FUNCTIONS):
+            raise ValueError(f"{self.fn} works on each element; 'over' belongs to a softmax")
         return self
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
@@ -51,4 +53,4 @@ class Gate(Primitive):
 
     def label(self) -> str:
         """Return such as ``sigmoid``."""
-        return f"softmax over {self.over}" if self.over else str(self.fn)
+        return f"{self.fn} over {self.over}" if self.fn.value == "softmax" else str(self.fn)

@@ -9,9 +9,10 @@ from pydantic import Field
 
 from composer.primitives.activations import Act, activate
 from composer.primitives.axes import Axes, AxisOrder
-from composer.primitives.base import AxisProblem, Emitter, Primitive, flag, need_axes, whole
-from composer.primitives.channels import Out, out_axes, product
-from composer.primitives.normalization import NO_NORM, NormField
+from composer.primitives.base import Emitter, Primitive, flag, need_axes, whole
+from composer.primitives.batch import folded, unfolded
+from composer.primitives.channels import Out, need_free, out_axes, product, spread
+from composer.primitives.normalization import NO_NORM, Norm, NormField
 from composer.spec.expressions import Expr, constant
 from composer.spec.fields import AxisName, Flag, NodeRef
 
@@ -39,11 +40,7 @@ class Linear(Primitive):
         need_axes(axes(self.x), (self.over,), ("over",), self.x)
         new = out_axes(self.out, self.over, axes(self.x)[self.over])
         rest = axes(self.x).without([self.over])
-        for axis in new:
-            if axis in rest:
-                raise AxisProblem(
-                    "axis-exists", f"{str(self.x)!r} has an axis {axis!r} already", ("out", axis)
-                )
+        need_free(rest, new, self.x)
         return rest.extended(new, order)
 
     def lower(self, emit: Emitter) -> Any:
@@ -54,17 +51,14 @@ class Linear(Primitive):
         axes = emit.axes(self.x)
         new = out_axes(self.out, self.over, axes[self.over])
         rest = axes.without([self.over]).names
-        width = product(new)
+        width = whole(product(new))
         bias = not self.norm.is_on if self.bias is None else flag(self.bias)
         node = emit.arrange(emit.node(self.x), axes.names, (*rest, self.over))
         layer = nn.Linear(whole(axes[self.over]), width, bias=bias)
         node = emit.module("linear", layer, node)
         node = normalized(emit, self.norm, node, width, len(rest))
         node = activate(emit, str(self.act.value), node)
-        if len(new) != 1:
-            node = emit.method("unflatten", node, -1, tuple(map(whole, new.values()))) if new else (
-                emit.method("squeeze", node, -1)
-            )
+        node = spread(emit, node, new, len(rest))
         return emit.arrange(node, (*rest, *new), emit.axes(emit.here).names)
 
     def label(self) -> str:
@@ -72,12 +66,9 @@ class Linear(Primitive):
         return f"linear over {self.over}"
 
 
-def normalized(emit: Emitter, norm: Any, node: Any, width: int, rest: int) -> Any:
+def normalized(emit: Emitter, norm: Norm, x: Any, width: int, rest: int) -> Any:
     """Write the norm of a value whose channels lie last, behind `rest` other axes."""
     if not norm.is_on:
-        return node
-    if rest == 1:
-        return emit.module("norm", norm.build(width, 0), node)
-    flat = emit.method("flatten", node, 0, rest - 1)
-    flat = emit.module("norm", norm.build(width, 0), flat)
-    return emit.method("view_as", flat, node)
+        return x
+    node = emit.module("norm", norm.build(width, 0), folded(emit, x, rest))
+    return unfolded(emit, node, x, rest)

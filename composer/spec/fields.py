@@ -6,16 +6,18 @@ a size, a number, a flag, one of some words, or the name of a node.
 
 from __future__ import annotations
 
+import keyword
 import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, StringConstraints
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from composer.errors import did_you_mean, listing
 from composer.spec import expressions
 from composer.spec.expressions import Expr, ExpressionError, Value
+from composer.spec.source import kind_of
 
 KindName = Literal["size", "number", "flag", "word", "node"]
 
@@ -32,7 +34,10 @@ class Kind:
         return core_schema.no_info_plain_validator_function(self.read)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> dict[str, Any]:
-        expression = {"type": "string", "description": "an expression over sizes and params"}
+        expression: dict[str, Any] = {
+            "type": "string",
+            "description": "an expression over sizes and params",
+        }
         plain: dict[str, Any] = {
             "size": {"type": "integer", "minimum": self.low},
             "number": {"type": "number"},
@@ -53,9 +58,8 @@ class Kind:
         elif isinstance(value, (bool, int, float)):
             expr = expressions.constant(value)
         else:
-            what = "a mapping" if isinstance(value, dict) else "a list"
-            what = "nothing" if value is None else what
-            raise PydanticCustomError("invalid-value", f"a {self.name} is wanted here, not {what}")
+            wanted, given = _ARTICLE[self.name], kind_of(value)
+            raise PydanticCustomError("invalid-value", f"{wanted} is wanted here, not {given}")
         if expr.is_constant and (refusal := self.refusal(expr.value)):
             message, way_out = refusal
             raise PydanticCustomError("invalid-value", "{said}", {"said": message, "help": way_out})
@@ -70,8 +74,13 @@ class Kind:
                 return f"{value} is not a whole number", "divide with //, or use ceil or floor"
             if value < self.low:
                 return f"{int(value)} is less than {self.low}", None
-        elif self.name == "number" and isinstance(value, (bool, str)):
-            return f"{_shown(value)} is not a number", None
+            if value > expressions.MAX_MAGNITUDE:
+                return f"{value} is more than {expressions.MAX_MAGNITUDE:.0e}", None
+        elif self.name == "number":
+            if isinstance(value, (bool, str)):
+                return f"{_shown(value)} is not a number", None
+            if not abs(value) <= expressions.MAX_MAGNITUDE:
+                return f"{value} is not a number up to {expressions.MAX_MAGNITUDE:.0e}", None
         elif self.name == "flag" and not isinstance(value, bool):
             return f"{_shown(value)} is neither true nor false", None
         elif self.name == "node" and not isinstance(value, str):
@@ -79,8 +88,14 @@ class Kind:
         elif self.name == "word" and value not in self.words:
             near = did_you_mean(str(value), self.words)
             choices = f"it may be {listing(self.words, last='or')}"
-            return f"{_shown(value)} is not a word for this", f"{near} {choices}" if near else choices
+            return f"{_shown(value)} does not suit here", f"{near} {choices}" if near else choices
         return None
+
+
+_ARTICLE: dict[KindName, str] = {
+    "size": "a size", "number": "a number", "flag": "true or false", "word": "a word",
+    "node": "the name of a node",
+}  # fmt: skip
 
 
 def _shown(value: Value) -> str:
@@ -117,8 +132,25 @@ Flag = Annotated[Expr, Kind("flag")]
 NodeRef = Annotated[Expr, Kind("node")]
 
 _NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
-Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=60)]
-AxisName = Annotated[str, StringConstraints(pattern=_NAME, max_length=20)]
+
+#: Words that an expression, or the Python that a module is compiled to, reads in its own way.
+RESERVED = frozenset({*keyword.kwlist, "true", "false"})
+
+
+def _not_reserved(value: str) -> str:
+    if value in RESERVED:
+        said = f"{value!r} is a reserved word, not a name"
+        context = {"said": said, "help": "choose another name"}
+        raise PydanticCustomError("bad-name", "{said}", context)
+    return value
+
+
+Name = Annotated[
+    str, StringConstraints(pattern=_NAME, max_length=60), AfterValidator(_not_reserved)
+]
+AxisName = Annotated[
+    str, StringConstraints(pattern=_NAME, max_length=20), AfterValidator(_not_reserved)
+]
 
 
 def _one_or_more(value: Any) -> Any:

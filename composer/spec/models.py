@@ -6,13 +6,14 @@ this file knows none of them.
 
 from __future__ import annotations
 
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from composer.spec import expressions
 from composer.spec.expressions import Expr, Value
 from composer.spec.fields import AxisName, Name, parse_expression
+from composer.spec.names import free_name
 from composer.spec.selection import Positions
 from composer.spec.source import Source
 
@@ -67,6 +68,7 @@ class Insert(Model):
 
 
 Op = TypeVar("Op")
+NodeName = Annotated[Name, AfterValidator(free_name)]
 
 
 class SpecOf(Model, Generic[Op]):
@@ -80,7 +82,7 @@ class SpecOf(Model, Generic[Op]):
     input: tuple[AxisName, ...] = Field(
         min_length=2, description="the axes of the input, the batch first: [b, c, h, w]"
     )
-    nodes: dict[Name, Op] = Field(min_length=1, description="the graph, each node an op")
+    nodes: dict[NodeName, Op] = Field(min_length=1, description="the graph, each node an op")
     output: Name | None = Field(default=None, description="the last node unless told")
     insert: Insert | None = Field(default=None, description="where the paper puts it")
     deviations: tuple[str, ...] = Field(

@@ -8,9 +8,9 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from composer.errors import Diagnostic, Location, suggestion
-from composer.spec.models import SpecOf
-from composer.spec.source import Source, YamlPath, parse
+from composer.errors import Diagnostic, Location, counted, suggestion
+from composer.spec.models import Insert, Param, SpecOf
+from composer.spec.source import Source, YamlPath, kind_of, parse
 
 S = TypeVar("S", bound=SpecOf[Any])
 
@@ -40,16 +40,16 @@ def read_spec(text: str, file: str, model: type[S], ops: dict[str, list[str]]) -
     """
     data, source = parse(text, file)
     nodes = data.get("nodes")
-    names = tuple(nodes) if isinstance(nodes, dict) else ()
+    names = tuple(n for n in nodes if n != "input") if isinstance(nodes, dict) else ()
     try:
         spec: S | None = model.model_validate(data)
-        problems: tuple[Diagnostic, ...] = ()
+        problems = tuple(source.problems)
         broken: frozenset[str] = frozenset()
     except ValidationError as failure:
         details = failure.errors(include_url=False)
         fields = list(model.model_fields)
         found = [_diagnostic(d, source, data, ops, fields) for d in details]
-        problems = _one_for_each_place(found)
+        problems = _one_for_each_place([*source.problems, *found])
         paths = [_yaml_path(d, data) for d in details]
         spec = _sound_part(data, paths, model)
         broken = frozenset(str(p[1]) for p in paths if len(p) > 1 and p[0] == "params")
@@ -59,15 +59,24 @@ def read_spec(text: str, file: str, model: type[S], ops: dict[str, list[str]]) -
 
 
 def _one_for_each_place(found: list[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """A union reports once for each of its members; keep the first at each place."""
+    """A union reports once for each of its members; keep the first at each place.
+
+    Fields that are missing share a place, that of their parent.
+    """
     kept: dict[object, Diagnostic] = {}
     for problem in found:
-        kept.setdefault((problem.where, problem.code if problem.where is None else ""), problem)
+        missing = problem.message if problem.code == "missing-field" else ""
+        kept.setdefault((problem.where, missing), problem)
     return tuple(kept.values())
 
 
 def _sound_part(data: dict[str, Any], paths: list[YamlPath], model: type[S]) -> S | None:
-    """Return the spec without its faulty nodes and fields, so that the rest is checked too."""
+    """Return the spec without its faulty nodes and fields, so that the rest is checked too.
+
+    None where too much would be guessed: without the params or the axes nothing else has a sense.
+    """
+    if any(path[:1] == ("input",) and "input" in data or path == ("params",) for path in paths):
+        return None
     sound = {k: dict(v) if isinstance(v, dict) else v for k, v in data.items()}
     for path in paths:
         if len(path) > 1 and path[0] in ("nodes", "params") and isinstance(sound[path[0]], dict):
@@ -91,50 +100,70 @@ def _diagnostic(
 ) -> Diagnostic:
     path = _yaml_path(detail, data)
     context: dict[str, Any] = detail.get("ctx") or {}
-    kind = detail["type"]
-    op = _op_at(path, data)
-    known = ops.get(op, []) if op else _fields_beside(path, fields)
-    here = f"op '{op}'" if op else "this place"
+    value = detail["input"]
+    op_names = sorted(op for op in ops if "." not in op)
+    at_value = source.at_key(path) if detail["loc"][-1:] == ("[key]",) else source.at(path)
 
     def say(
-        code: str, message: str, way_out: str | None, where: Location | None
+        code: str, message: str, way_out: str | None, where: Location | None = at_value
     ) -> Diagnostic:
         return Diagnostic(code, message, way_out, where, source.file)
 
-    match kind:
+    match detail["type"]:
         case "extra_forbidden":
+            here, known = _surroundings(path[:-1], data, ops, fields)
             word = str(path[-1])
-            message = f"{here} has no field {word!r}"
+            way_out = suggestion(word, known, "Fields")
             return say(
-                "unknown-field", message, suggestion(word, known, "Fields"), source.at_key(path)
+                "unknown-field", f"{here} has no field {word!r}", way_out, source.at_key(path)
             )
-        case "union_tag_invalid":
-            tag = str(context.get("tag"))
-            way_out = suggestion(tag, sorted(ops), "Ops")
-            return say("unknown-op", f"no op named {tag!r}", way_out, source.at((*path, "op")))
-        case "union_tag_not_found":
-            message = f"node {str(path[-1])!r} does not say its op"
-            way_out = f"write {path[-1]}: {{op: …}}, with one of {', '.join(sorted(ops))}"
-            return say("missing-op", message, way_out, source.at(path))
         case "missing":
+            here, _ = _surroundings(path[:-1], data, ops, fields)
             message = f"{here} needs the field {str(path[-1])!r}"
             return say("missing-field", message, f"add '{path[-1]}: …'", source.at(path[:-1]))
+        case "union_tag_invalid" | "union_tag_not_found":
+            if (tag := value.get("op")) is None:
+                message = f"the node {str(path[-1])!r} does not say its op"
+                way_out = f"write {path[-1]}: {{op: …}}, with one of {', '.join(op_names)}"
+                return say("missing-op", message, way_out)
+            message = f"no op named {tag!r}"
+            if not isinstance(tag, str):
+                message = f"an op is a name, not {kind_of(tag)}"
+            way_out = suggestion(str(tag), op_names, "Ops")
+            return say("unknown-op", message, way_out, source.at((*path, "op")))
         case "string_pattern_mismatch":
-            word = str(detail["input"])
-            message = f"{word!r} is not a name"
             way_out = "a name is letters, digits and _, and begins with a letter"
-            return say("bad-name", message, way_out, source.at_key(path))
+            return say("bad-name", f"{value!r} is not a name", way_out)
+        case "string_too_long":
+            message = f"a name of {len(value)} characters is too long"
+            return say("bad-name", message, f"it may have {context['max_length']}")
         case "literal_error":
-            message = f"{detail['input']!r} is not {context['expected']}"
-            return say("invalid-value", message, None, source.at(path))
+            message = f"{kind_of(value)} does not suit {str(path[-1])!r}"
+            return say("invalid-value", message, f"it may be {context['expected']}")
+        case "dict_type" | "model_type" | "model_attributes_type":
+            return say("invalid-value", f"a mapping is wanted here, not {kind_of(value)}", None)
+        case "tuple_type" | "list_type":
+            return say("invalid-value", f"a list is wanted here, not {kind_of(value)}", None)
+        case "string_type":
+            return say("invalid-value", f"text is wanted here, not {kind_of(value)}", None)
+        case "int_type" | "float_type" | "bool_type":
+            message = f"a number, true, false or text is wanted here, not {kind_of(value)}"
+            return say("invalid-value", message, None)
+        case "too_short":
+            few = counted(context["actual_length"], "value") if context["actual_length"] else "none"
+            wanted = counted(context["min_length"], "value")
+            return say("invalid-value", f"at least {wanted} must stand here, and {few} does", None)
+        case "too_long":
+            given, most = context["actual_length"], counted(context["max_length"], "value")
+            return say("invalid-value", f"at most {most} may stand here, not {given}", None)
         case "expression":
             where = source.within(path, int(context["start"]), int(context["length"]))
             return say(str(context["code"]), str(context["said"]), context["help"], where)
+        case "bad-name":
+            return say("bad-name", str(context["said"]), context["help"])
         case "value_error":
-            said = str(context["error"])
-            return say("invalid-value", said, None, source.at(path))
-    message = detail["msg"][0].lower() + detail["msg"][1:]
-    return say("invalid-value", message, context.get("help"), source.at(path))
+            return say("invalid-value", str(context["error"]), None)
+    return say("invalid-value", detail["msg"][0].lower() + detail["msg"][1:], context.get("help"))
 
 
 def _yaml_path(detail: ErrorDetails, data: Any) -> YamlPath:
@@ -145,6 +174,8 @@ def _yaml_path(detail: ErrorDetails, data: Any) -> YamlPath:
     for index, part in enumerate(loc):
         if part == "[key]":
             break
+        if index == 2 and loc[0] == "nodes":
+            continue  # the op, by which pydantic picks the model
         inside = (isinstance(value, dict) and part in value) or (
             isinstance(value, list) and isinstance(part, int) and part < len(value)
         )
@@ -153,20 +184,26 @@ def _yaml_path(detail: ErrorDetails, data: Any) -> YamlPath:
             value = value[part]
         elif index == len(loc) - 1 and detail["type"] == "missing":
             path.append(part)  # a missing field has no place of its own
+    if len(path) == 2 and path[0] == "params" and detail["type"] != "extra_forbidden":
+        default = isinstance(value, dict) and "default" in value and loc[-1] != "[key]"
+        return (*path, "default") if default else tuple(path)
     return tuple(path)
 
 
-def _op_at(path: YamlPath, data: dict[str, Any]) -> str | None:
-    if len(path) == 3 and path[0] == "nodes":
-        node = data["nodes"].get(path[1])
-        return str(node["op"]) if isinstance(node, dict) and "op" in node else None
-    return None
-
-
-def _fields_beside(path: YamlPath, fields: list[str]) -> list[str]:
-    from composer.spec.models import Insert, Param
-
-    if len(path) == 1:
-        return fields
-    inner = {"insert": Insert, "params": Param}.get(str(path[0]))
-    return list(inner.model_fields) if inner else []
+def _surroundings(
+    path: YamlPath, data: dict[str, Any], ops: dict[str, list[str]], fields: list[str]
+) -> tuple[str, list[str]]:
+    """Return what stands at `path` in words, and the fields that it may have."""
+    match path:
+        case ():
+            return "a spec", fields
+        case ("nodes", node):
+            op = str(data["nodes"][node]["op"])
+            return f"the op {op!r}", ops[op]
+        case ("params", param):
+            return f"the param {param!r}", list(Param.model_fields)
+        case ("nodes", node, field):
+            return f"{field!r}", ops.get(f"{data['nodes'][node]['op']}.{field}", [])
+        case ("insert",):
+            return "'insert'", list(Insert.model_fields)
+    return f"{str(path[-1])!r}", []

@@ -51,6 +51,11 @@ class Selection:
             chosen.update(n for n in range(low, high + 1) if 1 <= n <= count)
         return frozenset(chosen)
 
+    def beyond(self, count: int) -> int | None:
+        """Return a position that is not among `count`, or None where there is none."""
+        ends = (end for pair in self.ranges for end in pair)
+        return next((end for end in ends if abs(end) > count), None)
+
     def __str__(self) -> str:
         return ",".join(f"{a}" if a == b else f"{a}..{b}" for a, b in self.ranges)
 

@@ -7,8 +7,8 @@ keys are refused, and a file is bounded in size, in depth and in the number of i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,12 @@ YamlPath = tuple[str | int, ...]
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)")
+_FLOAT = re.compile(
+    r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+)
+_UNPRINTABLE = re.compile(
+    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+)
 _CONSTANTS: dict[str, bool | None] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -39,7 +44,7 @@ class Span:
     line: int
     column: int
     length: int
-    offset: int = 0  # 1 where an opening quote stands before the text
+    offset: int | None = None  # from here to a scalar's text; None where it isn't there as it is
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Source:
 
     file: str
     text: str
+    problems: list[Diagnostic] = field(default_factory=list, compare=False)
     values: dict[YamlPath, Span] = field(default_factory=dict, compare=False)
     keys: dict[YamlPath, Span] = field(default_factory=dict, compare=False)
 
@@ -66,14 +72,21 @@ class Source:
     def within(self, path: YamlPath, start: int, length: int) -> Location | None:
         """Return the place of a stretch of the scalar at `path`, counted in characters."""
         span = self.values.get(path)
-        if span is None:
+        if span is None or span.offset is None:
             return self.at(path)
         return self._location(Span(span.line, span.column + span.offset + start, max(1, length)))
 
+    @cached_property
+    def lines(self) -> list[str]:
+        """The text line by line; at least one."""
+        return self.text.splitlines() or [""]
+
     def _location(self, span: Span) -> Location:
-        lines = self.text.splitlines() or [""]
-        line = min(span.line, len(lines) - 1)
-        return Location(self.file, line + 1, span.column + 1, span.length, lines[line])
+        """Return the place of a span; what stands behind the last line is at its end."""
+        line = min(span.line, len(self.lines) - 1)
+        text = self.lines[line]
+        column = min(span.column, len(text)) if line == span.line else len(text)
+        return Location(self.file, line + 1, column + 1, span.length, text)
 
 
 def read_text(path: Path) -> str:
@@ -108,10 +121,12 @@ def read_text(path: Path) -> str:
 def parse(text: str, file: str) -> tuple[dict[str, Any], Source]:
     """Return the mapping that `text` holds, and the place of each of its values.
 
+    What can be read past, such as a duplicate key, is noted in the source's `problems`.
+
     Raises:
-        ComposerError: the text is not YAML, or not one mapping; every duplicate key is reported.
+        ComposerError: the text is not YAML, or not one mapping.
     """
-    source = Source(file, text)
+    source = Source(file, text.removeprefix("\ufeff"))
     if len(text) > MAX_BYTES:
         raise ComposerError(
             Diagnostic(
@@ -131,15 +146,12 @@ def parse(text: str, file: str) -> tuple[dict[str, Any], Source]:
                 file=file,
             )
         )
-    reader = _Reader(source)
-    data = reader.read(root, (), 0)
-    if reader.problems:
-        raise ComposerError(reader.problems)
+    data = _Reader(source).read(root, (), 0)
     if not isinstance(data, dict):
         raise ComposerError(
             Diagnostic(
                 "not-a-mapping",
-                f"a spec is a mapping of fields, and this is {_kind(root)}",
+                f"a spec is a mapping of fields, and this is {kind_of(data)}",
                 "start with 'name:', 'input: [b, c, h, w]' and 'nodes:'",
                 where=source.at(()),
             )
@@ -148,33 +160,64 @@ def parse(text: str, file: str) -> tuple[dict[str, Any], Source]:
 
 
 def _compose(source: Source) -> yaml.Node | None:
-    nesting = _deepest_flow(source.text)
-    if nesting > MAX_DEPTH:
-        raise ComposerError(
-            Diagnostic(
-                "too-deep",
-                f"brackets are nested {nesting} deep, more than a spec may ({MAX_DEPTH})",
-                "is this the right file?",
-                file=source.file,
-            )
-        )
+    if (odd := _UNPRINTABLE.search(source.text)) is not None:
+        above = f"{source.text[: odd.start()]}.".splitlines()
+        where = source._location(Span(len(above) - 1, len(above[-1]) - 1, 1))
+        message = f"the character {odd[0]!r} may not stand in a spec"
+        raise ComposerError(Diagnostic("not-yaml", message, "remove it", where))
     try:
-        node: yaml.Node | None = yaml.compose(source.text, Loader=_LOADER)  # type: ignore[no-untyped-call]
+        _survey(source)
+        node: yaml.Node | None = yaml.compose(source.text, Loader=_LOADER)
         return node
     except yaml.MarkedYAMLError as failure:
         mark = failure.problem_mark or failure.context_mark
-        where = None
-        if mark is not None:
-            where = source._location(Span(mark.line, mark.column, 1))
+        where = source._location(Span(mark.line, mark.column, 1)) if mark is not None else None
         message, way_out = _explain(failure, where)
         raise ComposerError(
             Diagnostic("not-yaml", message, way_out, where=where, file=source.file)
         ) from None
-    except (yaml.YAMLError, RecursionError) as failure:
+    except yaml.YAMLError as failure:
         reason = " ".join(str(failure).split())
         raise ComposerError(
             Diagnostic("not-yaml", f"this is not YAML: {reason}", file=source.file)
         ) from None
+
+
+def _survey(source: Source) -> None:
+    """Refuse deep nesting and note every tag, before PyYAML's `compose`, which recurses, runs."""
+    depth = 0
+    for event in yaml.parse(source.text, Loader=_LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        tag = getattr(event, "tag", None)
+        if depth <= MAX_DEPTH and tag is None:
+            continue
+        where = source._location(Span(event.start_mark.line, event.start_mark.column, 1))
+        if depth > MAX_DEPTH:
+            message = f"values are nested more than {MAX_DEPTH} deep"
+            raise ComposerError(Diagnostic("too-deep", message, "is this the right file?", where))
+        message = f"the tag {str(tag).replace('tag:yaml.org,2002:', '!!')!r} means nothing here"
+        way_out = "remove the tag; a text that looks like a number goes in quotes"
+        source.problems.append(Diagnostic("unknown-tag", message, way_out, where))
+
+
+#: What PyYAML says, what it means, and the way out; {0} is the line where the value begins.
+_PROBLEMS = (
+    ("expected ',' or ']'", "a ',' or a ']' is missing in the list that begins at line {0}", None),
+    ("expected ',' or '}'", "a ',' or a '}}' is missing in the mapping that begins at line {0}",
+     None),
+    ("unexpected end of stream", "the quote that opens at line {0} is not closed", None),
+    ("mapping values are not allowed", "a ':' may not stand here",
+     "put a text that holds ': ' in quotes; else check how this line is indented"),
+    ("did not find expected key", "this line does not continue the mapping of line {0}",
+     "keys of one mapping begin in one column, and nothing follows a value on its line"),
+    ("cannot start any token", "a text may not begin with this character", "put it in quotes"),
+    ("found undefined alias", "no anchor of this name stands above",
+     "put a text that begins with '*' in quotes"),
+    ("found unexpected ':'", "a ':' may not stand here", "put a space behind the ':' of a key"),
+    ("but found another document", "a second document begins here",
+     "keep one spec in one file, without a '---' line"),
+)  # fmt: skip
 
 
 def _explain(failure: yaml.MarkedYAMLError, where: Location | None) -> tuple[str, str | None]:
@@ -182,17 +225,11 @@ def _explain(failure: yaml.MarkedYAMLError, where: Location | None) -> tuple[str
     indent = where.text[: where.column] if where else ""
     if "\t" in indent and not indent.strip():
         return "a tab indents this line, and YAML allows spaces only", "replace the tab by spaces"
-    if "but found another document" in problem:
-        return "a second document begins here", "keep one spec in one file, without a '---' line"
+    begin = failure.context_mark.line + 1 if failure.context_mark is not None else 1
+    for said, message, way_out in _PROBLEMS:
+        if said in problem:
+            return message.format(begin), way_out
     return f"this is not YAML: {problem}", None
-
-
-def _deepest_flow(text: str) -> int:
-    depth = deepest = 0
-    for bracket in re.findall(r"[\[\]{}]", text):
-        depth += 1 if bracket in "[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
 
 
 class _Reader:
@@ -200,61 +237,64 @@ class _Reader:
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.problems: list[Diagnostic] = []
         self.count = 0
 
     def read(self, node: yaml.Node, path: YamlPath, depth: int) -> Any:
         self.count += 1
         if depth > MAX_DEPTH or self.count > MAX_VALUES:
-            what = "nested too deep" if depth > MAX_DEPTH else "too many values, aliases followed"
+            what = (
+                "an alias that holds itself, or values nested too deep"
+                if depth > MAX_DEPTH
+                else f"more than {MAX_VALUES:,} values, aliases followed"
+            )
             raise ComposerError(
                 Diagnostic("too-large", f"the spec has {what}", file=self.source.file)
             )
-        self.source.values[path] = _span(node)
+        self.source.values[path] = self._span(node)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, depth)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(v, (*path, i), depth + 1) for i, v in enumerate(node.value)]
-        return self._scalar(node, path)
+        assert isinstance(node, yaml.ScalarNode)
+        return node.value if node.style else resolve_scalar(node.value)
 
     def _mapping(self, node: yaml.MappingNode, path: YamlPath, depth: int) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-            if key is None:
-                where = self.source._location(_span(key_node))
-                self.problems.append(
-                    Diagnostic("bad-key", "a key is one word here", where=where)
-                )
+            if not isinstance(key_node, yaml.ScalarNode):
+                self._note(key_node, "bad-key", "a key is one word here")
                 continue
+            key = str(key_node.value)
             here = (*path, key)
             if key in mapping:
                 first = self.source.keys[here].line + 1
-                self.problems.append(
-                    Diagnostic(
-                        "duplicate-key",
-                        f"{key!r} stands twice in this mapping",
-                        f"the first one is at line {first}; rename or remove one",
-                        where=self.source._location(_span(key_node)),
-                    )
+                self._note(
+                    key_node,
+                    "duplicate-key",
+                    f"{key!r} stands twice in this mapping",
+                    f"the first one is at line {first}; rename or remove one",
                 )
                 continue
-            self.source.keys[here] = _span(key_node)
+            self.source.keys[here] = self._span(key_node)
             mapping[key] = self.read(value_node, here, depth + 1)
         return mapping
 
-    def _scalar(self, node: yaml.Node, path: YamlPath) -> Any:
-        text: str = node.value
-        tag: str = node.tag or ""
-        if not tag.startswith("tag:yaml.org,2002:"):
-            self.problems.append(
-                Diagnostic(
-                    "unknown-tag", f"the tag {tag!r} means nothing here", "remove the tag",
-                    where=self.source.at(path),
-                )
-            )
-            return text
-        return text if node.style else resolve_scalar(text)
+    def _note(self, node: yaml.Node, code: str, message: str, way_out: str | None = None) -> None:
+        where = self.source._location(self._span(node))
+        problem = Diagnostic(code, message, way_out, where)
+        if problem not in self.source.problems:  # an alias brings the same one again
+            self.source.problems.append(problem)
+
+    def _span(self, node: yaml.Node) -> Span:
+        start, end = node.start_mark, node.end_mark
+        if start.line != end.line or start.line >= len(self.source.lines):
+            return Span(start.line, start.column, 1)
+        length = end.column - start.column
+        offset = None
+        if isinstance(node, yaml.ScalarNode):
+            written = self.source.lines[start.line][start.column : end.column]
+            offset = written.rfind(node.value)  # behind a quote or an anchor
+        return Span(start.line, start.column, max(1, length), None if offset == -1 else offset)
 
 
 def resolve_scalar(text: str) -> str | int | float | bool | None:
@@ -264,32 +304,21 @@ def resolve_scalar(text: str) -> str | int | float | bool | None:
     if _INT.fullmatch(text) and len(text) <= 32:
         return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
     if _FLOAT.fullmatch(text):
-        return float(text.replace(".Inf", "inf").replace(".INF", "inf").replace(".inf", "inf"))
+        special = text.lower().lstrip("-+") in (".inf", ".nan")
+        return float(text.replace(".", "") if special else text)
     return text
 
 
-def _span(node: yaml.Node) -> Span:
-    start, end = node.start_mark, node.end_mark
-    one_line = start.line == end.line
-    quoted = int(bool(getattr(node, "style", None)) and node.style in "\"'")
-    length = end.column - start.column if one_line else 1
-    return Span(start.line, start.column, max(1, length), quoted)
-
-
-def _kind(node: yaml.Node) -> str:
-    return "a list" if isinstance(node, yaml.SequenceNode) else "a single value"
+def kind_of(value: object) -> str:
+    """Return what a value is in words: ``a list``, ``the text 'x'``, ``nothing``."""
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    if value is None:
+        return "nothing"
+    if isinstance(value, str):
+        return f"the text {value if len(value) <= 40 else value[:39] + '…'!r}"
+    return str(value).lower() if isinstance(value, bool) else f"the number {value}"
 
 
 def _file_error(path: Path, code: str, message: str, way_out: str | None) -> ComposerError:
     return ComposerError(Diagnostic(code, message, way_out, file=str(path)))
-
-
-def walk(data: Any, path: YamlPath = ()) -> Iterator[tuple[YamlPath, Any]]:
-    """Yield every value inside `data` with its path, parents first."""
-    yield path, data
-    if isinstance(data, dict):
-        for key, value in data.items():
-            yield from walk(value, (*path, key))
-    elif isinstance(data, list):
-        for index, value in enumerate(data):
-            yield from walk(value, (*path, index))

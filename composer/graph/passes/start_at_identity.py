@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
+from composer.errors import ComposerError, Diagnostic
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.primitives.arithmetic import Arithmetic
 from composer.primitives.axes import Axes
 from composer.primitives.base import Primitive
 from composer.primitives.parameter import Parameter
-from composer.spec.expressions import constant
+from composer.spec.expressions import constant, difference
 
 
 def start_at_identity(graph: Graph) -> Graph:
-    """Return the graph that computes its input exactly until `a` has learned, where asked for."""
+    """Return the graph that computes its input exactly until `a` has learned, where asked for.
+
+    Raises:
+        ComposerError: the output has other axes than the input, so it cannot begin as that.
+    """
     if graph.settings.init != "identity":
         return graph
+    _need_input_axes(graph)
     blend, change, scaled, begun = (
         _free(graph, name) for name in ("blend", "blend_change", "blend_scaled", "blend_out")
     )
@@ -24,7 +31,7 @@ def start_at_identity(graph: Graph) -> Graph:
     def node(name: str, op: Primitive, axes: Axes) -> GraphNode:
         return GraphNode(name, op, path, axes)
 
-    def arithmetic(name: str, op: str, *of: str) -> GraphNode:
+    def arithmetic(name: str, op: Literal["add", "sub", "mul"], *of: str) -> GraphNode:
         operands = tuple(constant(ref) for ref in of)
         return node(name, Arithmetic.model_construct(op=op, of=operands), graph.input_axes)
 
@@ -35,7 +42,30 @@ def start_at_identity(graph: Graph) -> Graph:
         arithmetic(scaled, "mul", blend, change),
         arithmetic(begun, "add", INPUT, scaled),
     )
-    return replace(graph, nodes=(*graph.nodes, *nodes), output=begun)
+    done = replace(graph.settings, init="paper")
+    return replace(graph, nodes=(*graph.nodes, *nodes), output=begun, settings=done)
+
+
+def _need_input_axes(graph: Graph) -> None:
+    node = graph.by_name[graph.output]
+    assert node.axes is not None
+    have, want = dict(node.axes.sizes), dict(graph.input_axes.sizes)
+    if have.keys() == want.keys() and not any(difference(have[a], want[a]) for a in want):
+        return
+    raise ComposerError(
+        Diagnostic(
+            "output-differs",
+            f"the output {node.name!r} is {_shown(node.axes)}, and the input is "
+            f"{_shown(graph.input_axes)}, so it cannot begin as its input",
+            "begin as the paper does, or give back the axes of the input",
+            graph.where(node),
+        )
+    )
+
+
+def _shown(axes: Axes) -> str:
+    sized = (n if str(s) == n else f"{n}: {s}" for n, s in axes.sizes)
+    return f"[{', '.join(sized)}]"
 
 
 def _free(graph: Graph, name: str) -> str:

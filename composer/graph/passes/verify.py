@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import networkx as nx
 
 from composer.graph.graph import INPUT, Graph
+from composer.primitives.axes import Axes
+from composer.primitives.base import AxisProblem
+from composer.spec.expressions import Expr
+
+#: In order: a rule may count on those before it.
+RULES: dict[str, Callable[[Graph], bool]] = {
+    "names are unique": lambda g: len({INPUT, *g.by_name}) == len(g.nodes) + 1,
+    "the output is a node": lambda g: g.output in g.by_name,
+    "every node has an op and axes": lambda g: all(n.op and n.axes is not None for n in g.nodes),
+    "operands are nodes": lambda g: set(g.digraph) == {INPUT, *g.by_name},
+    "there is no cycle": lambda g: nx.is_directed_acyclic_graph(g.digraph),
+    "axes follow from the operands": lambda g: _axes_follow(g),
+}
 
 
 def verify(graph: Graph, after: str) -> None:
@@ -13,13 +28,18 @@ def verify(graph: Graph, after: str) -> None:
     Raises:
         AssertionError: it is not a legal graph.
     """
-    names = [node.name for node in graph.nodes]
-    rules = {
-        "names are unique": len(set(names)) == len(names) and INPUT not in names,
-        "the output is a node": graph.output in names,
-        "operands are nodes": set(graph.digraph) == {INPUT, *names},
-        "there is no cycle": nx.is_directed_acyclic_graph(graph.digraph),
-        "every node has an op and axes": all(n.op and n.axes is not None for n in graph.nodes),
-    }
-    broken = [rule for rule, holds in rules.items() if not holds]
-    assert not broken, f"after the pass {after}, this does not hold: {', '.join(broken)}"
+    for rule, holds in RULES.items():
+        if not holds(graph):
+            raise AssertionError(f"after the pass {after}, this does not hold: {rule}")
+
+
+def _axes_follow(graph: Graph) -> bool:
+    def known(ref: Expr) -> Axes:
+        axes = graph.axes_of(str(ref.value))
+        assert axes is not None
+        return axes
+
+    try:
+        return all(n.op and n.op.infer(known, graph.order) == n.axes for n in graph.nodes)
+    except AxisProblem:
+        return False

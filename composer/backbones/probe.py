@@ -1,0 +1,148 @@
+"""What runs where: one forward pass on fake tensors, with every call of a module noted."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
+
+from composer.errors import error
+from composer.measure.cost import FakeRun, FlopCounter, floating_dtype
+
+#: Tried in turn for a model that does not say which size it takes.
+SIZES = (224, 256, 32, 64, 28, 96, 128, 192, 299, 384, 512)
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of a module: what went in, what came out, and when."""
+
+    path: str
+    order: int
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    output: Any
+
+    @property
+    def inputs(self) -> frozenset[int]:
+        """The identities of the tensors that went in."""
+        return frozenset(id(t) for t in _tensors((self.args, self.kwargs)))
+
+    @property
+    def outputs(self) -> frozenset[int]:
+        """The identities of the tensors that came out."""
+        return frozenset(id(t) for t in _tensors(self.output))
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """The shape of the output, where it is one tensor."""
+        return tuple(self.output.shape) if isinstance(self.output, Tensor) else None
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The calls of one forward pass, in the order they ended, and the FLOPs of it."""
+
+    input_shape: tuple[int, int, int]
+    calls: tuple[Call, ...]
+    flops: int
+
+    def of(self, path: str) -> tuple[Call, ...]:
+        """Return the calls of one module."""
+        return tuple(call for call in self.calls if call.path == path)
+
+
+def input_shape(model: nn.Module) -> tuple[int, int, int] | None:
+    """Return the (channels, height, width) that a model says it takes, if it says so."""
+    for attribute in ("pretrained_cfg", "default_cfg"):
+        config = getattr(model, attribute, None)
+        shape = config.get("input_size") if isinstance(config, dict) else None
+        if isinstance(shape, (tuple, list)) and len(shape) == 3:
+            return int(shape[0]), int(shape[1]), int(shape[2])
+    return None
+
+
+def probe(model: nn.Module, shape: tuple[int, int, int] | None = None) -> Probe:
+    """Run the model once on fake tensors and note what was called.
+
+    Args:
+        model: any model that takes a batch of images.
+        shape: the (channels, height, width) to run at; what the model says, else the first size
+            that it takes.
+
+    Raises:
+        ComposerError: the forward pass fails at every size tried.
+    """
+    run = FakeRun.of(model)
+    told = shape or input_shape(model)
+    if told is not None:
+        told = (_image_channels(model) or told[0], told[1], told[2])
+    channels = _image_channels(model) or 3
+    tries = [told] if told else [(channels, size, size) for size in SIZES]
+    reasons = []
+    for attempt in tries:
+        try:
+            return _probe_at(model, run, attempt)
+        except Exception as failure:
+            said = str(failure).strip().splitlines()
+            reasons.append(f"{attempt[1]}x{attempt[2]}: {said[0] if said else failure!r}")
+    raise error(
+        "forward-failed",
+        f"the forward pass of {type(model).__name__} fails on a batch of "
+        f"{tries[0][0]}-channel images ({reasons[0]})",
+        "a backbone takes one batch of images [batch, channels, height, width]; "
+        f"sizes tried: {', '.join(str(t[1]) for t in tries)}",
+    )
+
+
+def _image_channels(model: nn.Module) -> int | None:
+    """Return the channels that the first convolution takes."""
+    for module in model.modules():
+        channels = getattr(module, "in_channels", None)
+        weight = getattr(module, "weight", None)
+        if isinstance(channels, int) and isinstance(weight, Tensor) and weight.dim() == 4:
+            return channels
+    return None
+
+
+def _probe_at(model: nn.Module, run: FakeRun, shape: tuple[int, int, int]) -> Probe:
+    calls: list[Call] = []
+    counter = FlopCounter()
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+
+    def inputs() -> tuple[Tensor]:
+        return (torch.empty((1, *shape), device=device, dtype=floating_dtype(model)),)
+
+    with _noted(model, calls):
+        run(model, inputs, counter)
+    return Probe(shape, tuple(calls), counter.total)
+
+
+@contextlib.contextmanager
+def _noted(model: nn.Module, calls: list[Call]) -> Iterator[None]:
+    handles = []
+
+    def watch(path: str, module: nn.Module) -> None:
+        def note(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+            # a list may grow after the call: keep what it held
+            given = tree_map(lambda value: value, (args, kwargs))
+            calls.append(Call(path, len(calls), *given, out))
+
+        handles.append(module.register_forward_hook(note, with_kwargs=True))
+
+    for path, module in model.named_modules():
+        watch(path, module)
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]

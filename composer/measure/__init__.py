@@ -1,0 +1,1 @@
+"""Parameters and FLOPs of any module."""

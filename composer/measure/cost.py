@@ -1,0 +1,112 @@
+"""Parameters and FLOPs, counted as vision papers count them.
+
+FLOPs are multiply-adds: those of every convolution and matrix product, and two for each element
+of a norm. ResNet-50 at 224 comes to 4.11 G. Reductions, activations and products of elements
+are left out, as they are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+from torch.utils.flop_counter import flop_registry
+
+_NORMS = (
+    "native_batch_norm",
+    "_native_batch_norm_legit",
+    "_native_batch_norm_legit_no_training",
+    "_batch_norm_with_update",
+    "_batch_norm_no_update",
+    "cudnn_batch_norm",
+    "native_layer_norm",
+    "native_group_norm",
+)
+
+
+class FlopCounter(TorchDispatchMode):
+    """Adds up the multiply-adds of all that runs inside it; see the head of this file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the op and count it."""
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        packet = func._overloadpacket
+        if packet in flop_registry:
+            self.total += int(flop_registry[packet](*args, **kwargs, out_val=out)) // 2
+        elif packet.__name__ in _NORMS:
+            self.total += 2 * args[0].numel()
+        return out
+
+
+@dataclass(frozen=True)
+class FakeRun:
+    """Runs a model on fake tensors: shapes without numbers, and without its memory."""
+
+    mode: FakeTensorMode
+    state: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, model: nn.Module) -> FakeRun:
+        """Prepare fake copies of all parameters and buffers; the model is not touched."""
+        mode = FakeTensorMode(allow_non_fake_inputs=True)
+        tensors = [*model.named_parameters(), *model.named_buffers()]
+        return cls(mode, {name: mode.from_tensor(t) for name, t in tensors})
+
+    def __call__(
+        self,
+        model: nn.Module,
+        inputs: Callable[[], tuple[Any, ...]],
+        watch: AbstractContextManager[Any],
+    ) -> Any:
+        """Run the forward pass in evaluation mode, inside `watch`; inputs are made fake."""
+        training = [m for m in model.modules() if m.training]
+        for module in training:
+            module.training = False
+        try:
+            with self.mode, torch.no_grad(), watch:
+                return torch.func.functional_call(model, self.state, inputs())
+        finally:
+            for module in training:
+                module.training = True
+
+
+def parameters(module: nn.Module) -> int:
+    """Return the number of parameters, each shared one counted once."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def flops(model: nn.Module, *shapes: tuple[int, ...]) -> int:
+    """Return the multiply-adds of one forward pass on inputs of these shapes."""
+    counter = FlopCounter()
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    dtype = floating_dtype(model)
+
+    def inputs() -> tuple[Tensor, ...]:
+        return tuple(torch.empty(shape, device=device, dtype=dtype) for shape in shapes)
+
+    FakeRun.of(model)(model, inputs, counter)
+    return counter.total
+
+
+def floating_dtype(model: nn.Module) -> torch.dtype:
+    """Return the dtype of the model's first floating-point parameter, else float32."""
+    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+
+
+def detached(value: Any) -> Any:
+    """Return a value with each tensor in it detached."""
+    return tree_map_only(Tensor, lambda t: t.detach(), value)

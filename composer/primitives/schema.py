@@ -1,0 +1,50 @@
+"""The JSON Schema of a spec, for completion and checks in an editor (draft 7)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from composer.primitives import Spec
+
+DRAFT = "http://json-schema.org/draft-07/schema#"
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the schema of a spec file, in the vocabulary of draft 7."""
+    schema = Spec.model_json_schema(mode="validation", ref_template="#/definitions/{model}")
+    schema = _draft_7(schema)
+    definitions = schema.pop("$defs")
+    definitions["Param"] = _or_scalar(definitions["Param"])
+    schema.pop("title", None)
+    return {
+        "$schema": DRAFT,
+        "title": "Composer spec",
+        **schema,
+        "definitions": definitions,
+    }
+
+
+def _draft_7(schema: Any) -> Any:
+    """Drop what draft 7 does not know, and the titles that only repeat a field's name."""
+    if isinstance(schema, list):
+        return [_draft_7(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in ("properties", "patternProperties", "$defs"):
+            kept[key] = {name: _draft_7(inner) for name, inner in value.items()}
+            continue
+        if key == "discriminator" or (key == "title" and isinstance(value, str)):
+            continue
+        if key == "default" and not isinstance(value, (str, int, float, bool, list, type(None))):
+            continue
+        kept[key] = _draft_7(value)
+    if "$ref" in kept and len(kept) > 1:  # draft 7 ignores what stands beside a $ref
+        kept["allOf"] = [{"$ref": kept.pop("$ref")}]
+    return kept
+
+
+def _or_scalar(param: dict[str, Any]) -> dict[str, Any]:
+    """A param may be written as its default alone."""
+    return {"anyOf": [{"type": ["number", "boolean", "string"]}, param]}

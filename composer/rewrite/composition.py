@@ -1,0 +1,63 @@
+"""What was done to a model, kept on the model itself as a plain value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from composer.graph.graph import Begin
+from composer.primitives import Spec
+from composer.spec.expressions import Value
+
+At = Literal["block", "stage"]
+Position = Literal["residual", "output"]
+
+_ATTRIBUTE = "_composition"
+
+
+@dataclass(frozen=True)
+class EditedSite:
+    """One inserted module: its owner's path, its name there, its position, the class before."""
+
+    path: str
+    name: str
+    position: Position
+    channels: int
+    size: tuple[int, int]
+    previous: type[nn.Module]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One insertion of a spec, with all its sites."""
+
+    spec: Spec
+    at: At
+    params: Mapping[str, Value]
+    init: Begin
+    sites: tuple[EditedSite, ...]
+
+
+@dataclass(frozen=True)
+class Composition:
+    """The edits of a model in order, and the MODEL string it came from where that is known."""
+
+    backbone: str | None
+    edits: tuple[Edit, ...] = ()
+
+
+def composition(model: nn.Module) -> Composition | None:
+    """Return what was done to a model, or None for one as its library made it."""
+    found = vars(model).get(_ATTRIBUTE)
+    return found if isinstance(found, Composition) else None
+
+
+def remember(model: nn.Module, record: Composition | None) -> None:
+    """Keep the record on the model; None forgets it."""
+    if record is None:
+        vars(model).pop(_ATTRIBUTE, None)
+    else:
+        vars(model)[_ATTRIBUTE] = record

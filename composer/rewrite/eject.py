@@ -1,0 +1,37 @@
+"""`eject`: the model as it was before every edit, bit for bit."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import nn
+
+from composer.errors import error
+from composer.rewrite.composition import composition, remember
+
+
+def eject(model: nn.Module, *, inplace: bool = False) -> nn.Module:
+    """Return the model without what was inserted: its classes, keys and tensors of before.
+
+    Args:
+        model: a composed model; it is copied.
+        inplace: undo the edits on the model itself instead.
+
+    Raises:
+        ComposerError: nothing was inserted into this model.
+    """
+    record = composition(model)
+    if record is None:
+        raise error(
+            "not-composed",
+            f"nothing was inserted into this {type(model).__name__}",
+            "give a model that composer.insert or composer.load returned",
+        )
+    model = model if inplace else copy.deepcopy(model)
+    for edit in reversed(record.edits):
+        for site in reversed(edit.sites):
+            owner = model.get_submodule(site.path)
+            owner.__class__ = site.previous
+            delattr(owner, site.name)
+    remember(model, None)
+    return model

@@ -1,0 +1,130 @@
+"""`insert`: a spec's module at every site of a plan, on a copy of the model."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, fx, nn
+
+from composer.backbones.model_string import ModelString
+from composer.backbones.open import open_backbone
+from composer.errors import error
+from composer.graph.graph import Begin
+from composer.lower.build import lower
+from composer.measure.cost import floating_dtype
+from composer.primitives import Spec
+from composer.rewrite.composition import (
+    At,
+    Composition,
+    Edit,
+    EditedSite,
+    Position,
+    composition,
+    remember,
+)
+from composer.rewrite.edit import Editor
+from composer.rewrite.plan import Chosen, Plan, plan
+from composer.spec.expressions import Value
+
+
+def insert(
+    model: nn.Module | str,
+    spec: Spec | str,
+    at: At | None = None,
+    *,
+    position: Position | None = None,
+    stages: Chosen = None,
+    blocks: Chosen = None,
+    every: int | None = None,
+    select: str | Sequence[str] | None = None,
+    params: Mapping[str, Value] | None = None,
+    init: Begin = "paper",
+    expect: int | None = None,
+    pretrained: bool = False,
+    backbone: str | None = None,
+    inplace: bool = False,
+) -> nn.Module:
+    """Put a spec's module at every site of the model, and return the composed model.
+
+    Every key and tensor of the model's state dict stays; the new keys stand under the block they
+    serve. The model keeps its class and its methods. Each site has its own weights, on the
+    device, in the dtype and in the memory format of its block.
+
+    Args:
+        model: a model, which is copied, or a MODEL string such as ``"resnet50"``.
+        spec: a spec, the name of a shipped one, a path, or the text itself.
+        at, position, stages, blocks, every, select, params, init, expect: see `plan`.
+        pretrained: for a MODEL string, whether its library loads its published weights.
+        backbone: the MODEL string that a given model came from, kept in the recipe.
+        inplace: edit the model itself instead of a copy.
+
+    Raises:
+        ComposerError: no site matches, or the spec does not suit the sizes at a site.
+    """
+    if isinstance(model, str):
+        source = ModelString.parse(model)
+        model, backbone, inplace = open_backbone(source, pretrained), str(source), True
+    elif pretrained:
+        raise error(
+            "invalid-value",
+            "pretrained is for a MODEL string, and a model was given",
+            "load the weights into the model, or give its name",
+        )
+    model = model if inplace else copy.deepcopy(model)
+    found = plan(
+        model,
+        spec,
+        at,
+        position=position,
+        stages=stages,
+        blocks=blocks,
+        every=every,
+        select=select,
+        params=params,
+        init=init,
+        expect=expect,
+    )
+    return apply(model, found, backbone)
+
+
+def apply(model: nn.Module, found: Plan, backbone: str | None = None) -> nn.Module:
+    """Carry out a plan on the model it was made for, in place; return the model."""
+    editor = Editor()
+    done = []
+    for site in found.sites:
+        owner = model.get_submodule(site.path)
+        previous = type(owner)
+        module = _suited(lower(site.graph), owner, model)
+        editor.put(owner, site.part, site.place, site.name, module)
+        done.append(
+            EditedSite(site.path, site.name, site.position, site.channels, site.size, previous)
+        )
+    edit = Edit(found.spec, found.at, dict(found.params), found.init, tuple(done))
+    before = composition(model) or Composition(backbone)
+    remember(model, Composition(before.backbone or backbone, (*before.edits, edit)))
+    return model
+
+
+def _suited(module: fx.GraphModule, owner: nn.Module, model: nn.Module) -> fx.GraphModule:
+    """Give a new module the device, dtype, memory format and mode of its owner."""
+    near: Tensor | None = next(owner.parameters(), next(model.parameters(), None))
+    if near is not None:
+        module = module.to(device=near.device, dtype=_dtype(owner, model))
+    if _channels_last(owner):
+        module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return module.train(owner.training)
+
+
+def _dtype(owner: nn.Module, model: nn.Module) -> torch.dtype:
+    has_own = any(p.is_floating_point() for p in owner.parameters())
+    return floating_dtype(owner if has_own else model)
+
+
+def _channels_last(owner: nn.Module) -> bool:
+    kernels = [p for p in owner.parameters() if p.dim() == 4 and p.shape[1] > 1]
+    kernels = [p for p in kernels if p.shape[2] > 1]
+    return bool(kernels) and all(
+        p.is_contiguous(memory_format=torch.channels_last) for p in kernels
+    )

@@ -1,0 +1,78 @@
+"""Where exactly a module goes inside a block or a stage, and why not where it was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from composer.backbones.anatomy import Part
+from composer.backbones.forward import (
+    Branch,
+    Forward,
+    Untraceable,
+    agrees,
+    branch_end,
+    code,
+    trace,
+)
+from composer.rewrite.composition import Position
+
+
+@dataclass(frozen=True)
+class Place:
+    """A position inside a part; at the end of a branch, with the forwards and the branch's end."""
+
+    position: Position
+    note: str | None = None
+    forward: Forward | None = None
+    ends: tuple[Branch, Branch] | None = None  # in training, in evaluation
+
+
+@dataclass
+class Placer:
+    """Finds places in the blocks of one model; blocks of equal structure are tried once."""
+
+    model: nn.Module
+    _agreed: dict[tuple[type[nn.Module], str, str], bool] = field(default_factory=dict)
+
+    def place(self, part: Part, position: Position) -> Place:
+        """Return where `position` is in a part.
+
+        Where a block's forward can't be traced, or its branch can't be told from its shortcut,
+        this is the block's output, and the note says why.
+        """
+        if position == "output":
+            return Place("output")
+        module = self.model.get_submodule(part.path)
+        try:
+            forward = trace(module, part.call)
+        except Untraceable as why:
+            return Place("output", f"the forward can't be traced ({why}); after the block instead")
+        ends = branch_end(module, forward.training), branch_end(module, forward.evaluation)
+        if ends[0] is None or ends[1] is None:
+            return Place(
+                "output",
+                "the residual branch can't be told from the shortcut; after the block instead",
+            )
+        if not self._agrees(module, forward, part):
+            return Place(
+                "output", "the traced forward gives other numbers; after the block instead"
+            )
+        return Place("residual", _remark(ends[1]), forward, (ends[0], ends[1]))
+
+    def _agrees(self, module: nn.Module, forward: Forward, part: Part) -> bool:
+        if any(p.is_meta for p in module.parameters()):
+            return True  # a model without numbers has none to compare
+        key = (type(module), code(forward.training), code(forward.evaluation))
+        if key not in self._agreed:
+            self._agreed[key] = agrees(
+                module, forward.evaluation, part.call, training=False
+            ) and agrees(module, forward.training, part.call, training=True)
+        return self._agreed[key]
+
+
+def _remark(branch: Branch) -> str | None:
+    if branch.add is None:
+        return "no skip: the whole block is the branch"
+    return f"the last of {branch.of} residual branches" if branch.of > 1 else None
