@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import operator
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_map_only
 
 from composer.backbones.probe import Call
 
@@ -109,39 +111,54 @@ def _defaults(module: nn.Module, call: Call) -> dict[str, Any]:
     }
 
 
-def agrees(module: nn.Module, graph: fx.Graph, call: Call, training: bool) -> bool:
-    """Return whether the traced forward gives what the module's own gives, bit for bit.
+def disagreement(
+    module: nn.Module, graph: fx.Graph, end: fx.Node, call: Call, training: bool
+) -> str | None:
+    """Return why a traced forward can't stand for the module's own, or None where it can.
 
-    Both run on the same random input, on a copy of the module and with the same seed.
+    Both run on the same random input, on copies of the module and with the same seed, and must
+    give the same bits; and at `end` the value must have the shape of the output.
     """
-    results = []
-    for traced in (False, True):
-        copied = _copy(module).train(training)
-        run = fx.GraphModule(copied, graph) if traced else copied
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            torch.manual_seed(0)
-            args, kwargs = _random_inputs(module, call)
-            try:
-                results.append(run(*args, **kwargs))
-            except Exception:
-                return False
-    own, ours = results
-    if not (isinstance(own, Tensor) and isinstance(ours, Tensor)):
-        return False
-    return own.shape == ours.shape and torch.equal(
-        torch.nan_to_num(own.float()), torch.nan_to_num(ours.float())
-    )
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        args, kwargs = _random_inputs(module, call)
+        try:
+            torch.manual_seed(1)
+            own = copy.deepcopy(module).train(training)(*copy.deepcopy(args), **copy.deepcopy(kwargs))
+            torch.manual_seed(1)
+            watch = _Watch(fx.GraphModule(copy.deepcopy(module).train(training), graph), end)
+            bound = inspect.signature(module.forward).bind(*args, **kwargs)
+            bound.apply_defaults()
+            traced = watch.run(*bound.args, *bound.kwargs.values())
+        except Exception as failure:
+            return f"the traced forward fails: {type(failure).__name__}"
+    if not (isinstance(own, Tensor) and isinstance(traced, Tensor)):
+        return "the forward does not give one tensor"
+    if own.shape != traced.shape or not torch.equal(
+        torch.nan_to_num(own.float()), torch.nan_to_num(traced.float())
+    ):
+        return "the traced forward gives other numbers"
+    if watch.shape != tuple(own.shape):
+        sizes = "×".join(map(str, watch.shape[1:]))
+        return f"the branch ends as {sizes} and the block as {'×'.join(map(str, own.shape[1:]))}"
+    return None
 
 
-def _copy(module: nn.Module) -> nn.Module:
-    import copy
+class _Watch(fx.Interpreter):
+    """Runs a traced forward and keeps the shape of one value on the way."""
 
-    return copy.deepcopy(module)
+    def __init__(self, module: fx.GraphModule, node: fx.Node) -> None:
+        super().__init__(module)
+        self.name, self.shape = node.name, ()
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if n.name == self.name and isinstance(result, Tensor):
+            self.shape: tuple[int, ...] = tuple(result.shape)
+        return result
 
 
 def _random_inputs(module: nn.Module, call: Call) -> tuple[Any, Any]:
-    from torch.utils._pytree import tree_map_only
-
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
 
     def real(fake: Tensor) -> Tensor:
@@ -255,7 +272,7 @@ def _changes_nothing(module: nn.Module, node: fx.Node) -> bool:
             child = module.get_submodule(str(node.target))
             if any(True for _ in child.parameters()) or any(True for _ in child.buffers()):
                 return False
-            run: Callable[..., Any] = _copy(child).eval()
+            run: Callable[..., Any] = copy.deepcopy(child).eval()
             result = run(x)
         elif node.op == "call_function" and callable(node.target):
             bound = inspect.signature(node.target).bind(*node.args, **node.kwargs)

@@ -53,7 +53,7 @@ class ModelString:
 
     def __str__(self) -> str:
         query = "&".join(f"{key}={_shown(value)}" for key, value in self.arguments)
-        prefix = f"{self.library}:" if self.library in ("timm", "torchvision") else ""
+        prefix = "torchvision:" if self.library == "torchvision" else ""
         return f"{prefix}{self.name}{'?' if query else ''}{query}"
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+from os import PathLike, fspath
+
 from composer.errors import ComposerError, Diagnostic, suggestion
 from composer.graph.graph import INPUT, Graph, GraphNode, Settings
 from composer.graph.passes import analyse
@@ -21,13 +25,22 @@ def check_text(text: str, file: str) -> tuple[Spec | None, tuple[Diagnostic, ...
     except ComposerError as failure:
         return None, failure.diagnostics
     if reading.spec is None:
-        return None, reading.problems
+        return None, in_order_of_text(reading.problems)
     graph = analyse(graph_of(reading.spec, Settings(), reading))
-    found = (*graph.errors, *graph.warnings)
+    found = in_order_of_text((*graph.errors, *graph.warnings))
     return (None if graph.errors else reading.spec), found
 
 
-def load_spec(word: str | Spec) -> Spec:
+def in_order_of_text(problems: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """Return the problems as a reader meets them, each once; those of the whole file come first."""
+
+    def place(problem: Diagnostic) -> tuple[int, int]:
+        return (problem.where.line, problem.where.column) if problem.where else (0, 0)
+
+    return tuple(sorted(dict.fromkeys(problems), key=place))
+
+
+def load_spec(word: str | PathLike[str] | Spec) -> Spec:
     """Return the spec that `word` names: a shipped name, a path, or the text itself.
 
     Raises:
@@ -35,7 +48,7 @@ def load_spec(word: str | Spec) -> Spec:
     """
     if isinstance(word, Spec):
         return word
-    spec, problems = check_text(*find_spec(word))
+    spec, problems = check_text(*find_spec(fspath(word)))
     if spec is None:
         raise ComposerError([p for p in problems if p.severity == "error"])
     return spec
@@ -108,9 +121,14 @@ def _check_params(spec: Spec, settings: Settings) -> None:
 
 
 def _bad_value(param: Param, key: str, value: object) -> list[Diagnostic]:
+    """Return what is wrong with a value that a param is set to; `bind` sees to its names."""
+    finite = not isinstance(value, float) or math.isfinite(value)
+    if not isinstance(value, (bool, int, float, str)) or not finite:
+        message = f"the param {key!r} cannot be {value!r}"
+        return [Diagnostic("invalid-value", message, "give a number, true, false or text")]
     try:
-        param.expression(value)  # type: ignore[arg-type]
+        param.expression(value)
     except ValueError as failure:
-        return [Diagnostic("invalid-value", f"the param {key!r}: {failure}")]
+        message = f"the param {key!r} cannot be {value!r}: {failure}"
+        return [Diagnostic("invalid-value", message, f"its default is {param.default}")]
     return []
-

@@ -46,5 +46,5 @@ def _draft_7(schema: Any) -> Any:
 
 
 def _or_scalar(param: dict[str, Any]) -> dict[str, Any]:
-    """A param may be written as its default alone."""
+    """Return the schema of a param, which may be its default alone."""
     return {"anyOf": [{"type": ["number", "boolean", "string"]}, param]}

@@ -32,10 +32,11 @@ class EditedSite:
 
 @dataclass(frozen=True)
 class Edit:
-    """One insertion of a spec, with all its sites."""
+    """One insertion of a spec, as it was asked for, with all its sites."""
 
     spec: Spec
     at: At
+    position: Position
     params: Mapping[str, Value]
     init: Begin
     sites: tuple[EditedSite, ...]

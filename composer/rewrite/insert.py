@@ -101,7 +101,9 @@ def apply(model: nn.Module, found: Plan, backbone: str | None = None) -> nn.Modu
         done.append(
             EditedSite(site.path, site.name, site.position, site.channels, site.size, previous)
         )
-    edit = Edit(found.spec, found.at, dict(found.params), found.init, tuple(done))
+    edit = Edit(
+        found.spec, found.at, found.position, dict(found.params), found.init, tuple(done)
+    )
     before = composition(model) or Composition(backbone)
     remember(model, Composition(before.backbone or backbone, (*before.edits, edit)))
     return model

@@ -11,9 +11,9 @@ from composer.backbones.forward import (
     Branch,
     Forward,
     Untraceable,
-    agrees,
     branch_end,
     code,
+    disagreement,
     trace,
 )
 from composer.rewrite.composition import Position
@@ -34,7 +34,7 @@ class Placer:
     """Finds places in the blocks of one model; blocks of equal structure are tried once."""
 
     model: nn.Module
-    _agreed: dict[tuple[type[nn.Module], str, str], bool] = field(default_factory=dict)
+    _tried: dict[tuple[type[nn.Module], str, str], str | None] = field(default_factory=dict)
 
     def place(self, part: Part, position: Position) -> Place:
         """Return where `position` is in a part.
@@ -55,21 +55,22 @@ class Placer:
                 "output",
                 "the residual branch can't be told from the shortcut; after the block instead",
             )
-        if not self._agrees(module, forward, part):
-            return Place(
-                "output", "the traced forward gives other numbers; after the block instead"
-            )
+        reason = self._disagreement(module, forward, (ends[0], ends[1]), part)
+        if reason:
+            return Place("output", f"{reason}; after the block instead")
         return Place("residual", _remark(ends[1]), forward, (ends[0], ends[1]))
 
-    def _agrees(self, module: nn.Module, forward: Forward, part: Part) -> bool:
+    def _disagreement(
+        self, module: nn.Module, forward: Forward, ends: tuple[Branch, Branch], part: Part
+    ) -> str | None:
         if any(p.is_meta for p in module.parameters()):
-            return True  # a model without numbers has none to compare
+            return None  # a model without numbers has none to compare
         key = (type(module), code(forward.training), code(forward.evaluation))
-        if key not in self._agreed:
-            self._agreed[key] = agrees(
-                module, forward.evaluation, part.call, training=False
-            ) and agrees(module, forward.training, part.call, training=True)
-        return self._agreed[key]
+        if key not in self._tried:
+            self._tried[key] = disagreement(
+                module, forward.evaluation, ends[1].end, part.call, training=False
+            ) or disagreement(module, forward.training, ends[0].end, part.call, training=True)
+        return self._tried[key]
 
 
 def _remark(branch: Branch) -> str | None:

@@ -62,6 +62,7 @@ class Plan:
 
     spec: Spec
     at: At
+    position: Position
     init: Begin
     params: Mapping[str, Value]
     sites: tuple[Site, ...]
@@ -139,6 +140,7 @@ def plan(
     return Plan(
         spec,
         wish.at,
+        wish.position,
         init,
         dict(params or {}),
         tuple(sites),

@@ -139,19 +139,21 @@ def parse(text: str) -> Expr:
             0,
             len(text),
         )
+    text = "".join(" " if letter.isspace() else letter for letter in text)
     padding = len(text) - len(text.lstrip())
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(text.strip(), mode="eval").body
-    except SyntaxError as failure:
-        column = padding + max(0, min((failure.offset or 1) - 1, len(text.strip())))
-        raise ExpressionError(
-            "bad-expression", f"{text!r} is not an expression", column, 1, _LANGUAGE
-        ) from None
-    except (RecursionError, MemoryError, ValueError):
+    except (RecursionError, MemoryError):
         raise ExpressionError(
             "bad-expression", "this expression is nested too deep", 0, len(text)
+        ) from None
+    except (SyntaxError, ValueError) as failure:
+        offset = getattr(failure, "offset", None) or 1
+        column = max(0, min(padding + offset - 1, len(text) - 1))
+        raise ExpressionError(
+            "bad-expression", f"{text.strip()!r} is not an expression", column, 1, _LANGUAGE
         ) from None
     return _Builder(text, padding).build(tree, 0)
 
@@ -168,6 +170,7 @@ class _Builder:
 
     def build(self, node: ast.AST, depth: int) -> Expr:
         start, length = self._stretch(node)
+        written = self.text[start : start + length]
 
         def refuse(code: str, message: str, way_out: str | None = None) -> ExpressionError:
             return ExpressionError(code, message, start, length, way_out)
@@ -183,6 +186,8 @@ class _Builder:
                 if isinstance(value, (int, float)) and abs(value) > MAX_MAGNITUDE:
                     raise refuse("value-too-large", f"a number may not pass {MAX_MAGNITUDE:.0e}")
                 return Expr("constant", value, (), start, length)
+            case ast.Name(id="true" | "false" as flag):
+                return Expr("constant", flag == "true", (), start, length)
             case ast.Name(id=identifier):
                 return Expr("name", identifier, (), start, length)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
@@ -210,13 +215,13 @@ class _Builder:
             case ast.Call():
                 raise refuse(
                     "forbidden-call",
-                    f"an expression may not call {ast.unparse(node)!r}",
+                    f"an expression may not call {written!r}",
                     f"it may call {', '.join(FUNCTIONS)}",
                 )
             case _:
                 raise refuse(
                     "bad-expression",
-                    f"{ast.unparse(node)!r} is not allowed in an expression",
+                    f"{written!r} is not allowed in an expression",
                     _LANGUAGE,
                 )
 
@@ -250,8 +255,8 @@ def bind(expr: Expr, known: Mapping[str, Value | Expr]) -> Expr:
         test = bind(expr.args[0], known)
         if test.is_constant:
             return bind(expr.args[1] if test.value else expr.args[2], known)
-        args = (test, bind(expr.args[1], known), bind(expr.args[2], known))
-        return Expr("if", 0, args, expr.start, expr.length)
+        branches = bind(expr.args[1], known), bind(expr.args[2], known)
+        return Expr("if", 0, (test, *branches), expr.start, expr.length)
     args = tuple(bind(arg, known) for arg in expr.args)
     if expr.kind in ("==", "!="):
         args = _words_compared(args)
@@ -262,7 +267,7 @@ def bind(expr: Expr, known: Mapping[str, Value | Expr]) -> Expr:
 
 
 def _words_compared(args: tuple[Expr, ...]) -> tuple[Expr, ...]:
-    """A bare name beside a word is that word: ``combine == product``."""
+    """Make a bare name beside a word that word: ``combine == product``."""
     left, right = args
     if left.is_constant and isinstance(left.value, str) and right.kind == "name":
         return left, Expr("constant", right.value, (), right.start, right.length)
@@ -297,7 +302,7 @@ def _apply(expr: Expr) -> Value:
 
 
 def _identity(expr: Expr) -> Expr:
-    """Drop what changes nothing: ``x + 0``, ``x * 1``, ``x // 1``; refuse ``x // 0``."""
+    """Drop what changes nothing: ``x + 0``, ``x * 1``, ``c // 1``; refuse ``x // 0``."""
     if len(expr.args) != 2:
         return expr
     left, right = expr.args
@@ -307,10 +312,23 @@ def _identity(expr: Expr) -> Expr:
         )
     neutral = {"+": 0, "-": 0, "*": 1, "//": 1, "**": 1}.get(expr.kind)
     if right.is_constant and right.value == neutral and neutral is not None:
-        return left
+        return left if expr.kind != "//" or _is_whole(left) else expr
     if left.is_constant and expr.kind in ("+", "*") and left.value == neutral:
         return right
     return expr
+
+
+_WHOLE = frozenset({"+", "-", "*", "//", "%", "negative", "min", "max", "abs"})
+
+
+def _is_whole(expr: Expr) -> bool:
+    """Whether the value is a whole number, an open name being a size."""
+    if expr.kind == "constant":
+        return isinstance(expr.value, int)
+    if expr.kind in ("name", "ceil", "floor", "round", "odd"):
+        return True
+    branches = expr.args[1:] if expr.kind == "if" else expr.args
+    return (expr.kind in _WHOLE or expr.kind == "if") and all(map(_is_whole, branches))
 
 
 def evaluate(expr: Expr, known: Mapping[str, Value | Expr]) -> Value | None:
@@ -326,17 +344,21 @@ def difference(left: Expr, right: Expr) -> dict[str, int] | None:
     """Return sizes at which the two expressions differ, or None where they are the same size.
 
     Equal trees are the same. Others are compared at sizes chosen so that sums, products,
-    quotients and remainders show their difference.
+    quotients and remainders show their difference, where both are sizes.
     """
     if left == right:
         return None
     names = sorted(left.names | right.names)
-    for trial in (64, 96, 130, 257, 1024, 2048):
+    for trial in (64, 96, 130, 257, 1024, 2048, 32, 11, 8192):
         sizes = {n: trial + 17 * i * (trial % 7) for i, n in enumerate(names)}
-        values = evaluate(left, sizes), evaluate(right, sizes)
-        if None not in values and values[0] != values[1]:
+        one, other = evaluate(left, sizes), evaluate(right, sizes)
+        if one != other and _is_size(one) and _is_size(other):
             return sizes
     return None
+
+
+def _is_size(value: Value | None) -> bool:
+    return isinstance(value, (int, float)) and value >= 1
 
 
 _PRECEDENCE = {
@@ -347,7 +369,10 @@ _PRECEDENCE = {
 
 def _show(expr: Expr, outer: int) -> str:
     if expr.kind == "constant":
-        return str(expr.value).lower() if isinstance(expr.value, bool) else str(expr.value)
+        if isinstance(expr.value, str):
+            return expr.value
+        text = str(expr.value).lower()
+        return f"({text})" if text[0] == "-" and outer > _PRECEDENCE["negative"] else text
     if expr.kind == "name":
         return str(expr.value)
     if expr.kind in FUNCTIONS:
@@ -363,5 +388,6 @@ def _show(expr: Expr, outer: int) -> str:
         if expr.kind == "**":
             text = f"{_show(left, mine + 1)} ** {_show(right, mine)}"
         else:
-            text = f"{_show(left, mine)} {expr.kind} {_show(right, mine + 1)}"
+            inner = mine + (expr.kind in _COMPARISONS)  # these do not chain
+            text = f"{_show(left, inner)} {expr.kind} {_show(right, mine + 1)}"
     return f"({text})" if mine < outer else text

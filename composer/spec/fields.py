@@ -38,13 +38,14 @@ class Kind:
             "type": "string",
             "description": "an expression over sizes and params",
         }
-        plain: dict[str, Any] = {
+        kinds: dict[str, dict[str, Any]] = {
             "size": {"type": "integer", "minimum": self.low},
             "number": {"type": "number"},
             "flag": {"type": "boolean"},
             "word": {"enum": list(self.words)},
             "node": {"type": "string", "description": "the name of a node, or 'input'"},
-        }[self.name]
+        }
+        plain = kinds[self.name]
         return plain if self.name == "node" else {"anyOf": [plain, expression]}
 
     def read(self, value: Any) -> Expr:
@@ -154,7 +155,7 @@ AxisName = Annotated[
 
 
 def _one_or_more(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+    return value if isinstance(value, (list, tuple)) else [value]
 
 
 AxisNames = Annotated[

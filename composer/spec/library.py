@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from composer.errors import ComposerError, Diagnostic, suggestion
@@ -33,15 +34,24 @@ def find_spec(word: str) -> tuple[str, str]:
     if "\n" in word:
         return word, "<spec>"
     path = Path(word)
-    if path.is_file():
+    if word and _is_file(path):
         return read_text(path), word
     name = path.stem if path.suffix in SUFFIXES else word
     if name in shipped_names() and path.name == word:
         file = shipped_folder() / f"{name}.yaml"
         return read_text(file), f"specs/{name}.yaml"
-    if path.is_dir():
-        problem, code = f"{word!r} is a folder, not a spec", "not-a-file"
+    shown = word if len(word) <= 80 else f"{word[:79]}…"
+    if word and len(word) < 256 and path.is_dir():
+        problem, code = f"{shown!r} is a folder, not a spec", "not-a-file"
     else:
-        problem, code = f"no file and no shipped spec named {word!r}", "unknown-spec"
-    way_out = suggestion(name, shipped_names(), "Shipped specs")
+        problem, code = f"no file and no shipped spec named {shown!r}", "unknown-spec"
+    way_out = suggestion(name.lower(), shipped_names(), "Shipped specs")
     raise ComposerError(Diagnostic(code, problem, way_out))
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether a file is there; a word too long for a path names none."""
+    try:
+        return path.is_file()
+    except OSError as failure:
+        return failure.errno != errno.ENAMETOOLONG  # `read_text` says why it cannot be read

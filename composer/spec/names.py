@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from keyword import iskeyword
-
 from pydantic_core import PydanticCustomError
 
 #: The attributes of a `torch.fx.GraphModule`; a test compares them with torch, not imported here.
@@ -28,8 +26,6 @@ def free_name(name: str) -> str:
     """Return `name`, which a node may have; a pydantic validator."""
     if name == "input":
         said = "'input' is the name of what comes in"
-    elif iskeyword(name):
-        said = f"{name!r} is a word of Python, and a node's name becomes part of code"
     elif name in TAKEN:
         said = f"{name!r} is an attribute of every torch module, where a node's weights live"
     else:

@@ -46,10 +46,10 @@ def read_spec(text: str, file: str, model: type[S], ops: dict[str, list[str]]) -
         problems = tuple(source.problems)
         broken: frozenset[str] = frozenset()
     except ValidationError as failure:
-        details = failure.errors(include_url=False)
+        details = _distinct(failure.errors(include_url=False), data)
         fields = list(model.model_fields)
         found = [_diagnostic(d, source, data, ops, fields) for d in details]
-        problems = _one_for_each_place([*source.problems, *found])
+        problems = (*source.problems, *found)
         paths = [_yaml_path(d, data) for d in details]
         spec = _sound_part(data, paths, model)
         broken = frozenset(str(p[1]) for p in paths if len(p) > 1 and p[0] == "params")
@@ -58,16 +58,18 @@ def read_spec(text: str, file: str, model: type[S], ops: dict[str, list[str]]) -
     return Reading(spec, source, problems, names, broken)
 
 
-def _one_for_each_place(found: list[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """A union reports once for each of its members; keep the first at each place.
+def _distinct(details: list[ErrorDetails], data: dict[str, Any]) -> list[ErrorDetails]:
+    """Return the first error at each place, and of two the inner.
 
-    Fields that are missing share a place, that of their parent.
+    A union reports once for each of its members.
     """
-    kept: dict[object, Diagnostic] = {}
-    for problem in found:
-        missing = problem.message if problem.code == "missing-field" else ""
-        kept.setdefault((problem.where, missing), problem)
-    return tuple(kept.values())
+    kept: dict[tuple[object, ...], ErrorDetails] = {}
+    outer: set[tuple[object, ...]] = set()
+    for detail in details:
+        path: tuple[object, ...] = _yaml_path(detail, data)
+        outer.update(path[:end] for end in range(len(path)))
+        kept.setdefault((*path, "[key]") if detail["loc"][-1:] == ("[key]",) else path, detail)
+    return [detail for path, detail in kept.items() if path not in outer]
 
 
 def _sound_part(data: dict[str, Any], paths: list[YamlPath], model: type[S]) -> S | None:
@@ -75,7 +77,7 @@ def _sound_part(data: dict[str, Any], paths: list[YamlPath], model: type[S]) -> 
 
     None where too much would be guessed: without the params or the axes nothing else has a sense.
     """
-    if any(path[:1] == ("input",) and "input" in data or path == ("params",) for path in paths):
+    if ("params",) in paths or ("input" in data and any(p[:1] == ("input",) for p in paths)):
         return None
     sound = {k: dict(v) if isinstance(v, dict) else v for k, v in data.items()}
     for path in paths:
@@ -120,7 +122,7 @@ def _diagnostic(
         case "missing":
             here, _ = _surroundings(path[:-1], data, ops, fields)
             message = f"{here} needs the field {str(path[-1])!r}"
-            return say("missing-field", message, f"add '{path[-1]}: …'", source.at(path[:-1]))
+            return say("missing-field", message, f"add '{_example(path)}'", source.at(path[:-1]))
         case "union_tag_invalid" | "union_tag_not_found":
             if (tag := value.get("op")) is None:
                 message = f"the node {str(path[-1])!r} does not say its op"
@@ -136,26 +138,29 @@ def _diagnostic(
             return say("bad-name", f"{value!r} is not a name", way_out)
         case "string_too_long":
             message = f"a name of {len(value)} characters is too long"
-            return say("bad-name", message, f"it may have {context['max_length']}")
+            return say("bad-name", message, f"at most {context['max_length']}")
         case "literal_error":
             message = f"{kind_of(value)} does not suit {str(path[-1])!r}"
             return say("invalid-value", message, f"it may be {context['expected']}")
         case "dict_type" | "model_type" | "model_attributes_type":
-            return say("invalid-value", f"a mapping is wanted here, not {kind_of(value)}", None)
+            message = f"a mapping is wanted here, not {kind_of(value)}"
+            return say("invalid-value", message, f"write it as '{_example(path)}'")
         case "tuple_type" | "list_type":
-            return say("invalid-value", f"a list is wanted here, not {kind_of(value)}", None)
+            message = f"a list is wanted here, not {kind_of(value)}"
+            return say("invalid-value", message, f"write it as '{_example(path)}'")
         case "string_type":
-            return say("invalid-value", f"text is wanted here, not {kind_of(value)}", None)
+            wanted = "a text" if path[-1] in ("title", "source", "help") else "a name"
+            message = f"{wanted} is wanted here, not {kind_of(value)}"
+            return say("invalid-value", message, "put it in quotes" if wanted == "a text" else None)
         case "int_type" | "float_type" | "bool_type":
             message = f"a number, true, false or text is wanted here, not {kind_of(value)}"
-            return say("invalid-value", message, None)
-        case "too_short":
-            few = counted(context["actual_length"], "value") if context["actual_length"] else "none"
-            wanted = counted(context["min_length"], "value")
-            return say("invalid-value", f"at least {wanted} must stand here, and {few} does", None)
-        case "too_long":
-            given, most = context["actual_length"], counted(context["max_length"], "value")
-            return say("invalid-value", f"at most {most} may stand here, not {given}", None)
+            return say("invalid-value", message, f"write it as '{path[1]}: 16'")
+        case "too_short" | "too_long" as which:
+            few = which == "too_short"
+            limit = context["min_length" if few else "max_length"]
+            wanted = f"at {'least' if few else 'most'} {counted(limit, 'value')}"
+            message = f"{wanted} must stand here, not {context['actual_length']}"
+            return say("invalid-value", message, f"write it as '{_example(path)}'")
         case "expression":
             where = source.within(path, int(context["start"]), int(context["length"]))
             return say(str(context["code"]), str(context["said"]), context["help"], where)
@@ -164,6 +169,23 @@ def _diagnostic(
         case "value_error":
             return say("invalid-value", str(context["error"]), None)
     return say("invalid-value", detail["msg"][0].lower() + detail["msg"][1:], context.get("help"))
+
+
+_EXAMPLES = {
+    "name": "name: my_attention", "input": "input: [b, c, h, w]", "at": "at: block",
+    "params": "params: {reduction: 16}", "insert": "insert: {at: block}",
+    "nodes": "nodes: {squeeze: {op: pool, over: [h, w]}}", "default": "default: 16",
+    "over": "over: [h, w]", "of": "of: [first, second]", "axes": "axes: {c: c}",
+    "norm": "norm: batch", "choices": "choices: [first, second]",
+    "deviations": "deviations: [first, second]",
+}  # fmt: skip
+
+
+def _example(path: YamlPath) -> str:
+    """Return how the field that `path` ends with is written."""
+    if len(path) == 2 and path[0] == "nodes":
+        return f"{path[1]}: {{op: …}}"
+    return _EXAMPLES.get(str(path[-1]), f"{path[-1]}: …")
 
 
 def _yaml_path(detail: ErrorDetails, data: Any) -> YamlPath:

@@ -1,4 +1,4 @@
-"""Which stages or blocks: ``1,3``, ``1..-2``, ``-1``; counted from 1, or from the end by a minus."""
+"""Which stages or blocks: ``1,3``, ``1..-2``, ``-1``; from 1, or from the end by a minus."""
 
 from __future__ import annotations
 

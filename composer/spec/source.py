@@ -17,7 +17,7 @@ import yaml
 from composer.errors import ComposerError, Diagnostic, Location
 
 MAX_BYTES = 2_000_000
-MAX_VALUES = 200_000
+MAX_VALUES = 50_000
 MAX_DEPTH = 64
 
 YamlPath = tuple[str | int, ...]
@@ -161,10 +161,11 @@ def parse(text: str, file: str) -> tuple[dict[str, Any], Source]:
 
 def _compose(source: Source) -> yaml.Node | None:
     if (odd := _UNPRINTABLE.search(source.text)) is not None:
+        shown = Source(source.file, _UNPRINTABLE.sub("\ufffd", source.text))
         above = f"{source.text[: odd.start()]}.".splitlines()
-        where = source._location(Span(len(above) - 1, len(above[-1]) - 1, 1))
+        place = shown._location(Span(len(above) - 1, len(above[-1]) - 1, 1))
         message = f"the character {odd[0]!r} may not stand in a spec"
-        raise ComposerError(Diagnostic("not-yaml", message, "remove it", where))
+        raise ComposerError(Diagnostic("not-yaml", message, "remove it", place))
     try:
         _survey(source)
         node: yaml.Node | None = yaml.compose(source.text, Loader=_LOADER)
@@ -192,10 +193,13 @@ def _survey(source: Source) -> None:
         tag = getattr(event, "tag", None)
         if depth <= MAX_DEPTH and tag is None:
             continue
-        where = source._location(Span(event.start_mark.line, event.start_mark.column, 1))
+        mark = event.start_mark
+        assert mark is not None
         if depth > MAX_DEPTH:
-            message = f"values are nested more than {MAX_DEPTH} deep"
-            raise ComposerError(Diagnostic("too-deep", message, "is this the right file?", where))
+            message = f"values are nested more than {MAX_DEPTH} deep at line {mark.line + 1}"
+            way_out = "is this the right file?"
+            raise ComposerError(Diagnostic("too-deep", message, way_out, file=source.file))
+        where = source._location(Span(mark.line, mark.column, 1))
         message = f"the tag {str(tag).replace('tag:yaml.org,2002:', '!!')!r} means nothing here"
         way_out = "remove the tag; a text that looks like a number goes in quotes"
         source.problems.append(Diagnostic("unknown-tag", message, way_out, where))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from composer.errors import Diagnostic, listing, suggestion
@@ -25,7 +25,8 @@ def bind(graph: Graph) -> Graph:
         for node in graph.nodes
         if node.op is not None
     }
-    problems.extend(_unused_params(graph))
+    if not (problems or graph.errors):  # else a faulty node may be the one that reads it
+        problems = _unused_params(graph)
     return graph.with_nodes(bound).with_problems(problems)
 
 
@@ -35,44 +36,106 @@ def sizes_of(graph: Graph) -> dict[str, Value | Expr]:
 
 
 def _clashes(graph: Graph) -> list[Diagnostic]:
-    problems = []
     taken = {**dict.fromkeys(graph.spec.input, "an axis"), INPUT: "the input"}
     taken |= dict.fromkeys((node.name for node in graph.nodes), "a node")
-    for name in graph.spec.params:
-        if name in taken:
-            problems.append(
-                Diagnostic(
-                    "name-clash",
-                    f"the param {name!r} has the name of {taken[name]}",
-                    "give the param another name",
-                    graph.source.at_key(("params", name)),
-                )
-            )
-    return problems
+    return [
+        Diagnostic(
+            "name-clash",
+            f"the param {name!r} has the name of {taken[name]}",
+            "give the param another name",
+            graph.source.at_key(("params", name)),
+        )
+        for name in graph.spec.params
+        if name in taken
+    ]
 
 
 def _bind_params(graph: Graph, problems: list[Diagnostic]) -> dict[str, Value | Expr]:
     known = sizes_of(graph)
     known |= {name: expressions.name(name) for name in graph.broken_params}
     for name, param in graph.spec.params.items():
-        path: YamlPath = ("params", name)
         value: Value = graph.settings.params.get(name, param.default)
         try:
-            bound = expressions.bind(param.expression(value), known)
-            strangers = bound.names - known.keys()
-            if strangers:
-                stranger = min(strangers)
-                raise ExpressionError(
-                    "unknown-name",
-                    f"no size and no param before it is named {stranger!r}",
-                    help=suggestion(stranger, list(known), "Known so far"),
-                )
-            known[name] = bound
+            written = param.expression(value)
+            _check_words(graph, written)
+            known[name] = _known(expressions.bind(written, known), known, "Known so far")
         except ExpressionError as failure:
             known[name] = expressions.name(name)
-            where = graph.source.within(path, failure.start, failure.length)
-            problems.append(Diagnostic(failure.code, failure.message, failure.help, where))
+            problems.append(_of_param(graph, name, failure))
     return known
+
+
+def _of_param(graph: Graph, name: str, failure: ExpressionError) -> Diagnostic:
+    """Return the problem at the param's default, or without a place where it was set from outside.
+
+    A word that is no name was meant as a word, so the way out says how a param has words.
+    """
+    path: YamlPath = ("params", name)
+    if (*path, "default") in graph.source.values:
+        path = (*path, "default")
+    where = graph.source.within(path, failure.start, failure.length)
+    way_out, param = failure.help, graph.spec.params[name]
+    if name in graph.settings.params:
+        said = f"the param {name!r} is set to {graph.settings.params[name]!r}: {failure.message}"
+        return Diagnostic(failure.code, said, way_out)
+    if failure.code == "unknown-name" and str(param.default).isidentifier():
+        choices = f"{{default: {param.default}, choices: [{param.default}, …]}}"
+        way_out = f"{way_out}; a word needs its choices: {choices}"
+    return Diagnostic(failure.code, failure.message, way_out, where)
+
+
+def _known(expr: Expr, known: Known, label: str) -> Expr:
+    """Return `expr`, whose names are all known.
+
+    Raises:
+        ExpressionError: code ``unknown-name``, at the first name that is not.
+    """
+    open_names = _open_names(known)
+    for part in expr.walk():
+        if part.kind == "name" and part.value not in open_names:
+            way_out = suggestion(str(part.value), list(known), label)
+            if part.value in ("yes", "no", "on", "off"):
+                way_out = f"a flag is true or false. {way_out}"
+            raise ExpressionError(
+                "unknown-name",
+                f"no size and no param named {part.value!r}",
+                part.start,
+                part.length,
+                way_out,
+            )
+    return expr
+
+
+def _check_words(graph: Graph, expr: Expr) -> None:
+    """Refuse ``combine == prodct``, a param beside a word that it can never be.
+
+    Raises:
+        ExpressionError: code ``unknown-word``.
+    """
+    for part in expr.walk():
+        if part.kind not in ("==", "!="):
+            continue
+        for this, other in (part.args, part.args[::-1]):
+            param = graph.spec.params.get(str(this.value)) if this.kind == "name" else None
+            if param is None or not param.choices or other.kind not in ("name", "constant"):
+                continue
+            if other.value not in (*param.choices, *graph.spec.params):
+                raise ExpressionError(
+                    "unknown-word",
+                    f"the param {this.value!r} is never {str(other)!r}",
+                    other.start,
+                    other.length,
+                    suggestion(str(other), list(param.choices), "Its choices"),
+                )
+
+
+def leaves(expr: Expr) -> Iterator[Expr]:
+    """Yield what an expression may come to: both branches of each ``if``, whatever the test."""
+    if expr.kind == "if":
+        yield from leaves(expr.args[1])
+        yield from leaves(expr.args[2])
+    else:
+        yield expr
 
 
 def _bind_node(
@@ -83,12 +146,14 @@ def _bind_node(
     before = len(problems)
     for path, kind, expr in node.op.expressions():
         try:
+            _check_words(graph, expr)
             new[path] = _settle(expr, kind, known, str(path[-1]))
         except ExpressionError as failure:
             where = graph.source.within(
                 (*node.path, *path), failure.start, failure.length
             )
-            problems.append(Diagnostic(failure.code, failure.message, failure.help, where))
+            way_out = failure.help or _given(expr, known)
+            problems.append(Diagnostic(failure.code, failure.message, way_out, where))
     if len(problems) > before:
         return replace(node, op=None)
     return replace(node, op=replaced(node.op, new))
@@ -98,28 +163,21 @@ def _settle(expr: Expr, kind: Kind, known: Known, field: str) -> Expr:
     """Return `expr` bound, as a constant or, for a size that is still open, over its names."""
     if kind.name == "node":
         bound = expressions.bind(expr, {} if expr.kind == "name" else known)
-        return _settled_word(bound, kind, expr, known)
+        return _settled_word(bound, kind, expr)
     if kind.name == "word":
+        for leaf in leaves(expr):  # a branch not taken is looked at too
+            if leaf.kind == "name" and leaf.value not in known:
+                _settled_word(leaf, kind, leaf)
         bare = expr.kind == "name" and expr.value in kind.words
         bound = expr if bare else expressions.bind(expr, known)
-        return _settled_word(bound, kind, expr, known)
-    bound = expressions.bind(expr, known)
-    strangers = sorted(bound.names - _open_names(known))
-    if strangers:
-        culprit = next(e for e in expr.walk() if e.kind == "name" and e.value == strangers[0])
-        raise ExpressionError(
-            "unknown-name",
-            f"no size and no param named {strangers[0]!r}",
-            culprit.start,
-            culprit.length,
-            suggestion(strangers[0], list(known), "Known here"),
-        )
+        return _settled_word(bound, kind, expr)
+    bound = _known(expressions.bind(expr, known), known, "Known here")
     if bound.is_constant and (refusal := kind.refusal(bound.value)):
         raise _misfit(expr, bound, kind, known, field, refusal)
     return bound
 
 
-def _settled_word(bound: Expr, kind: Kind, written: Expr, known: Known) -> Expr:
+def _settled_word(bound: Expr, kind: Kind, written: Expr) -> Expr:
     stretch = (written.start, max(written.length, len(str(written.value))))
     if bound.kind == "if":
         open_names = listing(sorted(bound.args[0].names))
@@ -142,6 +200,13 @@ def _open_names(known: Known) -> set[str]:
     return {n for value in known.values() if isinstance(value, Expr) for n in value.names}
 
 
+def _given(expr: Expr, known: Known) -> str | None:
+    """Return the values behind an expression's names: ``here c = 8, reduction = 16``."""
+    values = {n: known.get(n, n) for n in sorted(expr.names)}
+    given = ", ".join(f"{n} = {v}" for n, v in values.items() if str(v) != n)
+    return f"here {given}" if given else None
+
+
 def _misfit(
     expr: Expr,
     bound: Expr,
@@ -153,15 +218,12 @@ def _misfit(
     message, way_out = refusal
     stretch = (expr.start, expr.length)
     if kind.name != "size" or isinstance(bound.value, (bool, str)) or bound.value >= kind.low:
-        said = f"{field} is {expr}, and {message}" if expr.names else message
-        return ExpressionError("invalid-value", said, *stretch, way_out)
-    used = {n: known[n] for n in sorted(expr.names)}
-    given = ", ".join(f"{n} = {v}" for n, v in used.items())
-    said = f"{field} is {expr} = {bound}" if used else f"{field} is {bound}"
+        return ExpressionError("invalid-value", message, *stretch, way_out)
+    given = _given(expr, known)
+    said = f"{field} is {expr} = {bound}" if given else f"{field} is {bound}"
     said += f", and a size is at least {kind.low}"
-    way_out = None
-    if used:
-        way_out = f"here {given}; choose other params, or write max({expr}, {kind.low})"
+    if given:
+        way_out = f"{given}; choose other params, or write max({expr}, {kind.low})"
     return ExpressionError("size-too-small", said, *stretch, way_out)
 
 
@@ -176,8 +238,6 @@ def _unused_params(graph: Graph) -> list[Diagnostic]:
     for param in graph.spec.params.values():
         if isinstance(param.default, str) and not param.choices:
             used |= param.expression(param.default).names
-    if any(node.op is None for node in graph.nodes):
-        return []  # a faulty node may be the one that reads it
     return [
         Diagnostic(
             "unused-param",

@@ -26,16 +26,18 @@ def check_output(graph: Graph) -> Graph:
             )
         else:
             for axis in axes:
-                witness = difference(axes[axis], graph.input_axes[axis])
+                have, want = axes[axis], graph.input_axes[axis]
+                witness = difference(have, want)
                 if witness is not None:
-                    sizes = bind(axes[axis], witness), bind(graph.input_axes[axis], witness)
+                    given = ", ".join(f"{name} = {size}" for name, size in witness.items())
+                    sizes = f"{bind(have, witness)} and {bind(want, witness)}"
                     problems.append(
                         Diagnostic(
                             "output-differs",
-                            f"axis {axis!r} of the output {node.name!r} is {axes[axis]}, and of "
-                            f"the input {graph.input_axes[axis]}",
-                            "what is inserted keeps the sizes of its input"
-                            + (f"; here {sizes[0]} and {sizes[1]}" if witness else ""),
+                            f"axis {axis!r} of the output {node.name!r} is {have}, and of "
+                            f"the input {want}",
+                            (f"with {given} they are {sizes}; " if given else "")
+                            + "what is inserted keeps the sizes of its input",
                             where,
                         )
                     )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import networkx as nx
 
 from composer.errors import Diagnostic, suggestion
 from composer.graph.graph import INPUT, Graph, GraphNode
+from composer.graph.passes.bind import leaves
+from composer.spec.expressions import Expr
+from composer.spec.source import YamlPath
 
 
 def connect(graph: Graph) -> Graph:
@@ -18,7 +22,7 @@ def connect(graph: Graph) -> Graph:
     for node in graph.nodes:
         if node.op is None:
             continue
-        for path, ref in node.op.operands():
+        for path, ref in _operands(graph, node):
             word = str(ref)
             if word in known:
                 continue
@@ -58,6 +62,16 @@ def connect(graph: Graph) -> Graph:
         )
         graph = graph.with_nodes({node.name: replace(node, op=None)})
     return graph.with_problems(problems)
+
+
+def _operands(graph: Graph, node: GraphNode) -> Iterator[tuple[YamlPath, Expr]]:
+    """Yield what the node reads, and what it would read under other params."""
+    assert node.op is not None
+    written = dict(graph.spec.nodes[node.name].operands())
+    for path, ref in node.op.operands():
+        choices = leaves(written.get(path, ref))
+        named = [leaf for leaf in choices if leaf.value not in graph.spec.params]
+        yield from ((path, leaf) for leaf in named or [ref])
 
 
 def _cycle(graph: Graph) -> list[str] | None:

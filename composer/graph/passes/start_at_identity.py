@@ -50,7 +50,7 @@ def _need_input_axes(graph: Graph) -> None:
     node = graph.by_name[graph.output]
     assert node.axes is not None
     have, want = dict(node.axes.sizes), dict(graph.input_axes.sizes)
-    if have.keys() == want.keys() and not any(difference(have[a], want[a]) for a in want):
+    if have.keys() == want.keys() and all(difference(have[a], want[a]) is None for a in want):
         return
     raise ComposerError(
         Diagnostic(

@@ -1,0 +1,221 @@
+"""`recipe`: all that is needed to make a composition again, as one YAML file."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+import yaml
+from pydantic import ValidationError
+from torch import nn
+
+from composer.artifact.identify import identify
+from composer.backbones.model_string import ModelString
+from composer.backbones.open import open_backbone
+from composer.errors import ComposerError, Diagnostic, error
+from composer.graph.frontend import check_text
+from composer.measure.cost import floating_dtype
+from composer.rewrite.composition import Edit, composition
+from composer.rewrite.insert import apply
+from composer.rewrite.plan import plan
+from composer.spec.models import Model
+from composer.spec.source import parse
+
+
+class RecipeSite(Model):
+    """One inserted module: ``path.name`` in the model."""
+
+    path: str
+    name: str
+    position: Literal["residual", "output"]
+    channels: int
+    size: tuple[int, int]
+
+
+class RecipeEdit(Model):
+    """One insertion: the spec's own text, its params, and every site."""
+
+    spec: str
+    sha256: str
+    at: Literal["block", "stage"]
+    position: Literal["residual", "output"]
+    init: Literal["paper", "identity"]
+    params: dict[str, int | float | bool | str] = {}
+    sites: tuple[RecipeSite, ...]
+    text: str
+
+
+class Recipe(Model):
+    """A composition: the backbone, the edits in order, and the versions that made it."""
+
+    composer: Literal[1] = 1
+    backbone: str
+    dtype: str
+    edits: tuple[RecipeEdit, ...]
+    versions: dict[str, str]
+
+    def to_yaml(self) -> str:
+        """Return the recipe as YAML."""
+        text: str = yaml.dump(
+            self.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, width=100,
+            allow_unicode=True,
+        )
+        return text
+
+    @classmethod
+    def from_yaml(cls, text: str, file: str) -> Recipe:
+        """Read a recipe.
+
+        Raises:
+            ComposerError: it is none, or a spec's text is not the one its hash is of.
+        """
+        data, source = parse(text, file)
+        try:
+            recipe = cls.model_validate(data)
+        except ValidationError as failure:
+            raise ComposerError(
+                [
+                    Diagnostic(
+                        "bad-recipe",
+                        f"{'.'.join(map(str, d['loc']))}: {d['msg'][0].lower()}{d['msg'][1:]}",
+                        "was this written by another version of Composer?",
+                        source.at(d["loc"]),
+                        file,
+                    )
+                    for d in failure.errors(include_url=False)
+                ]
+            ) from None
+        for index, edit in enumerate(recipe.edits):
+            if _sha256(edit.text) != edit.sha256:
+                raise ComposerError(
+                    Diagnostic(
+                        "changed-spec",
+                        f"the text of the spec {edit.spec!r} is not the one that was inserted",
+                        "insert the changed spec into the backbone anew; "
+                        "a recipe is a record, and is not edited",
+                        source.at(("edits", index, "text")),
+                        file,
+                    )
+                )
+        return recipe
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines as blocks."""
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in value else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def recipe(model: nn.Module) -> Recipe:
+    """Return the recipe of a composed model.
+
+    Raises:
+        ComposerError: nothing was inserted, or it is not known where the backbone came from.
+    """
+    record = composition(model)
+    if record is None:
+        raise error(
+            "not-composed",
+            f"nothing was inserted into this {type(model).__name__}",
+            "give a model that composer.insert or composer.load returned",
+        )
+    backbone = record.backbone or identify(model)
+    if backbone is None:
+        raise error(
+            "unknown-origin",
+            f"it is not known how this {type(model).__name__} was made, "
+            "so a recipe could not make it again",
+            "say insert(model, spec, backbone='path/to/file.py:factory')",
+        )
+    return Recipe(
+        backbone=backbone,
+        dtype=str(floating_dtype(model)).removeprefix("torch."),
+        edits=tuple(map(_recipe_edit, record.edits)),
+        versions=versions(),
+    )
+
+
+def _recipe_edit(edit: Edit) -> RecipeEdit:
+    text = edit.spec.origin.text
+    return RecipeEdit(
+        spec=edit.spec.name,
+        sha256=_sha256(text),
+        at=edit.at,
+        position=edit.position,
+        init=edit.init,
+        params=dict(edit.params),
+        sites=tuple(
+            RecipeSite(
+                path=s.path, name=s.name, position=s.position, channels=s.channels, size=s.size
+            )
+            for s in edit.sites
+        ),
+        text=text,
+    )
+
+
+def replay(made: Recipe) -> nn.Module:
+    """Make the backbone and repeat every edit; the weights are fresh.
+
+    Raises:
+        ComposerError: the backbone can't be made, or an edit no longer finds its sites.
+    """
+    model = open_backbone(ModelString.parse(made.backbone))
+    for edit in made.edits:
+        spec, problems = check_text(edit.text, f"the recipe's {edit.spec}")
+        if spec is None:
+            raise ComposerError(problems)
+        wanted = [(site.path, site.name, site.position) for site in edit.sites]
+        found = plan(
+            model,
+            spec,
+            edit.at,
+            position=edit.position,
+            stages="1..-1",
+            select=[path for path, _, _ in wanted],
+            params=edit.params,
+            init=edit.init,
+        )
+        got = [(site.path, site.name, site.position) for site in found.sites]
+        if got != wanted:
+            differing = sorted({str(x[0]) for x in set(got) ^ set(wanted)})
+            raise error(
+                "changed-backbone",
+                f"{made.backbone} no longer has the sites of the recipe: {', '.join(differing[:3])}",
+                f"it was made with {_made_with(made.versions)}",
+            )
+        apply(model, found, made.backbone)
+    return model
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what a composition depends on."""
+    packages = ("attention-composer", "torch", "torchvision", "timm")
+    found = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _made_with(made: dict[str, str]) -> str:
+    return ", ".join(f"{package} {number}" for package, number in made.items())
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def as_data(made: Recipe) -> dict[str, Any]:
+    """Return the recipe as plain values."""
+    return made.model_dump(mode="json")

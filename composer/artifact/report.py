@@ -1,0 +1,172 @@
+"""The report of an insertion: for machines, and for a person."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+
+from composer.backbones.probe import probe
+from composer.errors import counted, error
+from composer.measure.cost import parameters
+from composer.rewrite.composition import composition
+from composer.rewrite.eject import eject
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class SiteReport:
+    """One inserted module."""
+
+    path: str
+    name: str
+    position: str
+    spec: str
+    channels: int
+    size: tuple[int, int]
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an insertion did and what it costs; FLOPs are multiply-adds of one image."""
+
+    backbone: str
+    sites: tuple[SiteReport, ...]
+    parameters: tuple[int, int]
+    flops: tuple[int, int]
+    input_shape: tuple[int, int, int]
+    difference: float | None = None
+    output: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object that ``--json`` prints and ``report.json`` holds."""
+        return {
+            "version": VERSION,
+            "backbone": self.backbone,
+            "sites": [
+                {
+                    "path": site.path,
+                    "position": site.position,
+                    "spec": site.spec,
+                    "channels": site.channels,
+                    "size": list(site.size),
+                    "parameters": site.parameters,
+                }
+                for site in self.sites
+            ],
+            "parameters": dict(zip(("before", "after"), self.parameters, strict=True)),
+            "flops": dict(zip(("before", "after"), self.flops, strict=True)),
+            "difference": self.difference,
+            "output": self.output,
+        }
+
+    def as_markdown(self) -> str:
+        """Return the text of ``report.md``."""
+        specs = " and ".join(dict.fromkeys(site.spec for site in self.sites))
+        lines = [
+            f"# {specs} in {self.backbone}",
+            "",
+            f"{counted(len(self.sites), 'site')}; an input of "
+            f"{'×'.join(map(str, self.input_shape))}.",
+            "",
+            "| module | position | channels | size | parameters |",
+            "| --- | --- | ---: | ---: | ---: |",
+        ]
+        lines += [
+            f"| `{site.path}.{site.name}` | {site.position} | {site.channels} | "
+            f"{site.size[0]}×{site.size[1]} | {site.parameters:,} |"
+            for site in self.sites
+        ]
+        lines += ["", "| | before | after | change |", "| --- | ---: | ---: | ---: |"]
+        lines += [
+            f"| parameters | {self.parameters[0]:,} | {self.parameters[1]:,} | "
+            f"{change(self.parameters)} |",
+            f"| multiply-adds | {giga(self.flops[0])} | {giga(self.flops[1])} | "
+            f"{change(self.flops)} |",
+            "",
+        ]
+        if self.difference is not None:
+            lines += [f"Largest difference from the original's output: {self.difference:.3g}.", ""]
+        lines += [line for note in self.notes for line in (f"- {note}",)]
+        lines += [""] if self.notes else []
+        lines += ["```python", *self.how_to_load(), "```", ""]
+        return "\n".join(lines)
+
+    def how_to_load(self) -> tuple[str, str, str]:
+        """Return the three lines of Python that load the composition."""
+        return "import composer", f"model = composer.load({self.output!r})", "model.eval()"
+
+    def at(self, output: str) -> Report:
+        """Return the report with the folder that was written."""
+        return replace(self, output=output)
+
+
+def giga(flops: int) -> str:
+    """Return multiply-adds as papers print them: ``4.11 G``, ``314 M``."""
+    if flops >= 10**9:
+        return f"{flops / 10**9:.2f} G"
+    return f"{flops / 10**6:.1f} M"
+
+
+def change(pair: tuple[int, int]) -> str:
+    """Return the change from before to after, as a percentage."""
+    before, after = pair
+    return f"+{(after - before) / before:.2%}" if before else f"+{after:,}"
+
+
+def describe(
+    model: nn.Module,
+    backbone: str,
+    difference: float | None = None,
+    flops_before: int | None = None,
+    notes: tuple[str, ...] = (),
+) -> Report:
+    """Return the report of a composed model.
+
+    Args:
+        model: what `insert` gave.
+        backbone: the MODEL string.
+        difference: the largest difference from the original's output, where it was measured.
+        flops_before: the original's FLOPs where they are known; they are counted otherwise.
+        notes: remarks on sites, for the person who reads.
+
+    Raises:
+        ComposerError: nothing was inserted into the model.
+    """
+    record = composition(model)
+    if record is None:
+        raise error("not-composed", f"nothing was inserted into this {type(model).__name__}")
+    rows = []
+    for edit in record.edits:
+        for site in edit.sites:
+            inserted = model.get_submodule(f"{site.path}.{site.name}")
+            rows.append(
+                SiteReport(
+                    site.path,
+                    site.name,
+                    site.position,
+                    edit.spec.name,
+                    site.channels,
+                    site.size,
+                    parameters(inserted),
+                )
+            )
+    after = probe(model)
+    if flops_before is None:
+        flops_before = probe(eject(copy.deepcopy(model), inplace=True), after.input_shape).flops
+    total = parameters(model)
+    return Report(
+        backbone,
+        tuple(rows),
+        (total - sum(row.parameters for row in rows), total),
+        (flops_before, after.flops),
+        after.input_shape,
+        difference,
+        None,
+        notes,
+    )

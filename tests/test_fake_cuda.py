@@ -1,0 +1,59 @@
+"""Every shipped spec on a GPU: on fake tensors anywhere, and on a real one where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+from probe import random, randomise
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from composer.lower.build import build
+from composer.spec.library import shipped_names
+
+WIDTH = 32
+
+
+@contextmanager
+def fake_cuda() -> Iterator[None]:
+    """Let tensors on cuda have shapes and no numbers, so that no GPU is needed."""
+    with FakeTensorMode():
+        yield
+
+
+@pytest.mark.parametrize("layout", [("b", "c", "h", "w"), ("b", "h", "w", "c")])
+@pytest.mark.parametrize("init", ["paper", "identity"])
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("name", shipped_names())
+def test_on_a_fake_gpu(name: str, mode: str, init: str, layout: tuple[str, ...]) -> None:
+    with fake_cuda():
+        module = build(name, WIDTH, init=init, device="cuda", layout=layout)  # type: ignore[arg-type]
+        module.train(mode == "train")
+        assert all(t.device.type == "cuda" for t in module.state_dict().values())
+        sizes = {"b": 2, "c": WIDTH, "h": 7, "w": 5}
+        x = torch.randn([sizes[axis] for axis in layout], device="cuda")
+        y = module(x)
+        assert y.device.type == "cuda" and y.shape == x.shape
+
+
+def test_a_cpu_tensor_on_the_way_is_caught() -> None:
+    with fake_cuda():
+        module = build("se_var2", WIDTH, device="cuda")
+        module.weight = torch.nn.Parameter(torch.ones(WIDTH))
+        with pytest.raises(RuntimeError, match="device"):
+            module(torch.randn(2, WIDTH, 7, 5, device="cuda"))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU on this machine")
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("name", shipped_names())
+def test_on_a_real_gpu(name: str, mode: str) -> None:
+    here = randomise(build(name, WIDTH).double()).train(mode == "train")
+    there = build(name, WIDTH, device="cuda", dtype=torch.float64).train(here.training)
+    there.load_state_dict(here.state_dict())
+    x = random(2, WIDTH, 7, 5)
+    y = there(x.cuda())
+    assert y.device.type == "cuda"
+    torch.testing.assert_close(y.cpu(), here(x), rtol=1e-8, atol=1e-8)

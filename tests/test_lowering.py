@@ -1,0 +1,328 @@
+"""The module that a spec becomes: its code, its keys, where its nodes come from, what it bears."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import keyword
+from pathlib import Path
+
+import pytest
+import torch
+from probe import random, randomise, spec_text
+from torch import fx, nn
+
+from composer.errors import ComposerError
+from composer.graph.frontend import check_text
+from composer.lower.build import build
+from composer.spec.library import shipped_folder, shipped_names
+from composer.spec.names import TAKEN
+
+SPECS = shipped_names()
+WIDTH = 32
+
+
+def norm(key: str) -> list[str]:
+    return [f"{key}.{s}" for s in (
+        "weight", "bias", "running_mean", "running_var", "num_batches_tracked")]  # fmt: skip
+
+
+def layer(key: str) -> list[str]:
+    return [f"{key}.weight", f"{key}.bias"]
+
+
+KEYS = {
+    "se": [*layer("excite.fc1"), *layer("excite.fc2")],
+    "se_var1": [],
+    "se_var2": ["weight"],
+    "se_var3": ["excite.linear.weight"],
+    "ese": layer("excite.linear"),
+    "eca": ["interact.conv.weight"],
+    "cbam": [*layer("excite.fc1"), *layer("excite.fc2"), "locate.conv.weight",
+             *norm("locate.norm")],
+    "bam": [*layer("channel.fc1"), *norm("channel.norm"), *layer("channel.fc2"),
+            *layer("reduce.conv"), *norm("reduce.norm"), *layer("context1.conv"),
+            *norm("context1.norm"), *layer("context2.conv"), *norm("context2.norm"),
+            *layer("spatial.conv")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_keys_of_the_checkpoint(name: str) -> None:
+    assert list(build(name, WIDTH).state_dict()) == KEYS[name]
+    assert list(build(name, WIDTH, init="identity").state_dict()) == ["blend", *KEYS[name]] or (
+        sorted(build(name, WIDTH, init="identity").state_dict()) == sorted(["blend", *KEYS[name]])
+    )
+
+
+def test_code_is_readable() -> None:
+    said = [line.split(";")[0].strip() for line in build("se", 64).code.strip().splitlines()]
+    assert said == [
+        "def forward(self, x : torch.Tensor) -> torch.Tensor:",
+        "squeeze_flatten = x.flatten(2, 3)",
+        "squeeze_mean = squeeze_flatten.mean(2)",
+        "excite_fc1 = self.excite.fc1(squeeze_mean)",
+        "excite_relu = torch.relu(excite_fc1)",
+        "excite_fc2 = self.excite.fc2(excite_relu)",
+        "gate_sigmoid = torch.sigmoid(excite_fc2)",
+        "out_unsqueeze = gate_sigmoid.unsqueeze(2)",
+        "out_unsqueeze_1 = out_unsqueeze.unsqueeze(3)",
+        "out_mul = x * out_unsqueeze_1",
+        "return out_mul",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "class_name"),
+    [("se", "Se"), ("se_var1", "SeVar1"), (spec_text("a: {op: gate}"), "Probe"),
+     (spec_text("a: {op: gate}").replace("probe", "myNet_2x"), "MyNet2x")],
+)  # fmt: skip
+def test_class_is_named_after_the_spec(spec: str, class_name: str) -> None:
+    module = build(spec, 64)
+    assert type(module).__name__ == class_name and isinstance(module, fx.GraphModule)
+
+
+@pytest.mark.parametrize("init", ["paper", "identity"])
+@pytest.mark.parametrize("name", SPECS)
+def test_every_fx_node_knows_its_line(name: str, init: str) -> None:
+    lines = (shipped_folder() / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    module = build(name, WIDTH, init=init)  # type: ignore[arg-type]
+    for node in module.graph.nodes:
+        if node.op in ("placeholder", "output"):
+            continue
+        come_from = node.meta["composer"]
+        assert come_from["spec"] == name and come_from["file"] == f"specs/{name}.yaml"
+        assert node.name.startswith(come_from["node"] + "_")
+        if not come_from["node"].startswith("blend"):
+            assert lines[come_from["line"] - 1].lstrip().startswith(
+                (come_from["node"] + ":", "op:")
+            )
+        assert f'"specs/{name}.yaml", line {come_from["line"]},' in node.meta["stack_trace"]
+
+
+def test_a_spec_without_a_text_has_no_lines() -> None:
+    from composer.primitives import Spec
+
+    spec = Spec.model_validate(
+        {"name": "probe", "input": ["b", "c"], "nodes": {"out": {"op": "linear", "over": "c"}}}
+    )
+    module = build(spec, 4)
+    (node,) = (n for n in module.graph.nodes if n.op == "call_module")
+    assert node.meta["composer"] == {"spec": "probe", "node": "out", "file": None, "line": None}
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_deepcopy(name: str) -> None:
+    module = randomise(build(name, WIDTH).double()).eval()
+    twin = copy.deepcopy(module)
+    assert {p.data_ptr() for p in twin.parameters()}.isdisjoint(
+        p.data_ptr() for p in module.parameters()
+    )
+    x = random(2, WIDTH, 5, 3)
+    assert torch.equal(twin(x), module(x))
+    for mine, its in zip(module.graph.nodes, twin.graph.nodes, strict=True):
+        assert its.meta.get("composer") == mine.meta.get("composer")
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_each_build_has_weights_of_its_own(name: str) -> None:
+    one, two = build(name, WIDTH), build(name, WIDTH)
+    assert {id(p) for p in one.parameters()}.isdisjoint(id(p) for p in two.parameters())
+
+
+# ------------------------------------------------------------------------ what torch does to it
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("name", SPECS)
+def test_compile_as_one_graph(name: str, mode: str) -> None:
+    module = randomise(build(name, WIDTH).double()).train(mode == "train")
+    twin = copy.deepcopy(module)
+    torch.compiler.reset()
+    compiled = torch.compile(twin, fullgraph=True, backend="eager")
+    x = random(2, WIDTH, 5, 3)
+    torch.testing.assert_close(compiled(x), module(x), rtol=1e-12, atol=1e-12)
+
+
+def test_build_can_compile() -> None:
+    assert build("se", WIDTH)._compiled_call_impl is None
+    assert build("se", WIDTH, compile=True)._compiled_call_impl is not None
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_export_with_any_batch_and_size(name: str) -> None:
+    module = randomise(build(name, WIDTH).double()).eval()
+    dim = torch.export.Dim
+    shapes = {"x": {0: dim("batch"), 2: dim("height"), 3: dim("width")}}
+    program = torch.export.export(module, (random(2, WIDTH, 6, 5),), dynamic_shapes=shapes)
+    assert list(program.state_dict) == list(module.state_dict())
+    for shape in ((3, WIDTH, 7, 9), (5, WIDTH, 4, 3)):
+        x = random(*shape)
+        torch.testing.assert_close(program.module()(x), module(x), rtol=1e-10, atol=1e-10)
+
+
+def test_extra_axes_export_with_any_batch() -> None:
+    nodes = """both: {op: stack, of: [input, input], axis: k}
+        seen: {op: conv2d, kernel: 3, out: {m: 2, c: c}, norm: batch}
+        mixed: {op: mlp, over: c, hidden: 2, norm: batch}
+        out: {op: conv1d, along: c, kernel: 3}"""
+    module = build(spec_text(nodes), 4).double().eval()
+    shapes = {"x": {0: torch.export.Dim("batch")}}
+    program = torch.export.export(module, (random(2, 4, 6, 5),), dynamic_shapes=shapes)
+    x = random(3, 4, 6, 5)
+    torch.testing.assert_close(program.module()(x), module(x))
+    compiled = torch.compile(module, fullgraph=True, backend="eager", dynamic=True)
+    torch.testing.assert_close(compiled(x), module(x))
+
+
+# ------------------------------------------------------------------------------- its beginning
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", SPECS)
+def test_identity_gives_back_its_input(name: str, dtype: torch.dtype, mode: str) -> None:
+    module = randomise(build(name, WIDTH, init="identity"))
+    with torch.no_grad():
+        module.get_parameter("blend").zero_()
+    module = module.to(dtype).train(mode == "train")
+    x = (10 * random(2, WIDTH, 5, 3)).to(dtype)
+    assert torch.equal(module(x), x)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_identity_learns(name: str) -> None:
+    module = build(name, WIDTH, init="identity").double().train()
+    blend = module.get_parameter("blend")
+    assert blend.shape == (1,) and blend.item() == 0
+    others = {k: p.clone() for k, p in module.named_parameters() if k != "blend"}
+    step = torch.optim.SGD(module.parameters(), lr=0.1)
+    x, target = random(2, WIDTH, 5, 3), random(2, WIDTH, 5, 3, seed=2)
+    for _ in range(2):
+        step.zero_grad()
+        (module(x) * target).sum().backward()
+        step.step()
+    assert blend.item() != 0
+    assert not torch.equal(module(x), x)
+    # once the blend has moved, so does what is behind it; CBAM's gates reach all but its norm's
+    moved = [k for k, p in others.items() if not torch.equal(p, module.get_parameter(k))]
+    assert moved or not others
+
+
+# ------------------------------------------------------------------------ number types, layouts
+
+
+@pytest.mark.parametrize("init", ["paper", "identity"])
+@pytest.mark.parametrize("name", SPECS)
+def test_autocast(name: str, init: str) -> None:
+    module = randomise(build(name, WIDTH, init=init)).train()  # type: ignore[arg-type]
+    x = random(2, WIDTH, 5, 3).float().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = module(x)
+    assert y.shape == x.shape and y.isfinite().all()
+    torch.testing.assert_close(y.float(), module.eval()(x), rtol=1, atol=5.0)
+    y.float().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in module.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("name", SPECS)
+def test_every_number_type(name: str, dtype: torch.dtype) -> None:
+    module = randomise(build(name, WIDTH, dtype=dtype)).eval()
+    assert {p.dtype for p in module.parameters()} <= {dtype}
+    x = random(2, WIDTH, 5, 3)
+    y = module(x.to(dtype))
+    assert y.dtype == dtype
+    near = {"rtol": 1e-12, "atol": 1e-12} if dtype is torch.float64 else {"rtol": 0.1, "atol": 0.3}
+    torch.testing.assert_close(y.double(), module.double()(x), **near)
+
+
+@pytest.mark.parametrize("init", ["paper", "identity"])
+@pytest.mark.parametrize("name", SPECS)
+def test_channels_last_stays_so(name: str, init: str) -> None:
+    module = randomise(build(name, WIDTH, init=init).double()).eval()  # type: ignore[arg-type]
+    x = random(2, WIDTH, 5, 3)
+    y = module(x.contiguous(memory_format=torch.channels_last))
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(y, module(x), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_no_node_changes_its_input(name: str) -> None:
+    module = randomise(build(name, WIDTH).double())
+    x = random(2, WIDTH, 5, 3)
+    kept = x.clone()
+    module(x)
+    assert torch.equal(x, kept)
+
+
+# -------------------------------------------------------------------------------- hostile names
+
+FREE = ["x", "self", "input_1", "torch", "match", "print", "operator", "device", "nn", "math", "fx"]
+MIXED = ["forward", "train", "type", "float", "meta", "graph", "input"]
+REFUSED = [*MIXED, "lambda", "class", "for", "None", "_modules", "__init__"]
+
+
+@pytest.mark.parametrize("op", ["{op: linear, over: c}", "{op: gate}",
+                                "{op: parameter, axes: {c: c}, init: 1}"])  # fmt: skip
+@pytest.mark.parametrize("name", FREE)
+def test_odd_names_work(name: str, op: str) -> None:
+    text = spec_text(f"{name}: {op}\nout: {{op: mul, of: [input, {name}]}}")
+    module = build(text, 4, init="identity").double()
+    ast.parse(module.code.strip())
+    assert all(key == "blend" or key.split(".")[0] == name for key in module.state_dict())
+    x = random(2, 4, 3, 3)
+    assert torch.equal(module(x), x)
+    assert torch.equal(copy.deepcopy(module)(x), x)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_names_that_a_module_cannot_have(name: str) -> None:
+    spec, problems = check_text(spec_text(f"{name}: {{op: linear, over: c}}"), "probe.yaml")
+    assert spec is None
+    assert [p.code for p in problems] == ["bad-name"]
+    assert name in problems[0].message and problems[0].help
+    assert problems[0].where is not None
+    assert problems[0].where.text.strip().startswith(f"{name}:")
+
+
+def test_the_names_taken_are_those_of_torch() -> None:
+    module = fx.GraphModule(nn.Module(), fx.Graph())
+    theirs = {name for name in dir(module) if not name.startswith("_")}
+    assert theirs <= TAKEN, "add these to composer/spec/names.py"
+    assert not any(map(keyword.iskeyword, TAKEN))
+
+
+def test_names_are_checked_without_torch() -> None:
+    source = Path(shipped_folder().parent / "composer/spec/names.py")
+    if source.is_file():
+        assert "import torch" not in source.read_text(encoding="utf-8")
+
+
+# ------------------------------------------------------------------------------ wrong arguments
+
+
+@pytest.mark.parametrize(
+    ("spec", "arguments", "code"),
+    [
+        ("se", {}, "missing-size"),
+        ("se", {"channels": 0}, "invalid-size"),
+        ("se", {"channels": 64.0}, "invalid-size"),
+        ("se", {"channels": True}, "invalid-size"),
+        ("se", {"channels": 64, "size": (7,)}, "invalid-size"),
+        ("se", {"channels": 64, "size": (7, 0)}, "invalid-size"),
+        ("se", {"channels": 8}, "size-too-small"),
+        ("se", {"channels": 64, "layout": ("b", "c", "h")}, "invalid-layout"),
+        ("se", {"channels": 64, "layout": ("b", "c", "h", "q")}, "invalid-layout"),
+        ("se", {"channels": 64, "params": {"reducton": 4}}, "unknown-param"),
+        ("se", {"channels": 64, "params": {"reduction": 0}}, "division-by-zero"),
+        ("bam", {"channels": 64, "params": {"combine": "most"}}, "invalid-value"),
+        ("cbam", {"channels": 64, "params": {"kernel": 4}}, "even-kernel"),
+        ("se", {"channels": 64, "init": "identiy"}, "invalid-init"),
+        ("sse", {"channels": 64}, "unknown-spec"),
+    ],
+)
+def test_wrong_arguments(spec: str, arguments: dict[str, object], code: str) -> None:
+    with pytest.raises(ComposerError) as failure:
+        build(spec, **arguments)  # type: ignore[arg-type]
+    assert [p.code for p in failure.value.diagnostics] == [code]

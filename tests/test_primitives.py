@@ -1,0 +1,452 @@
+"""The law of every primitive: axes, parameters and numbers, in any layout, extra axes riding along.
+
+A row holds the nodes (the last one is probed), the input's axes, the axes of the result, a
+reference in plain torch on positions, and the number of parameters from the sizes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import get_args
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from probe import analysed, lowered, random, randomise, spec_text
+from torch import Tensor, fx
+from torch.nn import functional as F  # noqa: N812
+
+from composer.errors import ComposerError
+from composer.graph.frontend import check_text
+from composer.primitives import PRIMITIVES
+from composer.primitives.activations import FUNCTIONS
+from composer.spec.expressions import evaluate
+
+Weights = Mapping[str, Tensor]
+Sizes = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One use of a primitive."""
+
+    op: str
+    nodes: str
+    axes: str
+    out: str
+    reference: Callable[[Weights, Tensor], Tensor]
+    count: Callable[[Sizes], int] = lambda s: 0
+
+    def __str__(self) -> str:
+        return self.nodes.strip().splitlines()[-1].split(": ", 1)[1].strip("{}")
+
+
+MAP, FIVE = "b c h w", "b k c h w"
+
+
+def slide(x: Tensor, weight: Tensor, axis: int) -> Tensor:
+    """Return the sum of shifted copies of x, each times one weight."""
+    half, x = weight.numel() // 2, x.movedim(axis, -1)
+    padded = F.pad(x, (half, half))
+    shifted = [w * padded[..., i : i + x.shape[-1]] for i, w in enumerate(weight.flatten())]
+    return torch.stack(shifted).sum(0).movedim(-1, axis)
+
+
+def each(x: Tensor, axis: int, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the function of every slice of x along an axis, side by side on the same axis."""
+    return torch.stack([function(part) for part in x.unbind(axis)], axis)
+
+
+def batch_norm(p: Weights, x: Tensor, axis: int) -> Tensor:
+    """Return x normalised over all axes but one, by this batch's own statistics."""
+    x = x.movedim(axis, -1)
+    over = tuple(range(x.dim() - 1))
+    mean, var = x.mean(over), x.var(over, unbiased=False)
+    y = (x - mean) / (var + 1e-5).sqrt() * p["probe.norm.weight"] + p["probe.norm.bias"]
+    return y.movedim(-1, axis)
+
+
+def matrix(p: Weights, x: Tensor, layer: str = "probe.linear") -> Tensor:
+    """Return a fully connected layer on the last axis."""
+    y = torch.einsum("...i,oi->...o", x, p[f"{layer}.weight"])
+    return y + p[f"{layer}.bias"] if f"{layer}.bias" in p else y
+
+
+def conv(p: Weights, x: Tensor, **options: int) -> Tensor:
+    """Return the probe's convolution of [b, c, h, w]."""
+    weight = p["probe.conv.weight"]
+    same = options.get("dilation", 1) * (weight.shape[-1] // 2)
+    return F.conv2d(x, weight, p.get("probe.conv.bias"), padding=same, **options)
+
+
+ROWS = [
+    # ------------------------------------------------------------------------------- arithmetic
+    Row("add", """other: {op: pool, over: [h, w]}
+        probe: {op: add, of: [other, input]}""", MAP, MAP,
+        lambda p, x: x.mean((2, 3), keepdim=True) + x),
+    Row("sub", """other: {op: pool, x: input, over: c}
+        probe: {op: sub, of: [other, input]}""", MAP, MAP,
+        lambda p, x: x.mean(1, keepdim=True) - x),
+    Row("mul", """rows: {op: pool, x: input, over: [c, w]}
+        columns: {op: pool, x: input, over: [c, h]}
+        depth: {op: pool, x: input, over: [h, w], reduce: max}
+        probe: {op: mul, of: [columns, depth, rows]}""", MAP, MAP,
+        lambda p, x: torch.einsum("bw,bc,bh->bchw", x.mean((1, 2)), x.amax((2, 3)), x.mean((1, 3)))
+        ),
+    Row("div", """scale: {op: parameter, axes: {}, init: 2}
+        probe: {op: div, of: [input, scale]}""", MAP, MAP,
+        lambda p, x: x / p["scale"], lambda s: 1),
+    Row("mul", """scale: {op: parameter, axes: {w: w, c: c}, init: 2}
+        probe: {op: mul, of: [scale, input]}""", MAP, MAP,
+        lambda p, x: torch.einsum("bchw,cw->bchw", x, p["scale"]), lambda s: s["c"] * s["w"]),
+    # ----------------------------------------------------------------------------------- conv1d
+    Row("conv1d", "probe: {op: conv1d, along: c, kernel: 3}", "b c", "b c",
+        lambda p, x: slide(x, p["probe.conv.weight"], 1) + p["probe.conv.bias"], lambda s: 4),
+    Row("conv1d", "probe: {op: conv1d, along: c, kernel: 5, bias: false}", FIVE, FIVE,
+        lambda p, x: slide(x, p["probe.conv.weight"], 2), lambda s: 5),
+    Row("conv1d", "probe: {op: conv1d, along: w, kernel: 1, bias: false}", MAP, MAP,
+        lambda p, x: x * p["probe.conv.weight"], lambda s: 1),
+    Row("conv1d", """learned: {op: parameter, axes: {c: c}, init: 1}
+        probe: {op: conv1d, along: c, kernel: 3, bias: false}""", MAP, "c",
+        lambda p, x: slide(p["learned"], p["probe.conv.weight"], 0), lambda s: s["c"] + 3),
+    # ----------------------------------------------------------------------------------- conv2d
+    Row("conv2d", "probe: {op: conv2d, kernel: 3}", MAP, MAP, conv,
+        lambda s: 9 * s["c"] ** 2 + s["c"]),
+    Row("conv2d", "probe: {op: conv2d, kernel: 5, stride: 2, dilation: 2, groups: 2, out: 6}",
+        MAP, "b c=6 h=(h-1)//2+1 w=(w-1)//2+1",
+        lambda p, x: conv(p, x, stride=2, dilation=2, groups=2),
+        lambda s: 25 * s["c"] * 3 + 6),
+    Row("conv2d", "probe: {op: conv2d, kernel: 3, stride: 3, groups: c, bias: false}",
+        FIVE, "b k c h=(h-1)//3+1 w=(w-1)//3+1",
+        lambda p, x: each(x, 1, lambda y: conv(p, y, stride=3, groups=y.shape[1])),
+        lambda s: 9 * s["c"]),
+    Row("conv2d", "probe: {op: conv2d, kernel: 3, dilation: 2, out: {m: 2, d: 3}, groups: 2}",
+        FIVE, "b m=2 d=3 k h w",
+        lambda p, x: each(x, 1, lambda y: conv(p, y, dilation=2, groups=2))
+        .unflatten(2, (2, 3)).permute(0, 2, 3, 1, 4, 5),
+        lambda s: 9 * s["c"] * 3 + 6),
+    Row("conv2d", "probe: {op: conv2d, kernel: 1, out: {}}", FIVE, "b k h w",
+        lambda p, x: each(x, 1, lambda y: conv(p, y)[:, 0]), lambda s: s["c"] + 1),
+    Row("conv2d", "probe: {op: conv2d, kernel: 3, out: {}, norm: batch}", FIVE, "b k h w",
+        lambda p, x: batch_norm(p, each(x, 1, lambda y: conv(p, y)), 2)[:, :, 0],
+        lambda s: 9 * s["c"] + 2),
+    Row("conv2d", "probe: {op: conv2d, kernel: 3, norm: batch, act: relu, out: 2 * c}",
+        FIVE, "b k c=2*c h w",
+        lambda p, x: batch_norm(p, each(x, 1, lambda y: conv(p, y)), 2).clamp(min=0),
+        lambda s: 18 * s["c"] ** 2 + 4 * s["c"]),
+    Row("conv2d", "probe: {op: conv2d, kernel: 3, over: [w, h], norm: batch, bias: true}", MAP, MAP,
+        lambda p, x: batch_norm(p, conv(p, x.mT).mT, 1), lambda s: 9 * s["c"] ** 2 + 3 * s["c"]),
+    Row("conv2d", "probe: {op: conv2d, kernel: 3, over: [c, h], channels: k}", FIVE, FIVE,
+        lambda p, x: each(x, 4, lambda y: conv(p, y)), lambda s: 9 * s["k"] ** 2 + s["k"]),
+    Row("conv2d", """flat: {op: pool, over: c}
+        probe: {op: conv2d, kernel: 3, out: 2}""", MAP, "b c=2 h w",
+        lambda p, x: conv(p, x.mean(1, keepdim=True)), lambda s: 20),
+    Row("conv2d", """learned: {op: parameter, axes: {c: c, h: h, w: w}, init: 1}
+        probe: {op: conv2d, kernel: 3, out: {}}""", MAP, "h w",
+        lambda p, x: conv(p, p["learned"][None])[0, 0],
+        lambda s: s["c"] * s["h"] * s["w"] + 9 * s["c"] + 1),
+    # ------------------------------------------------------------------------------------- gate
+    Row("gate", "probe: {op: gate}", MAP, MAP, lambda p, x: 1 / (1 + (-x).exp())),
+    Row("gate", "probe: {op: gate, fn: hard_sigmoid}", MAP, MAP,
+        lambda p, x: (x + 3).clamp(0, 6) / 6),
+    Row("gate", "probe: {op: gate, fn: softmax, over: k}", FIVE, FIVE,
+        lambda p, x: x.exp() / x.exp().sum(1, keepdim=True)),
+    Row("gate", """both: {op: stack, of: [input, input], axis: k}
+        probe: {op: gate, fn: softmax, over: k}""", MAP, "b k=2 c h w",
+        lambda p, x: torch.full((len(x), 2, *x.shape[1:]), 0.5, dtype=x.dtype)),
+    # ----------------------------------------------------------------------------------- linear
+    Row("linear", """squeeze: {op: pool, over: [h, w]}
+        probe: {op: linear, over: c}""", MAP, "b c",
+        lambda p, x: matrix(p, x.mean((2, 3))), lambda s: s["c"] ** 2 + s["c"]),
+    Row("linear", "probe: {op: linear, over: c, out: 3, bias: false}", MAP, "b c=3 h w",
+        lambda p, x: matrix(p, x.movedim(1, -1)).movedim(-1, 1), lambda s: 3 * s["c"]),
+    Row("linear", "probe: {op: linear, over: h, act: gelu}", FIVE, FIVE,
+        lambda p, x: F.gelu(matrix(p, x.mT).mT), lambda s: s["h"] ** 2 + s["h"]),
+    Row("linear", "probe: {op: linear, over: c, norm: batch, act: relu, out: 5}", FIVE,
+        "b k c=5 h w",
+        lambda p, x: batch_norm(p, matrix(p, x.movedim(2, -1)), -1).clamp(min=0).movedim(-1, 2),
+        lambda s: 5 * s["c"] + 10),
+    Row("linear", """squeeze: {op: pool, over: [h, w]}
+        probe: {op: linear, over: c, out: {m: 2, c: c}}""", MAP, "b m=2 c",
+        lambda p, x: matrix(p, x.mean((2, 3))).unflatten(1, (2, -1)),
+        lambda s: 2 * s["c"] ** 2 + 2 * s["c"]),
+    Row("linear", "probe: {op: linear, over: c, out: {}, norm: batch}", MAP, "b h w",
+        lambda p, x: batch_norm(p, matrix(p, x.movedim(1, -1)), -1)[..., 0],
+        lambda s: s["c"] + 2),
+    Row("linear", """learned: {op: parameter, axes: {c: c}, init: 1}
+        probe: {op: linear, over: c, out: {m: 2, d: 2}}""", MAP, "m=2 d=2",
+        lambda p, x: matrix(p, p["learned"]).view(2, 2), lambda s: s["c"] + 4 * s["c"] + 4),
+    # -------------------------------------------------------------------------------------- mlp
+    Row("mlp", """squeeze: {op: pool, over: [h, w]}
+        probe: {op: mlp, over: c, hidden: 3}""", MAP, "b c",
+        lambda p, x: matrix(
+            p, matrix(p, x.mean((2, 3)), "probe.fc1").clamp(min=0), "probe.fc2"),
+        lambda s: 6 * s["c"] + 3 + s["c"]),
+    Row("mlp", "probe: {op: mlp, over: c, hidden: 3, norm: batch, act: tanh, out: 2, bias: false}",
+        FIVE, "b k c=2 h w",
+        lambda p, x: matrix(p, batch_norm(p, matrix(
+            p, x.movedim(2, -1), "probe.fc1"), -1).tanh(), "probe.fc2").movedim(-1, 2),
+        lambda s: 3 * s["c"] + 6 + 6),
+    Row("mlp", """both: {op: stack, of: [input, input], axis: k}
+        squeeze: {op: pool, over: [h, w]}
+        probe: {op: mlp, over: c, hidden: c // 2, norm: batch}""", MAP, "b k=2 c",
+        lambda p, x: matrix(p, batch_norm(p, matrix(
+            p, torch.stack([x, x], 1).mean((3, 4)), "probe.fc1"), -1).clamp(min=0), "probe.fc2"),
+        lambda s: s["c"] ** 2 + s["c"] // 2 + s["c"] + s["c"]),
+    # -------------------------------------------------------------------------------- parameter
+    Row("parameter", "probe: {op: parameter, axes: {c: c, m: 3}, init: 0.5}", MAP, "m=3 c",
+        lambda p, x: p["probe"], lambda s: 3 * s["c"]),
+    Row("parameter", "probe: {op: parameter, axes: {}, init: 1}", MAP, "",
+        lambda p, x: p["probe"][0], lambda s: 1),
+    # ------------------------------------------------------------------------------------- pool
+    Row("pool", "probe: {op: pool, over: [h, w]}", MAP, "b c", lambda p, x: x.mean((2, 3))),
+    Row("pool", "probe: {op: pool, over: c, reduce: max}", MAP, "b h w",
+        lambda p, x: x.max(1).values),
+    Row("pool", "probe: {op: pool, over: [w, k], reduce: max}", FIVE, "b c h",
+        lambda p, x: x.max(4).values.max(1).values),
+    Row("pool", "probe: {op: pool, over: [w, k, h], reduce: sum}", FIVE, "b c",
+        lambda p, x: torch.einsum("bkchw->bc", x)),
+    Row("pool", "probe: {op: pool, over: [h, c, w]}", FIVE, "b k",
+        lambda p, x: x.flatten(2).mean(2)),
+    Row("pool", "probe: {op: pool, over: [b, c, h, w]}", MAP, "", lambda p, x: x.mean()),
+    # --------------------------------------------------------------------------------- reweight
+    Row("reweight", """scale: {op: pool, over: [h, w]}
+        probe: {op: reweight, x: input, by: scale}""", MAP, MAP,
+        lambda p, x: torch.einsum("bchw,bc->bchw", x, x.mean((2, 3)))),
+    Row("reweight", """scale: {op: pool, over: [c, h], reduce: max}
+        probe: {op: reweight, x: input, by: scale, sum: k}""", FIVE, MAP,
+        lambda p, x: torch.einsum("bkchw,bkw->bchw", x, x.amax((2, 3)))),
+    Row("reweight", """scale: {op: parameter, axes: {}, init: 1}
+        probe: {op: reweight, x: input, by: scale, sum: [h, k]}""", FIVE, "b c w",
+        lambda p, x: x.sum((1, 3)) * p["scale"], lambda s: 1),
+    # ------------------------------------------------------------------------------------ stack
+    Row("stack", """one: {op: pool, over: [h, w]}
+        two: {op: pool, x: input, over: [h, w], reduce: max}
+        probe: {op: stack, of: [one, two, one], axis: s}""", MAP, "b s=3 c",
+        lambda p, x: torch.stack([x.mean((2, 3)), x.amax((2, 3)), x.mean((2, 3))], 1)),
+    Row("stack", """one: {op: pool, over: c}
+        two: {op: pool, x: input, over: c, reduce: max}
+        probe: {op: stack, of: [two, one], axis: c}""", MAP, "b c=2 h w",
+        lambda p, x: torch.stack([x.amax(1), x.mean(1)], 1)),
+    Row("stack", "probe: {op: stack, of: [input], axis: k}", MAP, "b k=1 c h w",
+        lambda p, x: x[:, None]),
+    Row("stack", """scale: {op: parameter, axes: {}, init: 1}
+        probe: {op: stack, of: [scale, scale], axis: k}""", MAP, "k=2",
+        lambda p, x: p["scale"].expand(2), lambda s: 1),
+]  # fmt: skip
+
+SIZES = st.fixed_dictionaries({
+    "b": st.integers(2, 3), "k": st.integers(1, 3), "c": st.sampled_from([2, 4, 6]),
+    "h": st.integers(1, 6), "w": st.integers(1, 6),
+})  # fmt: skip
+few = settings(
+    max_examples=6, deadline=None, derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)  # fmt: skip
+
+
+def test_every_primitive_has_a_row() -> None:
+    ops = {op for p in PRIMITIVES for op in get_args(p.model_fields["op"].annotation)}
+    assert {row.op for row in ROWS} == ops
+
+
+def sizes_out(out: str, sizes: Sizes) -> dict[str, int]:
+    """Return the axes that a row foretells, each with its size."""
+    told = (part.partition("=") for part in out.split())
+    return {axis: eval(size, dict(sizes)) if size else sizes[axis] for axis, _, size in told}
+
+
+def values_of(module: fx.GraphModule, x: Tensor) -> dict[str, Tensor]:
+    """Return the value of every node of the spec."""
+    values: dict[str, Tensor] = {}
+
+    class Keeping(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Tensor:
+            value: Tensor = super().run_node(n)
+            if "composer" in n.meta:
+                values[n.meta["composer"]["node"]] = value
+            return value
+
+    Keeping(module).run(x)
+    return values
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+@few
+@given(sizes=SIZES)
+def test_the_law(row: Row, sizes: dict[str, int]) -> None:
+    names = row.axes.split()
+    text = spec_text(row.nodes, ", ".join(names))
+    known = {axis: sizes[axis] for axis in names if axis != "b"}
+    graph = analysed(text, known).sound()
+    module = randomise(lowered(text, known))
+    weights = dict(module.named_parameters())
+    x = random(*(sizes[axis] for axis in names))
+
+    # parameters
+    assert sum(p.numel() for p in weights.values()) == row.count(sizes)
+
+    # axes, foretold and inferred, with sizes known and with sizes still open
+    values = values_of(module, x)
+    axes = graph.axes_of("probe")
+    foretold = sizes_out(row.out, sizes)
+    assert axes is not None and axes.names == tuple(foretold)
+    assert tuple(values["probe"].shape) == tuple(foretold.values())
+    for open_or_known in (graph, analysed(text)):
+        for node, value in values.items():
+            inferred = open_or_known.axes_of(node)
+            assert inferred is not None
+            assert [evaluate(s, sizes) for _, s in inferred.sizes] == list(value.shape), node
+
+    # numbers
+    want = row.reference(weights, x)
+    torch.testing.assert_close(values["probe"], want.contiguous(), rtol=1e-9, atol=1e-9)
+
+    # another layout, with the same numbers
+    layouts = list(itertools.permutations(names))
+    for layout in layouts[1 :: len(layouts) // 4 + 1]:
+        other_graph = analysed(text, known, layout=layout).sound()
+        other = lowered(text, known, layout=layout)
+        other.load_state_dict(rearranged(module, graph, other_graph))
+        moved = x.permute([names.index(axis) for axis in layout])
+        there = other_graph.axes_of("probe")
+        assert there is not None and set(there) == set(axes)
+        back = other(moved).permute([there.index(axis) for axis in axes])
+        torch.testing.assert_close(back, values["probe"], rtol=1e-9, atol=1e-9, msg=str(layout))
+
+
+def rearranged(module: fx.GraphModule, graph: object, other: object) -> dict[str, Tensor]:
+    """Return the state with the axes of each learned tensor in the other layout's order."""
+    state = dict(module.state_dict())
+    for key in state:
+        here = graph.axes_of(key) if key in graph.by_name else None  # type: ignore[attr-defined]
+        if here is not None and len(here):
+            there = other.axes_of(key)  # type: ignore[attr-defined]
+            state[key] = state[key].permute([here.index(axis) for axis in there])
+    return state
+
+
+FORMULAS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": lambda x: x * (x > 0),
+    "relu6": lambda x: x.clamp(0, 6),
+    "gelu": lambda x: x * 0.5 * (1 + torch.erf(x / 2**0.5)),
+    "silu": lambda x: x / (1 + (-x).exp()),
+    "sigmoid": lambda x: 1 / (1 + (-x).exp()),
+    "hard_sigmoid": lambda x: (x + 3).clamp(0, 6) / 6,
+    "hard_swish": lambda x: x * (x + 3).clamp(0, 6) / 6,
+    "tanh": lambda x: (x.exp() - (-x).exp()) / (x.exp() + (-x).exp()),
+    "softplus": lambda x: (1 + x.exp()).log(),
+}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_functions_of_one_element(function: str) -> None:
+    x = 4 * random(2, 3, 4, 5)
+    gate = lowered(spec_text(f"probe: {{op: gate, fn: {function}}}"), {"c": 3})
+    torch.testing.assert_close(gate(x), FORMULAS[function](x), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("op", ["linear", "mlp", "conv2d"])
+def test_settings_of_a_norm_reach_torch(op: str) -> None:
+    norm = "norm: {momentum: 0.25, eps: 0.5, scale: 3}"
+    rest = {"linear": "over: c", "mlp": "over: c, hidden: 2", "conv2d": "kernel: 1"}[op]
+    module = lowered(spec_text(f"probe: {{op: {op}, {rest}, {norm}}}"), {"c": 4})
+    built = module.get_submodule("probe.norm")
+    assert (built.momentum, built.eps) == (0.25, 0.5)
+    assert (built.weight == 3).all() and (built.bias == 0).all()
+
+
+@pytest.mark.parametrize(("over", "method", "where"), [
+    ("[h, w]", "flatten", (2, 3)), ("[w, h]", "flatten", (2, 3)), ("[c, w]", "mean", (1, 3)),
+])  # fmt: skip
+def test_neighbouring_axes_are_pooled_as_one(
+    over: str, method: str, where: tuple[int, int]
+) -> None:
+    module = lowered(spec_text(f"probe: {{op: pool, over: {over}}}"), {"c": 4})
+    first = next(n for n in module.graph.nodes if n.op == "call_method")
+    assert (first.target, first.args[1:]) in [(method, where), (method, (where,))]
+
+
+WRONG = [
+    ("probe: {op: pool, over: [h, q]}", "unknown-axis", "q"),
+    ("probe: {op: pool, over: [h, h]}", "duplicate-axis", "h"),
+    ("probe: {op: conv1d, along: q, kernel: 3}", "unknown-axis", "q"),
+    ("probe: {op: conv1d, along: c, kernel: 4}", "even-kernel", "4"),
+    ("probe: {op: conv2d, kernel: 2}", "even-kernel", "2"),
+    ("probe: {op: conv2d, kernel: 1, over: [h, h]}", "duplicate-axis", "h"),
+    ("probe: {op: conv2d, kernel: 1, over: [h, c]}", "duplicate-axis", None),
+    ("probe: {op: conv2d, kernel: 1, over: [h, q]}", "unknown-axis", "q"),
+    ("probe: {op: conv2d, kernel: 1, over: [h]}", "invalid-value", "[h]"),
+    ("probe: {op: conv2d, kernel: 1, out: {h: 3}}", "axis-exists", "3"),
+    ("probe: {op: conv2d, kernel: 1, out: 5, groups: 2}", "groups-do-not-divide", "2"),
+    ("probe: {op: conv2d, kernel: 1, out: {m: 3, d: 3}, groups: 2}", "groups-do-not-divide", "2"),
+    ("probe: {op: conv2d, kernel: 1, out: {}, groups: 2}", "groups-do-not-divide", "2"),
+    ("""flat: {op: pool, over: c}
+        probe: {op: conv2d, kernel: 1, out: 2, groups: 2}""", "groups-do-not-divide", "2"),
+    ("probe: {op: linear, over: q}", "unknown-axis", "q"),
+    ("probe: {op: linear, over: c, out: {c: 2, w: 3}}", "axis-exists", "3"),
+    ("probe: {op: mlp, over: q, hidden: 2}", "unknown-axis", "q"),
+    ("probe: {op: mlp, over: c, hidden: 2, out: {k: 2}}", "invalid-value", "{k: 2}"),
+    ("probe: {op: gate, fn: softmax}", "invalid-value", None),
+    ("probe: {op: gate, fn: sigmoid, over: c}", "invalid-value", None),
+    ("probe: {op: gate, fn: softmax, over: q}", "unknown-axis", "q"),
+    ("probe: {op: gate, fn: sigmod}", "unknown-word", "sigmod"),
+    ("probe: {op: stack, of: [input, input], axis: c}", "axis-exists", "c"),
+    ("""flat: {op: pool, over: c}
+        probe: {op: stack, of: [input, flat], axis: k}""", "axes-differ", "flat"),
+    ("""part: {op: linear, over: c, out: 3}
+        probe: {op: stack, of: [input, part], axis: k}""", "size-conflict", "part"),
+    ("""part: {op: linear, over: c, out: 3}
+        probe: {op: mul, of: [input, part]}""", "size-conflict", "part"),
+    ("""part: {op: conv2d, kernel: 3, stride: 2}
+        probe: {op: add, of: [input, part]}""", "size-conflict", "part"),
+    ("""part: {op: linear, over: c, out: 3}
+        probe: {op: reweight, x: input, by: part}""", "size-conflict", "part"),
+    ("""more: {op: stack, of: [input, input], axis: k}
+        probe: {op: reweight, x: input, by: more}""", "unknown-axis", "more"),
+    ("""flat: {op: pool, over: c}
+        probe: {op: reweight, x: input, by: flat, sum: k}""", "unknown-axis", "k"),
+    ("""flat: {op: pool, over: c}
+        probe: {op: reweight, x: input, by: flat, sum: [h, h]}""", "duplicate-axis", "h"),
+    ("probe: {op: sub, of: [input, input, input]}", "invalid-value", None),
+    ("probe: {op: parameter, axes: {k: 0}, init: 1}", "invalid-value", "0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("nodes", "code", "marked"), WRONG)
+def test_wrong_inputs(nodes: str, code: str, marked: str | None) -> None:
+    _, problems = check_text(spec_text(nodes), "probe.yaml")
+    errors = [p for p in problems if p.severity == "error"]
+    assert [p.code for p in errors] == [code]
+    where = errors[0].where
+    assert where is not None and errors[0].message
+    if marked is not None:
+        assert where.text[where.column - 1 :][: where.length].startswith(marked)
+
+
+#  what is sound while sizes are open, and wrong at the sizes it is built for
+@pytest.mark.parametrize(
+    ("nodes", "sizes", "code"),
+    [
+        ("probe: {op: conv2d, kernel: c}", {"c": 4}, "even-kernel"),
+        ("probe: {op: conv2d, kernel: 1, groups: 4}", {"c": 6}, "groups-do-not-divide"),
+        ("probe: {op: conv2d, kernel: 1, out: {m: c, d: 2}, groups: c}", {"c": 3}, None),
+        ("probe: {op: linear, over: h}", {"c": 3}, "open-size"),
+        ("probe: {op: mlp, over: c, hidden: w}", {"c": 3, "h": 2}, "open-size"),
+        ("probe: {op: parameter, axes: {h: h}, init: 1}", {"c": 3}, "open-size"),
+        ("probe: {op: mlp, over: c, hidden: c // 16}", {"c": 8}, "size-too-small"),
+    ],
+)
+def test_wrong_sizes(nodes: str, sizes: dict[str, int], code: str | None) -> None:
+    text = spec_text(nodes)
+    assert check_text(text, "probe.yaml")[0] is not None
+    if code is None:
+        lowered(text, sizes)
+        return
+    with pytest.raises(ComposerError) as failure:
+        lowered(text, sizes)
+    (problem,) = failure.value.diagnostics
+    assert problem.code == code and problem.where is not None and problem.help
