@@ -50,9 +50,7 @@ KEYS = {
 @pytest.mark.parametrize("name", SPECS)
 def test_keys_of_the_checkpoint(name: str) -> None:
     assert list(build(name, WIDTH).state_dict()) == KEYS[name]
-    assert list(build(name, WIDTH, init="identity").state_dict()) == ["blend", *KEYS[name]] or (
-        sorted(build(name, WIDTH, init="identity").state_dict()) == sorted(["blend", *KEYS[name]])
-    )
+    assert set(build(name, WIDTH, init="identity").state_dict()) == {"blend", *KEYS[name]}
 
 
 def test_code_is_readable() -> None:
@@ -155,7 +153,7 @@ def test_export_with_any_batch_and_size(name: str) -> None:
     dim = torch.export.Dim
     shapes = {"x": {0: dim("batch"), 2: dim("height"), 3: dim("width")}}
     program = torch.export.export(module, (random(2, WIDTH, 6, 5),), dynamic_shapes=shapes)
-    assert list(program.state_dict) == list(module.state_dict())
+    assert set(program.state_dict) == set(module.state_dict())
     for shape in ((3, WIDTH, 7, 9), (5, WIDTH, 4, 3)):
         x = random(*shape)
         torch.testing.assert_close(program.module()(x), module(x), rtol=1e-10, atol=1e-10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 
 import pytest
@@ -250,7 +251,7 @@ def sound(text: str) -> None:
     """Check that a text is answered by a spec or by problems whose places lie inside it."""
     spec, problems = check_text(text, "spec.yaml")
     assert spec is not None or any(p.severity == "error" for p in problems)
-    lines = text.removeprefix("\ufeff").splitlines() or [""]
+    lines = re.split("\r\n|[\n\r\x85\u2028\u2029]", text.removeprefix("\ufeff"))
     for problem in problems:
         assert isinstance(problem, Diagnostic)
         assert problem.render()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_model
 from torch import Tensor, nn
 
 from composer.errors import ComposerError, Diagnostic, counted
@@ -63,6 +63,37 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             "give a .safetensors file, or a state dict that torch.save wrote; "
             "files that hold code are not opened",
         ) from None
+
+
+def check_file_free(path: Path, force: bool) -> None:
+    """Refuse a weights file that exists, unless `force` is said, or whose folder is missing.
+
+    Raises:
+        ComposerError: with the way out.
+    """
+    if path.is_dir():
+        raise _refused(path, "is a folder", "name a file with -o")
+    if path.exists() and not force:
+        raise _refused(path, "exists already", "replace it with --force, or name another with -o")
+    if not path.absolute().parent.is_dir():
+        raise _refused(path, "its folder does not exist", "make the folder, or name another file")
+
+
+def write_weights(model: nn.Module, path: Path) -> None:
+    """Write a model's weights as safetensors: to a temporary name first, then renamed.
+
+    Raises:
+        ComposerError: the file can't be written; an old one is as it was.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        save_model(model, str(temporary), metadata={"format": "pt"})
+        temporary.replace(path)
+    except (OSError, SafetensorError) as failure:
+        said = failure.strerror if isinstance(failure, OSError) else str(failure)
+        raise _refused(path, f"cannot be written: {said}", "name another with -o") from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _tensors(loaded: object, path: Path) -> dict[str, Tensor]:

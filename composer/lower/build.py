@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import get_args
 
 import torch
@@ -64,18 +65,26 @@ def build(
     spec = load_spec(spec)
     if init not in get_args(Begin):
         raise error("invalid-init", f"{init!r} is not a way to begin", "say 'paper' or 'identity'")
-    sizes = _sizes(spec, channels, size)
+    sizes = sizes_for(spec, channels, size)
     settings = Settings(sizes, dict(params or {}), _checked_layout(spec, layout), init)
-    module = lower(compile_graph(graph_of(spec, settings)))
-    module = module.to(device=device, dtype=dtype)
+    graph = compile_graph(graph_of(spec, settings))
+    with nullcontext() if device is None else torch.device(device):
+        module = lower(graph)
+    if dtype is not None:
+        module = module.to(dtype)
     if compile:
         module.compile(fullgraph=True)
     return module
 
 
-def _sizes(
+def sizes_for(
     spec: Spec, channels: int | None, size: tuple[int, int] | None
 ) -> dict[str, int]:
+    """Return the size of each axis that is known.
+
+    Raises:
+        ComposerError: the channels are missing, or a size is not a whole number from 1.
+    """
     sizes: dict[str, int] = {}
     if "c" in spec.input:
         if channels is None:

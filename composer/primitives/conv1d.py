@@ -27,7 +27,7 @@ class Conv1d(Primitive):
     x: NodeRef | None = Field(default=None, description="the node above unless told")
     along: AxisName = Field(description="the axis it slides along")
     kernel: Size = Field(description="how many neighbours it sees; odd")
-    bias: Flag = Field(default=constant(True))
+    bias: Flag = Field(default=constant(True), description="true unless told")
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the same axes."""

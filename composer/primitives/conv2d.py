@@ -46,12 +46,12 @@ class Conv2d(Primitive):
         description="the new number of channels (the same unless told), or the axes that replace "
         "them; {} for one map without a channel axis",
     )
-    stride: Size = constant(1)
-    dilation: Size = constant(1)
-    groups: Size = constant(1)
+    stride: Size = Field(default=constant(1), description="1 unless told")
+    dilation: Size = Field(default=constant(1), description="1 unless told")
+    groups: Size = Field(default=constant(1), description="1 unless told; c makes it depthwise")
     bias: Flag | None = Field(default=None, description="true unless a norm follows")
-    norm: NormField = NO_NORM
-    act: Act = constant("none")
+    norm: NormField = Field(default=NO_NORM, description="after the layer; none unless told")
+    act: Act = Field(default=constant("none"), description="last of all; none unless told")
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes with the channels replaced and, under a stride, smaller maps."""

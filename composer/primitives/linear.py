@@ -31,8 +31,8 @@ class Linear(Primitive):
         description="the new size of the axis (the same unless told), or the axes that replace it",
     )
     bias: Flag | None = Field(default=None, description="true unless a norm follows")
-    norm: NormField = NO_NORM
-    act: Act = constant("none")
+    norm: NormField = Field(default=NO_NORM, description="after the layer; none unless told")
+    act: Act = Field(default=constant("none"), description="last of all; none unless told")
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes with `over` resized or replaced."""

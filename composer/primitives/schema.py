@@ -40,6 +40,8 @@ def _draft_7(schema: Any) -> Any:
         if key == "default" and not isinstance(value, (str, int, float, bool, list, type(None))):
             continue
         kept[key] = _draft_7(value)
+    if "patternProperties" in kept:  # names that do not fit are no names
+        kept["additionalProperties"] = False
     if "$ref" in kept and len(kept) > 1:  # draft 7 ignores what stands beside a $ref
         kept["allOf"] = [{"$ref": kept.pop("$ref")}]
     return kept

@@ -150,8 +150,8 @@ def parse(text: str) -> Expr:
             "bad-expression", "this expression is nested too deep", 0, len(text)
         ) from None
     except (SyntaxError, ValueError) as failure:
-        offset = getattr(failure, "offset", None) or 1
-        column = max(0, min(padding + offset - 1, len(text) - 1))
+        offset = getattr(failure, "offset", None) or len(text)  # unsaid where the text ends early
+        column = max(0, min(padding + offset, len(text)) - 1)
         raise ExpressionError(
             "bad-expression", f"{text.strip()!r} is not an expression", column, 1, _LANGUAGE
         ) from None
@@ -386,7 +386,7 @@ def _show(expr: Expr, outer: int) -> str:
     else:
         left, right = expr.args
         if expr.kind == "**":
-            text = f"{_show(left, mine + 1)} ** {_show(right, mine)}"
+            text = f"{_show(left, mine + 1)} ** {_show(right, _PRECEDENCE['negative'])}"
         else:
             inner = mine + (expr.kind in _COMPARISONS)  # these do not chain
             text = f"{_show(left, inner)} {expr.kind} {_show(right, mine + 1)}"

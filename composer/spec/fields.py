@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from annotated_types import Len
 from pydantic import AfterValidator, BeforeValidator, StringConstraints
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
@@ -162,6 +163,6 @@ AxisNames = Annotated[
     tuple[AxisName, ...],
     BeforeValidator(
         _one_or_more,
-        json_schema_input_type=AxisName | list[AxisName],
+        json_schema_input_type=AxisName | Annotated[list[AxisName], Len(1)],
     ),
 ]

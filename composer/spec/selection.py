@@ -82,7 +82,7 @@ Positions = Annotated[
             "anyOf": [
                 {"type": "integer"},
                 {"type": "string"},
-                {"type": "array", "items": {"type": "integer"}},
+                {"type": "array", "items": {"type": ["integer", "string"]}},
             ],
             "description": "positions, counted from 1 or from the end by a minus: '1..-2'",
         }

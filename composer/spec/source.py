@@ -147,6 +147,7 @@ def parse(text: str, file: str) -> tuple[dict[str, Any], Source]:
             )
         )
     data = _Reader(source).read(root, (), 0)
+    source.problems[:] = dict.fromkeys(source.problems)  # an alias brings the same one again
     if not isinstance(data, dict):
         raise ComposerError(
             Diagnostic(
@@ -285,9 +286,7 @@ class _Reader:
 
     def _note(self, node: yaml.Node, code: str, message: str, way_out: str | None = None) -> None:
         where = self.source._location(self._span(node))
-        problem = Diagnostic(code, message, way_out, where)
-        if problem not in self.source.problems:  # an alias brings the same one again
-            self.source.problems.append(problem)
+        self.source.problems.append(Diagnostic(code, message, way_out, where))
 
     def _span(self, node: yaml.Node) -> Span:
         start, end = node.start_mark, node.end_mark

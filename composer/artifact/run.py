@@ -1,0 +1,189 @@
+"""The proof of a composition: it runs forward and backward, and what it gives is compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from composer.backbones.probe import input_shape, probe
+from composer.errors import ComposerError, Diagnostic, counted, error
+from composer.measure.cost import floating_dtype
+from composer.rewrite.composition import composition
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Runs a model on one batch: an image, or random numbers from a fixed seed."""
+
+    batch: Tensor
+
+    @classmethod
+    def of(cls, model: nn.Module, pixels: Tensor | None) -> Verification:
+        """Prepare the batch, on the model's device and in its dtype."""
+        near = next(model.parameters(), torch.empty(0))
+        if pixels is None:
+            shape = probe(model).input_shape
+            pixels = torch.randn((1, *shape), generator=torch.Generator().manual_seed(0))
+        return cls(pixels.to(near.device, floating_dtype(model)))
+
+    def output(self, model: nn.Module) -> list[Tensor]:
+        """Return the tensors that the model gives in evaluation mode.
+
+        Raises:
+            ComposerError: the forward pass fails.
+        """
+        was = {module: module.training for module in model.modules()}
+        model.eval()
+        try:
+            with torch.no_grad():
+                return _tensors(model(self.batch))
+        except Exception as failure:
+            raise _failed("forward", failure) from None
+        finally:
+            for module, training in was.items():
+                module.training = training
+
+    def difference(self, before: list[Tensor], after: list[Tensor]) -> float:
+        """Return the largest difference between two outputs."""
+        pairs = zip(before, after, strict=True)
+        return max(float((a.double() - b.double()).abs().max()) for a, b in pairs)
+
+    def backward(self, model: nn.Module) -> None:
+        """Run a training step's forward and backward; nothing of the model is changed.
+
+        Raises:
+            ComposerError: a pass fails, or a new parameter gets no gradient.
+        """
+        record = composition(model)
+        new = {
+            name: parameter
+            for edit in (record.edits if record else ())
+            for site in edit.sites
+            for name, parameter in model.named_parameters()
+            if name.startswith(f"{site.path}.{site.name}.") and parameter.requires_grad
+        }
+        buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        batch = torch.cat([self.batch, self.batch.flip(-1)])
+        was = {module: module.training for module in model.modules()}
+        model.train()
+        try:
+            with torch.random.fork_rng(devices=[]):
+                out = torch.func.functional_call(model, buffers, (batch,))
+            loss = torch.stack([t.float().square().mean() for t in _tensors(out)]).sum()
+            gradients = torch.autograd.grad(loss, list(new.values()), allow_unused=True)
+        except Exception as failure:
+            raise _failed("training", failure) from None
+        finally:
+            for module, training in was.items():
+                module.training = training
+        without = [name for name, g in zip(new, gradients, strict=True) if g is None]
+        if without:
+            raise error(
+                "no-gradient",
+                f"{counted(len(without), 'new parameter')} without a gradient: {without[0]}",
+                "does the spec's output depend on every node with weights?",
+            )
+
+    def compiled(self, model: nn.Module, expected: list[Tensor]) -> None:
+        """Run the model through ``torch.compile(fullgraph=True)`` and compare.
+
+        Raises:
+            ComposerError: it does not compile to one graph, or gives other numbers.
+        """
+        was = {module: module.training for module in model.modules()}
+        model.eval()
+        try:
+            with torch.no_grad():
+                out = _tensors(torch.compile(model, fullgraph=True)(self.batch))
+        except Exception as failure:
+            raise _failed("compiled", failure) from None
+        finally:
+            for module, training in was.items():
+                module.training = training
+        difference = self.difference(expected, out)
+        scale = max(float(t.abs().max()) for t in expected) or 1.0
+        if not difference <= 1e-2 * scale:
+            raise error(
+                "compiled-differs",
+                f"the compiled model differs by {difference:.3g} from the model as it is",
+                "report this with the spec: it is a fault of the compiler or of Composer",
+            )
+
+
+def target(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
+    """Return the device and the dtype that two words name.
+
+    Raises:
+        ComposerError: there is no such device here.
+    """
+    try:
+        place = torch.device(device)
+        torch.empty(1, device=place)
+    except (RuntimeError, AssertionError):
+        raise error(
+            "no-device",
+            f"there is no device {device!r} here",
+            "take --device cpu" + (", or one of cuda:N" if torch.cuda.is_available() else ""),
+        ) from None
+    number = getattr(torch, dtype)
+    assert isinstance(number, torch.dtype)
+    return place, number
+
+
+def read_image(path: Path, model: nn.Module) -> Tensor:
+    """Return an image as the batch of one that the model was trained on.
+
+    The size, crop, mean and deviation are those of the model's own configuration (timm), else
+    ImageNet's at the size that the model takes.
+
+    Raises:
+        ComposerError: the file is no image.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as opened:
+            picture = opened.convert("RGB")
+    except FileNotFoundError:
+        raise _no_image(path, "there is no such file") from None
+    except (UnidentifiedImageError, OSError, ValueError) as failure:
+        raise _no_image(path, f"this is not an image: {failure}") from None
+    batch: Tensor = transform_for(model)(picture).unsqueeze(0)
+    return batch
+
+
+def transform_for(model: nn.Module) -> Any:
+    """Return the function from a picture to a tensor that suits a model."""
+    from timm.data import create_transform, resolve_data_config
+
+    config = resolve_data_config({}, model=model)
+    if input_shape(model) is None:
+        config["input_size"] = probe(model).input_shape
+    return create_transform(**config)
+
+
+def _no_image(path: Path, message: str) -> ComposerError:
+    return ComposerError(Diagnostic("image", message, "give a PNG or JPEG", file=str(path)))
+
+
+def _tensors(out: Any) -> list[Tensor]:
+    found = [t for t in tree_leaves(out) if isinstance(t, Tensor) and t.is_floating_point()]
+    if not found:
+        raise error("no-output", "the model gives no tensor", None)
+    return found
+
+
+def _failed(what: str, failure: Exception) -> ComposerError:
+    if isinstance(failure, ComposerError):
+        return failure
+    lines = str(failure).strip().splitlines() or [type(failure).__name__]
+    return error(
+        f"{what}-failed",
+        f"the {what} pass of the composed model fails: {lines[0]}",
+        "does the backbone run alone? 'composer sites' shows what it was seen to do",
+    )

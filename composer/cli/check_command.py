@@ -1,0 +1,45 @@
+"""`composer check SPEC…`: every problem, with its line."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from composer.cli.options import json_option
+
+
+@click.command("check", short_help="Check specs: every problem, with its line.")
+@click.argument("specs", nargs=-1, required=True, metavar="SPEC…")
+@json_option
+def command(specs: tuple[str, ...], as_json: bool) -> None:
+    """Check specs and report every problem of each, with its line and the way out.
+
+    SPEC is a YAML file, or the name of a shipped spec. Exit status 1 where one has an error.
+    """
+    from composer.errors import ComposerError, Diagnostic, counted
+    from composer.graph.frontend import check_text
+    from composer.spec.library import find_spec
+
+    files = []
+    failed = False
+    for word in specs:
+        problems: tuple[Diagnostic, ...]
+        try:
+            text, file = find_spec(word)
+            _, problems = check_text(text, file)
+        except ComposerError as failure:
+            file, problems = word, failure.diagnostics
+        errors = [p for p in problems if p.severity == "error"]
+        failed = failed or bool(errors)
+        files.append(
+            {"file": file, "ok": not errors, "problems": [p.as_json() for p in problems]}
+        )
+        for problem in problems:
+            click.echo(problem.render(), err=True)
+        if not as_json:
+            click.echo(f"{file}: {counted(len(errors), 'error') if errors else 'ok'}")
+    if as_json:
+        click.echo(json.dumps({"version": 1, "files": files}, indent=2))
+    if failed:
+        raise click.exceptions.Exit(1)

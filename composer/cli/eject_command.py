@@ -1,0 +1,47 @@
+"""`composer eject DIR`: the backbone's own weights, as they are in the composition."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from composer.cli.options import json_option
+from composer.cli.steps import Steps
+
+
+@click.command("eject", short_help="Take the insertion out: the backbone's own weights again.")
+@click.argument("folder", metavar="DIR", type=click.Path())
+@click.option("-o", "--output", metavar="FILE",
+              help="Where to; ./BACKBONE.safetensors unless told.")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@json_option
+def command(folder: str, output: str | None, force: bool, as_json: bool) -> None:
+    """Write the weights of the backbone without what was inserted.
+
+    The file loads into the plain backbone. The composition stays as it is.
+    """
+    steps = Steps(total=2)
+    with steps.step("loading the composition"):
+        from composer.artifact.folder import load, read_recipe
+        from composer.backbones.model_string import ModelString
+        from composer.backbones.weights import check_file_free, write_weights
+        from composer.rewrite.eject import eject
+
+        backbone = ModelString.parse(read_recipe(Path(folder)).backbone)
+        file = Path(output or f"{backbone.short}.safetensors")
+        check_file_free(file, force)
+        model = eject(load(folder), inplace=True)
+    with steps.step("writing"):
+        write_weights(model, file)
+    count = len(model.state_dict())
+    if as_json:
+        click.echo(
+            json.dumps(
+                {"version": 1, "backbone": str(backbone), "tensors": count, "output": str(file)},
+                indent=2,
+            )
+        )
+        return
+    click.echo(f"{backbone} without its insertions: {count} tensors, written to {file}")

@@ -1,0 +1,247 @@
+"""`composer insert`: plan, edit, verify, report, save."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from composer.cli.options import json_option, params_of, set_option, usage
+from composer.cli.steps import Steps
+
+if TYPE_CHECKING:
+    from composer.artifact.report import Report
+    from composer.rewrite.plan import Plan
+
+
+@click.command("insert", short_help="Put a mechanism into a backbone: plan, edit, verify, save.")
+@click.option("--spec", "specs", multiple=True, required=True, metavar="SPEC",
+              help="A YAML file or a shipped name; several are inserted in order.")
+@click.option("--into", "backbone", required=True, metavar="MODEL",
+              help="resnet50, torchvision:resnet50, package.module:factory, file.py:factory, "
+              "or a folder that insert wrote.")
+@click.option("-o", "--output", metavar="DIR", help="Where to; ./BACKBONE-SPEC unless told.")
+@click.option("--at", type=click.Choice(["block", "stage"]),
+              help="Where the spec says unless told.")
+@click.option("--position", type=click.Choice(["residual", "output"]),
+              help="The end of the residual branch, or the output of the block.")
+@click.option("--stages", metavar="N,N..N", help="Which stages, from 1: 1,3 or 1..-2.")
+@click.option("--blocks", metavar="N,N..N", help="Which blocks of each stage, likewise.")
+@click.option("--every", type=click.IntRange(1), metavar="N", help="The first site and each N-th.")
+@click.option("--select", multiple=True, metavar="GLOB", help="Module paths: 'layer3.*'.")
+@set_option
+@click.option("--init", type=click.Choice(["paper", "identity"]), default="paper",
+              show_default=True, help="As published, or computing exactly what it did before.")
+@click.option("--pretrained", is_flag=True, help="Load the library's published weights.")
+@click.option("--weights", type=click.Path(), metavar="FILE",
+              help="Load these: .safetensors, or a state dict.")
+@click.option("--input", "image", type=click.Path(), metavar="IMAGE",
+              help="Verify on this image instead of random numbers.")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--dtype", type=click.Choice(["float32", "float64", "bfloat16", "float16"]),
+              default="float32", show_default=True)
+@click.option("--compile", "compiled", is_flag=True,
+              help="Verify through torch.compile(fullgraph=True) too.")
+@click.option("--dry-run", is_flag=True, help="Show the plan; write nothing.")
+@click.option("--expect", type=click.IntRange(0), metavar="N", help="Fail unless N sites match.")
+@click.option("--force", is_flag=True, help="Replace a composition that is there.")
+@json_option
+def command(
+    specs: tuple[str, ...],
+    backbone: str,
+    output: str | None,
+    at: str | None,
+    position: str | None,
+    stages: str | None,
+    blocks: str | None,
+    every: int | None,
+    select: tuple[str, ...],
+    settings: tuple[str, ...],
+    init: str,
+    pretrained: bool,
+    weights: str | None,
+    image: str | None,
+    device: str,
+    dtype: str,
+    compiled: bool,
+    dry_run: bool,
+    expect: int | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Put a mechanism into a backbone, verify it, and save the composition.
+
+    \b
+    composer insert --spec cbam --into resnet50
+    composer insert --spec se --into convnext_tiny --stages 3,4 --set reduction=8
+    composer insert --spec eca --into tf_efficientnet_lite0 --weights lite0.safetensors \\
+        --input cat.png --init identity
+    """  # noqa: D301
+    from composer.graph.frontend import load_spec
+
+    steps = Steps(total=7)
+    read = [load_spec(word) for word in specs]
+    params = params_of(settings, {spec.name: set(spec.params) for spec in read})
+    if pretrained and weights:
+        raise usage("--pretrained and --weights are both given", "choose one of them")
+
+    with steps.step("importing torch"):
+        from composer.artifact.folder import check_free, is_composition, save
+        from composer.artifact.report import describe
+        from composer.artifact.run import Verification, read_image, target
+        from composer.rewrite.insert import apply
+        from composer.rewrite.plan import plan
+
+    folder = Path(output or _folder_name(backbone, [spec.name for spec in read]))
+    if not dry_run:
+        check_free(folder, force)
+    place, number = target(device, dtype)
+    stacked = is_composition(Path(backbone))
+    with steps.step("making the backbone"):
+        model, name = _open(backbone, stacked, pretrained, weights)
+        model = model.to(device=place, dtype=number)
+    pixels = read_image(Path(image), model) if image else None
+    verification = Verification.of(model, pixels)
+    with steps.step("running the original"):
+        before = verification.output(model) if init == "identity" and not dry_run else None
+    plans: list[Plan] = []
+    with steps.step("planning and editing"):
+        for spec in read:
+            found = plan(
+                model,
+                spec,
+                at,  # type: ignore[arg-type]
+                position=position,  # type: ignore[arg-type]
+                stages=stages,
+                blocks=blocks,
+                every=every,
+                select=select or None,
+                params=params[spec.name],
+                init=init,  # type: ignore[arg-type]
+                expect=expect,
+            )
+            plans.append(found)
+            model = apply(model, found, name)
+    notes = _notes(plans)
+    difference: float | None = None
+    if not dry_run:
+        with steps.step("running forward and backward"):
+            after = verification.output(model)
+            if before is not None:
+                difference = verification.difference(before, after)
+            verification.backward(model)
+            if compiled:
+                verification.compiled(model, after)
+    with steps.step("counting"):
+        flops_before = None if stacked else plans[0].flops_before
+        report = describe(model, name, difference, flops_before, notes)
+    if not dry_run:
+        with steps.step("saving"):
+            save(model, folder, force=force, report=report)
+            report = report.at(str(folder))
+    if as_json:
+        click.echo(json.dumps(report.as_json(), indent=2))
+    else:
+        _print(report, read, plans, dry_run, compiled, image)
+
+
+def _open(backbone: str, stacked: bool, pretrained: bool, weights: str | None) -> tuple[Any, str]:
+    from composer.artifact.folder import load, read_recipe
+    from composer.backbones.model_string import ModelString
+    from composer.backbones.open import open_backbone
+    from composer.backbones.weights import load_weights
+
+    if stacked:
+        if pretrained or weights:
+            raise usage(
+                f"{backbone} is a composition with weights of its own",
+                "leave --pretrained and --weights away",
+            )
+        return load(backbone), read_recipe(Path(backbone)).backbone
+    source = ModelString.parse(backbone)
+    model = open_backbone(source, pretrained)
+    if weights:
+        load_weights(model, Path(weights), str(source))
+    return model, str(source)
+
+
+def _folder_name(backbone: str, specs: list[str]) -> str:
+    from composer.backbones.model_string import ModelString
+
+    path = Path(backbone)
+    word = path.name if path.is_dir() else ModelString.parse(backbone).short
+    return "-".join([word, *specs])
+
+
+def _notes(plans: list[Plan]) -> tuple[str, ...]:
+    """Return each remark once, with the number of sites that it is about."""
+    from composer.errors import counted
+
+    notes = []
+    for found in plans:
+        remarks: dict[str, list[str]] = {}
+        for site in found.sites:
+            if site.note:
+                remarks.setdefault(site.note, []).append(site.path)
+            if site.name != site.spec:
+                taken = f"the name {site.spec!r} is taken, so it is called {site.name!r}"
+                remarks.setdefault(taken, []).append(site.path)
+        for miss in found.near_misses:
+            remarks.setdefault(f"passed over: {miss.reason}", []).append(miss.path)
+        for remark, paths in remarks.items():
+            shown = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if paths[3:] else "")
+            notes.append(f"{found.spec.name}: {remark} ({counted(len(paths), 'place')}: {shown})")
+    return tuple(notes)
+
+
+def _print(
+    report: Report,
+    specs: list[Any],
+    plans: list[Plan],
+    dry_run: bool,
+    compiled: bool,
+    image: str | None,
+) -> None:
+    from composer.artifact.report import change, giga
+    from composer.cli.tables import table
+    from composer.errors import counted
+
+    for spec in specs:
+        click.echo(f"{spec.name} from {spec.origin.file}  ({spec.title or 'untitled'})")
+    click.echo(
+        f"{report.backbone} on {'×'.join(map(str, report.input_shape))}: "
+        f"{counted(sum(len(p.sites) for p in plans), 'site')}"
+    )
+    rows = [
+        [
+            f"{site.path}.{site.name}",
+            site.position,
+            str(site.channels),
+            f"{site.size[0]}×{site.size[1]}",
+            f"{site.parameters:,}",
+        ]
+        for site in report.sites
+    ]
+    headings = ("module", "position", "channels", "size", "parameters")
+    click.echo("\n" + table(headings, rows, right=(2, 3, 4)) + "\n")
+    for note in report.notes:
+        click.echo(f"note: {note}")
+    totals = [
+        ["parameters", *(f"{n:,}" for n in report.parameters), change(report.parameters)],
+        ["multiply-adds", *(giga(n) for n in report.flops), change(report.flops)],
+    ]
+    click.echo(table(("", "before", "after", "change"), totals, right=(1, 2, 3)) + "\n")
+    if dry_run:
+        click.echo("dry run: nothing was verified, nothing was written")
+        return
+    click.echo("forward and backward: every new parameter has a gradient")
+    if compiled:
+        click.echo("torch.compile(fullgraph=True): one graph, the same output")
+    if report.difference is not None:
+        on = f"on {image}" if image else "on random numbers"
+        click.echo(f"largest difference from the original's output, {on}: {report.difference:.3g}")
+    click.echo(f"written to {report.output}; load it with\n")
+    for line in report.how_to_load():
+        click.echo(f"    {line}")

@@ -1,0 +1,19 @@
+"""`composer schema`: the JSON Schema of a spec."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("schema", short_help="Print the JSON Schema of a spec, for your editor.")
+def command() -> None:
+    """Print the JSON Schema (draft 7) of a spec file, for completion and checks in an editor.
+
+    Save it as composer.schema.json beside your specs, and begin each with
+    "# yaml-language-server: $schema=./composer.schema.json".
+    """
+    import json
+
+    from composer.primitives.schema import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))

@@ -1,0 +1,53 @@
+"""A progress bar for what takes over two seconds, on a terminal only."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+PATIENCE = 2.0  # seconds before a step shows
+
+
+class Steps:
+    """Names the steps of a command; a slow one shows as a bar on stderr until it ends."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done = total, 0
+        self.shows = sys.stderr.isatty()
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Run one step."""
+        bar: list[Any] = []
+        timer = threading.Timer(PATIENCE, lambda: bar.append(self._start(name)))
+        timer.daemon = True
+        if self.shows:
+            timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            if timer.ident is not None:
+                timer.join()
+            for shown in bar:
+                shown.stop()
+            self.done += 1
+
+    def _start(self, name: str) -> Any:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("step {task.completed} of {task.total}"),
+            TimeElapsedColumn(),
+            console=Console(file=sys.stderr),
+            transient=True,
+        )
+        progress.add_task(name, total=self.total, completed=self.done + 1)
+        progress.start()
+        return progress
