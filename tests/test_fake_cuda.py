@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 import torch
 from probe import random, randomise
@@ -16,19 +13,12 @@ from composer.spec.library import shipped_names
 WIDTH = 32
 
 
-@contextmanager
-def fake_cuda() -> Iterator[None]:
-    """Let tensors on cuda have shapes and no numbers, so that no GPU is needed."""
-    with FakeTensorMode():
-        yield
-
-
 @pytest.mark.parametrize("layout", [("b", "c", "h", "w"), ("b", "h", "w", "c")])
 @pytest.mark.parametrize("init", ["paper", "identity"])
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("name", shipped_names())
 def test_on_a_fake_gpu(name: str, mode: str, init: str, layout: tuple[str, ...]) -> None:
-    with fake_cuda():
+    with FakeTensorMode():
         module = build(name, WIDTH, init=init, device="cuda", layout=layout)  # type: ignore[arg-type]
         module.train(mode == "train")
         assert all(t.device.type == "cuda" for t in module.state_dict().values())
@@ -39,7 +29,7 @@ def test_on_a_fake_gpu(name: str, mode: str, init: str, layout: tuple[str, ...])
 
 
 def test_a_cpu_tensor_on_the_way_is_caught() -> None:
-    with fake_cuda():
+    with FakeTensorMode():
         module = build("se_var2", WIDTH, device="cuda")
         module.weight = torch.nn.Parameter(torch.ones(WIDTH))
         with pytest.raises(RuntimeError, match="device"):

@@ -188,6 +188,19 @@ def test_identity_gives_back_its_input(name: str, dtype: torch.dtype, mode: str)
     assert torch.equal(module(x), x)
 
 
+@pytest.mark.parametrize("blend", [1.0, 0.25])
+@pytest.mark.parametrize("name", SPECS)
+def test_identity_goes_towards_the_paper(name: str, blend: float) -> None:
+    paper = randomise(build(name, WIDTH).double()).eval()
+    module = build(name, WIDTH, init="identity").double().eval()
+    missing, unexpected = module.load_state_dict(paper.state_dict(), strict=False)
+    assert (missing, unexpected) == (["blend"], [])
+    with torch.no_grad():
+        module.get_parameter("blend").fill_(blend)
+    x = random(2, WIDTH, 5, 3)
+    torch.testing.assert_close(module(x), x.lerp(paper(x), blend), rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize("name", SPECS)
 def test_identity_learns(name: str) -> None:
     module = build(name, WIDTH, init="identity").double().train()

@@ -357,7 +357,9 @@ class _Makers:
             graph = compile_graph(graph_of(self.spec, settings))
         except ComposerError as failure:
             seen = f"{shape.channels}×{shape.size[0]}×{shape.size[1]}"
-            note = Diagnostic("at-site", f"seen at {part.path}, which gives {seen}", None)
+            note = Diagnostic(
+                "at-site", f"{part.path} is the first such place; it gives {seen}", severity="note"
+            )
             if any(d.code == "unknown-param" for d in failure.diagnostics):
                 raise
             raise ComposerError((*failure.diagnostics, note)) from None

@@ -11,8 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from annotated_types import Len
-from pydantic import AfterValidator, BeforeValidator, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from composer.errors import did_you_mean, listing
@@ -75,7 +74,7 @@ class Kind:
             if not math.isfinite(value) or value != int(value):
                 return f"{value} is not a whole number", "divide with //, or use ceil or floor"
             if value < self.low:
-                return f"{int(value)} is less than {self.low}", None
+                return f"a size is at least {self.low}, and this is {int(value)}", None
             if value > expressions.MAX_MAGNITUDE:
                 return f"{value} is more than {expressions.MAX_MAGNITUDE:.0e}", None
         elif self.name == "number":
@@ -84,7 +83,7 @@ class Kind:
             if not abs(value) <= expressions.MAX_MAGNITUDE:
                 return f"{value} is not a number up to {expressions.MAX_MAGNITUDE:.0e}", None
         elif self.name == "flag" and not isinstance(value, bool):
-            return f"{_shown(value)} is neither true nor false", None
+            return f"{_shown(value)} is neither true nor false", "write true or false"
         elif self.name == "node" and not isinstance(value, str):
             return f"{_shown(value)} is not the name of a node", None
         elif self.name == "word" and value not in self.words:
@@ -163,6 +162,6 @@ AxisNames = Annotated[
     tuple[AxisName, ...],
     BeforeValidator(
         _one_or_more,
-        json_schema_input_type=AxisName | Annotated[list[AxisName], Len(1)],
+        json_schema_input_type=AxisName | Annotated[list[AxisName], Field(min_length=1)],
     ),
 ]

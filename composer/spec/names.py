@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pydantic_core import PydanticCustomError
 
-#: The attributes of a `torch.fx.GraphModule`; a test compares them with torch, not imported here.
-TAKEN = frozenset(
-    """
+# The attributes of a `torch.fx.GraphModule`; a test compares them with torch, not imported here.
+_OF_TORCH = """
     T_destination add_module add_submodule apply bfloat16 buffers call_super_init children code
     compile cpu cuda delete_all_unused_submodules delete_submodule double dump_patches eval
     extra_repr float forward get_buffer get_extra_state get_parameter get_submodule graph half ipu
@@ -18,8 +17,8 @@ TAKEN = frozenset(
     register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state
     set_submodule shape_env share_memory state_dict to to_empty to_folder train training type xpu
     zero_grad
-    """.split()
-)
+"""
+TAKEN = frozenset(_OF_TORCH.split())
 
 
 def free_name(name: str) -> str:

@@ -151,7 +151,8 @@ def _diagnostic(
         case "string_type":
             wanted = "a text" if path[-1] in ("title", "source", "help") else "a name"
             message = f"{wanted} is wanted here, not {kind_of(value)}"
-            return say("invalid-value", message, "put it in quotes" if wanted == "a text" else None)
+            quotable = wanted == "a text" and isinstance(value, (bool, int, float))
+            return say("invalid-value", message, "put it in quotes" if quotable else None)
         case "int_type" | "float_type" | "bool_type":
             message = f"a number, true, false or text is wanted here, not {kind_of(value)}"
             return say("invalid-value", message, f"write it as '{path[1]}: 16'")

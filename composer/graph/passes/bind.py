@@ -218,7 +218,7 @@ def _misfit(
     message, way_out = refusal
     stretch = (expr.start, expr.length)
     if kind.name != "size" or isinstance(bound.value, (bool, str)) or bound.value >= kind.low:
-        return ExpressionError("invalid-value", message, *stretch, way_out)
+        return ExpressionError("invalid-value", message, *stretch, _given(expr, known) or way_out)
     given = _given(expr, known)
     said = f"{field} is {expr} = {bound}" if given else f"{field} is {bound}"
     said += f", and a size is at least {kind.low}"
