@@ -11,9 +11,11 @@ from torch import Tensor, nn
 class SE(nn.Module):
     """arXiv:1709.01507: s = sigmoid(W2 relu(W1 z)), z the mean of each channel; x scaled by s."""
 
-    def __init__(self, channels: int, reduction: int = 16, bias: bool = True) -> None:
+    def __init__(
+        self, channels: int, reduction: int = 16, bias: bool = True, least: int = 0
+    ) -> None:
         super().__init__()
-        hidden = channels // reduction
+        hidden = max(channels // reduction, least)
         self.w1 = nn.Linear(channels, hidden, bias=bias)
         self.w2 = nn.Linear(hidden, channels, bias=bias)
 
@@ -93,12 +95,13 @@ class ECA(nn.Module):
 class CBAM(nn.Module):
     """arXiv:1807.06521, the authors' code: one MLP on mean and max, then [max, mean] by 7x7, BN."""
 
-    def __init__(self, channels: int, reduction: int = 16, norm: bool = True) -> None:
+    def __init__(
+        self, channels: int, reduction: int = 16, norm: bool = True, least: int = 0
+    ) -> None:
         super().__init__()
+        hidden = max(channels // reduction, least)
         self.mlp = nn.Sequential(
-            nn.Linear(channels, channels // reduction),
-            nn.ReLU(),
-            nn.Linear(channels // reduction, channels),
+            nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels)
         )
         self.conv = nn.Conv2d(2, 1, 7, padding=3, bias=False)
         self.bn = nn.BatchNorm2d(1, eps=1e-5, momentum=0.01) if norm else nn.Identity()
@@ -116,9 +119,11 @@ class CBAM(nn.Module):
 class BAM(nn.Module):
     """arXiv:1807.06514: x + x * sigmoid(Mc * Ms) in the authors' code, Mc + Ms in the paper."""
 
-    def __init__(self, channels: int, reduction: int = 16, total: bool = False) -> None:
+    def __init__(
+        self, channels: int, reduction: int = 16, total: bool = False, least: int = 0
+    ) -> None:
         super().__init__()
-        hidden, self.total = channels // reduction, total
+        hidden, self.total = max(channels // reduction, least), total
         self.mc = nn.Sequential(
             nn.Linear(channels, hidden),
             nn.BatchNorm1d(hidden),

@@ -41,7 +41,11 @@ def renamed(pairs: Mapping[str, str], *suffixes: str) -> dict[str, str]:
 
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 MLP = renamed({"excite.fc1": "w1", "excite.fc2": "w2"}, "weight", "bias")
-CBAM_MLP = renamed({"excite.fc1": "mlp.0", "excite.fc2": "mlp.2"}, "weight", "bias")
+CBAM_KEYS = {
+    **renamed({"excite.fc1": "mlp.0", "excite.fc2": "mlp.2"}, "weight", "bias"),
+    "locate.conv.weight": "conv.weight",
+    **renamed({"locate.norm": "bn"}, *NORM),
+}
 BAM_KEYS = {
     **renamed(
         {
@@ -60,14 +64,14 @@ BAM_KEYS = {
 }  # fmt: skip
 
 
-def _mlp(c: int, reduction: int = 16, bias: bool = True) -> int:
-    h = c // reduction
+def _mlp(c: int, reduction: int = 16, bias: bool = True, least: int = 0) -> int:
+    h = max(c // reduction, least)
     return 2 * c * h + (h + c if bias else 0)
 
 
-def _bam(c: int) -> int:
-    h = c // 16
-    channel = _mlp(c) + 2 * h
+def _bam(c: int, least: int = 0) -> int:
+    h = max(c // 16, least)
+    channel = _mlp(c, least=least) + 2 * h
     spatial = (c * h + h) + 2 * (9 * h * h + h) + 3 * 2 * h + (h + 1)
     return channel + spatial
 
@@ -83,14 +87,19 @@ ROWS = [
     Row("ese", oracles.ESE, renamed({"excite.linear": "fc"}, "weight", "bias"),
         lambda c: c * c + c, atol=1e-6),  # torch's hardsigmoid has a float32 1/6 in its gradient
     Row("eca", oracles.ECA, {"interact.conv.weight": "w"}, oracles.eca_kernel, width=128),
-    Row("cbam", oracles.CBAM,
-        CBAM_MLP | {"locate.conv.weight": "conv.weight"} | renamed({"locate.norm": "bn"}, *NORM),
-        lambda c: _mlp(c) + 2 * 49 + 2),
+    Row("cbam", oracles.CBAM, CBAM_KEYS, lambda c: _mlp(c) + 2 * 49 + 2),
     Row("cbam", lambda c: oracles.CBAM(c, norm=False),
-        CBAM_MLP | {"locate.conv.weight": "conv.weight"},
+        {a: b for a, b in CBAM_KEYS.items() if "norm" not in a},
         lambda c: _mlp(c) + 2 * 49, {"spatial_norm": "none"}),
     Row("bam", oracles.BAM, BAM_KEYS, _bam),
     Row("bam", lambda c: oracles.BAM(c, total=True), BAM_KEYS, _bam, {"combine": "total"}),
+    # fewer channels than the reduction, with a floor under the bottleneck
+    Row("se", lambda c: oracles.SE(c, least=5), MLP, lambda c: _mlp(c, least=5), {"min_width": 5},
+        width=8),
+    Row("cbam", lambda c: oracles.CBAM(c, least=5), CBAM_KEYS,
+        lambda c: _mlp(c, least=5) + 2 * 49 + 2, {"min_width": 5}, width=8),
+    Row("bam", lambda c: oracles.BAM(c, least=5), BAM_KEYS, lambda c: _bam(c, 5), {"min_width": 5},
+        width=8),
 ]  # fmt: skip
 SHAPES = [(3, 7, 9), (1, 5, 3), (3, 1, 1), (1, 1, 1)]
 

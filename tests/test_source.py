@@ -183,7 +183,7 @@ def test_a_fault_in_an_alias_is_told_once():
     assert [p.code for p in problems].count("duplicate-key") == 1
 
 
-@pytest.mark.parametrize("tag", ["!foo", "!!python/object:os.system", "!!int", "!!str", "!", "!!set"])
+@pytest.mark.parametrize("tag", ["!foo", "!!python/object:os.system", "!!int", "!!str", "!"])
 @pytest.mark.parametrize("value", ["1", "[1]", "{a: 1}"])
 def test_tags_are_refused(tag, value):
     found = parse(f"key: {tag} {value}", "spec.yaml")[1].problems
@@ -271,16 +271,19 @@ QUICK = settings(
     max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
 )
 PIECES = st.sampled_from(
-    ["\n", "  ", "- ", "? ", ": ", "{", "}", "[", "]", ",", "'", '"', "#", "&a ", "*a", "!x", "|", ">",
-     "%", "@", "`", "\t", "\\", "~", "0", "-1", "1e3", ".inf", ".nan", "name", "nodes", "input", "op",
+    ["\n", "  ", "- ", "? ", ": ", "{", "}", "[", "]", ",", "'", '"', "#", "&a ", "*a", "!x", "|",
+     ">", "%", "@", "`", "\t", "\\", "~", "0", "-1", "1e3", ".inf", ".nan", "name", "nodes",
+     "input", "op",
      "over", "c", "c // 0", "é", "\x85", "\u2028", "<<", "---", "...", "true"]
 )  # fmt: skip
-FIELDS = sorted({f for p in ops().values() for f in p.model_fields} | {"name", "default", "at", "a"})
+FIELDS = sorted({f for p in ops().values() for f in p.model_fields} | {"default", "at", "a"})
 WORDS = st.sampled_from(
-    [*FIELDS, *ops(), "input", "c", "h", "w", "b", "k", "sigmoid", "softmax", "a", "c // 2", "c // 0",
+    [*FIELDS, *ops(), "input", "c", "h", "w", "b", "k", "sigmoid", "softmax", "a", "c // 2",
+     "c // 0",
      "1 if c > 2 else h", "a if c else b", "block", "residual", "log2(c - 64)", "9 ** 99", "'é'"]
 )  # fmt: skip
-LEAF = st.one_of(WORDS, st.integers(-3, 9), st.floats(), st.booleans(), st.none(), st.text(max_size=9))
+PLAIN = st.one_of(st.integers(-3, 9), st.floats(), st.booleans(), st.none(), st.text(max_size=9))
+LEAF = st.one_of(WORDS, PLAIN)
 VALUE = st.recursive(
     LEAF,
     lambda inner: st.one_of(

@@ -15,7 +15,10 @@ from composer.spec.fields import AxisNames, NodeRef
 
 
 class Reweight(Primitive):
-    """``x * by``; `by` has no axis that x lacks. With `sum`, those axes are summed after."""
+    """``x * by``. With `sum`, those axes are summed after.
+
+    `by` has no axis that x lacks, but for the batch: a learned x is weighed for each sample.
+    """
 
     colour: ClassVar[str] = "reweight"
 
@@ -25,9 +28,10 @@ class Reweight(Primitive):
     sum: AxisNames = Field(default=(), description="axes to sum once weighed: the branches")
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
-        """Return the axes of x less those summed."""
+        """Return the axes of x, and the batch, less those summed."""
         met = meet([(("x",), self.x), (("by",), self.by)], axes, order)
-        foreign = [axis for axis in axes(self.by) if axis not in axes(self.x)]
+        batch = order.input[:1]
+        foreign = [a for a in axes(self.by).without(batch) if a not in axes(self.x)]
         if foreign:
             raise AxisProblem(
                 "unknown-axis",
@@ -43,9 +47,11 @@ class Reweight(Primitive):
         """Write the product, and the sum where one is asked for."""
         import operator
 
-        want = emit.axes(self.x).names
+        have = emit.axes(self.x).names
+        want = (*(axis for axis in emit.axes(self.by) if axis not in have), *have)
+        x = emit.arrange(emit.node(self.x), have, want)
         by = emit.arrange(emit.node(self.by), emit.axes(self.by).names, want)
-        node = emit.function(operator.mul, emit.node(self.x), by)
+        node = emit.function(operator.mul, x, by)
         if not self.sum:
             return node
         where = tuple(want.index(axis) for axis in self.sum)
