@@ -89,12 +89,13 @@ class Verification:
                 "does the spec's output depend on every node with weights?",
             )
 
-    def compiled(self, model: nn.Module, expected: list[Tensor]) -> None:
+    def compiled(self, model: nn.Module) -> None:
         """Run the model through ``torch.compile(fullgraph=True)`` and compare.
 
         Raises:
             ComposerError: it does not compile to one graph, or gives other numbers.
         """
+        expected = self.output(model)
         was = {module: module.training for module in model.modules()}
         model.eval()
         try:

@@ -128,12 +128,11 @@ def command(
     difference: float | None = None
     if not dry_run:
         with steps.step("running forward and backward"):
-            after = verification.output(model)
             if before is not None:
-                difference = verification.difference(before, after)
+                difference = verification.difference(before, verification.output(model))
             verification.backward(model)
             if compiled:
-                verification.compiled(model, after)
+                verification.compiled(model)
     with steps.step("counting"):
         flops_before = None if stacked else plans[0].flops_before
         report = describe(model, name, difference, flops_before, notes)

@@ -17,7 +17,7 @@ from composer.spec.fields import AxisName, Flag, NodeRef, Size
 class Conv1d(Primitive):
     """One filter of `kernel` weights `along` an axis, padded so that the size stays.
 
-    ECA (arXiv:1910.03151, equation 5): the channels are what it slides along.
+    In ECA (arXiv:1910.03151) the channels are what it slides along.
     """
 
     draws_weights: ClassVar[bool] = True
