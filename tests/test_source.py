@@ -110,6 +110,10 @@ def test_a_stretch_of_a_scalar(written, start, length, under):
     assert where.text[begin : begin + where.length] == under
 
 
+def test_an_anchor_is_not_the_text_behind_it():
+    assert source_of("key: &c c\n").within(("key",), 0, 1).column == 9
+
+
 @pytest.mark.parametrize("written", ["c //\n  zero", ">\n  c // zero", "|\n  c //\n  zero"])
 def test_a_scalar_over_lines_is_shown_where_it_begins(written):
     where = source_of(f"key: {written}\n").within(("key",), 5, 4)
