@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+SHOWN = 120  # characters of a source line that a message shows
+
 Severity = Literal["error", "warning", "note"]
 
 
@@ -21,10 +23,15 @@ class Location:
     text: str
 
     def render(self) -> str:
-        """Return the source line with carets under the stretch."""
-        shown = self.text.replace("\t", " ")
-        carets = "^" * max(1, min(self.length, len(shown) - self.column + 1))
-        return f"{self.line:>5} | {shown}\n{'':>5} | {'':>{self.column - 1}}{carets}"
+        """Return the source line with carets under the stretch; of a long line, the part around."""
+        line, column = self.text.replace("\t", " "), self.column
+        if len(line) > SHOWN:
+            start = max(0, min(column - 1 - SHOWN // 3, len(line) - SHOWN))
+            end = start + SHOWN
+            head, tail = "…" if start else "", "…" if end < len(line) else ""
+            line, column = f"{head}{line[start:end]}{tail}", column - start + len(head)
+        carets = "^" * max(1, min(self.length, len(line) - column + 1))
+        return f"{self.line:>5} | {line}\n{'':>5} | {'':>{column - 1}}{carets}"
 
 
 @dataclass(frozen=True)
@@ -110,3 +117,12 @@ def listing(words: Sequence[str], last: str = "and") -> str:
 def counted(number: int, noun: str) -> str:
     """Return the number with its noun, in the plural where that is right: ``3 sites``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def in_order_of_text(problems: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """Return the problems as a reader meets them, each once; those of the whole file come first."""
+
+    def place(problem: Diagnostic) -> tuple[int, int]:
+        return (problem.where.line, problem.where.column) if problem.where else (0, 0)
+
+    return tuple(sorted(dict.fromkeys(problems), key=place))

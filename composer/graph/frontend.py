@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from os import PathLike, fspath
 
-from composer.errors import ComposerError, Diagnostic, suggestion
+from composer.errors import ComposerError, Diagnostic, in_order_of_text, suggestion
 from composer.graph.graph import INPUT, Graph, GraphNode, Settings
 from composer.graph.passes import analyse
 from composer.primitives import Spec, op_fields
@@ -29,15 +28,6 @@ def check_text(text: str, file: str) -> tuple[Spec | None, tuple[Diagnostic, ...
     graph = analyse(graph_of(reading.spec, Settings(), reading))
     found = in_order_of_text((*graph.errors, *graph.warnings))
     return (None if graph.errors else reading.spec), found
-
-
-def in_order_of_text(problems: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """Return the problems as a reader meets them, each once; those of the whole file come first."""
-
-    def place(problem: Diagnostic) -> tuple[int, int]:
-        return (problem.where.line, problem.where.column) if problem.where else (0, 0)
-
-    return tuple(sorted(dict.fromkeys(problems), key=place))
 
 
 def load_spec(word: str | PathLike[str] | Spec) -> Spec:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import networkx as nx
 
-from composer.errors import ComposerError, Diagnostic, Location
+from composer.errors import ComposerError, Diagnostic, Location, in_order_of_text
 from composer.primitives import Spec
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Primitive
@@ -114,8 +114,7 @@ class Graph:
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
         """The problems that are errors, in the order of the text, each once."""
-        errors = dict.fromkeys(p for p in self.problems if p.severity == "error")
-        return tuple(sorted(errors, key=_by_place))
+        return in_order_of_text(p for p in self.problems if p.severity == "error")
 
     @property
     def warnings(self) -> tuple[Diagnostic, ...]:
@@ -131,7 +130,3 @@ class Graph:
         if self.errors:
             raise ComposerError(self.errors)
         return self
-
-
-def _by_place(problem: Diagnostic) -> tuple[int, int]:
-    return (problem.where.line, problem.where.column) if problem.where else (0, 0)

@@ -7,14 +7,15 @@ are left out, as they are there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import flop_registry
@@ -52,6 +53,47 @@ class FlopCounter(TorchDispatchMode):
         return out
 
 
+@contextmanager
+def untouched(model: nn.Module) -> Iterator[list[str]]:
+    """Undo what a forward pass leaves on the modules: caches, counters, flags.
+
+    Gives a list that holds, afterwards, the names of the attributes that had changed.
+    """
+    changed: list[str] = []
+    saved = [(m, dict(vars(m)), _contents(m)) for m in model.modules()]
+    try:
+        yield changed
+    finally:
+        for module, attributes, contents in saved:
+            now = vars(module)
+            names = [n for n in {**now, **attributes} if now.get(n, now) is not attributes.get(n)]
+            for container, items in contents.values():
+                if not _same(container, items):
+                    names += [n for n, (c, _) in contents.items() if c is container]
+                    container.clear()
+                    (container.extend if isinstance(container, list) else container.update)(items)
+            if names:
+                changed.extend(names)
+                now.clear()
+                now.update(attributes)
+
+
+def _contents(module: nn.Module) -> dict[str, tuple[Any, Any]]:
+    containers = {n: v for n, v in vars(module).items() if isinstance(v, (dict, list, set)) and v}
+    containers |= {n: v for n, v in vars(module).items() if type(v) in (dict, list, set)}
+    return {name: (value, copy.copy(value)) for name, value in containers.items()}
+
+
+def _same(container: Any, items: Any) -> bool:
+    if len(container) != len(items):
+        return False
+    if isinstance(container, dict):
+        return all(k in container and container[k] is v for k, v in items.items())
+    if isinstance(container, list):
+        return all(a is b for a, b in zip(container, items, strict=True))
+    return bool(container == items)
+
+
 @dataclass(frozen=True)
 class FakeRun:
     """Runs a model on fake tensors: shapes without numbers, and without its memory."""
@@ -62,9 +104,13 @@ class FakeRun:
     @classmethod
     def of(cls, model: nn.Module) -> FakeRun:
         """Prepare fake copies of all parameters and buffers; the model is not touched."""
-        mode = FakeTensorMode(allow_non_fake_inputs=True)
-        tensors = [*model.named_parameters(), *model.named_buffers()]
-        return cls(mode, {name: mode.from_tensor(t) for name, t in tensors})
+        tensors = dict([*model.named_parameters(), *model.named_buffers()])
+        modes = (t.fake_mode for t in tensors.values() if isinstance(t, FakeTensor))
+        mode = next(modes, None) or FakeTensorMode(allow_non_fake_inputs=True)
+        return cls(
+            mode,
+            {n: t if isinstance(t, FakeTensor) else mode.from_tensor(t) for n, t in tensors.items()},
+        )
 
     def __call__(
         self,
@@ -73,15 +119,11 @@ class FakeRun:
         watch: AbstractContextManager[Any],
     ) -> Any:
         """Run the forward pass in evaluation mode, inside `watch`; inputs are made fake."""
-        training = [m for m in model.modules() if m.training]
-        for module in training:
-            module.training = False
-        try:
+        with untouched(model):
+            for module in model.modules():
+                module.training = False
             with self.mode, torch.no_grad(), watch:
                 return torch.func.functional_call(model, self.state, inputs())
-        finally:
-            for module in training:
-                module.training = True
 
 
 def parameters(module: nn.Module) -> int:

@@ -45,7 +45,7 @@ class Norm(Model):
 
 
 def _written(value: Any) -> Any:
-    return {"fn": value} if isinstance(value, (str, Expr)) else value
+    return {"fn": value} if not isinstance(value, (dict, Norm)) else value
 
 
 NormField = Annotated[
