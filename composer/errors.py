@@ -75,7 +75,7 @@ class ComposerError(Exception):
         super().__init__("\n".join(d.render() for d in self.diagnostics))
 
 
-class UsageProblem(ComposerError):
+class UsageError(ComposerError):
     """The command line or the call was used wrongly (exit status 2)."""
 
     exit_code = 2

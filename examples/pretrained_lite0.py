@@ -147,7 +147,8 @@ def main() -> int:
             same = torch.equal(after[index].topk(5).indices, top)
             if "identity" in label:
                 kept = kept and same and difference < 1e-5
-            line = f"  {label:<22} {names.index_to_description(int(best)):<28.28} {probability:5.1%}"
+            answer = names.index_to_description(int(best))
+            line = f"  {label:<22} {answer:<28.28} {probability:5.1%}"
             if label != "the original":
                 line += f"  {'the same top-5' if same else 'another top-5 '}"
                 line += f"  logits differ by {difference:.2g} at most"

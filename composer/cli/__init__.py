@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from composer import __version__
-from composer.errors import ComposerError, UsageProblem
+from composer.errors import ComposerError, UsageError
 
 _COMMANDS = ("insert", "check", "show", "sites", "list", "schema", "eject")
 
@@ -82,5 +82,5 @@ def _show(failure: ComposerError, as_json: bool) -> None:
         click.echo(json.dumps({"version": 1, "errors": errors}, indent=2))
     for diagnostic in failure.diagnostics:
         click.echo(diagnostic.render(), err=True)
-    if isinstance(failure, UsageProblem):
+    if isinstance(failure, UsageError):
         click.echo("see 'composer COMMAND --help'", err=True)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from composer.errors import Diagnostic, UsageProblem
+from composer.errors import Diagnostic, UsageError
 from composer.spec.expressions import Value
 from composer.spec.source import resolve_scalar
 
@@ -28,7 +28,7 @@ def size_of(text: str | None) -> tuple[int, int] | None:
     """Read ``14`` or ``14x7``.
 
     Raises:
-        UsageProblem: it is neither.
+        UsageError: it is neither.
     """
     if text is None:
         return None
@@ -46,7 +46,7 @@ def params_of(settings: tuple[str, ...], specs: dict[str, set[str]]) -> dict[str
         specs: the params of each spec.
 
     Raises:
-        UsageProblem: a setting is not K=V, or names a spec that is not inserted.
+        UsageError: a setting is not K=V, or names a spec that is not inserted.
     """
     found: dict[str, dict[str, Value]] = {name: {} for name in specs}
     for setting in settings:
@@ -68,6 +68,6 @@ def params_of(settings: tuple[str, ...], specs: dict[str, set[str]]) -> dict[str
     return found
 
 
-def usage(message: str, way_out: str | None) -> UsageProblem:
+def usage(message: str, way_out: str | None) -> UsageError:
     """Return a problem with how the command was used."""
-    return UsageProblem(Diagnostic("usage", message, way_out))
+    return UsageError(Diagnostic("usage", message, way_out))

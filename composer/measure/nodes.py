@@ -53,7 +53,7 @@ def node_costs(
     graph = compile_graph(graph_of(spec, Settings(sizes, params)))
     with torch.device("meta"):
         module = lower(graph).eval()
-        shape = tuple(1 if axis not in sizes else sizes[axis] for axis in spec.input)
+        shape = tuple(sizes.get(axis, 1) for axis in spec.input)
         x = torch.empty(shape)
     counted = _Counted(module)
     with torch.no_grad():
