@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from torch import nn
+from yaml.emitter import ScalarAnalysis
 
 from composer.artifact.identify import identify
 from composer.backbones.model_string import ModelString
@@ -21,7 +24,7 @@ from composer.rewrite.composition import Edit, composition
 from composer.rewrite.insert import apply
 from composer.rewrite.plan import plan
 from composer.spec.models import Model
-from composer.spec.source import parse
+from composer.spec.source import parse, resolve_scalar
 
 
 class RecipeSite(Model):
@@ -42,7 +45,7 @@ class RecipeEdit(Model):
     at: Literal["block", "stage"]
     position: Literal["residual", "output"]
     init: Literal["paper", "identity"]
-    params: dict[str, int | float | bool | str] = {}
+    params: Mapping[str, int | float | bool | str] = Field(default_factory=dict)
     sites: tuple[RecipeSite, ...]
     text: str
 
@@ -58,9 +61,11 @@ class Recipe(Model):
 
     def to_yaml(self) -> str:
         """Return the recipe as YAML."""
+        data = self.model_dump(mode="json")
+        for edit in data["edits"]:
+            edit["sites"] = [_Line(site) for site in edit["sites"]]
         text: str = yaml.dump(
-            self.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, width=100,
-            allow_unicode=True,
+            data, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True
         )
         return text
 
@@ -102,16 +107,32 @@ class Recipe(Model):
         return recipe
 
 
+class _Line(dict[str, Any]):
+    """A mapping that is written on one line."""
+
+
 class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as blocks."""
+    """Writes texts of several lines as blocks, and quotes what YAML 1.2 would read as a number."""
+
+    def analyze_scalar(self, scalar: str) -> ScalarAnalysis:
+        """Let a block end its lines with spaces, as a spec that people write may."""
+        found = super().analyze_scalar(scalar)
+        plain = all(c == "\n" or (c.isprintable() and c not in "\ufeff") for c in scalar)
+        found.allow_block = found.allow_block or (found.multiline and plain)
+        return found
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in value else None
+    quoted = None if isinstance(resolve_scalar(value), str) else "'"
+    style = "|" if "\n" in value else quoted
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
 _Dumper.add_representer(str, _text)
+_Dumper.add_representer(
+    _Line,
+    lambda dumper, line: dumper.represent_mapping("tag:yaml.org,2002:map", line, flow_style=True),
+)
 
 
 def recipe(model: nn.Module) -> Recipe:
@@ -133,7 +154,7 @@ def recipe(model: nn.Module) -> Recipe:
             "unknown-origin",
             f"it is not known how this {type(model).__name__} was made, "
             "so a recipe could not make it again",
-            "say insert(model, spec, backbone='path/to/file.py:factory')",
+            f"say which MODEL it is: insert(model, spec, backbone='file.py:factory'){_like(model)}",
         )
     return Recipe(
         backbone=backbone,
@@ -141,6 +162,12 @@ def recipe(model: nn.Module) -> Recipe:
         edits=tuple(map(_recipe_edit, record.edits)),
         versions=versions(),
     )
+
+
+def _like(model: nn.Module) -> str:
+    config = getattr(model, "pretrained_cfg", None)
+    name = config.get("architecture") if isinstance(config, dict) else None
+    return f", or with its arguments as in '{name}?drop_path_rate=0.1'" if name else ""
 
 
 def _recipe_edit(edit: Edit) -> RecipeEdit:
@@ -162,13 +189,17 @@ def _recipe_edit(edit: Edit) -> RecipeEdit:
     )
 
 
-def replay(made: Recipe) -> nn.Module:
+def replay(made: Recipe, beside: Path | None = None) -> nn.Module:
     """Make the backbone and repeat every edit; the weights are fresh.
+
+    Args:
+        made: the recipe.
+        beside: the composition's folder, from where a relative file is looked for too.
 
     Raises:
         ComposerError: the backbone can't be made, or an edit no longer finds its sites.
     """
-    model = open_backbone(ModelString.parse(made.backbone))
+    model = open_backbone(ModelString.parse(made.backbone), beside=beside)
     for edit in made.edits:
         spec, problems = check_text(edit.text, f"the recipe's {edit.spec}")
         if spec is None:
@@ -189,7 +220,7 @@ def replay(made: Recipe) -> nn.Module:
             differing = sorted({str(x[0]) for x in set(got) ^ set(wanted)})
             raise error(
                 "changed-backbone",
-                f"{made.backbone} no longer has the sites of the recipe: {', '.join(differing[:3])}",
+                f"{made.backbone} has other sites than the recipe: {', '.join(differing[:3])}",
                 f"it was made with {_made_with(made.versions)}",
             )
         apply(model, found, made.backbone)

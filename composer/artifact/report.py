@@ -107,16 +107,16 @@ class Report:
 
 
 def giga(flops: int) -> str:
-    """Return multiply-adds as papers print them: ``4.11 G``, ``314 M``."""
+    """Return multiply-adds as papers print them: ``4.11 G``, ``314.6 M``, ``52.4 k``."""
     if flops >= 10**9:
         return f"{flops / 10**9:.2f} G"
-    return f"{flops / 10**6:.1f} M"
+    return f"{flops / 10**6:.1f} M" if flops >= 10**6 else f"{flops / 10**3:.1f} k"
 
 
 def change(pair: tuple[int, int]) -> str:
     """Return the change from before to after, as a percentage."""
     before, after = pair
-    return f"+{(after - before) / before:.2%}" if before else f"+{after:,}"
+    return f"{(after - before) / before:+.2%}" if before else f"{after:+,}"
 
 
 def describe(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from composer.backbones.probe import input_shape, probe
-from composer.errors import ComposerError, Diagnostic, counted, error
+from composer.errors import ComposerError, Diagnostic, UsageError, counted, error
 from composer.measure.cost import floating_dtype
 from composer.rewrite.composition import composition
 
@@ -49,9 +50,21 @@ class Verification:
                 module.training = training
 
     def difference(self, before: list[Tensor], after: list[Tensor]) -> float:
-        """Return the largest difference between two outputs."""
-        pairs = zip(before, after, strict=True)
-        return max(float((a.double() - b.double()).abs().max()) for a, b in pairs)
+        """Return the largest difference between two outputs.
+
+        Raises:
+            ComposerError: they are not alike in shape, or one alone is not finite.
+        """
+        if [t.shape for t in before] != [t.shape for t in after]:
+            raise error("other-output", "the composed model gives outputs of other shapes")
+        largest = max(map(_difference, before, after), default=0.0)
+        if not math.isfinite(largest):
+            raise error(
+                "not-finite",
+                "the composed model gives NaN or infinity where the original gives a number",
+                "try --dtype float32, and look at the spec for a division by zero",
+            )
+        return largest
 
     def backward(self, model: nn.Module) -> None:
         """Run a training step's forward and backward; nothing of the model is changed.
@@ -68,14 +81,15 @@ class Verification:
             if name.startswith(f"{site.path}.{site.name}.") and parameter.requires_grad
         }
         buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-        batch = torch.cat([self.batch, self.batch.flip(-1)])
+        batch = torch.cat([self.batch, self.batch.flip(-1)]).requires_grad_()
         was = {module: module.training for module in model.modules()}
         model.train()
         try:
             with torch.random.fork_rng(devices=[]):
                 out = torch.func.functional_call(model, buffers, (batch,))
             loss = torch.stack([t.float().square().mean() for t in _tensors(out)]).sum()
-            gradients = torch.autograd.grad(loss, list(new.values()), allow_unused=True)
+            wanted = [*new.values(), batch]  # a mechanism may have no parameter at all
+            *gradients, _ = torch.autograd.grad(loss, wanted, allow_unused=True)
         except Exception as failure:
             raise _failed("training", failure) from None
         finally:
@@ -120,16 +134,18 @@ def target(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
     """Return the device and the dtype that two words name.
 
     Raises:
-        ComposerError: there is no such device here.
+        UsageError: there is no such device here.
     """
     try:
         place = torch.device(device)
-        torch.empty(1, device=place)
+        torch.zeros(1, device=place).item()
     except (RuntimeError, AssertionError):
-        raise error(
-            "no-device",
-            f"there is no device {device!r} here",
-            "take --device cpu" + (", or one of cuda:N" if torch.cuda.is_available() else ""),
+        raise UsageError(
+            Diagnostic(
+                "no-device",
+                f"there is no device {device!r} here",
+                "take --device cpu" + (", or cuda:N" if torch.cuda.is_available() else ""),
+            )
         ) from None
     number = getattr(torch, dtype)
     assert isinstance(number, torch.dtype)
@@ -152,20 +168,39 @@ def read_image(path: Path, model: nn.Module) -> Tensor:
             picture = opened.convert("RGB")
     except FileNotFoundError:
         raise _no_image(path, "there is no such file") from None
-    except (UnidentifiedImageError, OSError, ValueError) as failure:
-        raise _no_image(path, f"this is not an image: {failure}") from None
+    except IsADirectoryError:
+        raise _no_image(path, "this is a folder") from None
+    except UnidentifiedImageError:
+        raise _no_image(path, "this is not an image") from None
+    except (OSError, ValueError, Image.DecompressionBombError) as failure:
+        raise _no_image(path, f"this image cannot be read: {failure}") from None
     batch: Tensor = transform_for(model)(picture).unsqueeze(0)
+    channels = probe(model).input_shape[0]
+    if channels == 1:
+        return batch.mean(1, keepdim=True)
+    if channels != batch.shape[1]:
+        message = f"the backbone takes {channels} channels, and an image has 3"
+        raise ComposerError(Diagnostic("image", message, "leave --input away", file=str(path)))
     return batch
 
 
 def transform_for(model: nn.Module) -> Any:
     """Return the function from a picture to a tensor that suits a model."""
-    from timm.data import create_transform, resolve_data_config
+    from timm.data.config import resolve_data_config
+    from timm.data.transforms_factory import create_transform
 
-    config = resolve_data_config({}, model=model)
+    resolve: Any = resolve_data_config
+    config = resolve({}, model=model)
     if input_shape(model) is None:
         config["input_size"] = probe(model).input_shape
     return create_transform(**config)
+
+
+def _difference(before: Tensor, after: Tensor) -> float:
+    """Return the largest difference; what is the same, be it NaN or infinite, differs by 0."""
+    a, b = before.double(), after.double()
+    same = (a == b) | (a.isnan() & b.isnan())
+    return float((a - b).abs().masked_fill(same, 0.0).amax()) if a.numel() else 0.0
 
 
 def _no_image(path: Path, message: str) -> ComposerError:

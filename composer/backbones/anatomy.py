@@ -2,8 +2,8 @@
 
 Everything is learnt from the model itself. Two forward passes on fake tensors at two sizes tell
 what runs, in which order, and which axes are height and width (they scale) and channels (they
-don't). A block is one of several sibling modules that run one after another and hold two layers
-of weights or more, or a module with a skip of its own; what holds blocks is a stage. Blocks in
+don't). A block is a module that holds two layers of weights or more, and is one of several
+siblings of a kind that run one after another, or has a skip; what holds blocks is a stage. Blocks in
 one flat row, and networks without blocks, end a stage where the resolution falls. What an earlier
 edit inserted is looked through.
 """
@@ -13,13 +13,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import nn
 
 from composer.backbones.edited import class_before_edits, is_inserted
-from composer.backbones.forward import has_skip, weight_layers
+from composer.backbones.forward import Traces, weight_layers
 from composer.backbones.probe import Call, Probe, probe
 from composer.errors import ComposerError
+from composer.measure.cost import FakeRun
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Anatomy:
 
     stages: tuple[Stage, ...]
     probe: Probe
+    traces: Traces
 
     @property
     def blocks(self) -> tuple[Part, ...]:
@@ -74,14 +77,15 @@ def anatomy(model: nn.Module) -> Anatomy:
     Raises:
         ComposerError: the model's forward pass fails.
     """
-    first = probe(model)
+    run = FakeRun.of(model)
+    first = probe(model, run=run)
     channels, height, width = first.input_shape
     try:
-        second: Probe | None = probe(model, (channels, height + 64, width + 64))
+        second: Probe | None = probe(model, (channels, height + 64, width + 64), run)
     except ComposerError:
         second = None
     explorer = _Explorer(model, first, second)
-    return Anatomy(explorer.stages(), first)
+    return Anatomy(explorer.stages(), first, explorer.traces)
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class _Found:
 
 class _Explorer:
     def __init__(self, model: nn.Module, first: Probe, second: Probe | None) -> None:
-        self.model, self.probe = model, first
+        self.traces = Traces(model)
         inserted = [path for path, m in model.named_modules() if is_inserted(m)]
         self.modules = {
             path: module
@@ -105,7 +109,13 @@ class _Explorer:
         self.calls: dict[str, list[Call]] = {}
         for call in self.trunk:
             self.calls.setdefault(call.path, []).append(call)
-        self.skips: dict[str, bool] = {}
+        self.before = {
+            given: made
+            for call in first.calls
+            if call.path in inserted
+            for given in call.outputs
+            for made in call.inputs
+        }
         self.larger = {c.path: c for c in second.calls} if second else {}
 
     # ------------------------------------------------------------------------------- blocks
@@ -115,17 +125,16 @@ class _Explorer:
         inside = [
             p
             for p in self._called_below(path)
-            if len(self.calls[p]) == 1
-            and len(self.calls[p][0].shape or ()) == 4
+            if len(self.calls[p][0].shape or ()) == 4
             and weight_layers(self.modules[p]) >= 2
         ]
         inside.sort(key=lambda p: self.calls[p][0].order)
-        together = Counter(self.calls[p][0].inputs for p in inside)
-        return [p for p in inside if together[self.calls[p][0].inputs] == 1]
+        together = Counter(map(self._takes, inside))
+        return [p for p in inside if together[self._takes(p)] == 1]
 
     def _called_below(self, path: str) -> list[str]:
         """Return the nearest modules below that were called; a bare list is looked through."""
-        found = []
+        found: list[str] = []
         for name, _ in self.modules[path].named_children():
             child = f"{path}.{name}" if path else name
             if child not in self.modules:
@@ -140,7 +149,8 @@ class _Explorer:
         whole = [u for u in units if inner[u] is None]
         kinds = Counter(self._kind(u) for u in whole)
         apart = len(whole) < len(units)
-        if not apart and max(kinds.values(), default=0) < 2:
+        siblings = max(kinds.values(), default=0) > 1 or any(map(self._skips, units))
+        if not apart and not siblings:
             return None
         found: list[_Found] = []
         for unit in units:
@@ -157,22 +167,32 @@ class _Explorer:
         return class_before_edits(self.modules[path])
 
     def _skips(self, path: str) -> bool:
-        if path not in self.skips:
-            self.skips[path] = has_skip(self.modules[path], self.calls[path][0])
-        return self.skips[path]
+        return self.traces.skips(self.calls[path][0])
+
+    def _gives(self, path: str) -> frozenset[int]:
+        """Return the tensors that a module gives, those from before what was inserted."""
+        return frozenset(map(self._unedited, self.calls[path][0].outputs))
+
+    def _takes(self, path: str) -> frozenset[int]:
+        return frozenset(map(self._unedited, self.calls[path][0].inputs))
+
+    def _unedited(self, tensor: int) -> int:
+        while tensor in self.before:
+            tensor = self.before[tensor]
+        return tensor
 
     def _only_child(self, path: str) -> str | None:
         """Return the one block of a container that adds nothing to it, if it is such."""
         below = self._called_below(path)
         if len(below) != 1 or weight_layers(self.modules[below[0]]) < 2:
             return None
-        mine, its = self.calls[path][0], self.calls[below[0]][0]
         plain = self._kind(path).forward is nn.Sequential.forward
         siblings_hold = any(
             self._kind(p) is self._kind(path) and p != path and self._holds(p)
             for p in self._beside(path)
         )
-        same = mine.inputs == its.inputs and mine.outputs == its.outputs
+        same = self._takes(path) == self._takes(below[0])
+        same = same and self._gives(path) == self._gives(below[0])
         return below[0] if same and (plain or siblings_hold) else None
 
     def _beside(self, path: str) -> list[str]:
@@ -207,14 +227,14 @@ class _Explorer:
     def _climb(self, container: str, groups: dict[str, list[str]]) -> str:
         """Return the outermost module that gives what the container gives, and no more stages."""
         best = container if container in self.calls else groups[container][-1]
-        outputs = self.calls[best][0].outputs
+        outputs = self._gives(best)
         path = container
         while path:
             path = path.rpartition(".")[0]
             others = [c for c in groups if c != container and _is_inside(c, path)]
             if others or not path:
                 break
-            if path in self.calls and self.calls[path][0].outputs == outputs:
+            if path in self.calls and self._gives(path) == outputs:
                 best = path
         return best
 
@@ -241,10 +261,10 @@ class _Explorer:
             if len(call.shape or ()) == 4 and not self._children(call.path)
         ]
         found, layers = [], 0
-        for call, following in zip(trunk, trunk[1:], strict=False):
+        for call, following in pairwise(trunk):
             layers += weight_layers(self.modules[call.path])
             falls = (following.shape or ())[2:] < (call.shape or ())[2:]
-            if falls and layers and following.inputs & call.outputs:
+            if falls and layers and self._takes(following.path) & self._gives(call.path):
                 found.append(call.path)
                 layers = 0
         return found
@@ -271,13 +291,10 @@ class _Explorer:
             return Part(
                 path, kind, calls[0], None, f"height and width of {sizes} could not be told apart"
             )
+        _, y, x, z = shape
         if spatial == (2, 3):
-            return Part(
-                path, kind, calls[0], MapShape(("b", "c", "h", "w"), shape[1], shape[2:])  # type: ignore[arg-type]
-            )
-        return Part(
-            path, kind, calls[0], MapShape(("b", "h", "w", "c"), shape[3], shape[1:3])  # type: ignore[arg-type]
-        )
+            return Part(path, kind, calls[0], MapShape(("b", "c", "h", "w"), y, (x, z)))
+        return Part(path, kind, calls[0], MapShape(("b", "h", "w", "c"), z, (y, x)))
 
     def _spatial_axes(
         self, path: str, shape: tuple[int, ...], larger: tuple[int, ...] | None

@@ -5,15 +5,17 @@ from __future__ import annotations
 import copy
 import inspect
 import operator
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import NoneType
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_map_only
 
+from composer.backbones.edited import is_inserted
 from composer.backbones.probe import Call
+from composer.measure.cost import untouched
 
 _ADDS: tuple[Any, ...] = (operator.add, operator.iadd, torch.add, "add", "add_")
 
@@ -40,13 +42,13 @@ class Forward:
 
 @dataclass(frozen=True)
 class Branch:
-    """Where a residual branch ends: its last node, and the node that reads it there.
+    """Where a residual branch ends: its last node, and the nodes that read it there.
 
     `add` is the residual add, or None where the block has no skip and the branch is all of it.
     """
 
     end: fx.Node
-    reader: fx.Node
+    readers: tuple[fx.Node, ...]
     add: fx.Node | None
     of: int = 1
 
@@ -60,87 +62,166 @@ def trace(module: nn.Module, call: Call) -> Forward:
     """Return the forward of `module` as it runs in `call`, for both modes.
 
     Raises:
-        Untraceable: the forward depends on values, or makes tensors of its own.
+        Untraceable: the forward depends on values, or keeps or makes tensors of its own.
     """
-    was = module.training
-    try:
-        module.training = True
-        training = _trace(module, call)
-        module.training = False
-        evaluation = _trace(module, call)
-    finally:
-        module.training = was
-    return Forward(training, evaluation)
+    fixed = _fixed_arguments(module, call)
+    return Forward(_trace(module, fixed, training=True), _trace(module, fixed, training=False))
+
+
+@dataclass
+class Traces:
+    """The forwards of one model's modules, each traced once."""
+
+    model: nn.Module
+    _done: dict[str, Forward | Untraceable] = field(default_factory=dict)
+
+    def of(self, call: Call) -> Forward:
+        """Return the forward of the module that was called.
+
+        Raises:
+            Untraceable: see `trace`.
+        """
+        if call.path not in self._done:
+            try:
+                self._done[call.path] = trace(self.model.get_submodule(call.path), call)
+            except Untraceable as why:
+                self._done[call.path] = why
+        found = self._done[call.path]
+        if isinstance(found, Untraceable):
+            raise Untraceable(*found.args)
+        return found
+
+    def skips(self, call: Call) -> bool:
+        """Return whether the module's own forward ends in a residual add."""
+        try:
+            forward = self.of(call)
+        except Untraceable:
+            return False
+        branch = branch_end(self.model.get_submodule(call.path), forward.evaluation)
+        return branch is not None and branch.add is not None
 
 
 class _ChildrenAreLeaves(fx.Tracer):
-    def __init__(self) -> None:
+    """Takes every child as a leaf, and some arguments at the values they have in a call."""
+
+    def __init__(self, fixed: dict[str, Any]) -> None:
         super().__init__(param_shapes_constant=True)
+        self.fixed = fixed
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return True
 
+    def create_args_for_root(
+        self, root_fn: Any, is_module: bool, concrete_args: Any = None
+    ) -> tuple[Any, list[Any]]:
+        function, args = super().create_args_for_root(root_fn, is_module, concrete_args)
+        return function, [self._fix(arg) if isinstance(arg, fx.Proxy) else arg for arg in args]
 
-def _trace(module: nn.Module, call: Call) -> fx.Graph:
-    before = set(vars(module)) | set(module._buffers)
+    def _fix(self, arg: fx.Proxy) -> Any:
+        name = str(arg.node.target)
+        if name not in self.fixed:
+            return arg
+        self.create_proxy("call_function", must_be, (arg, self.fixed[name], name), {})
+        return self.fixed[name]
+
+
+def must_be(given: Any, value: Any, name: str) -> None:
+    """Refuse an argument of a traced forward that is not what it was when it was traced."""
+    if given != value:
+        raise ValueError(f"this block was composed for {name}={value!r}, and {given!r} was given")
+
+
+def _trace(module: nn.Module, fixed: dict[str, Any], training: bool) -> fx.Graph:
+    modes = [(inside, inside.training) for inside in module.modules()]
+    for inside, _ in modes:
+        inside.training = training
     try:
-        graph = _ChildrenAreLeaves().trace(module, concrete_args=_defaults(module, call))
+        with untouched(module) as changed:
+            graph = _ChildrenAreLeaves(fixed).trace(module)
     except Exception as failure:
         said = str(failure).strip().splitlines()
         raise Untraceable(said[0] if said else type(failure).__name__) from None
     finally:
-        made = (set(vars(module)) | set(module._buffers)) - before
-        for name in made:
-            delattr(module, name)
-    if made:
+        for inside, mode in modes:
+            inside.training = mode
+    if any(name.startswith("_tensor_constant") for name in changed):
         raise Untraceable("it makes a tensor of its own")
+    if changed:
+        raise Untraceable(f"it sets {', '.join(sorted(set(changed)))} on itself")
     return graph
 
 
-def _defaults(module: nn.Module, call: Call) -> dict[str, Any]:
-    """Return the arguments that the call left at their defaults; the trace takes them as fixed."""
+def _fixed_arguments(module: nn.Module, call: Call) -> dict[str, Any]:
+    """Return the arguments that a trace takes as they are: flags, and defaults left alone."""
     signature = inspect.signature(module.forward)
     try:
         given = signature.bind(*call.args, **call.kwargs).arguments
     except TypeError:
         return {}
-    return {
+    defaults = {
         name: parameter.default
         for name, parameter in signature.parameters.items()
-        if name not in given and parameter.default is not inspect.Parameter.empty
+        if name not in given and isinstance(parameter.default, (bool, int, float, str, NoneType))
     }
+    flags = {n: v for n, v in given.items() if isinstance(v, (bool, str, NoneType))}
+    return defaults | flags
 
 
 def disagreement(
-    module: nn.Module, graph: fx.Graph, end: fx.Node, call: Call, training: bool
+    module: nn.Module,
+    forward: Forward,
+    ends: tuple[Branch, Branch],
+    call: Call,
+    spatial: tuple[int, ...],
 ) -> str | None:
     """Return why a traced forward can't stand for the module's own, or None where it can.
 
     Both run on the same random input, on copies of the module and with the same seed, and must
-    give the same bits; and at `end` the value must have the shape of the output.
+    give the same bits in both modes; and where the branch ends, the value must have the shape of
+    the output. The input is small along its `spatial` axes, where the module takes that.
     """
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(0)
-        args, kwargs = _random_inputs(module, call)
-        try:
-            torch.manual_seed(1)
-            own = copy.deepcopy(module).train(training)(*copy.deepcopy(args), **copy.deepcopy(kwargs))
-            torch.manual_seed(1)
-            watch = _Watch(fx.GraphModule(copy.deepcopy(module).train(training), graph), end)
-            bound = inspect.signature(module.forward).bind(*args, **kwargs)
-            bound.apply_defaults()
-            traced = watch.run(*bound.args, *bound.kwargs.values())
-        except Exception as failure:
-            return f"the traced forward fails: {type(failure).__name__}"
-    if not (isinstance(own, Tensor) and isinstance(traced, Tensor)):
+    gpus = list({p.device for p in module.parameters() if p.is_cuda})
+    for most in (8, None):
+        own, other = copy.deepcopy(module), copy.deepcopy(module)
+        with torch.random.fork_rng(gpus), torch.no_grad():
+            for training, graph, branch in (
+                (False, forward.evaluation, ends[1]),
+                (True, forward.training, ends[0]),
+            ):
+                args, kwargs = _random_inputs(module, call, spatial, most)
+                _seed(gpus)
+                try:
+                    expected = own.train(training)(*copy.deepcopy(args), **copy.deepcopy(kwargs))
+                except Exception as failure:
+                    why: str | None = f"its forward fails on random numbers: {failure}"
+                    break
+                _seed(gpus)
+                why = _difference(other.train(training), graph, branch.end, args, kwargs, expected)
+                if why:
+                    return why
+            else:
+                return None
+    return why
+
+
+def _difference(
+    module: nn.Module, graph: fx.Graph, end: fx.Node, args: Any, kwargs: Any, expected: Any
+) -> str | None:
+    try:
+        watch = _Watch(fx.GraphModule(module, graph), end)
+        bound = inspect.signature(module.forward).bind(*args, **kwargs)
+        bound.apply_defaults()
+        traced = watch.run(*bound.args, *bound.kwargs.values())
+    except Exception as failure:
+        return f"the traced forward fails: {type(failure).__name__}"
+    if not (isinstance(expected, Tensor) and isinstance(traced, Tensor)):
         return "the forward does not give one tensor"
-    if own.shape != traced.shape or not torch.equal(
-        torch.nan_to_num(own.float()), torch.nan_to_num(traced.float())
+    if expected.shape != traced.shape or not torch.equal(
+        torch.nan_to_num(expected.float()), torch.nan_to_num(traced.float())
     ):
         return "the traced forward gives other numbers"
-    if watch.shape != tuple(own.shape):
-        sizes = "×".join(map(str, watch.shape[1:]))
-        return f"the branch ends as {sizes} and the block as {'×'.join(map(str, own.shape[1:]))}"
+    if watch.shape != tuple(expected.shape):
+        return "the residual branch does not end in the shape of the output"
     return None
 
 
@@ -149,80 +230,133 @@ class _Watch(fx.Interpreter):
 
     def __init__(self, module: fx.GraphModule, node: fx.Node) -> None:
         super().__init__(module)
-        self.name, self.shape = node.name, ()
+        self.name = node.name
+        self.shape: tuple[int, ...] = ()
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
         if n.name == self.name and isinstance(result, Tensor):
-            self.shape: tuple[int, ...] = tuple(result.shape)
+            self.shape = tuple(result.shape)
         return result
 
 
-def _random_inputs(module: nn.Module, call: Call) -> tuple[Any, Any]:
+def _random_inputs(
+    module: nn.Module, call: Call, spatial: tuple[int, ...], most: int | None
+) -> tuple[Any, Any]:
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
 
     def real(fake: Tensor) -> Tensor:
-        shape = (2, *fake.shape[1:]) if fake.dim() > 1 else tuple(fake.shape)
+        shape = list(fake.shape)
+        if fake.dim() > 1:
+            shape[0] = 2
+        if fake.dim() == 4 and most:
+            for nth, axis in enumerate(spatial):
+                shape[axis] = min(shape[axis], most + nth)  # not square: a mix-up shows
         return torch.randn(shape, device=device).to(fake.dtype)
 
     result: tuple[Any, Any] = tree_map_only(Tensor, real, (call.args, call.kwargs))
     return result
 
 
+def _seed(gpus: list[torch.device]) -> None:
+    torch.default_generator.manual_seed(1)
+    for gpu in gpus:
+        with torch.cuda.device(gpu):
+            torch.cuda.manual_seed(1)
+
+
 # ------------------------------------------------------------------------------ residual branch
+
+
+def branch_ends(module: nn.Module, forward: Forward) -> tuple[Branch, Branch] | None:
+    """Return where the residual branch ends, in training and in evaluation mode.
+
+    What only training adds behind the branch, such as drop path written out in the forward, stays
+    behind what is inserted: the end is the same value in both modes where both have it.
+    """
+    training = branch_end(module, forward.training)
+    evaluation = branch_end(module, forward.evaluation)
+    if training is None or evaluation is None:
+        return None
+    numbers: dict[str, int] = {}
+    number = _numbered(forward.evaluation, numbers)[evaluation.end]
+    for node, its in _numbered(forward.training, numbers).items():
+        if its == number and node is not training.end and node in _ancestors(training.end):
+            on_the_way = {training.end, *training.readers} | _ancestors(training.end)
+            readers = tuple(user for user in node.users if user in on_the_way)
+            return Branch(node, readers, training.add, training.of), evaluation
+    return training, evaluation
+
+
+def _numbered(graph: fx.Graph, numbers: dict[str, int]) -> dict[fx.Node, int]:
+    """Give equal computations equal numbers, whatever the mode."""
+    found: dict[fx.Node, int] = {}
+    for node in graph.nodes:
+        kwargs = {k: v for k, v in node.kwargs.items() if k != "training"}
+        inputs = fx.node.map_arg((node.args, kwargs), lambda n: f"%{found[n]}")
+        text = f"{node.op} {node.target} {inputs!r}"
+        found[node] = numbers.setdefault(text, len(numbers))
+    return found
 
 
 def branch_end(module: nn.Module, graph: fx.Graph) -> Branch | None:
     """Return where the residual branch of a traced forward ends.
 
     The residual add is the last one both of whose operands come from the block's input, with no
-    layer of weights behind it. Of its operands the branch is the one with more layers of weights;
-    None where both have as many. Dropout and drop path at the end of the branch stay behind
-    what is inserted, as the papers' code has them. A block without such an add is all branch.
+    layer of weights behind it but inserted ones. Of its operands the branch is the one with more
+    layers of weights; None where both have as many. Dropout and drop path at the end of the
+    branch stay behind what is inserted, as the papers' code has them. A block without such an
+    add is all branch.
     """
     output = next(node for node in graph.nodes if node.op == "output")
     value = output.args[0]
     if not isinstance(value, fx.Node):
         return None
-    adds = [node for node in graph.nodes if _is_residual_add(module, node, output)]
-    if not adds:
+    last = _without_layers_behind(module, output)
+    add = next((node for node in last if _adds_two_of_the_input(node)), None)
+    if add is None:
         return _before_dropout(module, value, output, None)
-    add = adds[-1]
     left, right = (arg for arg in add.args[:2] if isinstance(arg, fx.Node))
     layers = _own_layers(module, left, right), _own_layers(module, right, left)
     if layers[0] == layers[1]:
         return None
     found = _before_dropout(module, left if layers[0] > layers[1] else right, add, add)
-    return Branch(found.end, found.reader, add, len(adds))
+    earlier = sum(_adds_to_what_it_is_made_of(node) for node in _ancestors(add))
+    return Branch(found.end, found.readers, add, 1 + earlier)
 
 
-def _is_residual_add(module: nn.Module, node: fx.Node, output: fx.Node) -> bool:
+def _without_layers_behind(module: nn.Module, output: fx.Node) -> list[fx.Node]:
+    """Return what the output is made of, the last first, up to where layers of weights come."""
+    found: list[fx.Node] = []
+    needed = _ancestors(output) | {output}
+    behind = {output}  # of these nothing, down to the output, holds a layer of the block's own
+    for node in reversed(output.graph.nodes):
+        users = [user for user in node.users if user in needed]
+        if users and all(user in behind for user in users):
+            found.append(node)
+            if not _layers(module, node) or _inserted(module, node):
+                behind.add(node)
+    return found
+
+
+def _adds_two_of_the_input(node: fx.Node) -> bool:
     if node.op not in ("call_function", "call_method") or node.target not in _ADDS:
         return False
     operands = node.args[:2]
-    if len(operands) != 2 or not all(isinstance(o, fx.Node) for o in operands):
+    if len(operands) != 2 or operands[0] is operands[1]:
         return False
-    if operands[0] is operands[1]:
-        return False
-    made_of = [_ancestors(o) | {o} for o in operands if isinstance(o, fx.Node)]
-    if not all(any(n.op == "placeholder" for n in a) for a in made_of):
-        return False
-    behind = [n for n in _ancestors(output) if node in _ancestors(n)]
-    return node in _ancestors(output) and not any(_layers(module, n) for n in behind)
+    return all(
+        isinstance(o, fx.Node) and any(n.op == "placeholder" for n in _ancestors(o) | {o})
+        for o in operands
+    )
 
 
-def has_skip(module: nn.Module, call: Call) -> bool:
-    """Return whether the module's own forward ends in a residual add."""
-    was = module.training
-    module.training = False
-    try:
-        graph = _trace(module, call)
-    except Untraceable:
+def _adds_to_what_it_is_made_of(node: fx.Node) -> bool:
+    if not _adds_two_of_the_input(node):
         return False
-    finally:
-        module.training = was
-    branch = branch_end(module, graph)
-    return branch is not None and branch.add is not None
+    left, right = node.args[:2]
+    assert isinstance(left, fx.Node) and isinstance(right, fx.Node)
+    return left in _ancestors(right) or right in _ancestors(left)
 
 
 def _ancestors(node: fx.Node) -> set[fx.Node]:
@@ -234,6 +368,10 @@ def _ancestors(node: fx.Node) -> set[fx.Node]:
             found.add(current)
             waiting.extend(current.all_input_nodes)
     return found
+
+
+def _inserted(module: nn.Module, node: fx.Node) -> bool:
+    return node.op == "call_module" and is_inserted(module.get_submodule(str(node.target)))
 
 
 def _own_layers(module: nn.Module, node: fx.Node, other: fx.Node) -> int:
@@ -262,27 +400,33 @@ def _before_dropout(
     """Step back over what changes nothing in evaluation mode: dropout, drop path, identity."""
     while len(node.all_input_nodes) == 1 and _changes_nothing(module, node):
         node, reader = node.all_input_nodes[0], node
-    return Branch(node, reader, add)
+    return Branch(node, (reader,), add)
 
 
 def _changes_nothing(module: nn.Module, node: fx.Node) -> bool:
-    x = torch.randn(2, 4, 3, 3)
+    if _inserted(module, node):
+        return False
     try:
-        if node.op == "call_module":
-            child = module.get_submodule(str(node.target))
-            if any(True for _ in child.parameters()) or any(True for _ in child.buffers()):
-                return False
-            run: Callable[..., Any] = copy.deepcopy(child).eval()
-            result = run(x)
-        elif node.op == "call_function" and callable(node.target):
-            bound = inspect.signature(node.target).bind(*node.args, **node.kwargs)
-            if "training" not in bound.arguments:
-                return False
-            bound.arguments["training"] = False
-            args, kwargs = fx.node.map_arg((bound.args, bound.kwargs), lambda _: x)
-            result = node.target(*args, **kwargs)
-        else:
-            return False
+        with torch.device("cpu"):
+            x = torch.linspace(-2, 2, 72).reshape(2, 4, 3, 3)
+            result = _run_alone(module, node, x)
+            return isinstance(result, Tensor) and result.shape == x.shape and torch.equal(result, x)
     except Exception:
         return False
-    return isinstance(result, Tensor) and result.shape == x.shape and torch.equal(result, x)
+
+
+def _run_alone(module: nn.Module, node: fx.Node, x: Tensor) -> Any:
+    """Run a node in evaluation mode on `x`; None where it has weights, or no such mode."""
+    if node.op == "call_module":
+        child = module.get_submodule(str(node.target))
+        if any(True for _ in child.parameters()) or any(True for _ in child.buffers()):
+            return None
+        return copy.deepcopy(child).eval()(x.clone())
+    if node.op == "call_function" and callable(node.target):
+        bound = inspect.signature(node.target).bind(*node.args, **node.kwargs)
+        if "training" not in bound.arguments:
+            return None
+        bound.arguments["training"] = False
+        args, kwargs = fx.node.map_arg((bound.args, bound.kwargs), lambda _: x.clone())
+        return node.target(*args, **kwargs)
+    return None

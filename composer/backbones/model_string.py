@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import parse_qsl
+from urllib.parse import quote, unquote
 
 from composer.errors import error
 from composer.spec.source import resolve_scalar
 
 Library = Literal["timm", "torchvision", "file", "module"]
 Argument = str | int | float | bool | None
+Arguments = tuple[tuple[str, Argument], ...]
 
 
 @dataclass(frozen=True)
@@ -19,26 +20,21 @@ class ModelString:
 
     library: Library
     name: str
-    arguments: tuple[tuple[str, Argument], ...] = ()
+    arguments: Arguments = ()
 
     @classmethod
     def parse(cls, text: str) -> ModelString:
-        """Read a MODEL string.
+        """Read a MODEL string; what stands behind a ``?`` goes to the factory as keywords.
 
         Raises:
             ComposerError: it is none, or of a kind that is not known.
         """
-        where, _, query = text.partition("?")
-        arguments = tuple(
-            (key, resolve_scalar(value)) for key, value in parse_qsl(query, keep_blank_values=True)
-        )
+        where, mark, query = text.partition("?")
+        arguments = tuple(_argument(pair, text) for pair in query.split("&")) if mark else ()
         prefix, colon, name = where.rpartition(":")
-        if not colon:
-            return cls("timm", _named(where, text), arguments)
-        if prefix == "timm":
-            return cls("timm", _named(name, text), arguments)
-        if prefix == "torchvision":
-            return cls("torchvision", _named(name, text), arguments)
+        if not colon or prefix in ("timm", "torchvision"):
+            library: Library = "torchvision" if prefix == "torchvision" else "timm"
+            return cls(library, _named(name, text), _without_weights(arguments, text))
         if prefix.endswith(".py"):
             return cls("file", where, arguments)
         if prefix and all(part.isidentifier() for part in prefix.split(".")):
@@ -69,7 +65,27 @@ def _named(name: str, text: str) -> str:
     return name
 
 
+def _without_weights(arguments: Arguments, text: str) -> Arguments:
+    for key, _ in arguments:
+        if key in ("pretrained", "weights"):
+            raise error(
+                "unknown-backbone",
+                f"{key!r} in {text!r} would load weights again whenever the recipe is read",
+                "for published weights say --pretrained (in Python pretrained=True)",
+            )
+    return arguments
+
+
+def _argument(pair: str, text: str) -> tuple[str, Argument]:
+    key, _, value = pair.partition("=")
+    if not key.isidentifier() or not value:
+        raise error(
+            "unknown-backbone", f"{pair!r} in {text!r} is not K=V", "write resnet50?num_classes=10"
+        )
+    return key, resolve_scalar(unquote(value))
+
+
 def _shown(value: Argument) -> str:
     if value is None:
         return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else quote(str(value), safe="/.,:+-")

@@ -7,7 +7,9 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,43 +17,66 @@ from typing import Any
 from torch import nn
 
 from composer.backbones.model_string import FORMS, ModelString
-from composer.errors import ComposerError, MissingPartError, Diagnostic, did_you_mean, error
+from composer.backbones.names import unknown_name
+from composer.backbones.network import cache_alone_if_offline
+from composer.errors import ComposerError, Diagnostic, MissingPartError, did_you_mean, error
+
+Factory = Callable[..., Any]
 
 
-def open_backbone(source: ModelString, pretrained: bool = False) -> nn.Module:
+def open_backbone(
+    source: ModelString, pretrained: bool = False, beside: Path | None = None
+) -> nn.Module:
     """Make the backbone.
 
     Args:
         source: which one.
         pretrained: whether the library loads its published weights.
+        beside: a folder; a relative file that is not found from the current folder is looked for
+            from there, and from each folder above.
 
     Raises:
         ComposerError: there is no such backbone, or it cannot be made.
         MissingPartError: the library is not installed.
     """
-    factory = _FACTORIES[source.library](source.name)
+    if source.library == "timm":
+        return _make(source, _timm_factory(source.name), pretrained)
+    if source.library == "torchvision":
+        return _make(source, _torchvision_factory(source.name), pretrained)
+    if source.library == "file":
+        where, _, name = source.name.rpartition(":")
+        file = _found(where, beside)
+        with _importable(file.parent):
+            return _make(source, _attribute(_file_module(file, where), name, where), pretrained)
+    dotted, _, name = source.name.rpartition(":")
+    with _importable(Path.cwd()):
+        return _make(source, _attribute(_module(dotted), name, dotted), pretrained)
+
+
+def _make(source: ModelString, factory: Factory, pretrained: bool) -> nn.Module:
     arguments: dict[str, Any] = dict(source.arguments)
     if pretrained:
         arguments |= _pretrained_argument(source, factory)
     try:
-        model = factory(**arguments)
+        with cache_alone_if_offline() if pretrained else nullcontext():
+            model = factory(**arguments)
     except ComposerError:
         raise
-    except Exception as failure:
+    except (Exception, SystemExit) as failure:
         raise _failed(source, failure, pretrained) from None
     if not isinstance(model, nn.Module):
         raise error(
             "not-a-model",
-            f"{source} gave a {type(model).__name__}, not a torch.nn.Module",
-            "the factory returns the model itself",
+            f"{source} gave {type(model).__name__}, not a torch.nn.Module",
+            "let the factory return the model itself",
         )
     return model
 
 
-def _timm_factory(name: str) -> Callable[..., Any]:
+def _timm_factory(name: str) -> Factory:
     timm = _library("timm")
     if not timm.is_model(name):
-        raise _unknown(name, timm.list_models(), "timm")
+        raise unknown_name(name, timm.list_models(), "timm")
 
     def create(**arguments: Any) -> Any:
         return timm.create_model(name, **arguments)
@@ -59,65 +84,81 @@ def _timm_factory(name: str) -> Callable[..., Any]:
     return create
 
 
-def _torchvision_factory(name: str) -> Callable[..., Any]:
+def _torchvision_factory(name: str) -> Factory:
     models = _library("torchvision.models")
     names: list[str] = models.list_models()
     if name not in names:
-        raise _unknown(name, names, "torchvision")
-    builder: Callable[..., Any] = models.get_model_builder(name)
+        raise unknown_name(name, names, "torchvision")
+    builder: Factory = models.get_model_builder(name)
     return builder
 
 
-def _file_factory(where: str) -> Callable[..., Any]:
-    file, _, name = where.rpartition(":")
-    path = Path(file)
-    if not path.is_file():
-        raise error("unknown-backbone", f"there is no file {file!r}", FORMS)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+def _found(where: str, beside: Path | None) -> Path:
+    """Return the file that a MODEL string names."""
+    file = Path(where)
+    above = [] if beside is None else [beside.resolve(), *beside.resolve().parents]
+    for folder in (Path.cwd(), *above):
+        if (folder / file).is_file():
+            return folder / file
+    looked = "" if beside is None else f", neither here nor from {beside} upwards"
+    raise error("unknown-backbone", f"there is no file {where!r}{looked}", FORMS)
+
+
+def _file_module(path: Path, where: str) -> ModuleType:
+    """Run a file as a module of its own name, where that is free; so its classes can be found."""
+    name, path = path.stem, path.resolve()
+    taken = sys.modules.get(name)
+    if taken is not None and getattr(taken, "__file__", None) != str(path):
+        name = f"{name}_{sha256(str(path).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(path.stem, module)
-    sys.path.insert(0, str(path.parent.resolve()))
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as failure:
-        raise error(
-            "backbone-failed", f"{file} cannot be imported: {_said(failure)}", _place(failure)
-        ) from None
-    finally:
-        sys.path.pop(0)
-    return _attribute(module, name, file)
+    except (Exception, SystemExit) as failure:
+        del sys.modules[name]
+        raise _not_imported(where, failure) from None
+    return module
 
 
-def _module_factory(where: str) -> Callable[..., Any]:
-    dotted, _, name = where.rpartition(":")
+def _module(dotted: str) -> ModuleType:
     try:
-        module = importlib.import_module(dotted)
-    except ModuleNotFoundError as failure:
-        raise error("unknown-backbone", f"there is no module {failure.name!r}", FORMS) from None
-    except Exception as failure:
-        raise error(
-            "backbone-failed", f"{dotted} cannot be imported: {_said(failure)}", _place(failure)
-        ) from None
-    return _attribute(module, name, dotted)
+        return importlib.import_module(dotted)
+    except (Exception, SystemExit) as failure:
+        missing = failure.name if isinstance(failure, ModuleNotFoundError) else None
+        if missing and f"{dotted}.".startswith(f"{missing}."):
+            raise error(
+                "unknown-backbone", f"there is no module {missing!r}", FORMS
+            ) from None
+        raise _not_imported(dotted, failure) from None
 
 
-_FACTORIES: dict[str, Callable[[str], Callable[..., Any]]] = {
-    "timm": _timm_factory,
-    "torchvision": _torchvision_factory,
-    "file": _file_factory,
-    "module": _module_factory,
-}
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let what stands in a folder be imported, as Python does for the script that it runs."""
+    added = str(folder.resolve())
+    sys.path.insert(0, added)
+    try:
+        yield
+    finally:
+        if added in sys.path:
+            sys.path.remove(added)
 
 
-def _attribute(module: ModuleType, name: str, where: str) -> Callable[..., Any]:
+def _attribute(module: ModuleType, name: str, where: str) -> Factory:
     factory = getattr(module, name, None)
     if callable(factory):
-        found: Callable[..., Any] = factory
+        found: Factory = factory
         return found
-    offered = [k for k, v in vars(module).items() if callable(v) and not k.startswith("_")]
-    near = did_you_mean(name, offered)
-    listed = f"it has {', '.join(offered[:12])}" if offered else "it has no functions"
+    own = [
+        key
+        for key, value in vars(module).items()
+        if callable(value)
+        and not key.startswith("_")
+        and getattr(value, "__module__", None) == module.__name__
+    ]
+    near = did_you_mean(name, own)
+    listed = f"it has {', '.join(own[:12])}" if own else "it defines no function"
     raise error(
         "unknown-backbone",
         f"{where} has no function {name!r}",
@@ -131,29 +172,16 @@ def _library(name: str) -> Any:
     except ImportError:
         package = name.partition(".")[0]
         raise MissingPartError(
-            Diagnostic(
-                "missing-library", f"{package} is not installed", f"pip install {package}"
-            )
+            Diagnostic("missing-library", f"{package} is not installed", f"pip install {package}")
         ) from None
 
 
-def _unknown(name: str, names: list[str], library: str) -> ComposerError:
-    near = did_you_mean(name, names)
-    listed = f"'composer list backbones' lists all {len(names):,} names of {library}"
-    return error(
-        "unknown-backbone",
-        f"{library} has no model {name!r}",
-        f"{near} {listed}" if near else f"{listed}; or {FORMS}",
-    )
-
-
-def _pretrained_argument(source: ModelString, factory: Callable[..., Any]) -> dict[str, Any]:
+def _pretrained_argument(source: ModelString, factory: Factory) -> dict[str, Any]:
     if source.library == "timm":
         return {"pretrained": True}
     if source.library == "torchvision":
         return {"weights": "DEFAULT"}
-    names = inspect.signature(factory).parameters
-    if "pretrained" in names:
+    if "pretrained" in inspect.signature(factory).parameters:
         return {"pretrained": True}
     raise error(
         "no-pretrained",
@@ -162,24 +190,48 @@ def _pretrained_argument(source: ModelString, factory: Callable[..., Any]) -> di
     )
 
 
-def _failed(source: ModelString, failure: Exception, pretrained: bool) -> ComposerError:
-    if pretrained:
+def _failed(source: ModelString, failure: BaseException, pretrained: bool) -> ComposerError:
+    said = _said(failure)
+    if pretrained and "No pretrained weights exist" in said:
         return error(
             "no-pretrained",
-            f"the published weights of {source} could not be loaded: {_said(failure)}",
-            "on a machine with a network run this once, or give a file with --weights",
+            f"there are no published weights of {source}",
+            "give a file of your own with --weights, or leave --pretrained away",
         )
-    return error("backbone-failed", f"{source} cannot be made: {_said(failure)}", _place(failure))
+    if pretrained and isinstance(failure, OSError):  # as are the clients' errors of a network
+        reason = getattr(failure, "reason", None) or failure.strerror
+        why = f": {reason}" if reason else ""
+        return error(
+            "no-pretrained",
+            f"the published weights of {source} are not in the cache and "
+            f"cannot be downloaded{why}",
+            "run this once with a network, then the cache has them; or give a file with --weights",
+        )
+    return error("backbone-failed", f"{source} cannot be made: {said}", _place(failure))
 
 
-def _said(failure: Exception) -> str:
+def _not_imported(what: str, failure: BaseException) -> ComposerError:
+    return error(
+        "backbone-failed", f"{what} cannot be imported: {_said(failure)}", _place(failure)
+    )
+
+
+def _said(failure: BaseException) -> str:
+    if isinstance(failure, SystemExit):
+        return f"it ends with SystemExit({failure.code!r})"
+    if isinstance(failure, SyntaxError):
+        return f"{type(failure).__name__}: {failure.msg}"
     lines = str(failure).strip().splitlines()
     return f"{type(failure).__name__}: {lines[0]}" if lines else type(failure).__name__
 
 
-def _place(failure: Exception) -> str | None:
-    frames = traceback.extract_tb(failure.__traceback__)
-    if not frames:
-        return None
-    last = frames[-1]
-    return f"raised at {last.filename}:{last.lineno}"
+def _place(failure: BaseException) -> str | None:
+    """Say where it was raised: the last line that is not of the import system."""
+    if isinstance(failure, SyntaxError) and failure.filename:
+        return f"look at {failure.filename}:{failure.lineno}"
+    frames = [
+        frame
+        for frame in traceback.extract_tb(failure.__traceback__)
+        if not frame.filename.startswith("<frozen") and frame.filename != __file__
+    ]
+    return f"raised at {frames[-1].filename}:{frames[-1].lineno}" if frames else None

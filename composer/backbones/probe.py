@@ -67,23 +67,28 @@ def input_shape(model: nn.Module) -> tuple[int, int, int] | None:
     return None
 
 
-def probe(model: nn.Module, shape: tuple[int, int, int] | None = None) -> Probe:
+def probe(
+    model: nn.Module,
+    shape: tuple[int, int, int] | None = None,
+    run: FakeRun | None = None,
+) -> Probe:
     """Run the model once on fake tensors and note what was called.
 
     Args:
         model: any model that takes a batch of images.
         shape: the (channels, height, width) to run at; what the model says, else the first size
             that it takes.
+        run: a fake copy of the model, where there is one already.
 
     Raises:
         ComposerError: the forward pass fails at every size tried.
     """
-    run = FakeRun.of(model)
+    run = run or FakeRun.of(model)
     told = shape or input_shape(model)
-    if told is not None:
-        told = (_image_channels(model) or told[0], told[1], told[2])
-    channels = _image_channels(model) or 3
-    tries = [told] if told else [(channels, size, size) for size in SIZES]
+    first = _image_channels(model)
+    images = [(told[1], told[2])] if told else [(size, size) for size in SIZES]
+    channels = [shape[0]] if shape else [first, told[0] if told else 3]
+    tries = [(c, h, w) for c in dict.fromkeys(channels) if c for h, w in images]
     reasons = []
     for attempt in tries:
         try:
@@ -96,7 +101,7 @@ def probe(model: nn.Module, shape: tuple[int, int, int] | None = None) -> Probe:
         f"the forward pass of {type(model).__name__} fails on a batch of "
         f"{tries[0][0]}-channel images ({reasons[0]})",
         "a backbone takes one batch of images [batch, channels, height, width]; "
-        f"sizes tried: {', '.join(str(t[1]) for t in tries)}",
+        f"sizes tried: {', '.join(str(h) for h, _ in images)}",
     )
 
 
@@ -130,8 +135,8 @@ def _noted(model: nn.Module, calls: list[Call]) -> Iterator[None]:
     def watch(path: str, module: nn.Module) -> None:
         def note(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
             # a list may grow after the call: keep what it held
-            given = tree_map(lambda value: value, (args, kwargs))
-            calls.append(Call(path, len(calls), *given, out))
+            given, named, gave = tree_map(lambda value: value, (args, kwargs, out))
+            calls.append(Call(path, len(calls), given, named, gave))
 
         handles.append(module.register_forward_hook(note, with_kwargs=True))
 

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
-from collections.abc import Mapping
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_model
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from composer.errors import ComposerError, Diagnostic, counted
 
 #: What training scripts call the state dict inside a checkpoint.
 WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema")
+#: What data-parallel training and `torch.compile` put before every key.
+PREFIXES = ("module.", "_orig_mod.")
 
 
 def load_weights(model: nn.Module, path: Path, name: str) -> None:
     """Load a safetensors file, or a state dict that `torch.save` wrote, into the model.
 
-    A state dict inside a training checkpoint is found, and a ``module.`` that data-parallel
-    training put before every key is taken off.
+    A state dict inside a training checkpoint is found, and what data-parallel training or
+    `torch.compile` put before every key is taken off.
 
     Args:
         model: what the weights are for.
@@ -32,9 +39,17 @@ def load_weights(model: nn.Module, path: Path, name: str) -> None:
         ComposerError: the file can't be read, or its keys or shapes are not the model's; the
             model is not changed then.
     """
-    state = _without_prefix(read_weights(path))
+    fit_weights(model, _without_prefixes(read_weights(path), model), path, name)
+
+
+def fit_weights(model: nn.Module, state: Mapping[str, Tensor], path: Path, name: str) -> None:
+    """Load what a file holds into the model; of tied tensors one name is enough.
+
+    Raises:
+        ComposerError: the keys or shapes are not the model's; the model is not changed then.
+    """
     own = model.state_dict()
-    _check_fit(own, state, path, name)
+    _check_fit(model, own, state, path, name)
     model.load_state_dict({**own, **state})
 
 
@@ -45,24 +60,41 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ComposerError: the file is missing, or holds something else.
     """
     try:
-        if path.suffix == ".safetensors":
+        if _is_safetensors(path):
             loaded: dict[str, Tensor] = load_file(path)
             return loaded
-        return _tensors(torch.load(path, map_location="cpu", weights_only=True), path)
+        options: list[Any] = [argparse.Namespace]  # timm's train.py keeps it beside
+        with torch.serialization.safe_globals(options), warnings.catch_warnings(action="ignore"):
+            return _tensors(torch.load(path, map_location="cpu", weights_only=True), path)
     except FileNotFoundError:
-        raise _refused(path, "there is no such file", None) from None
+        raise _refused(path, "there is no such file", "look at the path") from None
     except IsADirectoryError:
         raise _refused(path, "this is a folder", "give a file of weights") from None
     except OSError as failure:
-        raise _refused(path, f"cannot be read: {failure.strerror}", None) from None
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as failure:
-        said = str(failure).strip().splitlines()[0]
-        raise _refused(
-            path,
-            f"this is not a file of weights: {said[:160]}",
-            "give a .safetensors file, or a state dict that torch.save wrote; "
-            "files that hold code are not opened",
-        ) from None
+        raise _refused(path, f"cannot be read: {failure.strerror or failure}", None) from None
+    except pickle.UnpicklingError as failure:
+        raise _refused(path, *_unpickled(str(failure))) from None
+    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as failure:
+        said = " ".join(str(failure).split())[:160] or "it is empty"
+        way_out = "is it whole? Give a .safetensors file, or a state dict that torch.save wrote"
+        raise _refused(path, f"this is not a file of weights: {said}", way_out) from None
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Return whether the file begins as safetensors do: a length, then a JSON object."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    return head[8:] == b"{" or (path.suffix == ".safetensors" and head[:2] != b"PK")
+
+
+def _unpickled(said: str) -> tuple[str, str]:
+    """Return what is wrong with a pickle that holds more than tensors, and the way out."""
+    if named := re.search(r"GLOBAL (\S+)", said):
+        return (
+            f"this holds more than tensors ({named[1]}), and code in a file is never run",
+            "where you trust the file, load it and save its state dict alone",
+        )
+    return "this is not a file of weights", "give a .safetensors file, or a state dict"
 
 
 def check_file_free(path: Path, force: bool) -> None:
@@ -87,13 +119,46 @@ def write_weights(model: nn.Module, path: Path) -> None:
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        save_model(model, str(temporary), metadata={"format": "pt"})
+        save_weights(model, temporary)
         temporary.replace(path)
-    except (OSError, SafetensorError) as failure:
-        said = failure.strerror if isinstance(failure, OSError) else str(failure)
+    except OSError as failure:
+        said = failure.strerror or failure
         raise _refused(path, f"cannot be written: {said}", "name another with -o") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write a model's weights as safetensors; of tied tensors the first name alone.
+
+    Raises:
+        OSError: the file can't be written.
+    """
+    firsts = {names[0] for names in _ties(model)}
+    aliases = {name for names in _ties(model) for name in names} - firsts
+    state: dict[str, Tensor] = {}
+    storages: set[tuple[torch.device, int]] = set()
+    for key, tensor in model.state_dict().items():
+        if key in aliases:
+            continue
+        storage = (tensor.device, tensor.untyped_storage().data_ptr())
+        state[key] = tensor.clone() if storage in storages else tensor
+        state[key] = state[key].contiguous()
+        storages.add(storage)
+    try:
+        save_file(state, path, metadata={"format": "pt"})
+    except SafetensorError as failure:
+        raise OSError(str(failure)) from None
+
+
+def _ties(model: nn.Module) -> Iterator[list[str]]:
+    """Yield the names of each tensor that has several."""
+    names: dict[int, list[str]] = {}
+    for name, tensor in chain(
+        model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False)
+    ):
+        names.setdefault(id(tensor), []).append(name)
+    yield from (several for several in names.values() if len(several) > 1)
 
 
 def _tensors(loaded: object, path: Path) -> dict[str, Tensor]:
@@ -103,29 +168,33 @@ def _tensors(loaded: object, path: Path) -> dict[str, Tensor]:
             return _tensors(inner, path)
     if not isinstance(loaded, Mapping) or not loaded:
         raise _refused(
-            path, f"this holds a {type(loaded).__name__}, not a state dict", "save model.state_dict()"
+            path, f"this holds {_a(loaded)}, not a state dict", "save model.state_dict()"
         )
     strangers = [key for key, value in loaded.items() if not isinstance(value, Tensor)]
     if strangers:
         raise _refused(
             path,
-            f"{strangers[0]!r} holds a {type(loaded[strangers[0]]).__name__}, not a tensor",
-            "save model.state_dict()",
+            f"{strangers[0]!r} holds {_a(loaded[strangers[0]])}, not a tensor",
+            f"save model.state_dict() alone, or under one of {', '.join(WRAPPERS)}",
         )
     return dict(loaded)
 
 
-def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    if state and all(key.startswith("module.") for key in state):
-        return {key.removeprefix("module."): value for key, value in state.items()}
+def _without_prefixes(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    own = model.state_dict().keys()
+    for prefix in PREFIXES * 2:  # either may stand before the other
+        everywhere = all(key.startswith(prefix) for key in state)
+        if everywhere and not any(key.startswith(prefix) for key in own):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state
 
 
 def _check_fit(
-    own: Mapping[str, Tensor], state: Mapping[str, Tensor], path: Path, name: str
+    model: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor], path: Path, name: str
 ) -> None:
-    counters = {key for key in own if key.endswith("num_batches_tracked")}
-    missing = [key for key in own if key not in state and key not in counters]
+    spared = {key for key in own if key.endswith("num_batches_tracked")}
+    spared.update(n for names in _ties(model) if not state.keys().isdisjoint(names) for n in names)
+    missing = [key for key in own if key not in state and key not in spared]
     unexpected = [key for key in state if key not in own]
     shapes = [
         f"{key} ({_size(state[key])} in the file, {_size(own[key])} in the model)"
@@ -153,6 +222,13 @@ def _check_fit(
 def _some(keys: list[str], most: int = 3) -> str:
     more = f" and {len(keys) - most:,} more" if len(keys) > most else ""
     return f"{', '.join(keys[:most])}{more}"
+
+
+def _a(thing: object) -> str:
+    if isinstance(thing, (Mapping, list)) and not thing:
+        return f"an empty {type(thing).__name__}"
+    kind = type(thing).__name__
+    return f"{'an' if kind[0].lower() in 'aeio' else 'a'} {kind}"
 
 
 def _size(tensor: Tensor) -> str:

@@ -7,16 +7,19 @@ fault, 2 usage, 3 an optional part is missing.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
 import click
 
 from composer import __version__
-from composer.errors import ComposerError, UsageError
+from composer.errors import ComposerError, Diagnostic, UsageError, error, suggestion
 
+_TRACEBACK = "COMPOSER_TRACEBACK"
 _COMMANDS = ("insert", "check", "show", "sites", "list", "schema", "eject")
 
 
@@ -38,10 +41,15 @@ class _Commands(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError:
-            from composer.errors import suggestion
-
             word = suggestion(args[0], list(_COMMANDS), "Commands")
-            raise click.UsageError(f"no command {args[0]!r}; {word}", ctx) from None
+            raise UsageError(Diagnostic("usage", f"no command {args[0]!r}", word)) from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # the reader, such as head, has enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(0) from None
 
 
 @click.group(
@@ -58,29 +66,53 @@ def composer() -> None:
 def main(args: list[str] | None = None) -> None:
     """Run the command line and leave with its exit status."""
     given = sys.argv[1:] if args is None else args
+    logging.getLogger("torch._subclasses.fake_tensor").addFilter(_is_news)
     try:
-        composer.main(given, prog_name="composer", standalone_mode=False)
-    except click.exceptions.Exit as exit_:
-        sys.exit(exit_.exit_code)
-    except click.ClickException as usage:
-        usage.show(sys.stderr)
-        sys.exit(2)
+        status = composer.main(given, prog_name="composer", standalone_mode=False)
+    except click.ClickException as wrong:
+        status = _show(_problem(wrong), given)
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        status = 130
     except ComposerError as failure:
-        _show(failure, as_json="--json" in given)
-        sys.exit(failure.exit_code)
+        status = _show(failure, given)
+    except Exception as failure:
+        if os.environ.get(_TRACEBACK):
+            raise
+        status = _show(_fault(failure), given)
+    sys.exit(status if isinstance(status, int) else 0)
 
 
-def _show(failure: ComposerError, as_json: bool) -> None:
-    if as_json:
-        errors: list[dict[str, Any]] = [d.as_json() for d in failure.diagnostics]
-        click.echo(json.dumps({"version": 1, "errors": errors}, indent=2))
+def _is_news(record: logging.LogRecord) -> bool:
+    """Keep back what torch logs where a backbone refuses a size: the next one is tried."""
+    return record.levelno > logging.ERROR
+
+
+def _problem(wrong: click.ClickException) -> UsageError:
+    """Return click's message as one of ours."""
+    context = wrong.ctx if isinstance(wrong, click.UsageError) else None
+    path = context.command_path if context else "composer"
+    said = wrong.format_message().rstrip(".")
+    return UsageError(Diagnostic("usage", said[:1].lower() + said[1:], f"see '{path} --help'"))
+
+
+def _fault(failure: Exception) -> ComposerError:
+    """Return what no message foresaw as one line; the traceback is there for who asks."""
+    if isinstance(failure, OSError) and failure.filename is None and failure.strerror:
+        return error("output", f"the output cannot be written: {failure.strerror}")
+    said = (str(failure).strip().splitlines() or [""])[0]
+    return error(
+        "fault",
+        f"{type(failure).__name__}: {said}",
+        f"this is a fault of Composer; {_TRACEBACK}=1 shows where, please report it",
+    )
+
+
+def _show(failure: ComposerError, given: list[str]) -> int:
     for diagnostic in failure.diagnostics:
         click.echo(diagnostic.render(), err=True)
-    if isinstance(failure, UsageError):
-        click.echo("see 'composer COMMAND --help'", err=True)
+    if "--json" in given:
+        errors: list[dict[str, Any]] = [d.as_json() for d in failure.diagnostics]
+        with suppress(OSError):
+            click.echo(json.dumps({"version": 1, "errors": errors}, indent=2))
+    return failure.exit_code

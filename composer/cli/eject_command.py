@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from composer.cli.options import json_option
+from composer.cli.options import json_option, usage
 from composer.cli.steps import Steps
 
 
@@ -22,6 +22,8 @@ def command(folder: str, output: str | None, force: bool, as_json: bool) -> None
 
     The file loads into the plain backbone. The composition stays as it is.
     """
+    if output and Path(output).suffix != ".safetensors":
+        raise usage(f"-o {output!r} does not end in .safetensors", "that is what is written")
     steps = Steps(total=2)
     with steps.step("loading the composition"):
         from composer.artifact.folder import load, read_recipe

@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from composer.cli.options import json_option, params_of, set_option, usage
+from composer.cli.models import check_model, open_model
+from composer.cli.options import (
+    check_params,
+    check_selection,
+    json_option,
+    params_of,
+    read_specs,
+    set_option,
+    usage,
+)
 from composer.cli.steps import Steps
+from composer.errors import ComposerError, Diagnostic
 
 if TYPE_CHECKING:
     from composer.artifact.report import Report
@@ -45,7 +55,7 @@ if TYPE_CHECKING:
 @click.option("--compile", "compiled", is_flag=True,
               help="Verify through torch.compile(fullgraph=True) too.")
 @click.option("--dry-run", is_flag=True, help="Show the plan; write nothing.")
-@click.option("--expect", type=click.IntRange(0), metavar="N", help="Fail unless N sites match.")
+@click.option("--expect", type=click.IntRange(1), metavar="N", help="Fail unless N sites match.")
 @click.option("--force", is_flag=True, help="Replace a composition that is there.")
 @json_option
 def command(
@@ -79,32 +89,45 @@ def command(
     composer insert --spec eca --into tf_efficientnet_lite0 --weights lite0.safetensors \\
         --input cat.png --init identity
     """  # noqa: D301
-    from composer.graph.frontend import load_spec
+    from composer.artifact.output import check_free, is_composition
 
     steps = Steps(total=7)
-    read = [load_spec(word) for word in specs]
-    params = params_of(settings, {spec.name: set(spec.params) for spec in read})
+    stacked = is_composition(Path(backbone))
     if pretrained and weights:
         raise usage("--pretrained and --weights are both given", "choose one of them")
+    if stacked and (pretrained or weights):
+        raise usage(
+            f"{backbone} is a composition with weights of its own",
+            "leave --pretrained and --weights away",
+        )
+    check_selection("--stages", stages)
+    check_selection("--blocks", blocks)
+    read = read_specs(specs)
+    params = params_of(settings, {spec.name: set(spec.params) for spec in read})
+    check_params(read, params)
+    word = check_model(backbone)
+    folder = Path(output or "-".join([word, *(spec.name for spec in read)]))
+    if not dry_run:
+        check_free(folder, force)
+    for code, file in (("weights", weights), ("image", image)):
+        if file and not Path(file).exists():
+            missing = Diagnostic(code, "there is no such file", "look at the path", file=file)
+            raise ComposerError(missing)
 
     with steps.step("importing torch"):
-        from composer.artifact.folder import check_free, is_composition, save
+        from composer.artifact.folder import save
         from composer.artifact.report import describe
         from composer.artifact.run import Verification, read_image, target
         from composer.rewrite.insert import apply
         from composer.rewrite.plan import plan
 
-    folder = Path(output or _folder_name(backbone, [spec.name for spec in read]))
-    if not dry_run:
-        check_free(folder, force)
-    place, number = target(device, dtype)
-    stacked = is_composition(Path(backbone))
+        place, number = target(device, dtype)
     with steps.step("making the backbone"):
-        model, name = _open(backbone, stacked, pretrained, weights)
+        model, name = open_model(backbone, pretrained, weights)
         model = model.to(device=place, dtype=number)
-    pixels = read_image(Path(image), model) if image else None
-    verification = Verification.of(model, pixels)
     with steps.step("running the original"):
+        pixels = read_image(Path(image), model) if image else None
+        verification = Verification.of(model, pixels)
         before = verification.output(model) if init == "identity" and not dry_run else None
     plans: list[Plan] = []
     with steps.step("planning and editing"):
@@ -144,34 +167,6 @@ def command(
         click.echo(json.dumps(report.as_json(), indent=2))
     else:
         _print(report, read, plans, dry_run, compiled, image)
-
-
-def _open(backbone: str, stacked: bool, pretrained: bool, weights: str | None) -> tuple[Any, str]:
-    from composer.artifact.folder import load, read_recipe
-    from composer.backbones.model_string import ModelString
-    from composer.backbones.open import open_backbone
-    from composer.backbones.weights import load_weights
-
-    if stacked:
-        if pretrained or weights:
-            raise usage(
-                f"{backbone} is a composition with weights of its own",
-                "leave --pretrained and --weights away",
-            )
-        return load(backbone), read_recipe(Path(backbone)).backbone
-    source = ModelString.parse(backbone)
-    model = open_backbone(source, pretrained)
-    if weights:
-        load_weights(model, Path(weights), str(source))
-    return model, str(source)
-
-
-def _folder_name(backbone: str, specs: list[str]) -> str:
-    from composer.backbones.model_string import ModelString
-
-    path = Path(backbone)
-    word = path.name if path.is_dir() else ModelString.parse(backbone).short
-    return "-".join([word, *specs])
 
 
 def _notes(plans: list[Plan]) -> tuple[str, ...]:

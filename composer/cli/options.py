@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from composer.errors import Diagnostic, UsageError
+from composer.errors import ComposerError, Diagnostic, UsageError
 from composer.spec.expressions import Value
+from composer.spec.selection import Selection, SelectionError
 from composer.spec.source import resolve_scalar
 
-F = TypeVar("F", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    from composer.primitives import Spec
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 
@@ -24,18 +25,67 @@ set_option = click.option(
 )
 
 
-def size_of(text: str | None) -> tuple[int, int] | None:
+def size_of(text: str) -> tuple[int, int]:
     """Read ``14`` or ``14x7``.
 
     Raises:
         UsageError: it is neither.
     """
-    if text is None:
-        return None
     parts = text.lower().replace("×", "x").split("x")
-    if len(parts) not in (1, 2) or not all(p.isdigit() and int(p) > 0 for p in parts):
+    if len(parts) > 2 or not all(p.isdecimal() and len(p) < 6 and int(p) > 0 for p in parts):
         raise usage(f"--size {text!r} is not a size", "write --size 14, or --size 14x7")
     return int(parts[0]), int(parts[-1])
+
+
+def read_specs(words: tuple[str, ...]) -> list[Spec]:
+    """Return the specs that words name.
+
+    Raises:
+        ComposerError: one is not found or not sound; it carries the problems of all.
+    """
+    from composer.graph.frontend import load_spec
+
+    found: list[Spec] = []
+    problems: list[Diagnostic] = []
+    for word in words:
+        try:
+            found.append(load_spec(word))
+        except ComposerError as failure:
+            problems += failure.diagnostics
+    if problems:
+        raise ComposerError(dict.fromkeys(problems))
+    return found
+
+
+def check_params(specs: list[Spec], params: dict[str, dict[str, Value]]) -> None:
+    """Refuse params that a spec has not, or values that they may not have, before torch loads.
+
+    Raises:
+        UsageError: with each of them.
+    """
+    from composer.graph.frontend import graph_of
+    from composer.graph.graph import Settings
+
+    problems: list[Diagnostic] = []
+    for spec in specs:
+        try:
+            graph_of(spec, Settings(params=params[spec.name]))
+        except ComposerError as failure:
+            problems += failure.diagnostics
+    if problems:
+        raise UsageError(dict.fromkeys(problems))
+
+
+def check_selection(option: str, text: str | None) -> None:
+    """Refuse a selection that can't be read.
+
+    Raises:
+        UsageError: it can't.
+    """
+    try:
+        Selection.parse(text or "1")
+    except SelectionError as failure:
+        raise usage(f"{option} {text!r}: {failure}", None) from None
 
 
 def params_of(settings: tuple[str, ...], specs: dict[str, set[str]]) -> dict[str, dict[str, Value]]:

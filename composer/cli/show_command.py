@@ -6,7 +6,7 @@ import json
 
 import click
 
-from composer.cli.options import json_option, params_of, set_option, size_of
+from composer.cli.options import check_params, json_option, params_of, set_option, size_of
 
 
 @click.command("show", short_help="Show a spec's nodes: axes, sizes, parameters, FLOPs.")
@@ -28,12 +28,14 @@ def command(
     from composer.cli.tables import table
     from composer.errors import counted
     from composer.graph.frontend import load_spec
+
+    height_width = size_of(size)
+    read = load_spec(spec)
+    chosen = params_of(settings, {read.name: set(read.params)})
+    check_params([read], chosen)
+    params = chosen[read.name]
     from composer.measure.nodes import node_costs
 
-    read = load_spec(spec)
-    params = params_of(settings, {read.name: set(read.params)})[read.name]
-    height_width = size_of(size)
-    assert height_width is not None
     module, rows = node_costs(read, channels, height_width, params)
     total = sum(row.parameters for row in rows), sum(row.flops for row in rows)
     if as_json:

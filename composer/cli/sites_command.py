@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from composer.cli.models import check_model, open_model
 from composer.cli.options import json_option
 from composer.cli.steps import Steps
 
@@ -23,16 +23,11 @@ def command(backbone: str, as_json: bool) -> None:
     from composer.cli.tables import table
 
     steps = Steps(total=2)
+    check_model(backbone)
     with steps.step("making the backbone"):
-        from composer.artifact.folder import is_composition, load
-        from composer.backbones.model_string import ModelString
-        from composer.backbones.open import open_backbone
         from composer.rewrite.sites import sites
 
-        if is_composition(Path(backbone)):
-            model = load(backbone)
-        else:
-            model = open_backbone(ModelString.parse(backbone))
+        model, _ = open_model(backbone)
     with steps.step("looking"):
         found = sites(model)
     if as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 PATIENCE = 2.0  # seconds before a step shows
@@ -20,21 +20,22 @@ class Steps:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Run one step."""
+        """Run one step; what the backbone's code prints in it goes to stderr, for it is no data."""
         bar: list[Any] = []
         timer = threading.Timer(PATIENCE, lambda: bar.append(self._start(name)))
         timer.daemon = True
         if self.shows:
             timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            if timer.ident is not None:
-                timer.join()
-            for shown in bar:
-                shown.stop()
-            self.done += 1
+        with redirect_stdout(sys.stderr):
+            try:
+                yield
+            finally:
+                timer.cancel()
+                if timer.ident is not None:
+                    timer.join()
+                for shown in bar:
+                    shown.stop()
+                self.done += 1
 
     def _start(self, name: str) -> Any:
         from rich.console import Console

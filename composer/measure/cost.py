@@ -7,7 +7,7 @@ are left out, as they are there.
 
 from __future__ import annotations
 
-import copy
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -15,9 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import flop_registry
 
 _NORMS = (
@@ -32,11 +31,11 @@ _NORMS = (
 )
 
 
-class FlopCounter(TorchDispatchMode):
+class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the multiply-adds of all that runs inside it; see the head of this file."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.total = 0
 
     def __torch_dispatch__(
@@ -66,22 +65,22 @@ def untouched(model: nn.Module) -> Iterator[list[str]]:
     finally:
         for module, attributes, contents in saved:
             now = vars(module)
-            names = [n for n in {**now, **attributes} if now.get(n, now) is not attributes.get(n)]
-            for container, items in contents.values():
+            names = [n for n in {**now, **attributes} if now.get(n, now) is not attributes.get(n, now)]
+            for name, (container, items) in contents.items():
                 if not _same(container, items):
-                    names += [n for n, (c, _) in contents.items() if c is container]
+                    names.append(name)
                     container.clear()
                     (container.extend if isinstance(container, list) else container.update)(items)
-            if names:
-                changed.extend(names)
-                now.clear()
-                now.update(attributes)
+            changed += names
+            for name in names:
+                now.pop(name, None)
+                if name in attributes:
+                    now[name] = attributes[name]
 
 
 def _contents(module: nn.Module) -> dict[str, tuple[Any, Any]]:
-    containers = {n: v for n, v in vars(module).items() if isinstance(v, (dict, list, set)) and v}
-    containers |= {n: v for n, v in vars(module).items() if type(v) in (dict, list, set)}
-    return {name: (value, copy.copy(value)) for name, value in containers.items()}
+    plain = {n: v for n, v in vars(module).items() if type(v) in (dict, OrderedDict, list, set)}
+    return {name: (value, value.copy()) for name, value in plain.items()}
 
 
 def _same(container: Any, items: Any) -> bool:
@@ -105,25 +104,22 @@ class FakeRun:
     def of(cls, model: nn.Module) -> FakeRun:
         """Prepare fake copies of all parameters and buffers; the model is not touched."""
         tensors = dict([*model.named_parameters(), *model.named_buffers()])
-        modes = (t.fake_mode for t in tensors.values() if isinstance(t, FakeTensor))
-        mode = next(modes, None) or FakeTensorMode(allow_non_fake_inputs=True)
-        return cls(
-            mode,
-            {n: t if isinstance(t, FakeTensor) else mode.from_tensor(t) for n, t in tensors.items()},
-        )
+        mode = FakeTensorMode(allow_non_fake_inputs=True)
+        return cls(mode, {name: mode.from_tensor(t) for name, t in tensors.items()})
 
     def __call__(
         self,
         model: nn.Module,
         inputs: Callable[[], tuple[Any, ...]],
         watch: AbstractContextManager[Any],
+        named: Callable[[], dict[str, Any]] = dict,
     ) -> Any:
         """Run the forward pass in evaluation mode, inside `watch`; inputs are made fake."""
         with untouched(model):
             for module in model.modules():
                 module.training = False
             with self.mode, torch.no_grad(), watch:
-                return torch.func.functional_call(model, self.state, inputs())
+                return torch.func.functional_call(model, self.state, inputs(), named())
 
 
 def parameters(module: nn.Module) -> int:
@@ -147,8 +143,3 @@ def flops(model: nn.Module, *shapes: tuple[int, ...]) -> int:
 def floating_dtype(model: nn.Module) -> torch.dtype:
     """Return the dtype of the model's first floating-point parameter, else float32."""
     return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-
-
-def detached(value: Any) -> Any:
-    """Return a value with each tensor in it detached."""
-    return tree_map_only(Tensor, lambda t: t.detach(), value)

@@ -13,15 +13,24 @@ Owners of equal structure share one derived class, so `torch.compile` compiles i
 
 from __future__ import annotations
 
+import inspect
+import itertools
+import linecache
+import operator
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import fx, nn
+import torch
+from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_map_only
 
 from composer.backbones.anatomy import Part
 from composer.backbones.edited import MARK, ORIGINAL, class_before_edits
 from composer.backbones.forward import Branch, Forward, Untraceable, code, trace
+from composer.errors import error
+from composer.measure.cost import FakeRun
 from composer.rewrite.place import Place
 
 
@@ -34,7 +43,11 @@ class Editor:
     def put(
         self, owner: nn.Module, part: Part, place: Place, name: str, module: fx.GraphModule
     ) -> None:
-        """Put `module` into `owner` under `name`, so that it runs at `place`."""
+        """Put `module` into `owner` under `name`, so that it runs at `place`.
+
+        Raises:
+            ComposerError: the owner would run it in another way than it should.
+        """
         module.meta[MARK] = True
         if place.forward is not None and place.ends is not None:
             owner.add_module(name, module)
@@ -45,7 +58,15 @@ class Editor:
         if type(owner).forward is nn.Sequential.forward:
             return
         after = _traced(owner, part)
-        if before is None or after is None or code(before.evaluation) == code(after.evaluation):
+        if before is None or after is None:
+            if _runs(owner, part, module):
+                raise error(
+                    "not-a-site",
+                    f"{part.path} runs all its children, in a forward that can't be traced",
+                    "leave it out with --select, --stages or --blocks",
+                )
+            owner.__class__ = self._output_class(type(owner), name)
+        elif code(before.evaluation) == code(after.evaluation):
             owner.__class__ = self._output_class(type(owner), name)
         elif not _gives(after.evaluation, name):
             ends = _output(before.training), _output(before.evaluation)
@@ -59,11 +80,10 @@ class Editor:
         original = class_before_edits(owner)
         key = (original, code(training), code(evaluation))
         if key not in self._derived:
+            functions = _function(owner, training), _function(owner, evaluation)
+            same = key[1] == key[2]
             self._derived[key] = _derive(
-                original,
-                _two_modes(_function(owner, training), _function(owner, evaluation))
-                if key[1] != key[2]
-                else {"forward": _function(owner, evaluation)},
+                original, {"forward": functions[1]} if same else _two_modes(*functions)
             )
         return self._derived[key]
 
@@ -75,17 +95,28 @@ class Editor:
 
 
 def _with_call(graph: fx.Graph, end: Branch, name: str) -> fx.Graph:
-    """Return a copy of the graph in which the branch's end passes through a child."""
+    """Return a copy of the graph in which the branch's end passes through a child.
+
+    A residual add in place becomes one that is not, with equal numbers: it would overwrite what
+    the child may have kept for its gradient.
+    """
     copied = fx.Graph()
     places: dict[fx.Node, fx.Node] = {}
     output = copied.graph_copy(graph, places)
     result = copied.output(output)
-    reader = places.get(end.reader, result)
-    with copied.inserting_after(places[end.end]):
-        call = copied.call_module(name, (places[end.end],))
-    reader.replace_input_with(places[end.end], call)
+    before = places[end.end]
+    with copied.inserting_after(before):
+        call = copied.call_module(name, (before,))
+    for reader in end.readers:
+        places.get(reader, result).replace_input_with(before, call)
+    if end.add is not None:
+        add = places[end.add]
+        add.target = _OUT_OF_PLACE.get(add.target, add.target)
     copied.lint()
     return copied
+
+
+_OUT_OF_PLACE: dict[Any, Any] = {operator.iadd: operator.add, "add_": "add"}
 
 
 def _function(owner: nn.Module, graph: fx.Graph) -> Callable[..., Any]:
@@ -97,11 +128,12 @@ def _function(owner: nn.Module, graph: fx.Graph) -> Callable[..., Any]:
 def _two_modes(
     training: Callable[..., Any], evaluation: Callable[..., Any]
 ) -> dict[str, Callable[..., Any]]:
-    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if self.training:
-            return self.forward_in_training(*args, **kwargs)
-        return self.forward_in_evaluation(*args, **kwargs)
-
+    forward = _written(
+        evaluation,
+        "if self.training:",
+        "    return self.forward_in_training({given})",
+        "return self.forward_in_evaluation({given})",
+    )
     return {
         "forward": forward,
         "forward_in_training": training,
@@ -110,10 +142,42 @@ def _two_modes(
 
 
 def _then(current: type[nn.Module], name: str) -> Callable[..., Any]:
-    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return getattr(self, name)(current.forward(self, *args, **kwargs))
+    return _written(current.forward, f"return self.{name}(composer_before(self, {{given}}))")
 
-    return forward
+
+class _Word(str):
+    """A default in a signature that is to be read as the name of a value."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+_numbers = itertools.count(1)
+
+
+def _written(before: Callable[..., Any], *lines: str) -> Callable[..., Any]:
+    """Write a method that takes what `before` takes, by name, so that it can be traced in turn.
+
+    The lines may call `composer_before`, and say ``{given}`` where its arguments go. As fx does,
+    the source is kept where debuggers and torch.compile look for it.
+    """
+    values: dict[str, Any] = {"composer_before": before}
+    taken, given = [], []
+    for nth, parameter in enumerate(inspect.signature(before).parameters.values()):
+        word, kind = parameter.name, parameter.kind
+        if parameter.default is not parameter.empty:
+            values[f"default_of_{word}"] = parameter.default
+            parameter = parameter.replace(default=_Word(f"default_of_{word}"))
+        taken.append(parameter.replace(annotation=parameter.empty))
+        stars = {kind.VAR_POSITIONAL: "*", kind.VAR_KEYWORD: "**", kind.KEYWORD_ONLY: f"{word}="}
+        given += [f"{stars.get(kind, '')}{word}"] if nth else []
+    body = "".join(f"    {line.format(given=', '.join(given))}\n" for line in lines)
+    source = f"def forward{inspect.Signature(taken)}:\n{body}"
+    file = f"<composer {next(_numbers)}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    exec(compile(source, file, "exec"), values)
+    function: Callable[..., Any] = values["forward"]
+    return function
 
 
 def _derive(
@@ -126,7 +190,8 @@ def _derive(
         "__qualname__": base.__qualname__,
         "__doc__": base.__doc__,
     }
-    derived: type[nn.Module] = type(base)(base.__name__, (base,), body)
+    metaclass: Any = type(base)
+    derived: type[nn.Module] = metaclass(base.__name__, (base,), body)
     return derived
 
 
@@ -137,9 +202,30 @@ def _traced(owner: nn.Module, part: Part) -> Forward | None:
         return None
 
 
+def _runs(owner: nn.Module, part: Part, child: nn.Module) -> bool:
+    """Return whether the owner's own forward runs a child, or fails since it has it."""
+    seen: list[bool] = []
+    handle = child.register_forward_pre_hook(lambda *_: seen.append(True))
+
+    def fresh(value: Any) -> Any:
+        return tree_map_only(
+            Tensor, lambda t: torch.empty(t.shape, dtype=t.dtype, device=t.device), value
+        )
+
+    call = part.call
+    try:
+        run = FakeRun.of(owner)
+        run(owner, lambda: fresh(call.args), nullcontext(), lambda: fresh(call.kwargs))
+    except Exception:
+        return True
+    finally:
+        handle.remove()
+    return bool(seen)
+
+
 def _output(graph: fx.Graph) -> Branch:
     output = next(node for node in graph.nodes if node.op == "output")
-    return Branch(output.all_input_nodes[0], output, None)
+    return Branch(output.all_input_nodes[0], (output,), None)
 
 
 def _gives(graph: fx.Graph, name: str) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 from torch import nn
 
 from composer.errors import error
-from composer.rewrite.composition import composition, remember
+from composer.rewrite.composition import EditedSite, composition, remember
 
 
 def eject(model: nn.Module, *, inplace: bool = False) -> nn.Module:
@@ -29,9 +30,14 @@ def eject(model: nn.Module, *, inplace: bool = False) -> nn.Module:
         )
     model = model if inplace else copy.deepcopy(model)
     for edit in reversed(record.edits):
-        for site in reversed(edit.sites):
-            owner = model.get_submodule(site.path)
-            owner.__class__ = site.previous
-            delattr(owner, site.name)
+        undo(model, edit.sites)
     remember(model, None)
     return model
+
+
+def undo(model: nn.Module, sites: Sequence[EditedSite]) -> None:
+    """Take what stands at these sites out again, the last first."""
+    for site in reversed(sites):
+        owner = model.get_submodule(site.path)
+        owner.__class__ = site.previous
+        delattr(owner, site.name)

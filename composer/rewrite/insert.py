@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from composer.backbones.model_string import ModelString
 from composer.backbones.open import open_backbone
 from composer.errors import error
-from composer.graph.graph import Begin
+from composer.graph.graph import Begin, Graph
 from composer.lower.build import lower
 from composer.measure.cost import floating_dtype
 from composer.primitives import Spec
@@ -25,6 +25,7 @@ from composer.rewrite.composition import (
     remember,
 )
 from composer.rewrite.edit import Editor
+from composer.rewrite.eject import undo
 from composer.rewrite.plan import Chosen, Plan, plan
 from composer.spec.expressions import Value
 
@@ -55,7 +56,15 @@ def insert(
     Args:
         model: a model, which is copied, or a MODEL string such as ``"resnet50"``.
         spec: a spec, the name of a shipped one, a path, or the text itself.
-        at, position, stages, blocks, every, select, params, init, expect: see `plan`.
+        at: see `plan`, as for those that follow.
+        position: ``"residual"`` or ``"output"``.
+        stages: which stages, from 1.
+        blocks: which blocks of each stage.
+        every: keep the first of these sites, and each n-th after it.
+        select: globs over module paths.
+        params: other values for the spec's params.
+        init: ``"paper"`` or ``"identity"``.
+        expect: how many sites there must be.
         pretrained: for a MODEL string, whether its library loads its published weights.
         backbone: the MODEL string that a given model came from, kept in the recipe.
         inplace: edit the model itself instead of a copy.
@@ -90,17 +99,25 @@ def insert(
 
 
 def apply(model: nn.Module, found: Plan, backbone: str | None = None) -> nn.Module:
-    """Carry out a plan on the model it was made for, in place; return the model."""
+    """Carry out a plan on the model it was made for, in place; return the model.
+
+    Raises:
+        ComposerError: a site cannot be edited; the model is as it was before.
+    """
     editor = Editor()
-    done = []
+    done: list[EditedSite] = []
     for site in found.sites:
         owner = model.get_submodule(site.path)
-        previous = type(owner)
-        module = _suited(lower(site.graph), owner, model)
-        editor.put(owner, site.part, site.place, site.name, module)
-        done.append(
-            EditedSite(site.path, site.name, site.position, site.channels, site.size, previous)
+        edited = EditedSite(
+            site.path, site.name, site.position, site.channels, site.size, type(owner)
         )
+        module = _suited(site.graph, owner, model)
+        done.append(edited)
+        try:
+            editor.put(owner, site.part, site.place, site.name, module)
+        except Exception:
+            undo(model, done)
+            raise
     edit = Edit(
         found.spec, found.at, found.position, dict(found.params), found.init, tuple(done)
     )
@@ -109,13 +126,15 @@ def apply(model: nn.Module, found: Plan, backbone: str | None = None) -> nn.Modu
     return model
 
 
-def _suited(module: fx.GraphModule, owner: nn.Module, model: nn.Module) -> fx.GraphModule:
-    """Give a new module the device, dtype, memory format and mode of its owner."""
+def _suited(graph: Graph, owner: nn.Module, model: nn.Module) -> fx.GraphModule:
+    """Make a module with the device, dtype, memory format and mode of its owner."""
     near: Tensor | None = next(owner.parameters(), next(model.parameters(), None))
+    with torch.device("meta" if near is not None and near.is_meta else "cpu"):
+        module = lower(graph)
     if near is not None:
         module = module.to(device=near.device, dtype=_dtype(owner, model))
     if _channels_last(owner):
-        module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        module = module.to(memory_format=torch.channels_last)
     return module.train(owner.training)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import nn
 
@@ -10,11 +11,11 @@ from composer.backbones.anatomy import Part
 from composer.backbones.forward import (
     Branch,
     Forward,
+    Traces,
     Untraceable,
-    branch_end,
+    branch_ends,
     code,
     disagreement,
-    trace,
 )
 from composer.rewrite.composition import Position
 
@@ -34,7 +35,8 @@ class Placer:
     """Finds places in the blocks of one model; blocks of equal structure are tried once."""
 
     model: nn.Module
-    _tried: dict[tuple[type[nn.Module], str, str], str | None] = field(default_factory=dict)
+    traces: Traces
+    _tried: dict[tuple[Any, ...], str | None] = field(default_factory=dict)
 
     def place(self, part: Part, position: Position) -> Place:
         """Return where `position` is in a part.
@@ -46,30 +48,31 @@ class Placer:
             return Place("output")
         module = self.model.get_submodule(part.path)
         try:
-            forward = trace(module, part.call)
+            forward = self.traces.of(part.call)
         except Untraceable as why:
             return Place("output", f"the forward can't be traced ({why}); after the block instead")
-        ends = branch_end(module, forward.training), branch_end(module, forward.evaluation)
-        if ends[0] is None or ends[1] is None:
+        ends = branch_ends(module, forward)
+        if ends is None:
             return Place(
                 "output",
                 "the residual branch can't be told from the shortcut; after the block instead",
             )
-        reason = self._disagreement(module, forward, (ends[0], ends[1]), part)
+        reason = self._disagreement(module, forward, ends, part)
         if reason:
             return Place("output", f"{reason}; after the block instead")
-        return Place("residual", _remark(ends[1]), forward, (ends[0], ends[1]))
+        return Place("residual", _remark(ends[1]), forward, ends)
 
     def _disagreement(
         self, module: nn.Module, forward: Forward, ends: tuple[Branch, Branch], part: Part
     ) -> str | None:
         if any(p.is_meta for p in module.parameters()):
             return None  # a model without numbers has none to compare
-        key = (type(module), code(forward.training), code(forward.evaluation))
+        codes = code(forward.training), code(forward.evaluation)
+        key = (type(module), *codes, *(branch.end.name for branch in ends))
         if key not in self._tried:
-            self._tried[key] = disagreement(
-                module, forward.evaluation, ends[1].end, part.call, training=False
-            ) or disagreement(module, forward.training, ends[0].end, part.call, training=True)
+            assert part.shape is not None
+            spatial = tuple(map(part.shape.layout.index, ("h", "w")))
+            self._tried[key] = disagreement(module, forward, ends, part.call, spatial)
         return self._tried[key]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import get_args
 
 import torch
 from torch import nn
@@ -119,13 +120,15 @@ def plan(
             suit the sizes at a site.
     """
     spec = load_spec(spec)
+    if init not in get_args(Begin):
+        raise error("invalid-init", f"{init!r} is not a way to begin", "say 'paper' or 'identity'")
     if isinstance(model, str):
         model = open_backbone(ModelString.parse(model))
     wish = _Wish.of(spec, at, position, stages, blocks, every, select)
     known = anatomy(model)
     parts, misses = _choose(known, wish)
     name = _free_name(model, [part.path for _, _, part in parts], spec.name)
-    placer = Placer(model)
+    placer = Placer(model, known.traces)
     makers = _Makers(spec, dict(params or {}), init)
     sites = [
         makers.site(stage, block, part, name, placer.place(part, wish.position))

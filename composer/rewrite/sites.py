@@ -62,7 +62,7 @@ def sites(model: nn.Module | str) -> Sites:
     if isinstance(model, str):
         model = open_backbone(ModelString.parse(model))
     known = anatomy(model)
-    placer = Placer(model)
+    placer = Placer(model, known.traces)
     stages = tuple(
         StageSpots(
             stage.number,

@@ -1,0 +1,47 @@
+"""What MODEL names on the command line: a backbone, or a folder that `insert` wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from composer.artifact.output import is_composition
+from composer.backbones.model_string import ModelString
+from composer.backbones.names import check_name
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def check_model(word: str) -> str:
+    """Return a short word for a MODEL; torch is not imported.
+
+    Raises:
+        ComposerError: there is no such composition, or no such name in its library.
+    """
+    if is_composition(Path(word)):
+        return Path(word).resolve().name
+    source = ModelString.parse(word)
+    check_name(source)
+    return source.short
+
+
+def open_model(
+    word: str, pretrained: bool = False, weights: str | None = None
+) -> tuple[nn.Module, str]:
+    """Return the model that MODEL names, and the MODEL string of its backbone.
+
+    Raises:
+        ComposerError: it can't be made, or the weights don't fit.
+    """
+    from composer.artifact.folder import load, read_recipe
+    from composer.backbones.open import open_backbone
+    from composer.backbones.weights import load_weights
+
+    if is_composition(Path(word)):
+        return load(word), read_recipe(Path(word)).backbone
+    source = ModelString.parse(word)
+    model = open_backbone(source, pretrained)
+    if weights:
+        load_weights(model, Path(weights), str(source))
+    return model, str(source)

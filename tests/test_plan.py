@@ -1,0 +1,267 @@
+"""Which sites a plan takes, why it passes over others, and what it says where there are none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from timm import create_model
+from torch import nn
+
+import composer
+from composer.errors import ComposerError
+from composer.rewrite.plan import Plan
+
+SCALE = """\
+name: scale
+input: [b, c, h, w]
+nodes:
+  factor: {op: parameter, axes: {}, init: 3}
+  out: {op: mul, of: [input, factor]}
+"""
+ZERO = SCALE.replace("scale", "zero").replace("3", "0")
+BLOCKS = (3, 4, 6, 3)
+ALL = [(stage, block) for stage, count in enumerate(BLOCKS, 1) for block in range(1, count + 1)]
+
+
+@pytest.fixture(scope="module")
+def resnet() -> nn.Module:
+    with torch.device("meta"):
+        return create_model("resnet50")
+
+
+@pytest.fixture(scope="module")
+def small() -> nn.Module:
+    """Four stages of 3, 4, 6 and 3 blocks, as a ResNet-50 has, and quick to read."""
+    with torch.device("meta"):
+        return create_model("resnet34", num_classes=2)
+
+
+def taken(plan: Plan) -> list[tuple[int, int | None]]:
+    return [(site.stage, site.block) for site in plan.sites]
+
+
+def said(call: Callable[[], Any]) -> tuple[str, str, str | None]:
+    """Return the code, the message and the way out of the one problem that a call has."""
+    with pytest.raises(ComposerError) as caught:
+        call()
+    first = caught.value.diagnostics[0]
+    return first.code, first.message, first.help
+
+
+# --------------------------------------------------------------------------------- selection
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ({}, ALL),
+        ({"stages": "3"}, [(3, n) for n in range(1, 7)]),
+        ({"stages": 3}, [(3, n) for n in range(1, 7)]),
+        ({"stages": [1, 4]}, [(1, 1), (1, 2), (1, 3), (4, 1), (4, 2), (4, 3)]),
+        ({"stages": "-1"}, [(4, 1), (4, 2), (4, 3)]),
+        ({"stages": "1..-2", "blocks": 1}, [(1, 1), (2, 1), (3, 1)]),
+        ({"blocks": "-1"}, [(1, 3), (2, 4), (3, 6), (4, 3)]),
+        ({"blocks": "5..6"}, [(3, 5), (3, 6)]),
+        ({"every": 5}, ALL[::5]),
+        ({"stages": 3, "every": 2}, [(3, 1), (3, 3), (3, 5)]),
+        ({"select": "layer2.*"}, [(2, n) for n in range(1, 5)]),
+        ({"select": ["layer1.0", "layer4.?"]}, [(1, 1), (4, 1), (4, 2), (4, 3)]),
+        ({"select": "*.0", "stages": "2,3"}, [(2, 1), (3, 1)]),
+    ],
+    ids=str,
+)
+def test_what_is_taken(
+    small: nn.Module, choice: dict[str, Any], expected: list[tuple[int, int]]
+) -> None:
+    plan = composer.plan(small, "eca", **choice)
+    assert taken(plan) == expected
+    assert len(plan.sites) + len(plan.near_misses) == 16
+    assert {s.path for s in plan.sites}.isdisjoint(m.path for m in plan.near_misses)
+
+
+def _span(first: int, last: int, count: int) -> set[int]:
+    ends = [n if n > 0 else count + 1 + n for n in (first, last)]
+    return set(range(ends[0], ends[1] + 1)) & set(range(1, count + 1))
+
+
+_POSITIONS = st.sampled_from([1, 2, 3, 4, -1, -2, -3, -4])
+_RANGES = st.lists(st.tuples(_POSITIONS, _POSITIONS), min_size=1, max_size=2)
+
+
+@settings(max_examples=12, deadline=None)
+@given(stages=_RANGES, blocks=_RANGES, every=st.integers(1, 5))
+def test_selections_meet(
+    small: nn.Module,
+    stages: list[tuple[int, int]],
+    blocks: list[tuple[int, int]],
+    every: int,
+) -> None:
+    expected = [
+        (stage, block)
+        for stage, block in ALL
+        if any(stage in _span(*pair, 4) for pair in stages)
+        and any(block in _span(*pair, BLOCKS[stage - 1]) for pair in blocks)
+    ][::every]
+    text = [",".join(f"{a}..{b}" for a, b in pairs) for pairs in (stages, blocks)]
+
+    def plan() -> Plan:
+        return composer.plan(small, "eca", stages=text[0], blocks=text[1], every=every)
+
+    if expected:
+        assert taken(plan()) == expected
+    else:
+        assert said(plan)[0] == "no-sites"
+
+
+def test_where_the_spec_says(small: nn.Module) -> None:
+    plan = composer.plan(small, "bam")
+    assert (plan.at, plan.position) == ("stage", "output")
+    assert [s.path for s in plan.sites] == ["layer1", "layer2", "layer3"]
+    assert [s.path for s in composer.plan(small, "bam", stages="2..-1").sites] == [
+        "layer2", "layer3", "layer4",
+    ]  # fmt: skip
+    plan = composer.plan(small, "bam", at="block")
+    assert (plan.at, plan.position, len(plan.sites)) == ("block", "residual", 16)
+    assert len(composer.plan(small, "se", at="stage").sites) == 4
+
+
+def test_a_site_tells_all(resnet: nn.Module) -> None:
+    site = composer.plan(resnet, "se", at="block").sites[3]
+    assert (site.path, site.name, site.position, site.stage, site.block, site.spec) == (
+        "layer2.0", "se_2", "residual", 2, 1, "se",
+    )  # fmt: skip
+    assert (site.layout, site.channels, site.size) == (("b", "c", "h", "w"), 512, (28, 28))
+    assert (site.parameters, site.flops, site.note) == (33_312, 32_768, None)
+
+
+def test_a_name_that_is_free() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(3, 8, 1)
+            self.blocks = nn.Sequential(*(nn.Sequential(nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1))
+                                          for _ in range(2)))  # fmt: skip
+            self.blocks[1].scale = None  # type: ignore[assignment]
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.blocks(self.stem(x))
+
+    names = {s.name for s in composer.plan(Net(), SCALE, at="block").sites}
+    assert names == {"scale_2"}
+    taken_by_torch = SCALE.replace("name: scale", "name: train")
+    assert {s.name for s in composer.plan(Net(), taken_by_torch).sites} == {"train_2"}
+
+
+def test_as_text(small: nn.Module) -> None:
+    lines = str(composer.plan(small, "bam")).splitlines()
+    assert lines[0] == "bam at 3 sites"
+    assert lines[1].startswith("  layer1.bam  output  64×56×56  +")
+    assert lines[-1] == "  not layer4: it is in stage 4, and stages 1..-2 are wanted"
+
+
+def test_every_passes_over_the_others(small: nn.Module) -> None:
+    misses = composer.plan(small, "eca", stages=1, every=2).near_misses
+    reasons = {miss.path: miss.reason for miss in misses}
+    assert reasons["layer1.1"] == "only every 2. one is taken"
+    assert reasons["layer2.0"] == "it is in stage 2, and stages 1 are wanted"
+
+
+# ------------------------------------------------------------------------------------ errors
+
+TOKENS = "name: t\ninput: [b, n, c]\nnodes:\n  out: {op: pool, over: n}\n"
+STAGES = "there are stage 1 layer1 (3 blocks), stage 2 layer2 (4 blocks), stage 3 layer3 (6 blocks), stage 4 layer4 (3 blocks)"  # noqa: E501
+
+
+@pytest.mark.parametrize(
+    ("spec", "choice", "expected"),
+    [
+        ("eca", {"select": "nothing.*"}, (
+            "no-sites",
+            "none of the 16 blocks matches: its path does not match 'nothing.*'", STAGES)),
+        ("eca", {"stages": 1, "blocks": 4}, ("no-sites", "none of the 16 blocks matches", STAGES)),
+        ("eca", {"stages": 5}, ("no-such-position", "there is no stage 5", "there are 4 stages")),
+        ("eca", {"stages": "-5"}, (
+            "no-such-position", "there is no stage -5", "there are 4 stages")),
+        ("eca", {"blocks": "2..7"}, (
+            "no-such-position", "there is no block 7", "there are 6 blocks in the longest stage")),
+        ("eca", {"expect": 15}, (
+            "unexpected-count", "15 sites expected, and 16 found",
+            "look at them with --dry-run; choose others with --stages, --blocks or --select")),
+        ("eca", {"at": "stage", "expect": 1}, (
+            "unexpected-count", "1 site expected, and 4 found",
+            "look at them with --dry-run; choose others with --stages, --blocks or --select")),
+        ("bam", {"blocks": 1}, (
+            "invalid-value", "blocks are chosen, and the sites are stages", "say at='block'")),
+        ("eca", {"at": "stage", "position": "residual"}, (
+            "invalid-value", "a stage has no residual branch",
+            "say at='block', or position='output'")),
+        ("eca", {"at": "conv"}, (
+            "invalid-value", "at is 'conv'", "it may be 'block' or 'stage'")),
+        ("eca", {"position": "before"}, (
+            "invalid-value", "position is 'before'", "it may be 'residual' or 'output'")),
+        ("eca", {"every": 0}, ("invalid-value", "every is 0", "it counts from 1")),
+        ("eca", {"init": "zero"}, (
+            "invalid-init", "'zero' is not a way to begin", "say 'paper' or 'identity'")),
+        *(("eca", {"stages": word}, (
+            "invalid-selection",
+            f"{shown!r} is not a position; positions count from 1: "
+            "'1,3', '2..4', '1..-2' or '-1' for the last", None))
+          for word, shown in [("0", "0"), ("one", "one"), ("1,,2", ""), ("2..", "2.."), ([], "")]),
+        (TOKENS, {}, (
+            "not-a-map", "'t' takes [b, n, c], and a feature map is [b, c, h, w]",
+            "write 'input: [b, c, h, w]'")),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_it_says(
+    small: nn.Module, spec: str, choice: dict[str, Any], expected: tuple[str, str, str | None]
+) -> None:
+    assert said(lambda: composer.plan(small, spec, **choice)) == expected
+
+
+def test_too_few_channels_names_the_place() -> None:
+    with torch.device("meta"):
+        model = create_model("regnety_002")
+    with pytest.raises(ComposerError) as caught:
+        composer.plan(model, "se", params={"reduction": 32})
+    first, note = caught.value.diagnostics
+    assert first.severity == "error" and "se.yaml" in first.render()
+    assert note.severity == "note"
+    assert note.message == "s1.b1 is the first such place; it gives 24×56×56"
+    plan = composer.plan(model, "se", params={"reduction": 32, "min_width": 1})
+    assert len(plan.sites) == 13
+
+
+def test_an_unknown_param_is_said_without_a_place(small: nn.Module) -> None:
+    with pytest.raises(ComposerError) as caught:
+        composer.plan(small, "se", params={"reductions": 4})
+    assert [d.code for d in caught.value.diagnostics] == ["unknown-param"]
+
+
+def test_a_model_without_blocks() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
+    code, message, _ = said(lambda: composer.plan(model, "eca"))
+    assert code == "no-sites"
+    assert message == "this backbone has no block that could be found; 0 stages seen"
+    with torch.device("meta"):
+        vgg = create_model("vgg11")
+    assert said(lambda: composer.plan(vgg, "eca"))[2] == "try at='stage'"
+    assert len(composer.plan(vgg, "eca", at="stage").sites) == 5
+
+
+def test_pretrained_is_for_a_name(small: nn.Module) -> None:
+    code, message, _ = said(lambda: composer.insert(small, "eca", pretrained=True))
+    assert code == "invalid-value" and message.startswith("pretrained is for a MODEL string")
+
+
+def test_planning_is_quick(resnet: nn.Module) -> None:
+    composer.plan(resnet, "se")
+    start = time.process_time()
+    composer.plan(resnet, "se")
+    assert time.process_time() - start < 2  # 0.6 s on two quiet cores
