@@ -14,15 +14,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from composer.api import insert, plan, sites
     from composer.artifact.folder import load, save
     from composer.artifact.recipe import recipe
     from composer.errors import ComposerError
     from composer.graph.frontend import load_spec
     from composer.lower.build import build
     from composer.rewrite.eject import eject
-    from composer.rewrite.insert import insert
-    from composer.rewrite.plan import plan
-    from composer.rewrite.sites import sites
 
 __version__ = "0.1.0"
 
@@ -30,13 +28,13 @@ _HOME = {
     "ComposerError": "composer.errors",
     "build": "composer.lower.build",
     "eject": "composer.rewrite.eject",
-    "insert": "composer.rewrite.insert",
+    "insert": "composer.api",
     "load": "composer.artifact.folder",
     "load_spec": "composer.graph.frontend",
-    "plan": "composer.rewrite.plan",
+    "plan": "composer.api",
     "recipe": "composer.artifact.recipe",
     "save": "composer.artifact.folder",
-    "sites": "composer.rewrite.sites",
+    "sites": "composer.api",
 }
 
 __all__ = [

@@ -59,8 +59,11 @@ def test_by_hand(module: nn.Module, shape: tuple[int, ...], expected: int) -> No
     assert module.training
 
 
-@pytest.mark.parametrize("spec", ["se", "eca", "cbam", "bam", "se_var3"])
-@pytest.mark.parametrize("name", ["resnet18", "torchvision:mobilenet_v2", "regnety_002"])
+@pytest.mark.parametrize(
+    ("name", "spec"),
+    [("resnet18", "se"), ("resnet18", "bam"), ("torchvision:mobilenet_v2", "cbam"),
+     ("regnety_002", "eca"), ("user:network", "se_var3")],
+)  # fmt: skip
 def test_a_whole_is_the_sum_of_its_parts(name: str, spec: str) -> None:
     model = make(backbone(name))
     params = {} if spec in ("eca", "se_var3") else {"min_width": 1}

@@ -94,7 +94,7 @@ _POSITIONS = st.sampled_from([1, 2, 3, 4, -1, -2, -3, -4])
 _RANGES = st.lists(st.tuples(_POSITIONS, _POSITIONS), min_size=1, max_size=2)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(stages=_RANGES, blocks=_RANGES, every=st.integers(1, 5))
 def test_selections_meet(
     small: nn.Module,

@@ -7,7 +7,6 @@ fault, 2 usage, 3 an optional part is missing.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 from contextlib import suppress
@@ -66,7 +65,6 @@ def composer() -> None:
 def main(args: list[str] | None = None) -> None:
     """Run the command line and leave with its exit status."""
     given = sys.argv[1:] if args is None else args
-    logging.getLogger("torch._subclasses.fake_tensor").addFilter(_is_news)
     try:
         status = composer.main(given, prog_name="composer", standalone_mode=False)
     except click.ClickException as wrong:
@@ -81,11 +79,6 @@ def main(args: list[str] | None = None) -> None:
             raise
         status = _show(_fault(failure), given)
     sys.exit(status if isinstance(status, int) else 0)
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    """Keep back what torch logs where a backbone refuses a size: the next one is tried."""
-    return record.levelno > logging.ERROR
 
 
 def _problem(wrong: click.ClickException) -> UsageError:

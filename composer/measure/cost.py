@@ -7,6 +7,7 @@ are left out, as they are there.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -118,8 +119,19 @@ class FakeRun:
         with untouched(model):
             for module in model.modules():
                 module.training = False
-            with self.mode, torch.no_grad(), watch:
+            with _quietly(), self.mode, torch.no_grad(), watch:
                 return torch.func.functional_call(model, self.state, inputs(), named())
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Where a model refuses a size, the exception says so; torch would log a traceback besides."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    was, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = was
 
 
 def parameters(module: nn.Module) -> int:
