@@ -170,3 +170,9 @@ def test_the_top_level_says_what_it_is():
     for field, info in Spec.model_fields.items():
         assert SCHEMA["properties"][field]["description"] == info.description
     assert SCHEMA["required"] == ["name", "input", "nodes"]
+
+
+def test_the_schema_beside_the_shipped_specs_is_current():
+    """Made by ``composer schema > specs/composer.schema.json``; editors read it from there."""
+    written = json.loads((shipped_folder() / "composer.schema.json").read_text(encoding="utf-8"))
+    assert written == json_schema()
