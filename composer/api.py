@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from torch import nn
 
@@ -27,7 +27,7 @@ def _opens_folders(function: _Call[P, R]) -> _Call[P, R]:
             model = load(model)
         return function(model, *args, **kwargs)
 
-    return call
+    return cast("_Call[P, R]", call)
 
 
 insert = _opens_folders(_insert.insert)

@@ -196,12 +196,11 @@ def test_before_drop_path(name: str) -> None:
     edited = composer.insert(model, SCALE, at="block")
     block = next(b for b in reversed(known.blocks) if known.traces.skips(b.call))
     module = edited.get_submodule(block.path)
-    source = module.forward_in_training if hasattr(module, "forward_in_training") else module.forward
     assert block.shape is not None
     order: list[str] = []
     for part, child in module.named_modules():
         child.register_forward_hook(lambda *_, part=part: order.append(part))
-    source(torch.randn(4, block.shape.channels, 8, 8))
+    module(torch.randn(4, block.shape.channels, 8, 8))
     assert order.index("scale") < order.index("drop_path")
 
 
@@ -318,7 +317,9 @@ class PreActivation(TwoSkips):
 class Row(nn.Module):
     """Blocks in a row."""
 
-    def __init__(self, *blocks: nn.Module, call: Callable[[nn.Module, Tensor], Tensor] | None = None):
+    def __init__(
+        self, *blocks: nn.Module, call: Callable[[nn.Module, Tensor], Tensor] | None = None
+    ) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 8, 3, 2, 1)
         self.blocks = nn.ModuleList(blocks)
@@ -477,7 +478,8 @@ def test_a_cache_on_a_module_is_not_left_fake() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.table: dict[int, Tensor] = {}
-            self.stem, self.blocks = nn.Conv2d(3, 8, 3, 2, 1), nn.Sequential(TwoSkips(8), TwoSkips(8))
+            self.stem = nn.Conv2d(3, 8, 3, 2, 1)
+            self.blocks = nn.Sequential(TwoSkips(8), TwoSkips(8))
 
         def forward(self, x: Tensor) -> Tensor:
             self.seen = self.table.setdefault(x.shape[2], torch.ones(x.shape[2]))

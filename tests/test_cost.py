@@ -9,7 +9,7 @@ from timm import create_model
 from torch import nn
 
 import composer
-from composer.measure.cost import FakeRun, flops, floating_dtype, parameters, untouched
+from composer.measure.cost import FakeRun, floating_dtype, flops, parameters, untouched
 
 IMAGE = (1, 3, 224, 224)
 

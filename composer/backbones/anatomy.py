@@ -3,9 +3,9 @@
 Everything is learnt from the model itself. Two forward passes on fake tensors at two sizes tell
 what runs, in which order, and which axes are height and width (they scale) and channels (they
 don't). A block is a module that holds two layers of weights or more, and is one of several
-siblings of a kind that run one after another, or has a skip; what holds blocks is a stage. Blocks in
-one flat row, and networks without blocks, end a stage where the resolution falls. What an earlier
-edit inserted is looked through.
+siblings of a kind that run one after another, or has a skip; what holds blocks is a stage.
+Blocks in one flat row, and networks without blocks, end a stage where the resolution falls. What
+an earlier edit inserted is looked through.
 """
 
 from __future__ import annotations
@@ -116,6 +116,7 @@ class _Explorer:
             for given in call.outputs
             for made in call.inputs
         }
+        self.explored: dict[str, list[_Found] | None] = {}
         self.larger = {c.path: c for c in second.calls} if second else {}
 
     # ------------------------------------------------------------------------------- blocks
@@ -144,6 +145,11 @@ class _Explorer:
 
     def explore(self, path: str) -> list[_Found] | None:
         """Return the blocks below a module, or None where it does not come apart."""
+        if path not in self.explored:
+            self.explored[path] = self._explore(path)
+        return self.explored[path]
+
+    def _explore(self, path: str) -> list[_Found] | None:
         units = self.units(path)
         inner = {u: None if self._skips(u) else self.explore(u) for u in units}
         whole = [u for u in units if inner[u] is None]

@@ -74,6 +74,7 @@ class Traces:
 
     model: nn.Module
     _done: dict[str, Forward | Untraceable] = field(default_factory=dict)
+    _skips: dict[str, bool] = field(default_factory=dict)
 
     def of(self, call: Call) -> Forward:
         """Return the forward of the module that was called.
@@ -93,12 +94,14 @@ class Traces:
 
     def skips(self, call: Call) -> bool:
         """Return whether the module's own forward ends in a residual add."""
-        try:
-            forward = self.of(call)
-        except Untraceable:
-            return False
-        branch = branch_end(self.model.get_submodule(call.path), forward.evaluation)
-        return branch is not None and branch.add is not None
+        if call.path not in self._skips:
+            try:
+                graph = self.of(call).evaluation
+            except Untraceable:
+                return False
+            branch = branch_end(self.model.get_submodule(call.path), graph)
+            self._skips[call.path] = branch is not None and branch.add is not None
+        return self._skips[call.path]
 
 
 class _ChildrenAreLeaves(fx.Tracer):

@@ -147,7 +147,7 @@ def command(
             )
             plans.append(found)
             model = apply(model, found, name)
-    notes = _notes(plans)
+    notes = _notes(plans, in_full=dry_run)
     difference: float | None = None
     if not dry_run:
         with steps.step("running forward and backward"):
@@ -169,8 +169,11 @@ def command(
         _print(report, read, plans, dry_run, compiled, image)
 
 
-def _notes(plans: list[Plan]) -> tuple[str, ...]:
-    """Return each remark once, with the number of sites that it is about."""
+def _notes(plans: list[Plan], in_full: bool) -> tuple[str, ...]:
+    """Return each remark once, with the number of sites that it is about.
+
+    Why a place was not chosen is told in full in a dry run, which is for looking.
+    """
     from composer.errors import counted
 
     notes = []
@@ -183,7 +186,9 @@ def _notes(plans: list[Plan]) -> tuple[str, ...]:
                 taken = f"the name {site.spec!r} is taken, so it is called {site.name!r}"
                 remarks.setdefault(taken, []).append(site.path)
         for miss in found.near_misses:
-            remarks.setdefault(f"passed over: {miss.reason}", []).append(miss.path)
+            brief = miss.by_choice and not in_full
+            reason = "passed over by choice" if brief else f"passed over: {miss.reason}"
+            remarks.setdefault(reason, []).append(miss.path)
         for remark, paths in remarks.items():
             shown = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if paths[3:] else "")
             notes.append(f"{found.spec.name}: {remark} ({counted(len(paths), 'place')}: {shown})")

@@ -71,7 +71,7 @@ def untouched(model: nn.Module) -> Iterator[list[str]]:
                 if not _same(container, items):
                     names.append(name)
                     container.clear()
-                    (container.extend if isinstance(container, list) else container.update)(items)
+                    (container.extend if type(container) is list else container.update)(items)
             changed += names
             for name in names:
                 now.pop(name, None)

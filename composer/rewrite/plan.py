@@ -51,10 +51,11 @@ class Site:
 
 @dataclass(frozen=True)
 class NearMiss:
-    """A block or stage that is no site, and why."""
+    """A block or stage that is no site, and why: by choice, or for what it was seen to be."""
 
     path: str
     reason: str
+    by_choice: bool
 
 
 @dataclass(frozen=True)
@@ -236,12 +237,12 @@ def _choose(known: Anatomy, wish: _Wish) -> tuple[list[_Candidate], list[NearMis
     for stage, block, part in everything:
         reason = _reason_against(known, wish, stage, block, part)
         if reason:
-            misses.append(NearMiss(part.path, reason))
+            misses.append(NearMiss(part.path, reason, by_choice=reason != part.refusal))
         else:
             matching.append((stage, block, part))
     if wish.every:
         misses += [
-            NearMiss(part.path, f"only every {wish.every}. one is taken")
+            NearMiss(part.path, f"only every {wish.every}. one is taken", by_choice=True)
             for n, (_, _, part) in enumerate(matching)
             if n % wish.every
         ]
