@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,15 @@ BLOCKS = (3, 4, 6, 3)
 ALL = [(stage, block) for stage, count in enumerate(BLOCKS, 1) for block in range(1, count + 1)]
 
 
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(64, 64, 3, 1, 1), nn.Conv2d(64, 64, 3, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.conv2(self.conv1(x).relu())
+
+
 @pytest.fixture(scope="module")
 def resnet() -> nn.Module:
     with torch.device("meta"):
@@ -38,8 +48,11 @@ def resnet() -> nn.Module:
 @pytest.fixture(scope="module")
 def small() -> nn.Module:
     """Four stages of 3, 4, 6 and 3 blocks, as a ResNet-50 has, and quick to read."""
-    with torch.device("meta"):
-        return create_model("resnet34", num_classes=2)
+    layers = OrderedDict[str, nn.Module](stem=nn.Conv2d(3, 64, 4, 4))
+    for number, count in enumerate(BLOCKS, 1):
+        layers[f"layer{number}"] = nn.Sequential(*(Block() for _ in range(count)))
+        layers[f"pool{number}"] = nn.MaxPool2d(2)
+    return nn.Sequential(layers)
 
 
 def taken(plan: Plan) -> list[tuple[int, int | None]]:

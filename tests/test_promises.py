@@ -256,7 +256,8 @@ def order_of(model: nn.Module, x: Tensor) -> list[str]:
 
 @pytest.mark.parametrize(
     ("name", "drop"),
-    [("resnet18", 0.3), ("torchvision:mobilenet_v2", 0.0), ("user:network", 0.0),
+    [("resnet18", 0.3), ("user:network", 0.0),
+     pytest.param("torchvision:mobilenet_v2", 0.0, marks=HEAVY),
      pytest.param("convnext_tiny", 0.3, marks=HEAVY), pytest.param("regnety_002", 0.3, marks=HEAVY),
      pytest.param("efficientnet_b0", 0.3, marks=HEAVY)],
 )  # fmt: skip

@@ -211,7 +211,7 @@ def _difference(
     module: nn.Module, graph: fx.Graph, end: fx.Node, args: Any, kwargs: Any, expected: Any
 ) -> str | None:
     try:
-        watch = _Watch(fx.GraphModule(module, graph), end)
+        watch = _Watch(module, graph, end)
         bound = inspect.signature(module.forward).bind(*args, **kwargs)
         bound.apply_defaults()
         traced = watch.run(*bound.args, *bound.kwargs.values())
@@ -231,8 +231,8 @@ def _difference(
 class _Watch(fx.Interpreter):
     """Runs a traced forward and keeps the shape of one value on the way."""
 
-    def __init__(self, module: fx.GraphModule, node: fx.Node) -> None:
-        super().__init__(module)
+    def __init__(self, module: nn.Module, graph: fx.Graph, node: fx.Node) -> None:
+        super().__init__(module, graph=graph)
         self.name = node.name
         self.shape: tuple[int, ...] = ()
 

@@ -66,12 +66,14 @@ def untouched(model: nn.Module) -> Iterator[list[str]]:
     finally:
         for module, attributes, contents in saved:
             now = vars(module)
-            names = [n for n in {**now, **attributes} if now.get(n, now) is not attributes.get(n, now)]
+            every = {**now, **attributes}
+            names = [n for n in every if now.get(n, now) is not attributes.get(n, now)]
             for name, (container, items) in contents.items():
                 if not _same(container, items):
                     names.append(name)
                     container.clear()
-                    (container.extend if type(container) is list else container.update)(items)
+                    put = container.extend if isinstance(container, list) else container.update
+                    put(items)
             changed += names
             for name in names:
                 now.pop(name, None)
