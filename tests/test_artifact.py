@@ -561,3 +561,56 @@ def test_the_current_folder_is_left_alone():
     composer.load("it")
     assert Path.cwd() == before
     assert sys.path == path
+
+
+CHOOSY = """
+name: choosy
+input: [b, c, h, w]
+nodes:
+  squeeze: {op: pool, over: [h, w]}
+  gate: {op: gate}
+  out: {op: reweight, x: input, by: gate}
+insert: {at: block, stages: 1, blocks: 1}
+"""
+
+
+def test_sites_chosen_against_the_spec_come_back():
+    """The recipe holds the sites; where the spec would go by itself has no say any more."""
+    model = composer.insert(TINY, CHOOSY, stages="2", blocks="2")
+    composer.save(model, "chosen")
+    loaded = composer.load("chosen")
+    assert composer.recipe(loaded).edits == composer.recipe(model).edits
+    assert [site.path for site in composer.recipe(loaded).edits[0].sites] == ["stage2.1"]
+
+
+def test_a_head_changed_after_the_insertion_is_told_or_refused():
+    model = composer.insert("resnet18", "eca", stages="4")
+    model.reset_classifier(10)
+    assert composer.recipe(model).backbone == "resnet18?num_classes=10"
+    own = composer.insert(TINY, "eca")
+    own.head = nn.Linear(32, 3)
+    with pytest.raises(ComposerError) as caught:
+        composer.save(own, "own")
+    (problem,) = caught.value.diagnostics
+    assert problem.code == "unknown-origin"
+    assert problem.message == (
+        "the model was changed after the insertion ('head.weight' is 3×32 here and 5×32 there), "
+        "so a recipe could not make it again"
+    )
+    assert not Path("own").exists()
+
+
+def test_a_wrong_origin_is_refused_at_once():
+    with pytest.raises(ComposerError) as caught:
+        composer.insert(timm.create_model("resnet18"), "eca", backbone="resnet34")
+    assert caught.value.diagnostics[0].code == "another-backbone"
+
+
+def test_what_is_written_is_readable_as_the_umask_says():
+    model = composer.insert(TINY, "eca")
+    composer.save(model, "shared")
+    Path("plain").touch()
+    Path("folder").mkdir()
+    for path in Path("shared").iterdir():
+        assert path.stat().st_mode == Path("plain").stat().st_mode, path
+    assert Path("shared").stat().st_mode == Path("folder").stat().st_mode

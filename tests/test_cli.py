@@ -427,3 +427,31 @@ def test_the_reader_may_stop(tmp_path):
     )
     assert done.stdout == f"{timm_names()[0]}\n0\n"
     assert done.stderr == ""
+
+
+def test_a_difference_is_from_what_was_given(run):
+    """On a composition, identity begins from that composition, not from the bare backbone."""
+    run("insert", "--spec", "se", "--into", TINY, "-o", "first", "--set", "min_width=1")
+    result = run("insert", "--spec", "eca", "--into", "first", "--init", "identity", "-o", "second")
+    assert "4 sites, 4 from before" in result.out
+    assert "largest difference from first's output, on random numbers: 0\n" in result.out
+    report = Path("second/report.md").read_text()
+    assert "Largest difference from first's output: 0.\n" in report
+
+
+def test_a_dry_run_needs_no_room_for_the_weights(run):
+    """A thousand million parameters at a site are counted, not made."""
+    result = run("insert", "--spec", "se", "--into", TINY, "--set", "reduction=1/1000000",
+                 "--dry-run")  # fmt: skip
+    assert result.status == 0
+    assert "528,000,016" in result.out
+
+
+def test_warnings_of_a_spec_are_shown(run):
+    Path("idle.yaml").write_text(
+        "name: idle\nparams: {eps: 1}\ninput: [b, c, h, w]\nnodes:\n"
+        "  gate: {op: gate}\n  out: {op: reweight, x: input, by: gate}\n"
+    )
+    result = run("insert", "--spec", "idle.yaml", "--into", TINY, "--dry-run")
+    assert result.status == 0
+    assert "warning[unused-param]: no node reads the param 'eps'" in result.err

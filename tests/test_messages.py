@@ -535,6 +535,16 @@ spec.yaml:8:41: error[open-choice]: this depends on c, which is not known before
 spec.yaml:8:41: error[invalid-value]: gate + 1 is not a node
     8 |   out:     {op: reweight, x: input, by: gate + 1}
       |                                         ^^^^^^^^
+  help: name a node, or 'input'
+""",
+    ),
+    "param as node": (
+        [("by: gate", "by: reduction")],
+        """\
+spec.yaml:8:41: error[unknown-node]: 'reduction' is a param, and a node is wanted here
+    8 |   out:     {op: reweight, x: input, by: reduction}
+      |                                         ^^^^^^^^^
+  help: a number that is learned is a node: {op: parameter, axes: {}, init: reduction}
 """,
     ),
     "number as node": (
@@ -543,6 +553,7 @@ spec.yaml:8:41: error[invalid-value]: gate + 1 is not a node
 spec.yaml:8:41: error[invalid-value]: 3 is not the name of a node
     8 |   out:     {op: reweight, x: input, by: 3}
       |                                         ^
+  help: name a node, or 'input'
 """,
     ),
     "list as node": (

@@ -76,7 +76,7 @@ def _write(folder: Path, fill: Callable[[Path], None]) -> None:
         beside = folder if empty else folder.parent
         temporary = Path(tempfile.mkdtemp(dir=beside, prefix=f".{folder.name[:40]}-"))
         fill(temporary)
-        temporary.chmod(0o755)
+        temporary.chmod(_mode_of_a_new_folder(temporary))
         if empty:
             for path in sorted(temporary.iterdir(), key=lambda path: path.name == RECIPE):
                 path.replace(folder / path.name)
@@ -89,6 +89,15 @@ def _write(folder: Path, fill: Callable[[Path], None]) -> None:
         for parent in made:
             with suppress(OSError):
                 parent.rmdir()
+
+
+def _mode_of_a_new_folder(inside: Path) -> int:
+    """Return the mode that the user's umask gives; a temporary folder keeps others out."""
+    trial = inside / ".trial"
+    trial.mkdir()
+    mode = trial.stat().st_mode
+    trial.rmdir()
+    return mode
 
 
 def _swap(temporary: Path, folder: Path) -> None:

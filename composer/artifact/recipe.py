@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import platform
 from collections.abc import Mapping
@@ -20,7 +21,12 @@ from composer.backbones.open import open_backbone
 from composer.errors import ComposerError, Diagnostic, error
 from composer.graph.frontend import check_text
 from composer.measure.cost import floating_dtype
-from composer.rewrite.composition import Edit, composition
+from composer.rewrite.composition import (
+    Edit,
+    composition,
+    difference_of_shapes,
+    own_shapes,
+)
 from composer.rewrite.insert import apply
 from composer.rewrite.plan import plan
 from composer.spec.models import Model
@@ -148,12 +154,15 @@ def recipe(model: nn.Module) -> Recipe:
             f"nothing was inserted into this {type(model).__name__}",
             "give a model that composer.insert or composer.load returned",
         )
-    backbone = record.backbone or identify(model)
+    changed = difference_of_shapes(own_shapes(model), record.shapes)
+    backbone = record.backbone if record.backbone and not changed else identify(model)
     if backbone is None:
+        reason = f"it is not known how this {type(model).__name__} was made"
+        if record.backbone and changed:
+            reason = f"the model was changed after the insertion ({changed})"
         raise error(
             "unknown-origin",
-            f"it is not known how this {type(model).__name__} was made, "
-            "so a recipe could not make it again",
+            f"{reason}, so a recipe could not make it again",
             f"say which MODEL it is: insert(model, spec, backbone='file.py:factory'){_like(model)}",
         )
     return Recipe(
@@ -211,7 +220,8 @@ def replay(made: Recipe, beside: Path | None = None) -> nn.Module:
             edit.at,
             position=edit.position,
             stages="1..-1",
-            select=[path for path, _, _ in wanted],
+            blocks="1..-1" if edit.at == "block" else None,
+            select=[glob.escape(path) for path, _, _ in wanted],
             params=edit.params,
             init=edit.init,
         )

@@ -42,6 +42,7 @@ class Report:
     difference: float | None = None
     output: str | None = None
     notes: tuple[str, ...] = ()
+    against: str = "the original"
 
     def as_json(self) -> dict[str, Any]:
         """Return the object that ``--json`` prints and ``report.json`` holds."""
@@ -91,7 +92,7 @@ class Report:
             "",
         ]
         if self.difference is not None:
-            lines += [f"Largest difference from the original's output: {self.difference:.3g}.", ""]
+            lines += [f"Largest difference from {self.against}'s output: {self.difference:.3g}.", ""]
         lines += [line for note in self.notes for line in (f"- {note}",)]
         lines += [""] if self.notes else []
         lines += ["```python", *self.how_to_load(), "```", ""]
@@ -125,15 +126,17 @@ def describe(
     difference: float | None = None,
     flops_before: int | None = None,
     notes: tuple[str, ...] = (),
+    against: str = "the original",
 ) -> Report:
     """Return the report of a composed model.
 
     Args:
         model: what `insert` gave.
         backbone: the MODEL string.
-        difference: the largest difference from the original's output, where it was measured.
+        difference: the largest difference of the outputs, where it was measured.
         flops_before: the original's FLOPs where they are known; they are counted otherwise.
         notes: remarks on sites, for the person who reads.
+        against: whose output the difference is from: the original, or an earlier composition.
 
     Raises:
         ComposerError: nothing was inserted into the model.
@@ -169,4 +172,5 @@ def describe(
         difference,
         None,
         notes,
+        against,
     )

@@ -145,10 +145,13 @@ def save_weights(model: nn.Module, path: Path) -> None:
         state[key] = tensor.clone() if storage in storages else tensor
         state[key] = state[key].contiguous()
         storages.add(storage)
+    path.touch()
+    mode = path.stat().st_mode  # as the user's umask has it; safetensors would keep others out
     try:
         save_file(state, path, metadata={"format": "pt"})
     except SafetensorError as failure:
         raise OSError(str(failure)) from None
+    path.chmod(mode)
 
 
 def _ties(model: nn.Module) -> Iterator[list[str]]:

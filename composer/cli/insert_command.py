@@ -146,6 +146,8 @@ def command(
                 expect=expect,
             )
             plans.append(found)
+            if dry_run:
+                model = model.to("meta")  # what a plan counts needs no memory
             model = apply(model, found, name)
     notes = _notes(plans, in_full=dry_run)
     difference: float | None = None
@@ -158,7 +160,8 @@ def command(
                 verification.compiled(model)
     with steps.step("counting"):
         flops_before = None if stacked else plans[0].flops_before
-        report = describe(model, name, difference, flops_before, notes)
+        against = backbone if stacked else "the original"
+        report = describe(model, name, difference, flops_before, notes, against)
     if not dry_run:
         with steps.step("saving"):
             save(model, folder, force=force, report=report)
@@ -207,11 +210,13 @@ def _print(
     from composer.cli.tables import table
     from composer.errors import counted
 
+    new = sum(len(found.sites) for found in plans)
+    earlier = len(report.sites) - new
     for spec in specs:
         click.echo(f"{spec.name} from {spec.origin.file}  ({spec.title or 'untitled'})")
     click.echo(
         f"{report.backbone} on {'×'.join(map(str, report.input_shape))}: "
-        f"{counted(sum(len(p.sites) for p in plans), 'site')}"
+        f"{counted(new, 'site')}{f', {earlier} from before' if earlier else ''}"
     )
     rows = [
         [
@@ -240,7 +245,8 @@ def _print(
         click.echo("torch.compile(fullgraph=True): one graph, the same output")
     if report.difference is not None:
         on = f"on {image}" if image else "on random numbers"
-        click.echo(f"largest difference from the original's output, {on}: {report.difference:.3g}")
+        against = f"{report.against}'s output, {on}: {report.difference:.3g}"
+        click.echo(f"largest difference from {against}")
     click.echo(f"written to {report.output}; load it with\n")
     for line in report.how_to_load():
         click.echo(f"    {line}")

@@ -38,20 +38,26 @@ def size_of(text: str) -> tuple[int, int]:
 
 
 def read_specs(words: tuple[str, ...]) -> list[Spec]:
-    """Return the specs that words name.
+    """Return the specs that words name; warnings go to stderr.
 
     Raises:
         ComposerError: one is not found or not sound; it carries the problems of all.
     """
-    from composer.graph.frontend import load_spec
+    from composer.graph.frontend import check_text
+    from composer.spec.library import find_spec
 
     found: list[Spec] = []
     problems: list[Diagnostic] = []
     for word in words:
         try:
-            found.append(load_spec(word))
+            spec, told = check_text(*find_spec(word))
         except ComposerError as failure:
-            problems += failure.diagnostics
+            spec, told = None, failure.diagnostics
+        for warning in dict.fromkeys(p for p in told if p.severity == "warning"):
+            click.echo(warning.render(), err=True)
+        problems += [p for p in told if p.severity == "error"]
+        if spec is not None:
+            found.append(spec)
     if problems:
         raise ComposerError(dict.fromkeys(problems))
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import nn
@@ -44,10 +44,14 @@ class Edit:
 
 @dataclass(frozen=True)
 class Composition:
-    """The edits of a model in order, and the MODEL string it came from where that is known."""
+    """The edits of a model in order, and the MODEL string it came from where that is known.
+
+    `shapes` are those of the backbone's own state dict when the first edit was made.
+    """
 
     backbone: str | None
     edits: tuple[Edit, ...] = ()
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def composition(model: nn.Module) -> Composition | None:
@@ -62,3 +66,28 @@ def remember(model: nn.Module, record: Composition | None) -> None:
         vars(model).pop(_ATTRIBUTE, None)
     else:
         vars(model)[_ATTRIBUTE] = record
+
+
+def own_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a model's state dict, without what was inserted."""
+    record = composition(model)
+    inserted = tuple(
+        f"{site.path}.{site.name}." for edit in (record.edits if record else ())
+        for site in edit.sites
+    )
+    return {
+        key: tuple(tensor.shape)
+        for key, tensor in model.state_dict().items()
+        if not key.startswith(inserted)
+    }
+
+
+def difference_of_shapes(
+    now: Mapping[str, tuple[int, ...]], then: Mapping[str, tuple[int, ...]]
+) -> str | None:
+    """Return the first key that two state dicts do not share in words, or None where all agree."""
+    for key in [*then, *now]:
+        if now.get(key) != then.get(key):
+            sizes = ["×".join(map(str, s[key])) if key in s else "missing" for s in (now, then)]
+            return f"{key!r} is {sizes[0]} here and {sizes[1]} there"
+    return None

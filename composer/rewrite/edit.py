@@ -163,7 +163,7 @@ def _written(before: Callable[..., Any], *lines: str) -> Callable[..., Any]:
     """
     values: dict[str, Any] = {"composer_before": before}
     taken, given = [], []
-    for nth, parameter in enumerate(inspect.signature(before).parameters.values()):
+    for nth, parameter in enumerate(_with_self(before)):
         word, kind = parameter.name, parameter.kind
         if parameter.default is not parameter.empty:
             values[f"default_of_{word}"] = parameter.default
@@ -178,6 +178,17 @@ def _written(before: Callable[..., Any], *lines: str) -> Callable[..., Any]:
     exec(compile(source, file, "exec"), values)
     function: Callable[..., Any] = values["forward"]
     return function
+
+
+def _with_self(method: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return the parameters of a method, the first of them called ``self`` whatever it was."""
+    first, *rest = inspect.signature(method).parameters.values()
+    me = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    if first.kind is inspect.Parameter.VAR_POSITIONAL:  # forward(*args): the module is in it
+        return [me, first, *rest]
+    kinds = {p.kind for p in rest}
+    positional = inspect.Parameter.POSITIONAL_ONLY in kinds
+    return [me if positional else me.replace(kind=me.POSITIONAL_OR_KEYWORD), *rest]
 
 
 def _derive(

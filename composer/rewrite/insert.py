@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, fx, nn
 
 from composer.backbones.model_string import ModelString
 from composer.backbones.open import open_backbone
-from composer.errors import error
+from composer.errors import counted, error
 from composer.graph.graph import Begin, Graph
 from composer.lower.build import lower
 from composer.measure.cost import floating_dtype
@@ -22,6 +23,8 @@ from composer.rewrite.composition import (
     EditedSite,
     Position,
     composition,
+    difference_of_shapes,
+    own_shapes,
     remember,
 )
 from composer.rewrite.edit import Editor
@@ -81,6 +84,8 @@ def insert(
             "pretrained is for a MODEL string, and a model was given",
             "load the weights into the model, or give its name",
         )
+    elif backbone is not None:
+        _check_origin(model, backbone)
     model = model if inplace else copy.deepcopy(model)
     found = plan(
         model,
@@ -104,6 +109,7 @@ def apply(model: nn.Module, found: Plan, backbone: str | None = None) -> nn.Modu
     Raises:
         ComposerError: a site cannot be edited; the model is as it was before.
     """
+    before = composition(model) or Composition(backbone, shapes=own_shapes(model))
     editor = Editor()
     done: list[EditedSite] = []
     for site in found.sites:
@@ -111,7 +117,16 @@ def apply(model: nn.Module, found: Plan, backbone: str | None = None) -> nn.Modu
         edited = EditedSite(
             site.path, site.name, site.position, site.channels, site.size, type(owner)
         )
-        module = _suited(site.graph, owner, model)
+        try:
+            module = _suited(site.graph, owner, model)
+        except RuntimeError as failure:  # of torch's allocators
+            undo(model, done)
+            raise error(
+                "out-of-memory",
+                f"{counted(site.parameters, 'parameter')} at {site.path} find no room: "
+                f"{str(failure).splitlines()[0][:120]}",
+                "choose other params, or fewer sites",
+            ) from None
         done.append(edited)
         try:
             editor.put(owner, site.part, site.place, site.name, module)
@@ -121,9 +136,21 @@ def apply(model: nn.Module, found: Plan, backbone: str | None = None) -> nn.Modu
     edit = Edit(
         found.spec, found.at, found.position, dict(found.params), found.init, tuple(done)
     )
-    before = composition(model) or Composition(backbone)
-    remember(model, Composition(before.backbone or backbone, (*before.edits, edit)))
+    remember(model, replace(before, edits=(*before.edits, edit)))
     return model
+
+
+def _check_origin(model: nn.Module, backbone: str) -> None:
+    """Refuse a MODEL string that makes another model than the one given."""
+    with torch.device("meta"):
+        made = open_backbone(ModelString.parse(backbone))
+    other = difference_of_shapes(own_shapes(model), own_shapes(made))
+    if other:
+        raise error(
+            "another-backbone",
+            f"{backbone} makes another model than the {type(model).__name__} given: {other}",
+            "name the MODEL that the given model came from, with its arguments",
+        )
 
 
 def _suited(graph: Graph, owner: nn.Module, model: nn.Module) -> fx.GraphModule:

@@ -85,7 +85,7 @@ class Kind:
         elif self.name == "flag" and not isinstance(value, bool):
             return f"{_shown(value)} is neither true nor false", "write true or false"
         elif self.name == "node" and not isinstance(value, str):
-            return f"{_shown(value)} is not the name of a node", None
+            return f"{_shown(value)} is not the name of a node", "name a node, or 'input'"
         elif self.name == "word" and value not in self.words:
             near = did_you_mean(str(value), self.words)
             choices = f"it may be {listing(self.words, last='or')}"

@@ -188,7 +188,8 @@ def _settled_word(bound: Expr, kind: Kind, written: Expr) -> Expr:
             "a choice between words or nodes may depend on params alone",
         )
     if bound.kind not in ("name", "constant"):
-        raise ExpressionError("invalid-value", f"{written} is not a {kind.name}", *stretch)
+        way_out = "name a node, or 'input'" if kind.name == "node" else None
+        raise ExpressionError("invalid-value", f"{written} is not a {kind.name}", *stretch, way_out)
     value = str(bound.value)
     if kind.name == "word" and (refusal := kind.refusal(value)):
         message, way_out = refusal
@@ -223,7 +224,8 @@ def _misfit(
     said = f"{field} is {expr} = {bound}" if given else f"{field} is {bound}"
     said += f", and a size is at least {kind.low}"
     if given:
-        way_out = f"{given}; choose other params, or write max({expr}, {kind.low})"
+        floor = "" if expr.kind == "max" else f", or write max({expr}, {kind.low})"
+        way_out = f"{given}; choose other params{floor}"
     return ExpressionError("size-too-small", said, *stretch, way_out)
 
 

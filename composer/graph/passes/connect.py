@@ -28,14 +28,11 @@ def connect(graph: Graph) -> Graph:
                 continue
             written = graph.source.within((*node.path, *path), ref.start, len(word))
             above = [INPUT, *(n.name for n in graph.nodes[: graph.rank[node.name]])]
-            problems.append(
-                Diagnostic(
-                    "unknown-node",
-                    f"no node named {word!r}",
-                    suggestion(word, above, "Defined so far"),
-                    written,
-                )
-            )
+            message, way_out = f"no node named {word!r}", suggestion(word, above, "Defined so far")
+            if word in graph.spec.params:
+                message = f"{word!r} is a param, and a node is wanted here"
+                way_out = f"a number that is learned is a node: {{op: parameter, axes: {{}}, init: {word}}}"
+            problems.append(Diagnostic("unknown-node", message, way_out, written))
             broken[node.name] = replace(node, op=None)
     graph = graph.with_nodes(broken)
     if graph.output not in graph.by_name:
