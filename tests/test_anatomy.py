@@ -263,9 +263,7 @@ class TwoSkips(nn.Module):
 
 class InPlace(TwoSkips):
     def forward(self, x: Tensor) -> Tensor:
-        out = self.mlp(self.mix(x))
-        out += x
-        return out
+        return self.mlp(self.mix(x)).add_(x)
 
 
 class EvenSides(nn.Module):
@@ -450,7 +448,7 @@ def test_an_owner_that_runs_all_its_children_unread_is_refused_and_left_alone() 
 
 
 def test_an_activation_at_the_end_and_an_addition_in_place() -> None:
-    """The gradient of a sigmoid needs its output, which `out += shortcut` would overwrite."""
+    """The gradient of a sigmoid needs its output, which `add_` would overwrite."""
     text = "{name: last, input: [b, c, h, w], nodes: {out: {op: gate, x: input, fn: sigmoid}}}\n"
     edited = composer.insert(of_two(InPlace), text, at="block")
     for mode in (True, False):

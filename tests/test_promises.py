@@ -153,7 +153,8 @@ def test_blocks_of_equal_structure_share_a_class(pair: Pair) -> None:
     ("name", "at"),
     [("resnet18", "block"), ("resnet18", "stage"), ("user:network", "block"),
      *(pytest.param(name, at, marks=HEAVY)
-       for name in ("torchvision:mobilenet_v2", "torchvision:densenet121", "convnext_tiny", "regnety_002", "efficientnet_b0")
+       for name in ("torchvision:mobilenet_v2", "torchvision:densenet121", "convnext_tiny",
+                    "regnety_002", "efficientnet_b0")
        for at in ("block", "stage"))],
 )  # fmt: skip
 def test_compiles_as_one_graph(name: str, at: str) -> None:

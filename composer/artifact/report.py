@@ -92,7 +92,8 @@ class Report:
             "",
         ]
         if self.difference is not None:
-            lines += [f"Largest difference from {self.against}'s output: {self.difference:.3g}.", ""]
+            against = f"{self.against}'s output: {self.difference:.3g}"
+            lines += [f"Largest difference from {against}.", ""]
         lines += [line for note in self.notes for line in (f"- {note}",)]
         lines += [""] if self.notes else []
         lines += ["```python", *self.how_to_load(), "```", ""]

@@ -31,7 +31,8 @@ def connect(graph: Graph) -> Graph:
             message, way_out = f"no node named {word!r}", suggestion(word, above, "Defined so far")
             if word in graph.spec.params:
                 message = f"{word!r} is a param, and a node is wanted here"
-                way_out = f"a number that is learned is a node: {{op: parameter, axes: {{}}, init: {word}}}"
+                node_of_it = f"{{op: parameter, axes: {{}}, init: {word}}}"
+                way_out = f"a number that is learned is a node: {node_of_it}"
             problems.append(Diagnostic("unknown-node", message, way_out, written))
             broken[node.name] = replace(node, op=None)
     graph = graph.with_nodes(broken)
