@@ -104,7 +104,8 @@ def _span(first: int, last: int, count: int) -> set[int]:
 
 
 _POSITIONS = st.sampled_from([1, 2, 3, 4, -1, -2, -3, -4])
-_RANGES = st.lists(st.tuples(_POSITIONS, _POSITIONS), min_size=1, max_size=2)
+_PAIRS = st.tuples(_POSITIONS, _POSITIONS).filter(lambda p: p[0] * p[1] < 0 or p[0] <= p[1])
+_RANGES = st.lists(_PAIRS, min_size=1, max_size=2)
 
 
 @settings(max_examples=8, deadline=None)
@@ -278,3 +279,13 @@ def test_planning_is_quick(resnet: nn.Module) -> None:
     start = time.process_time()
     composer.plan(resnet, "se")
     assert time.process_time() - start < 2  # 0.6 s on two quiet cores
+
+
+@pytest.mark.parametrize(
+    ("text", "way_out"), [("4..1", "1..4"), ("-1..-2", "-2..-1"), ("1,3-2", "2..3")]
+)
+def test_a_range_that_runs_backwards(small: nn.Module, text: str, way_out: str) -> None:
+    code, message, _ = said(lambda: composer.plan(small, "eca", stages=text))
+    item = text.split(",")[-1]
+    assert code == "invalid-selection"
+    assert message == f"{item!r} runs backwards, so it is empty; write {way_out!r}"

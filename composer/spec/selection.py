@@ -39,7 +39,12 @@ class Selection:
                     "'1,3', '2..4', '1..-2' or '-1' for the last"
                 )
             first = int(match[1])
-            ranges.append((first, int(match[2] or first)))
+            last = int(match[2] or first)
+            if first > last and (first > 0) == (last > 0):
+                raise SelectionError(
+                    f"{item.strip()!r} runs backwards, so it is empty; write '{last}..{first}'"
+                )
+            ranges.append((first, last))
         return cls(tuple(ranges))
 
     def of(self, count: int) -> frozenset[int]:
