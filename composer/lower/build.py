@@ -96,9 +96,8 @@ def sizes_for(
         sizes["c"] = channels
     if size is not None:
         if not isinstance(size, (tuple, list)) or len(size) != 2:
-            raise error(
-                "invalid-size", f"the size {size!r} is not a height and a width", "say size=(14, 14)"
-            )
+            message = f"the size {size!r} is not a height and a width"
+            raise error("invalid-size", message, "say size=(14, 14)")
         sizes |= {axis: n for axis, n in zip(("h", "w"), size, strict=True) if axis in spec.input}
     for axis, n in sizes.items():
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
