@@ -95,10 +95,12 @@ def sizes_for(
             )
         sizes["c"] = channels
     if size is not None:
-        if not isinstance(size, (tuple, list)) or len(size) != 2:
+        try:
+            height, width = size
+        except (TypeError, ValueError):
             message = f"the size {size!r} is not a height and a width"
-            raise error("invalid-size", message, "say size=(14, 14)")
-        sizes |= {axis: n for axis, n in zip(("h", "w"), size, strict=True) if axis in spec.input}
+            raise error("invalid-size", message, "say size=(14, 14)") from None
+        sizes |= {axis: n for axis, n in (("h", height), ("w", width)) if axis in spec.input}
     for axis, n in sizes.items():
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise error("invalid-size", f"the size of {axis!r} is {n!r}, not a whole number from 1")
