@@ -71,9 +71,9 @@ class Graph:
         return {node.name: node for node in self.nodes}
 
     @cached_property
-    def digraph(self) -> nx.DiGraph:
+    def digraph(self) -> nx.DiGraph[str]:
         """The edges from each node to its readers, the input among them."""
-        digraph = nx.DiGraph()
+        digraph: nx.DiGraph[str] = nx.DiGraph()
         digraph.add_node(INPUT)
         digraph.add_nodes_from(node.name for node in self.nodes)
         for node in self.nodes:
