@@ -23,7 +23,7 @@ from composer.graph.frontend import check_text
 from composer.measure.cost import floating_dtype
 from composer.rewrite.composition import (
     Edit,
-    composition,
+    composed,
     difference_of_shapes,
     own_shapes,
 )
@@ -147,13 +147,7 @@ def recipe(model: nn.Module) -> Recipe:
     Raises:
         ComposerError: nothing was inserted, or it is not known where the backbone came from.
     """
-    record = composition(model)
-    if record is None:
-        raise error(
-            "not-composed",
-            f"nothing was inserted into this {type(model).__name__}",
-            "give a model that composer.insert or composer.load returned",
-        )
+    record = composed(model)
     changed = difference_of_shapes(own_shapes(model), record.shapes)
     backbone = record.backbone if record.backbone and not changed else identify(model)
     if backbone is None:

@@ -9,9 +9,9 @@ from typing import Any
 from torch import nn
 
 from composer.backbones.probe import probe
-from composer.errors import counted, error
+from composer.errors import counted
 from composer.measure.cost import parameters
-from composer.rewrite.composition import composition
+from composer.rewrite.composition import composed
 from composer.rewrite.eject import eject
 
 VERSION = 1
@@ -142,9 +142,7 @@ def describe(
     Raises:
         ComposerError: nothing was inserted into the model.
     """
-    record = composition(model)
-    if record is None:
-        raise error("not-composed", f"nothing was inserted into this {type(model).__name__}")
+    record = composed(model)
     rows = []
     for edit in record.edits:
         for site in edit.sites:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import nn
 
+from composer.errors import error
 from composer.graph.graph import Begin
 from composer.primitives import Spec
 from composer.spec.expressions import Value
@@ -58,6 +59,22 @@ def composition(model: nn.Module) -> Composition | None:
     """Return what was done to a model, or None for one as its library made it."""
     found = vars(model).get(_ATTRIBUTE)
     return found if isinstance(found, Composition) else None
+
+
+def composed(model: nn.Module) -> Composition:
+    """Return what was done to a model.
+
+    Raises:
+        ComposerError: nothing was.
+    """
+    record = composition(model)
+    if record is None:
+        raise error(
+            "not-composed",
+            f"nothing was inserted into this {type(model).__name__}",
+            "give a model that composer.insert or composer.load returned",
+        )
+    return record
 
 
 def remember(model: nn.Module, record: Composition | None) -> None:

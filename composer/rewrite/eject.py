@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from composer.errors import error
-from composer.rewrite.composition import EditedSite, composition, remember
+from composer.rewrite.composition import EditedSite, composed, remember
 
 
 def eject(model: nn.Module, *, inplace: bool = False) -> nn.Module:
@@ -21,13 +20,7 @@ def eject(model: nn.Module, *, inplace: bool = False) -> nn.Module:
     Raises:
         ComposerError: nothing was inserted into this model.
     """
-    record = composition(model)
-    if record is None:
-        raise error(
-            "not-composed",
-            f"nothing was inserted into this {type(model).__name__}",
-            "give a model that composer.insert or composer.load returned",
-        )
+    record = composed(model)
     model = model if inplace else copy.deepcopy(model)
     for edit in reversed(record.edits):
         undo(model, edit.sites)
