@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from composer.backbones.probe import input_shape, probe
 from composer.errors import ComposerError, Diagnostic, UsageError, counted, error
 from composer.measure.cost import floating_dtype
-from composer.rewrite.composition import composition
+from composer.rewrite.composition import inserted_prefixes
 
 
 @dataclass(frozen=True)
@@ -38,16 +40,11 @@ class Verification:
         Raises:
             ComposerError: the forward pass fails.
         """
-        was = {module: module.training for module in model.modules()}
-        model.eval()
         try:
-            with torch.no_grad():
+            with _mode(model, training=False), torch.no_grad():
                 return _tensors(model(self.batch))
         except Exception as failure:
             raise _failed("forward", failure) from None
-        finally:
-            for module, training in was.items():
-                module.training = training
 
     def difference(self, before: list[Tensor], after: list[Tensor]) -> float:
         """Return the largest difference between two outputs.
@@ -72,29 +69,23 @@ class Verification:
         Raises:
             ComposerError: a pass fails, or a new parameter gets no gradient.
         """
-        record = composition(model)
+        inside = inserted_prefixes(model)
         new = {
             name: parameter
-            for edit in (record.edits if record else ())
-            for site in edit.sites
             for name, parameter in model.named_parameters()
-            if name.startswith(f"{site.path}.{site.name}.") and parameter.requires_grad
+            if name.startswith(inside) and parameter.requires_grad
         }
         buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
         batch = torch.cat([self.batch, self.batch.flip(-1)]).requires_grad_()
-        was = {module: module.training for module in model.modules()}
-        model.train()
         try:
-            with torch.random.fork_rng(devices=[]):
-                out = torch.func.functional_call(model, buffers, (batch,))
-            loss = torch.stack([t.float().square().mean() for t in _tensors(out)]).sum()
-            wanted = [*new.values(), batch]  # a mechanism may have no parameter at all
-            *gradients, _ = torch.autograd.grad(loss, wanted, allow_unused=True)
+            with _mode(model, training=True):
+                with torch.random.fork_rng(devices=[]):
+                    out = torch.func.functional_call(model, buffers, (batch,))
+                loss = torch.stack([t.float().square().mean() for t in _tensors(out)]).sum()
+                wanted = [*new.values(), batch]  # a mechanism may have no parameter at all
+                *gradients, _ = torch.autograd.grad(loss, wanted, allow_unused=True)
         except Exception as failure:
             raise _failed("training", failure) from None
-        finally:
-            for module, training in was.items():
-                module.training = training
         without = [name for name, g in zip(new, gradients, strict=True) if g is None]
         if without:
             raise error(
@@ -110,16 +101,11 @@ class Verification:
             ComposerError: it does not compile to one graph, or gives other numbers.
         """
         expected = self.output(model)
-        was = {module: module.training for module in model.modules()}
-        model.eval()
         try:
-            with torch.no_grad():
+            with _mode(model, training=False), torch.no_grad():
                 out = _tensors(torch.compile(model, fullgraph=True)(self.batch))
         except Exception as failure:
             raise _failed("compiled", failure) from None
-        finally:
-            for module, training in was.items():
-                module.training = training
         difference = self.difference(expected, out)
         scale = max(float(t.abs().max()) for t in expected) or 1.0
         if not difference <= 1e-2 * scale:
@@ -128,6 +114,18 @@ class Verification:
                 f"the compiled model differs by {difference:.3g} from the model as it is",
                 "report this with the spec: it is a fault of the compiler or of Composer",
             )
+
+
+@contextmanager
+def _mode(model: nn.Module, training: bool) -> Iterator[None]:
+    """Put every module into one mode, and back into its own afterwards."""
+    was = {module: module.training for module in model.modules()}
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, mode in was.items():
+            module.training = mode
 
 
 def target(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:

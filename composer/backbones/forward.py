@@ -26,18 +26,10 @@ class Untraceable(Exception):  # noqa: N818 - a finding, which the plan reports
 
 @dataclass(frozen=True)
 class Forward:
-    """A module's forward as fx graphs, in training and in evaluation mode.
-
-    `same` tells that both read the same, so that one serves both modes.
-    """
+    """A module's forward as fx graphs, in training and in evaluation mode."""
 
     training: fx.Graph
     evaluation: fx.Graph
-
-    @property
-    def same(self) -> bool:
-        """Whether both modes run the same code."""
-        return code(self.training) == code(self.evaluation)
 
 
 @dataclass(frozen=True)

@@ -85,13 +85,16 @@ def remember(model: nn.Module, record: Composition | None) -> None:
         vars(model)[_ATTRIBUTE] = record
 
 
+def inserted_prefixes(model: nn.Module) -> tuple[str, ...]:
+    """Return what the keys of everything inserted begin with, such as ``layer1.0.cbam.``."""
+    record = composition(model)
+    edits = record.edits if record else ()
+    return tuple(f"{site.path}.{site.name}." for edit in edits for site in edit.sites)
+
+
 def own_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
     """Return the shapes of a model's state dict, without what was inserted."""
-    record = composition(model)
-    inserted = tuple(
-        f"{site.path}.{site.name}." for edit in (record.edits if record else ())
-        for site in edit.sites
-    )
+    inserted = inserted_prefixes(model)
     return {
         key: tuple(tensor.shape)
         for key, tensor in model.state_dict().items()
