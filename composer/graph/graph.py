@@ -13,7 +13,7 @@ from composer.errors import ComposerError, Diagnostic, Location, in_order_of_tex
 from composer.primitives import Spec
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Primitive
-from composer.spec.expressions import Value
+from composer.spec.expressions import Expr, Value
 from composer.spec.source import Source, YamlPath
 
 INPUT = "input"
@@ -25,23 +25,32 @@ Begin = Literal["paper", "identity"]
 class Settings:
     """What is chosen from outside: sizes, params, the layout in memory, how it begins.
 
-    A size left out stays a name, and is checked as one.
+    A size left out stays a name, and is checked as one. Of a spec whose sites share a node,
+    `part` is what makes that node, or the rest, which takes its value as a second input.
     """
 
     sizes: Mapping[str, int] = field(default_factory=dict)
-    params: Mapping[str, Value] = field(default_factory=dict)
+    params: Mapping[str, Value | Expr] = field(default_factory=dict)
     layout: tuple[str, ...] | None = None
     init: Begin = "paper"
+    part: Literal["whole", "shared", "rest"] = "whole"
 
 
 @dataclass(frozen=True)
 class GraphNode:
-    """One node: its primitive (None where the spec is faulty), its place in the spec, its axes."""
+    """One node: its primitive (None where the spec is faulty), its place in the spec, its axes.
+
+    `source` is the text it stands in where that is not the graph's own; `written` is the primitive
+    before it was bound; `weights` names the node whose weights it shares.
+    """
 
     name: str
     op: Primitive | None
     path: YamlPath
     axes: Axes | None = None
+    source: Source | None = None
+    written: Primitive | None = None
+    weights: str | None = None
 
     @property
     def operands(self) -> tuple[str, ...]:
@@ -101,7 +110,7 @@ class Graph:
 
     def where(self, node: GraphNode, path: YamlPath = ()) -> Location | None:
         """Return the place of a field of a node in the spec's text."""
-        return self.source.at((*node.path, *path))
+        return (node.source or self.source).at((*node.path, *path))
 
     def with_nodes(self, nodes: Mapping[str, GraphNode]) -> Graph:
         """Return the graph with some nodes replaced by name."""

@@ -76,20 +76,27 @@ class FxEmitter:
 
     def module(self, local: str, module: nn.Module, x: fx.Node) -> fx.Node:
         """Write a call of a module that lives under this node's name."""
-        owner = self._name
-        if not hasattr(self.root, owner):
-            self.root.add_module(owner, nn.Module())
-        self.root.get_submodule(owner).add_module(local, module)
-        return self._create("call_module", f"{owner}.{local}", local, (x,), {})
+        owner = self._owner()
+        if not hasattr(owner, local):  # else it shares the weights of an earlier node
+            owner.add_module(local, module)
+        return self._create("call_module", f"{self._keeper}.{local}", local, (x,), {})
 
     def parameter(self, tensor: Tensor) -> fx.Node:
         """Write a read of a parameter that carries this node's name.
 
         One without axes is kept as one element, since sharded training takes no scalar.
         """
-        self.root.register_parameter(self._name, nn.Parameter(tensor.reshape(tensor.shape or (1,))))
-        node = self._create("get_attr", self._name, "value", (), {})
+        path, _, local = self._keeper.rpartition(".")
+        owner = self._module_at(path)
+        if not hasattr(owner, local):
+            owner.register_parameter(local, nn.Parameter(tensor.reshape(tensor.shape or (1,))))
+        node = self._create("get_attr", self._keeper, "value", (), {})
         return node if tensor.dim() else self.method("squeeze", node, 0)
+
+    def given(self) -> fx.Node:
+        """Write this node's value as one more input of the module."""
+        with self.fx.inserting_after(list(self.fx.find_nodes(op="placeholder"))[-1]):
+            return self.fx.placeholder(self._name, type_expr=Tensor)
 
     def arrange(self, x: fx.Node, have: tuple[str, ...], want: tuple[str, ...]) -> fx.Node:
         """Write what brings axes from one order to another, adding those missing with size 1.
@@ -110,6 +117,24 @@ class FxEmitter:
     def _name(self) -> str:
         assert self._node is not None
         return self._node.name
+
+    @property
+    def _keeper(self) -> str:
+        """The node that keeps the weights: this one, unless it shares another's."""
+        assert self._node is not None
+        return self._node.weights or self._node.name
+
+    def _owner(self) -> nn.Module:
+        return self._module_at(self._keeper)
+
+    def _module_at(self, path: str) -> nn.Module:
+        """Return the module at a path, made where it is not there yet."""
+        module = self.root
+        for name in filter(None, path.split(".")):
+            if not hasattr(module, name):
+                module.add_module(name, nn.Module())
+            module = module.get_submodule(name)
+        return module
 
     def _create(
         self, op: str, target: Any, what: str, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -51,6 +51,9 @@ class Emitter(Protocol):
     def parameter(self, tensor: Tensor) -> FxNode:
         """Write a read of a parameter that carries this node's name."""
 
+    def given(self) -> FxNode:
+        """Write this node's value as one more input of the module."""
+
     def arrange(self, x: FxNode, have: tuple[str, ...], want: tuple[str, ...]) -> FxNode:
         """Write what brings axes from one order to another, adding those missing with size 1."""
 

@@ -1,7 +1,7 @@
 """The kinds of field a spec has, as annotated types; each scalar may be an expression.
 
 A `Kind` in a field's annotation says what its expression must come to once it is bound:
-a size, a number, a flag, one of some words, or the name of a node.
+a size, a number, a flag, one of some words, the name of a node, or any of these (a setting).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from composer.spec import expressions
 from composer.spec.expressions import Expr, ExpressionError, Value
 from composer.spec.source import kind_of
 
-KindName = Literal["size", "number", "flag", "word", "node"]
+KindName = Literal["size", "number", "flag", "word", "node", "setting"]
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,10 @@ class Kind:
             "flag": {"type": "boolean"},
             "word": {"enum": list(self.words)},
             "node": {"type": "string", "description": "the name of a node, or 'input'"},
+            "setting": {"type": ["number", "boolean", "string"]},
         }
         plain = kinds[self.name]
-        return plain if self.name == "node" else {"anyOf": [plain, expression]}
+        return plain if self.name in ("node", "setting") else {"anyOf": [plain, expression]}
 
     def read(self, value: Any) -> Expr:
         """Return the expression that a YAML value is, refusing what can never be of this kind."""
@@ -95,7 +96,7 @@ class Kind:
 
 _ARTICLE: dict[KindName, str] = {
     "size": "a size", "number": "a number", "flag": "true or false", "word": "a word",
-    "node": "the name of a node",
+    "node": "the name of a node", "setting": "a number, true, false or text",
 }  # fmt: skip
 
 
@@ -131,6 +132,8 @@ Amount = Annotated[Expr, Kind("size", low=0)]
 Number = Annotated[Expr, Kind("number")]
 Flag = Annotated[Expr, Kind("flag")]
 NodeRef = Annotated[Expr, Kind("node")]
+Setting = Annotated[Expr, Kind("setting")]
+Whole = Annotated[int, Field(ge=1, strict=True)]
 
 _NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
 

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 
 from composer.spec import expressions
 from composer.spec.expressions import Expr, Value
-from composer.spec.fields import AxisName, Name, parse_expression
+from composer.spec.fields import Amount, AxisName, Name, NodeRef, Number, Whole, parse_expression
 from composer.spec.names import free_name
 from composer.spec.selection import Positions
 from composer.spec.source import Source
@@ -52,10 +52,31 @@ class Param(Model):
         return parse_expression(value) if isinstance(value, str) else expressions.constant(value)
 
 
+class Match(Model):
+    """Which convolutions a mechanism stands in for; a field left out takes any."""
+
+    kernel: Whole | None = Field(default=None, description="height and width, such as 3")
+    stride: Whole | None = Field(default=None, description="such as 2")
+    dilation: Whole | None = Field(default=None, description="such as 1")
+    groups: Whole | None = Field(default=None, description="such as 32")
+    channels: Whole | None = Field(default=None, description="how many come in")
+    out: Whole | None = Field(default=None, description="how many channels go out")
+    depthwise: bool | None = Field(
+        default=None, description="whether each channel is a group of its own"
+    )
+    position: Positions | None = Field(
+        default=None,
+        description="which of those in the order they run; 2..-1 leaves out the first of all",
+    )
+    name: str | None = Field(default=None, description="a glob over its own name, such as conv_*")
+
+
 class Insert(Model):
     """Where the paper puts the mechanism."""
 
-    at: Literal["block", "stage"] = Field(description="each block, or each stage")
+    at: Literal["block", "stage", "conv", "attention"] = Field(
+        description="each block, each stage, or in place of convolutions or attention modules"
+    )
     position: Literal["residual", "output"] | None = Field(
         default=None,
         description="the end of the residual branch before the add (a block's default), or the "
@@ -65,6 +86,40 @@ class Insert(Model):
     blocks: Positions | None = Field(
         default=None, description="which blocks of each stage; all unless told"
     )
+    match: Match | None = Field(default=None, description="which convolutions; all unless told")
+    absorb: tuple[Literal["norm", "act"], ...] = Field(
+        default=(), description="what follows the convolution and goes with it"
+    )
+    share: Name | None = Field(
+        default=None,
+        description="a node that all sites of a block share, made from the block's input",
+    )
+
+
+class Beginning(Model):
+    """How one node with weights begins as what it stands in for."""
+
+    copies: Name | None = Field(
+        default=None,
+        description="the weights it takes: `kernel`, with the bias and norm where it has its own; "
+        "`bias`; or the name of a layer inside the attention module",
+    )
+    times: Number = Field(default=expressions.constant(1), description="a factor on what it gives")
+    live: Amount | None = Field(
+        default=None, description="the branch that takes them; the others are silent"
+    )
+    weight: Number | None = Field(default=None, description="what its weights begin at")
+    bias: Number | None = Field(default=None, description="what its biases begin at")
+
+
+class Identity(Model):
+    """How a stand-in begins computing what it replaces; `nodes` left out begin as published."""
+
+    requires: dict[str, str] = Field(
+        default_factory=dict,
+        description="conditions over sizes and params, each with the reason why it must hold",
+    )
+    nodes: dict[Name, Beginning] = Field(description="the nodes that begin in another way")
 
 
 Op = TypeVar("Op")
@@ -83,8 +138,16 @@ class SpecOf(Model, Generic[Op]):
         min_length=2, description="the axes of the input, the batch first: [b, c, h, w]"
     )
     nodes: dict[NodeName, Op] = Field(min_length=1, description="the graph, each node an op")
-    output: Name | None = Field(default=None, description="the last node unless told")
+    output: NodeRef | None = Field(default=None, description="the last node unless told")
+    stands_for: Literal["conv2d", "attention"] | None = Field(
+        default=None,
+        description="what it takes the place of; a convolution's sizes are then names, too: "
+        "out kernel stride padding dilation groups bias",
+    )
     insert: Insert | None = Field(default=None, description="where the paper puts it")
+    identity: Identity | None = Field(
+        default=None, description="how a stand-in begins as what it replaces"
+    )
     deviations: tuple[str, ...] = Field(
         default=(), description="where paper and official code differ, and which this follows"
     )
@@ -96,7 +159,3 @@ class SpecOf(Model, Generic[Op]):
         """The text the spec was read from, with the place of each value."""
         return self._source
 
-    @property
-    def output_name(self) -> str:
-        """The node whose value the mechanism returns."""
-        return self.output or next(reversed(self.nodes))
