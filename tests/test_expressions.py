@@ -41,7 +41,7 @@ VALUES = [
     ("combine == 'product'", True), ("combine != total", True), ("'two words'", "two words"),
     ("relu if c > 8 else tanh", None), ("'relu' if c > 8 else 'tanh'", "relu"),
     ("min(c, h, 3)", 3), ("max(c // reduction, 32)", 32), ("abs(h - c)", 50), ("ceil(c / 3)", 22),
-    ("floor(c / 3)", 21), ("round(2.5)", 2), ("round(3.5)", 4), ("log2(c)", 6.0), ("sqrt(c)", 8.0),
+    ("floor(c / 3)", 21), ("round(2.5)", 2), ("round(3.5)", 4), ("log2(c)", 6.0), ("log(1)", 0.0), ("sqrt(c)", 8.0),
     ("odd(4)", 5), ("odd(5)", 5), ("odd(4.9)", 5), ("odd(5.9)", 5), ("odd(0)", 1),
     ("odd(abs((log2(c) + 1) / 2))", 3), ("odd(abs((log2(256) + 1) / 2))", 5),
     ("unknown + 1", None), ("max(unknown, 1)", None),
@@ -123,7 +123,7 @@ def test_not_parsed(text, code, message, start, length):
     assert start is None or (found.start, found.length) == (start, length)
     assert 0 <= found.start <= len(text)
     if code in ("forbidden-call",):
-        assert found.help == "it may call min, max, abs, ceil, floor, round, log2, sqrt, odd"
+        assert found.help == "it may call min, max, abs, ceil, floor, round, log, log2, sqrt, odd"
 
 
 NO_VALUE = [
@@ -271,6 +271,7 @@ def independent(expr: Expr, known: dict[str, int]):
         "ceil": lambda: -math.floor(-Fraction(x)),
         "floor": lambda: math.floor(Fraction(x)),
         "round": lambda: round(Fraction(x)),
+        "log": lambda: math.log(x),
         "log2": lambda: math.log2(x),
         "sqrt": lambda: math.sqrt(x),
         "odd": lambda: math.trunc(x) + (math.trunc(x) % 2 == 0),

@@ -150,7 +150,7 @@ spec.yaml:9:1: error[unknown-field]: a spec has no field 'inserts'
 spec.yaml:9:21: error[unknown-field]: 'insert' has no field 'stage'
     9 | insert: {at: block, stage: 1}
       |                     ^^^^^
-  help: did you mean 'stages'? Fields: <insert fields>
+  help: did you mean 'stages' or 'share'? Fields: <insert fields>
 """,
     ),
     "unknown place": (
@@ -159,7 +159,7 @@ spec.yaml:9:21: error[unknown-field]: 'insert' has no field 'stage'
 spec.yaml:9:14: error[invalid-value]: the text 'neck' does not suit 'at'
     9 | insert: {at: neck}
       |              ^^^^
-  help: it may be 'block' or 'stage'
+  help: it may be 'block', 'stage', 'conv' or 'attention'
 """,
     ),
     "insert is a word": (
@@ -308,7 +308,7 @@ spec.yaml:6:39: error[division-by-zero]: c // 0 divides by zero
 spec.yaml:6:39: error[forbidden-call]: an expression may not call 'open'
     6 |   excite:  {op: mlp, over: c, hidden: open(reduction)}
       |                                       ^^^^^^^^^^^^^^^
-  help: it may call min, max, abs, ceil, floor, round, log2, sqrt, odd
+  help: it may call min, max, abs, ceil, floor, round, log, log2, sqrt, odd
 """,
     ),
     "attribute": (
@@ -317,7 +317,7 @@ spec.yaml:6:39: error[forbidden-call]: an expression may not call 'open'
 spec.yaml:6:39: error[bad-expression]: 'c.real' is not allowed in an expression
     6 |   excite:  {op: mlp, over: c, hidden: c.real // reduction}
       |                                       ^^^^^^
-  help: an expression has numbers, names, + - * / // % **, comparisons, 'a if b else c' and min max abs ceil floor round log2 sqrt odd
+  help: an expression has numbers, names, + - * / // % **, comparisons, 'a if b else c' and min max abs ceil floor round log log2 sqrt odd
 """,  # noqa: E501
     ),
     "unknown name": (
@@ -335,7 +335,7 @@ spec.yaml:6:44: error[unknown-name]: no size and no param named 'reductoin'
 spec.yaml:6:44: error[bad-expression]: 'c // / reduction' is not an expression
     6 |   excite:  {op: mlp, over: c, hidden: c // / reduction}
       |                                            ^
-  help: an expression has numbers, names, + - * / // % **, comparisons, 'a if b else c' and min max abs ceil floor round log2 sqrt odd
+  help: an expression has numbers, names, + - * / // % **, comparisons, 'a if b else c' and min max abs ceil floor round log log2 sqrt odd
 """,  # noqa: E501
     ),
     "no expression in quotes": (
@@ -344,7 +344,7 @@ spec.yaml:6:44: error[bad-expression]: 'c // / reduction' is not an expression
 spec.yaml:6:45: error[bad-expression]: 'c // (reduction' is not an expression
     6 |   excite:  {op: mlp, over: c, hidden: 'c // (reduction'}
       |                                             ^
-  help: an expression has numbers, names, + - * / // % **, comparisons, 'a if b else c' and min max abs ceil floor round log2 sqrt odd
+  help: an expression has numbers, names, + - * / // % **, comparisons, 'a if b else c' and min max abs ceil floor round log log2 sqrt odd
 """,  # noqa: E501
     ),
     "name behind an anchor": (
@@ -649,7 +649,7 @@ spec.yaml:2:45: error[invalid-value]: a list is wanted here, not the text 'low'
 spec.yaml:2:35: error[bad-expression]: '16 //' is not an expression
     2 | params: {reduction: {default: 16 //}}
       |                                   ^
-  help: an expression has numbers, names, + - * / // % **, comparisons, 'a if b else c' and min max abs ceil floor round log2 sqrt odd
+  help: an expression has numbers, names, + - * / // % **, comparisons, 'a if b else c' and min max abs ceil floor round log log2 sqrt odd
 """,  # noqa: E501
     ),
     "param of an unknown name": (
@@ -1070,7 +1070,7 @@ spec.yaml:4:34: error[unknown-name]: no size and no param named 'channels'
 spec.yaml:4:39: error[bad-expression]: '2 *' is not an expression
     4 |   out: {op: conv2d, kernel: 3, out: 2 *}
       |                                       ^
-  help: an expression has numbers, names, + - * / // % **, comparisons, 'a if b else c' and min max abs ceil floor round log2 sqrt odd
+  help: an expression has numbers, names, + - * / // % **, comparisons, 'a if b else c' and min max abs ceil floor round log log2 sqrt odd
 """,  # noqa: E501
     ),
     "text for a number": (

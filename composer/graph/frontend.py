@@ -1,33 +1,39 @@
-"""From a user's word for a spec to a checked spec and its graph."""
+"""From a user's word for a spec to a checked spec."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
 
-from composer.errors import ComposerError, Diagnostic, in_order_of_text, suggestion
-from composer.graph.graph import INPUT, Graph, GraphNode, Settings
+from composer.errors import ComposerError, Diagnostic, Location, in_order_of_text
+from composer.graph.from_spec import graph_of
+from composer.graph.graph import Settings
 from composer.graph.passes import analyse
 from composer.primitives import Spec, op_fields
-from composer.primitives.axes import Axes, AxisOrder
-from composer.primitives.base import Primitive
-from composer.spec.expressions import Expr, constant, name
+from composer.primitives.structure import Repeating
+from composer.primitives.use import Use
+from composer.spec.extends import extended
 from composer.spec.library import find_spec
-from composer.spec.models import Param
 from composer.spec.reader import Reading, read_spec
+from composer.spec.source import Source, YamlPath, parse
+
+__all__ = ["check_text", "graph_of", "load_spec"]
 
 
-def check_text(text: str, file: str) -> tuple[Spec | None, tuple[Diagnostic, ...]]:
-    """Return the spec where it is sound, and every problem, errors and warnings alike."""
-    try:
-        reading = read_spec(text, file, Spec, op_fields())
-    except ComposerError as failure:
-        return None, failure.diagnostics
-    if reading.spec is None:
-        return None, in_order_of_text(reading.problems)
-    graph = analyse(graph_of(reading.spec, Settings(), reading))
-    found = in_order_of_text((*graph.errors, *graph.warnings))
-    return (None if graph.errors else reading.spec), found
+def check_text(
+    text: str, file: str, texts: Mapping[str, str] | None = None
+) -> tuple[Spec | None, tuple[Diagnostic, ...]]:
+    """Return the spec where it is sound, and every problem, errors and warnings alike.
+
+    Args:
+        text: the YAML.
+        file: the name that messages show; other specs are looked for from its folder.
+        texts: the texts of the specs it is made of (`Spec.texts`), instead of any file.
+    """
+    return _Loader(texts).check(text, file, ())
 
 
 def load_spec(word: str | PathLike[str] | Spec) -> Spec:
@@ -44,81 +50,116 @@ def load_spec(word: str | PathLike[str] | Spec) -> Spec:
     return spec
 
 
-def graph_of(spec: Spec, settings: Settings, reading: Reading[Spec] | None = None) -> Graph:
-    """Return the spec as a graph, not yet bound; faulty nodes of a `reading` stand without op.
+@dataclass(frozen=True)
+class _Opened:
+    """One spec on the way to another: its file, the word that led to it, its text."""
 
-    Raises:
-        ComposerError: a setting names a param that the spec has not, or a value it may not have.
-    """
-    _check_params(spec, settings)
-    names = reading.node_names if reading else tuple(spec.nodes)
-    nodes: list[GraphNode] = []
-    above = INPUT
-    for node_name in names:
-        op = spec.nodes.get(node_name)
-        nodes.append(GraphNode(node_name, _wired(op, above), ("nodes", node_name)))
-        above = node_name
-    layout = settings.layout or spec.input
-    axes = Axes(tuple((axis, _size(axis, settings)) for axis in layout))
-    return Graph(
-        spec=spec,
-        source=spec.origin,
-        settings=settings,
-        nodes=tuple(nodes),
-        output=spec.output or names[-1],
-        order=AxisOrder(layout),
-        input_axes=axes,
-        problems=(*(reading.problems if reading else ()), *_bad_axes(spec)),
-        broken_params=reading.broken_params if reading else frozenset(),
-    )
+    word: str
+    file: str
+    text: str
 
 
-def _wired(op: Primitive | None, above: str) -> Primitive | None:
-    """Let an op that does not say what it reads read the node above."""
-    if op is None or "x" not in type(op).model_fields or getattr(op, "x") is not None:  # noqa: B009
-        return op
-    return op.model_copy(update={"x": name(above)})
+@dataclass
+class _Loader:
+    """Reads one spec and all that it uses or extends."""
+
+    given: Mapping[str, str] | None
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def check(
+        self, text: str, file: str, above: tuple[_Opened, ...]
+    ) -> tuple[Spec | None, tuple[Diagnostic, ...]]:
+        try:
+            reading = self._read(text, file, above)
+        except ComposerError as failure:
+            return None, failure.diagnostics
+        if reading.spec is None:
+            return None, in_order_of_text(reading.problems)
+        here = (*above, _Opened(Path(file).stem, file, text)) if not above else above
+        problems = self._load_used(reading.spec, here)
+        if not above:
+            reading.spec._texts = dict(self.texts)
+        graph = analyse(graph_of(reading.spec, Settings(), reading).with_problems(problems))
+        found = in_order_of_text((*graph.errors, *graph.warnings))
+        return (None if graph.errors else reading.spec), found
+
+    def _read(self, text: str, file: str, above: tuple[_Opened, ...]) -> Reading[Spec]:
+        data, source = self._data(text, file, above or (_Opened(Path(file).stem, file, text),))
+        return read_spec(data, source, Spec, op_fields())
+
+    def _data(
+        self, text: str, file: str, above: tuple[_Opened, ...]
+    ) -> tuple[dict[str, Any], Source]:
+        """Return the fields of a spec together with those of the spec that it extends."""
+        data, source = parse(text, file)
+        base = data.get("extends")
+        if not isinstance(base, str):
+            return data, source
+        opened = self._open(base, above, source.at(("extends",)))
+        return extended(data, source, *self._data(opened.text, opened.file, (*above, opened)))
+
+    def _load_used(self, spec: Spec, above: tuple[_Opened, ...]) -> list[Diagnostic]:
+        """Load each spec that a node uses; return what is wrong with them."""
+        problems: list[Diagnostic] = []
+        for path, op in _uses(spec):
+            if op.spec in spec.used:
+                continue
+            try:
+                opened = self._open(op.spec, above, spec.origin.at((*path, "spec")))
+            except ComposerError as failure:
+                problems += failure.diagnostics
+                continue
+            inner, found = self.check(opened.text, opened.file, (*above, opened))
+            problems += [p for p in found if p.severity == "error"]
+            if inner is not None:
+                spec._used[op.spec] = inner
+        return problems
+
+    def _open(
+        self, word: str, above: tuple[_Opened, ...], where: Location | None
+    ) -> _Opened:
+        """Find a spec that another names.
+
+        Raises:
+            ComposerError: it is not found, or it is one of those on the way to it.
+        """
+        key = "/".join([*(opened.word for opened in above[1:]), word])
+        try:
+            text, file = self._find(word, key, above[-1].file)
+        except ComposerError as failure:
+            raise ComposerError(
+                [Diagnostic(d.code, d.message, d.help, where) for d in failure.diagnostics]
+            ) from None
+        words = [opened.word for opened in above]
+        for number, opened in enumerate(above):
+            if opened.text == text:
+                circle = " -> ".join([*words[number:], words[number]])
+                raise ComposerError(
+                    Diagnostic(
+                        "cycle",
+                        f"the spec uses itself: {circle}",
+                        "let one of them stand without the other",
+                        where,
+                    )
+                )
+        self.texts[key] = text
+        return _Opened(word, file, text)
+
+    def _find(self, word: str, key: str, user: str) -> tuple[str, str]:
+        if self.given is not None and key in self.given:
+            return self.given[key], word
+        beside = Path(user).parent / word
+        for path in (beside, beside.with_suffix(".yaml")):
+            if word and Path(user).is_file() and path.is_file():
+                return find_spec(str(path))
+        return find_spec(word)
 
 
-def _size(axis: str, settings: Settings) -> Expr:
-    return constant(settings.sizes[axis]) if axis in settings.sizes else name(axis)
-
-
-def _bad_axes(spec: Spec) -> list[Diagnostic]:
-    twice = sorted({axis for axis in spec.input if spec.input.count(axis) > 1})
-    return [
-        Diagnostic(
-            "duplicate-axis",
-            f"the input has the axis {axis!r} twice",
-            "each axis has a name of its own",
-            spec.origin.at(("input",)),
-        )
-        for axis in twice
-    ]
-
-
-def _check_params(spec: Spec, settings: Settings) -> None:
-    problems = []
-    for key, value in settings.params.items():
-        if key not in spec.params:
-            way_out = suggestion(key, list(spec.params), f"Params of {spec.name}")
-            message = f"the spec {spec.name!r} has no param {key!r}"
-            problems.append(Diagnostic("unknown-param", message, way_out))
-            continue
-        problems.extend(_bad_value(spec.params[key], key, value))
-    if problems:
-        raise ComposerError(problems)
-
-
-def _bad_value(param: Param, key: str, value: object) -> list[Diagnostic]:
-    """Return what is wrong with a value that a param is set to; `bind` sees to its names."""
-    finite = not isinstance(value, float) or math.isfinite(value)
-    if not isinstance(value, (bool, int, float, str)) or not finite:
-        message = f"the param {key!r} cannot be {value!r}"
-        return [Diagnostic("invalid-value", message, "give a number, true, false or text")]
-    try:
-        param.expression(value)
-    except ValueError as failure:
-        message = f"the param {key!r} cannot be {value!r}: {failure}"
-        return [Diagnostic("invalid-value", message, f"its default is {param.default}")]
-    return []
+def _uses(spec: Spec) -> Iterator[tuple[YamlPath, Use]]:
+    """Yield every node that uses a spec, those inside a branch too, with its path."""
+    for name, op in spec.nodes.items():
+        path: YamlPath = ("nodes", name)
+        while isinstance(op, Repeating):
+            op, path = op.each, (*path, "each")
+        if isinstance(op, Use):
+            yield path, op

@@ -34,6 +34,7 @@ class Settings:
     layout: tuple[str, ...] | None = None
     init: Begin = "paper"
     part: Literal["whole", "shared", "rest"] = "whole"
+    inside: bool = False  # of another spec
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Graph:
     input_axes: Axes
     problems: tuple[Diagnostic, ...] = ()
     broken_params: frozenset[str] = frozenset()
+    unreached: frozenset[str] = frozenset()  # by the output, under these params
 
     @cached_property
     def by_name(self) -> dict[str, GraphNode]:
@@ -111,6 +113,12 @@ class Graph:
     def where(self, node: GraphNode, path: YamlPath = ()) -> Location | None:
         """Return the place of a field of a node in the spec's text."""
         return (node.source or self.source).at((*node.path, *path))
+
+    def within(
+        self, node: GraphNode, path: YamlPath, start: int, length: int
+    ) -> Location | None:
+        """Return the place of a stretch of a field of a node."""
+        return (node.source or self.source).within((*node.path, *path), start, length)
 
     def with_nodes(self, nodes: Mapping[str, GraphNode]) -> Graph:
         """Return the graph with some nodes replaced by name."""

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from typing import get_args
 
 import torch
-from torch import fx
+from torch import fx, nn
 
 from composer.errors import error
 from composer.graph.frontend import graph_of, load_spec
@@ -34,6 +34,7 @@ def build(
     spec: Spec | str,
     channels: int | None = None,
     *,
+    like: nn.Module | None = None,
     size: tuple[int, int] | None = None,
     params: Mapping[str, Value] | None = None,
     layout: tuple[str, ...] | None = None,
@@ -47,10 +48,15 @@ def build(
     Args:
         spec: a spec, the name of a shipped one, a path, or the text itself.
         channels: the size of the axis ``c`` of the input.
+        like: the layer that a stand-in takes the place of, such as an ``nn.Conv2d``; it tells the
+            channels, kernel, stride and so on.
         size: the sizes of ``h`` and ``w``; left out, any size will do where the spec allows it.
-        params: other values for the spec's params.
+        params: other values for the spec's params; for a stand-in built without `like`, values
+            for ``out``, ``kernel``, ``stride``, ``padding``, ``dilation``, ``groups`` and ``bias``
+            too.
         layout: the order of the input's axes in memory, such as ``("b", "h", "w", "c")``;
-            the order in which the spec names them unless told.
+            the order in which the spec names them unless told. Where a spec takes tokens
+            ``[b, n, c]``, a map's axes are folded into ``n``.
         init: ``"paper"``, or ``"identity"`` for a module that begins as its own input.
         device: where the parameters lie.
         dtype: what the parameters are.
@@ -65,8 +71,18 @@ def build(
     spec = load_spec(spec)
     if init not in get_args(Begin):
         raise error("invalid-init", f"{init!r} is not a way to begin", "say 'paper' or 'identity'")
-    sizes = sizes_for(spec, channels, size)
-    settings = Settings(sizes, dict(params or {}), _checked_layout(spec, layout), init)
+    order = _checked_layout(spec, layout)
+    params = dict(params or {})
+    told: dict[str, int] = {}
+    if like is not None:
+        from composer.lower.like import sizes_like
+
+        told = sizes_like(spec, like)
+        params = {n: v for n, v in told.items() if n in spec.params} | params
+        channels = _agreed(channels, told["c"])
+    sizes = {**told, **sizes_for(spec, channels, size, order)}
+    sizes = {n: v for n, v in sizes.items() if n not in spec.params}
+    settings = Settings(sizes, params, order, init)
     graph = compile_graph(graph_of(spec, settings))
     with nullcontext() if device is None else torch.device(device):
         module = lower(graph)
@@ -78,7 +94,10 @@ def build(
 
 
 def sizes_for(
-    spec: Spec, channels: int | None, size: tuple[int, int] | None
+    spec: Spec,
+    channels: int | None,
+    size: tuple[int, int] | None,
+    layout: tuple[str, ...] | None = None,
 ) -> dict[str, int]:
     """Return the size of each axis that is known.
 
@@ -86,7 +105,8 @@ def sizes_for(
         ComposerError: the channels are missing, or a size is not a whole number from 1.
     """
     sizes: dict[str, int] = {}
-    if "c" in spec.input:
+    axes = layout or spec.input
+    if "c" in axes:
         if channels is None:
             raise error(
                 "missing-size",
@@ -100,15 +120,29 @@ def sizes_for(
         except (TypeError, ValueError):
             message = f"the size {size!r} is not a height and a width"
             raise error("invalid-size", message, "say size=(14, 14)") from None
-        sizes |= {axis: n for axis, n in (("h", height), ("w", width)) if axis in spec.input}
+        sizes |= {axis: n for axis, n in (("h", height), ("w", width)) if axis in axes}
     for axis, n in sizes.items():
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise error("invalid-size", f"the size of {axis!r} is {n!r}, not a whole number from 1")
     return sizes
 
 
+def _agreed(channels: int | None, told: int) -> int:
+    if channels not in (None, told):
+        raise error(
+            "size-conflict",
+            f"channels is {channels}, and the layer it is like takes {told}",
+            "leave channels away: the layer tells",
+        )
+    return told
+
+
 def _checked_layout(spec: Spec, layout: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    if layout is not None and sorted(layout) != sorted(spec.input):
+    if layout is None:
+        return None
+    missing = [axis for axis in spec.input if axis not in layout]
+    tokens = missing == ["n"] and sorted(set(layout) - set(spec.input)) == ["h", "w"]
+    if len(set(layout)) < len(layout) or not tokens and (missing or len(layout) > len(spec.input)):
         raise error(
             "invalid-layout",
             f"the layout {list(layout)} does not hold the axes of {spec.name!r}",

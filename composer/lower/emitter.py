@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 
 from composer.errors import ComposerError, Diagnostic
 from composer.graph.graph import INPUT, Graph, GraphNode
+from composer.lower.schedule import Schedule
 from composer.primitives.axes import Axes
 from composer.primitives.base import AxisProblem
 from composer.spec.expressions import Expr, constant
@@ -81,17 +82,26 @@ class FxEmitter:
             owner.add_module(local, module)
         return self._create("call_module", f"{self._keeper}.{local}", local, (x,), {})
 
-    def parameter(self, tensor: Tensor) -> fx.Node:
-        """Write a read of a parameter that carries this node's name.
+    def parameter(self, tensor: Tensor, local: str | None = None) -> fx.Node:
+        """Write a read of a parameter that carries this node's name, or lives under it as `local`.
 
         One without axes is kept as one element, since sharded training takes no scalar.
         """
-        path, _, local = self._keeper.rpartition(".")
-        owner = self._module_at(path)
-        if not hasattr(owner, local):
-            owner.register_parameter(local, nn.Parameter(tensor.reshape(tensor.shape or (1,))))
-        node = self._create("get_attr", self._keeper, "value", (), {})
+        path = f"{self._keeper}.{local}" if local else self._keeper
+        parent, _, name = path.rpartition(".")
+        owner = self._module_at(parent)
+        if not hasattr(owner, name):
+            owner.register_parameter(name, nn.Parameter(tensor.reshape(tensor.shape or (1,))))
+        node = self._create("get_attr", path, local or "value", (), {})
         return node if tensor.dim() else self.method("squeeze", node, 0)
+
+    def schedule(self, begin: float, end: float, steps: int) -> fx.Node:
+        """Write a read of a number that `composer.lower.schedule.advance` moves."""
+        parent, _, name = self._keeper.rpartition(".")
+        owner = self._module_at(parent)
+        if not hasattr(owner, name):
+            owner.add_module(name, Schedule(begin, end, steps))
+        return self._create("call_module", self._keeper, "value", (), {})
 
     def given(self) -> fx.Node:
         """Write this node's value as one more input of the module."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -53,7 +54,8 @@ def node_costs(
     graph = compile_graph(graph_of(spec, Settings(sizes, params)))
     with torch.device("meta"):
         module = lower(graph).eval()
-        shape = tuple(sizes.get(axis, 1) for axis in spec.input)
+        places = {**sizes, "n": math.prod(size)}
+        shape = tuple(places.get(axis, 1) for axis in spec.input)
         x = torch.empty(shape)
     counted = _Counted(module)
     with torch.no_grad():
@@ -84,9 +86,10 @@ def node_costs(
 
 
 def _parameters_of(module: fx.GraphModule, node: str) -> int:
-    if node in dict(module.named_parameters(recurse=False)):
-        return int(module.get_parameter(node).numel())
-    return parameters(module.get_submodule(node)) if hasattr(module, node) else 0
+    tensors = dict(module.named_parameters())
+    if node in tensors:
+        return int(tensors[node].numel())
+    return parameters(module.get_submodule(node)) if node in dict(module.named_modules()) else 0
 
 
 class _Counted(fx.Interpreter):

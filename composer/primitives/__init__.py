@@ -12,22 +12,39 @@ from typing import Annotated, get_args
 from pydantic import Field
 
 from composer.primitives.arithmetic import Arithmetic
+from composer.primitives.attention import Attention
 from composer.primitives.base import Primitive
+from composer.primitives.branch import Branch
 from composer.primitives.conv1d import Conv1d
 from composer.primitives.conv2d import Conv2d
 from composer.primitives.gate import Gate
 from composer.primitives.linear import Linear
+from composer.primitives.merge import Merge
 from composer.primitives.mlp import Mlp
+from composer.primitives.norm import Normalize
 from composer.primitives.parameter import Parameter
+from composer.primitives.pick import Pick
 from composer.primitives.pool import Pool
+from composer.primitives.repeat import Repeat
+from composer.primitives.resize import Resize
 from composer.primitives.reweight import Reweight
+from composer.primitives.schedule import Schedule
+from composer.primitives.split import Split
 from composer.primitives.stack import Stack
+from composer.primitives.structure import Repeating
+from composer.primitives.unstack import Unstack
+from composer.primitives.use import Use
 from composer.spec.models import Model, SpecOf
 
 AnyPrimitive = Annotated[
-    Arithmetic | Conv1d | Conv2d | Gate | Linear | Mlp | Parameter | Pool | Reweight | Stack,
+    Arithmetic | Attention | Branch | Conv1d | Conv2d | Gate | Linear | Merge | Mlp | Normalize
+    | Parameter | Pick | Pool | Repeat | Resize | Reweight | Schedule | Split | Stack | Unstack
+    | Use,
     Field(discriminator="op"),
 ]
+
+for _repeating in (Branch, Repeat):  # each of them holds any op, itself too
+    _repeating.model_rebuild(_types_namespace={"AnyPrimitive": AnyPrimitive})
 
 PRIMITIVES: tuple[type[Primitive], ...] = get_args(get_args(AnyPrimitive)[0])
 

@@ -48,8 +48,11 @@ class Emitter(Protocol):
     def module(self, local: str, module: nn.Module, x: FxNode) -> FxNode:
         """Write a call of a module that lives under this node's name."""
 
-    def parameter(self, tensor: Tensor) -> FxNode:
-        """Write a read of a parameter that carries this node's name."""
+    def parameter(self, tensor: Tensor, local: str | None = None) -> FxNode:
+        """Write a read of a parameter that carries this node's name, or lives under it."""
+
+    def schedule(self, begin: float, end: float, steps: int) -> FxNode:
+        """Write a read of a number that a training loop moves from one value to another."""
 
     def given(self) -> FxNode:
         """Write this node's value as one more input of the module."""
@@ -72,6 +75,10 @@ class Primitive(Model):
 
     def expressions(self) -> Iterator[tuple[YamlPath, Kind, Expr]]:
         """Yield every expression of the node with its path and what it must come to."""
+        yield from _expressions_of(self, ())
+
+    def every_expression(self) -> Iterator[tuple[YamlPath, Kind, Expr]]:
+        """Yield those of the ops written inside this one, too."""
         yield from _expressions_of(self, ())
 
     def operands(self) -> Iterator[tuple[YamlPath, Expr]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from composer.primitives.base import Emitter
+from composer.primitives.axes import Axes
+from composer.primitives.base import Emitter, whole
 
 
 def folded(emit: Emitter, x: Any, riding: int) -> Any:
@@ -22,3 +24,31 @@ def unfolded(emit: Emitter, node: Any, x: Any, riding: int) -> Any:
         return node
     sizes = tuple(emit.method("size", x, axis) for axis in range(riding))
     return emit.method("unflatten", node, 0, sizes)
+
+
+def sizes_of(emit: Emitter, x: Any, axes: Axes, wanted: Sequence[str]) -> tuple[Any, ...]:
+    """Return the sizes of some axes of x: numbers where they are known, else reads of x."""
+    return tuple(
+        whole(axes[axis]) if axes[axis].is_constant else emit.method("size", x, axes.index(axis))
+        for axis in wanted
+    )
+
+
+def on_maps(
+    emit: Emitter, x: Any, axes: Axes, over: Sequence[str], function: Callable[[Any], Any]
+) -> Any:
+    """Write a function of [batch, channels, height, width], with two axes as height and width.
+
+    The other axes ride along as the first two; the last of them stays apart, for that keeps the
+    memory format of a map.
+    """
+    riding = axes.without(over).names
+    order = (*riding, *(axis for axis in axes if axis in over))
+    x = emit.arrange(x, axes.names, order)
+    if not riding:
+        x = emit.method("unsqueeze", x, 0)
+    first = max(len(riding) - 1, 0)
+    node = unfolded(emit, function(folded(emit, x, first)), x, first)
+    if not riding:
+        node = emit.method("squeeze", node, 0)
+    return emit.arrange(node, order, axes.names)

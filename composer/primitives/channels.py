@@ -9,6 +9,7 @@ from composer.primitives.axes import Axes
 from composer.primitives.base import AxisProblem, Emitter, whole
 from composer.spec.expressions import Expr, bind, constant
 from composer.spec.fields import AxisName, Size
+from composer.spec.source import YamlPath
 
 #: A size keeps the axis; a mapping names the axes that replace it, and ``{}`` leaves none.
 Out = Size | dict[AxisName, Size] | None
@@ -23,7 +24,9 @@ def out_axes(
     return {axis: out} if isinstance(out, Expr) else dict(out)
 
 
-def need_free(rest: Axes, new: Mapping[str, Expr], whose: Expr) -> None:
+def need_free(
+    rest: Axes, new: Mapping[str, Expr], whose: Expr, field: YamlPath = ("out",)
+) -> None:
     """Refuse where a new axis has the name of one that rides along.
 
     Raises:
@@ -34,8 +37,26 @@ def need_free(rest: Axes, new: Mapping[str, Expr], whose: Expr) -> None:
             raise AxisProblem(
                 "axis-exists",
                 f"{str(whose)!r} has an axis {axis!r} already",
-                ("out", axis),
+                (*field, axis),
                 f"call it by another name than {', '.join(rest)}",
+            )
+
+
+def need_groups(groups: Expr, channels: Expr, out: Expr) -> None:
+    """Refuse groups that do not divide the channels in or out, where these are known.
+
+    Raises:
+        AxisProblem: code ``groups-do-not-divide``.
+    """
+    for what, size in (("in", channels), ("out", out)):
+        if not (size.is_constant and groups.is_constant):
+            continue
+        if whole(size) % whole(groups):
+            raise AxisProblem(
+                "groups-do-not-divide",
+                f"{groups} groups do not divide {size} channels {what}",
+                ("groups",),
+                "choose groups that divide both",
             )
 
 

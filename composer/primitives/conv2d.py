@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from composer.primitives.activations import Act, activate
 from composer.primitives.axes import Axes, AxisOrder
@@ -19,16 +19,26 @@ from composer.primitives.base import (
     whole,
 )
 from composer.primitives.batch import folded, unfolded
-from composer.primitives.channels import Out, need_free, out_axes, product, spread
+from composer.primitives.channels import Out, need_free, need_groups, out_axes, product, spread
+from composer.primitives.kernels import (
+    KERNEL_AXES,
+    Slide,
+    need_kernel,
+    one_for_all,
+    one_for_each,
+    pointwise,
+)
 from composer.primitives.normalization import NO_NORM, NormField
-from composer.spec.expressions import Expr, bind, constant
-from composer.spec.fields import AxisName, AxisNames, Flag, NodeRef, Size
+from composer.primitives.windows import strided, windowed
+from composer.spec.expressions import Expr, constant
+from composer.spec.fields import Amount, AxisName, AxisNames, Flag, NodeRef, Size
 
 
 class Conv2d(Primitive):
-    """A convolution `over` two axes, padded so that stride 1 keeps their sizes.
+    """A convolution `over` two axes, padded so that stride 1 keeps their sizes unless told.
 
-    It mixes the axis `channels`; a value without that axis counts as one channel.
+    It mixes the axis `channels`; a value without that axis counts as one channel. Its kernel is
+    its own, or a node with the axes ``[o, i, kh, kw]``, with the batch where each sample has one.
     """
 
     draws_weights: ClassVar[bool] = True
@@ -40,25 +50,45 @@ class Conv2d(Primitive):
         default=("h", "w"), min_length=2, max_length=2, description="the two axes it slides over"
     )
     channels: AxisName = Field(default="c", description="the axis it mixes")
-    kernel: Size = Field(description="its height and width; odd")
+    kernel: Size | None = Field(
+        default=None, description="its height and width; odd unless a padding is told"
+    )
+    weight: NodeRef | None = Field(
+        default=None, description="a node that is its kernel, [o, i, kh, kw], instead of its own"
+    )
     out: Out = Field(
         default=None,
         description="the new number of channels (the same unless told), or the axes that replace "
         "them; {} for one map without a channel axis",
     )
     stride: Size = Field(default=constant(1), description="1 unless told")
+    padding: Amount | None = Field(
+        default=None, description="zeros on each side; dilation * (kernel // 2) unless told"
+    )
     dilation: Size = Field(default=constant(1), description="1 unless told")
     groups: Size = Field(default=constant(1), description="1 unless told; c makes it depthwise")
     bias: Flag | None = Field(default=None, description="true unless a norm follows")
     norm: NormField = Field(default=NO_NORM, description="after the layer; none unless told")
     act: Act = Field(default=constant("none"), description="last of all; none unless told")
 
+    @model_validator(mode="after")
+    def _one_kernel(self) -> Conv2d:
+        if self.weight is None and self.kernel is None:
+            raise ValueError("conv2d needs 'kernel', its size, or 'weight', a node that is it")
+        if self.weight is not None:
+            for field in ("kernel", "out", "bias", "norm"):
+                if field in self.model_fields_set:
+                    raise ValueError(
+                        f"the kernel is the node {str(self.weight)!r}, which leaves no {field!r} "
+                        "to choose"
+                    )
+        return self
+
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes with the channels replaced and, under a stride, smaller maps."""
         assert self.x is not None
         have = axes(self.x)
         need_axes(have, self.over, ("over",), self.x)
-        need_odd(self.kernel)
         if self.channels in self.over:
             raise AxisProblem(
                 "duplicate-axis",
@@ -67,28 +97,51 @@ class Conv2d(Primitive):
                 "name the axis of the channels",
             )
         channels = have[self.channels] if self.channels in have else constant(1)
-        new = out_axes(self.out, self.channels, channels)
+        new = self._new_axes(channels, axes)
         rest = have.without([self.channels])
         need_free(rest, new, self.x)
-        self._check_groups(channels, product(new))
-        for axis in self.over:
-            rest = rest.resized(axis, _strided(have[axis], self.stride))
+        need_groups(self.groups, channels, product(new))
+        if self.weight is not None:
+            batch = order.input[0]
+            need_kernel(self.weight, axes(self.weight), batch, channels, self.groups)
+            if batch in axes(self.weight):
+                need_axes(have, (batch,), ("x",), self.x)
+        for axis, kernel in zip(self.over, self._kernels(axes), strict=True):
+            rest = rest.resized(axis, self._slid(axis, have[axis], kernel))
         return rest.extended(new, order)
 
-    def _check_groups(self, channels: Expr, out: Expr) -> None:
-        for what, size in (("in", channels), ("out", out)):
-            if not (size.is_constant and self.groups.is_constant):
-                continue
-            if whole(size) % whole(self.groups):
-                raise AxisProblem(
-                    "groups-do-not-divide",
-                    f"{self.groups} groups do not divide {size} channels {what}",
-                    ("groups",),
-                    "choose groups that divide both",
-                )
+    def _new_axes(self, channels: Expr, axes: Callable[[Expr], Axes]) -> dict[str, Expr]:
+        if self.weight is None:
+            return out_axes(self.out, self.channels, channels)
+        need_axes(axes(self.weight), KERNEL_AXES, ("weight",), self.weight)
+        return {self.channels: axes(self.weight)["o"]}
+
+    def _kernels(self, axes: Callable[[Expr], Axes]) -> tuple[Expr, Expr]:
+        """Return the height and the width of the kernel."""
+        if self.weight is not None:
+            return axes(self.weight)["kh"], axes(self.weight)["kw"]
+        assert self.kernel is not None
+        return self.kernel, self.kernel
+
+    def _slid(self, axis: str, size: Expr, kernel: Expr) -> Expr:
+        if self.padding is None:
+            need_odd(kernel)
+            return strided(size, self.stride)
+        slid = windowed(size, kernel, self.stride, self.padding, self.dilation)
+        if slid.is_constant and whole(slid) < 1:
+            raise AxisProblem(
+                "size-too-small",
+                f"a kernel of {kernel} with dilation {self.dilation} does not fit into {size} of "
+                f"{axis!r} with a padding of {self.padding}",
+                ("padding",),
+                "take a larger padding or a smaller kernel",
+            )
+        return slid
 
     def lower(self, emit: Emitter) -> Any:
         """Write convolution, norm and activation on [batch, channels, height, width]."""
+        if self.weight is not None:
+            return self._lower_by_value(emit, self.weight)
         from torch import nn
 
         assert self.x is not None
@@ -96,15 +149,15 @@ class Conv2d(Primitive):
         channels = whole(axes[self.channels]) if self.channels in axes else 1
         new = out_axes(self.out, self.channels, constant(channels))
         riding = axes.without([self.channels, *self.over]).names
-        kernel, dilation, width = whole(self.kernel), whole(self.dilation), whole(product(new))
+        slide, width = self._slide(emit), whole(product(new))
         layer = nn.Conv2d(
             channels,
             width,
-            kernel,
-            stride=whole(self.stride),
-            padding=dilation * (kernel // 2),
-            dilation=dilation,
-            groups=whole(self.groups),
+            whole(self._kernels(emit.axes)[0]),
+            stride=slide.stride,
+            padding=slide.padding,
+            dilation=slide.dilation,
+            groups=slide.groups,
             bias=not self.norm.is_on if self.bias is None else flag(self.bias),
         )
         x = emit.arrange(emit.node(self.x), axes.names, (*riding, self.channels, *self.over))
@@ -115,15 +168,42 @@ class Conv2d(Primitive):
         node = unfolded(emit, spread(emit, node, new, 1), x, len(riding))
         return emit.arrange(node, (*riding, *new, *self.over), emit.axes(emit.here).names)
 
+    def _slide(self, emit: Emitter) -> Slide:
+        dilation = whole(self.dilation)
+        height, width = (
+            dilation * (whole(kernel) // 2) if self.padding is None else whole(self.padding)
+            for kernel in self._kernels(emit.axes)
+        )
+        return Slide(whole(self.stride), (height, width), dilation, whole(self.groups))
+
+    def _lower_by_value(self, emit: Emitter, weight: Expr) -> Any:
+        """Write the convolution by a value, in the form that runs fastest."""
+        assert self.x is not None
+        axes, kernel_axes, slide = emit.axes(self.x), emit.axes(weight), self._slide(emit)
+        batch = kernel_axes.without(KERNEL_AXES).names
+        kernel = emit.arrange(emit.node(weight), kernel_axes.names, (*batch, *KERNEL_AXES))
+        riding = axes.without([*batch, self.channels, *self.over]).names
+        small = slide.padding == (0, 0) and slide.groups == 1 and not any(
+            whole(size) > 1 for size in self._kernels(emit.axes)
+        )
+        order = (*riding, *batch, self.channels, *self.over)
+        if batch and small:
+            order = (*batch, self.channels, *riding, *self.over)
+        x = emit.arrange(emit.node(self.x), axes.names, order)
+        if batch and small:
+            node = pointwise(emit, x, kernel, slide.stride, len(order))
+        elif batch:
+            out = whole(kernel_axes["o"])
+            node = one_for_each(emit, folded(emit, x, len(riding)), kernel, slide, out)
+            node = unfolded(emit, node, x, len(riding))
+        else:
+            node = one_for_all(emit, folded(emit, x, len(riding)), kernel, slide)
+            node = unfolded(emit, node, x, len(riding))
+        node = activate(emit, str(self.act.value), node)
+        return emit.arrange(node, order, emit.axes(emit.here).names)
+
     def label(self) -> str:
         """Return such as ``conv2d 7×7``."""
+        size = f"by {self.weight}" if self.kernel is None else f"{self.kernel}×{self.kernel}"
         dilated = "" if self.dilation == constant(1) else f", dilation {self.dilation}"
-        return f"conv2d {self.kernel}×{self.kernel}{dilated}"
-
-
-def _strided(size: Expr, stride: Expr) -> Expr:
-    """Return the size after a stride, under the padding that keeps it at stride 1."""
-    if stride == constant(1):
-        return size
-    steps = Expr("//", 0, (Expr("-", 0, (size, constant(1))), stride))
-    return bind(Expr("+", 0, (steps, constant(1))), {})
+        return f"conv2d {size}{dilated}"

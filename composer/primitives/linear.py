@@ -11,10 +11,10 @@ from composer.primitives.activations import Act, activate
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Emitter, Primitive, flag, need_axes, whole
 from composer.primitives.batch import folded, unfolded
-from composer.primitives.channels import Out, need_free, out_axes, product, spread
+from composer.primitives.channels import Out, need_free, need_groups, out_axes, product, spread
 from composer.primitives.normalization import NO_NORM, Norm, NormField
 from composer.spec.expressions import Expr, constant
-from composer.spec.fields import AxisName, Flag, NodeRef
+from composer.spec.fields import AxisName, Flag, NodeRef, Size
 
 
 class Linear(Primitive):
@@ -30,6 +30,9 @@ class Linear(Primitive):
         default=None,
         description="the new size of the axis (the same unless told), or the axes that replace it",
     )
+    groups: Size = Field(
+        default=constant(1), description="parts of the axis that do not mix; 1 unless told"
+    )
     bias: Flag | None = Field(default=None, description="true unless a norm follows")
     norm: NormField = Field(default=NO_NORM, description="after the layer; none unless told")
     act: Act = Field(default=constant("none"), description="last of all; none unless told")
@@ -38,15 +41,15 @@ class Linear(Primitive):
         """Return the axes with `over` resized or replaced."""
         assert self.x is not None
         need_axes(axes(self.x), (self.over,), ("over",), self.x)
-        new = out_axes(self.out, self.over, axes(self.x)[self.over])
+        size = axes(self.x)[self.over]
+        new = out_axes(self.out, self.over, size)
         rest = axes(self.x).without([self.over])
         need_free(rest, new, self.x)
+        need_groups(self.groups, size, product(new))
         return rest.extended(new, order)
 
     def lower(self, emit: Emitter) -> Any:
         """Write the layer on the last axis, where it needs no copy for a pooled value."""
-        from torch import nn
-
         assert self.x is not None
         axes = emit.axes(self.x)
         new = out_axes(self.out, self.over, axes[self.over])
@@ -54,12 +57,24 @@ class Linear(Primitive):
         width = whole(product(new))
         bias = not self.norm.is_on if self.bias is None else flag(self.bias)
         node = emit.arrange(emit.node(self.x), axes.names, (*rest, self.over))
-        layer = nn.Linear(whole(axes[self.over]), width, bias=bias)
-        node = emit.module("linear", layer, node)
+        node = self._layer(emit, node, whole(axes[self.over]), width, bias, len(rest))
         node = normalized(emit, self.norm, node, width, len(rest))
         node = activate(emit, str(self.act.value), node)
         node = spread(emit, node, new, len(rest))
         return emit.arrange(node, (*rest, *new), emit.axes(emit.here).names)
+
+    def _layer(
+        self, emit: Emitter, x: Any, width: int, out: int, bias: bool, rest: int
+    ) -> Any:
+        """Write the layer of a value whose last axis it mixes; groups are a 1×1 convolution's."""
+        from torch import nn
+
+        groups = whole(self.groups)
+        if groups == 1:
+            return emit.module("linear", nn.Linear(width, out, bias=bias), x)
+        layer = nn.Conv1d(width, out, 1, groups=groups, bias=bias)
+        node = emit.module("linear", layer, emit.method("unsqueeze", folded(emit, x, rest), 2))
+        return unfolded(emit, emit.method("squeeze", node, 2), x, rest)
 
     def label(self) -> str:
         """Return such as ``linear over c``."""

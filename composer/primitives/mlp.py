@@ -10,6 +10,7 @@ from pydantic import Field
 from composer.primitives.activations import Act, activate
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Emitter, Primitive, flag, need_axes, whole
+from composer.primitives.channels import Out, need_free, out_axes, product, spread
 from composer.primitives.linear import normalized
 from composer.primitives.normalization import NO_NORM, NormField
 from composer.spec.expressions import Expr, constant
@@ -26,16 +27,22 @@ class Mlp(Primitive):
     x: NodeRef | None = Field(default=None, description="the node above unless told")
     over: AxisName = Field(description="the axis it mixes")
     hidden: Size = Field(description="the width between the two layers: c // reduction")
-    out: Size | None = Field(default=None, description="the new size; the same unless told")
+    out: Out = Field(
+        default=None,
+        description="the new size of the axis (the same unless told), or the axes that replace it",
+    )
     bias: Flag = Field(default=constant(True), description="of both layers")
     norm: NormField = Field(default=NO_NORM, description="after the first layer")
     act: Act = Field(default=constant("relu"), description="between the layers")
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
-        """Return the axes with `over` of the new size."""
+        """Return the axes with `over` resized or replaced."""
         assert self.x is not None
         need_axes(axes(self.x), (self.over,), ("over",), self.x)
-        return axes(self.x) if self.out is None else axes(self.x).resized(self.over, self.out)
+        new = out_axes(self.out, self.over, axes(self.x)[self.over])
+        rest = axes(self.x).without([self.over])
+        need_free(rest, new, self.x)
+        return rest.extended(new, order)
 
     def lower(self, emit: Emitter) -> Any:
         """Write both layers on the last axis."""
@@ -44,14 +51,15 @@ class Mlp(Primitive):
         assert self.x is not None
         axes = emit.axes(self.x)
         rest = axes.without([self.over]).names
-        width, hidden = whole(axes[self.over]), whole(self.hidden)
-        out = width if self.out is None else whole(self.out)
+        new = out_axes(self.out, self.over, axes[self.over])
+        width, hidden, out = whole(axes[self.over]), whole(self.hidden), whole(product(new))
         node = emit.arrange(emit.node(self.x), axes.names, (*rest, self.over))
         node = emit.module("fc1", nn.Linear(width, hidden, bias=flag(self.bias)), node)
         node = normalized(emit, self.norm, node, hidden, len(rest))
         node = activate(emit, str(self.act.value), node)
         node = emit.module("fc2", nn.Linear(hidden, out, bias=flag(self.bias)), node)
-        return emit.arrange(node, (*rest, self.over), axes.names)
+        node = spread(emit, node, new, len(rest))
+        return emit.arrange(node, (*rest, *new), emit.axes(emit.here).names)
 
     def label(self) -> str:
         """Return such as ``mlp over c, hidden c // 16``."""

@@ -2,26 +2,53 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from composer.primitives.axes import Axes, AxisOrder
-from composer.primitives.base import Emitter, Primitive, whole
-from composer.spec.expressions import Expr
-from composer.spec.fields import AxisName, Number, Size
+from composer.primitives.base import AxisProblem, Emitter, Primitive, whole
+from composer.spec.expressions import Expr, Value, constant
+from composer.spec.fields import AxisName, Kind, Size
+
+CONV = "conv"
+
+
+@dataclass(frozen=True)
+class _Init(Kind):
+    """A number, or the word that stands for the way torch draws a convolution's weight."""
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        number: dict[str, Any] = super().__get_pydantic_json_schema__(schema, handler)
+        return {"anyOf": [{"const": CONV}, *number["anyOf"]]}
+
+    def read(self, value: Any) -> Expr:
+        """Return the expression that a YAML value is."""
+        return constant(CONV) if value == CONV else super().read(value)
+
+    def refusal(self, value: Value) -> tuple[str, str | None] | None:
+        """Return (message, help) where `value` is neither, else None."""
+        return None if value == CONV else super().refusal(value)
 
 
 class Parameter(Primitive):
-    """A learned tensor with the given axes, each element of which begins at `init`."""
+    """A learned tensor with the given axes, which begins at `init`.
+
+    ``conv`` draws it as torch draws a convolution's weight: evenly between ±1/√n, where n is
+    the product of the sizes written behind the axis ``o``, or behind the first one.
+    """
 
     draws_weights: ClassVar[bool] = True
     colour: ClassVar[str] = "layer"
 
     op: Literal["parameter"]
     axes: dict[AxisName, Size] = Field(description="its axes with their sizes; {} is one number")
-    init: Number = Field(description="what every element begins at")
+    init: Annotated[Expr, _Init("number")] = Field(
+        description="what every element begins at, or 'conv': drawn as a convolution's weight"
+    )
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes as told."""
@@ -31,8 +58,24 @@ class Parameter(Primitive):
         """Write a read of the parameter."""
         import torch
 
-        shape = [whole(size) for _, size in emit.axes(emit.here).sizes]
-        return emit.parameter(torch.full(shape, float(self.init.value)))
+        shape = [self._size(axis) for axis in emit.axes(emit.here)]
+        if self.init.value != CONV:
+            return emit.parameter(torch.full(shape, float(self.init.value)))
+        bound = math.prod(map(self._size, self._inputs())) ** -0.5
+        return emit.parameter(torch.empty(shape).uniform_(-bound, bound))
+
+    def _inputs(self) -> list[str]:
+        """Return the axes that an output is summed over, as written."""
+        written = list(self.axes)
+        return written[written.index("o") + 1 if "o" in written else 1 :]
+
+    def _size(self, axis: str) -> int:
+        try:
+            return whole(self.axes[axis])
+        except AxisProblem as open_size:
+            raise AxisProblem(
+                open_size.code, open_size.message, ("axes", axis), open_size.help
+            ) from None
 
     def label(self) -> str:
         """Return such as ``parameter [c]``."""

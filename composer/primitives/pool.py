@@ -1,35 +1,84 @@
-"""`pool`: reduce the named axes; all others ride along."""
+"""`pool`: reduce the named axes, or windows of two of them; all others ride along."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from composer.primitives.axes import Axes, AxisOrder
-from composer.primitives.base import Emitter, Primitive, need_axes
+from composer.primitives.base import AxisProblem, Emitter, Primitive, flag, need_axes, whole
+from composer.primitives.batch import on_maps
+from composer.primitives.windows import strided
 from composer.spec.expressions import Expr, constant
-from composer.spec.fields import AxisNames, NodeRef, word
+from composer.spec.fields import AxisNames, Flag, NodeRef, Size, word
 
 
 class Pool(Primitive):
-    """Reduce `over` the named axes: ``{op: pool, over: [h, w]}`` is the mean of each channel."""
+    """Reduce `over` the named axes: ``{op: pool, over: [h, w]}`` is the mean of each channel.
+
+    With a `kernel` the two axes stay, each with the size ``(n - 1) // stride + 1``.
+    """
 
     colour: ClassVar[str] = "reduce"
 
     op: Literal["pool"]
     x: NodeRef | None = Field(default=None, description="the node above unless told")
-    over: AxisNames = Field(min_length=1, description="the axes that go")
+    over: AxisNames = Field(
+        min_length=1, description="the axes that go; with a kernel, the two it slides over"
+    )
     reduce: Annotated[Expr, word("mean", "max", "sum")] = Field(
         default=constant("mean"), description="mean unless told"
     )
+    kernel: Size | None = Field(
+        default=None,
+        description="height and width of a window, odd, or as large as the stride; all unless told",
+    )
+    stride: Size = Field(default=constant(1), description="from window to window; 1 unless told")
+    count_padding: Flag = Field(
+        default=constant(False), description="whether zeros around the map count in a mean"
+    )
+
+    @model_validator(mode="after")
+    def _windows_say_their_kernel(self) -> Pool:
+        for field in ("stride", "count_padding"):
+            if self.kernel is None and field in self.model_fields_set:
+                raise ValueError(f"{field!r} belongs to windows, so it needs a 'kernel'")
+        if self.kernel is not None and len(self.over) != 2:
+            raise ValueError(f"a kernel slides over two axes, and 'over' names {len(self.over)}")
+        return self
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
-        """Return the axes less those reduced."""
+        """Return the axes less those reduced, or all of them with smaller maps."""
         assert self.x is not None
-        need_axes(axes(self.x), self.over, ("over",), self.x)
-        return axes(self.x).without(self.over)
+        have = axes(self.x)
+        need_axes(have, self.over, ("over",), self.x)
+        if self.kernel is None:
+            return have.without(self.over)
+        if self.reduce.value == "sum":
+            raise AxisProblem(
+                "invalid-value",
+                "windows are pooled by mean or max, not by sum",
+                ("reduce",),
+                "take the mean; the sum is kernel * kernel times that",
+            )
+        self._need_middle(self.kernel)
+        for axis in self.over:
+            have = have.resized(axis, strided(have[axis], self.stride))
+        return have
+
+    def _need_middle(self, kernel: Expr) -> None:
+        if not (kernel.is_constant and self.stride.is_constant):
+            return
+        if whole(kernel) % 2 == 0 and whole(kernel) != whole(self.stride):
+            raise AxisProblem(
+                "even-kernel",
+                f"a window of {kernel} has no middle, and a stride of {self.stride} does not lay "
+                "it side by side",
+                ("kernel",),
+                f"take an odd kernel, or a stride of {kernel}",
+            )
 
     def lower(self, emit: Emitter) -> Any:
         """Write the reduction; neighbouring axes are flattened first.
@@ -38,6 +87,8 @@ class Pool(Primitive):
         makes no indices.
         """
         assert self.x is not None
+        if self.kernel is not None:
+            return self._lower_windows(emit, whole(self.kernel), whole(self.stride))
         node, names = emit.node(self.x), emit.axes(self.x).names
         where = sorted(names.index(axis) for axis in self.over)
         if len(where) > 1 and where == list(range(where[0], where[-1] + 1)):
@@ -46,6 +97,26 @@ class Pool(Primitive):
         reduction = {"mean": "mean", "max": "amax", "sum": "sum"}[str(self.reduce.value)]
         return emit.method(reduction, node, where[0] if len(where) == 1 else tuple(where))
 
+    def _lower_windows(self, emit: Emitter, kernel: int, stride: int) -> Any:
+        from torch.nn import functional
+
+        assert self.x is not None
+        if kernel == stride == 1:
+            return emit.node(self.x)
+        tiles = kernel % 2 == 0
+        options: dict[str, Any] = {"padding": 0 if tiles else kernel // 2, "ceil_mode": tiles}
+        pool: Callable[..., Any] = functional.max_pool2d
+        if self.reduce.value == "mean":
+            pool = functional.avg_pool2d
+            options["count_include_pad"] = flag(self.count_padding)
+
+        def pooled(x: Any) -> Any:
+            return emit.function(pool, x, kernel, stride, **options)
+
+        return on_maps(emit, emit.node(self.x), emit.axes(self.x), self.over, pooled)
+
     def label(self) -> str:
         """Return such as ``mean over h, w``."""
+        if self.kernel is not None:
+            return f"{self.reduce} of {self.kernel}×{self.kernel}, stride {self.stride}"
         return f"{self.reduce} over {', '.join(self.over)}"

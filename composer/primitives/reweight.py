@@ -9,6 +9,7 @@ from pydantic import Field
 
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes
+from composer.primitives.batch import sizes_of
 from composer.primitives.broadcast import meet
 from composer.spec.expressions import Expr
 from composer.spec.fields import AxisNames, NodeRef
@@ -48,7 +49,10 @@ class Reweight(Primitive):
         import operator
 
         have = emit.axes(self.x).names
-        want = (*(axis for axis in emit.axes(self.by) if axis not in have), *have)
+        own = [axis for axis in emit.axes(self.by) if axis not in have]
+        if own and self.sum and set(emit.axes(self.by)) == {*own, *self.sum}:
+            return self._mixed(emit, own[0])
+        want = (*own, *have)
         x = emit.arrange(emit.node(self.x), have, want)
         by = emit.arrange(emit.node(self.by), emit.axes(self.by).names, want)
         node = emit.function(operator.mul, x, by)
@@ -56,6 +60,21 @@ class Reweight(Primitive):
             return node
         where = tuple(want.index(axis) for axis in self.sum)
         return emit.method("sum", node, where[0] if len(where) == 1 else where)
+
+    def _mixed(self, emit: Emitter, batch: str) -> Any:
+        """Write a sum of learned values, weighed for each sample, as one product of matrices."""
+        axes = emit.axes(self.x)
+        summed = tuple(axis for axis in axes if axis in self.sum)
+        rest = axes.without(summed).names
+        x = emit.arrange(emit.node(self.x), axes.names, (*summed, *rest))
+        by = emit.arrange(emit.node(self.by), emit.axes(self.by).names, (batch, *summed))
+        if len(summed) > 1:
+            x = emit.method("flatten", x, 0, len(summed) - 1)
+            by = emit.method("flatten", by, 1)
+        if len(rest) < 2:
+            return emit.method("matmul", by, x)
+        node = emit.method("matmul", by, emit.method("flatten", x, 1))
+        return emit.method("unflatten", node, 1, sizes_of(emit, emit.node(self.x), axes, rest))
 
     def label(self) -> str:
         """Return ``reweight``, with what is summed."""

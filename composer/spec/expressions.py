@@ -1,7 +1,7 @@
 """The expression language of a spec: parsed, never evaluated by Python.
 
 Numbers, names, ``+ - * / // % **``, comparisons, ``a if b else c`` and
-``min max abs ceil floor round log2 sqrt odd``. A name stands for a param, a size, or a word
+``min max abs ceil floor round log log2 sqrt odd``. A name stands for a param, a size, or a word
 (``softmax if radix > 1 else sigmoid``). Text, depth and results are bounded.
 """
 
@@ -111,13 +111,13 @@ _APPLY: dict[str, Callable[..., Any]] = {
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le,
     ">": operator.gt, ">=": operator.ge,
     "min": min, "max": max, "abs": abs, "ceil": math.ceil, "floor": math.floor, "round": round,
-    "log2": math.log2, "sqrt": math.sqrt, "odd": _odd,
+    "log": math.log, "log2": math.log2, "sqrt": math.sqrt, "odd": _odd,
 }  # fmt: skip
 
 #: The functions an expression may call, with the number of their arguments (low, high).
 FUNCTIONS: dict[str, tuple[int, int]] = {
     "min": (2, 8), "max": (2, 8), "abs": (1, 1), "ceil": (1, 1), "floor": (1, 1),
-    "round": (1, 1), "log2": (1, 1), "sqrt": (1, 1), "odd": (1, 1),
+    "round": (1, 1), "log": (1, 1), "log2": (1, 1), "sqrt": (1, 1), "odd": (1, 1),
 }  # fmt: skip
 
 _COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})

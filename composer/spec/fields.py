@@ -135,15 +135,17 @@ NodeRef = Annotated[Expr, Kind("node")]
 Setting = Annotated[Expr, Kind("setting")]
 Whole = Annotated[int, Field(ge=1, strict=True)]
 
-_NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
+_WORD = "[A-Za-z][A-Za-z0-9_]*"
+_NAME = f"^{_WORD}$"
+_NAMES = f"^{_WORD}(, {_WORD})*$"
 
 #: Words that an expression, or the Python that a module is compiled to, reads in its own way.
 RESERVED = frozenset({*keyword.kwlist, "true", "false"})
 
 
 def _not_reserved(value: str) -> str:
-    if value in RESERVED:
-        said = f"{value!r} is a reserved word, not a name"
+    if reserved := RESERVED.intersection(value.split(", ")):
+        said = f"{min(reserved)!r} is a reserved word, not a name"
         context = {"said": said, "help": "choose another name"}
         raise PydanticCustomError("bad-name", "{said}", context)
     return value
@@ -151,6 +153,9 @@ def _not_reserved(value: str) -> str:
 
 Name = Annotated[
     str, StringConstraints(pattern=_NAME, max_length=60), AfterValidator(_not_reserved)
+]
+Names = Annotated[
+    str, StringConstraints(pattern=_NAMES, max_length=60), AfterValidator(_not_reserved)
 ]
 AxisName = Annotated[
     str, StringConstraints(pattern=_NAME, max_length=20), AfterValidator(_not_reserved)

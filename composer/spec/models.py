@@ -12,8 +12,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 
 from composer.spec import expressions
 from composer.spec.expressions import Expr, Value
-from composer.spec.fields import Amount, AxisName, Name, NodeRef, Number, Whole, parse_expression
-from composer.spec.names import free_name
+from composer.spec.fields import (
+    Amount,
+    AxisName,
+    Name,
+    Names,
+    NodeRef,
+    Number,
+    Whole,
+    parse_expression,
+)
+from composer.spec.names import free_names
 from composer.spec.selection import Positions
 from composer.spec.source import Source
 
@@ -123,7 +132,7 @@ class Identity(Model):
 
 
 Op = TypeVar("Op")
-NodeName = Annotated[Name, AfterValidator(free_name)]
+NodeNames = Annotated[Names, AfterValidator(free_names)]
 
 
 class SpecOf(Model, Generic[Op]):
@@ -133,11 +142,16 @@ class SpecOf(Model, Generic[Op]):
     name: Name = Field(description="one word; the checkpoint's keys carry it")
     title: str | None = Field(default=None, description="the mechanism's name in prose")
     source: str | None = Field(default=None, description="the paper: arXiv:1709.01507")
+    extends: str | None = Field(
+        default=None, description="the spec that this is a variant of, but for what it changes"
+    )
     params: dict[Name, Param] = Field(default_factory=dict, description="the knobs")
     input: tuple[AxisName, ...] = Field(
         min_length=2, description="the axes of the input, the batch first: [b, c, h, w]"
     )
-    nodes: dict[NodeName, Op] = Field(min_length=1, description="the graph, each node an op")
+    nodes: dict[NodeNames, Op] = Field(
+        min_length=1, description="the graph, each node an op; `q, k, v` is a node of three values"
+    )
     output: NodeRef | None = Field(default=None, description="the last node unless told")
     stands_for: Literal["conv2d", "attention"] | None = Field(
         default=None,
@@ -153,9 +167,21 @@ class SpecOf(Model, Generic[Op]):
     )
 
     _source: Source = PrivateAttr(default_factory=lambda: Source("<spec>", ""))
+    _used: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _texts: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @property
     def origin(self) -> Source:
         """The text the spec was read from, with the place of each value."""
         return self._source
+
+    @property
+    def used(self) -> dict[str, Any]:
+        """The specs that nodes of this one use, by the word that names each."""
+        return self._used
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The texts of all specs that this one is made of, by the words that lead to them."""
+        return self._texts
 

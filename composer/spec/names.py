@@ -21,13 +21,19 @@ _OF_TORCH = """
 TAKEN = frozenset(_OF_TORCH.split())
 
 
-def free_name(name: str) -> str:
-    """Return `name`, which a node may have; a pydantic validator."""
+def free_names(names: str) -> str:
+    """Return the name or names, which a node may have; a pydantic validator."""
+    for name in names.split(", "):
+        _check(name)
+    return names
+
+
+def _check(name: str) -> None:
     if name == "input":
         said = "'input' is the name of what comes in"
     elif name in TAKEN:
         said = f"{name!r} is an attribute of every torch module, where a node's weights live"
     else:
-        return name
+        return
     way_out = f"give the node another name, such as {name}_1"
     raise PydanticCustomError("bad-name", "{said}", {"said": said, "help": way_out})

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from composer.errors import Diagnostic, Location, counted, suggestion
-from composer.spec.models import Insert, Param, SpecOf
-from composer.spec.source import Source, YamlPath, kind_of, parse
+from composer.spec.models import Beginning, Identity, Insert, Match, Param, SpecOf
+from composer.spec.source import Source, YamlPath, kind_of
 
 S = TypeVar("S", bound=SpecOf[Any])
 
@@ -26,19 +26,17 @@ class Reading(Generic[S]):
     broken_params: frozenset[str] = frozenset()
 
 
-def read_spec(text: str, file: str, model: type[S], ops: dict[str, list[str]]) -> Reading[S]:
-    """Read the spec that `text` holds, as far as it can be read.
+def read_spec(
+    data: dict[str, Any], source: Source, model: type[S], ops: dict[str, list[str]]
+) -> Reading[S]:
+    """Read the spec that a mapping holds, as far as it can be read.
 
     Args:
-        text: the YAML.
-        file: the name that messages show.
+        data: the fields, as plain values.
+        source: the text, with the place of each value.
         model: the spec model over all primitives.
         ops: the fields of each op, for suggestions.
-
-    Raises:
-        ComposerError: the text is not YAML, or not one mapping.
     """
-    data, source = parse(text, file)
     nodes = data.get("nodes")
     names = tuple(n for n in nodes if n != "input") if isinstance(nodes, dict) else ()
     try:
@@ -213,6 +211,12 @@ def _yaml_path(detail: ErrorDetails, data: Any) -> YamlPath:
     return tuple(path)
 
 
+def _at(data: Any, path: YamlPath) -> Any:
+    for part in path:
+        data = data[part]
+    return data
+
+
 def _surroundings(
     path: YamlPath, data: dict[str, Any], ops: dict[str, list[str]], fields: list[str]
 ) -> tuple[str, list[str]]:
@@ -225,8 +229,18 @@ def _surroundings(
             return f"the op {op!r}", ops[op]
         case ("params", param):
             return f"the param {param!r}", list(Param.model_fields)
-        case ("nodes", node, field):
-            return f"{field!r}", ops.get(f"{data['nodes'][node]['op']}.{field}", [])
+        case ("nodes", _, *_, "each"):
+            value = _at(data, path)
+            return f"the op {value['op']!r}", ops[str(value["op"])]
+        case ("nodes", *_, field):
+            above = _at(data, path[:-1])
+            return f"{field!r}", ops.get(f"{above['op']}.{field}", [])
         case ("insert",):
             return "'insert'", list(Insert.model_fields)
+        case ("insert", "match"):
+            return "'match'", list(Match.model_fields)
+        case ("identity",):
+            return "'identity'", list(Identity.model_fields)
+        case ("identity", "nodes", _):
+            return f"{str(path[-1])!r}", list(Beginning.model_fields)
     return f"{str(path[-1])!r}", []

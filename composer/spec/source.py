@@ -7,7 +7,7 @@ keys are refused, and a file is bounded in size, in depth and in the number of i
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ class Span:
     column: int
     length: int
     offset: int | None = None  # from here to a scalar's text; None where it isn't there as it is
+    of: Source | None = None  # the text it stands in, where that is another's
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,13 @@ class Source:
         span = self.values.get(path)
         if span is None or span.offset is None:
             return self.at(path)
-        return self._location(Span(span.line, span.column + span.offset + start, max(1, length)))
+        column = span.column + span.offset + start
+        return self._location(Span(span.line, column, max(1, length), of=span.of))
+
+    def is_inherited(self, path: YamlPath) -> bool:
+        """Return whether what stands at `path` comes from the spec that this one extends."""
+        span = self.values.get(path)
+        return span is not None and span.of is not None
 
     @cached_property
     def lines(self) -> list[str]:
@@ -83,6 +90,8 @@ class Source:
 
     def _location(self, span: Span) -> Location:
         """Return the place of a span; what stands behind the last line is at its end."""
+        if span.of is not None:
+            return span.of._location(replace(span, of=None))
         line = min(span.line, len(self.lines) - 1)
         text = self.lines[line]
         column = min(span.column, len(text)) if line == span.line else len(text)

@@ -8,25 +8,31 @@ from composer.graph.graph import Graph
 from composer.graph.passes.bind import bind
 from composer.graph.passes.check_output import check_output
 from composer.graph.passes.connect import connect
+from composer.graph.passes.fold_tokens import fold_tokens
+from composer.graph.passes.forget_aliases import forget_aliases
 from composer.graph.passes.infer_axes import infer_axes
 from composer.graph.passes.merge_repeated import merge_repeated
 from composer.graph.passes.remove_unused import remove_unused
 from composer.graph.passes.start_at_identity import start_at_identity
+from composer.graph.passes.take_part import take_part
 from composer.graph.passes.verify import verify
 
 Pass = Callable[[Graph], Graph]
 
 #: Find what is wrong: these note problems in the graph and go on.
 CHECKS: tuple[Pass, ...] = (
-    bind,  # params and sizes into every expression, words and node names settled
+    bind,  # params and sizes into every expression; `branch`, `repeat`, `unstack` expanded
+    fold_tokens,  # a map's places as tokens, where the spec takes tokens
     connect,  # every operand exists, and there is no cycle
-    infer_axes,  # the axes of every value, each axis with one size
-    check_output,  # what is inserted gives back the axes it was given
+    infer_axes,  # the axes of every value, each axis with one size; `use` put in place
+    check_output,  # what is inserted gives what is wanted in its place
 )
 
 #: Make it smaller and faster: these need a sound graph, and change no number.
 REWRITES: tuple[Pass, ...] = (
     remove_unused,  # nodes that the output does not depend on
+    take_part,  # where sites share a node, all the rest, which takes its value from outside
+    forget_aliases,  # the names that `use`, `repeat` and the like leave behind
     merge_repeated,  # equal nodes without weights become one
     start_at_identity,  # x + a (f(x) - x), where it is asked for
 )

@@ -1,43 +1,166 @@
-"""Put params and sizes into every expression, and compute what can be computed."""
+"""Put params and sizes into every expression, and compute what can be computed.
+
+A node that stands for several, such as `branch`, is expanded on the way, for its parts have names
+of their own. What the output does not reach under these params need not have a value.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from composer.errors import Diagnostic, listing, suggestion
 from composer.graph.graph import INPUT, Graph, GraphNode
-from composer.primitives.base import replaced
+from composer.primitives.base import AxisProblem, replaced
+from composer.primitives.channels import product
+from composer.primitives.structure import Structure
 from composer.spec import expressions
-from composer.spec.expressions import Expr, ExpressionError, Value
+from composer.spec.expressions import Expr, ExpressionError, Value, constant
 from composer.spec.fields import Kind
 from composer.spec.source import YamlPath
+from composer.spec.stand_in import open_names, stand_in_names, usual
 
 Known = Mapping[str, Value | Expr]
+
+#: Problems that hang on the values of params and sizes, and so on whether a node is reached.
+OF_VALUES = frozenset({
+    "size-too-small", "invalid-value", "no-value", "division-by-zero", "value-too-large",
+    "does-not-divide", "open-choice", "size-conflict", "groups-do-not-divide", "even-kernel", "open-size",
+})  # fmt: skip
 
 
 def bind(graph: Graph) -> Graph:
     """Return the graph with every expression bound; a node that cannot be is left without op."""
     problems = _clashes(graph)
     known = _bind_params(graph, problems)
-    bound = {
-        node.name: _bind_node(graph, node, known, problems)
-        for node in graph.nodes
-        if node.op is not None
-    }
+    graph = replace(graph, output=_output(graph, known, problems))
+    unreached = _unreached(graph, known)
+    nodes: list[GraphNode] = []
+    for node in graph.nodes:
+        found: list[Diagnostic] = []
+        nodes += _bind_all(graph, node, known, found)
+        lenient = unreached.issuperset(node.name.split(", "))
+        problems += [p for p in found if not (lenient and p.code in OF_VALUES)]
     if not (problems or graph.errors):  # else a faulty node may be the one that reads it
         problems = _unused_params(graph)
-    return graph.with_nodes(bound).with_problems(problems)
+    bound = replace(graph, nodes=tuple(nodes), unreached=unreached)
+    return bound.with_problems(problems)
 
 
 def sizes_of(graph: Graph) -> dict[str, Value | Expr]:
-    """Return the size of each axis of the input, a number where it is known, else its name."""
-    return dict(graph.input_axes.without(graph.spec.input[:1]).sizes)
+    """Return the size of each axis of the input, a number where it is known, else its name.
+
+    For a stand-in, what is known of the layer it stands for is among them.
+    """
+    sizes: dict[str, Value | Expr] = dict(graph.input_axes.without(graph.order.input[:1]).sizes)
+    if (folded := folded_axis(graph)) is not None:
+        axis, parts = folded
+        sizes[axis] = product({part: graph.input_axes[part] for part in parts})
+    spec, settings = graph.spec, graph.settings
+    match = spec.insert.match if spec.insert else None
+    met = bool(settings.sizes) or settings.inside
+    layer = (usual if met else open_names)(spec.stands_for, match.kernel if match else None)
+    for told in (settings.sizes, settings.params):
+        layer |= {n: v for n, v in told.items() if n in layer}
+    known = sizes | {n: v for n, v in layer.items() if not isinstance(v, Expr)}
+    return known | {
+        n: expressions.bind(v, known) for n, v in layer.items() if isinstance(v, Expr)
+    }
+
+
+def folded_axis(graph: Graph) -> tuple[str, tuple[str, ...]] | None:
+    """Return the one axis of the spec that the input has not, and those that make it up."""
+    missing = [axis for axis in graph.spec.input if axis not in graph.input_axes]
+    if len(missing) != 1 or graph.settings.inside:
+        return None
+    return missing[0], tuple(a for a in graph.input_axes if a not in graph.spec.input)
+
+
+def _output(graph: Graph, known: Known, problems: list[Diagnostic]) -> str:
+    """Return the name of the output, which may depend on params."""
+    written = graph.spec.output
+    if written is None or graph.settings.part == "shared":
+        return graph.output
+    try:
+        return str(_settle(written, Kind("node"), known, "output"))
+    except ExpressionError as failure:
+        where = graph.source.within(("output",), failure.start, failure.length)
+        problems.append(Diagnostic(failure.code, failure.message, failure.help, where))
+        return graph.nodes[-1].name
+
+
+def _unreached(graph: Graph, known: Known) -> frozenset[str]:
+    """Return the nodes that the output reaches under other params, but not under these.
+
+    Of a graph's shared part everything else is such.
+    """
+    now: dict[str, set[str]] = {}
+    ever: dict[str, set[str]] = {}
+    for node in graph.nodes:
+        for name in node.name.split(", "):
+            now[name], ever[name] = set(), set()
+            for _, kind, expr in node.op.every_expression() if node.op is not None else ():
+                if kind.name == "node":
+                    ever[name] |= {str(leaf) for leaf in leaves(expr)}
+                    now[name] |= _now(expr, kind, known)
+    reached = _closure({graph.output}, now)
+    if graph.settings.part == "shared":
+        return frozenset(now) - reached
+    outputs = {graph.output}
+    if graph.spec.output is not None:
+        outputs |= {str(leaf) for leaf in leaves(graph.spec.output)}
+    return frozenset(_closure(outputs, ever)) - reached
+
+
+def _now(expr: Expr, kind: Kind, known: Known) -> set[str]:
+    try:
+        return {str(_settle(expr, kind, known, ""))}
+    except ExpressionError:
+        return {str(leaf) for leaf in leaves(expr)}
+
+
+def _closure(begin: Iterable[str], reads: Mapping[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = list(begin)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting.extend(reads.get(name, ()))
+    return found
+
+
+def _bind_all(
+    graph: Graph, node: GraphNode, known: Known, problems: list[Diagnostic]
+) -> Iterator[GraphNode]:
+    """Yield the node bound, or the nodes that it stands for."""
+    if node.op is None:
+        yield from (replace(node, name=name) for name in node.name.split(", "))
+        return
+    bound = _bind_node(graph, node, known, problems)
+    if not isinstance(bound.op, Structure):
+        yield bound
+        return
+    try:
+        parts = bound.op.parts(node.name)
+    except AxisProblem as problem:
+        where = graph.where(node, problem.field)
+        problems.append(Diagnostic(problem.code, problem.message, problem.help, where))
+        yield replace(node, op=None)
+        return
+    for part in parts:
+        path = (*node.path, *part.path)
+        inside = replace(
+            node, name=part.name, op=part.op, written=part.op, path=path, weights=part.weights
+        )
+        yield from _bind_all(graph, inside, {**known, **part.names}, problems)
 
 
 def _clashes(graph: Graph) -> list[Diagnostic]:
     taken = {**dict.fromkeys(graph.spec.input, "an axis"), INPUT: "the input"}
-    taken |= dict.fromkeys((node.name for node in graph.nodes), "a node")
+    taken |= dict.fromkeys((n for node in graph.nodes for n in node.name.split(", ")), "a node")
+    layer = f"what is known of the {graph.spec.stands_for} it stands for"
+    taken |= dict.fromkeys(stand_in_names(graph.spec.stands_for), layer)
     return [
         Diagnostic(
             "name-clash",
@@ -54,7 +177,10 @@ def _bind_params(graph: Graph, problems: list[Diagnostic]) -> dict[str, Value | 
     known = sizes_of(graph)
     known |= {name: expressions.name(name) for name in graph.broken_params}
     for name, param in graph.spec.params.items():
-        value: Value = graph.settings.params.get(name, param.default)
+        value = graph.settings.params.get(name, param.default)
+        if isinstance(value, Expr):
+            known[name] = value
+            continue
         try:
             written = param.expression(value)
             _check_words(graph, written)
@@ -149,9 +275,7 @@ def _bind_node(
             _check_words(graph, expr)
             new[path] = _settle(expr, kind, known, str(path[-1]))
         except ExpressionError as failure:
-            where = graph.source.within(
-                (*node.path, *path), failure.start, failure.length
-            )
+            where = graph.within(node, path, failure.start, failure.length)
             way_out = failure.help or _given(expr, known)
             problems.append(Diagnostic(failure.code, failure.message, way_out, where))
     if len(problems) > before:
@@ -164,6 +288,9 @@ def _settle(expr: Expr, kind: Kind, known: Known, field: str) -> Expr:
     if kind.name == "node":
         bound = expressions.bind(expr, {} if expr.kind == "name" else known)
         return _settled_word(bound, kind, expr)
+    if kind.name == "setting":
+        bound = expressions.bind(expr, known)
+        return constant(str(bound)) if bound == expr and bound.kind == "name" else bound
     if kind.name == "word":
         for leaf in leaves(expr):  # a branch not taken is looked at too
             if leaf.kind == "name" and leaf.value not in known:
@@ -218,6 +345,11 @@ def _misfit(
 ) -> ExpressionError:
     message, way_out = refusal
     stretch = (expr.start, expr.length)
+    if kind.name == "size" and expr.kind == "/" and isinstance(bound.value, float):
+        left, right = (expressions.bind(arg, known) for arg in expr.args)
+        said = f"{expr.args[1]} = {right} does not divide {expr.args[0]} = {left}"
+        way_out = f"choose a value of {expr.args[1]} that divides {left}"
+        return ExpressionError("does-not-divide", said, *stretch, way_out)
     if kind.name != "size" or isinstance(bound.value, (bool, str)) or bound.value >= kind.low:
         return ExpressionError("invalid-value", message, *stretch, _given(expr, known) or way_out)
     given = _given(expr, known)
@@ -234,9 +366,11 @@ def _unused_params(graph: Graph) -> list[Diagnostic]:
         name
         for node in graph.nodes
         if node.op is not None
-        for _, _, expr in node.op.expressions()
+        for _, _, expr in node.op.every_expression()
         for name in expr.names
     }
+    if graph.spec.output is not None:
+        used |= graph.spec.output.names
     for param in graph.spec.params.values():
         if isinstance(param.default, str) and not param.choices:
             used |= param.expression(param.default).names
@@ -249,5 +383,5 @@ def _unused_params(graph: Graph) -> list[Diagnostic]:
             severity="warning",
         )
         for name in graph.spec.params
-        if name not in used
+        if name not in used and not graph.source.is_inherited(("params", name))
     ]

@@ -3,65 +3,94 @@
 from __future__ import annotations
 
 from composer.errors import Diagnostic
-from composer.graph.graph import INPUT, Graph
-from composer.spec.expressions import bind, difference
+from composer.graph.graph import INPUT, Graph, GraphNode
+from composer.graph.passes.bind import sizes_of
+from composer.primitives.axes import Axes
+from composer.spec.expressions import Expr, bind, difference
+from composer.spec.stand_in import convolved
 
 
 def check_output(graph: Graph) -> Graph:
     """Return the graph with a wrong output, and nodes that nothing can read, noted."""
     problems = [*_unread(graph)]
     node = graph.by_name[graph.output]
-    axes = node.axes
-    if axes is not None and graph.spec.insert is not None:
-        where = graph.where(node)
-        if set(axes) != set(graph.input_axes):
-            problems.append(
-                Diagnostic(
-                    "output-differs",
-                    f"the output {node.name!r} is {axes}, and the input is {graph.input_axes}",
-                    "what is inserted into a backbone gives back the axes of its input; "
-                    "does a reweight of 'input' come last?",
-                    where,
-                )
-            )
-        else:
-            for axis in axes:
-                have, want = axes[axis], graph.input_axes[axis]
-                witness = difference(have, want)
-                if witness is not None:
-                    given = ", ".join(f"{name} = {size}" for name, size in witness.items())
-                    sizes = f"{bind(have, witness)} and {bind(want, witness)}"
-                    problems.append(
-                        Diagnostic(
-                            "output-differs",
-                            f"axis {axis!r} of the output {node.name!r} is {have}, and of "
-                            f"the input {want}",
-                            (f"with {given} they are {sizes}; " if given else "")
-                            + "what is inserted keeps the sizes of its input",
-                            where,
-                        )
-                    )
+    placed = graph.spec.insert is not None or graph.spec.stands_for is not None
+    if node.axes is not None and placed and graph.settings.part != "shared":
+        problems += _differences(graph, node, node.axes)
     return graph.with_problems(problems)
+
+
+def _wanted(graph: Graph) -> tuple[Axes, str]:
+    """Return the axes that the output must have, and whose they are."""
+    axes = graph.input_axes
+    if graph.spec.stands_for != "conv2d":
+        return axes, "the input"
+    layer = sizes_of(graph)
+    for axis in ("h", "w"):
+        if axis in axes:
+            axes = axes.resized(axis, bind(convolved(axes[axis]), layer))
+    out = layer["out"]
+    wide = out if isinstance(out, Expr) else bind(Expr("name", "out"), layer)
+    return (axes.resized("c", wide) if "c" in axes else axes), "the convolution"
+
+
+def _differences(graph: Graph, node: GraphNode, axes: Axes) -> list[Diagnostic]:
+    where = graph.where(node)
+    wanted, whose = _wanted(graph)
+    if set(axes) != set(wanted):
+        place = "what is inserted into a backbone gives back the axes of its input; "
+        return [
+            Diagnostic(
+                "output-differs",
+                f"the output {node.name!r} is {axes}, and the input is {wanted}",
+                f"{place}does a reweight of 'input' come last?",
+                where,
+            )
+        ]
+    problems = []
+    for axis in axes:
+        have, want = axes[axis], wanted[axis]
+        witness = difference(have, want)
+        if witness is None:
+            continue
+        given = ", ".join(f"{name} = {size}" for name, size in witness.items())
+        sizes = f"{bind(have, witness)} and {bind(want, witness)}"
+        rule = "what is inserted keeps the sizes of its input"
+        if graph.spec.stands_for == "conv2d":
+            rule = "what stands for a convolution gives a map of its size"
+        problems.append(
+            Diagnostic(
+                "output-differs",
+                f"axis {axis!r} of the output {node.name!r} is {have}, and of {whose} {want}",
+                (f"with {given} they are {sizes}; " if given else "") + rule,
+                where,
+            )
+        )
+    return problems
 
 
 def _unread(graph: Graph) -> list[Diagnostic]:
     """Return a warning for each node that no node names, under whatever params."""
-    if any(node.op is None for node in graph.nodes) or graph.errors:
+    if any(p.severity == "error" for p in graph.problems):
         return []
     read = {graph.output}
-    for name, op in graph.spec.nodes.items():
-        named = {n for _, expr in op.operands() for n in expr.names}
-        if any(p == ("x",) for p, _ in graph.by_name[name].op.operands()) and op.x is None:  # type: ignore[union-attr]
-            named |= set(graph.by_name[name].operands)
-        read |= named
+    if graph.spec.output is not None:
+        read |= graph.spec.output.names
+    above = INPUT
+    for names, op in graph.spec.nodes.items():
+        read |= {n for _, kind, e in op.every_expression() if kind.name == "node" for n in e.names}
+        if "x" in type(op).model_fields and getattr(op, "x") is None:  # noqa: B009
+            read.add(above)
+        above = names
     return [
         Diagnostic(
             "unused-node",
-            f"nothing reads the node {node.name!r}",
+            f"nothing reads the node {name!r}",
             "remove it, or name it where it belongs",
-            graph.source.at_key(node.path),
+            graph.source.at_key(("nodes", names)),
             severity="warning",
         )
-        for node in graph.nodes
-        if node.name not in read and node.name != INPUT
+        for names in graph.spec.nodes
+        for name in names.split(", ")
+        if name not in read and not graph.source.is_inherited(("nodes", names))
     ]

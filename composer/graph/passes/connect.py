@@ -10,6 +10,7 @@ import networkx as nx
 from composer.errors import Diagnostic, suggestion
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.graph.passes.bind import leaves
+from composer.primitives.unstack import COMMA
 from composer.spec.expressions import Expr
 from composer.spec.source import YamlPath
 
@@ -26,9 +27,13 @@ def connect(graph: Graph) -> Graph:
             word = str(ref)
             if word in known:
                 continue
-            written = graph.source.within((*node.path, *path), ref.start, len(word))
+            written = graph.within(node, path, ref.start, len(word))
             above = [INPUT, *(n.name for n in graph.nodes[: graph.rank[node.name]])]
+            above = [n for n in above if "." not in n]
             message, way_out = f"no node named {word!r}", suggestion(word, above, "Defined so far")
+            if COMMA in word:
+                message = f"the node above gives several values: {word}"
+                way_out = "say which of them it reads: x: …"
             if word in graph.spec.params:
                 message = f"{word!r} is a param, and a node is wanted here"
                 node_of_it = f"{{op: parameter, axes: {{}}, init: {word}}}"
@@ -65,7 +70,7 @@ def connect(graph: Graph) -> Graph:
 def _operands(graph: Graph, node: GraphNode) -> Iterator[tuple[YamlPath, Expr]]:
     """Yield what the node reads, and what it would read under other params."""
     assert node.op is not None
-    written = dict(graph.spec.nodes[node.name].operands())
+    written = dict((node.written or node.op).operands())
     for path, ref in node.op.operands():
         choices = leaves(written.get(path, ref))
         named = [leaf for leaf in choices if leaf.value not in graph.spec.params]

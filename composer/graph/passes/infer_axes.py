@@ -1,14 +1,18 @@
-"""Give every value its axes, by the rule of its primitive."""
+"""Give every value its axes, by the rule of its primitive; a spec that is used is put in place."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from composer.errors import Diagnostic
-from composer.graph.graph import Graph, GraphNode
+from composer.graph.graph import INPUT, Graph, GraphNode
+from composer.graph.passes.use import used_graph
 from composer.primitives.axes import Axes, AxisOrder
-from composer.primitives.base import AxisProblem
-from composer.spec.expressions import Expr
+from composer.primitives.base import AxisProblem, replaced
+from composer.primitives.structure import Alias
+from composer.primitives.use import Use
+from composer.spec.expressions import Expr, constant
 
 
 def infer_axes(graph: Graph) -> Graph:
@@ -16,9 +20,9 @@ def infer_axes(graph: Graph) -> Graph:
 
     New axes take their place in the order of memory as they first appear.
     """
-    axes: dict[str, Axes | None] = {"input": graph.input_axes}
-    added: list[str] = []
-    new: dict[str, GraphNode] = {}
+    axes: dict[str, Axes | None] = {INPUT: graph.input_axes}
+    added = list(graph.order.added)
+    nodes: dict[str, tuple[GraphNode, ...]] = {}
     problems: list[Diagnostic] = []
 
     def known(ref: Expr) -> Axes:
@@ -28,20 +32,73 @@ def infer_axes(graph: Graph) -> Graph:
 
     for node in graph.in_order():
         axes[node.name] = None
+        nodes[node.name] = (node,)
         if node.op is None or any(axes[name] is None for name in node.operands):
             continue
         order = AxisOrder(graph.order.input, tuple(added))
         try:
-            found = node.op.infer(known, order)
+            new = _inferred(graph, node, known, order, problems)
         except AxisProblem as problem:
-            problems.append(
-                Diagnostic(
-                    problem.code, problem.message, problem.help, graph.where(node, problem.field)
-                )
-            )
+            if node.name.split(".")[0] not in graph.unreached:
+                where = graph.where(node, problem.field)
+                problems.append(Diagnostic(problem.code, problem.message, problem.help, where))
             continue
-        added.extend(a for a in found if a not in added and a not in graph.order.input)
-        axes[node.name] = found
-        new[node.name] = replace(node, axes=found)
+        nodes[node.name] = new
+        axes[node.name] = new[-1].axes
+        for one in new:
+            names = one.axes or ()
+            added.extend(a for a in names if a not in added and a not in graph.order.input)
     order = AxisOrder(graph.order.input, tuple(added))
-    return replace(graph.with_nodes(new), order=order).with_problems(problems)
+    placed = tuple(new for node in graph.nodes for new in nodes[node.name])
+    return replace(graph, nodes=placed, order=order).with_problems(problems)
+
+
+def _inferred(
+    graph: Graph,
+    node: GraphNode,
+    known: Callable[[Expr], Axes],
+    order: AxisOrder,
+    problems: list[Diagnostic],
+) -> tuple[GraphNode, ...]:
+    """Return the node with its axes, or the nodes of the spec it uses and itself as their output.
+
+    Raises:
+        AxisProblem: the operands do not suit.
+    """
+    assert node.op is not None
+    if not isinstance(node.op, Use):
+        return (replace(node, axes=node.op.infer(known, order)),)
+    if node.op.spec not in graph.spec.used:
+        return (node,)  # it could not be read, which is noted
+    assert node.op.x is not None
+    inner = used_graph(graph, node.op, known(node.op.x), order)
+    if inner.problems:
+        problems += inner.problems
+        return (node,)
+    inner = infer_axes(inner)
+    problems += inner.problems
+    new_name = {one.name: f"{node.name}.{one.name}" for one in inner.nodes}
+    new_name[INPUT] = str(node.op.x)
+    placed = [_renamed(one, inner, node, new_name) for one in inner.nodes]
+    output = new_name[inner.output]
+    result = replace(node, op=Alias(x=constant(output)), axes=inner.by_name[inner.output].axes)
+    return (*placed, result)
+
+
+def _renamed(
+    one: GraphNode, inner: Graph, user: GraphNode, new_name: dict[str, str]
+) -> GraphNode:
+    """Return a node of a used spec under the name of the node that uses it."""
+    op = one.op
+    if op is not None:
+        op = replaced(op, {path: constant(new_name[str(ref)]) for path, ref in op.operands()})
+    weights = new_name[one.weights] if one.weights else None
+    if weights is None and user.weights:
+        weights = f"{user.weights}.{one.name}"
+    return replace(
+        one,
+        name=new_name[one.name],
+        op=op,
+        source=one.source or inner.source,
+        weights=weights,
+    )

@@ -1,0 +1,1 @@
+"""The certificate: a spec beside its paper, with oracles that know nothing of Composer."""

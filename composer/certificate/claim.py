@@ -1,0 +1,187 @@
+"""What a paper claims of a mechanism, as data: a new mechanism is one `Claim`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from composer.spec.expressions import Value
+
+#: What every count is compared with where its row says no other: to the unit, or 0.1 %.
+THOUSANDTH = 0.001
+SI = {"k": 10**3, "M": 10**6, "G": 10**9, "Mi": 2**20}
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution to stand in for, of any width: it gives `widen` channels for each."""
+
+    kernel: int = 3
+    stride: int = 1
+    dilation: int = 1
+    groups: int = 1
+    bias: bool = False
+    widen: int = 1
+
+    def layer(self, channels: int) -> nn.Conv2d:
+        """Return the convolution at a width; a `groups` of 0 makes it depthwise."""
+        return nn.Conv2d(
+            channels,
+            self.widen * channels,
+            self.kernel,
+            self.stride,
+            self.dilation * (self.kernel // 2),
+            self.dilation,
+            self.groups or channels,
+            self.bias,
+        )
+
+    def __str__(self) -> str:
+        grouped = "depthwise" if self.groups == 0 else f"{self.groups} groups"
+        parts = [
+            f"{self.kernel}×{self.kernel}",
+            f"stride {self.stride}" if self.stride > 1 else "",
+            f"dilation {self.dilation}" if self.dilation > 1 else "",
+            grouped if self.groups != 1 else "",
+            "with bias" if self.bias else "",
+        ]
+        return " ".join(filter(None, parts))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a module is built for: channels, the size of the map, the convolution it stands for."""
+
+    channels: int
+    size: tuple[int, int]
+    conv: nn.Conv2d
+
+    @property
+    def known(self) -> dict[str, Value]:
+        """The names of a formula."""
+        (height, width), conv = self.size, self.conv
+        return {
+            "c": self.channels,
+            "h": height,
+            "w": width,
+            "out": conv.out_channels,
+            "kernel": conv.kernel_size[0],
+            "groups": conv.groups,
+        }
+
+
+Oracle = Callable[[Setting], nn.Module]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A spec under some params, beside its oracle.
+
+    Attributes:
+        oracle: makes it.
+        formula: the number of parameters, over c h w, and out kernel groups of a stand-in.
+        keys: the oracle's key for each of our checkpoint's.
+        params: those that are not the spec's defaults.
+        conv: what a stand-in takes the place of.
+        width: the channels at which numbers are compared.
+        widths: those at which parameters are counted.
+        shapes: the batch and the other axes at which numbers are compared.
+        sized: whether it is built for one size of the map.
+        tolerance: how far two numbers may lie apart, beside their size.
+    """
+
+    oracle: Oracle
+    formula: str
+    keys: Mapping[str, str]
+    params: Mapping[str, Value] = field(default_factory=dict)
+    conv: Conv | None = None
+    width: int = 32
+    widths: tuple[int, ...] = (64, 256, 512, 2048)
+    shapes: tuple[tuple[int, ...], ...] = ((3, 7, 9), (2, 5, 3))
+    sized: bool = False
+    tolerance: float = 1e-10
+
+    def setting(self, channels: int, size: tuple[int, int] = (7, 9)) -> Setting:
+        """Return what the module is built for at a width."""
+        return Setting(channels, size, (self.conv or Conv()).layer(channels))
+
+    def __str__(self) -> str:
+        params = [f"{key}={str(value).lower()}" for key, value in self.params.items()]
+        conv = [] if self.conv is None else [str(self.conv)]
+        return ", ".join([*params, *conv])
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the paper puts a mechanism, in the network it is best known in.
+
+    Attributes:
+        backbone: a MODEL string.
+        sites: how many.
+        paths: a glob that the path of every site matches.
+        words: the place in words.
+    """
+
+    backbone: str
+    sites: int
+    paths: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Count:
+    """A published number of a whole network.
+
+    Attributes:
+        shown: ``28,088,024``, or a decimal with its unit, ``27.48 M``, ``24.37 Mi`` (of 2²⁰).
+        source: who says so.
+        tolerance: how far ours may be off, relative; to the unit or 0.1 % unless told.
+        params: those of the spec that are not its defaults.
+        backbone: where that is not the one of the place.
+        statistics: whether it counts the norms' statistics, too.
+    """
+
+    shown: str
+    source: str
+    tolerance: float | None = None
+    params: Mapping[str, Value] = field(default_factory=dict)
+    backbone: str | None = None
+    statistics: bool = False
+
+    @property
+    def amount(self) -> float:
+        """The number."""
+        number, _, unit = self.shown.replace(",", "").partition(" ")
+        return float(number) * SI[unit] if unit else int(number)
+
+    @property
+    def slack(self) -> float:
+        """How far off a number may be, relative."""
+        if self.tolerance is not None:
+            return self.tolerance
+        return THOUSANDTH if " " in self.shown else 0.0
+
+
+@dataclass(frozen=True)
+class Claim:
+    """All that is certified of one spec.
+
+    Attributes:
+        spec: its name.
+        paper: the formula's source, with the equation.
+        cases: the spec as it is, and under other params.
+        place: where the paper puts it.
+        parameters: what whole networks have.
+        flops: multiply-adds of whole networks for one image.
+        deviations: for each deviation that the spec has to declare, a word of it.
+    """
+
+    spec: str
+    paper: str
+    cases: tuple[Case, ...]
+    place: Place
+    parameters: tuple[Count, ...]
+    flops: tuple[Count, ...] = ()
+    deviations: tuple[str, ...] = ()

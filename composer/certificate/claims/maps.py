@@ -1,0 +1,130 @@
+"""Channels and places: CBAM with its two halves, BAM."""
+
+from __future__ import annotations
+
+from composer.certificate import oracles
+from composer.certificate.claim import Case, Claim, Count, Place
+from composer.certificate.claims.channel import RESNET50
+from composer.certificate.claims.keys import BIASED, NORM, WEIGHTS, renamed, under
+
+LAYERS = {"excite.fc1": "mlp.0", "excite.fc2": "mlp.2"}
+MAP = renamed({"locate.conv": "conv"}, WEIGHTS)
+NORMED = {**MAP, **renamed({"locate.norm": "bn"}, NORM)}
+CHANNEL = under("channel.", "channel.", renamed(LAYERS, BIASED))
+MLP = "2 * c * (c // 16) + c // 16 + c"
+FLOOR = "2 * c * max(c // 16, 5) + max(c // 16, 5) + c"
+
+CONVS = {
+    "channel.fc1": "mc.0",
+    "channel.fc2": "mc.3",
+    "reduce.conv": "ms.0",
+    "context1.conv": "ms.3",
+    "context2.conv": "ms.6",
+    "spatial.conv": "ms.9",
+}
+NORMS = {
+    "channel.norm": "mc.1",
+    "reduce.norm": "ms.1",
+    "context1.norm": "ms.4",
+    "context2.norm": "ms.7",
+}
+BAM = {**renamed(CONVS, BIASED), **renamed(NORMS, NORM)}
+
+
+def _bam(hidden: str) -> str:
+    """Return the formula of both branches with the hidden width written out."""
+    return f"3 * c * {hidden} + c + 18 * {hidden} ** 2 + 13 * {hidden} + 1"
+
+
+CLAIMS = (
+    Claim(
+        "cbam_channel",
+        "arXiv:1807.06521, equation 2",
+        (
+            Case(
+                lambda at: oracles.CBAMChannel(at.channels),
+                MLP,
+                renamed(LAYERS, BIASED),
+                width=64,
+            ),
+            Case(
+                lambda at: oracles.CBAMChannel(at.channels, reduction=8, bias=False),
+                "2 * c * (c // 8)",
+                renamed(LAYERS, WEIGHTS),
+                {"reduction": 8, "bias": False},
+            ),
+        ),
+        RESNET50,
+        (Count("28,088,024", "that of SE: the MLP is as large"),),
+    ),
+    Claim(
+        "cbam_spatial",
+        "arXiv:1807.06521, equation 3, and the authors' code",
+        (
+            Case(lambda at: oracles.CBAMSpatial(), "2 * 7 ** 2 + 2", NORMED),
+            Case(
+                lambda at: oracles.CBAMSpatial(kernel=3, norm=False),
+                "2 * 3 ** 2",
+                MAP,
+                {"kernel": 3, "norm": "none"},
+            ),
+        ),
+        RESNET50,
+        (Count("25,558,632", "the plain ResNet-50 and 100 at each of 16 sites"),),
+        deviations=("norm",),
+    ),
+    Claim(
+        "cbam",
+        "arXiv:1807.06521, equations 1 to 3, and the authors' code",
+        (
+            Case(
+                lambda at: oracles.CBAM(at.channels),
+                f"{MLP} + 2 * 7 ** 2 + 2",
+                {**CHANNEL, **under("spatial.", "spatial.", NORMED)},
+                width=64,
+            ),
+            Case(
+                lambda at: oracles.CBAM(at.channels, norm=False),
+                f"{MLP} + 2 * 7 ** 2",
+                {**CHANNEL, **under("spatial.", "spatial.", MAP)},
+                {"spatial_norm": "none"},
+            ),
+            Case(
+                lambda at: oracles.CBAM(at.channels, least=5),
+                f"{FLOOR} + 2 * 7 ** 2 + 2",
+                {**CHANNEL, **under("spatial.", "spatial.", NORMED)},
+                {"min_width": 5},
+                width=8,
+                widths=(8, 64, 256),
+            ),
+        ),
+        RESNET50,
+        (Count("28,089,624", "the authors' code"),),
+        deviations=("norm",),
+    ),
+    Claim(
+        "bam",
+        "arXiv:1807.06514, equations 1 to 4, and the authors' code",
+        (
+            Case(lambda at: oracles.BAM(at.channels), _bam("(c // 16)"), BAM, width=64),
+            Case(
+                lambda at: oracles.BAM(at.channels, total=True),
+                _bam("(c // 16)"),
+                BAM,
+                {"combine": "total"},
+            ),
+            Case(
+                lambda at: oracles.BAM(at.channels, least=5),
+                _bam("max(c // 16, 5)"),
+                BAM,
+                {"min_width": 5},
+                width=8,
+                widths=(8, 64, 256),
+            ),
+        ),
+        Place("resnet50", 3, "layer?", "behind stages 1, 2 and 3"),
+        (Count("25,915,099", "the authors' code"),),
+        (Count("4.20 G", "4.11 G of the plain ResNet-50, whose stride is on the 3×3", 0.01),),
+        deviations=("adds",),
+    ),
+)

@@ -1,0 +1,141 @@
+"""A spec as a graph, not yet bound."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from composer.errors import ComposerError, Diagnostic, suggestion
+from composer.graph.graph import INPUT, Graph, GraphNode, Settings
+from composer.primitives import Spec
+from composer.primitives.axes import Axes, AxisOrder
+from composer.primitives.base import Primitive
+from composer.primitives.unstack import COMMA, Unstack
+from composer.spec.expressions import Expr, constant, name
+from composer.spec.models import Param
+from composer.spec.reader import Reading
+from composer.spec.stand_in import stand_in_names
+
+
+def graph_of(spec: Spec, settings: Settings, reading: Reading[Spec] | None = None) -> Graph:
+    """Return the spec as a graph, not yet bound; faulty nodes of a `reading` stand without op.
+
+    Raises:
+        ComposerError: a setting names a param that the spec has not, or a value it may not have.
+    """
+    if problems := wrong_params(spec, settings.params):
+        raise ComposerError(problems)
+    layout = settings.layout or spec.input
+    axes = Axes(tuple((axis, _size(axis, settings)) for axis in layout))
+    return _graph(spec, settings, axes, AxisOrder(layout), reading)
+
+
+def inner_graph(
+    spec: Spec, params: Mapping[str, Expr], input_axes: Axes, order: AxisOrder
+) -> Graph:
+    """Return the graph of a spec that another uses, on a value that has at least its axes."""
+    return _graph(spec, Settings(params=params, inside=True), input_axes, order, None)
+
+
+def _graph(
+    spec: Spec,
+    settings: Settings,
+    input_axes: Axes,
+    order: AxisOrder,
+    reading: Reading[Spec] | None,
+) -> Graph:
+    names = reading.node_names if reading else tuple(spec.nodes)
+    nodes: list[GraphNode] = []
+    above = INPUT
+    for node_name in names:
+        op = _wired(spec.nodes.get(node_name), above)
+        nodes.append(GraphNode(node_name, op, ("nodes", node_name), written=op))
+        above = node_name
+    output = str(spec.output) if spec.output is not None else names[-1]
+    if settings.part == "shared" and spec.insert is not None and spec.insert.share:
+        output = spec.insert.share
+    return Graph(
+        spec=spec,
+        source=spec.origin,
+        settings=settings,
+        nodes=tuple(nodes),
+        output=output,
+        order=order,
+        input_axes=input_axes,
+        problems=(
+            *(reading.problems if reading else ()), *_bad_axes(spec), *_bad_names(spec, names)
+        ),
+        broken_params=reading.broken_params if reading else frozenset(),
+    )  # fmt: skip
+
+
+def _wired(op: Primitive | None, above: str) -> Primitive | None:
+    """Let an op that does not say what it reads read the node above."""
+    if op is None or "x" not in type(op).model_fields or getattr(op, "x") is not None:  # noqa: B009
+        return op
+    return op.model_copy(update={"x": name(above)})
+
+
+def _size(axis: str, settings: Settings) -> Expr:
+    return constant(settings.sizes[axis]) if axis in settings.sizes else name(axis)
+
+
+def _bad_axes(spec: Spec) -> list[Diagnostic]:
+    twice = sorted({axis for axis in spec.input if spec.input.count(axis) > 1})
+    return [
+        Diagnostic(
+            "duplicate-axis",
+            f"the input has the axis {axis!r} twice",
+            "each axis has a name of its own",
+            spec.origin.at(("input",)),
+        )
+        for axis in twice
+    ]
+
+
+def _bad_names(spec: Spec, names: Iterable[str]) -> list[Diagnostic]:
+    """Return what is wrong with nodes of several names: their op, or a name that is taken."""
+    problems = []
+    taken: set[str] = set()
+    for node in names:
+        op = spec.nodes.get(node)
+        where = spec.origin.at_key(("nodes", node))
+        if COMMA in node and op is not None and not isinstance(op, Unstack):
+            message = f"the op {op.op!r} gives one value, and {node!r} is {len(node.split(COMMA))}"
+            way_out = "only unstack gives several; give the node one name"
+            problems.append(Diagnostic("bad-name", message, way_out, where))
+        for one in node.split(COMMA):
+            if one in taken:
+                message = f"{one!r} is the name of two nodes"
+                problems.append(Diagnostic("bad-name", message, "rename one of them", where))
+            taken.add(one)
+    return problems
+
+
+def wrong_params(spec: Spec, params: Mapping[str, object]) -> list[Diagnostic]:
+    """Return what is wrong with the params that a spec is given from outside."""
+    problems = []
+    for key, value in params.items():
+        if key in spec.params:
+            known = value.value if isinstance(value, Expr) and value.is_constant else value
+            if not isinstance(known, Expr):
+                problems.extend(_bad_value(spec.params[key], key, known))
+        elif key not in stand_in_names(spec.stands_for):
+            way_out = suggestion(key, list(spec.params), f"Params of {spec.name}")
+            message = f"the spec {spec.name!r} has no param {key!r}"
+            problems.append(Diagnostic("unknown-param", message, way_out))
+    return problems
+
+
+def _bad_value(param: Param, key: str, value: object) -> list[Diagnostic]:
+    """Return what is wrong with a value that a param is set to; `bind` sees to its names."""
+    finite = not isinstance(value, float) or math.isfinite(value)
+    if not isinstance(value, (bool, int, float, str)) or not finite:
+        message = f"the param {key!r} cannot be {value!r}"
+        return [Diagnostic("invalid-value", message, "give a number, true, false or text")]
+    try:
+        param.expression(value)
+    except ValueError as failure:
+        message = f"the param {key!r} cannot be {value!r}: {failure}"
+        return [Diagnostic("invalid-value", message, f"its default is {param.default}")]
+    return []

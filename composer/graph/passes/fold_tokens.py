@@ -1,0 +1,48 @@
+"""Tokens from a map: f over [b, n, c] becomes split(f(merge(x))), with n the h·w places of x."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from composer.graph.graph import INPUT, Graph, GraphNode
+from composer.graph.passes.bind import folded_axis
+from composer.primitives.base import Primitive, replaced
+from composer.primitives.merge import Merge
+from composer.primitives.split import Split
+from composer.spec.expressions import constant
+
+
+def fold_tokens(graph: Graph) -> Graph:
+    """Return the graph with a map's axes folded into the spec's one axis, and unfolded at the end.
+
+    Nothing changes where the input has the axes that the spec names.
+    """
+    folded = folded_axis(graph)
+    if folded is None:
+        return graph
+    axis, parts = folded
+    merged, apart = (_free(graph, name) for name in ("tokens", "map"))
+    path = ("input",)
+    tokens = Merge(op="merge", x=constant(INPUT), axes=parts, into=axis)
+    sizes = {part: graph.input_axes[part] for part in parts}
+    split = Split(op="split", x=constant(graph.output), axis=axis, into=sizes)
+    nodes = (
+        GraphNode(merged, tokens, path, written=tokens),
+        *(replace(node, op=_reading(node.op, merged)) for node in graph.nodes),
+        GraphNode(apart, split, path, written=split),
+    )
+    return replace(graph, nodes=nodes, output=apart)
+
+
+def _reading(op: Primitive | None, tokens: str) -> Primitive | None:
+    """Return the op with the input replaced by its tokens."""
+    if op is None:
+        return None
+    moved = {path: constant(tokens) for path, ref in op.operands() if str(ref) == INPUT}
+    return replaced(op, moved) if moved else op
+
+
+def _free(graph: Graph, name: str) -> str:
+    while name in graph.by_name:
+        name += "_"
+    return name

@@ -1,0 +1,97 @@
+"""A convolution whose kernel is a value: one for all samples, or one for each."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+from composer.primitives.axes import Axes
+from composer.primitives.base import AxisProblem, Emitter, need_axes, whole
+from composer.spec.expressions import Expr, bind, difference
+
+#: The axes of a kernel: channels out, channels in of one group, height, width.
+KERNEL_AXES = ("o", "i", "kh", "kw")
+
+
+def need_kernel(weight: Expr, axes: Axes, batch: str, channels: Expr, groups: Expr) -> None:
+    """Refuse a value that is no kernel for so many channels.
+
+    Raises:
+        AxisProblem: code ``unknown-axis``, ``surplus-axis`` or ``size-conflict``.
+    """
+    need_axes(axes, KERNEL_AXES, ("weight",), weight)
+    for axis in axes.without((*KERNEL_AXES, batch)):
+        raise AxisProblem(
+            "surplus-axis",
+            f"{str(weight)!r} has the axis {axis!r}, which a kernel has not",
+            ("weight",),
+            f"a kernel is [o, i, kh, kw], with {batch!r} where each sample has its own; "
+            "pick or sum what is over",
+        )
+    of_one_group = bind(Expr("/", 0, (channels, groups)), {})
+    if difference(axes["i"], of_one_group) is not None:
+        raise AxisProblem(
+            "size-conflict",
+            f"axis 'i' of {str(weight)!r} is {axes['i']}, and {channels} channels in {groups} "
+            f"groups are {_whole(of_one_group)} each",
+            ("weight",),
+            f"give the axis i the size {Expr('//', 0, (channels, groups))}",
+        )
+
+
+def _whole(size: Expr) -> str:
+    return str(whole(size)) if size.is_constant else str(size)
+
+
+@dataclass(frozen=True)
+class Slide:
+    """How a kernel goes over a map: the numbers that torch's convolution takes."""
+
+    stride: int
+    padding: tuple[int, int]
+    dilation: int
+    groups: int
+
+
+def one_for_all(emit: Emitter, x: Any, kernel: Any, slide: Slide) -> Any:
+    """Write the convolution of [batch, channels, height, width] by one kernel."""
+    return _conv2d(emit, x, kernel, slide, slide.groups)
+
+
+def pointwise(emit: Emitter, x: Any, kernel: Any, stride: int, axes: int) -> Any:
+    """Write the 1×1 convolution of [batch, channels, …, height, width], of so many axes.
+
+    Each sample has a kernel of its own, so it is a product of matrices, which runs faster than
+    a convolution with a group for each sample.
+    """
+    import torch
+
+    if stride > 1:
+        steps = slice(None, None, stride)
+        x = emit.function(operator.getitem, x, (..., steps, steps))
+    flat = (emit.method("flatten", value, 2) for value in (kernel, x))
+    node = emit.function(torch.bmm, *flat)
+    sizes = tuple(emit.method("size", x, axis) for axis in range(2, axes))
+    return emit.method("unflatten", node, 2, sizes)
+
+
+def one_for_each(emit: Emitter, x: Any, kernel: Any, slide: Slide, out: int) -> Any:
+    """Write the convolution of [other, batch, channels, height, width], a kernel for each sample.
+
+    The samples are groups of one convolution.
+    """
+    samples = emit.method("size", kernel, 0)
+    groups = emit.function(operator.mul, samples, slide.groups)
+    node = _conv2d(
+        emit, emit.method("flatten", x, 1, 2), emit.method("flatten", kernel, 0, 1), slide, groups
+    )
+    return emit.method("unflatten", node, 1, (samples, out))
+
+
+def _conv2d(emit: Emitter, x: Any, kernel: Any, slide: Slide, groups: Any) -> Any:
+    from torch.nn import functional
+
+    return emit.function(
+        functional.conv2d, x, kernel, None, slide.stride, slide.padding, slide.dilation, groups
+    )

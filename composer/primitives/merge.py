@@ -1,0 +1,55 @@
+"""`merge`: make one axis of several; all others ride along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from composer.primitives.axes import Axes, AxisOrder
+from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes
+from composer.primitives.channels import product
+from composer.spec.expressions import Expr
+from composer.spec.fields import AxisName, AxisNames, NodeRef
+
+
+class Merge(Primitive):
+    """The values of several axes on one, in the order written: the last one steps by one."""
+
+    colour: ClassVar[str] = "combine"
+
+    op: Literal["merge"]
+    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    axes: AxisNames = Field(min_length=1, description="the axes that go, the widest step first")
+    into: AxisName = Field(description="the axis that replaces them")
+
+    def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
+        """Return the axes with `into` in the place of several."""
+        assert self.x is not None
+        have = axes(self.x)
+        need_axes(have, self.axes, ("axes",), self.x)
+        rest = have.without(self.axes)
+        if self.into in rest:
+            raise AxisProblem(
+                "axis-exists",
+                f"{str(self.x)!r} has an axis {self.into!r} already",
+                ("into",),
+                f"call it by another name than {', '.join(rest)}",
+            )
+        return rest.extended({self.into: product({a: have[a] for a in self.axes})}, order)
+
+    def lower(self, emit: Emitter) -> Any:
+        """Write one flatten of the axes, brought side by side."""
+        assert self.x is not None
+        names = emit.axes(emit.here).names
+        where = names.index(self.into)
+        order = (*names[:where], *self.axes, *names[where + 1 :])
+        node = emit.arrange(emit.node(self.x), emit.axes(self.x).names, order)
+        if len(self.axes) == 1:
+            return node
+        return emit.method("flatten", node, where, where + len(self.axes) - 1)
+
+    def label(self) -> str:
+        """Return such as ``merge g, d into c``."""
+        return f"merge {', '.join(self.axes)} into {self.into}"

@@ -1,0 +1,62 @@
+"""`pick`: one slice along an axis, which goes; all others ride along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from composer.errors import counted
+from composer.primitives.axes import Axes, AxisOrder
+from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes, whole
+from composer.spec.expressions import Expr, difference
+from composer.spec.fields import Amount, AxisName, NodeRef
+
+
+class Pick(Primitive):
+    """The values at one `index` of an axis, counted from 0."""
+
+    colour: ClassVar[str] = "combine"
+
+    op: Literal["pick"]
+    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    axis: AxisName = Field(description="the axis that goes")
+    index: Amount = Field(description="which of its values, counted from 0")
+    of: Amount | None = Field(
+        default=None, description="how many values it must have; any number unless told"
+    )
+
+    def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
+        """Return the axes less the one picked from."""
+        assert self.x is not None
+        need_axes(axes(self.x), (self.axis,), ("axis",), self.x)
+        size = axes(self.x)[self.axis]
+        whose = f"axis {self.axis!r} of {str(self.x)!r} has {_values(size)}"
+        if self.of is not None and difference(size, self.of) is not None:
+            given = "1 name is given" if self.of.value == 1 else f"{self.of} names are given"
+            raise AxisProblem(
+                "size-conflict", f"{whose}, and {given}", ("of",), "give one name for each value"
+            )
+        if size.is_constant and self.index.is_constant and whole(self.index) >= whole(size):
+            raise AxisProblem(
+                "index-out-of-range",
+                f"{whose}, so none is at {self.index}",
+                ("index",),
+                f"they are counted from 0 to {whole(size) - 1}",
+            )
+        return axes(self.x).without([self.axis])
+
+    def lower(self, emit: Emitter) -> Any:
+        """Write one select."""
+        assert self.x is not None
+        where = emit.axes(self.x).index(self.axis)
+        return emit.method("select", emit.node(self.x), where, whole(self.index))
+
+    def label(self) -> str:
+        """Return such as ``part 0``."""
+        return f"{self.axis} {self.index}"
+
+
+def _values(size: Expr) -> str:
+    return counted(whole(size), "value") if size.is_constant else f"{size} values"

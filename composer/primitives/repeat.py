@@ -1,0 +1,46 @@
+"""`repeat`: the same op one after another, each on what the one before gives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from composer.primitives.structure import Alias, Part, Repeating, count
+from composer.spec.expressions import constant, name as named
+from composer.spec.fields import Amount, Flag, Name, NodeRef
+
+if TYPE_CHECKING:
+    from composer.primitives import AnyPrimitive
+
+
+class Repeat(Repeating):
+    """`times` steps in a chain; `index` counts them from 0 inside `each`.
+
+    Each step has weights of its own unless they are `shared`.
+    """
+
+    colour: ClassVar[str] = "combine"
+
+    op: Literal["repeat"]
+    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    times: Amount = Field(description="how many steps; 0 gives back x")
+    index: Name = Field(default="i", description="in `each`, the number of the step from 0")
+    shared: Flag = Field(default=constant(False), description="whether all steps share weights")
+    each: AnyPrimitive = Field(description="one step, an op that reads x")
+
+    def parts(self, name: str) -> tuple[Part, ...]:
+        """Return the steps, and the node's own name for what the last of them gives."""
+        steps: list[Part] = []
+        reads = self.x
+        first = f"{name}.0" if self.shared.value else None
+        for number in range(count(self.times)):
+            step = self.each.model_copy(update={"x": reads})
+            here = f"{name}.{number}"
+            steps.append(Part(here, step, ("each",), {self.index: number}, first))
+            reads = named(here)
+        return (*steps, Part(name, Alias(x=reads)))
+
+    def label(self) -> str:
+        """Return such as ``3 times``."""
+        return f"{self.times} times"

@@ -1,0 +1,58 @@
+"""`resize`: bring two axes to the sizes they have in another value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from composer.primitives.axes import Axes, AxisOrder
+from composer.primitives.base import Emitter, Primitive, need_axes
+from composer.primitives.batch import on_maps, sizes_of
+from composer.spec.expressions import Expr
+from composer.spec.fields import AxisNames, NodeRef
+
+
+class Resize(Primitive):
+    """Bring the two axes `over` to their sizes in `like`, each value from its nearest neighbour.
+
+    Gather-excite spreads what it gathered so (arXiv:1810.12348, section 3.1).
+    """
+
+    colour: ClassVar[str] = "combine"
+
+    op: Literal["resize"]
+    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    over: AxisNames = Field(min_length=2, max_length=2, description="the two axes of the map")
+    like: NodeRef = Field(description="the value whose sizes they take")
+
+    def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
+        """Return the axes, two of them resized."""
+        assert self.x is not None
+        have = axes(self.x)
+        for whose in (self.x, self.like):
+            need_axes(axes(whose), self.over, ("over",), whose)
+        for axis in self.over:
+            have = have.resized(axis, axes(self.like)[axis])
+        return have
+
+    def lower(self, emit: Emitter) -> Any:
+        """Write one interpolation, or nothing where the sizes are those of `like` already."""
+        from torch.nn import functional
+
+        assert self.x is not None
+        axes, like = emit.axes(self.x), emit.axes(self.like)
+        if all(axes[axis] == like[axis] for axis in self.over):
+            return emit.node(self.x)
+        over = [axis for axis in axes if axis in self.over]
+        size = sizes_of(emit, emit.node(self.like), like, over)
+
+        def resized(x: Any) -> Any:
+            return emit.function(functional.interpolate, x, size=size, mode="nearest")
+
+        return on_maps(emit, emit.node(self.x), axes, over, resized)
+
+    def label(self) -> str:
+        """Return such as ``resize h, w like input``."""
+        return f"resize {', '.join(self.over)} like {self.like}"

@@ -1,0 +1,41 @@
+"""`schedule`: a number that a training loop moves, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from composer.primitives.axes import Axes, AxisOrder
+from composer.primitives.base import Emitter, Primitive, whole
+from composer.spec.expressions import Expr
+from composer.spec.fields import Number, Size
+
+
+class Schedule(Primitive):
+    """One number that moves evenly from `begin` to `end`, then stays.
+
+    ``composer.advance`` takes every schedule of a model one step further: dynamic convolution's
+    temperature (arXiv:1912.03458) goes so from 30 to 1 in ten epochs.
+    """
+
+    draws_weights: ClassVar[bool] = True  # each has a step of its own
+    colour: ClassVar[str] = "layer"
+
+    op: Literal["schedule"]
+    begin: Number = Field(description="where it begins")
+    end: Number = Field(description="where it ends, and stays")
+    steps: Size = Field(description="how many steps that takes")
+
+    def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
+        """Return no axes: it is one number."""
+        return Axes(())
+
+    def lower(self, emit: Emitter) -> Any:
+        """Write a read of the number."""
+        return emit.schedule(float(self.begin.value), float(self.end.value), whole(self.steps))
+
+    def label(self) -> str:
+        """Return such as ``30 to 1 in 10 steps``."""
+        return f"{self.begin} to {self.end} in {self.steps} steps"

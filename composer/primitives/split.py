@@ -1,0 +1,74 @@
+"""`split`: take one axis apart into several; all others ride along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from composer.primitives.axes import Axes, AxisOrder
+from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes, whole
+from composer.primitives.channels import need_free, product
+from composer.spec.expressions import Expr, difference
+from composer.spec.fields import AxisName, NodeRef, Size
+
+
+class Split(Primitive):
+    """The values of `axis` on several axes, the first of which steps widest.
+
+    ``{op: split, axis: c, into: {g: heads, d: c / heads}}`` gives each head its part of c.
+    """
+
+    colour: ClassVar[str] = "combine"
+
+    op: Literal["split"]
+    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    axis: AxisName = Field(description="the axis that goes")
+    into: dict[AxisName, Size] = Field(
+        min_length=1, description="the axes that replace it; their sizes multiply to its own"
+    )
+
+    def __eq__(self, other: object) -> bool:
+        return super().__eq__(other) and tuple(self.into) == tuple(getattr(other, "into", ()))
+
+    def __hash__(self) -> int:
+        return hash((self.x, self.axis, tuple(self.into.items())))
+
+    def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
+        """Return the axes with `axis` replaced."""
+        assert self.x is not None
+        need_axes(axes(self.x), (self.axis,), ("axis",), self.x)
+        have, come_to = axes(self.x)[self.axis], product(self.into)
+        rest = axes(self.x).without([self.axis])
+        need_free(rest, self.into, self.x, ("into",))
+        if difference(have, come_to) is not None:
+            raise AxisProblem(
+                "size-conflict",
+                f"axis {self.axis!r} of {str(self.x)!r} has {have} values, and "
+                f"{' × '.join(self.into)} has {come_to}",
+                ("into",),
+                "choose sizes that multiply to the first; / is exact where // rounds down",
+            )
+        return rest.extended(self.into, order)
+
+    def lower(self, emit: Emitter) -> Any:
+        """Write one unflatten; of the sizes, one may be open."""
+        assert self.x is not None
+        axes, node = emit.axes(self.x), emit.node(self.x)
+        where = axes.index(self.axis)
+        order = (*axes.names[:where], *self.into, *axes.names[where + 1 :])
+        if len(self.into) > 1:
+            node = emit.method("unflatten", node, where, self._sizes())
+        return emit.arrange(node, order, emit.axes(emit.here).names)
+
+    def _sizes(self) -> tuple[int, ...]:
+        known = [size for size in self.into.values() if size.is_constant]
+        one_open = len(known) == len(self.into) - 1
+        return tuple(
+            -1 if one_open and not size.is_constant else whole(size) for size in self.into.values()
+        )
+
+    def label(self) -> str:
+        """Return such as ``split c into g, d``."""
+        return f"split {self.axis} into {', '.join(self.into)}"

@@ -1,0 +1,47 @@
+"""`unstack`: the slices along an axis as nodes of their own."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from composer.primitives.pick import Pick
+from composer.primitives.structure import Part, Structure
+from composer.spec.expressions import constant
+from composer.spec.fields import AxisName, NodeRef
+
+#: What stands between the names of a node that gives several values: ``q, k, v``.
+COMMA = ", "
+
+
+class Unstack(Structure):
+    """One value for each slice along `axis`, which goes: ``q, k, v: {op: unstack, axis: part}``.
+
+    The node's names, with commas between, are those of the values.
+    """
+
+    colour: ClassVar[str] = "combine"
+
+    op: Literal["unstack"]
+    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    axis: AxisName = Field(description="the axis that goes; its size is the number of names")
+
+    def parts(self, name: str) -> tuple[Part, ...]:
+        """Return one slice for each name."""
+        assert self.x is not None
+        names = name.split(COMMA)
+        return tuple(
+            Part(
+                one,
+                Pick(
+                    op="pick", x=self.x, axis=self.axis, index=constant(number),
+                    of=constant(len(names)),
+                ),
+            )
+            for number, one in enumerate(names)
+        )  # fmt: skip
+
+    def label(self) -> str:
+        """Return such as ``slices along part``."""
+        return f"slices along {self.axis}"

@@ -1,0 +1,42 @@
+"""`use`: a whole spec as one node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from composer.primitives.axes import Axes, AxisOrder
+from composer.primitives.base import Emitter, Primitive
+from composer.spec.expressions import Expr
+from composer.spec.fields import Name, NodeRef, Setting
+
+
+class Use(Primitive):
+    """The mechanism of another spec, on x; axes that the spec does not name ride along.
+
+    Its nodes stand under this node's name, and so do their weights.
+    """
+
+    draws_weights: ClassVar[bool] = True
+    colour: ClassVar[str] = "combine"
+
+    op: Literal["use"]
+    spec: str = Field(description="a shipped spec, or a path from this file's folder")
+    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    params: dict[Name, Setting] = Field(
+        default_factory=dict, description="values for its params, expressions over those of here"
+    )
+
+    def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
+        """Raise, for the spec's own nodes are put in its place."""
+        raise TypeError(f"{self.spec} is not expanded")
+
+    def lower(self, emit: Emitter) -> Any:
+        """Raise, for the spec's own nodes are put in its place."""
+        raise TypeError(f"{self.spec} is not expanded")
+
+    def label(self) -> str:
+        """Return such as ``use eca``."""
+        return f"use {self.spec}"
