@@ -11,15 +11,18 @@ from composer.lower.build import build
 from composer.spec.library import shipped_names
 
 WIDTH = 32
+MAP = ("b", "c", "h", "w")
 
 
-@pytest.mark.parametrize("layout", [("b", "c", "h", "w"), ("b", "h", "w", "c")])
+@pytest.mark.parametrize("layout", [MAP, ("b", "h", "w", "c")])
 @pytest.mark.parametrize("init", ["paper", "identity"])
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("name", shipped_names())
 def test_on_a_fake_gpu(name: str, mode: str, init: str, layout: tuple[str, ...]) -> None:
     with FakeTensorMode():
-        module = build(name, WIDTH, init=init, device="cuda", layout=layout)  # type: ignore[arg-type]
+        module = build(
+            name, WIDTH, size=(7, 5), init=init, device="cuda", layout=layout  # type: ignore[arg-type]
+        )
         module.train(mode == "train")
         assert all(t.device.type == "cuda" for t in module.state_dict().values())
         sizes = {"b": 2, "c": WIDTH, "h": 7, "w": 5}
@@ -40,8 +43,10 @@ def test_a_cpu_tensor_on_the_way_is_caught() -> None:
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("name", shipped_names())
 def test_on_a_real_gpu(name: str, mode: str) -> None:
-    here = randomise(build(name, WIDTH).double()).train(mode == "train")
-    there = build(name, WIDTH, device="cuda", dtype=torch.float64).train(here.training)
+    here = randomise(build(name, WIDTH, size=(7, 5), layout=MAP).double()).train(mode == "train")
+    there = build(
+        name, WIDTH, size=(7, 5), layout=MAP, device="cuda", dtype=torch.float64
+    ).train(here.training)
     there.load_state_dict(here.state_dict())
     x = random(2, WIDTH, 7, 5)
     y = there(x.cuda())

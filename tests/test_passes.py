@@ -207,7 +207,7 @@ def test_bam_keeps_one_way_to_combine(combine: str) -> None:
 @pytest.mark.parametrize("name", shipped_names())
 @pytest.mark.parametrize("layout", [None, ("b", "h", "w", "c")])
 def test_begin_at_identity(name: str, layout: tuple[str, ...] | None) -> None:
-    graph = analysed(name, {"c": 32}, layout=layout, init="identity").sound()
+    graph = remove_unused(analysed(name, {"c": 32}, layout=layout, init="identity").sound())
     kept, after = repr(graph), start_at_identity(graph)
     assert repr(graph) == kept
     assert len(after.nodes) == len(graph.nodes) + 4

@@ -83,6 +83,83 @@ def conv(p: Weights, x: Tensor, **options: int) -> Tensor:
     return F.conv2d(x, weight, p.get("probe.conv.bias"), padding=same, **options)
 
 
+def layer_norm(p: Weights, x: Tensor, axis: int, eps: float = 1e-5) -> Tensor:
+    """Return x normalised along one axis."""
+    x = x.movedim(axis, -1)
+    spread = (x.var(-1, unbiased=False, keepdim=True) + eps).sqrt()
+    y = (x - x.mean(-1, keepdim=True)) / spread * p["probe.norm.weight"] + p["probe.norm.bias"]
+    return y.movedim(-1, axis)
+
+
+def windows(
+    x: Tensor, kernel: int, stride: int, reduce: str = "mean", counted: bool = False
+) -> Tensor:
+    """Return what each window of the last two axes comes to, cell by cell."""
+    before = kernel // 2 if kernel % 2 else 0
+
+    def cell(i: int, j: int) -> Tensor:
+        top, left = i * stride - before, j * stride - before
+        part = x[..., max(top, 0) : top + kernel, max(left, 0) : left + kernel]
+        if reduce == "max":
+            return part.amax((-2, -1))
+        return part.sum((-2, -1)) / (kernel**2 if counted else part[0, 0].numel() // len(x[0, 0]))
+
+    height, width = ((n - 1) // stride + 1 for n in x.shape[-2:])
+    rows = [torch.stack([cell(i, j) for j in range(width)], -1) for i in range(height)]
+    return torch.stack(rows, -2)
+
+
+def nearest(x: Tensor, height: int, width: int) -> Tensor:
+    """Return the last two axes at other sizes, each value a copy of the one at its place."""
+    rows = [i * x.shape[-2] // height for i in range(height)]
+    return x[..., rows, :][..., [j * x.shape[-1] // width for j in range(width)]]
+
+
+def by_sample(x: Tensor, kernels: Tensor, **options: int) -> Tensor:
+    """Return each sample's convolution by a kernel of its own, under the padding of size 1."""
+    same = tuple(k // 2 for k in kernels.shape[-2:])
+    return torch.cat([
+        F.conv2d(one[None], kernel, padding=same, **options)
+        for one, kernel in zip(x, kernels, strict=True)
+    ])  # fmt: skip
+
+
+def mixed(p: Weights, x: Tensor) -> Tensor:
+    """Return a sum of learned kernels for each sample, weighed by its route."""
+    return torch.einsum("bn,noixy->boixy", matrix(p, x, "route.linear"), p["kernels"])
+
+
+ROUTE = """squeeze: {op: pool, over: [h, w]}
+        route: {op: linear, over: c, out: {n: 2}}"""
+MIX = "kernel: {op: reweight, x: kernels, by: route, sum: n}"
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, more: Tensor | float = 0.0) -> Tensor:
+    """Return softmax(q k / √d + more) v of [..., tokens, features]."""
+    logits = torch.einsum("...qd,...kd->...qk", q, k) / q.shape[-1] ** 0.5 + more
+    weights = logits.exp() / logits.exp().sum(-1, keepdim=True)
+    return torch.einsum("...qk,...kd->...qd", weights, v)
+
+
+def distances(p: Weights, q: Tensor, height: int, width: int) -> Tensor:
+    """Return q (r_h + r_w) of [..., tokens, features], one pair of tokens after the other."""
+    places = [(i, j) for i in range(height) for j in range(width)]
+    logits = q.new_zeros(*q.shape[:-1], len(places))
+    for one, (i, j) in enumerate(places):
+        for other, (there, across) in enumerate(places):
+            r = p["probe.height"][there - i + height - 1] + p["probe.width"][across - j + width - 1]
+            logits[..., one, other] = q[..., one, :] @ r
+    return logits
+
+
+def on_map(x: Tensor, scaled: bool, p: Weights) -> Tensor:
+    """Return the attention of [..., height, width, features] to itself, with positions."""
+    height, width, features = x.shape[-3:]
+    tokens = x.flatten(-3, -2)
+    more = distances(p, tokens, height, width) * (features**-0.5 if scaled else 1)
+    return attend(tokens, tokens, tokens, more).unflatten(-2, (height, width))
+
+
 ROWS = [
     # ------------------------------------------------------------------------------- arithmetic
     Row("add", """other: {op: pool, over: [h, w]}
@@ -103,6 +180,34 @@ ROWS = [
     Row("mul", """scale: {op: parameter, axes: {w: w, c: c}, init: 2}
         probe: {op: mul, of: [scale, input]}""", MAP, MAP,
         lambda p, x: torch.einsum("bchw,cw->bchw", x, p["scale"]), lambda s: s["c"] * s["w"]),
+    # -------------------------------------------------------------------------------- attention
+    Row("attention", "probe: {op: attention, q: input, k: input, v: input, over: h, along: c}",
+        MAP, MAP, lambda p, x: attend(*3 * [x.permute(0, 3, 2, 1)]).permute(0, 3, 2, 1)),
+    Row("attention", "probe: {op: attention, q: input, k: input, v: input, over: c, along: b}",
+        "b c", "b c", lambda p, x: attend(x.T, x.T, x.T).T),
+    Row("attention", """qkv: {op: linear, over: c, out: {part: 3, g: 2, d: 3}}
+        q: {op: pick, x: qkv, axis: part, index: 0}
+        k: {op: pick, x: qkv, axis: part, index: 1}
+        v: {op: pick, x: qkv, axis: part, index: 2}
+        probe: {op: attention, q: q, k: k, v: v, over: [h, w], along: d}""", MAP, "b g=2 d=3 h w",
+        lambda p, x: attend(*matrix(p, x.movedim(1, -1), "qkv.linear").unflatten(3, (3, 2, 3))
+        .permute(3, 0, 4, 1, 2, 5).flatten(3, 4)).mT.unflatten(3, x.shape[2:]),
+        lambda s: 18 * s["c"] + 18),
+    Row("attention", """values: {op: linear, over: c, out: 5, bias: false}
+        probe: {op: attention, q: input, k: input, v: values, over: [w, k, h], along: c}""",
+        FIVE, "b k c=5 h w",
+        lambda p, x: attend(*2 * [x.permute(0, 4, 1, 3, 2).flatten(1, 3)], matrix(
+            p, x.movedim(2, -1), "values.linear").permute(0, 3, 1, 2, 4).flatten(1, 3))
+        .unflatten(1, [x.shape[i] for i in (4, 1, 3)]).permute(0, 2, 4, 3, 1),
+        lambda s: 5 * s["c"]),
+    Row("attention", """probe: {op: attention, q: input, k: input, v: input, over: [h, w],
+        along: c, position: relative}""".replace("\n", " "), FIVE, FIVE,
+        lambda p, x: on_map(x.movedim(2, -1), True, p).movedim(-1, 2),
+        lambda s: (2 * s["h"] + 2 * s["w"] - 2) * s["c"]),
+    Row("attention", """probe: {op: attention, q: input, k: input, v: input, over: [w, h],
+        along: c, position: relative, scale_position: false}""".replace("\n", " "), MAP, MAP,
+        lambda p, x: on_map(x.permute(0, 3, 2, 1), False, p).permute(0, 3, 2, 1),
+        lambda s: (2 * s["h"] + 2 * s["w"] - 2) * s["c"]),
     # ----------------------------------------------------------------------------------- conv1d
     Row("conv1d", "probe: {op: conv1d, along: c, kernel: 3}", "b c", "b c",
         lambda p, x: slide(x, p["probe.conv.weight"], 1) + p["probe.conv.bias"], lambda s: 4),
@@ -149,6 +254,51 @@ ROWS = [
         probe: {op: conv2d, kernel: 3, out: {}}""", MAP, "h w",
         lambda p, x: conv(p, p["learned"][None])[0, 0],
         lambda s: s["c"] * s["h"] * s["w"] + 9 * s["c"] + 1),
+    Row("conv2d", "probe: {op: conv2d, kernel: 3, padding: 2, bias: false}", MAP,
+        "b c h=h+2 w=w+2",
+        lambda p, x: F.conv2d(x, p["probe.conv.weight"], padding=2), lambda s: 9 * s["c"] ** 2),
+    Row("conv2d", "probe: {op: conv2d, kernel: 4, padding: 4, stride: 2, dilation: 2, bias: false}",
+        MAP, "b c h=(h+1)//2+1 w=(w+1)//2+1",
+        lambda p, x: F.conv2d(x, p["probe.conv.weight"], padding=4, stride=2, dilation=2),
+        lambda s: 16 * s["c"] ** 2),
+    Row("conv2d", "probe: {op: conv2d, kernel: 3, padding: 1, stride: 2, groups: c, bias: false}",
+        MAP, "b c h=(h-1)//2+1 w=(w-1)//2+1",
+        lambda p, x: conv(p, x, stride=2, groups=x.shape[1]), lambda s: 9 * s["c"]),
+    # ------------------------------------------------------------- conv2d whose kernel is a value
+    Row("conv2d", """kernel: {op: parameter, axes: {kw: 1, o: 4, kh: 3, i: c / 2}, init: 1}
+        probe: {op: conv2d, x: input, weight: kernel, groups: 2, stride: 2, act: relu}""",
+        FIVE, "b k c=4 h=(h-1)//2+1 w=(w-1)//2+1",
+        lambda p, x: each(x, 1, lambda y: F.conv2d(
+            y, p["kernel"].permute(1, 3, 2, 0), stride=2, groups=2, padding=(1, 0))).clamp(min=0),
+        lambda s: 6 * s["c"], batch_first=True),
+    Row("conv2d", f"""{ROUTE}
+        kernels: {{op: parameter, axes: {{n: 2, o: 6, i: c / 2, kh: 3, kw: 5}}, init: 1}}
+        {MIX}
+        probe: {{op: conv2d, x: input, weight: kernel, groups: 2, stride: 2}}""",
+        MAP, "b c=6 h=(h-1)//2+1 w=(w-1)//2+1",
+        lambda p, x: by_sample(x, mixed(p, x.mean((2, 3))), groups=2, stride=2),
+        lambda s: 2 * s["c"] + 2 + 90 * s["c"], batch_first=True),
+    Row("conv2d", f"""{ROUTE}
+        kernels: {{op: parameter, axes: {{n: 2, o: 3, i: c, kh: 1, kw: 1}}, init: 1}}
+        {MIX}
+        probe: {{op: conv2d, x: input, weight: kernel, stride: 2}}""",
+        MAP, "b c=3 h=(h-1)//2+1 w=(w-1)//2+1",
+        lambda p, x: by_sample(x, mixed(p, x.mean((2, 3))), stride=2),
+        lambda s: 8 * s["c"] + 2, batch_first=True),
+    Row("conv2d", f"""flat: {{op: pool, over: k}}
+        {ROUTE}
+        kernels: {{op: parameter, axes: {{n: 2, o: 3, i: c, kh: 1, kw: 1}}, init: 1}}
+        {MIX}
+        probe: {{op: conv2d, x: input, weight: kernel}}""", FIVE, "b k c=3 h w",
+        lambda p, x: each(x, 1, lambda y: by_sample(y, mixed(p, x.mean((1, 3, 4))))),
+        lambda s: 8 * s["c"] + 2, batch_first=True),
+    Row("conv2d", f"""flat: {{op: pool, over: k}}
+        {ROUTE}
+        kernels: {{op: parameter, axes: {{n: 2, kh: 3, o: 2, i: 1, kw: 3}}, init: 1}}
+        {MIX}
+        probe: {{op: conv2d, x: input, weight: kernel, groups: k, channels: k, dilation: 2,
+        padding: 2}}""".replace("2,\n", "2,"), FIVE, None,
+        lambda p, x: x, lambda s: 0),
     # ------------------------------------------------------------------------------------- gate
     Row("gate", "probe: {op: gate}", MAP, MAP, lambda p, x: 1 / (1 + (-x).exp())),
     Row("gate", "probe: {op: gate, fn: hard_sigmoid}", MAP, MAP,

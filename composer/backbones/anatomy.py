@@ -5,7 +5,7 @@ what runs, in which order, and which axes are height and width (they scale) and 
 don't). A block is a module that holds two layers of weights or more, and is one of several
 siblings of a kind that run one after another, or has a skip; what holds blocks is a stage.
 Blocks in one flat row, and networks without blocks, end a stage where the resolution falls. What
-an earlier edit inserted is looked through.
+an earlier edit inserted is looked through; what it put in place of a layer counts as that layer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from composer.backbones.edited import class_before_edits, is_inserted
+from composer.backbones.edited import class_before_edits, is_inserted, is_stand_in
 from composer.backbones.forward import Traces, weight_layers
 from composer.backbones.probe import Call, Probe, probe
 from composer.errors import ComposerError
@@ -63,6 +63,7 @@ class Anatomy:
 
     stages: tuple[Stage, ...]
     probe: Probe
+    larger: Probe | None  # on a larger image, where the model takes one
     traces: Traces
 
     @property
@@ -85,7 +86,7 @@ def anatomy(model: nn.Module) -> Anatomy:
     except ComposerError:
         second = None
     explorer = _Explorer(model, first, second)
-    return Anatomy(explorer.stages(), first, explorer.traces)
+    return Anatomy(explorer.stages(), first, second, explorer.traces)
 
 
 @dataclass(frozen=True)
@@ -100,10 +101,12 @@ class _Explorer:
     def __init__(self, model: nn.Module, first: Probe, second: Probe | None) -> None:
         self.traces = Traces(model)
         inserted = [path for path, m in model.named_modules() if is_inserted(m)]
+        stand_ins = [path for path, m in model.named_modules() if is_stand_in(m)]
         self.modules = {
             path: module
             for path, module in model.named_modules()
-            if not any(_is_inside(path, i) for i in inserted)
+            if not any(is_inside(path, i) for i in inserted)
+            and not any(is_inside(path, s) and path != s for s in stand_ins)
         }
         self.trunk = tuple(call for call in first.calls if call.path in self.modules)
         self.calls: dict[str, list[Call]] = {}
@@ -237,7 +240,7 @@ class _Explorer:
         path = container
         while path:
             path = path.rpartition(".")[0]
-            others = [c for c in groups if c != container and _is_inside(c, path)]
+            others = [c for c in groups if c != container and is_inside(c, path)]
             if others or not path:
                 break
             if path in self.calls and self._gives(path) == outputs:
@@ -320,5 +323,6 @@ def _widths(module: nn.Module) -> set[int]:
     return {width for width in told if isinstance(width, int)}
 
 
-def _is_inside(path: str, parent: str) -> bool:
+def is_inside(path: str, parent: str) -> bool:
+    """Return whether a module's path is that of another, or below it."""
     return parent == "" or path == parent or path.startswith(f"{parent}.")

@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import fx, nn
 
 #: In the `meta` of an inserted module: the name of its spec.
 MARK = "composer_inserted"
+#: In the `meta` of a module that took a layer's place: what there is to know of that layer.
+STAND_IN = "composer_stand_in"
 #: On a derived class: the class it was derived from.
 ORIGINAL = "composer_original"
 
 
+@dataclass(frozen=True)
+class Before:
+    """The layer that was there: the channels that a convolution takes, its layers of weights."""
+
+    in_channels: int | None
+    layers: int
+
+
 def is_inserted(module: nn.Module) -> bool:
-    """Return whether an edit put this module where it is."""
+    """Return whether an edit put this module where nothing was."""
     return isinstance(module, fx.GraphModule) and MARK in module.meta
+
+
+def is_stand_in(module: nn.Module) -> bool:
+    """Return whether an edit put this module in place of a layer."""
+    return isinstance(module, fx.GraphModule) and STAND_IN in module.meta
 
 
 def class_before_edits(module: nn.Module) -> type[nn.Module]:
     """Return the module's class as the backbone made it."""
     original: type[nn.Module] = getattr(type(module), ORIGINAL, type(module))
     return original
+
+
+def is_edited(module: nn.Module) -> bool:
+    """Return whether an edit changed this module, or put something into it."""
+    inserted = any(is_inserted(m) or is_stand_in(m) for m in module.modules())
+    return inserted or class_before_edits(module) is not type(module)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_map_only
 
-from composer.backbones.edited import is_inserted
+from composer.backbones.edited import STAND_IN, is_inserted, is_stand_in
 from composer.backbones.probe import Call
 from composer.measure.cost import untouched
 
@@ -165,23 +165,25 @@ def _fixed_arguments(module: nn.Module, call: Call) -> dict[str, Any]:
 def disagreement(
     module: nn.Module,
     forward: Forward,
-    ends: tuple[Branch, Branch],
+    ends: tuple[Branch, Branch] | None,
     call: Call,
     spatial: tuple[int, ...],
 ) -> str | None:
     """Return why a traced forward can't stand for the module's own, or None where it can.
 
     Both run on the same random input, on copies of the module and with the same seed, and must
-    give the same bits in both modes; and where the branch ends, the value must have the shape of
-    the output. The input is small along its `spatial` axes, where the module takes that.
+    give the same bits in both modes; and where the branch ends, if that is asked, the value must
+    have the shape of the output. The input is small along its `spatial` axes, where the module
+    takes that.
     """
+    ends_at = (None, None) if ends is None else (ends[0].end, ends[1].end)
     gpus = list({p.device for p in module.parameters() if p.is_cuda})
     for most in (8, None):
         own, other = copy.deepcopy(module), copy.deepcopy(module)
         with torch.random.fork_rng(gpus), torch.no_grad():
-            for training, graph, branch in (
-                (False, forward.evaluation, ends[1]),
-                (True, forward.training, ends[0]),
+            for training, graph, end in (
+                (False, forward.evaluation, ends_at[1]),
+                (True, forward.training, ends_at[0]),
             ):
                 args, kwargs = _random_inputs(module, call, spatial, most)
                 _seed(gpus)
@@ -191,7 +193,7 @@ def disagreement(
                     why: str | None = f"its forward fails on random numbers: {failure}"
                     break
                 _seed(gpus)
-                why = _difference(other.train(training), graph, branch.end, args, kwargs, expected)
+                why = _difference(other.train(training), graph, end, args, kwargs, expected)
                 if why:
                     return why
             else:
@@ -200,7 +202,12 @@ def disagreement(
 
 
 def _difference(
-    module: nn.Module, graph: fx.Graph, end: fx.Node, args: Any, kwargs: Any, expected: Any
+    module: nn.Module,
+    graph: fx.Graph,
+    end: fx.Node | None,
+    args: Any,
+    kwargs: Any,
+    expected: Any,
 ) -> str | None:
     try:
         watch = _Watch(module, graph, end)
@@ -215,7 +222,7 @@ def _difference(
         torch.nan_to_num(expected.float()), torch.nan_to_num(traced.float())
     ):
         return "the traced forward gives other numbers"
-    if watch.shape != tuple(expected.shape):
+    if end is not None and watch.shape != tuple(expected.shape):
         return "the residual branch does not end in the shape of the output"
     return None
 
@@ -223,9 +230,9 @@ def _difference(
 class _Watch(fx.Interpreter):
     """Runs a traced forward and keeps the shape of one value on the way."""
 
-    def __init__(self, module: nn.Module, graph: fx.Graph, node: fx.Node) -> None:
+    def __init__(self, module: nn.Module, graph: fx.Graph, node: fx.Node | None) -> None:
         super().__init__(module, graph=graph)
-        self.name = node.name
+        self.name = node.name if node is not None else None
         self.shape: tuple[int, ...] = ()
 
     def run_node(self, n: fx.Node) -> Any:
@@ -382,10 +389,16 @@ def _layers(module: nn.Module, node: fx.Node) -> int:
 
 
 def weight_layers(module: nn.Module) -> int:
-    """Return the number of modules inside that hold a matrix or kernel of weights."""
-    return sum(
+    """Return the number of modules inside that hold a matrix or kernel of weights.
+
+    What stands in for a layer counts as that layer.
+    """
+    standing = {m: m.meta[STAND_IN].layers for m in module.modules() if is_stand_in(m)}
+    inside = {part for m in standing for part in m.modules()}
+    return sum(standing.values()) + sum(
         any(p is not None and p.dim() > 1 for p in m._parameters.values())
         for m in module.modules()
+        if m not in inside
     )
 
 

@@ -11,7 +11,7 @@ from composer.errors import ComposerError, Diagnostic
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.lower.schedule import Schedule
 from composer.primitives.axes import Axes
-from composer.primitives.base import AxisProblem
+from composer.primitives.base import AxisProblem, whole
 from composer.spec.expressions import Expr, constant
 
 
@@ -66,6 +66,17 @@ class FxEmitter:
     def node(self, ref: Expr) -> fx.Node:
         """Return the fx node of an operand."""
         return self.written[str(ref.value)]
+
+    def size(self, size: Expr) -> int | fx.Node:
+        """Return a size where it is known, else write a read of the input's.
+
+        Raises:
+            AxisProblem: it is neither known nor a size of the input.
+        """
+        for position, (_, its) in enumerate(self.graph.input_axes.sizes):
+            if its == size and not size.is_constant:
+                return self.method("size", self.written[INPUT], position)
+        return whole(size)
 
     def function(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
         """Write a call of a function."""

@@ -39,6 +39,9 @@ class Emitter(Protocol):
     def node(self, ref: Expr) -> FxNode:
         """Return the fx node of an operand."""
 
+    def size(self, size: Expr) -> int | FxNode:
+        """Return a size where it is known, else write a read of the input's."""
+
     def function(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> FxNode:
         """Write a call of a function."""
 

@@ -53,21 +53,21 @@ class Split(Primitive):
         return rest.extended(self.into, order)
 
     def lower(self, emit: Emitter) -> Any:
-        """Write one unflatten; of the sizes, one may be open."""
+        """Write one unflatten."""
         assert self.x is not None
         axes, node = emit.axes(self.x), emit.node(self.x)
         where = axes.index(self.axis)
         order = (*axes.names[:where], *self.into, *axes.names[where + 1 :])
         if len(self.into) > 1:
-            node = emit.method("unflatten", node, where, self._sizes())
+            node = emit.method("unflatten", node, where, self._sizes(emit))
         return emit.arrange(node, order, emit.axes(emit.here).names)
 
-    def _sizes(self) -> tuple[int, ...]:
-        known = [size for size in self.into.values() if size.is_constant]
-        one_open = len(known) == len(self.into) - 1
-        return tuple(
-            -1 if one_open and not size.is_constant else whole(size) for size in self.into.values()
-        )
+    def _sizes(self, emit: Emitter) -> tuple[Any, ...]:
+        """Return the sizes; of those that are open, one may be what the others leave."""
+        sizes = self.into.values()
+        if sum(not size.is_constant for size in sizes) == 1:
+            return tuple(whole(size) if size.is_constant else -1 for size in sizes)
+        return tuple(map(emit.size, sizes))
 
     def label(self) -> str:
         """Return such as ``split c into g, d``."""

@@ -13,27 +13,47 @@ from composer.graph.graph import Begin
 from composer.primitives import Spec
 from composer.spec.expressions import Value
 
-At = Literal["block", "stage"]
-Position = Literal["residual", "output"]
+At = Literal["block", "stage", "conv", "attention"]
+#: Where in a block or stage; in place of a layer; or at a block's input, for all its stand-ins.
+Position = Literal["residual", "output", "replace", "shared"]
 
 _ATTRIBUTE = "_composition"
 
 
 @dataclass(frozen=True)
 class EditedSite:
-    """One inserted module: its owner's path, its name there, its position, the class before."""
+    """One inserted module, and what stood there before.
+
+    It is the child `name` of what stands at `path`; a stand-in, which has no name of its own, is
+    at the path itself. `classes` are those of edited modules before, and `replaced` the modules
+    that it took the place of, by path; they are kept here alone.
+    """
 
     path: str
-    name: str
+    name: str | None
     position: Position
     channels: int
-    size: tuple[int, int]
-    previous: type[nn.Module]
+    size: tuple[int, ...]
+    classes: tuple[tuple[str, type[nn.Module]], ...]
+    replaced: tuple[tuple[str, nn.Module], ...] = ()
+
+    @property
+    def module(self) -> str:
+        """The path of what was inserted."""
+        return inserted_path(self.path, self.name)
+
+
+def inserted_path(path: str, name: str | None) -> str:
+    """Return the path of what was inserted at a site."""
+    return path if name is None else f"{path}.{name}"
 
 
 @dataclass(frozen=True)
 class Edit:
-    """One insertion of a spec, as it was asked for, with all its sites."""
+    """One insertion of a spec, as it was asked for, with all its sites.
+
+    `shared` are the modules that several of its sites share.
+    """
 
     spec: Spec
     at: At
@@ -41,6 +61,12 @@ class Edit:
     params: Mapping[str, Value]
     init: Begin
     sites: tuple[EditedSite, ...]
+    shared: tuple[EditedSite, ...] = ()
+
+    @property
+    def inserted(self) -> tuple[EditedSite, ...]:
+        """Everything that it inserted, in the order that was done."""
+        return (*self.shared, *self.sites)
 
 
 @dataclass(frozen=True)
@@ -85,21 +111,51 @@ def remember(model: nn.Module, record: Composition | None) -> None:
         vars(model)[_ATTRIBUTE] = record
 
 
+def inserted_sites(model: nn.Module) -> tuple[EditedSite, ...]:
+    """Return everything that was inserted, in the order that was done."""
+    record = composition(model)
+    return tuple(site for edit in record.edits for site in edit.inserted) if record else ()
+
+
 def inserted_prefixes(model: nn.Module) -> tuple[str, ...]:
     """Return what the keys of everything inserted begin with, such as ``layer1.0.cbam.``."""
-    record = composition(model)
-    edits = record.edits if record else ()
-    return tuple(f"{site.path}.{site.name}." for edit in edits for site in edit.sites)
+    return tuple(f"{site.module}." for site in inserted_sites(model))
+
+
+def replaced_modules(model: nn.Module) -> nn.Module:
+    """Return what something stands in for, each layer at the path that it had."""
+    root = nn.Module()
+    for site in inserted_sites(model):
+        for path, module in site.replaced:
+            parent, _, name = path.rpartition(".")
+            _made(root, parent).add_module(name, module)
+    return root
+
+
+def _made(root: nn.Module, path: str) -> nn.Module:
+    for name in filter(None, path.split(".")):
+        if name not in root._modules:
+            root.add_module(name, nn.Module())
+        root = root.get_submodule(name)
+    return root
+
+
+def parameters_before(model: nn.Module) -> int:
+    """Return the number of parameters that the model had before every edit."""
+    inserted = {
+        id(p) for site in inserted_sites(model) for p in model.get_submodule(site.module).parameters()
+    }
+    kept = (p for p in model.parameters() if id(p) not in inserted)
+    own = {id(p): p.numel() for p in (*kept, *replaced_modules(model).parameters())}
+    return sum(own.values())
 
 
 def own_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a model's state dict, without what was inserted."""
+    """Return the shapes of a model's state dict, as if nothing had been inserted."""
     inserted = inserted_prefixes(model)
-    return {
-        key: tuple(tensor.shape)
-        for key, tensor in model.state_dict().items()
-        if not key.startswith(inserted)
-    }
+    kept = {k: t for k, t in model.state_dict().items() if not k.startswith(inserted)}
+    own = {**kept, **replaced_modules(model).state_dict()}
+    return {key: tuple(tensor.shape) for key, tensor in own.items()}
 
 
 def difference_of_shapes(

@@ -301,6 +301,8 @@ def _settle(expr: Expr, kind: Kind, known: Known, field: str) -> Expr:
     bound = _known(expressions.bind(expr, known), known, "Known here")
     if bound.is_constant and (refusal := kind.refusal(bound.value)):
         raise _misfit(expr, bound, kind, known, field, refusal)
+    if kind.name == "size" and bound.is_constant:
+        return replace(bound, value=int(bound.value))
     return bound
 
 

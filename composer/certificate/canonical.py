@@ -1,0 +1,61 @@
+"""A spec in the network that its paper puts it in, made without memory for its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import torch
+from torch import nn
+
+from composer.backbones.model_string import ModelString
+from composer.backbones.open import open_backbone
+from composer.backbones.probe import probe
+from composer.certificate.claim import Place
+from composer.measure.cost import parameters
+from composer.primitives import Spec
+from composer.rewrite.insert import apply
+from composer.rewrite.plan import Plan, plan
+from composer.spec.expressions import Value
+
+
+class Canonical:
+    """The sites that a spec finds by itself, and the network with it at each of them."""
+
+    def __init__(self, spec: Spec, place: Place, params: Mapping[str, Value]) -> None:
+        self.spec, self.place, self.params = spec, place, params
+
+    @cached_property
+    def _opened(self) -> nn.Module:
+        with torch.device("meta"):
+            return open_backbone(ModelString.parse(self.place.backbone))
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The sites.
+
+        Raises:
+            ComposerError: there are none, or the spec does not suit them.
+        """
+        return plan(self._opened, self.spec, params=self.params)
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The network, composed."""
+        return apply(self._opened, self.plan)
+
+    @property
+    def parameters(self) -> int:
+        """How many parameters it has."""
+        return parameters(self.model)
+
+    @property
+    def statistics(self) -> int:
+        """How many numbers its norms keep."""
+        kept = ("running_mean", "running_var")
+        return sum(b.numel() for key, b in self.model.named_buffers() if key.endswith(kept))
+
+    @cached_property
+    def flops(self) -> int:
+        """Multiply-adds for one image of the network's own size."""
+        return probe(self.model).flops

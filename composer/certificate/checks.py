@@ -1,0 +1,165 @@
+"""The checks of a certificate, each one row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import partial
+
+import torch
+
+from composer.certificate.agreement import agreement, module_of
+from composer.certificate.canonical import Canonical
+from composer.certificate.claim import Case, Claim, Count, Place
+from composer.certificate.row import Row
+from composer.errors import ComposerError, counted, listing
+from composer.measure.cost import parameters
+from composer.primitives import Spec
+from composer.spec.expressions import bind, parse
+
+Outcome = tuple[bool, str]
+
+
+@dataclass(frozen=True)
+class Check:
+    """Something to compare; `run` says whether it holds, and what was found."""
+
+    spec: str
+    name: str
+    against: str
+    run: Callable[[], Outcome]
+
+    def row(self) -> Row:
+        """Run it; a spec that can't be built or run fails the check, in its own words."""
+        try:
+            passed, detail = self.run()
+        except ComposerError as failure:
+            passed, detail = False, failure.diagnostics[0].message
+        except (RuntimeError, ValueError) as failure:  # of torch, on what the spec became
+            said = str(failure).strip().splitlines()
+            passed, detail = False, f"it can't run: {said[0] if said else type(failure).__name__}"
+        return Row(self.spec, self.name, self.against, passed, detail)
+
+
+def checks(spec: Spec, claim: Claim) -> Iterator[Check]:
+    """Yield the checks of a spec against what its paper claims."""
+    check = partial(Check, spec.name)
+    paper = paper_of(claim)
+    yield check("source", claim.paper, partial(source, spec, paper))
+    for case in claim.cases:
+        under = f" ({case})" if str(case) else ""
+        formula = f"{paper}: {case.formula}"
+        yield check(f"parameters{under}", formula, partial(size, spec, case))
+        plain = f"{paper} as plain torch, float64, to {case.tolerance:g}"
+        yield check(f"values and gradients{under}", plain, partial(agreement, spec, case))
+    place = claim.place
+    usual = Canonical(spec, place, {})
+    where = f"{paper}: {place.words}"
+    yield check(f"place in {place.backbone}", where, partial(sites, usual, place))
+    for count in claim.parameters:
+        network = _network(usual, count)
+        name = f"parameters of {_title(network)}"
+        yield check(name, _published(count), partial(total, network, count))
+    for count in claim.flops:
+        network = _network(usual, count)
+        name = f"multiply-adds of {_title(network)}"
+        yield check(name, _published(count), partial(work, network, count))
+    code = f"{paper} and the authors' code"
+    yield check("deviations", code, partial(deviations, spec, claim.deviations))
+
+
+def source(spec: Spec, paper: str) -> Outcome:
+    """Compare the paper that the spec names."""
+    if spec.source is None:
+        return False, f"the spec names no source; write 'source: {paper}'"
+    return paper in spec.source, f"the spec names {spec.source}"
+
+
+def size(spec: Spec, case: Case) -> Outcome:
+    """Compare the parameters of the module with the formula and the oracle, at several widths."""
+    wrong, right = [], []
+    with torch.device("meta"):
+        for width in case.widths:
+            at = case.setting(width)
+            built = parameters(module_of(spec, case, width, at.size))
+            oracle = parameters(case.oracle(at))
+            formula = int(bind(parse(case.formula), at.known).value)
+            if built == formula == oracle:
+                right.append(f"{built:,} at {width}")
+            else:
+                judged = f"{formula:,}" if formula == oracle else f"{formula:,} or {oracle:,}"
+                wrong.append(f"{built:,} and not {judged} at {width} channels")
+    return not wrong, wrong[0] if wrong else listing(_ends(right))
+
+
+def sites(network: Canonical, place: Place) -> Outcome:
+    """Compare where the spec goes by itself."""
+    paths = [site.path for site in network.plan.sites]
+    found = f"{counted(len(paths), 'site')}, {' to '.join(_ends(paths))}"
+    if len(paths) != place.sites:
+        return False, f"{found}; {place.sites} are wanted"
+    strange = [path for path in paths if not fnmatchcase(path, place.paths)]
+    if strange:
+        return False, f"{found}; {strange[0]} is none of {place.paths}"
+    return True, found
+
+
+def total(network: Canonical, count: Count) -> Outcome:
+    """Compare the parameters of a whole network."""
+    if not count.statistics:
+        return _compared(network.parameters, count)
+    passed, found = _compared(network.parameters + network.statistics, count)
+    return passed, f"{found}, {network.statistics:,} statistics of norms among them"
+
+
+def work(network: Canonical, count: Count) -> Outcome:
+    """Compare the multiply-adds of a whole network."""
+    return _compared(network.flops, count)
+
+
+def deviations(spec: Spec, words: tuple[str, ...]) -> Outcome:
+    """Compare what the spec declares with what it has to: a word of each deviation."""
+    declared = [" ".join(text.split()) for text in spec.deviations]
+    lacking = [word for word in words if not any(word in text for text in declared)]
+    said = " ".join(declared) or "none declared"
+    if lacking:
+        return False, f"nothing is said of {listing([repr(w) for w in lacking])}: {said}"
+    return len(declared) == len(words), said
+
+
+def paper_of(claim: Claim) -> str:
+    """Return the paper without what stands in it."""
+    return claim.paper.partition(",")[0]
+
+
+def _network(usual: Canonical, count: Count) -> Canonical:
+    """Return the network that a count is of; most are of the usual one."""
+    if count.backbone is None and not count.params:
+        return usual
+    place = replace(usual.place, backbone=count.backbone or usual.place.backbone)
+    return Canonical(usual.spec, place, count.params)
+
+
+def _title(network: Canonical) -> str:
+    params = ", ".join(f"{k}={str(v).lower()}" for k, v in network.params.items())
+    return f"{network.place.backbone} ({params})" if params else network.place.backbone
+
+
+def _published(count: Count) -> str:
+    return f"{count.shown}: {count.source}"
+
+
+def _compared(ours: int, count: Count) -> Outcome:
+    off = ours - count.amount
+    if not off:
+        return True, f"{ours:,}"
+    share = abs(off) / count.amount
+    passed = share <= count.slack
+    if not count.slack:
+        return passed, f"{ours:,}, {abs(off):,.0f} {'more' if off > 0 else 'fewer'}"
+    return passed, f"{ours:,}, {share:.2%} off where {count.slack:.1%} is allowed"
+
+
+def _ends(items: list[str]) -> list[str]:
+    return [items[0], items[-1]] if len(items) > 1 else items

@@ -1,0 +1,97 @@
+"""What a stand-in takes from the layer whose place it takes: its sizes, or why it can't."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from composer.errors import error
+from composer.primitives import Spec
+
+
+def sizes_like(spec: Spec, layer: nn.Module) -> dict[str, int | bool]:
+    """Return what a spec knows of the layer that it stands for.
+
+    Args:
+        spec: one with ``stands_for``.
+        layer: the `nn.Conv2d`, or the attention module.
+
+    Returns:
+        Of a convolution ``c out kernel stride padding dilation groups bias``; of an attention
+        module ``c``, and the param ``heads`` where the spec has it.
+
+    Raises:
+        ComposerError: the spec stands for no such layer, or the layer is not a plain one.
+    """
+    if spec.stands_for is None:
+        raise error(
+            "not-a-stand-in",
+            f"{spec.name!r} stands for no layer, so it can't be built like one",
+            "say its channels, or write 'stands_for: conv2d' in the spec",
+        )
+    attention = spec.stands_for == "attention"
+    reason = attention_refusal(layer) if attention else conv2d_refusal(layer)
+    if reason is not None:
+        plain = "a module with num_heads" if attention else "a square nn.Conv2d, padded with zeros"
+        raise error(
+            "no-stand-in",
+            f"{spec.name!r} can't stand for this {type(layer).__name__}: {reason}",
+            f"it stands for {plain}",
+        )
+    if attention:
+        heads = {"heads": heads_of(layer)} if "heads" in spec.params else {}
+        return {"c": width_of(layer), **heads}
+    assert isinstance(layer, nn.Conv2d)
+    return {
+        "c": layer.in_channels,
+        "out": layer.out_channels,
+        "kernel": layer.kernel_size[0],
+        "stride": layer.stride[0],
+        "padding": int(layer.padding[0]),
+        "dilation": layer.dilation[0],
+        "groups": layer.groups,
+        "bias": layer.bias is not None,
+    }
+
+
+def conv2d_refusal(layer: nn.Module) -> str | None:
+    """Return why nothing can stand for this convolution, or None where something can."""
+    if not isinstance(layer, nn.Conv2d):
+        return "it is no nn.Conv2d"
+    if _has_its_own_forward(layer):
+        return f"{type(layer).__name__} has a forward of its own"
+    if isinstance(layer.padding, str):
+        return f"its padding is {layer.padding!r}, not a number"
+    if layer.padding_mode != "zeros":
+        return f"it pads by {layer.padding_mode!r}, not with zeros"
+    for what in ("kernel_size", "stride", "dilation", "padding"):
+        pair: tuple[int, int] = getattr(layer, what)
+        if pair[0] != pair[1]:
+            return f"its {what.partition('_')[0]} is {pair[0]}×{pair[1]}, not square"
+    return None
+
+
+def attention_refusal(layer: nn.Module) -> str | None:
+    """Return why nothing can stand for this module as attention, or None where something can."""
+    if not heads_of(layer):
+        return "it has no num_heads"
+    return None if width_of(layer) else "its width could not be told"
+
+
+def heads_of(layer: nn.Module) -> int:
+    """Return the heads of an attention module; 0 for another."""
+    heads = getattr(layer, "num_heads", None)
+    return heads if isinstance(heads, int) and not isinstance(heads, bool) else 0
+
+
+def width_of(layer: nn.Module) -> int:
+    """Return the channels that an attention module takes; 0 where that can't be told."""
+    told = getattr(layer, "embed_dim", None)
+    if isinstance(told, int):
+        return told
+    return next((m.in_features for m in layer.modules() if isinstance(m, nn.Linear)), 0)
+
+
+def _has_its_own_forward(layer: nn.Conv2d) -> bool:
+    kind = type(layer)
+    own = kind.forward is not nn.Conv2d.forward or "forward" in vars(layer)
+    return own or kind._conv_forward is not nn.Conv2d._conv_forward
