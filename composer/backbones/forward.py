@@ -406,12 +406,13 @@ def _before_dropout(
     module: nn.Module, node: fx.Node, reader: fx.Node, add: fx.Node | None
 ) -> Branch:
     """Step back over what changes nothing in evaluation mode: dropout, drop path, identity."""
-    while len(node.all_input_nodes) == 1 and _changes_nothing(module, node):
+    while len(node.all_input_nodes) == 1 and changes_nothing(module, node):
         node, reader = node.all_input_nodes[0], node
     return Branch(node, (reader,), add)
 
 
-def _changes_nothing(module: nn.Module, node: fx.Node) -> bool:
+def changes_nothing(module: nn.Module, node: fx.Node) -> bool:
+    """Return whether a node of one input gives it back in evaluation mode."""
     if _inserted(module, node):
         return False
     try:

@@ -14,11 +14,14 @@ from composer.certificate.canonical import Canonical
 from composer.certificate.claim import Case, Claim, Count, Place
 from composer.certificate.row import Row
 from composer.errors import ComposerError, counted, listing
+from composer.lower.schedule import Schedule, advance
 from composer.measure.cost import parameters
 from composer.primitives import Spec
 from composer.spec.expressions import bind, parse
 
 Outcome = tuple[bool, str]
+
+_SCHEDULED = 1e-5  # what float32 holds of a number up to 30
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,9 @@ def checks(spec: Spec, claim: Claim) -> Iterator[Check]:
         yield check(f"parameters{under}", formula, partial(size, spec, case))
         plain = f"{paper} as plain torch, float64, to {case.tolerance:g}"
         yield check(f"values and gradients{under}", plain, partial(agreement, spec, case))
+    if claim.schedule:
+        told = ", ".join(f"{value:g} after {epoch}" for epoch, value in claim.schedule.items())
+        yield check("schedule", f"{paper}: {told} epochs", partial(schedule, spec, claim))
     place = claim.place
     usual = Canonical(spec, place, {})
     where = f"{paper}: {place.words}"
@@ -84,13 +90,25 @@ def size(spec: Spec, case: Case) -> Outcome:
             at = case.setting(width)
             built = parameters(module_of(spec, case, width, at.size))
             oracle = parameters(case.oracle(at))
-            formula = int(bind(parse(case.formula), at.known).value)
+            formula = int(bind(parse(case.formula), {**at.known, **case.params}).value)
             if built == formula == oracle:
                 right.append(f"{built:,} at {width}")
             else:
                 judged = f"{formula:,}" if formula == oracle else f"{formula:,} or {oracle:,}"
                 wrong.append(f"{built:,} and not {judged} at {width} channels")
     return not wrong, wrong[0] if wrong else listing(_ends(right))
+
+
+def schedule(spec: Spec, claim: Claim) -> Outcome:
+    """Compare what a training loop makes of the spec's schedule."""
+    case = claim.cases[0]
+    for epoch, wanted in claim.schedule.items():
+        module = module_of(spec, case, case.width, case.setting(case.width).size)
+        advance(module, epoch)
+        found = next(float(m.value) for m in module.modules() if isinstance(m, Schedule))
+        if abs(found - wanted) > _SCHEDULED:
+            return False, f"{found:g} after {counted(epoch, 'epoch')}, and not {wanted:g}"
+    return True, f"each of {len(claim.schedule)} agrees"
 
 
 def sites(network: Canonical, place: Place) -> Outcome:

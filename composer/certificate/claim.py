@@ -176,6 +176,7 @@ class Claim:
         parameters: what whole networks have.
         flops: multiply-adds of whole networks for one image.
         deviations: for each deviation that the spec has to declare, a word of it.
+        schedule: what its one schedule comes to after so many epochs.
     """
 
     spec: str
@@ -185,3 +186,4 @@ class Claim:
     parameters: tuple[Count, ...]
     flops: tuple[Count, ...] = ()
     deviations: tuple[str, ...] = ()
+    schedule: Mapping[int, float] = field(default_factory=dict)

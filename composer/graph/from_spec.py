@@ -101,7 +101,7 @@ def _bad_names(spec: Spec, names: Iterable[str]) -> list[Diagnostic]:
         op = spec.nodes.get(node)
         where = spec.origin.at_key(("nodes", node))
         if COMMA in node and op is not None and not isinstance(op, Unstack):
-            message = f"the op {op.op!r} gives one value, and {node!r} is {len(node.split(COMMA))}"
+            message = f"the op {op.op!r} gives one value, and {node!r} names several"
             way_out = "only unstack gives several; give the node one name"
             problems.append(Diagnostic("bad-name", message, way_out, where))
         for one in node.split(COMMA):

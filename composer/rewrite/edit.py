@@ -8,6 +8,9 @@ it hangs on. So the owner gets the inserted module as a child, and a forward tha
 - where the owner runs its children in order, as `nn.Sequential` does, the child is enough; where
   it runs them in another way, as a dense block does, the call is written into its traced forward.
 
+What takes a layer's place needs no other forward, but where it absorbs a function, or shares a
+value with others; see `composer.rewrite.replace`.
+
 Owners of equal structure share one derived class, so `torch.compile` compiles it once.
 """
 
@@ -77,6 +80,12 @@ class Editor:
     ) -> type[nn.Module]:
         training = _with_call(forward.training, ends[0], name)
         evaluation = _with_call(forward.evaluation, ends[1], name)
+        return self.class_with(owner, training, evaluation)
+
+    def class_with(
+        self, owner: nn.Module, training: fx.Graph, evaluation: fx.Graph
+    ) -> type[nn.Module]:
+        """Return a class derived from the owner's original one, whose forward is these graphs."""
         original = class_before_edits(owner)
         key = (original, code(training), code(evaluation))
         if key not in self._derived:

@@ -31,7 +31,7 @@ class Facts:
     @property
     def depthwise(self) -> bool:
         """Whether each channel is a group of its own."""
-        return self.counts["groups"] == self.counts["channels"] > 1
+        return self.counts.get("groups", 1) == self.counts.get("channels", 0) > 1
 
     def __str__(self) -> str:
         words = ["×".join(map(str, self.sizes["kernel"]))]

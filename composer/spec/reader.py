@@ -160,6 +160,8 @@ def _diagnostic(
             wanted = f"at {'least' if few else 'most'} {counted(limit, 'value')}"
             message = f"{wanted} must stand here, not {context['actual_length']}"
             return say("invalid-value", message, f"write it as '{_example(path)}'")
+        case "greater_than_equal":
+            return say("invalid-value", f"{value} is less than {context['ge']}", None)
         case "expression":
             where = source.within(path, int(context["start"]), int(context["length"]))
             return say(str(context["code"]), str(context["said"]), context["help"], where)

@@ -9,7 +9,7 @@ from composer.certificate.claims.keys import BIASED, WEIGHTS, renamed
 RESNET50 = Place(
     "resnet50", 16, "layer?.?", "the end of the residual branch of every block, before the add"
 )
-PLAIN = "4.11 G of the plain ResNet-50, whose stride is on the 3×3, and little more"
+PLAIN = "the plain ResNet-50, its stride on the 3×3, and little more"
 LAYERS = {"excite.fc1": "w1", "excite.fc2": "w2"}
 
 CLAIMS = (
@@ -49,7 +49,7 @@ CLAIMS = (
     Claim(
         "se_var1",
         "arXiv:1910.03151, table 2",
-        (Case(lambda at: oracles.SEVar1(), "0", {}),),
+        (Case(lambda _: oracles.SEVar1(), "0", {}),),
         RESNET50,
         (Count("25,557,032", "the plain ResNet-50: it has no parameters"),),
         (Count("4.11 G", PLAIN, 0.01),),

@@ -2,6 +2,132 @@
 
 from __future__ import annotations
 
-from composer.certificate.claim import Claim
+from composer.certificate import oracles
+from composer.certificate.claim import Case, Claim, Conv, Count, Place
+from composer.certificate.claims.channel import RESNET50
+from composer.certificate.claims.keys import BIASED, renamed
 
-CLAIMS: tuple[Claim, ...] = ()
+LAYERS = renamed({"qkv.linear": "qkv", "out.linear": "out"}, BIASED)
+LAYER = renamed(
+    {
+        "norm1.norm": "norm1",
+        "attend.qkv.linear": "attend.qkv",
+        "attend.out.linear": "attend.out",
+        "norm2.norm": "norm2",
+        "mlp.fc1": "fc1",
+        "mlp.fc2": "fc2",
+    },
+    BIASED,
+)
+BOT = {"qkv.linear.weight": "qkv.weight", "attend.height": "height", "attend.width": "width"}
+BOT_SIZE = "3 * c * out + (2 * h - 1 + 2 * w - 1) * out / 4"
+TOKENS = ((3, 10), (2, 5))
+VIT = "vit_base_patch16_224"
+
+CLAIMS = (
+    Claim(
+        "sa",
+        "arXiv:1706.03762, equation 1",
+        (
+            Case(
+                lambda at: oracles.SA(at.channels),
+                "3 * (c * 64 + 64) + 64 * c + c",
+                LAYERS,
+                shapes=TOKENS,
+            ),
+            Case(
+                lambda at: oracles.SA(at.channels, 24),
+                "3 * (c * 24 + 24) + 24 * c + c",
+                LAYERS,
+                {"width": 24},
+                shapes=TOKENS,
+            ),
+        ),
+        RESNET50,
+        (Count("29,441,832", "the plain ResNet-50 and 257c + 192 at each of 16 sites"),),
+    ),
+    Claim(
+        "mhsa",
+        "arXiv:1706.03762, section 3.2.2",
+        (
+            Case(
+                lambda at: oracles.MHSA(at.channels), "4 * (c ** 2 + c)", LAYERS, shapes=TOKENS
+            ),
+            Case(
+                lambda at: oracles.MHSA(at.channels, 4),
+                "4 * (c ** 2 + c)",
+                LAYERS,
+                {"heads": 4},
+                shapes=TOKENS,
+            ),
+        ),
+        Place(VIT, 12, "blocks.*", "the attention module of each of ViT's blocks"),
+        (Count("86,567,656", "ViT-B/16 as timm has it: its own attention is as large"),),
+    ),
+    Claim(
+        "transformer_layer",
+        "arXiv:2010.11929, equations 2 and 3",
+        (
+            Case(
+                lambda at: oracles.TransformerLayer(at.channels),
+                "2 * 2 * c + 4 * (c ** 2 + c) + 2 * 4 * c ** 2 + 4 * c + c",
+                LAYER,
+                shapes=TOKENS,
+            ),
+            Case(
+                lambda at: oracles.TransformerLayer(at.channels, 4, 2),
+                "2 * 2 * c + 4 * (c ** 2 + c) + 2 * 2 * c ** 2 + 2 * c + c",
+                LAYER,
+                {"heads": 4, "expansion": 2},
+                shapes=TOKENS,
+            ),
+        ),
+        Place(VIT, 12, "blocks.*", "behind each of ViT's blocks, which it is one of"),
+        (
+            Count(
+                "171,622,120",
+                "ViT-B/16's 86,567,656, and 85,054,464 of them, its 12 layers, once more",
+            ),
+        ),
+    ),
+    Claim(
+        "bot_mhsa",
+        "arXiv:2101.11605, figure 4",
+        (
+            Case(
+                lambda at: oracles.BotMHSA(at.conv, at.size),
+                BOT_SIZE,
+                BOT,
+                conv=Conv(widen=2),
+                sized=True,
+            ),
+            Case(
+                lambda at: oracles.BotMHSA(at.conv, at.size, scaled=False),
+                BOT_SIZE,
+                BOT,
+                {"scale_position": False},
+                Conv(),
+                sized=True,
+            ),
+            Case(
+                lambda at: oracles.BotMHSA(at.conv, at.size),
+                BOT_SIZE,
+                BOT,
+                conv=Conv(stride=2),
+                shapes=((3, 6, 8), (2, 4, 2)),
+                sized=True,
+            ),
+        ),
+        Place("resnet50", 3, "layer4.?*", "the 3×3 of the three blocks of the last stage"),
+        (
+            Count(
+                "20,852,008",
+                "ResNet-50 less 3 · 9 · 512², and 3 · 512² and 128 (2h - 1 + 2w - 1) at each site",
+            ),
+            Count(
+                "20.8 M", "arXiv:2101.11605, cut off behind one decimal as its 25.5 M of ResNet-50",
+                0.005,
+            ),
+        ),
+    ),
+)

@@ -100,6 +100,7 @@ class SplitAttention(nn.Module):
             "splits": torch.stack(maps, 1),
             "fuse": fused,
             "z": z,
+            "choose": torch.stack(shares, 1).permute(2, 0, 1, 3),
             "select": choice.transpose(0, 1),
         }
         weighed = [m * s[:, :, None, None] for m, s in zip(maps, choice, strict=True)]
@@ -158,11 +159,15 @@ class CondConv(nn.Module):
 class DynamicConv(nn.Module):
     """arXiv:1912.03458, equations 2 and 3: SE's two layers, a softmax with a temperature."""
 
+    temperature: Tensor
+
     def __init__(
         self, conv: nn.Conv2d, experts: int = 4, reduction: int = 4, temperature: float = 30
     ) -> None:
         super().__init__()
-        hidden, self.temperature = conv.in_channels // reduction, temperature
+        hidden = conv.in_channels // reduction
+        self.register_buffer("temperature", torch.tensor(temperature))
+        self.register_buffer("epoch", torch.tensor(0))
         self.w1 = nn.Conv2d(conv.in_channels, hidden, 1)
         self.w2 = nn.Conv2d(hidden, experts, 1)
         self.mixed = Mixed(conv, experts)

@@ -58,6 +58,7 @@ class GETheta(nn.Module):
     def __init__(self, channels: int, extent: int = 0, size: tuple[int, int] | None = None) -> None:
         super().__init__()
         self.extent = extent
+        self.gathered = f"near.{int(math.log2(extent)) - 1}" if extent else "all"
         if extent:
             shape, stride, padding, times = (3, 3), 2, 1, int(math.log2(extent))
         else:
@@ -76,7 +77,7 @@ class GETheta(nn.Module):
         for number, (conv, norm) in enumerate(layers, start=1):
             x = norm(conv(x))
             x = functional.relu(x) if number < len(layers) else x
-        self.seen = {"near" if self.extent else "all": x}
+        self.seen = {self.gathered: x}
         return x
 
     def forward(self, x: Tensor) -> Tensor:
@@ -106,7 +107,7 @@ class GEThetaPlus(GETheta):
         gathered = self.gather(x)
         if not self.extent:
             gathered = functional.relu(gathered)
-            self.seen["all"] = gathered
+            self.seen[self.gathered] = gathered
         logits = self.w2(functional.relu(self.w1(gathered)))
         self.seen["excite"] = logits
         return x * torch.sigmoid(spread(logits, x))

@@ -15,7 +15,7 @@ from composer.primitives.base import AxisProblem, replaced
 from composer.primitives.channels import product
 from composer.primitives.structure import Structure
 from composer.spec import expressions
-from composer.spec.expressions import Expr, ExpressionError, Value, constant
+from composer.spec.expressions import Expr, ExpressionError, Value
 from composer.spec.fields import Kind
 from composer.spec.source import YamlPath
 from composer.spec.stand_in import open_names, stand_in_names, usual
@@ -35,16 +35,17 @@ def bind(graph: Graph) -> Graph:
     known = _bind_params(graph, problems)
     graph = replace(graph, output=_output(graph, known, problems))
     unreached = _unreached(graph, known)
-    nodes: list[GraphNode] = []
+    nodes: dict[str, GraphNode] = {}
     for node in graph.nodes:
         found: list[Diagnostic] = []
-        nodes += _bind_all(graph, node, known, found)
+        for bound in _bind_all(graph, node, known, found):
+            nodes.setdefault(bound.name, bound)
         lenient = unreached.issuperset(node.name.split(", "))
         problems += [p for p in found if not (lenient and p.code in OF_VALUES)]
     if not (problems or graph.errors):  # else a faulty node may be the one that reads it
         problems = _unused_params(graph)
-    bound = replace(graph, nodes=tuple(nodes), unreached=unreached)
-    return bound.with_problems(problems)
+    graph = replace(graph, nodes=tuple(nodes.values()), unreached=unreached)
+    return graph.with_problems(problems)
 
 
 def sizes_of(graph: Graph) -> dict[str, Value | Expr]:
@@ -134,8 +135,8 @@ def _bind_all(
     graph: Graph, node: GraphNode, known: Known, problems: list[Diagnostic]
 ) -> Iterator[GraphNode]:
     """Yield the node bound, or the nodes that it stands for."""
-    if node.op is None:
-        yield from (replace(node, name=name) for name in node.name.split(", "))
+    if node.op is None or (", " in node.name and not isinstance(node.op, Structure)):
+        yield from (replace(node, name=name, op=None) for name in node.name.split(", "))
         return
     bound = _bind_node(graph, node, known, problems)
     if not isinstance(bound.op, Structure):
@@ -289,8 +290,9 @@ def _settle(expr: Expr, kind: Kind, known: Known, field: str) -> Expr:
         bound = expressions.bind(expr, {} if expr.kind == "name" else known)
         return _settled_word(bound, kind, expr)
     if kind.name == "setting":
-        bound = expressions.bind(expr, known)
-        return constant(str(bound)) if bound == expr and bound.kind == "name" else bound
+        if expr.kind == "name" and expr.value not in known:
+            return replace(expr, kind="constant")  # a word, which the param may have as a choice
+        return _known(expressions.bind(expr, known), known, "Known here")
     if kind.name == "word":
         for leaf in leaves(expr):  # a branch not taken is looked at too
             if leaf.kind == "name" and leaf.value not in known:

@@ -6,7 +6,7 @@ from composer.errors import Diagnostic
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.graph.passes.bind import sizes_of
 from composer.primitives.axes import Axes
-from composer.spec.expressions import Expr, bind, difference
+from composer.spec.expressions import Expr, bind, difference, evaluate
 from composer.spec.stand_in import convolved
 
 
@@ -50,7 +50,7 @@ def _differences(graph: Graph, node: GraphNode, axes: Axes) -> list[Diagnostic]:
     problems = []
     for axis in axes:
         have, want = axes[axis], wanted[axis]
-        witness = difference(have, want)
+        witness = difference(have, want) or _at_a_layer(have, want)
         if witness is None:
             continue
         given = ", ".join(f"{name} = {size}" for name, size in witness.items())
@@ -67,6 +67,25 @@ def _differences(graph: Graph, node: GraphNode, axes: Axes) -> list[Diagnostic]:
             )
         )
     return problems
+
+
+#: Convolutions that tell two sizes apart.
+_LAYERS = (
+    {"c": 8, "out": 12, "h": 15, "w": 10, "kernel": 3, "stride": 2, "padding": 1, "dilation": 1,
+     "groups": 1},
+    {"c": 12, "out": 8, "h": 16, "w": 21, "kernel": 5, "stride": 3, "padding": 2, "dilation": 2,
+     "groups": 2},
+)  # fmt: skip
+
+
+def _at_a_layer(have: Expr, want: Expr) -> dict[str, int] | None:
+    """Return a convolution at which the two sizes differ."""
+    names = have.names | want.names
+    for layer in _LAYERS:
+        one, other = evaluate(have, layer), evaluate(want, layer)
+        if one is not None and other is not None and one != other:
+            return {name: size for name, size in layer.items() if name in names}
+    return None
 
 
 def _unread(graph: Graph) -> list[Diagnostic]:

@@ -1,0 +1,291 @@
+"""Let a stand-in begin as what it stands for: its weights, and the proof that it computes the same.
+
+A spec says how under ``identity``: which nodes take the pretrained weights, which begin silent,
+and what must hold for that. What is made so is run against the original before it is accepted.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from composer.errors import ComposerError, error
+from composer.graph.graph import Graph
+from composer.graph.passes.bind import sizes_of
+from composer.primitives import Spec
+from composer.primitives.activations import FUNCTIONS
+from composer.spec.expressions import Expr, Value, bind, evaluate, parse
+from composer.spec.models import Beginning
+
+#: Of the largest value of the original; float64 keeps what is the same far below.
+TOLERANCE = 1e-9
+#: Of the deviation of a kernel: experts that are equal under equal routing would stay equal.
+NOISE = 0.05
+
+_PAPER = "begin as the paper does (--init paper)"
+_Function = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Original:
+    """What a stand-in begins as: a layer, with the norm and the activation that it absorbs.
+
+    `steps` are what runs, one after another; a norm may hold the activation.
+    """
+
+    layer: nn.Module
+    norm: nn.Module | None = None
+    activation: _Function | None = None
+    steps: tuple[_Function, ...] = ()
+
+
+def check_can_begin(graph: Graph, path: str) -> None:
+    """Refuse a stand-in that can't begin as what it stands for.
+
+    Args:
+        graph: that of the stand-in, compiled for its place.
+        path: the place, for the message.
+
+    Raises:
+        ComposerError: with the reason.
+    """
+    spec = graph.spec
+    if spec.identity is None:
+        what = "convolution" if spec.stands_for == "conv2d" else "attention"
+        raise error(
+            "no-identity",
+            f"{spec.name!r} has no state in which it computes the {what} that it replaces",
+            _PAPER,
+        )
+    known = _known(graph)
+    for condition, reason in spec.identity.requires.items():
+        if not evaluate(parse(condition), known):
+            raise _refused(spec, path, reason)
+
+
+def begin(module: fx.GraphModule, graph: Graph, original: Original | None, path: str) -> None:
+    """Give the weights of a stand-in, or of what several share, the values it begins with.
+
+    Args:
+        module: on the CPU, in float64.
+        graph: what it was made from.
+        original: what it begins as; None for what several share, which copies nothing.
+        path: the place, for messages.
+
+    Raises:
+        ComposerError: the weights do not fit.
+    """
+    spec = graph.spec
+    assert spec.identity is not None
+    known = _known(graph)
+    uniform = any(_number(b.weight, known) == 0 for b in spec.identity.nodes.values())
+    with torch.no_grad():
+        for name, beginning in spec.identity.nodes.items():
+            if not hasattr(module, name):
+                continue  # under these params, or in this part, there is no such node
+            try:
+                _begin_node(module, graph, name, beginning, known, original, uniform)
+            except _Misfit as why:
+                raise _refused(spec, path, str(why)) from None
+
+
+def check_same(
+    module: fx.GraphModule, original: Original, inputs: tuple[Tensor, ...], spec: Spec, path: str
+) -> None:
+    """Run a stand-in against the original, in both modes; both are of float64.
+
+    Raises:
+        ComposerError: they differ.
+    """
+    for training in (False, True):
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            x = inputs[0].clone()
+            for step in original.steps:
+                step = copy.deepcopy(step).train(training) if isinstance(step, nn.Module) else step
+                x = step(x)
+            y = copy.deepcopy(module).train(training)(*(t.clone() for t in inputs))
+        largest = float(x.abs().max())
+        difference = float((x - y).abs().max())
+        if not difference <= TOLERANCE * max(largest, 1e-30):
+            mode = "training" if training else "evaluation"
+            reason = f"in {mode} mode it differs by {difference:.2g}, where values reach {largest:.2g}"
+            raise _refused(spec, path, reason)
+
+
+class _Misfit(Exception):  # noqa: N818 - a finding, which becomes the message
+    """Weights that do not fit a node; the message says why."""
+
+
+def _begin_node(
+    module: fx.GraphModule,
+    graph: Graph,
+    name: str,
+    beginning: Beginning,
+    known: Mapping[str, Value | Expr],
+    original: Original | None,
+    uniform: bool,
+) -> None:
+    target = getattr(module, name)
+    times = _number(beginning.times, known)
+    assert times is not None
+    if beginning.copies is not None and original is not None:
+        parts = _branches(target)
+        live = _number(beginning.live, known)
+        for number, part in enumerate(parts):
+            if live is not None and number != live:
+                _silence(part)
+                continue
+            _check_activation(graph, name if part is target else f"{name}.{number}", original)
+            _copy(name, part, beginning.copies, original, uniform)
+            _scale(part, times)
+    layer = _last_linear(target)
+    for key, value in (("weight", beginning.weight), ("bias", beginning.bias)):
+        number_ = _number(value, known)
+        tensor = getattr(layer, key, None)
+        if number_ is not None and isinstance(tensor, Tensor):
+            tensor.fill_(number_ * times)
+
+
+def _branches(target: nn.Module | Tensor) -> list[nn.Module | Tensor]:
+    """Return the branches of a node, or the node alone."""
+    children = dict(target.named_children()) if isinstance(target, nn.Module) else {}
+    return list(children.values()) if children and all(map(str.isdecimal, children)) else [target]
+
+
+def _copy(
+    name: str, part: nn.Module | Tensor, what: str, original: Original, uniform: bool
+) -> None:
+    layer = original.layer
+    if isinstance(part, Tensor):
+        tensor = getattr(layer, "weight" if what == "kernel" else what)
+        _fits(name, tensor, part[0])
+        part.copy_(tensor.expand_as(part))
+        if what == "kernel" and uniform:
+            part += _noise(part)
+    elif what == "kernel":
+        conv, norm = part.get_submodule("conv"), getattr(part, "norm", None)
+        assert isinstance(conv, nn.Conv2d) and isinstance(layer, nn.Conv2d)
+        _fits(name, layer.weight, conv.weight)
+        conv.weight.copy_(layer.weight)
+        if conv.bias is not None:
+            conv.bias.copy_(0 if layer.bias is None else layer.bias)
+        if norm is not None:
+            _copy_norm(name, norm, original, None if conv.bias is not None else layer.bias)
+    else:
+        source = getattr(layer, what, None)
+        linear = _last_linear(part)
+        if not isinstance(source, nn.Linear) or linear is None:
+            raise _Misfit(f"it has no linear layer {what!r} for the node {name!r}")
+        _fits(name, source.weight, linear.weight)
+        linear.weight.copy_(source.weight)
+        if linear.bias is not None:
+            linear.bias.copy_(0 if source.bias is None else source.bias)
+        elif source.bias is not None:
+            raise _Misfit(f"its {what!r} has a bias, and the node {name!r} has none")
+
+
+def _copy_norm(name: str, norm: nn.Module, original: Original, bias: Tensor | None) -> None:
+    """Let a node's norm begin as the one absorbed; a bias before it moves its mean."""
+    source = original.norm
+    if source is None:
+        raise _Misfit(f"the node {name!r} has a norm, and no norm goes with the convolution")
+    if not isinstance(source, _BatchNorm) or source.running_mean is None:
+        kind = type(source).__name__
+        raise _Misfit(f"its norm, a {kind}, is no batch norm with statistics, and that of {name!r} is")
+    assert isinstance(norm, _BatchNorm)
+    norm.eps, norm.momentum = source.eps, source.momentum
+    norm.weight.copy_(1 if source.weight is None else source.weight)
+    norm.bias.copy_(0 if source.bias is None else source.bias)
+    for key in ("running_mean", "running_var", "num_batches_tracked"):
+        getattr(norm, key).copy_(getattr(source, key))
+    if bias is not None:
+        assert norm.running_mean is not None
+        norm.running_mean -= bias
+
+
+def _check_activation(graph: Graph, name: str, original: Original) -> None:
+    """Refuse an absorbed activation that is not the node's own."""
+    node = graph.by_name.get(name)
+    word = str(getattr(getattr(node, "op", None), "act", "none"))
+    if original.activation is None or word == "none":
+        return
+    x = torch.linspace(-8, 8, 65, dtype=torch.float64)
+    if not torch.equal(getattr(nn.functional, FUNCTIONS[word])(x), original.activation(x.clone())):
+        kind = type(original.activation).__name__
+        shown = kind if isinstance(original.activation, nn.Module) else "another"
+        raise _Misfit(f"its activation is {shown}, and that of the node {name!r} is {word}")
+
+
+def _silence(part: nn.Module | Tensor) -> None:
+    """Let a branch give what is lost in rounding beside any other value, and yet learn.
+
+    A weight of zero would give zeros, where ReLU has no gradient; this one gives positive
+    numbers, whose gradient is that of any other.
+    """
+    norm = getattr(part, "norm", None)
+    if not isinstance(norm, _BatchNorm):
+        raise _Misfit("its branches have no norm that could be silent")
+    norm.weight.fill_(SILENT)
+    norm.bias.zero_()
+
+
+#: A number of every floating type but float16, whose smallest is taken there.
+SILENT = 2.0**-100
+SILENT_IN_HALF = 2.0**-24
+
+
+def _scale(part: nn.Module | Tensor, times: float) -> None:
+    norm = getattr(part, "norm", None)
+    layer = norm if norm is not None else getattr(part, "conv", None) or _last_linear(part)
+    tensors = [part] if isinstance(part, Tensor) else [layer.weight, layer.bias] if layer else []
+    for tensor in tensors:
+        if tensor is not None:
+            tensor *= times
+
+
+def _noise(experts: Tensor) -> Tensor:
+    """Return small numbers for each expert that cancel over all of them."""
+    drawn = torch.randn(experts.shape, dtype=experts.dtype) * (NOISE * experts[0].std())
+    return drawn - drawn.mean(0)
+
+
+def _last_linear(part: nn.Module | Tensor) -> nn.Linear | None:
+    modules = part.modules() if isinstance(part, nn.Module) else ()
+    return next((m for m in reversed(list(modules)) if isinstance(m, nn.Linear)), None)
+
+
+def _fits(name: str, have: Tensor, want: Tensor) -> None:
+    if have.shape != want.shape:
+        shapes = ["×".join(map(str, t.shape)) for t in (have, want)]
+        raise _Misfit(f"its weights are {shapes[0]}, and those of the node {name!r} {shapes[1]}")
+
+
+def _known(graph: Graph) -> dict[str, Value | Expr]:
+    """Return the sizes and params that the graph was made for."""
+    known = sizes_of(graph)
+    for name, param in graph.spec.params.items():
+        value = graph.settings.params.get(name, param.default)
+        written = value if isinstance(value, Expr) else param.expression(value)
+        known[name] = bind(written, known)
+    return known
+
+
+def _number(expr: Expr | None, known: Mapping[str, Value | Expr]) -> float | None:
+    if expr is None:
+        return None
+    value = evaluate(expr, known)
+    assert isinstance(value, (int, float))
+    return float(value)
+
+
+def _refused(spec: Spec, path: str, reason: str) -> ComposerError:
+    return error(
+        "no-identity",
+        f"{spec.name!r} cannot begin as {path}: {reason}",
+        f"leave that place out with --match or --select, or {_PAPER}",
+    )

@@ -1,0 +1,233 @@
+"""What the caller wants of a plan, with what the spec says where the caller doesn't."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import get_args
+
+from composer.errors import ComposerError, counted, error, listing
+from composer.primitives import Spec
+from composer.rewrite.composition import At, Position
+from composer.rewrite.match import overlaid
+from composer.spec.models import Insert, Match
+from composer.spec.selection import Selection, SelectionError
+
+Chosen = Selection | str | int | Sequence[int] | None
+
+#: What a site is, for each `at`.
+NOUNS: Mapping[At, str] = {
+    "block": "block",
+    "stage": "stage",
+    "conv": "convolution",
+    "attention": "attention module",
+}
+_STANDS_FOR: Mapping[At, str] = {"conv": "conv2d", "attention": "attention"}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Where a spec is to go, and which of those places are wanted."""
+
+    at: At
+    position: Position
+    stages: Selection | None = None
+    blocks: Selection | None = None
+    every: int | None = None
+    select: tuple[str, ...] = ()
+    match: Match = Match()
+
+    @classmethod
+    def of(
+        cls,
+        spec: Spec,
+        at: At | None,
+        position: Position | None,
+        stages: Chosen,
+        blocks: Chosen,
+        every: int | None,
+        select: str | Sequence[str] | None,
+        match: Mapping[str, object] | None,
+    ) -> Wish:
+        """Return what is wanted.
+
+        Raises:
+            ComposerError: it can't be, or the spec can't go there.
+        """
+        own = spec.insert if spec.insert and at in (None, spec.insert.at) else None
+        where = at or (own.at if own else _usual(spec))
+        _check_place(spec, where)
+        if every is not None and every < 1:
+            raise error("invalid-value", f"every is {every}", "it counts from 1")
+        if where == "stage" and blocks is not None:
+            raise error(
+                "invalid-value", "blocks are chosen, and the sites are stages", "say at='block'"
+            )
+        return cls(
+            where,
+            _position(where, position, own),
+            _selection(stages) if stages is not None else (own.stages if own else None),
+            _selection(blocks) if blocks is not None else (own.blocks if own else None),
+            every,
+            (select,) if isinstance(select, str) else tuple(select or ()),
+            _match(where, own, match),
+        )
+
+    @property
+    def noun(self) -> str:
+        """What a site is."""
+        return NOUNS[self.at]
+
+    def only(self, paths: Sequence[str]) -> Wish:
+        """Return the wish for what stands at some paths, whatever was chosen otherwise."""
+        return replace(self, stages=None, blocks=None, every=None, select=paths, match=Match())
+
+    def check_range(self, counts: Sequence[int], layers: int | None = None) -> None:
+        """Refuse a position beyond what there is.
+
+        Args:
+            counts: how many blocks each stage has.
+            layers: how many layers there are, where those are chosen.
+
+        Raises:
+            ComposerError: code ``no-such-position``.
+        """
+        wanted = [
+            ("stage", self.stages, len(counts), ""),
+            ("block", self.blocks, max(counts, default=0), " in the longest stage"),
+            (self.noun, self.match.position, layers or 0, ""),
+        ]
+        for what, selection, count, where in wanted:
+            beyond = selection.beyond(count) if selection and count else None
+            if beyond is not None:
+                there_are = f"there {'is' if count == 1 else 'are'} {counted(count, what)}"
+                raise error(
+                    "no-such-position", f"there is no {what} {beyond}", f"{there_are}{where}"
+                )
+
+    def reason_against(
+        self, stage: int | None, block: int | None, path: str, counts: Sequence[int]
+    ) -> str | None:
+        """Return why a place is not wanted, or None where it is.
+
+        Args:
+            stage: its stage, if it is in one.
+            block: its block, likewise.
+            path: its path.
+            counts: how many blocks each stage has.
+        """
+        if self.stages is not None and stage not in self.stages.of(len(counts)):
+            here = f"in stage {stage}" if stage else "in no stage"
+            return f"it is {here}, and stages {self.stages} are wanted"
+        if self.blocks is not None and not block:
+            return f"it is in no block, and blocks {self.blocks} are wanted"
+        if self.blocks is not None and stage and block not in self.blocks.of(counts[stage - 1]):
+            return f"it is block {block} of its stage, and blocks {self.blocks} are wanted"
+        if self.select and not any(fnmatchcase(path, glob) for glob in self.select):
+            return f"its path does not match {' or '.join(map(repr, self.select))}"
+        return None
+
+
+def _usual(spec: Spec) -> At:
+    """Return where a spec goes that does not say it."""
+    return next((at for at, layer in _STANDS_FOR.items() if layer == spec.stands_for), "block")
+
+
+def _check_place(spec: Spec, at: str) -> None:
+    """Refuse a place where a spec can't go.
+
+    Raises:
+        ComposerError: with the way out.
+    """
+    if at not in get_args(At):
+        words = [repr(word) for word in get_args(At)]
+        raise error("invalid-value", f"at is {at!r}", f"it may be {listing(words, last='or')}")
+    layer = _STANDS_FOR.get(at)  # type: ignore[call-overload]
+    if layer is not None and spec.stands_for != layer:
+        noun = NOUNS[at]  # type: ignore[index]
+        raise error(
+            "not-a-stand-in",
+            f"{spec.name!r} does not stand for {_a(noun)}, so it can't take the place of one",
+            f"say at={_usual(spec)!r}, or write 'stands_for: {layer}' in the spec",
+        )
+    if layer is None and spec.stands_for == "conv2d":
+        raise error(
+            "stand-in",
+            f"{spec.name!r} stands for a convolution, so it has no place at a {at}",
+            "say at='conv'",
+        )
+    wanted = "b, n, c" if layer == "attention" else "b, c, h, w"
+    if sorted(spec.input) != sorted(wanted.split(", ")):
+        what = "an attention module takes" if layer == "attention" else "a feature map is"
+        raise error(
+            "not-a-map",
+            f"{spec.name!r} takes [{', '.join(spec.input)}], and {what} [{wanted}]",
+            f"write 'input: [{wanted}]'",
+        )
+
+
+def _position(at: At, position: Position | None, own: Insert | None) -> Position:
+    if at in _STANDS_FOR:
+        if position not in (None, "replace"):
+            message = f"position is {position!r}, and {_a(NOUNS[at])} is replaced"
+            raise error("invalid-value", message, "leave the position away")
+        return "replace"
+    default: Position = "residual" if at == "block" else "output"
+    spot = position or (own.position if own else None) or default
+    if spot not in ("residual", "output"):
+        raise error("invalid-value", f"position is {spot!r}", "it may be 'residual' or 'output'")
+    if at == "stage" and spot == "residual":
+        raise error(
+            "invalid-value",
+            "a stage has no residual branch",
+            "say at='block', or position='output'",
+        )
+    return spot
+
+
+def _match(at: At, own: Insert | None, given: Mapping[str, object] | None) -> Match:
+    if at not in _STANDS_FOR:
+        if given:
+            raise error(
+                "invalid-match",
+                f"match chooses convolutions, and the sites are {NOUNS[at]}s",
+                "choose with stages, blocks or select",
+            )
+        return Match()
+    found = overlaid(own.match if own else None, given)
+    foreign = [k for k, v in found if v is not None and k not in ("position", "name")]
+    if at == "attention" and foreign:
+        raise error(
+            "invalid-match",
+            f"an attention module has no {foreign[0]}",
+            "match it by position or name",
+        )
+    return found
+
+
+def _selection(chosen: Chosen) -> Selection:
+    if isinstance(chosen, Selection):
+        return chosen
+    try:
+        if isinstance(chosen, (str, int)):
+            return Selection.parse(str(chosen))
+        return Selection.parse(",".join(str(n) for n in chosen or ()))
+    except SelectionError as failure:
+        raise error("invalid-selection", str(failure)) from None
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def nothing_found(noun: str, seen: str, way_out: str) -> ComposerError:
+    """Return the error for a backbone that has no such place at all."""
+    return error("no-sites", f"this backbone has no {noun} that could be found; {seen}", way_out)
+
+
+def none_matches(noun: str, count: int, reasons: set[str], there_are: str) -> ComposerError:
+    """Return the error for a choice that nothing meets; the reason is told where there is one."""
+    why = f": {next(iter(reasons))}" if len(reasons) == 1 else ""
+    message = f"none of the {counted(count, noun)} matches{why}"
+    return error("no-sites", message, f"there are {there_are}")
