@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from composer.errors import ComposerError
     from composer.graph.frontend import load_spec
     from composer.lower.build import build
+    from composer.lower.schedule import advance
     from composer.rewrite.eject import eject
 
 __version__ = "0.1.0"
 
 _HOME = {
     "ComposerError": "composer.errors",
+    "advance": "composer.lower.schedule",
     "build": "composer.lower.build",
     "eject": "composer.rewrite.eject",
     "insert": "composer.api",
@@ -39,6 +41,7 @@ _HOME = {
 
 __all__ = [
     "ComposerError",
+    "advance",
     "build",
     "eject",
     "insert",

@@ -111,7 +111,7 @@ def windows(
         part = x[..., max(top, 0) : top + kernel, max(left, 0) : left + kernel]
         if reduce == "max":
             return part.amax((-2, -1))
-        return part.sum((-2, -1)) / (kernel**2 if counted else part[0, 0].numel() // len(x[0, 0]))
+        return part.sum((-2, -1)) / (kernel**2 if counted else part.shape[-2] * part.shape[-1])
 
     height, width = ((n - 1) // stride + 1 for n in x.shape[-2:])
     rows = [torch.stack([cell(i, j) for j in range(width)], -1) for i in range(height)]
@@ -472,8 +472,8 @@ ROWS = [
         route: {op: pool, over: w}
         learned: {op: parameter, axes: {m: 3, h: h, c: c, n: 2}, init: 1}
         probe: {op: reweight, x: learned, by: route, sum: [n, h]}""", MAP, "b m=3 c",
-        lambda p, x: torch.einsum("bhn,mnhc->bmc", matrix(
-            p, x.mean(3).mT, "weigh.linear"), p["learned"].permute(0, 1, 3, 2)),
+        lambda p, x: torch.einsum("bhn,nmch->bmc", matrix(
+            p, x.mean(3).mT, "weigh.linear"), p["learned"]),
         lambda s: 2 * s["c"] + 2 + 6 * s["h"] * s["c"], batch_first=True),
     Row("reweight", """squeeze: {op: pool, over: [h, w]}
         learned: {op: parameter, axes: {c: c}, init: 1}
@@ -532,7 +532,7 @@ def sizes_out(out: str, sizes: Sizes) -> dict[str, int]:
 
 
 def values_of(module: fx.GraphModule, x: Tensor) -> dict[str, Tensor]:
-    """Return the value of every node of the spec."""
+    """Return the value of every node of the spec that writes one, and of the last."""
     values: dict[str, Tensor] = {}
 
     class Keeping(fx.Interpreter):
@@ -542,7 +542,7 @@ def values_of(module: fx.GraphModule, x: Tensor) -> dict[str, Tensor]:
                 values[n.meta["composer"]["node"]] = value
             return value
 
-    Keeping(module).run(x)
+    values["probe"] = Keeping(module).run(x)
     return values
 
 
@@ -661,7 +661,7 @@ WRONG = [
     ("probe: {op: linear, over: q}", "unknown-axis", "q"),
     ("probe: {op: linear, over: c, out: {c: 2, w: 3}}", "axis-exists", "3"),
     ("probe: {op: mlp, over: q, hidden: 2}", "unknown-axis", "q"),
-    ("probe: {op: mlp, over: c, hidden: 2, out: {k: 2}}", "invalid-value", "{k: 2}"),
+    ("probe: {op: mlp, over: c, hidden: 2, out: {h: 2}}", "axis-exists", "2"),
     ("probe: {op: gate, fn: softmax}", "invalid-value", None),
     ("probe: {op: gate, fn: sigmoid, over: c}", "invalid-value", None),
     ("probe: {op: gate, fn: softmax, over: q}", "unknown-axis", "q"),

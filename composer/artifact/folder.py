@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from composer.artifact.output import (
     READABLE,
     RECIPE,
+    REPLACED,
     REPORT,
     WEIGHTS,
     check_free,
@@ -21,6 +23,7 @@ from composer.artifact.recipe import Recipe, recipe, replay
 from composer.artifact.report import Report, describe
 from composer.backbones.weights import fit_weights, read_weights, save_weights
 from composer.errors import ComposerError, Diagnostic
+from composer.rewrite.composition import replaced_modules
 from composer.spec.source import read_text
 
 
@@ -28,6 +31,9 @@ def save(
     model: nn.Module, folder: str | Path, *, force: bool = False, report: Report | None = None
 ) -> Path:
     """Write a composed model: its recipe, weights and report; no pickle.
+
+    The weights of layers that something stands in for are written too, so that eject gives them
+    back.
 
     Everything is written to a temporary folder beside, which is then renamed.
 
@@ -48,6 +54,8 @@ def save(
     def fill(place: Path) -> None:
         (place / RECIPE).write_text(made.to_yaml(), encoding="utf-8")
         save_weights(model, place / WEIGHTS)
+        if (replaced := replaced_modules(model)).state_dict():
+            save_weights(replaced, place / REPLACED)
         (place / REPORT).write_text(
             json.dumps(written.as_json(), indent=2) + "\n", encoding="utf-8"
         )
@@ -81,11 +89,19 @@ def load(folder: str | Path) -> nn.Module:
         )
     state = read_weights(folder / WEIGHTS)
     model = replay(made, folder).to(dtype)
+    _fill(model, state, folder / WEIGHTS, made.backbone)
+    if (replaced := replaced_modules(model)).state_dict():
+        kept = read_weights(folder / REPLACED)
+        _fill(replaced, kept, folder / REPLACED, f"what was replaced in {made.backbone}")
+    return model
+
+
+def _fill(model: nn.Module, state: Mapping[str, Tensor], file: Path, name: str) -> None:
+    """Load what a file holds into the model, each tensor in the dtype that it has there."""
     for key, tensor in model.state_dict(keep_vars=True).items():
         if key in state and tensor.dtype != state[key].dtype:  # a norm in float32, say
             tensor.data = tensor.data.to(state[key].dtype)
-    fit_weights(model, state, folder / WEIGHTS, made.backbone)
-    return model
+    fit_weights(model, state, file, name)
 
 
 def read_recipe(folder: Path) -> Recipe:

@@ -11,6 +11,8 @@ from pathlib import Path
 from composer.errors import ComposerError, Diagnostic
 
 RECIPE, WEIGHTS, REPORT, READABLE = "recipe.yaml", "model.safetensors", "report.json", "report.md"
+#: The weights of layers that something stands in for, where there are such.
+REPLACED = "replaced.safetensors"
 
 
 def is_composition(folder: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import platform
 from collections.abc import Mapping
@@ -28,32 +27,36 @@ from composer.rewrite.composition import (
     own_shapes,
 )
 from composer.rewrite.insert import apply
-from composer.rewrite.plan import plan
+from composer.rewrite.plan import plan_again
 from composer.spec.models import Model
 from composer.spec.source import parse, resolve_scalar
 
 
 class RecipeSite(Model):
-    """One inserted module: ``path.name`` in the model."""
+    """One inserted module: ``path.name`` in the model; in place of a layer, at its path."""
 
     path: str
-    name: str
-    position: Literal["residual", "output"]
+    name: str | None = None
+    position: Literal["residual", "output", "replace"]
     channels: int
-    size: tuple[int, int]
+    size: tuple[int, ...]
 
 
 class RecipeEdit(Model):
-    """One insertion: the spec's own text, its params, and every site."""
+    """One insertion: the spec's own text, its params, and every site.
+
+    `uses` are the texts of the specs that it uses or extends, by the words that lead to them.
+    """
 
     spec: str
     sha256: str
-    at: Literal["block", "stage"]
-    position: Literal["residual", "output"]
+    at: Literal["block", "stage", "conv", "attention"]
+    position: Literal["residual", "output", "replace"]
     init: Literal["paper", "identity"]
     params: Mapping[str, int | float | bool | str] = Field(default_factory=dict)
     sites: tuple[RecipeSite, ...]
     text: str
+    uses: Mapping[str, str] = Field(default_factory=dict)
 
 
 class Recipe(Model):
@@ -69,7 +72,9 @@ class Recipe(Model):
         """Return the recipe as YAML."""
         data = self.model_dump(mode="json")
         for edit in data["edits"]:
-            edit["sites"] = [_Line(site) for site in edit["sites"]]
+            edit["sites"] = [_Line(_told(site)) for site in edit["sites"]]
+            if not edit["uses"]:
+                del edit["uses"]
         text: str = yaml.dump(
             data, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True
         )
@@ -99,7 +104,7 @@ class Recipe(Model):
                 ]
             ) from None
         for index, edit in enumerate(recipe.edits):
-            if _sha256(edit.text) != edit.sha256:
+            if _sha256(edit.text, edit.uses) != edit.sha256:
                 raise ComposerError(
                     Diagnostic(
                         "changed-spec",
@@ -111,6 +116,10 @@ class Recipe(Model):
                     )
                 )
         return recipe
+
+
+def _told(site: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in site.items() if value is not None}
 
 
 class _Line(dict[str, Any]):
@@ -174,10 +183,10 @@ def _like(model: nn.Module) -> str:
 
 
 def _recipe_edit(edit: Edit) -> RecipeEdit:
-    text = edit.spec.origin.text
+    text, uses = edit.spec.origin.text, edit.spec.texts
     return RecipeEdit(
         spec=edit.spec.name,
-        sha256=_sha256(text),
+        sha256=_sha256(text, uses),
         at=edit.at,
         position=edit.position,
         init=edit.init,
@@ -189,6 +198,7 @@ def _recipe_edit(edit: Edit) -> RecipeEdit:
             for s in edit.sites
         ),
         text=text,
+        uses=dict(uses),
     )
 
 
@@ -204,20 +214,13 @@ def replay(made: Recipe, beside: Path | None = None) -> nn.Module:
     """
     model = open_backbone(ModelString.parse(made.backbone), beside=beside)
     for edit in made.edits:
-        spec, problems = check_text(edit.text, f"the recipe's {edit.spec}")
+        spec, problems = check_text(edit.text, f"the recipe's {edit.spec}", edit.uses)
         if spec is None:
             raise ComposerError(problems)
         wanted = [(site.path, site.name, site.position) for site in edit.sites]
-        found = plan(
-            model,
-            spec,
-            edit.at,
-            position=edit.position,
-            stages="1..-1",
-            blocks="1..-1" if edit.at == "block" else None,
-            select=[glob.escape(path) for path, _, _ in wanted],
-            params=edit.params,
-            init=edit.init,
+        paths = [path for path, _, _ in wanted]
+        found = plan_again(
+            model, spec, edit.at, edit.position, paths, edit.params, edit.init
         )
         got = [(site.path, site.name, site.position) for site in found.sites]
         if got != wanted:
@@ -247,8 +250,10 @@ def _made_with(made: dict[str, str]) -> str:
     return ", ".join(f"{package} {number}" for package, number in made.items())
 
 
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _sha256(text: str, uses: Mapping[str, str]) -> str:
+    """Return the hash of a spec's text, and of those of the specs that it is made of."""
+    more = "".join(f"\0{word}\0{uses[word]}" for word in sorted(uses))
+    return hashlib.sha256(f"{text}{more}".encode()).hexdigest()
 
 
 def as_data(made: Recipe) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import nn
 from composer.backbones.probe import probe
 from composer.errors import counted
 from composer.measure.cost import parameters
-from composer.rewrite.composition import composed
+from composer.rewrite.composition import composed, inserted_path, parameters_before
 from composer.rewrite.eject import eject
 
 VERSION = 1
@@ -19,15 +19,25 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class SiteReport:
-    """One inserted module."""
+    """One inserted module; a stand-in has no name but the path."""
 
     path: str
-    name: str
+    name: str | None
     position: str
     spec: str
     channels: int
-    size: tuple[int, int]
+    size: tuple[int, ...]
     parameters: int
+
+    @property
+    def module(self) -> str:
+        """The path of the module."""
+        return inserted_path(self.path, self.name)
+
+    @property
+    def shown_size(self) -> str:
+        """The size as people write it: ``14×14``."""
+        return "×".join(map(str, self.size))
 
 
 @dataclass(frozen=True)
@@ -79,8 +89,8 @@ class Report:
             "| --- | --- | ---: | ---: | ---: |",
         ]
         lines += [
-            f"| `{site.path}.{site.name}` | {site.position} | {site.channels} | "
-            f"{site.size[0]}×{site.size[1]} | {site.parameters:,} |"
+            f"| `{site.module}` | {site.position} | {site.channels} | "
+            f"{site.shown_size} | {site.parameters:,} |"
             for site in self.sites
         ]
         lines += ["", "| | before | after | change |", "| --- | ---: | ---: | ---: |"]
@@ -146,7 +156,7 @@ def describe(
     rows = []
     for edit in record.edits:
         for site in edit.sites:
-            inserted = model.get_submodule(f"{site.path}.{site.name}")
+            inserted = model.get_submodule(site.module)
             rows.append(
                 SiteReport(
                     site.path,
@@ -165,7 +175,7 @@ def describe(
     return Report(
         backbone,
         tuple(rows),
-        (total - sum(row.parameters for row in rows), total),
+        (parameters_before(model), total),
         (flops_before, after.flops),
         after.input_shape,
         difference,

@@ -17,7 +17,6 @@ from composer.errors import ComposerError, counted, listing
 from composer.lower.schedule import Schedule, advance
 from composer.measure.cost import parameters
 from composer.primitives import Spec
-from composer.spec.expressions import bind, parse
 
 Outcome = tuple[bool, str]
 
@@ -52,7 +51,7 @@ def checks(spec: Spec, claim: Claim) -> Iterator[Check]:
     yield check("source", claim.paper, partial(source, spec, paper))
     for case in claim.cases:
         under = f" ({case})" if str(case) else ""
-        formula = f"{paper}: {case.formula}"
+        formula = f"{paper}: {case.said}"
         yield check(f"parameters{under}", formula, partial(size, spec, case))
         plain = f"{paper} as plain torch, float64, to {case.tolerance:g}"
         yield check(f"values and gradients{under}", plain, partial(agreement, spec, case))
@@ -90,7 +89,7 @@ def size(spec: Spec, case: Case) -> Outcome:
             at = case.setting(width)
             built = parameters(module_of(spec, case, width, at.size))
             oracle = parameters(case.oracle(at))
-            formula = int(bind(parse(case.formula), {**at.known, **case.params}).value)
+            formula = case.count(at)
             if built == formula == oracle:
                 right.append(f"{built:,} at {width}")
             else:
@@ -143,7 +142,7 @@ def deviations(spec: Spec, words: tuple[str, ...]) -> Outcome:
     said = " ".join(declared) or "none declared"
     if lacking:
         return False, f"nothing is said of {listing([repr(w) for w in lacking])}: {said}"
-    return len(declared) == len(words), said
+    return True, said
 
 
 def paper_of(claim: Claim) -> str:

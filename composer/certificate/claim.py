@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from composer.spec.expressions import Value
+from composer.spec.expressions import Value, bind, parse
 
 #: What every count is compared with where its row says no other: to the unit, or 0.1 %.
 THOUSANDTH = 0.001
@@ -81,9 +81,11 @@ class Case:
 
     Attributes:
         oracle: makes it.
-        formula: the number of parameters, over c h w, and out kernel groups of a stand-in.
+        formula: the number of parameters, over c h w, the params, `hidden`, and of a stand-in
+            out kernel groups.
         keys: the oracle's key for each of our checkpoint's.
         params: those that are not the spec's defaults.
+        hidden: the width of a bottleneck, for the formula.
         conv: what a stand-in takes the place of.
         width: the channels at which numbers are compared.
         widths: those at which parameters are counted.
@@ -96,12 +98,25 @@ class Case:
     formula: str
     keys: Mapping[str, str]
     params: Mapping[str, Value] = field(default_factory=dict)
+    hidden: str | None = None
     conv: Conv | None = None
     width: int = 32
     widths: tuple[int, ...] = (64, 256, 512, 2048)
     shapes: tuple[tuple[int, ...], ...] = ((3, 7, 9), (2, 5, 3))
     sized: bool = False
     tolerance: float = 1e-10
+
+    @property
+    def said(self) -> str:
+        """The formula with what it needs to be read."""
+        return f"{self.formula}, hidden = {self.hidden}" if self.hidden else self.formula
+
+    def count(self, at: Setting) -> int:
+        """Return the number of parameters by the formula."""
+        known = {**at.known, **self.params}
+        if self.hidden:
+            known["hidden"] = bind(parse(self.hidden), known).value
+        return int(bind(parse(self.formula), known).value)
 
     def setting(self, channels: int, size: tuple[int, int] = (7, 9)) -> Setting:
         """Return what the module is built for at a width."""

@@ -13,6 +13,7 @@ from composer.cli.options import (
     check_params,
     check_selection,
     json_option,
+    match_of,
     params_of,
     read_specs,
     set_option,
@@ -33,14 +34,17 @@ if TYPE_CHECKING:
               help="resnet50, torchvision:resnet50, package.module:factory, file.py:factory, "
               "or a folder that insert wrote.")
 @click.option("-o", "--output", metavar="DIR", help="Where to; ./BACKBONE-SPEC unless told.")
-@click.option("--at", type=click.Choice(["block", "stage"]),
-              help="Where the spec says unless told.")
+@click.option("--at", type=click.Choice(["block", "stage", "conv", "attention"]),
+              help="At the end of blocks or stages, or in place of convolutions or attention "
+              "modules; where the spec says unless told.")
 @click.option("--position", type=click.Choice(["residual", "output"]),
               help="The end of the residual branch, or the output of the block.")
 @click.option("--stages", metavar="N,N..N", help="Which stages, from 1: 1,3 or 1..-2.")
 @click.option("--blocks", metavar="N,N..N", help="Which blocks of each stage, likewise.")
 @click.option("--every", type=click.IntRange(1), metavar="N", help="The first site and each N-th.")
 @click.option("--select", multiple=True, metavar="GLOB", help="Module paths: 'layer3.*'.")
+@click.option("--match", "matches", multiple=True, metavar="K=V",
+              help="Which convolutions: kernel=3, depthwise=false, position=2..-1; null for any.")
 @set_option
 @click.option("--init", type=click.Choice(["paper", "identity"]), default="paper",
               show_default=True, help="As published, or computing exactly what it did before.")
@@ -68,6 +72,7 @@ def command(
     blocks: str | None,
     every: int | None,
     select: tuple[str, ...],
+    matches: tuple[str, ...],
     settings: tuple[str, ...],
     init: str,
     pretrained: bool,
@@ -86,6 +91,7 @@ def command(
     \b
     composer insert --spec cbam --into resnet50
     composer insert --spec se --into convnext_tiny --stages 3,4 --set reduction=8
+    composer insert --spec sk --into resnext50_32x4d --match stride=1
     composer insert --spec eca --into tf_efficientnet_lite0 --weights lite0.safetensors \\
         --input cat.png --init identity
     """  # noqa: D301
@@ -102,6 +108,7 @@ def command(
         )
     check_selection("--stages", stages)
     check_selection("--blocks", blocks)
+    match = match_of(matches)
     read = read_specs(specs)
     params = params_of(settings, {spec.name: set(spec.params) for spec in read})
     check_params(read, params)
@@ -141,6 +148,7 @@ def command(
                 blocks=blocks,
                 every=every,
                 select=select or None,
+                match=match or None,
                 params=params[spec.name],
                 init=init,  # type: ignore[arg-type]
                 expect=expect,
@@ -185,9 +193,13 @@ def _notes(plans: list[Plan], in_full: bool) -> tuple[str, ...]:
         for site in found.sites:
             if site.note:
                 remarks.setdefault(site.note, []).append(site.path)
-            if site.name != site.spec:
+            if site.name not in (None, site.spec):
                 taken = f"the name {site.spec!r} is taken, so it is called {site.name!r}"
                 remarks.setdefault(taken, []).append(site.path)
+        for shared in found.shared:
+            users = counted(len(shared.users), "convolution")
+            remark = f"shared by {users} of a block, with {counted(shared.parameters, 'parameter')}"
+            remarks.setdefault(remark, []).append(shared.module)
         for miss in found.near_misses:
             brief = miss.by_choice and not in_full
             reason = "passed over by choice" if brief else f"passed over: {miss.reason}"
@@ -220,10 +232,10 @@ def _print(
     )
     rows = [
         [
-            f"{site.path}.{site.name}",
+            site.module,
             site.position,
             str(site.channels),
-            f"{site.size[0]}×{site.size[1]}",
+            site.shown_size,
             f"{site.parameters:,}",
         ]
         for site in report.sites

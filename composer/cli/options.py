@@ -94,6 +94,27 @@ def check_selection(option: str, text: str | None) -> None:
         raise usage(f"{option} {text!r}: {failure}", None) from None
 
 
+def match_of(settings: tuple[str, ...]) -> dict[str, object]:
+    """Return which convolutions are meant, by what was written: ``kernel=3``.
+
+    Raises:
+        UsageError: a setting is not K=V, its key is none, or its value does not suit.
+    """
+    from composer.rewrite.match import overlaid
+
+    found: dict[str, object] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise usage(f"--match {setting!r} is not K=V", "write --match kernel=3")
+        found[key] = resolve_scalar(text)
+    try:
+        overlaid(None, found)
+    except ComposerError as failure:
+        raise UsageError(failure.diagnostics) from None
+    return found
+
+
 def params_of(settings: tuple[str, ...], specs: dict[str, set[str]]) -> dict[str, dict[str, Value]]:
     """Return the params set for each spec.
 

@@ -46,6 +46,8 @@ def command(backbone: str, as_json: bool) -> None:
                     "backbone": backbone,
                     "input": list(found.input_shape),
                     "stages": stages,
+                    "convolutions": found.convolutions,
+                    "attention_modules": found.attention_modules,
                 },
                 indent=2,
             )
@@ -57,6 +59,7 @@ def command(backbone: str, as_json: bool) -> None:
         rows.append(_row(f"stage {stage.number}", stage.whole))
         rows += [_row(f"  block {n}", block) for n, block in enumerate(stage.blocks, start=1)]
     click.echo("\n" + table(("", "module", "class", "gives", "positions", ""), rows))
+    click.echo(f"\n{found.replaceable}")
 
 
 def _row(label: str, spot: Spot) -> list[str]:

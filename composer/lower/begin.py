@@ -19,13 +19,15 @@ from composer.graph.graph import Graph
 from composer.graph.passes.bind import sizes_of
 from composer.primitives import Spec
 from composer.primitives.activations import FUNCTIONS
-from composer.spec.expressions import Expr, Value, bind, evaluate, parse
+from composer.spec.expressions import Expr, ExpressionError, Value, bind, evaluate, parse
 from composer.spec.models import Beginning
 
 #: Of the largest value of the original; float64 keeps what is the same far below.
 TOLERANCE = 1e-9
-#: Of the deviation of a kernel: experts that are equal under equal routing would stay equal.
+#: Of the size of a kernel: experts that are equal under equal routing would stay equal.
 NOISE = 0.05
+#: What a silent branch's norm begins with: lost in rounding beside any other value.
+SILENT = 2.0**-100
 
 _PAPER = "begin as the paper does (--init paper)"
 _Function = Callable[[Tensor], Tensor]
@@ -64,7 +66,11 @@ def check_can_begin(graph: Graph, path: str) -> None:
         )
     known = _known(graph)
     for condition, reason in spec.identity.requires.items():
-        if not evaluate(parse(condition), known):
+        try:
+            holds = evaluate(parse(condition), known)
+        except ExpressionError as failure:
+            raise _refused(spec, path, f"{condition!r}: {failure.message}") from None
+        if not holds:
             raise _refused(spec, path, reason)
 
 
@@ -83,15 +89,26 @@ def begin(module: fx.GraphModule, graph: Graph, original: Original | None, path:
     spec = graph.spec
     assert spec.identity is not None
     known = _known(graph)
-    uniform = any(_number(b.weight, known) == 0 for b in spec.identity.nodes.values())
+    nodes = spec.identity.nodes
+    try:
+        uniform = any(_number(beginning.weight, known) == 0 for beginning in nodes.values())
+        with torch.no_grad():
+            for name, beginning in nodes.items():
+                if hasattr(module, name):  # else these params, or this part, do without it
+                    _begin_node(module, graph, name, beginning, known, original, uniform)
+    except _Misfit as why:
+        raise _refused(spec, path, str(why)) from None
+
+
+def cast(module: nn.Module, dtype: torch.dtype) -> None:
+    """Cast a module's floating-point numbers; one too small for the dtype becomes its smallest."""
+    least = torch.finfo(dtype).tiny * torch.finfo(dtype).eps
+    before = [p.detach().clone() for p in module.parameters()]
+    module.to(dtype)
     with torch.no_grad():
-        for name, beginning in spec.identity.nodes.items():
-            if not hasattr(module, name):
-                continue  # under these params, or in this part, there is no such node
-            try:
-                _begin_node(module, graph, name, beginning, known, original, uniform)
-            except _Misfit as why:
-                raise _refused(spec, path, str(why)) from None
+        for parameter, old in zip(module.parameters(), before, strict=True):
+            lost = (parameter == 0) & (old != 0)
+            parameter.masked_fill_(lost, least)
 
 
 def check_same(
@@ -111,7 +128,7 @@ def check_same(
             y = copy.deepcopy(module).train(training)(*(t.clone() for t in inputs))
         largest = float(x.abs().max())
         difference = float((x - y).abs().max())
-        if not difference <= TOLERANCE * max(largest, 1e-30):
+        if not difference <= TOLERANCE * largest + SILENT * 2**20:
             mode = "training" if training else "evaluation"
             reason = f"in {mode} mode it differs by {difference:.2g}, where values reach {largest:.2g}"
             raise _refused(spec, path, reason)
@@ -168,8 +185,9 @@ def _copy(
         if what == "kernel" and uniform:
             part += _noise(part)
     elif what == "kernel":
-        conv, norm = part.get_submodule("conv"), getattr(part, "norm", None)
-        assert isinstance(conv, nn.Conv2d) and isinstance(layer, nn.Conv2d)
+        conv, norm = getattr(part, "conv", None), getattr(part, "norm", None)
+        if not isinstance(conv, nn.Conv2d) or not isinstance(layer, nn.Conv2d):
+            raise _Misfit(f"the node {name!r} is no convolution")
         _fits(name, layer.weight, conv.weight)
         conv.weight.copy_(layer.weight)
         if conv.bias is not None:
@@ -222,21 +240,16 @@ def _check_activation(graph: Graph, name: str, original: Original) -> None:
 
 
 def _silence(part: nn.Module | Tensor) -> None:
-    """Let a branch give what is lost in rounding beside any other value, and yet learn.
+    """Let a branch give what is lost in rounding, and yet learn.
 
-    A weight of zero would give zeros, where ReLU has no gradient; this one gives positive
-    numbers, whose gradient is that of any other.
+    A weight of zero would give zeros, where ReLU has no gradient; of small positive numbers its
+    gradient is that of any others, and so is that of the weight.
     """
     norm = getattr(part, "norm", None)
     if not isinstance(norm, _BatchNorm):
         raise _Misfit("its branches have no norm that could be silent")
     norm.weight.fill_(SILENT)
     norm.bias.zero_()
-
-
-#: A number of every floating type but float16, whose smallest is taken there.
-SILENT = 2.0**-100
-SILENT_IN_HALF = 2.0**-24
 
 
 def _scale(part: nn.Module | Tensor, times: float) -> None:
@@ -250,7 +263,8 @@ def _scale(part: nn.Module | Tensor, times: float) -> None:
 
 def _noise(experts: Tensor) -> Tensor:
     """Return small numbers for each expert that cancel over all of them."""
-    drawn = torch.randn(experts.shape, dtype=experts.dtype) * (NOISE * experts[0].std())
+    size = experts[0].square().mean().sqrt()
+    drawn = torch.randn(experts.shape, dtype=experts.dtype) * (NOISE * size)
     return drawn - drawn.mean(0)
 
 
@@ -279,7 +293,8 @@ def _number(expr: Expr | None, known: Mapping[str, Value | Expr]) -> float | Non
     if expr is None:
         return None
     value = evaluate(expr, known)
-    assert isinstance(value, (int, float))
+    if not isinstance(value, (int, float)):
+        raise _Misfit(f"{str(expr)!r} under 'identity' is no number here")
     return float(value)
 
 

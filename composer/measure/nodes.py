@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from composer.graph.frontend import graph_of
 from composer.graph.graph import INPUT, Settings
 from composer.graph.passes import compile_graph
 from composer.lower.build import lower, sizes_for
-from composer.measure.cost import FlopCounter, parameters
+from composer.measure.cost import FlopCounter
 from composer.primitives import Spec
 from composer.spec.expressions import Value
 
@@ -70,6 +71,7 @@ def node_costs(
             0,
         )
     ]
+    own = _parameters_by_node(module, (node.name for node in graph.nodes))
     for node in graph.in_order():
         assert node.op is not None and node.axes is not None
         rows.append(
@@ -78,18 +80,23 @@ def node_costs(
                 node.op.label(),
                 node.axes.names,
                 tuple(str(size) for _, size in node.axes.sizes),
-                _parameters_of(module, node.name),
+                own[node.name],
                 counted.flops.get(node.name, 0),
             )
         )
     return module, rows
 
 
-def _parameters_of(module: fx.GraphModule, node: str) -> int:
-    tensors = dict(module.named_parameters())
-    if node in tensors:
-        return int(tensors[node].numel())
-    return parameters(module.get_submodule(node)) if node in dict(module.named_modules()) else 0
+def _parameters_by_node(module: fx.GraphModule, nodes: Iterable[str]) -> Counter[str]:
+    """Return the parameters of each node: those under its name, and under no longer one."""
+    names = set(nodes)
+    found: Counter[str] = Counter()
+    for path, parameter in module.named_parameters():
+        owner = path
+        while owner and owner not in names:
+            owner = owner.rpartition(".")[0]
+        found[owner] += parameter.numel()
+    return found
 
 
 class _Counted(fx.Interpreter):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from composer.primitives.axes import Axes
-from composer.primitives.base import AxisProblem, Emitter, need_axes, whole
-from composer.spec.expressions import Expr, bind, difference
+from composer.primitives.base import AxisProblem, Emitter, need_axes
+from composer.spec.expressions import Expr, bind, constant, difference
 
 #: The axes of a kernel: channels out, channels in of one group, height, width.
 KERNEL_AXES = ("o", "i", "kh", "kw")
@@ -29,19 +29,17 @@ def need_kernel(weight: Expr, axes: Axes, batch: str, channels: Expr, groups: Ex
             f"a kernel is [o, i, kh, kw], with {batch!r} where each sample has its own; "
             "pick or sum what is over",
         )
-    of_one_group = bind(Expr("/", 0, (channels, groups)), {})
-    if difference(axes["i"], of_one_group) is not None:
+    each = channels if groups == constant(1) else bind(Expr("/", 0, (channels, groups)), {})
+    if difference(axes["i"], each) is not None:
+        come_in = f"{channels} channels come in"
+        if each is not channels:
+            come_in += f", {each} for each of {groups} groups"
         raise AxisProblem(
             "size-conflict",
-            f"axis 'i' of {str(weight)!r} is {axes['i']}, and {channels} channels in {groups} "
-            f"groups are {_whole(of_one_group)} each",
+            f"axis 'i' of {str(weight)!r} is {axes['i']}, and {come_in}",
             ("weight",),
-            f"give the axis i the size {Expr('//', 0, (channels, groups))}",
+            f"give the axis i the size {each}",
         )
-
-
-def _whole(size: Expr) -> str:
-    return str(whole(size)) if size.is_constant else str(size)
 
 
 @dataclass(frozen=True)
@@ -70,6 +68,8 @@ def pointwise(emit: Emitter, x: Any, kernel: Any, stride: int, axes: int) -> Any
     if stride > 1:
         steps = slice(None, None, stride)
         x = emit.function(operator.getitem, x, (..., steps, steps))
+        # flatten would copy, too, but an export would then hold for odd or even sizes alone
+        x = emit.method("clone", x, memory_format=torch.contiguous_format)
     flat = (emit.method("flatten", value, 2) for value in (kernel, x))
     node = emit.function(torch.bmm, *flat)
     sizes = tuple(emit.method("size", x, axis) for axis in range(2, axes))

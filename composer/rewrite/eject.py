@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from composer.rewrite.composition import EditedSite, composed, remember
+from composer.rewrite.composition import EditedSite, composed, inserted_sites, remember
+from composer.rewrite.replace import put_back
 
 
 def eject(model: nn.Module, *, inplace: bool = False) -> nn.Module:
@@ -20,10 +21,9 @@ def eject(model: nn.Module, *, inplace: bool = False) -> nn.Module:
     Raises:
         ComposerError: nothing was inserted into this model.
     """
-    record = composed(model)
+    composed(model)
     model = model if inplace else copy.deepcopy(model)
-    for edit in reversed(record.edits):
-        undo(model, edit.sites)
+    undo(model, inserted_sites(model))
     remember(model, None)
     return model
 
@@ -31,6 +31,10 @@ def eject(model: nn.Module, *, inplace: bool = False) -> nn.Module:
 def undo(model: nn.Module, sites: Sequence[EditedSite]) -> None:
     """Take what stands at these sites out again, the last first."""
     for site in reversed(sites):
-        owner = model.get_submodule(site.path)
-        owner.__class__ = site.previous
-        delattr(owner, site.name)
+        if site.name is None:
+            put_back(model, site)
+        for path, previous in site.classes:
+            model.get_submodule(path).__class__ = previous
+        if site.name is not None:
+            owner = model.get_submodule(site.path)
+            owner._modules.pop(site.name, None)  # it is not there where putting it failed

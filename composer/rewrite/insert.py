@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -13,9 +14,11 @@ from composer.backbones.model_string import ModelString
 from composer.backbones.open import open_backbone
 from composer.errors import counted, error
 from composer.graph.graph import Begin, Graph
+from composer.lower.begin import begin
 from composer.lower.build import lower
 from composer.measure.cost import floating_dtype
 from composer.primitives import Spec
+from composer.rewrite.begin import begun_as
 from composer.rewrite.composition import (
     At,
     Composition,
@@ -29,7 +32,10 @@ from composer.rewrite.composition import (
 )
 from composer.rewrite.edit import Editor
 from composer.rewrite.eject import undo
-from composer.rewrite.plan import Chosen, Plan, plan
+from composer.rewrite.plan import plan
+from composer.rewrite.replace import Replacement, put_shared
+from composer.rewrite.site import Addition, Plan, SharedSite, Site
+from composer.rewrite.wish import Chosen
 from composer.spec.expressions import Value
 
 
@@ -43,6 +49,7 @@ def insert(
     blocks: Chosen = None,
     every: int | None = None,
     select: str | Sequence[str] | None = None,
+    match: Mapping[str, object] | None = None,
     params: Mapping[str, Value] | None = None,
     init: Begin = "paper",
     expect: int | None = None,
@@ -52,9 +59,10 @@ def insert(
 ) -> nn.Module:
     """Put a spec's module at every site of the model, and return the composed model.
 
-    Every key and tensor of the model's state dict stays; the new keys stand under the block they
-    serve. The model keeps its class and its methods. Each site has its own weights, on the
-    device, in the dtype and in the memory format of its block.
+    Every key and tensor of the model's state dict stays, but for those of layers that something
+    stands in for, which come back when that is ejected; the new keys stand under the block they
+    serve, or under the path of the layer. The model keeps its class and its methods. Each site
+    has its own weights, on the device, in the dtype and in the memory format of its block.
 
     Args:
         model: a model, which is copied, or a MODEL string such as ``"resnet50"``.
@@ -65,6 +73,7 @@ def insert(
         blocks: which blocks of each stage.
         every: keep the first of these sites, and each n-th after it.
         select: globs over module paths.
+        match: which convolutions.
         params: other values for the spec's params.
         init: ``"paper"`` or ``"identity"``.
         expect: how many sites there must be.
@@ -96,6 +105,7 @@ def insert(
         blocks=blocks,
         every=every,
         select=select,
+        match=match,
         params=params,
         init=init,
         expect=expect,
@@ -107,37 +117,125 @@ def apply(model: nn.Module, found: Plan, backbone: str | None = None) -> nn.Modu
     """Carry out a plan on the model it was made for, in place; return the model.
 
     Raises:
-        ComposerError: a site cannot be edited; the model is as it was before.
+        ComposerError: a site cannot be edited, or a stand-in does not begin as it is to; the model
+            is as it was before.
     """
     before = composition(model) or Composition(backbone, shapes=own_shapes(model))
-    editor = Editor()
-    done: list[EditedSite] = []
-    for site in found.sites:
-        owner = model.get_submodule(site.path)
-        edited = EditedSite(
-            site.path, site.name, site.position, site.channels, site.size, type(owner)
-        )
-        try:
-            module = _suited(site.graph, owner, model)
-        except RuntimeError as failure:  # of torch's allocators
-            undo(model, done)
-            raise error(
-                "out-of-memory",
-                f"{counted(site.parameters, 'parameter')} at {site.path} find no room: "
-                f"{str(failure).splitlines()[0][:120]}",
-                "choose other params, or fewer sites",
-            ) from None
-        done.append(edited)
-        try:
-            editor.put(owner, site.part, site.place, site.name, module)
-        except Exception:
-            undo(model, done)
-            raise
+    work = _Work(model, found)
+    try:
+        work.do()
+    except BaseException:
+        undo(model, (*work.shared, *work.sites))
+        raise
     edit = Edit(
-        found.spec, found.at, found.position, dict(found.params), found.init, tuple(done)
+        found.spec,
+        found.at,
+        found.position,
+        dict(found.params),
+        found.init,
+        tuple(work.sites),
+        tuple(work.shared),
     )
     remember(model, replace(before, edits=(*before.edits, edit)))
     return model
+
+
+class _Work:
+    """Carries out one plan, and keeps what was done, so that it can be undone."""
+
+    def __init__(self, model: nn.Module, found: Plan) -> None:
+        self.model, self.found = model, found
+        self.editor = Editor()
+        self.sites: list[EditedSite] = []
+        self.shared: list[EditedSite] = []
+        self.values: dict[str, tuple[fx.GraphModule, Graph]] = {}  # what blocks share, in float64
+
+    def do(self) -> None:
+        """Edit every site; what is shared comes first, for the stand-ins begin with its value."""
+        for shared in self.found.shared:
+            self._put_shared(shared)
+        for site in self.found.sites:
+            if isinstance(site.how, Addition):
+                self._add(site, site.how)
+            else:
+                self._replace(site, site.how)
+
+    def _add(self, site: Site, how: Addition) -> None:
+        owner = self.model.get_submodule(site.path)
+        assert site.name is not None
+        module = self._suited(site, self._made(site, site.graph), owner)
+        classes = ((site.path, type(owner)),)
+        self.sites.append(
+            EditedSite(site.path, site.name, site.position, site.channels, site.size, classes)
+        )
+        self.editor.put(owner, how.part, how.place, site.name, module)
+
+    def _replace(self, site: Site, how: Replacement) -> None:
+        layer = self.model.get_submodule(site.path)
+        module = self._made(site, site.graph)
+        if self.found.init == "identity" and not _is_meta(self.model):
+            original, value = how.original(self.model), self.values.get(how.caller.path)
+            dtype = _dtype(layer, self.model)
+            module = begun_as(module, site.graph, original, value, dtype, site.path)
+        module = self._suited(site, module, layer)
+        self.sites.append(
+            EditedSite(
+                site.path,
+                None,
+                site.position,
+                site.channels,
+                site.size,
+                how.classes(self.model),
+                how.replaced(self.model),
+            )
+        )
+        how.put(self.model, module, self.editor)
+
+    def _put_shared(self, shared: SharedSite) -> None:
+        owner = self.model.get_submodule(shared.path)
+        module = self._made(shared, shared.graph)
+        if self.found.init == "identity" and not _is_meta(self.model):
+            module = module.double()
+            begin(module, shared.graph, None, shared.path)
+            self.values[shared.path] = copy.deepcopy(module), shared.graph
+        module = self._suited(shared, module, owner)
+        classes = ((shared.path, type(owner)),)
+        self.shared.append(
+            EditedSite(shared.path, shared.name, "shared", shared.channels, shared.size, classes)
+        )
+        users = [path.removeprefix(f"{shared.path}.") for path in shared.users]
+        put_shared(owner, shared.block.call, shared.name, module, users, self.editor)
+
+    def _made(self, site: Site | SharedSite, graph: Graph) -> fx.GraphModule:
+        """Make a module on the CPU, or without numbers for a model that has none."""
+        with _room(site), torch.device("meta" if _is_meta(self.model) else "cpu"):
+            return lower(graph)
+
+    def _suited(
+        self, site: Site | SharedSite, module: fx.GraphModule, owner: nn.Module
+    ) -> fx.GraphModule:
+        """Give a module the device, dtype, memory format and mode of its owner."""
+        near: Tensor | None = next(owner.parameters(), next(self.model.parameters(), None))
+        with _room(site):
+            if near is not None:
+                module = module.to(device=near.device, dtype=_dtype(owner, self.model))
+            if _channels_last(owner):
+                module = module.to(memory_format=torch.channels_last)
+        return module.train(owner.training)
+
+
+@contextmanager
+def _room(site: Site | SharedSite) -> Iterator[None]:
+    """Say which site finds no room, where torch's allocators say only how much."""
+    try:
+        yield
+    except RuntimeError as failure:
+        raise error(
+            "out-of-memory",
+            f"{counted(site.parameters, 'parameter')} at {site.path} find no room: "
+            f"{str(failure).splitlines()[0][:120]}",
+            "choose other params, or fewer sites",
+        ) from None
 
 
 def _check_origin(model: nn.Module, backbone: str) -> None:
@@ -153,16 +251,8 @@ def _check_origin(model: nn.Module, backbone: str) -> None:
         )
 
 
-def _suited(graph: Graph, owner: nn.Module, model: nn.Module) -> fx.GraphModule:
-    """Make a module with the device, dtype, memory format and mode of its owner."""
-    near: Tensor | None = next(owner.parameters(), next(model.parameters(), None))
-    with torch.device("meta" if near is not None and near.is_meta else "cpu"):
-        module = lower(graph)
-    if near is not None:
-        module = module.to(device=near.device, dtype=_dtype(owner, model))
-    if _channels_last(owner):
-        module = module.to(memory_format=torch.channels_last)
-    return module.train(owner.training)
+def _is_meta(model: nn.Module) -> bool:
+    return any(p.is_meta for p in model.parameters())
 
 
 def _dtype(owner: nn.Module, model: nn.Module) -> torch.dtype:

@@ -34,7 +34,7 @@ class Facts:
         return self.counts.get("groups", 1) == self.counts.get("channels", 0) > 1
 
     def __str__(self) -> str:
-        words = ["×".join(map(str, self.sizes["kernel"]))]
+        words = [f"kernel {square(self.sizes['kernel'])}"]
         if self.sizes["stride"] != (1, 1):
             words.append(f"stride {square(self.sizes['stride'])}")
         if self.depthwise:

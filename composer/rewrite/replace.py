@@ -7,18 +7,24 @@ that several stand-ins of a block share is a child of the block, called once on 
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, fx, nn
 
 from composer.backbones.edited import MARK, STAND_IN, Before
 from composer.backbones.forward import must_be, trace, weight_layers
 from composer.backbones.probe import Call
+from composer.lower.begin import Original
 from composer.rewrite.composition import EditedSite
 from composer.rewrite.edit import Editor
-from composer.rewrite.follow import Following, follow_both
+from composer.rewrite.follow import Following, follow_both, function_of, held_activation
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,26 @@ class Replacement:
             identity = nn.Identity().train(model.get_submodule(path).training)
             model.set_submodule(path, identity)
 
+    def classes(self, model: nn.Module) -> tuple[tuple[str, type[nn.Module]], ...]:
+        """Return the class of the module that is edited, before it is."""
+        path = self.caller.path
+        return ((path, type(model.get_submodule(path))),) if self.bypasses else ()
+
+    def original(self, model: nn.Module) -> Original:
+        """Return what it takes the place of, to run by itself: on the CPU, in float64."""
+        owner = model.get_submodule(self.caller.path)
+        layer = _double(model.get_submodule(self.layer))
+        if not self.absorb:
+            return Original(layer, steps=(layer,))
+        forward = trace(owner, self.caller)
+        _, found = follow_both(owner, forward, self.name, self.absorb)
+        functions = [_double(function_of(owner, node)) for node in found.nodes]
+        norm = functions[0] if found.norm is not None else None
+        act = functions[-1] if found.act is not None else None
+        assert norm is None or isinstance(norm, nn.Module)
+        held = held_activation(norm) if norm is not None else None
+        return Original(layer, norm, act or held, (layer, *functions))
+
     def replaced(self, model: nn.Module) -> tuple[tuple[str, nn.Module], ...]:
         """Return what it takes the place of, before it is put there."""
         return tuple((path, model.get_submodule(path)) for path in (self.layer, *self.absorbed))
@@ -96,6 +122,13 @@ def put_back(model: nn.Module, site: EditedSite) -> None:
             module.to(now.device, None if now.dtype == was.dtype else now.dtype)
         module.train(model.get_submodule(path).training)
         model.set_submodule(path, module)
+
+
+def _double(function: F) -> F:
+    """Return a copy of a module on the CPU in float64; a function as it is."""
+    if not isinstance(function, nn.Module):
+        return function
+    return copy.deepcopy(function).to("cpu", torch.float64)
 
 
 def _floating(module: nn.Module) -> Tensor | None:

@@ -9,7 +9,9 @@ from torch import nn
 from composer.backbones.anatomy import Part, anatomy
 from composer.backbones.model_string import ModelString
 from composer.backbones.open import open_backbone
+from composer.errors import counted
 from composer.rewrite.composition import Position
+from composer.rewrite.layers import attention_modules, convolutions
 from composer.rewrite.place import Placer
 
 
@@ -37,10 +39,12 @@ class StageSpots:
 
 @dataclass(frozen=True)
 class Sites:
-    """Every place in a backbone, stage by stage."""
+    """Every place in a backbone, stage by stage, and how many layers something can stand in for."""
 
     input_shape: tuple[int, int, int]
     stages: tuple[StageSpots, ...]
+    convolutions: int
+    attention_modules: int
 
     def __str__(self) -> str:
         lines = [f"input {'×'.join(map(str, self.input_shape))}"]
@@ -50,7 +54,14 @@ class Sites:
                 f"  block {number}  {_line(block)}"
                 for number, block in enumerate(stage.blocks, start=1)
             ]
-        return "\n".join(lines)
+        return "\n".join([*lines, self.replaceable])
+
+    @property
+    def replaceable(self) -> str:
+        """What something can stand in for, in words."""
+        convolutions = counted(self.convolutions, "convolution")
+        attention = counted(self.attention_modules, "attention module")
+        return f"a stand-in can take the place of {convolutions} and {attention}"
 
 
 def sites(model: nn.Module | str) -> Sites:
@@ -71,7 +82,11 @@ def sites(model: nn.Module | str) -> Sites:
         )
         for stage in known.stages
     )
-    return Sites(known.probe.input_shape, stages)
+    free = [
+        sum(layer.refusal is None for layer in layers(model, known))
+        for layers in (convolutions, attention_modules)
+    ]
+    return Sites(known.probe.input_shape, stages, *free)
 
 
 def _block(placer: Placer, part: Part) -> Spot:

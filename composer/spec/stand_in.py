@@ -20,7 +20,7 @@ def open_names(stands_for: str | None, kernel: int | None) -> dict[str, Value | 
     """
     if stands_for != "conv2d":
         return {}
-    known: dict[str, Value | Expr] = {n: name(n) for n in CONV2D} | {"bias": False}
+    known: dict[str, Value | Expr] = {**{n: name(n) for n in CONV2D}, "bias": False}
     if kernel is not None:
         known |= {"kernel": kernel, "padding": parse("dilation * (kernel // 2)")}
     return known

@@ -10,6 +10,7 @@ RESNET50 = Place(
     "resnet50", 16, "layer?.?", "the end of the residual branch of every block, before the add"
 )
 PLAIN = "the plain ResNet-50, its stride on the 3×3, and little more"
+MLP = "2 * c * hidden + hidden + c"
 LAYERS = {"excite.fc1": "w1", "excite.fc2": "w2"}
 
 CLAIMS = (
@@ -19,21 +20,24 @@ CLAIMS = (
         (
             Case(
                 lambda at: oracles.SE(at.channels),
-                "2 * c * (c // 16) + c // 16 + c",
+                MLP,
                 renamed(LAYERS, BIASED),
+                hidden="c // 16",
                 width=64,
             ),
             Case(
                 lambda at: oracles.SE(at.channels, reduction=4, bias=False),
-                "2 * c * (c // 4)",
+                "2 * c * hidden",
                 renamed(LAYERS, WEIGHTS),
                 {"reduction": 4, "bias": False},
+                hidden="c // 4",
             ),
             Case(
                 lambda at: oracles.SE(at.channels, least=5),
-                "2 * c * max(c // 16, 5) + max(c // 16, 5) + c",
+                MLP,
                 renamed(LAYERS, BIASED),
                 {"min_width": 5},
+                hidden="max(c // 16, 5)",
                 width=8,
                 widths=(8, 64, 256),
             ),

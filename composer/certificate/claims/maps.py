@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from composer.certificate import oracles
 from composer.certificate.claim import Case, Claim, Count, Place
-from composer.certificate.claims.channel import RESNET50
+from composer.certificate.claims.channel import MLP, RESNET50
 from composer.certificate.claims.keys import BIASED, NORM, WEIGHTS, renamed, under
 
 LAYERS = {"excite.fc1": "mlp.0", "excite.fc2": "mlp.2"}
 MAP = renamed({"locate.conv": "conv"}, WEIGHTS)
 NORMED = {**MAP, **renamed({"locate.norm": "bn"}, NORM)}
 CHANNEL = under("channel.", "channel.", renamed(LAYERS, BIASED))
-MLP = "2 * c * (c // 16) + c // 16 + c"
-FLOOR = "2 * c * max(c // 16, 5) + max(c // 16, 5) + c"
 
 CONVS = {
     "channel.fc1": "mc.0",
@@ -29,12 +27,7 @@ NORMS = {
     "context2.norm": "ms.7",
 }
 BAM = {**renamed(CONVS, BIASED), **renamed(NORMS, NORM)}
-
-
-def _bam(hidden: str) -> str:
-    """Return the formula of both branches with the hidden width written out."""
-    return f"3 * c * {hidden} + c + 18 * {hidden} ** 2 + 13 * {hidden} + 1"
-
+BAM_SIZE = "3 * c * hidden + c + 18 * hidden ** 2 + 13 * hidden + 1"
 
 CLAIMS = (
     Claim(
@@ -45,13 +38,15 @@ CLAIMS = (
                 lambda at: oracles.CBAMChannel(at.channels),
                 MLP,
                 renamed(LAYERS, BIASED),
+                hidden="c // 16",
                 width=64,
             ),
             Case(
                 lambda at: oracles.CBAMChannel(at.channels, reduction=8, bias=False),
-                "2 * c * (c // 8)",
+                "2 * c * hidden",
                 renamed(LAYERS, WEIGHTS),
                 {"reduction": 8, "bias": False},
+                hidden="c // 8",
             ),
         ),
         RESNET50,
@@ -81,6 +76,7 @@ CLAIMS = (
                 lambda at: oracles.CBAM(at.channels),
                 f"{MLP} + 2 * 7 ** 2 + 2",
                 {**CHANNEL, **under("spatial.", "spatial.", NORMED)},
+                hidden="c // 16",
                 width=64,
             ),
             Case(
@@ -88,12 +84,14 @@ CLAIMS = (
                 f"{MLP} + 2 * 7 ** 2",
                 {**CHANNEL, **under("spatial.", "spatial.", MAP)},
                 {"spatial_norm": "none"},
+                hidden="c // 16",
             ),
             Case(
                 lambda at: oracles.CBAM(at.channels, least=5),
-                f"{FLOOR} + 2 * 7 ** 2 + 2",
+                f"{MLP} + 2 * 7 ** 2 + 2",
                 {**CHANNEL, **under("spatial.", "spatial.", NORMED)},
                 {"min_width": 5},
+                hidden="max(c // 16, 5)",
                 width=8,
                 widths=(8, 64, 256),
             ),
@@ -106,18 +104,21 @@ CLAIMS = (
         "bam",
         "arXiv:1807.06514, equations 1 to 4, and the authors' code",
         (
-            Case(lambda at: oracles.BAM(at.channels), _bam("(c // 16)"), BAM, width=64),
+            Case(lambda at: oracles.BAM(at.channels), BAM_SIZE, BAM, hidden="c // 16", width=64),
             Case(
                 lambda at: oracles.BAM(at.channels, total=True),
-                _bam("(c // 16)"),
+                BAM_SIZE,
                 BAM,
                 {"combine": "total"},
+                hidden="c // 16",
+                width=64,
             ),
             Case(
                 lambda at: oracles.BAM(at.channels, least=5),
-                _bam("max(c // 16, 5)"),
+                BAM_SIZE,
                 BAM,
                 {"min_width": 5},
+                hidden="max(c // 16, 5)",
                 width=8,
                 widths=(8, 64, 256),
             ),

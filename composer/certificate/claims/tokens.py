@@ -50,9 +50,7 @@ CLAIMS = (
         "mhsa",
         "arXiv:1706.03762, section 3.2.2",
         (
-            Case(
-                lambda at: oracles.MHSA(at.channels), "4 * (c ** 2 + c)", LAYERS, shapes=TOKENS
-            ),
+            Case(lambda at: oracles.MHSA(at.channels), "4 * (c ** 2 + c)", LAYERS, shapes=TOKENS),
             Case(
                 lambda at: oracles.MHSA(at.channels, 4),
                 "4 * (c ** 2 + c)",
@@ -106,7 +104,7 @@ CLAIMS = (
                 BOT_SIZE,
                 BOT,
                 {"scale_position": False},
-                Conv(),
+                conv=Conv(),
                 sized=True,
             ),
             Case(
@@ -125,9 +123,11 @@ CLAIMS = (
                 "ResNet-50 less 3 · 9 · 512², and 3 · 512² and 128 (2h - 1 + 2w - 1) at each site",
             ),
             Count(
-                "20.8 M", "arXiv:2101.11605, cut off behind one decimal as its 25.5 M of ResNet-50",
+                "20.8 M",
+                "arXiv:2101.11605, cut off behind one decimal as its 25.5 M of ResNet-50",
                 0.005,
             ),
         ),
+        deviations=("1/√d",),
     ),
 )

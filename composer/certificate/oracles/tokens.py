@@ -30,7 +30,7 @@ class SA(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return what each token takes from all."""
         mixed = attend(*self.qkv(x).chunk(3, -1))
-        self.seen = {"attend": mixed}
+        self.seen = {"attend": mixed.transpose(1, 2)}
         out: Tensor = self.out(mixed)
         return out
 
@@ -79,7 +79,8 @@ class TransformerLayer(nn.Module):
 class BotMHSA(nn.Module):
     """arXiv:2101.11605, figure 4: all pixels attend to all; q (r_h + r_w) is added to the logits.
 
-    Heads have no layer behind them. A stride goes to an average pool of its own size behind.
+    Heads have no layer behind them. A stride goes to an average pool of its own size behind, which
+    at the edge takes the pixels there are: as many come out as of the convolution.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class BotMHSA(nn.Module):
             outs.append(mixed.transpose(1, 2).unflatten(2, (rows, columns)))
         joined = torch.cat(outs, 1)
         self.seen = {"join": joined}
-        return functional.avg_pool2d(joined, self.stride) if self.stride > 1 else joined
+        return functional.avg_pool2d(joined, self.stride, ceil_mode=True)
 
     def relative(self, rows: int, columns: int) -> Tensor:
         """Return r_h + r_w from each pixel to each, by how far down and how far right it is."""

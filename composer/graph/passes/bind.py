@@ -53,7 +53,7 @@ def sizes_of(graph: Graph) -> dict[str, Value | Expr]:
 
     For a stand-in, what is known of the layer it stands for is among them.
     """
-    sizes: dict[str, Value | Expr] = dict(graph.input_axes.without(graph.order.input[:1]).sizes)
+    sizes: dict[str, Value | Expr] = dict(graph.input_axes.without(graph.spec.input[:1]).sizes)
     if (folded := folded_axis(graph)) is not None:
         axis, parts = folded
         sizes[axis] = product({part: graph.input_axes[part] for part in parts})

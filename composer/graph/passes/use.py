@@ -21,7 +21,7 @@ def used_graph(graph: Graph, op: Use, axes: Axes, order: AxisOrder) -> Graph:
     spec = graph.spec.used[op.spec]
     assert isinstance(spec, Spec)
     missing = [axis for axis in spec.input if axis not in axes]
-    if missing or spec.input[0] != order.input[0]:
+    if missing or spec.input[0] != graph.spec.input[0]:
         raise AxisProblem(
             "unknown-axis",
             f"the spec {spec.name!r} takes [{', '.join(spec.input)}], and {str(op.x)!r} is {axes}",

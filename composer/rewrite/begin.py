@@ -1,0 +1,64 @@
+"""A stand-in that begins as the layer that it replaces, run against it before it is accepted."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, fx
+
+from composer.graph.graph import Graph
+from composer.lower.begin import Original, begin, cast, check_same
+from composer.rewrite.make import input_shapes
+
+_PIXELS = 16  # of height and width, or of tokens: what holds there holds for more
+
+
+def begun_as(
+    module: fx.GraphModule,
+    graph: Graph,
+    original: Original,
+    shared: tuple[fx.GraphModule, Graph] | None,
+    dtype: torch.dtype,
+    path: str,
+) -> fx.GraphModule:
+    """Return a stand-in that computes what it replaces.
+
+    Args:
+        module: as published, on the CPU.
+        graph: what it was made from.
+        original: what it replaces.
+        shared: what makes the value that its block shares, in float64, and its graph.
+        dtype: of the module to return; all is made and compared in float64.
+        path: the place, for messages.
+
+    Raises:
+        ComposerError: it can't, or the two differ.
+    """
+    module = module.double()
+    begin(module, graph, original, path)
+    try:
+        check_same(module, original, _inputs(graph, shared, _PIXELS), graph.spec, path)
+    except RuntimeError:  # it takes maps of its own size alone
+        check_same(module, original, _inputs(graph, shared, None), graph.spec, path)
+    cast(module, dtype)
+    return module
+
+
+def _inputs(
+    graph: Graph, shared: tuple[fx.GraphModule, Graph] | None, most: int | None
+) -> tuple[Tensor, ...]:
+    """Return random numbers for a stand-in, on a map of at most so many pixels each way."""
+    draw = torch.Generator().manual_seed(0)
+
+    def random(graph: Graph) -> Tensor:
+        axes, shape = graph.input_axes.names, input_shapes(graph, batch=2)[0]
+        small = (
+            min(size, most) if most and axis in ("h", "w", "n") else size
+            for axis, size in zip(axes, shape, strict=True)
+        )
+        return torch.randn(*small, generator=draw, dtype=torch.float64)
+
+    if shared is None:
+        return (random(graph),)
+    module, its_graph = shared
+    with torch.no_grad():
+        return random(graph), module.eval()(random(its_graph))
