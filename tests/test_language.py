@@ -45,7 +45,8 @@ SAME: list[tuple[str, str, list[str]]] = [
         out: {op: stack, of: [a, b_], axis: k}""",
      ["out.0.conv", "out.1.conv"]),
     ("""z: {op: pool, over: [h, w]}
-        out: {op: branch, axis: k, times: 1, x: input, each: {op: conv2d, kernel: 1, out: 2 + k}}""",
+        out: {op: branch, axis: k, times: 1, x: input,
+            each: {op: conv2d, kernel: 1, out: 2 + k}}""",
      """a: {op: conv2d, kernel: 1, out: 2}
         out: {op: stack, of: [a], axis: k}""",
      ["out.0.conv"]),
@@ -67,7 +68,8 @@ SAME: list[tuple[str, str, list[str]]] = [
         d: {op: conv1d, along: c, kernel: 5}
         out: {op: stack, of: [a, d], axis: k}""",
      ["out.0.0.conv", "out.1.0.conv", "out.1.1.conv"]),
-    ("out: {op: branch, axis: k, times: 2, each: {op: use, spec: eca, params: {kernel: 2 * k + 1}}}",
+    ("""out: {op: branch, axis: k, times: 2,
+            each: {op: use, spec: eca, params: {kernel: 2 * k + 1}}}""",
      """a: {op: use, spec: eca, params: {kernel: 1}}
         b_: {op: use, x: input, spec: eca, params: {kernel: 3}}
         out: {op: stack, of: [a, b_], axis: k}""",
@@ -110,8 +112,10 @@ def test_a_structure_is_what_it_stands_for(written: str, by_hand: str, keys: lis
     assert found == keys
 
 
-STEPS = ["{op: linear, over: c}", "{op: gate, fn: tanh}", "{op: conv1d, along: c, kernel: 3}",
-         "{op: mlp, over: c, hidden: 2}", "{op: use, spec: se, params: {reduction: 2}}"]  # fmt: skip
+STEPS = [
+    "{op: linear, over: c}", "{op: gate, fn: tanh}", "{op: conv1d, along: c, kernel: 3}",
+    "{op: mlp, over: c, hidden: 2}", "{op: use, spec: se, params: {reduction: 2}}",
+]  # fmt: skip
 
 
 @settings(max_examples=40, deadline=None)
@@ -166,7 +170,8 @@ def test_a_spec_beside_is_found_from_the_file_that_uses_it(
     outer = tmp_path / "outer.yaml"
     outer.write_text(
         "name: outer\ninput: [b, c, h, w]\nnodes:\n"
-        "  a: {op: use, spec: inner/twice.yaml}\n  out: {op: use, spec: inner/twice, params: {by: 3}}\n"
+        "  a: {op: use, spec: inner/twice.yaml}\n"
+        "  out: {op: use, spec: inner/twice, params: {by: 3}}\n"
     )
     monkeypatch.chdir("/")
     spec = load_spec(outer)

@@ -17,7 +17,7 @@ ROOT = Path(composer.__file__).parent
 #: From the top: a layer may import itself and those before it.
 LAYERS = (
     "errors", "spec", "primitives", "graph", "lower", "measure", "backbones", "rewrite", "artifact",
-    "api", "cli",
+    "certificate", "api", "cli",
 )  # fmt: skip
 EXEMPT = {"__init__", "__main__"}
 

@@ -658,7 +658,72 @@ WRONG = [
     ("probe: {op: conv2d, kernel: 1, out: {}, groups: 2}", "groups-do-not-divide", "2"),
     ("""flat: {op: pool, over: c}
         probe: {op: conv2d, kernel: 1, out: 2, groups: 2}""", "groups-do-not-divide", "2"),
+    ("probe: {op: pool, over: [h, w], stride: 2}", "invalid-value", None),
+    ("probe: {op: pool, over: [h, w], count_padding: true}", "invalid-value", None),
+    ("probe: {op: pool, over: [c, h, w], kernel: 3}", "invalid-value", None),
+    ("probe: {op: pool, over: [h, w], kernel: 2}", "even-kernel", "2"),
+    ("probe: {op: pool, over: [h, w], kernel: 3, reduce: sum}", "invalid-value", "sum"),
+    ("probe: {op: resize, over: [h, w]}", "missing-field", None),
+    ("probe: {op: resize, over: h, like: input}", "invalid-value", "h"),
+    ("""flat: {op: pool, over: h}
+        probe: {op: resize, x: input, over: [h, w], like: flat}""", "unknown-axis", "h"),
+    ("""flat: {op: pool, over: w}
+        probe: {op: resize, over: [h, w], like: input}""", "unknown-axis", "w"),
+    ("probe: {op: norm, over: q}", "unknown-axis", "q"),
+    ("probe: {op: norm, over: c, fn: layer, momentum: 0.5}", "invalid-value", None),
+    ("probe: {op: split, axis: q, into: {a: 1}}", "unknown-axis", "q"),
+    ("probe: {op: split, axis: c, into: {}}", "invalid-value", "{}"),
+    ("probe: {op: split, axis: c, into: {g: 2, h: c / 2}}", "axis-exists", "c / 2"),
+    ("probe: {op: split, axis: c, into: {g: 2, d: c // 3}}", "size-conflict", "{g: 2"),
+    ("probe: {op: merge, axes: [c, q], into: c}", "unknown-axis", "q"),
+    ("probe: {op: merge, axes: [c, c], into: c}", "duplicate-axis", "c"),
+    ("probe: {op: merge, axes: [c, h], into: w}", "axis-exists", "w"),
+    ("probe: {op: pick, axis: q, index: 0}", "unknown-axis", "q"),
+    ("""both: {op: stack, of: [input, input], axis: k}
+        probe: {op: pick, axis: k, index: 2}""", "index-out-of-range", "2"),
+    ("""both: {op: stack, of: [input, input], axis: k}
+        probe: {op: pick, axis: k, index: 0, of: 3}""", "size-conflict", "3"),
+    ("probe: {op: conv2d}", "invalid-value", None),
+    ("probe: {op: conv2d, weight: input, kernel: 3}", "invalid-value", None),
+    ("probe: {op: conv2d, weight: input, out: 3}", "invalid-value", None),
+    ("probe: {op: conv2d, weight: input, bias: false}", "invalid-value", None),
+    ("probe: {op: conv2d, weight: input, norm: batch}", "invalid-value", None),
+    ("probe: {op: conv2d, weight: input}", "unknown-axis", "input"),
+    ("""kernel: {op: parameter, axes: {o: 2, i: 3, kh: 1, kw: 1}, init: conv}
+        probe: {op: conv2d, x: input, weight: kernel}""", "size-conflict", "kernel"),
+    ("""kernel: {op: parameter, axes: {n: 2, o: 2, i: c, kh: 1, kw: 1}, init: conv}
+        probe: {op: conv2d, x: input, weight: kernel}""", "surplus-axis", "kernel"),
+    ("""kernel: {op: parameter, axes: {o: 2, i: c, kh: 1, kw: 2}, init: conv}
+        probe: {op: conv2d, x: input, weight: kernel}""", "even-kernel", "kernel"),
+    ("""kernel: {op: parameter, axes: {o: 3, i: c / 2, kh: 1, kw: 1}, init: conv}
+        probe: {op: conv2d, x: input, weight: kernel, groups: 2}""", "groups-do-not-divide", "2"),
+    ("""learned: {op: parameter, axes: {h: 4, w: 4}, init: 0}
+        each: {op: linear, x: input, over: w, out: {o: 1, i: 1, kh: 1, kw: 1}}
+        kernel: {op: pool, over: [c, h]}
+        probe: {op: conv2d, x: learned, weight: kernel}""", "unknown-axis", "learned"),
+    ("probe: {op: attention, q: input, k: input, v: input, over: h, along: q}", "unknown-axis",
+     "q"),
+    ("probe: {op: attention, q: input, k: input, v: input, over: [h, q], along: c}",
+     "unknown-axis", "q"),
+    ("probe: {op: attention, q: input, k: input, v: input, over: [h, h], along: c}",
+     "duplicate-axis", "h"),
+    ("probe: {op: attention, q: input, k: input, v: input, over: [c, h], along: c}",
+     "duplicate-axis", "c"),
+    ("probe: {op: attention, q: input, k: input, v: input, over: h, along: c, position: relative}",
+     "invalid-value", "h"),
+    ("""flat: {op: pool, over: h}
+        probe: {op: attention, q: input, k: input, v: flat, over: w, along: c}""", "axes-differ",
+     "flat"),
+    ("""part: {op: linear, over: c, out: 3}
+        probe: {op: attention, q: input, k: part, v: input, over: w, along: c}""", "size-conflict",
+     "part"),
+    ("""part: {op: linear, over: w, out: 3}
+        probe: {op: attention, q: input, k: input, v: part, over: w, along: c}""", "size-conflict",
+     "part"),
+    ("probe: {op: schedule, begin: 1, end: 0, steps: 0}", "invalid-value", "0"),
+    ("probe: {op: parameter, axes: {c: c}, init: cov}", "unknown-name", "cov"),
     ("probe: {op: linear, over: q}", "unknown-axis", "q"),
+    ("probe: {op: linear, over: c, out: 6, groups: 4}", "groups-do-not-divide", "4"),
     ("probe: {op: linear, over: c, out: {c: 2, w: 3}}", "axis-exists", "3"),
     ("probe: {op: mlp, over: q, hidden: 2}", "unknown-axis", "q"),
     ("probe: {op: mlp, over: c, hidden: 2, out: {h: 2}}", "axis-exists", "2"),
@@ -712,6 +777,18 @@ def test_wrong_inputs(nodes: str, code: str, marked: str | None) -> None:
         ("probe: {op: mlp, over: c, hidden: w}", {"c": 3, "h": 2}, "open-size"),
         ("probe: {op: parameter, axes: {h: h}, init: 1}", {"c": 3}, "open-size"),
         ("probe: {op: mlp, over: c, hidden: c // 16}", {"c": 8}, "size-too-small"),
+        ("probe: {op: linear, over: c, groups: 4}", {"c": 6}, "groups-do-not-divide"),
+        ("probe: {op: pool, over: [h, w], kernel: c, stride: 2}", {"c": 4}, "even-kernel"),
+        ("probe: {op: pool, over: [h, w], kernel: c, stride: c}", {"c": 4}, None),
+        ("probe: {op: split, axis: c, into: {g: 4, d: c / 4}}", {"c": 6}, "does-not-divide"),
+        ("probe: {op: split, axis: c, into: {g: 2, d: c / 2}}", {"c": 6}, None),
+        ("probe: {op: split, axis: c, into: {g: w, d: c / w}}", {"c": 6}, "open-size"),
+        ("probe: {op: pick, axis: c, index: 6}", {"c": 6}, "index-out-of-range"),
+        ("probe: {op: pick, axis: h, index: 6}", {"c": 6}, None),
+        ("probe: {op: conv2d, kernel: 7, padding: 0}", {"c": 4, "h": 6, "w": 9}, "size-too-small"),
+        ("probe: {op: conv2d, kernel: 4, padding: 1, stride: 2}", {"c": 4}, None),
+        ("probe: {op: norm, over: w}", {"c": 4}, "open-size"),
+        ("probe: {op: parameter, axes: {c: c, h: h}, init: conv}", {"c": 3}, "open-size"),
     ],
 )
 def test_wrong_sizes(nodes: str, sizes: dict[str, int], code: str | None) -> None:

@@ -29,7 +29,13 @@ def is_inserted(module: nn.Module) -> bool:
 
 def is_stand_in(module: nn.Module) -> bool:
     """Return whether an edit put this module in place of a layer."""
-    return isinstance(module, fx.GraphModule) and STAND_IN in module.meta
+    return before_stand_in(module) is not None
+
+
+def before_stand_in(module: nn.Module) -> Before | None:
+    """Return what there is to know of the layer that a module took the place of, if it did."""
+    found = module.meta.get(STAND_IN) if isinstance(module, fx.GraphModule) else None
+    return found if isinstance(found, Before) else None
 
 
 def class_before_edits(module: nn.Module) -> type[nn.Module]:

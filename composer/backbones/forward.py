@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_map_only
 
-from composer.backbones.edited import STAND_IN, is_inserted, is_stand_in
+from composer.backbones.edited import before_stand_in, is_inserted
 from composer.backbones.probe import Call
 from composer.measure.cost import untouched
 
@@ -178,6 +178,7 @@ def disagreement(
     """
     ends_at = (None, None) if ends is None else (ends[0].end, ends[1].end)
     gpus = list({p.device for p in module.parameters() if p.is_cuda})
+    why: str | None = None
     for most in (8, None):
         own, other = copy.deepcopy(module), copy.deepcopy(module)
         with torch.random.fork_rng(gpus), torch.no_grad():
@@ -190,7 +191,7 @@ def disagreement(
                 try:
                     expected = own.train(training)(*copy.deepcopy(args), **copy.deepcopy(kwargs))
                 except Exception as failure:
-                    why: str | None = f"its forward fails on random numbers: {failure}"
+                    why = f"its forward fails on random numbers: {failure}"
                     break
                 _seed(gpus)
                 why = _difference(other.train(training), graph, end, args, kwargs, expected)
@@ -232,12 +233,12 @@ class _Watch(fx.Interpreter):
 
     def __init__(self, module: nn.Module, graph: fx.Graph, node: fx.Node | None) -> None:
         super().__init__(module, graph=graph)
-        self.name = node.name if node is not None else None
+        self.watched = node.name if node is not None else None
         self.shape: tuple[int, ...] = ()
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
-        if n.name == self.name and isinstance(result, Tensor):
+        if n.name == self.watched and isinstance(result, Tensor):
             self.shape = tuple(result.shape)
         return result
 
@@ -393,7 +394,7 @@ def weight_layers(module: nn.Module) -> int:
 
     What stands in for a layer counts as that layer.
     """
-    standing = {m: m.meta[STAND_IN].layers for m in module.modules() if is_stand_in(m)}
+    standing = {m: b.layers for m in module.modules() if (b := before_stand_in(m)) is not None}
     inside = {part for m in standing for part in m.modules()}
     return sum(standing.values()) + sum(
         any(p is not None and p.dim() > 1 for p in m._parameters.values())

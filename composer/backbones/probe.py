@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from composer.backbones.edited import STAND_IN, Before, is_stand_in
+from composer.backbones.edited import before_stand_in
 from composer.errors import error
 from composer.measure.cost import FakeRun, FlopCounter, floating_dtype
 
@@ -109,10 +109,9 @@ def probe(
 def _image_channels(model: nn.Module) -> int | None:
     """Return the channels that the first convolution takes."""
     for module in model.modules():
-        if is_stand_in(module):
-            before: Before = module.meta[STAND_IN]
-            if before.in_channels is not None:
-                return before.in_channels
+        before = before_stand_in(module)
+        if before is not None and before.in_channels is not None:
+            return before.in_channels
         channels = getattr(module, "in_channels", None)
         weight = getattr(module, "weight", None)
         if isinstance(channels, int) and isinstance(weight, Tensor) and weight.dim() == 4:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from math import prod
 
 import torch
 from torch import nn
 
 from composer.backbones.model_string import ModelString
 from composer.backbones.open import open_backbone
-from composer.backbones.probe import probe
+from composer.backbones.probe import Probe, probe
 from composer.certificate.claim import Place
 from composer.measure.cost import parameters
 from composer.primitives import Spec
 from composer.rewrite.insert import apply
 from composer.rewrite.plan import Plan, plan
 from composer.spec.expressions import Value
+
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 
 
 class Canonical:
@@ -56,6 +59,19 @@ class Canonical:
         return sum(b.numel() for key, b in self.model.named_buffers() if key.endswith(kept))
 
     @cached_property
+    def _ran(self) -> Probe:
+        return probe(self.model)
+
+    @property
     def flops(self) -> int:
-        """Multiply-adds for one image of the network's own size."""
-        return probe(self.model).flops
+        """Multiply-adds for one image of the network's own size, those of norms among them."""
+        return self._ran.flops
+
+    @property
+    def flops_of_norms(self) -> int:
+        """How many of them are those of norms."""
+        of_norms = (c for c in self._ran.calls if isinstance(self._at(c.path), _NORMS))
+        return sum(2 * prod(call.shape or ()) for call in of_norms)
+
+    def _at(self, path: str) -> nn.Module:
+        return self.model.get_submodule(path)

@@ -132,7 +132,7 @@ def total(network: Canonical, count: Count) -> Outcome:
 
 def work(network: Canonical, count: Count) -> Outcome:
     """Compare the multiply-adds of a whole network."""
-    return _compared(network.flops, count)
+    return _compared(network.flops - (0 if count.norms else network.flops_of_norms), count)
 
 
 def deviations(spec: Spec, words: tuple[str, ...]) -> Outcome:
@@ -164,18 +164,18 @@ def _title(network: Canonical) -> str:
 
 
 def _published(count: Count) -> str:
-    return f"{count.shown}: {count.source}"
+    folded = "" if count.norms else " with norms folded"
+    return f"{count.shown}{folded}: {count.source}"
 
 
 def _compared(ours: int, count: Count) -> Outcome:
     off = ours - count.amount
     if not off:
         return True, f"{ours:,}"
-    share = abs(off) / count.amount
-    passed = share <= count.slack
+    share, way = abs(off) / count.amount, "more" if off > 0 else "fewer"
     if not count.slack:
-        return passed, f"{ours:,}, {abs(off):,.0f} {'more' if off > 0 else 'fewer'}"
-    return passed, f"{ours:,}, {share:.2%} off where {count.slack:.1%} is allowed"
+        return False, f"{ours:,}, {abs(off):,.0f} {way}"
+    return share <= count.slack, f"{ours:,}, {share:.2%} {way} where {count.slack:.1%} is allowed"
 
 
 def _ends(items: list[str]) -> list[str]:

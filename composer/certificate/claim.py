@@ -156,6 +156,7 @@ class Count:
         params: those of the spec that are not its defaults.
         backbone: where that is not the one of the place.
         statistics: whether it counts the norms' statistics, too.
+        norms: whether multiply-adds of norms are counted, two for each element.
     """
 
     shown: str
@@ -164,6 +165,7 @@ class Count:
     params: Mapping[str, Value] = field(default_factory=dict)
     backbone: str | None = None
     statistics: bool = False
+    norms: bool = True
 
     @property
     def amount(self) -> float:

@@ -35,9 +35,9 @@ def first_difference(ours: fx.GraphModule, theirs: nn.Module, x: Tensor) -> str 
 
 
 def _without(lost: list[str]) -> str:
-    """Say which values stand for nothing here: renamed, unused, or equal to another."""
+    """Say which of the values have no node of their own here."""
     names = " and ".join(f"'{name}'" for name in lost)
-    return f"; no value of its own is {names}" if lost else ""
+    return f"; {names} is renamed, unused or equal to another node" if lost else ""
 
 
 class _Values(fx.Interpreter):

@@ -75,7 +75,7 @@ class _Loader:
             return None, failure.diagnostics
         if reading.spec is None:
             return None, in_order_of_text(reading.problems)
-        here = (*above, _Opened(Path(file).stem, file, text)) if not above else above
+        here = above or (_Opened(Path(file).stem, file, text),)
         problems = self._load_used(reading.spec, here)
         if not above:
             reading.spec._texts = dict(self.texts)

@@ -13,6 +13,7 @@ from composer.errors import ComposerError, Diagnostic, Location, in_order_of_tex
 from composer.primitives import Spec
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Primitive
+from composer.primitives.unstack import COMMA
 from composer.spec.expressions import Expr, Value
 from composer.spec.source import Source, YamlPath
 
@@ -52,6 +53,11 @@ class GraphNode:
     source: Source | None = None
     written: Primitive | None = None
     weights: str | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the values it gives: one, but for an `unstack` not yet expanded."""
+        return self.name.split(COMMA)
 
     @property
     def operands(self) -> tuple[str, ...]:

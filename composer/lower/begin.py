@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from composer.errors import ComposerError, error
 from composer.graph.graph import Graph
-from composer.graph.passes.bind import sizes_of
+from composer.graph.sizes import sizes_of
 from composer.primitives import Spec
 from composer.primitives.activations import FUNCTIONS
 from composer.spec.expressions import Expr, ExpressionError, Value, bind, evaluate, parse
@@ -130,8 +130,8 @@ def check_same(
         difference = float((x - y).abs().max())
         if not difference <= TOLERANCE * largest + SILENT * 2**20:
             mode = "training" if training else "evaluation"
-            reason = f"in {mode} mode it differs by {difference:.2g}, where values reach {largest:.2g}"
-            raise _refused(spec, path, reason)
+            beside = f"{difference:.2g}, where values reach {largest:.2g}"
+            raise _refused(spec, path, f"in {mode} mode it differs by {beside}")
 
 
 class _Misfit(Exception):  # noqa: N818 - a finding, which becomes the message
@@ -191,7 +191,7 @@ def _copy(
         _fits(name, layer.weight, conv.weight)
         conv.weight.copy_(layer.weight)
         if conv.bias is not None:
-            conv.bias.copy_(0 if layer.bias is None else layer.bias)
+            _copy_or_fill(conv.bias, layer.bias, 0)
         if norm is not None:
             _copy_norm(name, norm, original, None if conv.bias is not None else layer.bias)
     else:
@@ -201,9 +201,10 @@ def _copy(
             raise _Misfit(f"it has no linear layer {what!r} for the node {name!r}")
         _fits(name, source.weight, linear.weight)
         linear.weight.copy_(source.weight)
-        if linear.bias is not None:
-            linear.bias.copy_(0 if source.bias is None else source.bias)
-        elif source.bias is not None:
+        bias: Tensor | None = linear.bias
+        if bias is not None:
+            _copy_or_fill(bias, source.bias, 0)
+        elif getattr(source, "bias", None) is not None:
             raise _Misfit(f"its {what!r} has a bias, and the node {name!r} has none")
 
 
@@ -214,16 +215,24 @@ def _copy_norm(name: str, norm: nn.Module, original: Original, bias: Tensor | No
         raise _Misfit(f"the node {name!r} has a norm, and no norm goes with the convolution")
     if not isinstance(source, _BatchNorm) or source.running_mean is None:
         kind = type(source).__name__
-        raise _Misfit(f"its norm, a {kind}, is no batch norm with statistics, and that of {name!r} is")
+        raise _Misfit(f"its norm is a {kind}, and that of the node {name!r} keeps statistics")
     assert isinstance(norm, _BatchNorm)
     norm.eps, norm.momentum = source.eps, source.momentum
-    norm.weight.copy_(1 if source.weight is None else source.weight)
-    norm.bias.copy_(0 if source.bias is None else source.bias)
+    _copy_or_fill(norm.weight, source.weight, 1)
+    _copy_or_fill(norm.bias, source.bias, 0)
     for key in ("running_mean", "running_var", "num_batches_tracked"):
         getattr(norm, key).copy_(getattr(source, key))
     if bias is not None:
         assert norm.running_mean is not None
         norm.running_mean -= bias
+
+
+def _copy_or_fill(tensor: Tensor, source: Tensor | None, otherwise: float) -> None:
+    """Copy what the original has; where it has none, what changes nothing."""
+    if source is None:
+        tensor.fill_(otherwise)
+    else:
+        tensor.copy_(source)
 
 
 def _check_activation(graph: Graph, name: str, original: Original) -> None:

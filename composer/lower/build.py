@@ -14,6 +14,7 @@ from composer.graph.frontend import graph_of, load_spec
 from composer.graph.graph import Begin, Graph, Settings
 from composer.graph.passes import compile_graph
 from composer.lower.emitter import FxEmitter
+from composer.lower.like import sizes_like
 from composer.primitives import Spec
 from composer.spec.expressions import Value
 
@@ -75,8 +76,6 @@ def build(
     params = dict(params or {})
     told: dict[str, int] = {}
     if like is not None:
-        from composer.lower.like import sizes_like
-
         told = sizes_like(spec, like)
         params = {n: v for n, v in told.items() if n in spec.params} | params
         channels = _agreed(channels, told["c"])
@@ -142,7 +141,8 @@ def _checked_layout(spec: Spec, layout: tuple[str, ...] | None) -> tuple[str, ..
         return None
     missing = [axis for axis in spec.input if axis not in layout]
     tokens = missing == ["n"] and sorted(set(layout) - set(spec.input)) == ["h", "w"]
-    if len(set(layout)) < len(layout) or not tokens and (missing or len(layout) > len(spec.input)):
+    fits = tokens or not (missing or len(layout) > len(spec.input))
+    if not fits or len(set(layout)) < len(layout):
         raise error(
             "invalid-layout",
             f"the layout {list(layout)} does not hold the axes of {spec.name!r}",

@@ -32,6 +32,10 @@ _NORMS = (
 )
 
 
+#: Attention on the CPU, which torch's own table of FLOPs lacks: queries, keys and values first.
+_ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
+
+
 class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the multiply-adds of all that runs inside it; see the head of this file."""
 
@@ -50,6 +54,10 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.total += int(flop_registry[packet](*args, **kwargs, out_val=out)) // 2
         elif packet.__name__ in _NORMS:
             self.total += 2 * args[0].numel()
+        elif packet.__name__ == _ATTENTION:
+            query, key, value = args[:3]
+            tokens, width = key.shape[-2], query.shape[-1] + value.shape[-1]
+            self.total += query.numel() // query.shape[-1] * tokens * width
         return out
 
 

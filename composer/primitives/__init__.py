@@ -31,7 +31,6 @@ from composer.primitives.reweight import Reweight
 from composer.primitives.schedule import Schedule
 from composer.primitives.split import Split
 from composer.primitives.stack import Stack
-from composer.primitives.structure import Repeating
 from composer.primitives.unstack import Unstack
 from composer.primitives.use import Use
 from composer.spec.models import Model, SpecOf

@@ -66,13 +66,12 @@ class Attention(Primitive):
                 "name two axes, such as [h, w], or leave the position out",
             )
         meet([(("q",), self.q), (("k",), self.k)], axes, order)
-        width = axes(self.v)[self.along]
         meet(
             [(("q",), self.q), (("v",), self.v)],
             lambda ref: axes(ref).without([self.along]),
             order,
         )
-        return axes(self.q).resized(self.along, width)
+        return axes(self.q).resized(self.along, axes(self.v)[self.along])
 
     def lower(self, emit: Emitter) -> Any:
         """Write one call of torch's attention, on [batch, heads, tokens, features]."""
@@ -87,11 +86,8 @@ class Attention(Primitive):
         )
         options = {}
         if self.position.value == "relative":
-            logits = self._position(emit, folded(emit, q, first))
-            options["attn_mask"] = logits
-        tokens = [
-            _side_by_side(emit, folded(emit, x, first), last) for x in (q, k, v)
-        ]
+            options["attn_mask"] = self._position(emit, folded(emit, q, first))
+        tokens = [_side_by_side(emit, folded(emit, x, first), last) for x in (q, k, v)]
         node = emit.function(functional.scaled_dot_product_attention, *tokens, **options)
         node = unfolded(emit, node, q, first)
         if len(self.over) > 1:
@@ -108,7 +104,7 @@ class Attention(Primitive):
         if flag(self.scale_position):
             q = emit.method("mul", q, width**-0.5)
         down, across = (
-            self._distances(emit, local, whole(axes[axis]), width)
+            self._distances(emit, local, whole(axes[axis], ("over",)), width)
             for local, axis in zip(("height", "width"), self.over, strict=True)
         )
         rows = emit.function(torch.einsum, "...hwd,hdk->...hwk", q, down)
@@ -135,5 +131,5 @@ class Attention(Primitive):
 
 
 def _side_by_side(emit: Emitter, x: Any, last: int) -> Any:
-    """Write x with all token axes, of its `last` ones the features excepted, as one."""
+    """Write x, whose `last` axes are the tokens' and the features, with one axis of tokens."""
     return x if last == 2 else emit.method("flatten", x, -last, -2)

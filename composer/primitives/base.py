@@ -169,7 +169,7 @@ def need_axes(axes: Axes, wanted: tuple[str, ...], field: YamlPath, whose: Expr)
             )
 
 
-def need_odd(kernel: Expr) -> None:
+def need_odd(kernel: Expr, field: YamlPath = ("kernel",)) -> None:
     """Refuse a kernel that has no middle.
 
     Raises:
@@ -179,17 +179,22 @@ def need_odd(kernel: Expr) -> None:
         raise AxisProblem(
             "even-kernel",
             f"a kernel of {kernel} has no middle, so the size would change",
-            ("kernel",),
+            field,
             "take an odd one; odd(x) is the whole part of x, or one more where that is even",
         )
 
 
-def whole(size: Expr) -> int:
-    """Return the number that a bound size is."""
+def whole(size: Expr, field: YamlPath = ()) -> int:
+    """Return the number that a bound size is.
+
+    Raises:
+        AxisProblem: code ``open-size``, at the field that needs the number.
+    """
     if not size.is_constant:
         raise AxisProblem(
             "open-size",
             f"the size {size} is not known when the module is built",
+            field,
             help="say it to build, such as size=(14, 14) for h and w",
         )
     return int(size.value)

@@ -74,13 +74,15 @@ class Conv2d(Primitive):
     @model_validator(mode="after")
     def _one_kernel(self) -> Conv2d:
         if self.weight is None and self.kernel is None:
-            raise ValueError("conv2d needs 'kernel', its size, or 'weight', a node that is it")
+            raise ValueError(
+                "conv2d needs 'kernel', its height and width, or 'weight', a node that is its kernel"
+            )
         if self.weight is not None:
             for field in ("kernel", "out", "bias", "norm"):
                 if field in self.model_fields_set:
                     raise ValueError(
-                        f"the kernel is the node {str(self.weight)!r}, which leaves no {field!r} "
-                        "to choose"
+                        f"the weight {str(self.weight)!r} is the whole layer, so {field!r} has "
+                        "nothing to say; remove one of the two"
                     )
         return self
 
@@ -125,7 +127,7 @@ class Conv2d(Primitive):
 
     def _slid(self, axis: str, size: Expr, kernel: Expr) -> Expr:
         if self.padding is None:
-            need_odd(kernel)
+            need_odd(kernel, ("kernel",) if self.weight is None else ("weight",))
             return strided(size, self.stride)
         slid = windowed(size, kernel, self.stride, self.padding, self.dilation)
         if slid.is_constant and whole(slid) < 1:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from composer.primitives.axes import Axes, AxisOrder
-from composer.primitives.base import AxisProblem, Emitter, Primitive, whole
+from composer.primitives.base import Emitter, Primitive, whole
 from composer.spec.expressions import Expr, Value, constant
 from composer.spec.fields import AxisName, Kind, Size
 
@@ -70,12 +70,7 @@ class Parameter(Primitive):
         return written[written.index("o") + 1 if "o" in written else 1 :]
 
     def _size(self, axis: str) -> int:
-        try:
-            return whole(self.axes[axis])
-        except AxisProblem as open_size:
-            raise AxisProblem(
-                open_size.code, open_size.message, ("axes", axis), open_size.help
-            ) from None
+        return whole(self.axes[axis], ("axes", axis))
 
     def label(self) -> str:
         """Return such as ``parameter [c]``."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from composer.primitives.structure import Alias, Part, Repeating, count
-from composer.spec.expressions import constant, name as named
+from composer.spec.expressions import constant
+from composer.spec.expressions import name as named
 from composer.spec.fields import Amount, Flag, Name, NodeRef
 
 if TYPE_CHECKING:

@@ -142,9 +142,8 @@ def _made(root: nn.Module, path: str) -> nn.Module:
 
 def parameters_before(model: nn.Module) -> int:
     """Return the number of parameters that the model had before every edit."""
-    inserted = {
-        id(p) for site in inserted_sites(model) for p in model.get_submodule(site.module).parameters()
-    }
+    modules = [model.get_submodule(site.module) for site in inserted_sites(model)]
+    inserted = {id(p) for module in modules for p in module.parameters()}
     kept = (p for p in model.parameters() if id(p) not in inserted)
     own = {id(p): p.numel() for p in (*kept, *replaced_modules(model).parameters())}
     return sum(own.values())

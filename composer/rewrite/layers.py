@@ -65,7 +65,7 @@ def convolutions(model: nn.Module, known: Anatomy) -> tuple[Layer, ...]:
 def attention_modules(model: nn.Module, known: Anatomy) -> tuple[Layer, ...]:
     """Return every module with heads that runs, and what stands in for one; the innermost each."""
     found = _Found(model, known)
-    layers = []
+    layers: list[Layer] = []
     for path, module in found.modules():
         stands_in = is_stand_in(module) and _takes(found.calls[path][0]) == 3
         inner = any(heads_of(m) for m in module.modules() if m is not module)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
@@ -60,8 +60,8 @@ class Maker:
         sizes |= dict(zip(axes, size, strict=True))
         layout = ("b", *axes, "c") if len(axes) == 1 else ("b", "c", *axes)
         shares = self.spec.insert is not None and self.spec.insert.share is not None
-        part = "rest" if shares else "whole"
-        return self._make(Settings(sizes, {**params, **self.params}, layout, part=part))
+        settings = Settings(sizes, {**params, **self.params}, layout)
+        return self._make(replace(settings, part="rest") if shares else settings)
 
     def shared(self, shape: MapShape) -> Made:
         """Return what several stand-ins share, where their block's input has this shape.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from glob import escape
 from typing import get_args
 
 from torch import nn
@@ -96,7 +95,7 @@ def plan_again(
         ComposerError: nothing can go to any of them any more.
     """
     wish = Wish.of(spec, at, position, None, None, None, None, None)
-    return _plan(model, wish.only([escape(path) for path in paths]), Maker(spec, params, init))
+    return _plan(model, wish.only(paths), Maker(spec, params, init))
 
 
 def _plan(model: nn.Module, wish: Wish, maker: Maker) -> Plan:

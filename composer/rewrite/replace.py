@@ -54,11 +54,9 @@ class Replacement:
             forward = trace(owner, self.caller)
             found = follow_both(owner, forward, self.name, self.absorb)
             kept = {path.removeprefix(f"{self.caller.path}.") for path in self.absorbed}
-            graphs = (
-                _without(graph, following, kept)
-                for graph, following in zip((forward.training, forward.evaluation), found, strict=True)
-            )
-            owner.__class__ = editor.class_with(owner, *graphs)
+            training = _without(forward.training, found[0], kept)
+            evaluation = _without(forward.evaluation, found[1], kept)
+            owner.__class__ = editor.class_with(owner, training, evaluation)
         model.set_submodule(self.layer, module)
         for path in self.absorbed:
             identity = nn.Identity().train(model.get_submodule(path).training)

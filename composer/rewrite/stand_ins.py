@@ -132,9 +132,9 @@ class StandIns:
         )
 
     def _made(self, layer: Layer, module: nn.Module) -> Made:
-        given = layer.call.args[0]
+        shape = layer.call.args[0].shape
         try:
-            return self.maker.like(module, given.shape[2:] if given.dim() == 4 else (given.shape[1],))
+            return self.maker.like(module, shape[2:] if len(shape) == 4 else shape[1:2])
         except ComposerError as failure:
             if any(d.code == "unknown-param" for d in failure.diagnostics):
                 raise

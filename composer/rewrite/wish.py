@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from glob import escape
 from typing import get_args
 
 from composer.errors import ComposerError, counted, error, listing
@@ -36,7 +37,7 @@ class Wish:
     blocks: Selection | None = None
     every: int | None = None
     select: tuple[str, ...] = ()
-    match: Match = Match()
+    match: Match = field(default_factory=Match)
 
     @classmethod
     def of(
@@ -81,7 +82,8 @@ class Wish:
 
     def only(self, paths: Sequence[str]) -> Wish:
         """Return the wish for what stands at some paths, whatever was chosen otherwise."""
-        return replace(self, stages=None, blocks=None, every=None, select=paths, match=Match())
+        select = tuple(map(escape, paths))
+        return replace(self, stages=None, blocks=None, every=None, select=select, match=Match())
 
     def check_range(self, counts: Sequence[int], layers: int | None = None) -> None:
         """Refuse a position beyond what there is.
@@ -157,8 +159,10 @@ def _check_place(spec: Spec, at: str) -> None:
             f"{spec.name!r} stands for a convolution, so it has no place at a {at}",
             "say at='conv'",
         )
-    wanted = "b, n, c" if layer == "attention" else "b, c, h, w"
-    if sorted(spec.input) != sorted(wanted.split(", ")):
+    tokens, feature_map = "b, n, c", "b, c, h, w"
+    wanted = tokens if layer == "attention" else feature_map
+    also = tokens if layer is None else wanted  # which a map's pixels are, too
+    if sorted(spec.input) not in (sorted(wanted.split(", ")), sorted(also.split(", "))):
         what = "an attention module takes" if layer == "attention" else "a feature map is"
         raise error(
             "not-a-map",

@@ -331,6 +331,15 @@ def _is_whole(expr: Expr) -> bool:
     return (expr.kind in _WHOLE or expr.kind == "if") and all(map(_is_whole, branches))
 
 
+def leaves(expr: Expr) -> Iterator[Expr]:
+    """Yield what an expression may come to: both branches of each ``if``, whatever the test."""
+    if expr.kind == "if":
+        yield from leaves(expr.args[1])
+        yield from leaves(expr.args[2])
+    else:
+        yield expr
+
+
 def evaluate(expr: Expr, known: Mapping[str, Value | Expr]) -> Value | None:
     """Return the value under `known`, or None where a name is still open or it has no value."""
     try:

@@ -6,26 +6,27 @@ of their own. What the output does not reach under these params need not have a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from composer.errors import Diagnostic, listing, suggestion
 from composer.graph.graph import INPUT, Graph, GraphNode
+from composer.graph.reach import unreached_nodes
+from composer.graph.sizes import sizes_of
 from composer.primitives.base import AxisProblem, replaced
-from composer.primitives.channels import product
 from composer.primitives.structure import Structure
 from composer.spec import expressions
-from composer.spec.expressions import Expr, ExpressionError, Value
+from composer.spec.expressions import Expr, ExpressionError, Value, leaves
 from composer.spec.fields import Kind
 from composer.spec.source import YamlPath
-from composer.spec.stand_in import open_names, stand_in_names, usual
+from composer.spec.stand_in import stand_in_names
 
 Known = Mapping[str, Value | Expr]
 
 #: Problems that hang on the values of params and sizes, and so on whether a node is reached.
 OF_VALUES = frozenset({
     "size-too-small", "invalid-value", "no-value", "division-by-zero", "value-too-large",
-    "does-not-divide", "open-choice", "size-conflict", "groups-do-not-divide", "even-kernel", "open-size",
+    "does-not-divide", "open-choice",
 })  # fmt: skip
 
 
@@ -34,47 +35,18 @@ def bind(graph: Graph) -> Graph:
     problems = _clashes(graph)
     known = _bind_params(graph, problems)
     graph = replace(graph, output=_output(graph, known, problems))
-    unreached = _unreached(graph, known)
+    unreached = unreached_nodes(graph, lambda ref: _named(ref, known))
     nodes: dict[str, GraphNode] = {}
     for node in graph.nodes:
         found: list[Diagnostic] = []
         for bound in _bind_all(graph, node, known, found):
             nodes.setdefault(bound.name, bound)
-        lenient = unreached.issuperset(node.name.split(", "))
+        lenient = unreached.issuperset(node.names)
         problems += [p for p in found if not (lenient and p.code in OF_VALUES)]
     if not (problems or graph.errors):  # else a faulty node may be the one that reads it
         problems = _unused_params(graph)
     graph = replace(graph, nodes=tuple(nodes.values()), unreached=unreached)
     return graph.with_problems(problems)
-
-
-def sizes_of(graph: Graph) -> dict[str, Value | Expr]:
-    """Return the size of each axis of the input, a number where it is known, else its name.
-
-    For a stand-in, what is known of the layer it stands for is among them.
-    """
-    sizes: dict[str, Value | Expr] = dict(graph.input_axes.without(graph.spec.input[:1]).sizes)
-    if (folded := folded_axis(graph)) is not None:
-        axis, parts = folded
-        sizes[axis] = product({part: graph.input_axes[part] for part in parts})
-    spec, settings = graph.spec, graph.settings
-    match = spec.insert.match if spec.insert else None
-    met = bool(settings.sizes) or settings.inside
-    layer = (usual if met else open_names)(spec.stands_for, match.kernel if match else None)
-    for told in (settings.sizes, settings.params):
-        layer |= {n: v for n, v in told.items() if n in layer}
-    known = sizes | {n: v for n, v in layer.items() if not isinstance(v, Expr)}
-    return known | {
-        n: expressions.bind(v, known) for n, v in layer.items() if isinstance(v, Expr)
-    }
-
-
-def folded_axis(graph: Graph) -> tuple[str, tuple[str, ...]] | None:
-    """Return the one axis of the spec that the input has not, and those that make it up."""
-    missing = [axis for axis in graph.spec.input if axis not in graph.input_axes]
-    if len(missing) != 1 or graph.settings.inside:
-        return None
-    return missing[0], tuple(a for a in graph.input_axes if a not in graph.spec.input)
 
 
 def _output(graph: Graph, known: Known, problems: list[Diagnostic]) -> str:
@@ -90,53 +62,20 @@ def _output(graph: Graph, known: Known, problems: list[Diagnostic]) -> str:
         return graph.nodes[-1].name
 
 
-def _unreached(graph: Graph, known: Known) -> frozenset[str]:
-    """Return the nodes that the output reaches under other params, but not under these.
-
-    Of a graph's shared part everything else is such.
-    """
-    now: dict[str, set[str]] = {}
-    ever: dict[str, set[str]] = {}
-    for node in graph.nodes:
-        for name in node.name.split(", "):
-            now[name], ever[name] = set(), set()
-            for _, kind, expr in node.op.every_expression() if node.op is not None else ():
-                if kind.name == "node":
-                    ever[name] |= {str(leaf) for leaf in leaves(expr)}
-                    now[name] |= _now(expr, kind, known)
-    reached = _closure({graph.output}, now)
-    if graph.settings.part == "shared":
-        return frozenset(now) - reached
-    outputs = {graph.output}
-    if graph.spec.output is not None:
-        outputs |= {str(leaf) for leaf in leaves(graph.spec.output)}
-    return frozenset(_closure(outputs, ever)) - reached
-
-
-def _now(expr: Expr, kind: Kind, known: Known) -> set[str]:
+def _named(ref: Expr, known: Known) -> set[str]:
+    """Return the node that a reference names under these params, or all that it may name."""
     try:
-        return {str(_settle(expr, kind, known, ""))}
+        return {str(_settle(ref, Kind("node"), known, ""))}
     except ExpressionError:
-        return {str(leaf) for leaf in leaves(expr)}
-
-
-def _closure(begin: Iterable[str], reads: Mapping[str, set[str]]) -> set[str]:
-    found: set[str] = set()
-    waiting = list(begin)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting.extend(reads.get(name, ()))
-    return found
+        return {str(leaf) for leaf in leaves(ref)}
 
 
 def _bind_all(
     graph: Graph, node: GraphNode, known: Known, problems: list[Diagnostic]
 ) -> Iterator[GraphNode]:
     """Yield the node bound, or the nodes that it stands for."""
-    if node.op is None or (", " in node.name and not isinstance(node.op, Structure)):
-        yield from (replace(node, name=name, op=None) for name in node.name.split(", "))
+    if node.op is None or (len(node.names) > 1 and not isinstance(node.op, Structure)):
+        yield from (replace(node, name=name, op=None) for name in node.names)
         return
     bound = _bind_node(graph, node, known, problems)
     if not isinstance(bound.op, Structure):
@@ -159,7 +98,7 @@ def _bind_all(
 
 def _clashes(graph: Graph) -> list[Diagnostic]:
     taken = {**dict.fromkeys(graph.spec.input, "an axis"), INPUT: "the input"}
-    taken |= dict.fromkeys((n for node in graph.nodes for n in node.name.split(", ")), "a node")
+    taken |= dict.fromkeys((n for node in graph.nodes for n in node.names), "a node")
     layer = f"what is known of the {graph.spec.stands_for} it stands for"
     taken |= dict.fromkeys(stand_in_names(graph.spec.stands_for), layer)
     return [
@@ -254,15 +193,6 @@ def _check_words(graph: Graph, expr: Expr) -> None:
                     other.length,
                     suggestion(str(other), list(param.choices), "Its choices"),
                 )
-
-
-def leaves(expr: Expr) -> Iterator[Expr]:
-    """Yield what an expression may come to: both branches of each ``if``, whatever the test."""
-    if expr.kind == "if":
-        yield from leaves(expr.args[1])
-        yield from leaves(expr.args[2])
-    else:
-        yield expr
 
 
 def _bind_node(

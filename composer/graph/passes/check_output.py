@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from composer.errors import Diagnostic
 from composer.graph.graph import INPUT, Graph, GraphNode
-from composer.graph.passes.bind import sizes_of
+from composer.graph.sizes import sizes_of
 from composer.primitives.axes import Axes
+from composer.primitives.unstack import COMMA
 from composer.spec.expressions import Expr, bind, difference, evaluate
 from composer.spec.stand_in import convolved
 
@@ -110,6 +111,6 @@ def _unread(graph: Graph) -> list[Diagnostic]:
             severity="warning",
         )
         for names in graph.spec.nodes
-        for name in names.split(", ")
+        for name in names.split(COMMA)
         if name not in read and not graph.source.is_inherited(("nodes", names))
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from composer.graph.graph import INPUT, Graph, GraphNode
-from composer.graph.passes.bind import folded_axis
+from composer.graph.sizes import folded_axis
 from composer.primitives.base import Primitive, replaced
 from composer.primitives.merge import Merge
 from composer.primitives.split import Split

@@ -29,14 +29,14 @@ def used_graph(graph: Graph, op: Use, axes: Axes, order: AxisOrder) -> Graph:
             f"give it a value that has {', '.join(missing)}" if missing else None,
         )
     for param, value in op.params.items():
-        if param in spec.params and isinstance(value.value, str) and value.is_constant:
-            if not spec.params[param].choices:
-                raise AxisProblem(
-                    "unknown-name",
-                    f"no size and no param named {value.value!r}",
-                    ("params", param),
-                    f"{param!r} of {spec.name} is no word; give it a number or an expression",
-                )
+        words = spec.params[param].choices if param in spec.params else (value.value,)
+        if value.is_constant and isinstance(value.value, str) and not words:
+            raise AxisProblem(
+                "unknown-name",
+                f"no size and no param named {value.value!r}",
+                ("params", param),
+                f"{param!r} of {spec.name} is no word; give it a number or an expression",
+            )
         for problem in wrong_params(spec, {param: value}):
             raise AxisProblem(problem.code, problem.message, ("params", param), problem.help)
     return connect(bind(inner_graph(spec, op.params, axes, order)))

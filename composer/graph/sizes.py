@@ -1,0 +1,37 @@
+"""What an expression of a spec may name: the sizes of its input, and of the layer it stands for."""
+
+from __future__ import annotations
+
+from composer.graph.graph import Graph
+from composer.primitives.channels import product
+from composer.spec.expressions import Expr, Value, bind
+from composer.spec.stand_in import open_names, usual
+
+
+def sizes_of(graph: Graph) -> dict[str, Value | Expr]:
+    """Return the size of each axis of the input, a number where it is known, else its name.
+
+    For a stand-in, what is known of the layer it stands for is among them.
+    """
+    sizes: dict[str, Value | Expr] = dict(graph.input_axes.without(graph.spec.input[:1]).sizes)
+    if (folded := folded_axis(graph)) is not None:
+        axis, parts = folded
+        sizes[axis] = product({part: graph.input_axes[part] for part in parts})
+    spec, settings = graph.spec, graph.settings
+    match = spec.insert.match if spec.insert else None
+    met = bool(settings.sizes) or settings.inside
+    layer = (usual if met else open_names)(spec.stands_for, match.kernel if match else None)
+    for told in (settings.sizes, settings.params):
+        layer |= {n: v for n, v in told.items() if n in layer}
+    known = sizes | {n: v for n, v in layer.items() if not isinstance(v, Expr)}
+    return known | {
+        n: bind(v, known) for n, v in layer.items() if isinstance(v, Expr)
+    }
+
+
+def folded_axis(graph: Graph) -> tuple[str, tuple[str, ...]] | None:
+    """Return the one axis of the spec that the input has not, and those that make it up."""
+    missing = [axis for axis in graph.spec.input if axis not in graph.input_axes]
+    if len(missing) != 1 or graph.settings.inside:
+        return None
+    return missing[0], tuple(a for a in graph.input_axes if a not in graph.spec.input)
