@@ -47,7 +47,8 @@ def module_of(form: str) -> fx.GraphModule:
 def told(module: fx.GraphModule, form: str, x: Tensor) -> Tensor:
     """Return the same by one plain convolution for each sample."""
     kh, kw, options = FORMS[form]
-    given = {k: int(v) for k, _, v in (part.partition(": ") for part in options.split(", ") if part)}
+    words = (part.split(": ") for part in options.split(", ") if part)
+    given = {option: int(value) for option, value in words}
     stride, dilation = given.get("stride", 1), given.get("dilation", 1)
     same = dilation * (kh // 2), dilation * (kw // 2)
     padding = (given["padding"],) * 2 if "padding" in given else same

@@ -10,8 +10,8 @@ def randomise(module: nn.Module, seed: int = 0) -> None:
     """Draw every parameter and statistic anew, so that no zero or one hides a mistake."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for tensor in module.parameters():
-            tensor.copy_(0.5 * torch.randn(tensor.shape, generator=generator))
+        for weight in module.parameters():
+            weight.copy_(0.5 * torch.randn(weight.shape, generator=generator))
         for key, tensor in module.named_buffers():
             if key.endswith("running_mean"):
                 tensor.copy_(0.5 * torch.randn(tensor.shape, generator=generator))

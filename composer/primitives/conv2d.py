@@ -75,7 +75,7 @@ class Conv2d(Primitive):
     def _one_kernel(self) -> Conv2d:
         if self.weight is None and self.kernel is None:
             raise ValueError(
-                "conv2d needs 'kernel', its height and width, or 'weight', a node that is its kernel"
+                "conv2d needs 'kernel', its height and width, or 'weight', a node that is one"
             )
         if self.weight is not None:
             for field in ("kernel", "out", "bias", "norm"):

@@ -56,7 +56,7 @@ class SK(nn.Module):
             "select": torch.stack(shares, 1),
         }
         weighed = [m * s[:, :, None, None] for m, s in zip(maps, shares, strict=True)]
-        return sum(weighed[1:], weighed[0])
+        return torch.stack(weighed).sum(0)
 
 
 class SplitAttention(nn.Module):

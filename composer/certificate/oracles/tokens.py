@@ -106,7 +106,7 @@ class BotMHSA(nn.Module):
             if self.scaled:
                 position = position / math.sqrt(queries.shape[-1])
             mixed = attend(queries, keys, values, position)
-            outs.append(mixed.transpose(1, 2).unflatten(2, (rows, columns)))
+            outs.append(mixed.transpose(1, 2).reshape(len(x), -1, rows, columns))
         joined = torch.cat(outs, 1)
         self.seen = {"join": joined}
         return functional.avg_pool2d(joined, self.stride, ceil_mode=True)

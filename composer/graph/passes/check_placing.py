@@ -1,0 +1,82 @@
+"""What a spec says of its place, and of how it begins there, is of nodes and names it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from composer.errors import Diagnostic, Location, suggestion
+from composer.graph.graph import Graph
+from composer.graph.sizes import sizes_of
+from composer.primitives.unstack import COMMA
+from composer.spec.expressions import ExpressionError, parse
+from composer.spec.source import YamlPath
+
+
+def check_placing(graph: Graph) -> Graph:
+    """Return the graph with faults of `insert` and `identity` noted."""
+    if graph.settings.inside:
+        return graph
+    return graph.with_problems([*_of_insert(graph), *_of_identity(graph)])
+
+
+def _of_insert(graph: Graph) -> Iterator[Diagnostic]:
+    insert = graph.spec.insert
+    if insert is None:
+        return
+    layers = insert.at in ("conv", "attention")
+    if layers and graph.spec.stands_for is None:
+        what = "conv2d" if insert.at == "conv" else "attention"
+        yield Diagnostic(
+            "not-a-stand-in",
+            f"what goes in place of a layer stands for one, and {graph.spec.name!r} does not",
+            f"say 'stands_for: {what}', or 'at: block'",
+            graph.source.at(("insert", "at")),
+        )
+    of_convolutions = {"match": insert.match, "absorb": insert.absorb, "share": insert.share}
+    for field, told in of_convolutions.items():
+        if told and insert.at != "conv":
+            yield Diagnostic(
+                "invalid-value",
+                f"{field!r} is for convolutions, and this goes to each {insert.at}",
+                "leave it away, or say 'at: conv'",
+                graph.source.at_key(("insert", field)),
+            )
+    if insert.share is not None:
+        yield from _unknown_node(graph, insert.share, graph.source.at(("insert", "share")))
+
+
+def _of_identity(graph: Graph) -> Iterator[Diagnostic]:
+    identity = graph.spec.identity
+    if identity is None:
+        return
+    if graph.spec.stands_for is None:
+        yield Diagnostic(
+            "not-a-stand-in",
+            "'identity' is for what stands for a layer; any other spec begins as its input anyway",
+            "leave it away",
+            graph.source.at_key(("identity",)),
+        )
+    for name in identity.nodes:
+        where = graph.source.at_key(("identity", "nodes", name))
+        yield from _unknown_node(graph, name, where)
+    known = {*sizes_of(graph), *graph.spec.params}
+    for condition in identity.requires:
+        path: YamlPath = ("identity", "requires", condition)
+        try:
+            unknown = sorted(parse(condition).names - known)
+        except ExpressionError as failure:
+            yield Diagnostic(
+                failure.code, failure.message, failure.help, graph.source.at_key(path)
+            )
+            continue
+        if unknown:
+            message = f"no size and no param named {unknown[0]!r}"
+            way_out = suggestion(unknown[0], sorted(known), "Known here")
+            yield Diagnostic("unknown-name", message, way_out, graph.source.at_key(path))
+
+
+def _unknown_node(graph: Graph, name: str, where: Location | None) -> Iterator[Diagnostic]:
+    names = [one for node in graph.spec.nodes for one in node.split(COMMA)]
+    if name not in names:
+        way_out = suggestion(name, names, "Nodes")
+        yield Diagnostic("unknown-node", f"no node named {name!r}", way_out, where)

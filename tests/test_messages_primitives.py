@@ -1,0 +1,498 @@
+"""What the primitives say of a spec that is at fault, as a user reads it."""
+
+from __future__ import annotations
+
+import pytest
+
+from composer.errors import ComposerError
+from composer.graph.frontend import check_text, graph_of, load_spec
+from composer.graph.graph import Settings
+from composer.graph.passes import compile_graph
+from composer.lower.build import lower
+
+IT = "name: it\ninput: [b, c, h, w]\nnodes:\n"
+
+#: The nodes, and all that is said of them.
+NODES: dict[str, tuple[str, str]] = {
+    "stride without a kernel": (
+        """\
+  out: {op: pool, over: [h, w], stride: 2}
+""",
+        """\
+spec.yaml:4:8: error[invalid-value]: 'stride' belongs to windows, so it needs a 'kernel'
+    4 |   out: {op: pool, over: [h, w], stride: 2}
+      |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""",
+    ),
+    "three axes under a kernel": (
+        """\
+  out: {op: pool, over: [c, h, w], kernel: 3}
+""",
+        """\
+spec.yaml:4:8: error[invalid-value]: a kernel slides over two axes, and 'over' names 3
+    4 |   out: {op: pool, over: [c, h, w], kernel: 3}
+      |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""",
+    ),
+    "an even window": (
+        """\
+  out: {op: pool, over: [h, w], kernel: 4, stride: 2}
+""",
+        """\
+spec.yaml:4:41: error[even-kernel]: a window of 4 has no middle, and a stride of 2 does not lay it side by side
+    4 |   out: {op: pool, over: [h, w], kernel: 4, stride: 2}
+      |                                         ^
+  help: take an odd kernel, or a stride of 4
+""",
+    ),
+    "windows summed": (
+        """\
+  out: {op: pool, over: [h, w], kernel: 3, reduce: sum}
+""",
+        """\
+spec.yaml:4:52: error[invalid-value]: windows are pooled by mean or max, not by sum
+    4 |   out: {op: pool, over: [h, w], kernel: 3, reduce: sum}
+      |                                                    ^^^
+  help: take the mean; the sum is kernel * kernel times that
+""",
+    ),
+    "resize of one axis": (
+        """\
+  out: {op: resize, over: [h], like: input}
+""",
+        """\
+spec.yaml:4:27: error[invalid-value]: at least 2 values must stand here, not 1
+    4 |   out: {op: resize, over: [h], like: input}
+      |                           ^^^
+  help: write it as 'over: [h, w]'
+""",
+    ),
+    "resize like a value without the axis": (
+        """\
+  flat: {op: pool, over: w}
+  out: {op: resize, x: input, over: [h, w], like: flat}
+""",
+        """\
+spec.yaml:5:41: error[unknown-axis]: 'flat' has no axis 'w'
+    5 |   out: {op: resize, x: input, over: [h, w], like: flat}
+      |                                         ^
+  help: its axes are [b, c, h]
+""",
+    ),
+    "resize like nothing": (
+        """\
+  out: {op: resize, over: [h, w]}
+""",
+        """\
+spec.yaml:4:8: error[missing-field]: the op 'resize' needs the field 'like'
+    4 |   out: {op: resize, over: [h, w]}
+      |        ^^^^^^^^^^^^^^^^^^^^^^^^^^
+  help: add 'like: …'
+""",
+    ),
+    "a layer norm with momentum": (
+        """\
+  out: {op: norm, over: c, fn: layer, momentum: 0.9}
+""",
+        """\
+spec.yaml:4:8: error[invalid-value]: a layer norm keeps no statistics; 'momentum' belongs to a batch norm
+    4 |   out: {op: norm, over: c, fn: layer, momentum: 0.9}
+      |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""",
+    ),
+    "a norm of another name": (
+        """\
+  out: {op: norm, over: c, fn: group}
+""",
+        """\
+spec.yaml:4:32: error[unknown-word]: 'group' does not suit here
+    4 |   out: {op: norm, over: c, fn: group}
+      |                                ^^^^^
+  help: it may be batch or layer
+""",
+    ),
+    "split into too few": (
+        """\
+  out: {op: split, axis: c, into: {g: 8, d: c // 8}}
+""",
+        """\
+spec.yaml:4:35: error[size-conflict]: axis 'c' of 'input' has c values, and g × d has 8 * (c // 8)
+    4 |   out: {op: split, axis: c, into: {g: 8, d: c // 8}}
+      |                                   ^^^^^^^^^^^^^^^^^
+  help: choose sizes that multiply to the first; / is exact where // rounds down
+""",
+    ),
+    "split into a taken axis": (
+        """\
+  out: {op: split, axis: c, into: {h: 8, d: c / 8}}
+""",
+        """\
+spec.yaml:4:39: error[axis-exists]: 'input' has an axis 'h' already
+    4 |   out: {op: split, axis: c, into: {h: 8, d: c / 8}}
+      |                                       ^
+  help: call it by another name than b, h, w
+""",
+    ),
+    "split of an unknown axis": (
+        """\
+  out: {op: split, axis: ch, into: {g: 8, d: 2}}
+""",
+        """\
+spec.yaml:4:26: error[unknown-axis]: 'input' has no axis 'ch'
+    4 |   out: {op: split, axis: ch, into: {g: 8, d: 2}}
+      |                          ^^
+  help: its axes are [b, c, h, w]
+""",
+    ),
+    "merge into a taken axis": (
+        """\
+  out: {op: merge, axes: [c, h], into: w}
+""",
+        """\
+spec.yaml:4:40: error[axis-exists]: 'input' has an axis 'w' already
+    4 |   out: {op: merge, axes: [c, h], into: w}
+      |                                        ^
+  help: call it by another name than b, w
+""",
+    ),
+    "merge of an unknown axis": (
+        """\
+  out: {op: merge, axes: [c, n], into: c}
+""",
+        """\
+spec.yaml:4:30: error[unknown-axis]: 'input' has no axis 'n'
+    4 |   out: {op: merge, axes: [c, n], into: c}
+      |                              ^
+  help: its axes are [b, c, h, w]
+""",
+    ),
+    "pick behind the end": (
+        """\
+  both: {op: stack, of: [input, input], axis: k}
+  out: {op: pick, axis: k, index: 2}
+""",
+        """\
+spec.yaml:5:35: error[index-out-of-range]: axis 'k' of 'both' has 2 values, so none is at 2
+    5 |   out: {op: pick, axis: k, index: 2}
+      |                                   ^
+  help: they are counted from 0 to 1
+""",
+    ),
+    "pick of too many": (
+        """\
+  qkv: {op: linear, over: c, out: {part: 3, c: c}}
+  out: {op: pick, axis: part, index: 0, of: 2}
+""",
+        """\
+spec.yaml:5:45: error[size-conflict]: axis 'part' of 'qkv' has 3 values, and 2 names are given
+    5 |   out: {op: pick, axis: part, index: 0, of: 2}
+      |                                             ^
+  help: give one name for each value
+""",
+    ),
+    "pick of one": (
+        """\
+  qkv: {op: linear, over: c, out: {part: 3, c: c}}
+  out: {op: pick, axis: part, index: 0, of: 1}
+""",
+        """\
+spec.yaml:5:45: error[size-conflict]: axis 'part' of 'qkv' has 3 values, and 1 name is given
+    5 |   out: {op: pick, axis: part, index: 0, of: 1}
+      |                                             ^
+  help: give one name for each value
+""",
+    ),
+    "linear in groups": (
+        """\
+  out: {op: linear, over: c, out: 9, groups: 2}
+""",
+        """\
+spec.yaml:4:46: error[groups-do-not-divide]: 2 groups do not divide 9 channels out
+    4 |   out: {op: linear, over: c, out: 9, groups: 2}
+      |                                              ^
+  help: choose groups that divide both
+""",
+    ),
+    "mlp onto a taken axis": (
+        """\
+  out: {op: mlp, over: c, hidden: 4, out: {h: 3, d: 2}}
+""",
+        """\
+spec.yaml:4:47: error[axis-exists]: 'input' has an axis 'h' already
+    4 |   out: {op: mlp, over: c, hidden: 4, out: {h: 3, d: 2}}
+      |                                               ^
+  help: call it by another name than b, h, w
+""",
+    ),
+    "conv2d without a kernel": (
+        """\
+  out: {op: conv2d}
+""",
+        """\
+spec.yaml:4:8: error[invalid-value]: conv2d needs 'kernel', its height and width, or 'weight', a node that is one
+    4 |   out: {op: conv2d}
+      |        ^^^^^^^^^^^^
+""",
+    ),
+    "conv2d with two kernels": (
+        """\
+  kernel: {op: parameter, axes: {o: 4, i: c, kh: 3, kw: 3}, init: conv}
+  out: {op: conv2d, x: input, weight: kernel, kernel: 3}
+""",
+        """\
+spec.yaml:5:8: error[invalid-value]: the weight 'kernel' is the whole layer, so 'kernel' has nothing to say; remove one of the two
+    5 |   out: {op: conv2d, x: input, weight: kernel, kernel: 3}
+      |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""",
+    ),
+    "conv2d by a value, with channels": (
+        """\
+  kernel: {op: parameter, axes: {o: 4, i: c, kh: 3, kw: 3}, init: conv}
+  out: {op: conv2d, x: input, weight: kernel, out: 4}
+""",
+        """\
+spec.yaml:5:8: error[invalid-value]: the weight 'kernel' is the whole layer, so 'out' has nothing to say; remove one of the two
+    5 |   out: {op: conv2d, x: input, weight: kernel, out: 4}
+      |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""",
+    ),
+    "conv2d by a value that is none": (
+        """\
+  squeeze: {op: pool, over: [h, w]}
+  out: {op: conv2d, x: input, weight: squeeze}
+""",
+        """\
+spec.yaml:5:39: error[unknown-axis]: 'squeeze' has no axis 'o'
+    5 |   out: {op: conv2d, x: input, weight: squeeze}
+      |                                       ^^^^^^^
+  help: its axes are [b, c]
+""",
+    ),
+    "conv2d by several kernels": (
+        """\
+  kernels: {op: parameter, axes: {n: 2, o: 4, i: c, kh: 3, kw: 3}, init: conv}
+  out: {op: conv2d, x: input, weight: kernels}
+""",
+        """\
+spec.yaml:5:39: error[surplus-axis]: 'kernels' has the axis 'n', which a kernel has not
+    5 |   out: {op: conv2d, x: input, weight: kernels}
+      |                                       ^^^^^^^
+  help: a kernel is [o, i, kh, kw], with 'b' where each sample has its own; pick or sum what is over
+""",
+    ),
+    "conv2d by other channels": (
+        """\
+  kernel: {op: parameter, axes: {o: 4, i: 8, kh: 3, kw: 3}, init: conv}
+  out: {op: conv2d, x: input, weight: kernel}
+""",
+        """\
+spec.yaml:5:39: error[size-conflict]: axis 'i' of 'kernel' is 8, and c channels come in
+    5 |   out: {op: conv2d, x: input, weight: kernel}
+      |                                       ^^^^^^
+  help: give the axis i the size c
+""",
+    ),
+    "conv2d by other channels in groups": (
+        """\
+  kernel: {op: parameter, axes: {o: 4, i: c, kh: 3, kw: 3}, init: conv}
+  out: {op: conv2d, x: input, weight: kernel, groups: 2}
+""",
+        """\
+spec.yaml:5:39: error[size-conflict]: axis 'i' of 'kernel' is c, and c channels come in, c / 2 for each of 2 groups
+    5 |   out: {op: conv2d, x: input, weight: kernel, groups: 2}
+      |                                       ^^^^^^
+  help: give the axis i the size c / 2
+""",
+    ),
+    "conv2d by an even kernel": (
+        """\
+  kernel: {op: parameter, axes: {o: 4, i: c, kh: 3, kw: 2}, init: conv}
+  out: {op: conv2d, x: input, weight: kernel}
+""",
+        """\
+spec.yaml:5:39: error[even-kernel]: a kernel of 2 has no middle, so the size would change
+    5 |   out: {op: conv2d, x: input, weight: kernel}
+      |                                       ^^^^^^
+  help: take an odd one; odd(x) is the whole part of x, or one more where that is even
+""",
+    ),
+    "a padding that is none": (
+        """\
+  out: {op: conv2d, kernel: 3, padding: -1}
+""",
+        """\
+spec.yaml:4:41: error[invalid-value]: a size is at least 0, and this is -1
+    4 |   out: {op: conv2d, kernel: 3, padding: -1}
+      |                                         ^^
+""",
+    ),
+    "attention of other axes": (
+        """\
+  flat: {op: pool, over: h}
+  out: {op: attention, q: input, k: flat, v: input, over: w, along: c}
+""",
+        """\
+spec.yaml:5:37: error[axes-differ]: 'input' is [b, c, h, w] and 'flat' is [b, c, w]
+    5 |   out: {op: attention, q: input, k: flat, v: input, over: w, along: c}
+      |                                     ^^^^
+  help: queries, keys and values have the same axes
+""",
+    ),
+    "attention of another size": (
+        """\
+  keys: {op: linear, over: c, out: 8}
+  out: {op: attention, q: input, k: keys, v: input, over: w, along: c}
+""",
+        """\
+spec.yaml:5:37: error[size-conflict]: axis 'c' has two sizes: c in 'input' and 8 in 'keys'
+    5 |   out: {op: attention, q: input, k: keys, v: input, over: w, along: c}
+      |                                     ^^^^
+  help: with c = 64 they are 64 and 8; give both one size, or call one of the axes by another name than 'c'
+""",
+    ),
+    "attention along its tokens": (
+        """\
+  out: {op: attention, q: input, k: input, v: input, over: [h, c], along: c}
+""",
+        """\
+spec.yaml:4:75: error[duplicate-axis]: the axis 'c' is one of the tokens, so it cannot be the features
+    4 |   out: {op: attention, q: input, k: input, v: input, over: [h, c], along: c}
+      |                                                                           ^
+  help: name the axis that the dot product sums over
+""",
+    ),
+    "attention with a position of one axis": (
+        """\
+  out: {op: attention, q: input, k: input, v: input, over: w, along: c, position: relative}
+""",
+        """\
+spec.yaml:4:60: error[invalid-value]: a relative position is down and across, and 'over' names 1
+    4 |   out: {op: attention, q: input, k: input, v: input, over: w, along: c, position: relative}
+      |                                                            ^
+  help: name two axes, such as [h, w], or leave the position out
+""",
+    ),
+    "attention with a position of another name": (
+        """\
+  out: {op: attention, q: input, k: input, v: input, over: [h, w], along: c, position: absolute}
+""",
+        """\
+spec.yaml:4:88: error[unknown-word]: 'absolute' does not suit here
+    4 |   out: {op: attention, q: input, k: input, v: input, over: [h, w], along: c, position: absolute}
+      |                                                                                        ^^^^^^^^
+  help: it may be none or relative
+""",
+    ),
+    "schedule without steps": (
+        """\
+  out: {op: schedule, begin: 30, end: 1, steps: 0}
+""",
+        """\
+spec.yaml:4:49: error[invalid-value]: a size is at least 1, and this is 0
+    4 |   out: {op: schedule, begin: 30, end: 1, steps: 0}
+      |                                                 ^
+""",
+    ),
+    "an init that is none": (
+        """\
+  out: {op: parameter, axes: {c: c}, init: convolution}
+""",
+        """\
+spec.yaml:4:44: error[unknown-name]: no size and no param named 'convolution'
+    4 |   out: {op: parameter, axes: {c: c}, init: convolution}
+      |                                            ^^^^^^^^^^^
+  help: Known here: c, h, w
+""",
+    ),
+    "an init in a list": (
+        """\
+  out: {op: parameter, axes: {c: c}, init: [conv]}
+""",
+        """\
+spec.yaml:4:44: error[invalid-value]: a number is wanted here, not a list
+    4 |   out: {op: parameter, axes: {c: c}, init: [conv]}
+      |                                            ^^^^^^
+""",
+    ),
+}
+
+#: What is sound while sizes are open, the sizes it is built for, and what is said then.
+SIZES: dict[str, tuple[str, dict[str, int], str]] = {
+    "a kernel that does not fit": (
+        """\
+  out: {op: conv2d, kernel: 7, padding: 1, dilation: 2}
+""",
+        {"c": 4, "h": 8, "w": 14},
+        """\
+<spec>:4:41: error[size-too-small]: a kernel of 7 with dilation 2 does not fit into 8 of 'h' with a padding of 1
+    4 |   out: {op: conv2d, kernel: 7, padding: 1, dilation: 2}
+      |                                         ^
+  help: take a larger padding or a smaller kernel
+""",
+    ),
+    "a drawn size that is open": (
+        """\
+  out: {op: parameter, axes: {c: c, h: h, w: w}, init: conv}
+""",
+        {"c": 4},
+        """\
+<spec>:4:40: error[open-size]: the size h is not known when the module is built
+    4 |   out: {op: parameter, axes: {c: c, h: h, w: w}, init: conv}
+      |                                        ^
+  help: say it to build, such as size=(14, 14) for h and w
+""",
+    ),
+    "a position whose size is open": (
+        """\
+  out: {op: attention, q: input, k: input, v: input, over: [h, w], along: c, position: relative}
+""",
+        {"c": 4},
+        """\
+<spec>:4:60: error[open-size]: the size h is not known when the module is built
+    4 |   out: {op: attention, q: input, k: input, v: input, over: [h, w], along: c, position: relative}
+      |                                                            ^^^^^^
+  help: say it to build, such as size=(14, 14) for h and w
+""",
+    ),
+    "an even window, bound": (
+        """\
+  out: {op: pool, over: [h, w], kernel: c, stride: 3}
+""",
+        {"c": 4},
+        """\
+<spec>:4:41: error[even-kernel]: a window of 4 has no middle, and a stride of 3 does not lay it side by side
+    4 |   out: {op: pool, over: [h, w], kernel: c, stride: 3}
+      |                                         ^
+  help: take an odd kernel, or a stride of 4
+""",
+    ),
+    "a pick behind the end": (
+        """\
+  out: {op: pick, axis: c, index: 4}
+""",
+        {"c": 4},
+        """\
+<spec>:4:35: error[index-out-of-range]: axis 'c' of 'input' has 4 values, so none is at 4
+    4 |   out: {op: pick, axis: c, index: 4}
+      |                                   ^
+  help: they are counted from 0 to 3
+""",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_nodes(name: str) -> None:
+    nodes, expected = NODES[name]
+    _, problems = check_text(IT + nodes, "spec.yaml")
+    errors = [p for p in problems if p.severity == "error"]
+    assert "\n".join(p.render() for p in errors) == expected.rstrip("\n")
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes(name: str) -> None:
+    nodes, sizes, expected = SIZES[name]
+    spec = load_spec(IT + nodes)
+    with pytest.raises(ComposerError) as caught:
+        lower(compile_graph(graph_of(spec, Settings(sizes))))
+    assert str(caught.value) == expected.rstrip("\n")
