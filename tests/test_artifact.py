@@ -256,7 +256,7 @@ TEXTS = st.text(
 @given(text=TEXTS, word=st.one_of(TEXTS, st.from_regex(r"[0-9]{1,4}e[0-9]{1,3}", fullmatch=True)))
 def test_any_text_survives_the_recipe(text, word):
     edit = RecipeEdit(
-        spec="x", sha256=_sha256(text), at="block", position="output", init="paper",
+        spec="x", sha256=_sha256(text, {}), at="block", position="output", init="paper",
         params={"k": word, "n": 3, "f": 1e-5, "yes": True}, text=text,
         sites=(RecipeSite(path=word, name="1", position="output", channels=1, size=(1, 2)),),
     )  # fmt: skip
@@ -286,7 +286,8 @@ def test_a_changed_spec_is_refused():
 @pytest.mark.parametrize(
     ("before", "after", "code", "message"),
     [
-        ("at: block", "at: bloc", "bad-recipe", "edits.0.at: input should be 'block' or 'stage'"),
+        ("at: block", "at: bloc", "bad-recipe",
+         "edits.0.at: input should be 'block', 'stage', 'conv' or 'attention'"),
         ("dtype: float32", "dtype: float33", "bad-recipe", "'float33' is no dtype"),
         ("dtype: float32", "dtype: nn", "bad-recipe", "'nn' is no dtype"),
         ("backbone: net.py:tiny\n", "", "bad-recipe", "backbone: field required"),

@@ -43,7 +43,7 @@ spec.yaml:4:41: error[even-kernel]: a window of 4 has no middle, and a stride of
     4 |   out: {op: pool, over: [h, w], kernel: 4, stride: 2}
       |                                         ^
   help: take an odd kernel, or a stride of 4
-""",
+""",  # noqa: E501
     ),
     "windows summed": (
         """\
@@ -98,7 +98,7 @@ spec.yaml:4:8: error[missing-field]: the op 'resize' needs the field 'like'
 spec.yaml:4:8: error[invalid-value]: a layer norm keeps no statistics; 'momentum' belongs to a batch norm
     4 |   out: {op: norm, over: c, fn: layer, momentum: 0.9}
       |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""",
+""",  # noqa: E501
     ),
     "a norm of another name": (
         """\
@@ -232,7 +232,7 @@ spec.yaml:4:47: error[axis-exists]: 'input' has an axis 'h' already
 spec.yaml:4:8: error[invalid-value]: conv2d needs 'kernel', its height and width, or 'weight', a node that is one
     4 |   out: {op: conv2d}
       |        ^^^^^^^^^^^^
-""",
+""",  # noqa: E501
     ),
     "conv2d with two kernels": (
         """\
@@ -243,7 +243,7 @@ spec.yaml:4:8: error[invalid-value]: conv2d needs 'kernel', its height and width
 spec.yaml:5:8: error[invalid-value]: the weight 'kernel' is the whole layer, so 'kernel' has nothing to say; remove one of the two
     5 |   out: {op: conv2d, x: input, weight: kernel, kernel: 3}
       |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""",
+""",  # noqa: E501
     ),
     "conv2d by a value, with channels": (
         """\
@@ -254,7 +254,7 @@ spec.yaml:5:8: error[invalid-value]: the weight 'kernel' is the whole layer, so 
 spec.yaml:5:8: error[invalid-value]: the weight 'kernel' is the whole layer, so 'out' has nothing to say; remove one of the two
     5 |   out: {op: conv2d, x: input, weight: kernel, out: 4}
       |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""",
+""",  # noqa: E501
     ),
     "conv2d by a value that is none": (
         """\
@@ -302,7 +302,7 @@ spec.yaml:5:39: error[size-conflict]: axis 'i' of 'kernel' is c, and c channels 
     5 |   out: {op: conv2d, x: input, weight: kernel, groups: 2}
       |                                       ^^^^^^
   help: give the axis i the size c / 2
-""",
+""",  # noqa: E501
     ),
     "conv2d by an even kernel": (
         """\
@@ -348,7 +348,7 @@ spec.yaml:5:37: error[size-conflict]: axis 'c' has two sizes: c in 'input' and 8
     5 |   out: {op: attention, q: input, k: keys, v: input, over: w, along: c}
       |                                     ^^^^
   help: with c = 64 they are 64 and 8; give both one size, or call one of the axes by another name than 'c'
-""",
+""",  # noqa: E501
     ),
     "attention along its tokens": (
         """\
@@ -359,7 +359,7 @@ spec.yaml:4:75: error[duplicate-axis]: the axis 'c' is one of the tokens, so it 
     4 |   out: {op: attention, q: input, k: input, v: input, over: [h, c], along: c}
       |                                                                           ^
   help: name the axis that the dot product sums over
-""",
+""",  # noqa: E501
     ),
     "attention with a position of one axis": (
         """\
@@ -381,7 +381,7 @@ spec.yaml:4:88: error[unknown-word]: 'absolute' does not suit here
     4 |   out: {op: attention, q: input, k: input, v: input, over: [h, w], along: c, position: absolute}
       |                                                                                        ^^^^^^^^
   help: it may be none or relative
-""",
+""",  # noqa: E501
     ),
     "schedule without steps": (
         """\
@@ -428,7 +428,7 @@ SIZES: dict[str, tuple[str, dict[str, int], str]] = {
     4 |   out: {op: conv2d, kernel: 7, padding: 1, dilation: 2}
       |                                         ^
   help: take a larger padding or a smaller kernel
-""",
+""",  # noqa: E501
     ),
     "a drawn size that is open": (
         """\
@@ -452,7 +452,7 @@ SIZES: dict[str, tuple[str, dict[str, int], str]] = {
     4 |   out: {op: attention, q: input, k: input, v: input, over: [h, w], along: c, position: relative}
       |                                                            ^^^^^^
   help: say it to build, such as size=(14, 14) for h and w
-""",
+""",  # noqa: E501
     ),
     "an even window, bound": (
         """\
@@ -464,7 +464,7 @@ SIZES: dict[str, tuple[str, dict[str, int], str]] = {
     4 |   out: {op: pool, over: [h, w], kernel: c, stride: 3}
       |                                         ^
   help: take an odd kernel, or a stride of 4
-""",
+""",  # noqa: E501
     ),
     "a pick behind the end": (
         """\

@@ -188,7 +188,7 @@ def test_every_passes_over_the_others(small: nn.Module) -> None:
 
 # ------------------------------------------------------------------------------------ errors
 
-TOKENS = "name: t\ninput: [b, n, c]\nnodes:\n  out: {op: pool, over: n}\n"
+STRANGE = "name: t\ninput: [b, t, c]\nnodes:\n  out: {op: pool, over: t}\n"
 STAGES = "there are stage 1 layer1 (3 blocks), stage 2 layer2 (4 blocks), stage 3 layer3 (6 blocks), stage 4 layer4 (3 blocks)"  # noqa: E501
 
 
@@ -215,8 +215,23 @@ STAGES = "there are stage 1 layer1 (3 blocks), stage 2 layer2 (4 blocks), stage 
         ("eca", {"at": "stage", "position": "residual"}, (
             "invalid-value", "a stage has no residual branch",
             "say at='block', or position='output'")),
+        ("eca", {"at": "channel"}, (
+            "invalid-value", "at is 'channel'",
+            "it may be 'block', 'stage', 'conv' or 'attention'")),
         ("eca", {"at": "conv"}, (
-            "invalid-value", "at is 'conv'", "it may be 'block' or 'stage'")),
+            "not-a-stand-in",
+            "'eca' does not stand for a convolution, so it can't take the place of one",
+            "say at='block', or write 'stands_for: conv2d' in the spec")),
+        ("eca", {"at": "attention"}, (
+            "not-a-stand-in",
+            "'eca' does not stand for an attention module, so it can't take the place of one",
+            "say at='block', or write 'stands_for: attention' in the spec")),
+        ("sk", {"at": "block"}, (
+            "stand-in", "'sk' stands for a convolution, so it has no place at a block",
+            "say at='conv'")),
+        ("eca", {"match": {"kernel": 3}}, (
+            "invalid-match", "match chooses convolutions, and the sites are blocks",
+            "choose with stages, blocks or select")),
         ("eca", {"position": "before"}, (
             "invalid-value", "position is 'before'", "it may be 'residual' or 'output'")),
         ("eca", {"every": 0}, ("invalid-value", "every is 0", "it counts from 1")),
@@ -227,8 +242,8 @@ STAGES = "there are stage 1 layer1 (3 blocks), stage 2 layer2 (4 blocks), stage 
             f"{shown!r} is not a position; positions count from 1: "
             "'1,3', '2..4', '1..-2' or '-1' for the last", None))
           for word, shown in [("0", "0"), ("one", "one"), ("1,,2", ""), ("2..", "2.."), ([], "")]),
-        (TOKENS, {}, (
-            "not-a-map", "'t' takes [b, n, c], and a feature map is [b, c, h, w]",
+        (STRANGE, {}, (
+            "not-a-map", "'t' takes [b, t, c], and a feature map is [b, c, h, w]",
             "write 'input: [b, c, h, w]'")),
     ],
     ids=str,

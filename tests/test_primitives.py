@@ -20,7 +20,10 @@ from torch import Tensor, fx
 from torch.nn import functional as F  # noqa: N812
 
 from composer.errors import ComposerError
-from composer.graph.frontend import check_text
+from composer.graph.frontend import check_text, graph_of, load_spec
+from composer.graph.graph import Settings
+from composer.graph.passes import compile_graph
+from composer.lower.build import lower
 from composer.primitives import PRIMITIVES
 from composer.primitives.activations import FUNCTIONS
 from composer.primitives.structure import Structure
@@ -621,14 +624,68 @@ def test_functions_of_one_element(function: str) -> None:
     torch.testing.assert_close(gate(x), FORMULAS[function](x), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("op", ["linear", "mlp", "conv2d"])
+@pytest.mark.parametrize("op", ["linear", "mlp", "conv2d", "norm"])
 def test_settings_of_a_norm_reach_torch(op: str) -> None:
     norm = "norm: {momentum: 0.25, eps: 0.5, scale: 3}"
-    rest = {"linear": "over: c", "mlp": "over: c, hidden: 2", "conv2d": "kernel: 1"}[op]
-    module = lowered(spec_text(f"probe: {{op: {op}, {rest}, {norm}}}"), {"c": 4})
+    rest = {
+        "linear": f"over: c, {norm}", "mlp": f"over: c, hidden: 2, {norm}",
+        "conv2d": f"kernel: 1, {norm}", "norm": "over: c, momentum: 0.25, eps: 0.5, scale: 3",
+    }[op]  # fmt: skip
+    module = lowered(spec_text(f"probe: {{op: {op}, {rest}}}"), {"c": 4})
     built = module.get_submodule("probe.norm")
     assert (built.momentum, built.eps) == (0.25, 0.5)
     assert (built.weight == 3).all() and (built.bias == 0).all()
+
+
+def test_settings_of_a_layer_norm_reach_torch() -> None:
+    text = spec_text("probe: {op: norm, over: c, fn: layer, eps: 0.5, scale: 3}")
+    built = lowered(text, {"c": 4}).get_submodule("probe.norm")
+    assert isinstance(built, torch.nn.LayerNorm)
+    assert (built.normalized_shape, built.eps) == ((4,), 0.5)
+    assert (built.weight == 3).all() and (built.bias == 0).all()
+
+
+@pytest.mark.parametrize(("groups", "shape"), [(1, (6, 4)), (2, (6, 2, 1))])
+def test_groups_keep_the_keys_of_a_linear_layer(groups: int, shape: tuple[int, ...]) -> None:
+    text = spec_text(f"probe: {{op: linear, over: c, out: 6, groups: {groups}}}")
+    state = lowered(text, {"c": 4}).state_dict()
+    assert {key: tuple(t.shape) for key, t in state.items()} == {
+        "probe.linear.weight": shape, "probe.linear.bias": (6,),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("axes", "inputs"), [
+    ("{n: 3, o: 64, i: c, kh: 3, kw: 5}", 15 * 32), ("{i: c, kw: 4, o: 99, kh: 3}", 3),
+    ("{c: c, h: 7, w: 9}", 63), ("{w: 7, h: 9, c: c}", 9 * 32), ("{m: 4000}", 1),
+])  # fmt: skip
+def test_a_parameter_is_drawn_as_a_convolution_is(axes: str, inputs: int) -> None:
+    torch.manual_seed(0)
+    text = spec_text(f"probe: {{op: parameter, axes: {axes}, init: conv}}")
+    drawn = lowered(text, {"c": 32}, layout=("b", "w", "h", "c")).get_parameter("probe")
+    torch_draws = torch.nn.Conv2d(inputs, 512, 1).weight
+    for one in (drawn.detach(), torch_draws.detach()):
+        bound = inputs**-0.5
+        assert 0.98 * bound < one.abs().max() <= bound
+        assert abs(float(one.mean())) < 0.05 * bound
+        assert float(one.std()) == pytest.approx(bound / 3**0.5, rel=0.05)
+
+
+def test_a_param_may_say_how_a_parameter_begins() -> None:
+    nodes = "probe: {op: parameter, axes: {c: 400}, init: begin}"
+    text = spec_text(nodes, params="{begin: {default: conv, choices: [conv]}}")
+    assert len(lowered(text, {"c": 400}).get_parameter("probe").unique()) > 300
+
+
+def test_nodes_that_differ_in_order_alone_are_kept_apart() -> None:
+    nodes = """one: {op: split, x: input, axis: c, into: {g: 2, d: c / 2}}
+        two: {op: split, x: input, axis: c, into: {d: c / 2, g: 2}}
+        same: {op: split, x: input, axis: c, into: {g: 2, d: c / 2}}
+        sum: {op: add, of: [one, two, same]}
+        probe: {op: merge, axes: [g, d], into: c}"""
+    graph = compile_graph(graph_of(load_spec(spec_text(nodes)), Settings({"c": 4})))
+    assert [n.name for n in graph.nodes] == ["one", "two", "sum", "probe"]
+    x = random(2, 4, 3, 3)
+    torch.testing.assert_close(lower(graph).double()(x), 2 * x + x[:, [0, 2, 1, 3]])
 
 
 @pytest.mark.parametrize(("over", "method", "where"), [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from functools import cached_property
 from math import prod
 
@@ -13,6 +14,7 @@ from composer.backbones.model_string import ModelString
 from composer.backbones.open import open_backbone
 from composer.backbones.probe import Probe, probe
 from composer.certificate.claim import Place
+from composer.lower.build import build
 from composer.measure.cost import parameters
 from composer.primitives import Spec
 from composer.rewrite.insert import apply
@@ -43,9 +45,24 @@ class Canonical:
         return plan(self._opened, self.spec, params=self.params)
 
     @cached_property
+    def paths(self) -> list[str]:
+        """Where it goes, in order."""
+        if not self.place.instead:
+            return [site.path for site in self.plan.sites]
+        deep = self.place.paths.count(".")
+        paths = [path for path, _ in self._opened.named_modules() if path.count(".") == deep]
+        return [path for path in paths if fnmatchcase(path, self.place.paths)]
+
+    @cached_property
     def model(self) -> nn.Module:
         """The network, composed."""
-        return apply(self._opened, self.plan)
+        if not self.place.instead:
+            return apply(self._opened, self.plan)
+        width = int(self._opened.num_features)  # type: ignore[arg-type]
+        for path in self.paths:
+            with torch.device("meta"):
+                self._opened.set_submodule(path, build(self.spec, width, params=self.params))
+        return self._opened
 
     @property
     def parameters(self) -> int:

@@ -60,7 +60,7 @@ def checks(spec: Spec, claim: Claim) -> Iterator[Check]:
         yield check("schedule", f"{paper}: {told} epochs", partial(schedule, spec, claim))
     place = claim.place
     usual = Canonical(spec, place, {})
-    where = f"{paper}: {place.words}"
+    where = f"{place.source or paper}: {place.words}"
     yield check(f"place in {place.backbone}", where, partial(sites, usual, place))
     for count in claim.parameters:
         network = _network(usual, count)
@@ -112,8 +112,9 @@ def schedule(spec: Spec, claim: Claim) -> Outcome:
 
 def sites(network: Canonical, place: Place) -> Outcome:
     """Compare where the spec goes by itself."""
-    paths = [site.path for site in network.plan.sites]
+    paths = network.paths
     found = f"{counted(len(paths), 'site')}, {' to '.join(_ends(paths))}"
+    found += ", put there by the certificate" if place.instead else ""
     if len(paths) != place.sites:
         return False, f"{found}; {place.sites} are wanted"
     strange = [path for path in paths if not fnmatchcase(path, place.paths)]

@@ -137,12 +137,17 @@ class Place:
         sites: how many.
         paths: a glob that the path of every site matches.
         words: the place in words.
+        instead: whether it takes the place of the modules at these paths, which are blocks; the
+            certificate then puts it there itself, for it is no insertion.
+        source: who says so, where that is not the paper.
     """
 
     backbone: str
     sites: int
     paths: str
     words: str
+    instead: bool = False
+    source: str | None = None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from composer.certificate.row import Row
 
 
-@click.command("verify", short_help="Certify specs: what they are, against their papers.")
+@click.command("verify", short_help="Certify that specs are what their papers say.")
 @click.argument("specs", nargs=-1, metavar="SPEC…")
 @click.option("--all", "everything", is_flag=True, help="Certify every shipped spec.")
 @json_option

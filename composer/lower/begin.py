@@ -245,7 +245,8 @@ def _check_activation(graph: Graph, name: str, original: Original) -> None:
     if not torch.equal(getattr(nn.functional, FUNCTIONS[word])(x), original.activation(x.clone())):
         kind = type(original.activation).__name__
         shown = kind if isinstance(original.activation, nn.Module) else "another"
-        raise _Misfit(f"its activation is {shown}, and that of the node {name!r} is {word}")
+        whose = name.partition(".")[0]
+        raise _Misfit(f"its activation is {shown}, and that of the node {whose!r} is {word}")
 
 
 def _silence(part: nn.Module | Tensor) -> None:

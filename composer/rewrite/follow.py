@@ -37,14 +37,6 @@ class Following:
         """Those that there are, in the order they run."""
         return tuple(node for node in (self.norm, self.act) if node is not None)
 
-    def __str__(self) -> str:
-        """Return what a person calls them: ``bn2 and act2``."""
-        words = [
-            str(n.target) if n.op == "call_module" else getattr(n.target, "__name__", str(n.target))
-            for n in self.nodes
-        ]
-        return " and ".join(words)
-
 
 def follow_both(
     caller: nn.Module, forward: Forward, name: str, absorb: Collection[str]
@@ -62,7 +54,7 @@ def follow_both(
     """
     training = follow(caller, forward.training, name, absorb)
     evaluation = follow(caller, forward.evaluation, name, absorb)
-    if str(training) != str(evaluation):
+    if [n.target for n in training.nodes] != [n.target for n in evaluation.nodes]:
         raise NotFollowed("what follows it differs in training and in evaluation mode")
     return training, evaluation
 

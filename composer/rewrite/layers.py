@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from composer.backbones.anatomy import Anatomy, Stage, is_inside
-from composer.backbones.edited import is_edited, is_inserted, is_stand_in
+from composer.backbones.edited import class_before_edits, is_edited, is_inserted, is_stand_in
 from composer.backbones.probe import Call
 from composer.errors import counted
 from composer.lower.like import attention_refusal, conv2d_refusal, heads_of
@@ -79,8 +79,8 @@ def attention_modules(model: nn.Module, known: Anatomy) -> tuple[Layer, ...]:
 
 
 def listed(layers: tuple[Layer, ...]) -> str:
-    """Return what there is, alike ones together: ``16 of 3, groups 32; 1 of 7, stride 2``."""
-    kinds = Counter(str(layer.facts) for layer in layers if layer.facts.sizes)
+    """Return what there is, alike ones together: ``16 of kernel 3, groups 32; 33 of kernel 1``."""
+    kinds = Counter(str(layer.facts) for layer in layers)
     return "; ".join(f"{count} of {kind}" for kind, count in kinds.items())
 
 
@@ -162,12 +162,12 @@ def _takes(call: Call) -> int:
 
 
 def _facts(path: str, module: nn.Module) -> Facts:
-    name = path.rpartition(".")[2]
+    kind, name = class_before_edits(module).__name__, path.rpartition(".")[2]
     if not isinstance(module, nn.Conv2d):
-        return Facts(name, {}, {})
+        return Facts(kind, name, {}, {})
     sizes = {"kernel": module.kernel_size, "stride": module.stride, "dilation": module.dilation}
     counts = {"groups": module.groups, "channels": module.in_channels, "out": module.out_channels}
-    return Facts(name, {key: (pair[0], pair[1]) for key, pair in sizes.items()}, counts)
+    return Facts(kind, name, {key: (pair[0], pair[1]) for key, pair in sizes.items()}, counts)
 
 
 def _unlike_attention(call: Call) -> str | None:

@@ -24,6 +24,7 @@ _WANTED = {
 class Facts:
     """What of a layer can be matched; `sizes` are height and width, where it is a convolution."""
 
+    kind: str
     name: str
     sizes: Mapping[str, tuple[int, int]]
     counts: Mapping[str, int]
@@ -34,6 +35,8 @@ class Facts:
         return self.counts.get("groups", 1) == self.counts.get("channels", 0) > 1
 
     def __str__(self) -> str:
+        if not self.sizes:
+            return f"class {self.kind}"
         words = [f"kernel {square(self.sizes['kernel'])}"]
         if self.sizes["stride"] != (1, 1):
             words.append(f"stride {square(self.sizes['stride'])}")

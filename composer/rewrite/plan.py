@@ -204,7 +204,7 @@ def _choose(known: Anatomy, wish: Wish) -> tuple[list[_Candidate], list[NearMiss
         f"stage {s.number} {s.whole.path} ({counted(len(s.blocks), 'block')})"
         for s in known.stages
     )
-    raise none_matches(wish.noun, len(everything), {miss.reason for miss in misses}, there)
+    raise none_matches(wish.noun, len(everything), misses, there)
 
 
 def _candidates(known: Anatomy, at: At) -> Iterator[_Candidate]:

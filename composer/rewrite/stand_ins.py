@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from composer.backbones.anatomy import Anatomy, MapShape, Part
 from composer.backbones.forward import Forward, Untraceable, code, disagreement
 from composer.backbones.probe import Call
-from composer.errors import ComposerError, Diagnostic, counted
+from composer.errors import ComposerError, Diagnostic, counted, listing
 from composer.lower.begin import check_can_begin
 from composer.measure.cost import parameters
 from composer.rewrite.follow import NotFollowed, follow_both
@@ -155,8 +155,7 @@ class StandIns:
         if bypasses:
             self._check_edit(layer.caller, forward)
         how = replace(how, absorb=self.absorb, absorbed=tuple(alone), bypasses=bypasses)
-        verb = "goes" if len(found[1].nodes) == 1 else "go"
-        return how, f"{found[1]} {verb} with it"
+        return how, f"{_gone(caller, found[1].nodes)} with it"
 
     def _called_once(self, layer: Layer, forward: Forward, node: fx.Node) -> str | None:
         """Return the path of the module that a node calls, where nothing else calls that."""
@@ -263,9 +262,18 @@ class StandIns:
         if not self.layers:
             seen = f"{counted(len(self.known.blocks), 'block')} seen"
             return nothing_found(noun, seen, "try at='block'")
-        reasons = {miss.reason for miss in misses}
-        there = listed(self.layers) or ", ".join(layer.path for layer in self.layers)
-        return none_matches(noun, len(self.layers), reasons, there)
+        return none_matches(noun, len(self.layers), misses, listed(self.layers))
+
+
+def _gone(caller: nn.Module, nodes: Sequence[fx.Node]) -> str:
+    """Return what goes in words: ``its BatchNorm2d and ReLU go``."""
+    names = [
+        type(caller.get_submodule(str(node.target))).__name__
+        if node.op == "call_module"
+        else getattr(node.target, "__name__", str(node.target))
+        for node in nodes
+    ]
+    return f"its {listing(names)} {'goes' if len(names) == 1 else 'go'}"
 
 
 def free_name(model: nn.Module, paths: Sequence[str], name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -12,6 +13,7 @@ from composer.errors import ComposerError, counted, error, listing
 from composer.primitives import Spec
 from composer.rewrite.composition import At, Position
 from composer.rewrite.match import overlaid
+from composer.rewrite.site import NearMiss
 from composer.spec.models import Insert, Match
 from composer.spec.selection import Selection, SelectionError
 
@@ -230,8 +232,20 @@ def nothing_found(noun: str, seen: str, way_out: str) -> ComposerError:
     return error("no-sites", f"this backbone has no {noun} that could be found; {seen}", way_out)
 
 
-def none_matches(noun: str, count: int, reasons: set[str], there_are: str) -> ComposerError:
-    """Return the error for a choice that nothing meets; the reason is told where there is one."""
-    why = f": {next(iter(reasons))}" if len(reasons) == 1 else ""
+def none_matches(
+    noun: str, count: int, misses: Sequence[NearMiss], there_are: str
+) -> ComposerError:
+    """Return the error for a choice that nothing meets.
+
+    The reason is told where it is one for all, and else one that is not the choice itself.
+    """
+    reasons = Counter(miss.reason for miss in misses)
+    others = Counter(miss.reason for miss in misses if not miss.by_choice)
+    why = ""
+    if len(reasons) == 1:
+        why = f": {misses[0].reason}"
+    elif others:
+        reason, times = others.most_common(1)[0]
+        why = f"; {times} passed over: {reason}"
     message = f"none of the {counted(count, noun)} matches{why}"
     return error("no-sites", message, f"there are {there_are}")

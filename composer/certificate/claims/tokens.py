@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from composer.certificate import oracles
 from composer.certificate.claim import Case, Claim, Conv, Count, Place
 from composer.certificate.claims.channel import RESNET50
@@ -43,7 +45,7 @@ CLAIMS = (
                 shapes=TOKENS,
             ),
         ),
-        RESNET50,
+        replace(RESNET50, source="the spec's own choice, for its paper has no ResNet"),
         (Count("29,441,832", "the plain ResNet-50 and 257c + 192 at each of 16 sites"),),
     ),
     Claim(
@@ -80,13 +82,8 @@ CLAIMS = (
                 shapes=TOKENS,
             ),
         ),
-        Place(VIT, 12, "blocks.*", "behind each of ViT's blocks, which it is one of"),
-        (
-            Count(
-                "171,622,120",
-                "ViT-B/16's 86,567,656, and 85,054,464 of them, its 12 layers, once more",
-            ),
-        ),
+        Place(VIT, 12, "blocks.*", "the layers of ViT-B/16, in place of its own", instead=True),
+        (Count("86,567,656", "ViT-B/16 as timm has it: its own layers are as large"),),
     ),
     Claim(
         "bot_mhsa",
@@ -124,7 +121,7 @@ CLAIMS = (
             ),
             Count(
                 "20.8 M",
-                "arXiv:2101.11605, cut off behind one decimal as its 25.5 M of ResNet-50",
+                "arXiv:2101.11605, which gives one decimal",
                 0.005,
             ),
         ),
