@@ -97,3 +97,19 @@ def test_a_step_that_fails_takes_its_bar_along(monkeypatch):
         raise ValueError("no")
     assert bar.stopped
     assert sys.stdout is stdout
+
+
+@pytest.mark.parametrize(("terminal", "widest"), [(True, 60), (False, 140)])
+def test_a_table_folds_on_a_terminal_alone(
+    terminal: bool, widest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from composer.cli.tables import fitted
+
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal, raising=False)
+    words = "many words that go on " * 2
+    text = fitted(("name", "against", "found"), [["short", words.strip(), words * 2]], (1, 2))
+    assert max(map(len, text.splitlines())) <= widest
+    assert (len(text.splitlines()) > 3) is terminal
+    together = " ".join(line[7:] for line in text.splitlines()[2:])
+    assert together.split().count("many") == 6

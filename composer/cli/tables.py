@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
+import sys
+import textwrap
 from collections.abc import Sequence
 
 import click
@@ -21,6 +25,29 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequenc
         return "  ".join(padded).rstrip()
 
     return "\n".join([line(headings), line(["-" * w for w in widths]), *map(line, rows)])
+
+
+def fitted(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], folding: Sequence[int]
+) -> str:
+    """Return a table in which the columns `folding` are folded to the width of the terminal.
+
+    What goes to a file or to another program keeps each row on one line.
+    """
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    widths = [max(len(cells[i]) for cells in (headings, *rows)) for i in range(len(headings))]
+    left = room - sum(w + 2 for i, w in enumerate(widths) if i not in folding)
+    most = max(20, left // len(folding) - 2)
+    if not room or sum(w + 2 for w in widths) <= room:
+        return table(headings, rows)
+    folded: list[list[str]] = []
+    for row in rows:
+        cells = [
+            textwrap.wrap(cell, most) or [""] if i in folding else [cell]
+            for i, cell in enumerate(row)
+        ]
+        folded += map(list, itertools.zip_longest(*cells, fillvalue=""))
+    return table(headings, folded)
 
 
 def say(text: str) -> None:

@@ -9,7 +9,7 @@ import click
 
 from composer.cli.options import json_option, read_specs, usage
 from composer.cli.steps import Steps
-from composer.cli.tables import note, say, table
+from composer.cli.tables import fitted, note, say
 
 if TYPE_CHECKING:
     from composer.certificate.row import Row
@@ -55,4 +55,4 @@ def command(specs: tuple[str, ...], everything: bool, as_json: bool) -> None:
 
 def _table(rows: list[Row]) -> str:
     cells = [[row.check, "ok" if row.passed else "FAILS", row.against, row.detail] for row in rows]
-    return table((rows[0].spec, "", "against", "found"), cells)
+    return fitted((rows[0].spec, "", "against", "found"), cells, folding=(2, 3))
