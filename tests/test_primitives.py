@@ -684,6 +684,7 @@ def test_nodes_that_differ_in_order_alone_are_kept_apart() -> None:
         probe: {op: merge, axes: [g, d], into: c}"""
     graph = compile_graph(graph_of(load_spec(spec_text(nodes)), Settings({"c": 4})))
     assert [n.name for n in graph.nodes] == ["one", "two", "sum", "probe"]
+    assert graph.nodes[0].op != graph.nodes[1].op
     x = random(2, 4, 3, 3)
     torch.testing.assert_close(lower(graph).double()(x), 2 * x + x[:, [0, 2, 1, 3]])
 

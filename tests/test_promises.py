@@ -446,51 +446,6 @@ def test_parameters_of_resnet50(spec: str, params: dict[str, Any], expected: int
         assert sites(edited) == ["layer1.bam", "layer2.bam", "layer3.bam"]
 
 
-_SE = {"fc1": "excite.fc1", "fc2": "excite.fc2"}
-_CBAM = {"channel.fc1": "excite.fc1", "channel.fc2": "excite.fc2",
-         "spatial.conv.conv": "locate.conv", "spatial.conv.bn": "locate.norm"}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("mine", "theirs", "spec", "params", "names"),
-    [
-        ("resnet50", {"model_name": "seresnet50"}, "se", {}, _SE),
-        ("resnet50", {"model_name": "resnet50", "block_args": {"attn_layer": "eca"}}, "eca",
-         {"kernel": "odd(max(abs((log2(c) + 1) / 2), 3))"}, {"conv": "interact.conv"}),
-        ("resnet50d", {"model_name": "ecaresnet50d"}, "eca", {}, {"conv": "interact.conv"}),
-        ("resnet50", {"model_name": "resnet50", "block_args": {"attn_layer": "cbam"}}, "cbam",
-         {"bias": False}, _CBAM),
-    ],
-    ids=["seresnet50", "resnet50+eca", "ecaresnet50d", "resnet50+cbam"],
-)  # fmt: skip
-def test_as_timm_has_it(
-    mine: str, theirs: dict[str, Any], spec: str, params: dict[str, Any], names: dict[str, str]
-) -> None:
-    reference = enlivened(create_model(**theirs)).double()
-    params = {k: v for k, v in params.items() if k != "kernel"}
-    edited = composer.insert(create_model(mine), spec, at="block", params=params).double()
-    state = {}
-    for key, tensor in reference.state_dict().items():
-        block, attention, rest = key.partition(".se.")
-        for timms, ours in names.items():
-            if attention and rest.startswith(f"{timms}."):
-                key = f"{block}.{_name(edited, spec)}.{ours}.{rest.removeprefix(f'{timms}.')}"
-        state[key] = tensor.clone()
-    for key, tensor in edited.state_dict().items():
-        if key.endswith("locate.conv.weight"):
-            state[key] = state[key].flip(1)  # timm stacks mean and max, the authors max and mean
-        state[key] = state[key].reshape(tensor.shape)
-    edited.load_state_dict(state)
-    x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
-    for mode in (False, True):
-        ours, theirs_ = run(edited.train(mode), x), run(reference.train(mode), x)
-        torch.testing.assert_close(ours, theirs_, rtol=1e-8, atol=1e-8)
-
-
-def _name(model: nn.Module, spec: str) -> str:
-    return sites(model)[0].rpartition(".")[2]
-
-
 # ----------------------------------------------------------------------------------- marks
 
 

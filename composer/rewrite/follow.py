@@ -138,20 +138,23 @@ def _is_activation(caller: nn.Module, node: fx.Node) -> bool:
     if node.op not in ("call_module", "call_function", "call_method"):
         return False
     module = _module(caller, node)
-    if module is not None and any(True for _ in module.state_dict()):
+    weighs = module is not None and any(True for _ in module.state_dict())
+    if weighs or len(node.all_input_nodes) != 1:
         return False
-    if len(node.all_input_nodes) != 1:
-        return False
-    order = torch.randperm(72, generator=torch.Generator().manual_seed(0))
+    function = function_of(caller, node)
+    if isinstance(function, nn.Module):
+        function.eval()
+    with torch.device("cpu"), torch.no_grad():
+        return _is_curved(lambda x: function(x.reshape(2, 4, 3, 3)).flatten())
+
+
+def _is_curved(function: Callable[[Tensor], Tensor]) -> bool:
+    """Return whether a function of 72 numbers acts on each alone, and not linearly."""
     x = torch.linspace(-4, 4, 72, dtype=torch.float64)
+    order = torch.randperm(72, generator=torch.Generator().manual_seed(0))
     try:
-        with torch.device("cpu"), torch.no_grad():
-            run = function_of(caller, node)
-            run = run.eval() if isinstance(run, nn.Module) else run
-            y, turned, middle = (
-                run(v.reshape(2, 4, 3, 3)).flatten() for v in (x, x[order], (x + x.roll(9)) / 2)
-            )
+        y, turned, middle = (function(v) for v in (x, x[order], (x + x.roll(9)) / 2))
+        alone = torch.allclose(turned, y[order])
+        return alone and not torch.allclose(middle, (y + y.roll(9)) / 2)
     except Exception:
         return False
-    alone = torch.allclose(turned, y[order])
-    return alone and not torch.allclose(middle, (y + y.roll(9)) / 2)

@@ -176,7 +176,8 @@ class _Work:
         if self.found.init == "identity" and not _is_meta(self.model):
             original, value = how.original(self.model), self.values.get(how.caller.path)
             dtype = _dtype(layer, self.model)
-            module = begun_as(module, site.graph, original, value, dtype, site.path)
+            with torch.device("cpu"):
+                module = begun_as(module, site.graph, original, value, dtype, site.path)
         module = self._suited(site, module, layer)
         self.sites.append(
             EditedSite(
