@@ -421,7 +421,7 @@ def test_fsdp2(one_process: None) -> None:
     a_step(edited.train(), torch.optim.SGD(edited.parameters(), lr=0.1))
 
 
-# ----------------------------------------------------------------------- counts, and timm
+# ------------------------------------------------------------------------------- counts
 
 
 @pytest.mark.parametrize(

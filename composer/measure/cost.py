@@ -7,6 +7,7 @@ are left out, as they are there.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -152,7 +153,8 @@ def parameters(module: nn.Module) -> int:
 def flops(model: nn.Module, *shapes: tuple[int, ...]) -> int:
     """Return the multiply-adds of one forward pass on inputs of these shapes."""
     counter = FlopCounter()
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    tensors = itertools.chain(model.parameters(), model.buffers())
+    device = next((t.device for t in tensors), torch.device("cpu"))
     dtype = floating_dtype(model)
 
     def inputs() -> tuple[Tensor, ...]:

@@ -55,14 +55,17 @@ class Parameter(Primitive):
         return Axes(()).extended(self.axes, order)
 
     def lower(self, emit: Emitter) -> Any:
-        """Write a read of the parameter."""
+        """Write a read of the parameter, which is kept as written, whatever the layout."""
         import torch
 
-        shape = [self._size(axis) for axis in emit.axes(emit.here)]
-        if self.init.value != CONV:
-            return emit.parameter(torch.full(shape, float(self.init.value)))
-        bound = math.prod(map(self._size, self._inputs())) ** -0.5
-        return emit.parameter(torch.empty(shape).uniform_(-bound, bound))
+        tensor = torch.empty([self._size(axis) for axis in self.axes])
+        if self.init.value == CONV:
+            bound = math.prod(map(self._size, self._inputs())) ** -0.5
+            tensor.uniform_(-bound, bound)
+        else:
+            tensor.fill_(float(self.init.value))
+        node = emit.parameter(tensor)
+        return emit.arrange(node, tuple(self.axes), emit.axes(emit.here).names)
 
     def _inputs(self) -> list[str]:
         """Return the axes that an output is summed over, as written."""

@@ -281,8 +281,14 @@ def _misfit(
     stretch = (expr.start, expr.length)
     if kind.name == "size" and expr.kind == "/" and isinstance(bound.value, float):
         left, right = (expressions.bind(arg, known) for arg in expr.args)
-        said = f"{expr.args[1]} = {right} does not divide {expr.args[0]} = {left}"
+        shown = [
+            str(value) if arg.is_constant else f"{arg} = {value}"
+            for arg, value in zip(expr.args, (left, right), strict=True)
+        ]
+        said = f"{shown[1]} does not divide {shown[0]}"
         way_out = f"choose a value of {expr.args[1]} that divides {left}"
+        if expr.args[1].is_constant:
+            way_out = f"choose other params, so that {expr} is a whole number"
         return ExpressionError("does-not-divide", said, *stretch, way_out)
     if kind.name != "size" or isinstance(bound.value, (bool, str)) or bound.value >= kind.low:
         return ExpressionError("invalid-value", message, *stretch, _given(expr, known) or way_out)
