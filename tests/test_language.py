@@ -322,8 +322,25 @@ def test_what_sites_share_and_the_rest_are_the_whole(bias: bool) -> None:
     torch.testing.assert_close(rest(x, shared(x)), whole(x), rtol=1e-12, atol=1e-12)
 
 
-def test_the_shared_part_does_not_ask_what_the_rest_needs() -> None:
+SHARING = """\
+name: sharing
+input: [b, c, h, w]
+stands_for: conv2d
+nodes:
+  z:    {op: pool, over: [h, w]}
+  one:  {op: linear, over: c, out: {}}
+  y:    {op: conv2d, x: input, kernel: kernel, padding: padding, dilation: dilation,
+         stride: stride, groups: groups, out: out}
+  out:  {op: reweight, x: y, by: one}
+insert: {at: conv, share: one}
+"""
+
+
+@pytest.mark.parametrize(("text", "shape"), [("cond_conv", (2, 8)), (SHARING, (2,))])
+def test_the_shared_part_does_not_ask_what_the_rest_needs(
+    text: str, shape: tuple[int, ...]
+) -> None:
     sizes = {"c": 3, "out": 40, "kernel": 3, "stride": 1, "padding": 1, "dilation": 1,
              "groups": 40, "bias": False}  # fmt: skip
-    graph = graph_of(load_spec("cond_conv"), Settings(sizes, part="shared"))
-    assert lower(compile_graph(graph))(torch.ones(2, 3, 4, 4)).shape == (2, 8)
+    graph = graph_of(load_spec(text), Settings(sizes, part="shared"))
+    assert lower(compile_graph(graph))(torch.ones(2, 3, 4, 4)).shape == shape
