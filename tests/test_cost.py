@@ -123,17 +123,18 @@ def test_a_fake_run_leaves_no_fake_tensor_and_no_statistics() -> None:
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 @pytest.mark.parametrize("masked", [False, True])
-def test_attention_counts_both_of_its_products(device: str, masked: bool) -> None:
+@pytest.mark.parametrize("width", [8, 6])  # of another width than the queries it runs otherwise
+def test_attention_counts_both_of_its_products(device: str, masked: bool, width: int) -> None:
     from torch.nn import functional
 
     class Attend(nn.Module):
         def forward(self, q: torch.Tensor, v: torch.Tensor, m: torch.Tensor) -> torch.Tensor:
             return functional.scaled_dot_product_attention(q, q, v, m if masked else None)
 
-    shapes = (2, 4, 10, 8), (2, 4, 10, 6), (2, 4, 10, 10)
+    shapes = (2, 4, 10, 8), (2, 4, 10, width), (2, 4, 10, 10)
     model = Attend()
     model.weight = nn.Parameter(torch.empty(1, device=device))
-    assert flops(model, *shapes) == 2 * 4 * 10 * 10 * (8 + 6)
+    assert flops(model, *shapes) == 2 * 4 * 10 * 10 * (8 + width)
 
 
 @pytest.mark.parametrize("name", ["sk", "cbam", "cond_conv", "transformer_layer", "bot_mhsa"])

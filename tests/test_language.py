@@ -303,6 +303,27 @@ def test_tokens_of_a_map(name: str, layout: tuple[str, ...]) -> None:
     torch.testing.assert_close(folded(image), expected, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("parts", [3, 7, 49, 11])
+def test_what_divides_exactly_multiplies_back(parts: int) -> None:
+    text = f"""apart: {{op: split, axis: c, into: {{g: {parts}, d: c / {parts}}}}}
+        whole: {{op: merge, axes: [g, d], into: c}}
+        out: {{op: add, of: [input, whole]}}"""
+    x = random(2, 11 * 49 * 3, 2, 2)
+    module = build(spec_text(text), 11 * 49 * 3).double()
+    torch.testing.assert_close(module(x), 2 * x, rtol=0, atol=0)
+
+
+def test_a_learned_value_is_kept_as_written_in_any_layout() -> None:
+    text = spec_text("p: {op: parameter, axes: {w: w, c: c, h: h}, init: conv}\n"
+                     "out: {op: add, of: [input, p]}")  # fmt: skip
+    ours = build(text, 4, size=(2, 3)).double()
+    other = build(text, 4, size=(2, 3), layout=("b", "h", "w", "c")).double()
+    other.load_state_dict(ours.state_dict())
+    assert ours.get_parameter("p").shape == (3, 4, 2)
+    x = random(2, 4, 2, 3)
+    assert torch.equal(other(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), ours(x))
+
+
 @pytest.mark.parametrize("bias", [False, True])
 def test_what_sites_share_and_the_rest_are_the_whole(bias: bool) -> None:
     spec = load_spec("cond_conv")
