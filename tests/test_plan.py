@@ -254,6 +254,18 @@ def test_what_it_says(
     assert said(lambda: composer.plan(small, spec, **choice)) == expected
 
 
+def test_a_map_is_tokens_too(small: nn.Module) -> None:
+    """What takes tokens goes to the pixels of a map."""
+    plan = composer.plan(small, "transformer_layer", stages=4)
+    assert (plan.at, plan.position, taken(plan)) == ("block", "output", [(4, 1), (4, 2), (4, 3)])
+    assert plan.sites[0].layout == ("b", "c", "h", "w")
+    plan = composer.plan(small, "mhsa", at="block", stages=4, blocks=1)
+    assert plan.sites[0].position == "residual"
+    composed = composer.insert(small, "mhsa", at="block", stages=4, init="identity")
+    x = torch.randn(1, 3, 224, 224)
+    assert torch.equal(composed(x), small(x))
+
+
 def test_too_few_channels_names_the_place() -> None:
     with torch.device("meta"):
         model = create_model("regnety_002")

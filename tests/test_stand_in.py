@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,8 +50,7 @@ nodes:
 insert: {{at: conv, match: {{kernel: 3}}, absorb: [norm, act]}}
 identity: {{nodes: {{out: {{copies: kernel}}}}}}
 """
-NORMED = WHOLE.replace(", act: relu}", "}").replace("[norm, act]", "norm").replace("whole", "normed")
-NORMED = NORMED.replace("absorb: norm", "absorb: [norm]")
+NORMED = WHOLE.replace(", act: relu", "").replace("norm, act]", "norm]").replace("whole", "normed")
 
 
 class Cell(nn.Module):
@@ -318,15 +316,6 @@ def test_a_network_without_convolutions() -> None:
     )  # fmt: skip
 
 
-def test_a_stand_in_of_another_shape_is_no_stand_in() -> None:
-    spec = PLAIN.replace("input: [b, c, h, w]", "input: [b, n, c]")
-    spec = spec.replace(_CONV + "bias}", "{op: linear, over: c}")
-    assert said(lambda: composer.plan(net(), spec)) == (
-        "not-a-map", "'plain' takes [b, n, c], and a feature map is [b, c, h, w]",
-        "write 'input: [b, c, h, w]'",
-    )  # fmt: skip
-
-
 HALVES = PLAIN.replace("groups: groups", "groups: 8")
 
 
@@ -380,11 +369,10 @@ def test_the_rest_of_the_model_is_as_it_was(spec: str) -> None:
 def test_device_dtype_layout_and_mode_follow_each_layer() -> None:
     model = net().train().to(torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.stage1.eval()
-    model.down.double()
+    model.head.double()
     edited = composer.insert(model, PLAIN)
-    kinds = {p: next(edited.get_submodule(p).parameters()).dtype for p in ALL}
-    assert {p for p, kind in kinds.items() if kind is torch.float64} == {"down"}
-    assert set(kinds.values()) == {torch.float64, torch.bfloat16}
+    kinds = {next(edited.get_submodule(path).parameters()).dtype for path in ALL}
+    assert kinds == {torch.bfloat16}
     assert not edited.stage1[0].conv2.training and edited.stage2[0].conv2.training
     kernel = edited.stage1[0].conv2.out.conv.weight
     assert kernel.is_contiguous(memory_format=torch.channels_last)
@@ -397,7 +385,9 @@ def test_a_model_without_numbers() -> None:
         edited = composer.insert(model, WHOLE, init="identity")
     assert all(p.is_meta for p in edited.parameters())
     assert len(found.sites) == 4
-    same_bits(composer.eject(edited).to_empty(device="cpu"), model.to_empty(device="cpu"))
+    ejected = composer.eject(edited)
+    assert list(ejected.state_dict()) == list(model.state_dict())
+    assert [type(m) for m in ejected.modules()] == [type(m) for m in model.modules()]
 
 
 def test_the_callers_model_is_left_alone() -> None:
@@ -425,7 +415,7 @@ def test_a_failure_undoes_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(insert_file, "lower", fails)
     code, message, _ = said(lambda: composer.insert(model, WHOLE, inplace=True))
     assert (code, message) == (
-        "out-of-memory", "44 parameters at stage2.0.conv2 find no room: no memory",
+        "out-of-memory", "152 parameters at stage2.0.conv2 find no room: no memory",
     )  # fmt: skip
     same_bits(model, before)
     monkeypatch.setattr(insert_file, "lower", lower)
@@ -569,7 +559,7 @@ class ReadTwice(Cell):
 
 class Untraceable(Cell):
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) if x.shape[0] < 99 and x.sum() < 1e9 else x
+        return super().forward(x) if x.shape[0] < 99 else x
 
 
 class ByMode(Cell):
@@ -622,8 +612,8 @@ def test_a_forward_that_cannot_be_traced() -> None:
     code, message, _ = said(lambda: composer.plan(net(Untraceable), WHOLE, stages="1..-1"))
     assert code == "no-sites"
     assert message.startswith(
-        "none of the 14 convolutions matches; 4 passed over: the forward of stage1.0 can't be "
-        "traced ("
+        "none of the 14 convolutions matches; 4 passed over: the forward that calls it can't "
+        "be traced ("
     )
     assert len(composer.plan(net(Untraceable), PLAIN).sites) == 14  # it needs no trace
 
@@ -664,8 +654,9 @@ def test_what_was_edited_does_not_go() -> None:
         model = create_model("vgg11_bn", num_classes=3)
     edited = composer.insert(model, "eca", at="stage")
     found = composer.plan(edited, WHOLE)
-    assert {m.reason for m in found.near_misses} == {"something was inserted behind it"}
-    assert (len(found.sites), len(found.near_misses)) == (3, 5)
+    behind = [m.path for m in found.near_misses if m.reason == "something was inserted behind it"]
+    assert behind == [f"features.{n}" for n in (0, 4, 11, 18, 25)]
+    assert paths(found) == ["features.8", "features.15", "features.22"]
 
 
 # ------------------------------------------------------------------------------------ sharing
@@ -679,7 +670,9 @@ def test_a_router_for_each_block() -> None:
     assert (found.shared[0].channels, found.shared[0].parameters) == (8, 8 * 8 + 8)
     composed = composer.insert(model, "cond_conv", stages="1..-1")
     routers = [key for key in composed.state_dict() if ".logits." in key]
-    assert routers == [f"{c}.cond_conv.logits.linear.{w}" for c in CELLS for w in ("weight", "bias")]
+    assert routers == [
+        f"{cell}.cond_conv.logits.linear.{name}" for cell in CELLS for name in ("weight", "bias")
+    ]
     assert found.parameters_after == sum(p.numel() for p in composed.parameters())
     assert all(is_inserted(block.cond_conv) for block in composed.stage1)
     x = torch.randn(3, 8, 6, 6)
@@ -692,6 +685,34 @@ def test_a_router_for_each_block() -> None:
     torch.testing.assert_close(y, x + block.bn3(block.conv3(h, values[0])))
 
 
+BOTH = f"""\
+name: both
+params: {{experts: 2}}
+stands_for: conv2d
+input: [b, c, h, w]
+nodes:
+  squeeze: {{op: pool, over: [h, w]}}
+  logits:  {{op: linear, over: c, out: {{n: experts}}}}
+  route:   {{op: gate, fn: softmax, over: n}}
+  maps:    {{op: branch, x: input, axis: n, times: experts, each: {_CONV}false, norm: batch, act: relu}}}}
+  out:     {{op: reweight, x: maps, by: route, sum: n}}
+insert: {{at: conv, stages: 1..-1, match: {{kernel: 3}}, absorb: [norm, act], share: route}}
+identity: {{nodes: {{maps: {{copies: kernel}}}}}}
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize("cell", [Cell, Functional, OneRelu])
+def test_sharing_and_absorbing_at_once(cell: type[nn.Module]) -> None:
+    model = net(cell)
+    composed = composer.insert(model, BOTH, init="identity", expect=4)
+    assert type(composed.stage1[0].bn2) is nn.Identity
+    assert type(composed.stage1[0]) is type(composed.stage2[1]) is not cell
+    for mode in (False, True):
+        one, other = (copy.deepcopy(m).train(mode) for m in (composed, model))
+        torch.testing.assert_close(run(one, images()), run(other, images()), rtol=1e-5, atol=1e-6)
+    same_bits(composer.eject(composed), model)
+
+
 class Inner(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -702,12 +723,6 @@ class Inner(nn.Module):
 
 
 def test_what_can_not_share() -> None:
-    mixed = Counter(
-        miss.reason
-        for miss in composer.plan(net(), "cond_conv", stages=None, match={}, select=["*"],
-                                  at="conv", blocks="1..-1").near_misses
-    )  # fmt: skip
-    assert mixed == {"it is in no block, and blocks 1..-1 are wanted": 2}
     code, message, _ = said(lambda: composer.plan(net(Inner), "cond_conv", stages="1..-1"))
     assert (code, message) == (
         "no-sites",
@@ -744,19 +759,18 @@ def test_a_name_that_is_taken() -> None:
 @pytest.fixture(scope="module")
 def vit() -> nn.Module:
     torch.manual_seed(0)
-    model = create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=5)
-    return enlivened(model).eval()
+    return enlivened(create_model("vit_tiny_patch16_224", depth=2, num_classes=5)).eval()
 
 
 def test_attention_modules(vit: nn.Module) -> None:
     found = composer.plan(vit, "mhsa")
     assert (found.at, paths(found)) == ("attention", ["blocks.0.attn", "blocks.1.attn"])
     site = found.sites[0]
-    assert (site.layout, site.channels, site.size) == (("b", "n", "c"), 192, (5,))
+    assert (site.layout, site.channels, site.size) == (("b", "n", "c"), 192, (197,))
     assert site.parameters == site.replaced == 4 * 192 * 192 + 4 * 192
     composed = composer.insert(vit, "mhsa")
     assert "blocks.0.attn.qkv.linear.weight" in composed.state_dict()
-    assert composed(images()).shape == (2, 5)
+    assert composed(images(224)).shape == (2, 5)
     same_bits(composer.eject(composed), vit)
 
 
@@ -821,7 +835,7 @@ def test_edits_stack_in_either_order(first: str) -> None:
     second = "se" if first == "sk" else "sk"
     once = composer.insert(model, first, at="block" if first == "se" else None)
     both = composer.insert(once, second, at="block" if second == "se" else None)
-    assert type(both[2][0].conv2).__name__ == "Sk"
+    assert is_stand_in(both[2][0].conv2)
     keys = {key.partition(".")[2] for key in both.state_dict() if key.startswith("2.0.")}
     assert any(".excite.fc1" in key for key in keys)
     block, x = both[2][0], torch.randn(2, 64, 8, 8)
@@ -869,14 +883,38 @@ def test_the_channels_of_the_image_are_still_known() -> None:
 
 # ----------------------------------------------------------------------------------- promises
 
+class Attention(nn.Module):
+    """Attention as libraries write it, with heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_heads, self.qkv, self.proj = 2, nn.Linear(8, 24), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        b, n, c = x.shape
+        q, k, v = self.qkv(x).reshape(b, n, 3, 2, 4).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.proj(y.transpose(1, 2).reshape(b, n, c))
+
+
+class Tokens(nn.Module):
+    """A network of tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch, self.attn, self.head = nn.Conv2d(3, 8, 8, 8), Attention(), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patch(x).flatten(2).transpose(1, 2)
+        return self.head((x + self.attn(x, mask=None)).mean(1))
+
+
 KINDS = {
     "sk": lambda: composer.insert(net(OneRelu), "sk"),
     "split_attention": lambda: composer.insert(net(Functional), "split_attention"),
     "cond_conv": lambda: composer.insert(net(), "cond_conv", stages="1..-1"),
     "dynamic_conv": lambda: composer.insert(net(), "dynamic_conv", params={"min_width": 1}),
-    "mhsa": lambda: composer.insert(
-        create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=5), "mhsa"
-    ),
+    "mhsa": lambda: composer.insert(Tokens(), "mhsa"),
 }
 
 
@@ -921,7 +959,7 @@ def test_exports(composed: nn.Module) -> None:
 
 def test_half_precision_and_channels_last(composed: nn.Module) -> None:
     model = composer.eject(composed)
-    spec = composer.recipe.__globals__["composed"](composed).edits[0].spec
+    spec = composed._composition.edits[0].spec
     changed = model.to(torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
     stages = "1..-1" if spec.name == "cond_conv" else None
     params = {"min_width": 1} if spec.name == "dynamic_conv" else {}
@@ -952,7 +990,7 @@ def test_a_norm_in_another_precision_stays_so() -> None:
 @pytest.mark.parametrize(
     ("spec", "wish", "params"),
     [("sk", {}, {}), ("cond_conv", {"stages": "1..-1"}, {"experts": 2}),
-     ("dynamic_conv", {"match": {"kernel": 1}}, {"min_width": 1})],
+     ("dynamic_conv", {"match": {"kernel": 3}, "stages": 2, "every": 3}, {"min_width": 1})],
 )  # fmt: skip
 def test_the_same_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str, wish: Any, params: Any
@@ -972,7 +1010,9 @@ def test_the_same_comes_back(
     assert loaded.state_dict().keys() == composed.state_dict().keys()
     assert torch.equal(run(loaded, images(64)), run(composed, images(64)))
     assert composer.recipe(loaded) == composer.recipe(composed)
-    same_bits(composer.eject(loaded), own)
+    again = composer.eject(loaded).state_dict()
+    assert list(again) == list(own.state_dict())
+    assert all(torch.equal(again[key], tensor) for key, tensor in own.state_dict().items())
     composer.save(loaded, "again")
     for name in ("recipe.yaml", "model.safetensors", "replaced.safetensors"):
         assert Path("again", name).read_bytes() == Path("it", name).read_bytes()
@@ -1011,7 +1051,7 @@ def test_the_command_line(command: Command) -> None:
     lines = result.out.splitlines()
     assert lines[0] == "sk from specs/sk.yaml  (Selective Kernel convolution)"
     assert lines[1] == "net.py:tiny on 3×224×224: 4 sites"
-    assert lines[5].split() == ["stage1.0.conv1", "replace", "16", "56×56", "6,304"]
+    assert lines[5].split() == ["stage1.0.conv1", "replace", "16", "56×56", "6,272"]
     assert (
         "note: sk: its BatchNorm2d and ReLU go with it (4 places: stage1.0.conv1, stage1.1.conv1, "
         "stage2.0.conv1 and 1 more)" in lines
@@ -1023,7 +1063,7 @@ def test_the_command_line(command: Command) -> None:
     found = command.fine(*args, "--force", "--json").json
     assert found["sites"][3] == {
         "path": "stage2.1.conv1", "position": "replace", "spec": "sk", "channels": 32,
-        "size": [28, 28], "parameters": 21632,
+        "size": [28, 28], "parameters": 21696,
     }  # fmt: skip
     gone = sum(9 * c * c + c + 2 * c for c in (16, 16, 32, 32))
     new = sum(site["parameters"] for site in found["sites"])
@@ -1031,7 +1071,7 @@ def test_the_command_line(command: Command) -> None:
     report = json.loads(Path("tiny-sk/report.json").read_text())
     assert report == found
     text = Path("tiny-sk/report.md").read_text()
-    assert "| `stage1.0.conv1` | replace | 16 | 56×56 | 6,304 |" in text
+    assert "| `stage1.0.conv1` | replace | 16 | 56×56 | 6,272 |" in text
 
 
 def test_flops_before_and_after(command: Command) -> None:
@@ -1068,8 +1108,8 @@ def test_what_is_shared_is_told(command: Command) -> None:
     args = ("insert", "--spec", "cond_conv", "--into", "net.py:tiny", "--stages", "2")
     result = command.fine(*args, "--match", "kernel=3", "--dry-run")
     assert (
-        "note: cond_conv: shared by 2 convolutions of a block, with 264 parameters (2 places: "
-        "stage2.0.cond_conv, stage2.1.cond_conv)" in result.out.splitlines()
+        "note: cond_conv: one for all that it replaces in a block, 528 parameters in all "
+        "(2 places: stage2.0.cond_conv, stage2.1.cond_conv)" in result.out.splitlines()
     )
     found = command.fine(*args, "--json").json
     change = found["parameters"]["after"] - found["parameters"]["before"]

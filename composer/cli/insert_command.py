@@ -196,10 +196,10 @@ def _notes(plans: list[Plan], in_full: bool) -> tuple[str, ...]:
             if site.name not in (None, site.spec):
                 taken = f"the name {site.spec!r} is taken, so it is called {site.name!r}"
                 remarks.setdefault(taken, []).append(site.path)
-        for shared in found.shared:
-            users = counted(len(shared.users), "convolution")
-            remark = f"shared by {users} of a block, with {counted(shared.parameters, 'parameter')}"
-            remarks.setdefault(remark, []).append(shared.module)
+        if found.shared:
+            total = counted(sum(shared.parameters for shared in found.shared), "parameter")
+            remark = f"one for all that it replaces in a block, {total} in all"
+            remarks[remark] = [shared.module for shared in found.shared]
         for miss in found.near_misses:
             brief = miss.by_choice and not in_full
             reason = "passed over by choice" if brief else f"passed over: {miss.reason}"

@@ -19,7 +19,7 @@ from composer.graph.graph import Graph
 from composer.graph.sizes import sizes_of
 from composer.primitives import Spec
 from composer.primitives.activations import FUNCTIONS
-from composer.spec.expressions import Expr, ExpressionError, Value, bind, evaluate, parse
+from composer.spec.expressions import Expr, Value, bind, evaluate, parse
 from composer.spec.models import Beginning
 
 #: Of the largest value of the original; float64 keeps what is the same far below.
@@ -31,6 +31,7 @@ SILENT = 2.0**-100
 
 _PAPER = "begin as the paper does (--init paper)"
 _Function = Callable[[Tensor], Tensor]
+_Layer = nn.Linear | nn.Conv1d | nn.Conv2d
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,7 @@ def check_can_begin(graph: Graph, path: str) -> None:
         )
     known = _known(graph)
     for condition, reason in spec.identity.requires.items():
-        try:
-            holds = evaluate(parse(condition), known)
-        except ExpressionError as failure:
-            raise _refused(spec, path, f"{condition!r}: {failure.message}") from None
-        if not holds:
+        if not evaluate(parse(condition), known):
             raise _refused(spec, path, reason)
 
 
@@ -160,7 +157,7 @@ def _begin_node(
             _check_activation(graph, name if part is target else f"{name}.{number}", original)
             _copy(name, part, beginning.copies, original, uniform)
             _scale(part, times)
-    layer = _last_linear(target)
+    layer = _last_layer(target)
     for key, value in (("weight", beginning.weight), ("bias", beginning.bias)):
         number_ = _number(value, known)
         tensor = getattr(layer, key, None)
@@ -196,7 +193,7 @@ def _copy(
             _copy_norm(name, norm, original, None if conv.bias is not None else layer.bias)
     else:
         source = getattr(layer, what, None)
-        linear = _last_linear(part)
+        linear = _last_layer(part)
         if not isinstance(source, nn.Linear) or linear is None:
             raise _Misfit(f"it has no linear layer {what!r} for the node {name!r}")
         _fits(name, source.weight, linear.weight)
@@ -263,11 +260,13 @@ def _silence(part: nn.Module | Tensor) -> None:
 
 
 def _scale(part: nn.Module | Tensor, times: float) -> None:
+    if isinstance(part, Tensor):
+        part *= times
+        return
     norm = getattr(part, "norm", None)
-    layer = norm if norm is not None else getattr(part, "conv", None) or _last_linear(part)
-    tensors = [part] if isinstance(part, Tensor) else [layer.weight, layer.bias] if layer else []
-    for tensor in tensors:
-        if tensor is not None:
+    layer = norm if isinstance(norm, _BatchNorm) else _last_layer(part)
+    for tensor in (getattr(layer, "weight", None), getattr(layer, "bias", None)):
+        if isinstance(tensor, Tensor):
             tensor *= times
 
 
@@ -278,9 +277,9 @@ def _noise(experts: Tensor) -> Tensor:
     return drawn - drawn.mean(0)
 
 
-def _last_linear(part: nn.Module | Tensor) -> nn.Linear | None:
+def _last_layer(part: nn.Module | Tensor) -> _Layer | None:
     modules = part.modules() if isinstance(part, nn.Module) else ()
-    return next((m for m in reversed(list(modules)) if isinstance(m, nn.Linear)), None)
+    return next((m for m in reversed(list(modules)) if isinstance(m, _Layer)), None)
 
 
 def _fits(name: str, have: Tensor, want: Tensor) -> None:

@@ -69,7 +69,7 @@ def follow(
     node: fx.Node = calls[0]
     norm = act = None
     if "norm" in absorb:
-        norm = node = _next(caller, node)
+        norm = node = _unedited(caller, _next(caller, node))
         module = _module(caller, norm)
         if not isinstance(module, _NORMS):
             raise NotFollowed("no norm follows it")
@@ -79,13 +79,9 @@ def follow(
         if holds:
             return Following(norm)
     if "act" in absorb:
-        act = _next(caller, node)
+        act = _unedited(caller, _next(caller, node))
         if not _is_activation(caller, act):
             raise NotFollowed(f"no activation follows {'its norm' if norm else 'it'}")
-    for found in (norm, act):
-        module = _module(caller, found) if found is not None else None
-        if module is not None and is_edited(module):
-            raise NotFollowed("something was inserted behind it")
     return Following(norm, act)
 
 
@@ -123,12 +119,19 @@ def _next(caller: nn.Module, node: fx.Node) -> fx.Node:
             return node
 
 
+def _unedited(caller: nn.Module, node: fx.Node) -> fx.Node:
+    module = _module(caller, node)
+    if module is not None and is_edited(module):
+        raise NotFollowed("something was inserted behind it")
+    return node
+
+
 def _several() -> fx.Node:
     raise NotFollowed("what it gives is read in several places")
 
 
-def _module(caller: nn.Module, node: fx.Node | None) -> nn.Module | None:
-    if node is None or node.op != "call_module":
+def _module(caller: nn.Module, node: fx.Node) -> nn.Module | None:
+    if node.op != "call_module":
         return None
     return caller.get_submodule(str(node.target))
 

@@ -221,7 +221,8 @@ class _Work:
             if near is not None:
                 module = module.to(device=near.device, dtype=_dtype(owner, self.model))
             if _channels_last(owner):
-                module = module.to(memory_format=torch.channels_last)
+                for kernel in (p for p in module.parameters() if p.dim() == 4):
+                    kernel.data = kernel.data.to(memory_format=torch.channels_last)
         return module.train(owner.training)
 
 

@@ -148,7 +148,7 @@ class StandIns:
         try:
             found = follow_both(caller, forward, layer.name, self.absorb)
         except NotFollowed as why:
-            brings = f", and {self.maker.spec.name} brings its own" if "follows" in str(why) else ""
+            brings = f", and {self.maker.spec.name} brings its own" if str(why).startswith("no ") else ""
             raise _Passed(f"{why}{brings}") from None
         alone = [p for node in found[1].nodes if (p := self._called_once(layer, forward, node))]
         bypasses = len(alone) < len(found[1].nodes)
@@ -176,8 +176,7 @@ class StandIns:
         try:
             return self.known.traces.of(call)
         except Untraceable as why:
-            where = f"the forward of {call.path or 'the model'}"
-            raise _Passed(f"{where} can't be traced ({why})") from None
+            raise _Passed(f"the forward that calls it can't be traced ({why})") from None
 
     def _check_edit(self, call: Call, forward: Forward) -> None:
         """Refuse to edit a forward that can't be, or that its trace does not stand for."""
