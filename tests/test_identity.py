@@ -147,7 +147,7 @@ def test_experts_differ_and_their_mean_is_the_kernel() -> None:
         optimizer.zero_grad()
         composed(images()).square().mean().backward()
         optimizer.step()
-    routed = router.logits.linear.weight
+    routed = router.logits.linear.weight.detach()
     apart = (routed - routed[:1]).abs().amax(1)[1:]
     assert float(apart.min()) > 1e-2 * float(routed.abs().max())
 
@@ -242,6 +242,13 @@ def tokens(attention: nn.Module) -> nn.Module:
     return model
 
 
+class Dropped(Attention):
+    """Attention that drops what it gives, in training alone."""
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return nn.functional.dropout(super().forward(x, mask), 0.5, self.training)
+
+
 class Unlike(Attention):
     def __init__(self) -> None:
         super().__init__()
@@ -302,6 +309,8 @@ def test_what_cannot_begin_so(
 @pytest.mark.parametrize(
     ("make", "spec", "start"),
     [
+        (lambda: tokens(Dropped()), "mhsa",
+         "'mhsa' cannot begin as attn: in training mode it differs by "),
         (net, LIES, "'lies' cannot begin as stage1.0.conv2: in evaluation mode it differs by "),
         (lambda: tokens(Normed()), "mhsa",
          "'mhsa' cannot begin as attn: in evaluation mode it differs by "),

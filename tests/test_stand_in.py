@@ -570,6 +570,13 @@ class ByMode(Cell):
         return x + self.conv3(F.relu(y) if self.training else self.act2(y))
 
 
+class Competes(Cell):
+    """What follows its norm is a softmax, which looks at all channels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv3(self.bn2(self.conv2(self.conv1(x))).softmax(1))
+
+
 class Weighs(Cell):
     """Its activation has a weight, which would be lost."""
 
@@ -584,6 +591,7 @@ class Weighs(Cell):
         (NoNorm, WHOLE, "no norm follows it, and whole brings its own"),
         (NoActivation, WHOLE, "no activation follows its norm, and whole brings its own"),
         (Scaled, WHOLE, "no activation follows its norm, and whole brings its own"),
+        (Competes, WHOLE, "no activation follows its norm, and whole brings its own"),
         (Weighs, WHOLE, "no activation follows its norm, and whole brings its own"),
         (ReadTwice, WHOLE, "what it gives is read in several places"),
         (ByMode, WHOLE, "what follows it differs in training and in evaluation mode"),
@@ -701,7 +709,14 @@ identity: {{nodes: {{maps: {{copies: kernel}}}}}}
 """  # noqa: E501
 
 
-@pytest.mark.parametrize("cell", [Cell, Functional, OneRelu])
+class WithOptions(Cell):
+    """A forward that takes more than the map."""
+
+    def forward(self, x: Tensor, scale: float = 1.0) -> Tensor:
+        return super().forward(x) * scale
+
+
+@pytest.mark.parametrize("cell", [Cell, Functional, OneRelu, WithOptions])
 def test_sharing_and_absorbing_at_once(cell: type[nn.Module]) -> None:
     model = net(cell)
     composed = composer.insert(model, BOTH, init="identity", expect=4)
@@ -877,8 +892,66 @@ def test_a_stand_in_is_seen_as_the_layer_it_replaced() -> None:
 def test_the_channels_of_the_image_are_still_known() -> None:
     """The first convolution tells how many channels an image has, and what stands in for it."""
     model = nn.Sequential(nn.Conv2d(5, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3))
-    edited = composer.insert(composer.insert(model, PLAIN, match={"position": 1}), PLAIN)
+    edited = composer.insert(model, "dynamic_conv", match={"position": 1})
+    edited = composer.insert(edited, PLAIN)
     assert all(is_stand_in(edited[n]) for n in (0, 3))
+
+
+def test_what_is_inside_a_stand_in_is_not_the_backbones() -> None:
+    edited = composer.insert(composer.insert(net(), "sk"), "bam", params={"min_width": 1})
+    left = [p for p in ALL if not p.endswith("conv2")]
+    found = composer.plan(edited, PLAIN)
+    assert paths(found) == left
+    assert sorted(reasons(found)) == [f"{cell}.conv2" for cell in CELLS]
+
+
+def test_a_network_without_blocks_keeps_its_stages() -> None:
+    """What counts before a fall of the resolution is the layer, whatever stands in for it."""
+    with torch.device("meta"):
+        model = create_model("vgg11_bn", num_classes=3)
+    edited = composer.insert(model, "sk")
+    wholes = [s.whole.path for s in composer.sites(model).stages]
+    assert [s.whole.path for s in composer.sites(edited).stages] == wholes
+    assert paths(composer.plan(model, PLAIN, stages=1)) == ["features.0"]
+    assert paths(composer.plan(model, PLAIN, stages="-1")) == ["features.22", "features.25"]
+
+
+def test_a_fall_inside_a_stand_in_ends_no_stage() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, 1, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 1)
+    )
+    spec = PLAIN.replace("nodes:\n", "nodes:\n  wide: {op: conv2d, kernel: 1}\n")
+    edited = composer.insert(model, spec, match={"stride": 2})
+    assert [s.whole.path for s in composer.sites(model).stages] == ["1"]
+    assert [s.whole.path for s in composer.sites(edited).stages] == ["1"]
+
+
+class Projected(nn.Module):
+    """A shortcut with a convolution of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(8, 8, 3, 1, 1), nn.Conv2d(8, 8, 3, 1, 1)
+        self.project = nn.Conv2d(8, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x).relu()) + self.project(x)
+
+
+def test_the_branch_is_told_from_the_shortcut_as_before() -> None:
+    """A stand-in has several layers inside, and weighs as the one that it replaced."""
+    edited = composer.insert(net(Projected), "dynamic_conv", match={"name": "project"})
+    block = composer.insert(edited, "eca", at="block", position="residual").stage1[0]
+    x = torch.randn(2, 8, 6, 6)
+    expected = block.eca(block.second(block.first(x).relu())) + block.project(x)
+    torch.testing.assert_close(block(x), expected)
+
+
+def test_a_small_map_is_not_a_pooled_value() -> None:
+    """At its own size this network ends in one pixel, and in more on a larger image."""
+    model = nn.Sequential(nn.Conv2d(3, 8, 32, 32), nn.ReLU(), nn.Conv2d(8, 8, 1))
+    model.pretrained_cfg = {"input_size": (3, 32, 32)}  # type: ignore[assignment]
+    assert paths(composer.plan(model, PLAIN)) == ["0", "2"]
 
 
 # ----------------------------------------------------------------------------------- promises

@@ -19,7 +19,11 @@ _NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
 class NotFollowed(Exception):  # noqa: N818 - a finding, which the plan reports
-    """What a stand-in absorbs is not there, or can't be taken out; the message says why."""
+    """What a stand-in absorbs can't be taken out; the message says why."""
+
+
+class NotThere(NotFollowed):
+    """What a stand-in absorbs does not follow."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def follow(
         norm = node = _unedited(caller, _next(caller, node))
         module = _module(caller, norm)
         if not isinstance(module, _NORMS):
-            raise NotFollowed("no norm follows it")
+            raise NotThere("no norm follows it")
         holds = held_activation(module) is not None
         if holds and "act" not in absorb:
             raise NotFollowed("its norm holds an activation, which would go with it")
@@ -81,7 +85,7 @@ def follow(
     if "act" in absorb:
         act = _unedited(caller, _next(caller, node))
         if not _is_activation(caller, act):
-            raise NotFollowed(f"no activation follows {'its norm' if norm else 'it'}")
+            raise NotThere(f"no activation follows {'its norm' if norm else 'it'}")
     return Following(norm, act)
 
 

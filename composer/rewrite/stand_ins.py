@@ -14,7 +14,7 @@ from composer.backbones.probe import Call
 from composer.errors import ComposerError, Diagnostic, counted, listing
 from composer.lower.begin import check_can_begin
 from composer.measure.cost import parameters
-from composer.rewrite.follow import NotFollowed, follow_both
+from composer.rewrite.follow import NotFollowed, NotThere, follow_both
 from composer.rewrite.layers import Layer, attention_modules, convolutions, listed
 from composer.rewrite.make import Made, Maker, input_shapes
 from composer.rewrite.match import reason_against
@@ -147,9 +147,10 @@ class StandIns:
         forward = self._traced(layer.caller)
         try:
             found = follow_both(caller, forward, layer.name, self.absorb)
+        except NotThere as why:
+            raise _Passed(f"{why}, and {self.maker.spec.name} brings its own") from None
         except NotFollowed as why:
-            brings = f", and {self.maker.spec.name} brings its own" if str(why).startswith("no ") else ""
-            raise _Passed(f"{why}{brings}") from None
+            raise _Passed(str(why)) from None
         alone = [p for node in found[1].nodes if (p := self._called_once(layer, forward, node))]
         bypasses = len(alone) < len(found[1].nodes)
         if bypasses:
