@@ -615,3 +615,44 @@ def test_what_is_written_is_readable_as_the_umask_says():
     for path in Path("shared").iterdir():
         assert path.stat().st_mode == Path("plain").stat().st_mode, path
     assert Path("shared").stat().st_mode == Path("folder").stat().st_mode
+
+
+HALF = """\
+name: half
+input: [b, c, h, w]
+nodes:
+  gate: {op: gate}
+  out: {op: reweight, x: input, by: gate}
+"""
+USER = """\
+name: user
+input: [b, c, h, w]
+nodes:
+  out: {op: use, spec: half.yaml}
+insert: {at: block}
+"""
+
+
+def test_a_recipe_holds_all_that_its_spec_is_made_of():
+    Path("half.yaml").write_text(HALF)
+    Path("user.yaml").write_text(USER)
+    model = composed(TINY, "user.yaml")
+    composer.save(model, "it")
+    Path("half.yaml").unlink()
+    Path("user.yaml").unlink()
+    (edit,) = composer.recipe(model).edits
+    assert list(edit.uses.values()) == [HALF]
+    again = composer.load("it")
+    same(model, again)
+    assert composer.recipe(again) == composer.recipe(model)
+    assert "uses" not in composer.recipe(composed(TINY, "se")).to_yaml()
+
+
+def test_a_changed_part_of_a_spec_is_refused():
+    Path("half.yaml").write_text(HALF)
+    Path("user.yaml").write_text(USER)
+    composer.save(composed(TINY, "user.yaml"), "it")
+    edited("gate: {op: gate}", "gate: {op: gate, fn: tanh}")
+    assert "[changed-spec]: the text of the spec 'user' is not the one" in refusal(
+        composer.load, "it"
+    )

@@ -285,6 +285,14 @@ def test_an_unknown_param_is_said_without_a_place(small: nn.Module) -> None:
     assert [d.code for d in caught.value.diagnostics] == ["unknown-param"]
 
 
+def test_the_only_block_does_not_match() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 64, 4, 4), Block())
+    assert said(lambda: composer.plan(model, "eca", select="0")) == (
+        "no-sites", "the only block does not match: its path does not match '0'",
+        "there is stage 1 1 (1 block)",
+    )  # fmt: skip
+
+
 def test_a_model_without_blocks() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
     code, message, _ = said(lambda: composer.plan(model, "eca"))

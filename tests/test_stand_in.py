@@ -259,6 +259,28 @@ def test_what_cannot_be_replaced() -> None:
     assert reasons(without)["stage1.0.depth"] == "it is depthwise"
 
 
+class ReadsWeights(Cell):
+    """A forward that asks its layers for more than what they give, as some of timm's do."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.to(self.conv1.weight.dtype) * self.conv3.stride[0]
+        return super().forward(x)
+
+
+def test_what_others_read_stays() -> None:
+    model = net(ReadsWeights)
+    classes = [type(m) for m in model.modules()]
+    found = composer.plan(model, PLAIN, stages="1..-1")
+    assert paths(found) == [f"{cell}.conv2" for cell in CELLS]
+    refused = {m.path: m.reason for m in found.near_misses if m.path.startswith("stage1.0")}
+    assert refused == {
+        "stage1.0.conv1": "its weight is read by others",
+        "stage1.0.conv3": "its stride is read by others",
+    }
+    assert [type(m) for m in model.modules()] == classes
+    assert composer.insert(model, PLAIN, stages="1..-1")(images()).shape == (2, 5)
+
+
 THERE = "there are 2 of kernel 3, stride 2; 8 of kernel 1; 4 of kernel 3"
 
 
@@ -838,6 +860,43 @@ def test_attention_that_takes_more_than_one_tensor() -> None:
         "no-sites", "none of the 12 attention modules matches: it takes 3 tensors, not one",
         "there are 12 of class MultiheadAttention",
     )  # fmt: skip
+
+
+# ------------------------------------------------------------------------------ like a layer
+
+
+def test_a_module_like_a_layer() -> None:
+    conv = nn.Conv2d(6, 12, 5, 2, 4, 2, groups=3, bias=False)
+    module = composer.build(PLAIN, like=conv)
+    module.get_submodule("out.conv").load_state_dict(conv.state_dict())
+    x = torch.randn(2, 6, 13, 9)
+    assert torch.equal(module(x), conv(x))
+    attention = composer.build("mhsa", like=Attention())
+    assert attention.qkv.linear.weight.shape == (24, 8) and "2, 4" in attention.code
+    assert composer.build("mhsa", like=nn.MultiheadAttention(6, 3)).qkv.linear.in_features == 6
+
+
+@pytest.mark.parametrize(
+    ("spec", "layer", "expected"),
+    [
+        ("se", nn.Conv2d(8, 8, 3), (
+            "not-a-stand-in", "'se' stands for no layer, so it can't be built like one",
+            "say its channels, or write 'stands_for: conv2d' in the spec")),
+        ("sk", nn.Linear(8, 8), (
+            "no-stand-in", "'sk' can't stand for this Linear: it is no nn.Conv2d",
+            "it stands for a square nn.Conv2d, padded with zeros")),
+        ("sk", nn.Conv2d(8, 8, (1, 3)), (
+            "no-stand-in", "'sk' can't stand for this Conv2d: its kernel is 1×3, not square",
+            "it stands for a square nn.Conv2d, padded with zeros")),
+        ("mhsa", nn.Linear(8, 8), (
+            "no-stand-in", "'mhsa' can't stand for this Linear: it has no num_heads",
+            "it stands for a module with num_heads")),
+    ],
+)  # fmt: skip
+def test_a_layer_that_nothing_is_like(
+    spec: str, layer: nn.Module, expected: tuple[str, str, str]
+) -> None:
+    assert said(lambda: composer.build(spec, like=layer)) == expected
 
 
 # ------------------------------------------------------------------------------ several edits

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
 from composer.backbones.anatomy import Anatomy, Stage, is_inside
 from composer.backbones.edited import class_before_edits, is_edited, is_inserted, is_stand_in
 from composer.backbones.probe import Call
+from composer.backbones.reads import read_besides
 from composer.errors import counted
 from composer.lower.like import attention_refusal, conv2d_refusal, heads_of
 from composer.rewrite.match import Facts
@@ -42,7 +43,7 @@ def convolutions(model: nn.Module, known: Anatomy) -> tuple[Layer, ...]:
     """Return every `nn.Conv2d` that runs, and what stands in for one."""
     pooled = _pooled(known)
     found = _Found(model, known)
-    layers = []
+    layers: list[Layer] = []
     number = 0
     for path, module in found.modules():
         stands_in = is_stand_in(module) and _takes(found.calls[path][0]) == 4
@@ -59,7 +60,7 @@ def convolutions(model: nn.Module, known: Anatomy) -> tuple[Layer, ...]:
         layers.append(
             found.layer(path, _facts(path, module), None if path in pooled else number, refusal)
         )
-    return tuple(layers)
+    return found.unless_read(layers)
 
 
 def attention_modules(model: nn.Module, known: Anatomy) -> tuple[Layer, ...]:
@@ -75,7 +76,7 @@ def attention_modules(model: nn.Module, known: Anatomy) -> tuple[Layer, ...]:
         if not stands_in:
             refusal = refusal or attention_refusal(module)
         layers.append(found.layer(path, _facts(path, module), len(layers) + 1, refusal))
-    return tuple(layers)
+    return found.unless_read(layers)
 
 
 def listed(layers: tuple[Layer, ...]) -> str:
@@ -121,6 +122,17 @@ class _Found:
                 break
         caller = self.calls[above][0]
         return Layer(path, self.calls[path][0], caller, stage, block, facts, number, refusal)
+
+    def unless_read(self, layers: list[Layer]) -> tuple[Layer, ...]:
+        """Return the layers, and refuse those of which others read more than what they give."""
+        free = [layer.path for layer in layers if layer.refusal is None]
+        read = read_besides(self.model, free, self.known.probe.input_shape) if free else {}
+        return tuple(
+            replace(layer, refusal=f"its {read[layer.path]} is read by others")
+            if layer.path in read
+            else layer
+            for layer in layers
+        )
 
     def _place(self, path: str) -> tuple[int | None, int | None]:
         """Return the numbers of the stage and the block that a path is in."""

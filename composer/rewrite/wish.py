@@ -247,5 +247,7 @@ def none_matches(
     elif others:
         reason, times = others.most_common(1)[0]
         why = f"; {times} passed over: {reason}"
+    if count == 1:
+        return error("no-sites", f"the only {noun} does not match{why}", f"there is {there_are}")
     message = f"none of the {counted(count, noun)} matches{why}"
     return error("no-sites", message, f"there are {there_are}")
