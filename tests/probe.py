@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
+from composer.certificate.draw import random as random
 from composer.graph.frontend import graph_of, load_spec
 from composer.graph.graph import Graph, Settings
 from composer.graph.passes import analyse
@@ -43,8 +44,3 @@ def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
             else:
                 tensor.copy_(0.5 * torch.randn(tensor.shape, generator=generator))
     return module
-
-
-def random(*shape: int, seed: int = 1) -> Tensor:
-    """Return normal numbers in float64."""
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))

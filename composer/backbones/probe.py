@@ -119,16 +119,20 @@ def _image_channels(model: nn.Module) -> int | None:
     return None
 
 
+def blank_image(model: nn.Module, shape: tuple[int, int, int]) -> Tensor:
+    """Return a batch of one image of (channels, height, width), on a model's device, of its dtype.
+
+    Its numbers are none in particular.
+    """
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    return torch.empty((1, *shape), device=device, dtype=floating_dtype(model))
+
+
 def _probe_at(model: nn.Module, run: FakeRun, shape: tuple[int, int, int]) -> Probe:
     calls: list[Call] = []
     counter = FlopCounter()
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-
-    def inputs() -> tuple[Tensor]:
-        return (torch.empty((1, *shape), device=device, dtype=floating_dtype(model)),)
-
     with _noted(model, calls):
-        run(model, inputs, counter)
+        run(model, lambda: (blank_image(model, shape),), counter)
     return Probe(shape, tuple(calls), counter.total)
 
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from composer.measure.cost import FakeRun, floating_dtype
+from composer.backbones.probe import blank_image
+from composer.measure.cost import FakeRun
 
 
 def read_besides(
@@ -27,16 +27,11 @@ def read_besides(
     """
     found: dict[str, str] = {}
     runs = _Running()
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-
-    def image() -> tuple[Tensor]:
-        return (torch.empty((1, *input_shape), device=device, dtype=floating_dtype(model)),)
-
     run = FakeRun.of(model)
     with ExitStack() as watches:
         for path in paths:
             watches.enter_context(_watched(model.get_submodule(path), path, runs, found))
-        run(model, image, runs.while_running(model))
+        run(model, lambda: (blank_image(model, input_shape),), runs.while_running(model))
     return found
 
 

@@ -10,9 +10,10 @@ from composer.graph.graph import INPUT, Graph, GraphNode, Settings
 from composer.primitives import Spec
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Primitive
-from composer.primitives.unstack import COMMA, Unstack
+from composer.primitives.unstack import Unstack
 from composer.spec.expressions import Expr, constant, name
 from composer.spec.models import Param
+from composer.spec.names import COMMA
 from composer.spec.reader import Reading
 from composer.spec.stand_in import stand_in_names
 
@@ -71,7 +72,7 @@ def _graph(
 
 def _wired(op: Primitive | None, above: str) -> Primitive | None:
     """Let an op that does not say what it reads read the node above."""
-    if op is None or "x" not in type(op).model_fields or getattr(op, "x") is not None:  # noqa: B009
+    if op is None or not op.reads_above:
         return op
     return op.model_copy(update={"x": name(above)})
 

@@ -17,7 +17,7 @@ from composer.primitives.structure import Repeating
 from composer.primitives.use import Use
 from composer.spec.extends import extended
 from composer.spec.library import find_spec
-from composer.spec.reader import Reading, read_spec
+from composer.spec.reader import read_spec
 from composer.spec.source import Source, YamlPath, parse
 
 __all__ = ["check_text", "graph_of", "load_spec"]
@@ -69,23 +69,19 @@ class _Loader:
     def check(
         self, text: str, file: str, above: tuple[_Opened, ...]
     ) -> tuple[Spec | None, tuple[Diagnostic, ...]]:
+        here = above or (_Opened(Path(file).stem, file, text),)
         try:
-            reading = self._read(text, file, above)
+            reading = read_spec(*self._data(text, file, here), Spec, op_fields())
         except ComposerError as failure:
             return None, failure.diagnostics
         if reading.spec is None:
             return None, in_order_of_text(reading.problems)
-        here = above or (_Opened(Path(file).stem, file, text),)
         problems = self._load_used(reading.spec, here)
         if not above:
             reading.spec._texts = dict(self.texts)
         graph = analyse(graph_of(reading.spec, Settings(), reading).with_problems(problems))
         found = in_order_of_text((*graph.errors, *graph.warnings))
         return (None if graph.errors else reading.spec), found
-
-    def _read(self, text: str, file: str, above: tuple[_Opened, ...]) -> Reading[Spec]:
-        data, source = self._data(text, file, above or (_Opened(Path(file).stem, file, text),))
-        return read_spec(data, source, Spec, op_fields())
 
     def _data(
         self, text: str, file: str, above: tuple[_Opened, ...]

@@ -13,8 +13,8 @@ from composer.errors import ComposerError, Diagnostic, Location, in_order_of_tex
 from composer.primitives import Spec
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Primitive
-from composer.primitives.unstack import COMMA
 from composer.spec.expressions import Expr, Value
+from composer.spec.names import COMMA
 from composer.spec.source import Source, YamlPath
 
 INPUT = "input"
@@ -125,6 +125,12 @@ class Graph:
     ) -> Location | None:
         """Return the place of a stretch of a field of a node."""
         return (node.source or self.source).within((*node.path, *path), start, length)
+
+    def free_name(self, name: str) -> str:
+        """Return `name`, with as many underscores behind as make it no node's."""
+        while name in self.by_name:
+            name += "_"
+        return name
 
     def with_nodes(self, nodes: Mapping[str, GraphNode]) -> Graph:
         """Return the graph with some nodes replaced by name."""

@@ -16,10 +16,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from composer.errors import ComposerError, error
 from composer.graph.graph import Graph
-from composer.graph.sizes import sizes_of
+from composer.graph.passes.bind import bind_params
 from composer.primitives import Spec
 from composer.primitives.activations import FUNCTIONS
-from composer.spec.expressions import Expr, Value, bind, evaluate, parse
+from composer.spec.expressions import Expr, Value, evaluate, parse
 from composer.spec.models import Beginning
 
 #: Of the largest value of the original; float64 keeps what is the same far below.
@@ -65,7 +65,7 @@ def check_can_begin(graph: Graph, path: str) -> None:
             f"{spec.name!r} has no state in which it computes the {what} that it replaces",
             _PAPER,
         )
-    known = _known(graph)
+    known = bind_params(graph, [])
     for condition, reason in spec.identity.requires.items():
         if not evaluate(parse(condition), known):
             raise _refused(spec, path, reason)
@@ -85,7 +85,7 @@ def begin(module: fx.GraphModule, graph: Graph, original: Original | None, path:
     """
     spec = graph.spec
     assert spec.identity is not None
-    known = _known(graph)
+    known = bind_params(graph, [])
     nodes = spec.identity.nodes
     try:
         uniform = any(_number(beginning.weight, known) == 0 for beginning in nodes.values())
@@ -286,16 +286,6 @@ def _fits(name: str, have: Tensor, want: Tensor) -> None:
     if have.shape != want.shape:
         shapes = ["×".join(map(str, t.shape)) for t in (have, want)]
         raise _Misfit(f"its weights are {shapes[0]}, and those of the node {name!r} {shapes[1]}")
-
-
-def _known(graph: Graph) -> dict[str, Value | Expr]:
-    """Return the sizes and params that the graph was made for."""
-    known = sizes_of(graph)
-    for name, param in graph.spec.params.items():
-        value = graph.settings.params.get(name, param.default)
-        written = value if isinstance(value, Expr) else param.expression(value)
-        known[name] = bind(written, known)
-    return known
 
 
 def _number(expr: Expr | None, known: Mapping[str, Value | Expr]) -> float | None:

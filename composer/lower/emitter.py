@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 
 from composer.errors import ComposerError, Diagnostic
 from composer.graph.graph import INPUT, Graph, GraphNode
+from composer.lower.paths import module_at
 from composer.lower.schedule import Schedule
 from composer.primitives.axes import Axes
 from composer.primitives.base import AxisProblem, whole
@@ -88,10 +89,11 @@ class FxEmitter:
 
     def module(self, local: str, module: nn.Module, x: fx.Node) -> fx.Node:
         """Write a call of a module that lives under this node's name."""
-        owner = self._owner()
-        if not hasattr(owner, local):  # else it shares the weights of an earlier node
-            owner.add_module(local, module)
-        return self._create("call_module", f"{self._keeper}.{local}", local, (x,), {})
+        path = f"{self._keeper}.{local}"
+        owner, name = self._place(path)
+        if not hasattr(owner, name):  # else it shares the weights of an earlier node
+            owner.add_module(name, module)
+        return self._create("call_module", path, local, (x,), {})
 
     def parameter(self, tensor: Tensor, local: str | None = None) -> fx.Node:
         """Write a read of a parameter that carries this node's name, or lives under it as `local`.
@@ -99,8 +101,7 @@ class FxEmitter:
         One without axes is kept as one element, since sharded training takes no scalar.
         """
         path = f"{self._keeper}.{local}" if local else self._keeper
-        parent, _, name = path.rpartition(".")
-        owner = self._module_at(parent)
+        owner, name = self._place(path)
         if not hasattr(owner, name):
             owner.register_parameter(name, nn.Parameter(tensor.reshape(tensor.shape or (1,))))
         node = self._create("get_attr", path, local or "value", (), {})
@@ -108,8 +109,7 @@ class FxEmitter:
 
     def schedule(self, begin: float, end: float, steps: int) -> fx.Node:
         """Write a read of a number that `composer.lower.schedule.advance` moves."""
-        parent, _, name = self._keeper.rpartition(".")
-        owner = self._module_at(parent)
+        owner, name = self._place(self._keeper)
         if not hasattr(owner, name):
             owner.add_module(name, Schedule(begin, end, steps))
         return self._create("call_module", self._keeper, "value", (), {})
@@ -145,17 +145,10 @@ class FxEmitter:
         assert self._node is not None
         return self._node.weights or self._node.name
 
-    def _owner(self) -> nn.Module:
-        return self._module_at(self._keeper)
-
-    def _module_at(self, path: str) -> nn.Module:
-        """Return the module at a path, made where it is not there yet."""
-        module = self.root
-        for name in filter(None, path.split(".")):
-            if not hasattr(module, name):
-                module.add_module(name, nn.Module())
-            module = module.get_submodule(name)
-        return module
+    def _place(self, path: str) -> tuple[nn.Module, str]:
+        """Return the module that holds what is at a path, and what it is called there."""
+        parent, _, name = path.rpartition(".")
+        return module_at(self.root, parent), name
 
     def _create(
         self, op: str, target: Any, what: str, args: tuple[Any, ...], kwargs: dict[str, Any]

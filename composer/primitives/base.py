@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from composer.primitives.axes import Axes, AxisOrder
-from composer.spec.expressions import Expr
+from composer.spec.expressions import Expr, constant
 from composer.spec.fields import Kind
 from composer.spec.models import Model
 from composer.spec.source import YamlPath
@@ -87,6 +87,18 @@ class Primitive(Model):
     def operands(self) -> Iterator[tuple[YamlPath, Expr]]:
         """Yield the fields that name other nodes."""
         return ((path, expr) for path, kind, expr in self.expressions() if kind.name == "node")
+
+    def redirected(self, names: Mapping[str, str]) -> Self:
+        """Return the op with every operand that `names` has read under its other name there."""
+        moved = {
+            path: constant(names[str(ref)]) for path, ref in self.operands() if str(ref) in names
+        }
+        return replaced(self, moved) if moved else self
+
+    @property
+    def reads_above(self) -> bool:
+        """Whether it reads one value x and does not say which: that of the node above."""
+        return "x" in type(self).model_fields and getattr(self, "x") is None  # noqa: B009
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes of the value from those of the operands.

@@ -10,9 +10,7 @@ from composer.primitives.pick import Pick
 from composer.primitives.structure import Part, Structure
 from composer.spec.expressions import constant
 from composer.spec.fields import AxisName, NodeRef
-
-#: What stands between the names of a node that gives several values: ``q, k, v``.
-COMMA = ", "
+from composer.spec.names import COMMA
 
 
 class Unstack(Structure):

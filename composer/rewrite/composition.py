@@ -10,6 +10,7 @@ from torch import nn
 
 from composer.errors import error
 from composer.graph.graph import Begin
+from composer.lower.paths import module_at
 from composer.primitives import Spec
 from composer.spec.expressions import Value
 
@@ -128,15 +129,7 @@ def replaced_modules(model: nn.Module) -> nn.Module:
     for site in inserted_sites(model):
         for path, module in site.replaced:
             parent, _, name = path.rpartition(".")
-            _made(root, parent).add_module(name, module)
-    return root
-
-
-def _made(root: nn.Module, path: str) -> nn.Module:
-    for name in filter(None, path.split(".")):
-        if name not in root._modules:
-            root.add_module(name, nn.Module())
-        root = root.get_submodule(name)
+            module_at(root, parent).add_module(name, module)
     return root
 
 

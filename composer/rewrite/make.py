@@ -44,8 +44,7 @@ class Maker:
         Raises:
             ComposerError: the spec does not suit.
         """
-        sizes = {"c": shape.channels, "h": shape.size[0], "w": shape.size[1]}
-        return self._make(Settings(sizes, self.params, shape.layout, self.init))
+        return self._make(Settings(_sizes(shape), self.params, shape.layout, self.init))
 
     def like(self, layer: nn.Module, size: tuple[int, ...]) -> Made:
         """Return what takes a layer's place, where its input has this size behind the channels.
@@ -69,8 +68,7 @@ class Maker:
         Raises:
             ComposerError: the spec does not suit.
         """
-        sizes = {"c": shape.channels, "h": shape.size[0], "w": shape.size[1]}
-        return self._make(Settings(sizes, self.params, shape.layout, part="shared"))
+        return self._make(Settings(_sizes(shape), self.params, shape.layout, part="shared"))
 
     def _make(self, settings: Settings) -> Made:
         key = tuple(settings.sizes.items()), settings.layout, settings.part
@@ -81,6 +79,10 @@ class Maker:
             cost = flops(module, *input_shapes(graph))
             self._made[key] = Made(graph, parameters(module), cost)
         return self._made[key]
+
+
+def _sizes(shape: MapShape) -> dict[str, int]:
+    return {"c": shape.channels, "h": shape.size[0], "w": shape.size[1]}
 
 
 def input_shapes(graph: Graph, batch: int = 1) -> tuple[tuple[int, ...], ...]:

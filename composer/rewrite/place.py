@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import nn
 
@@ -14,10 +13,9 @@ from composer.backbones.forward import (
     Traces,
     Untraceable,
     branch_ends,
-    code,
-    disagreement,
 )
 from composer.rewrite.composition import Position
+from composer.rewrite.trials import Trials
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Placer:
 
     model: nn.Module
     traces: Traces
-    _tried: dict[tuple[Any, ...], str | None] = field(default_factory=dict)
+    trials: Trials = field(default_factory=Trials)
 
     def place(self, part: Part, position: Position) -> Place:
         """Return where `position` is in a part.
@@ -57,23 +55,12 @@ class Placer:
                 "output",
                 "the residual branch can't be told from the shortcut; after the block instead",
             )
-        reason = self._disagreement(module, forward, ends, part)
+        assert part.shape is not None
+        spatial = tuple(map(part.shape.layout.index, ("h", "w")))
+        reason = self.trials.disagreement(module, forward, ends, part.call, spatial)
         if reason:
             return Place("output", f"{reason}; after the block instead")
         return Place("residual", _remark(ends[1]), forward, ends)
-
-    def _disagreement(
-        self, module: nn.Module, forward: Forward, ends: tuple[Branch, Branch], part: Part
-    ) -> str | None:
-        if any(p.is_meta for p in module.parameters()):
-            return None  # a model without numbers has none to compare
-        codes = code(forward.training), code(forward.evaluation)
-        key = (type(module), *codes, *(branch.end.name for branch in ends))
-        if key not in self._tried:
-            assert part.shape is not None
-            spatial = tuple(map(part.shape.layout.index, ("h", "w")))
-            self._tried[key] = disagreement(module, forward, ends, part.call, spatial)
-        return self._tried[key]
 
 
 def _remark(branch: Branch) -> str | None:

@@ -188,13 +188,8 @@ def _choose(known: Anatomy, wish: Wish) -> tuple[list[_Candidate], list[NearMiss
             misses.append(NearMiss(part.path, reason or part.refusal or "", bool(reason)))
         else:
             matching.append((stage, block, part))
-    if wish.every:
-        misses += [
-            NearMiss(part.path, f"only every {wish.every}. one is taken", by_choice=True)
-            for n, (_, _, part) in enumerate(matching)
-            if n % wish.every
-        ]
-        matching = matching[:: wish.every]
+    matching, others = wish.thinned(matching, lambda candidate: candidate[2].path)
+    misses += others
     if matching:
         return matching, misses
     if not everything:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from torch import Tensor, fx, nn
 
 from composer.backbones.anatomy import Anatomy, MapShape, Part
-from composer.backbones.forward import Forward, Untraceable, code, disagreement
+from composer.backbones.forward import Forward, Untraceable
 from composer.backbones.probe import Call
 from composer.errors import ComposerError, Diagnostic, counted, listing
 from composer.lower.begin import check_can_begin
@@ -20,6 +19,7 @@ from composer.rewrite.make import Made, Maker, input_shapes
 from composer.rewrite.match import reason_against
 from composer.rewrite.replace import Replacement
 from composer.rewrite.site import NearMiss, SharedSite, Site
+from composer.rewrite.trials import Trials
 from composer.rewrite.wish import Wish, none_matches, nothing_found
 
 
@@ -48,7 +48,7 @@ class StandIns:
         self.layers = (attention_modules if wish.at == "attention" else convolutions)(model, known)
         self.blocks = {block.path: block for block in known.blocks}
         self.failures: list[tuple[Layer, ComposerError]] = []
-        self._tried: dict[tuple[Any, ...], str | None] = {}
+        self.trials = Trials()
 
     def found(self) -> Found:
         """Return the sites.
@@ -62,7 +62,8 @@ class StandIns:
                 found.sites.append(self._site(layer))
             except _Passed as why:
                 found.misses.append(NearMiss(layer.path, str(why), by_choice=False))
-        self._take_every(found)
+        found.sites, others = self.wish.thinned(found.sites, lambda site: site.path)
+        found.misses += others
         if not found.sites:
             raise self._nothing(found.misses)
         if self.maker.init == "identity":
@@ -88,15 +89,6 @@ class StandIns:
             else:
                 chosen.append(layer)
         return chosen
-
-    def _take_every(self, found: Found) -> None:
-        every = self.wish.every or 1
-        found.misses += [
-            NearMiss(site.path, f"only every {every}. one is taken", by_choice=True)
-            for n, site in enumerate(found.sites)
-            if n % every
-        ]
-        found.sites = found.sites[::every]
 
     # ---------------------------------------------------------------------------------- a site
 
@@ -184,12 +176,8 @@ class StandIns:
         if not call.path:
             raise _Passed("what follows it runs in the model's own forward, which is left as it is")
         module = self.model.get_submodule(call.path)
-        if any(p.is_meta for p in module.parameters()):
-            return  # a model without numbers has none to compare
-        key = type(module), code(forward.training), code(forward.evaluation)
-        if key not in self._tried:
-            self._tried[key] = disagreement(module, forward, None, call, (2, 3))
-        if (reason := self._tried[key]) is not None:
+        reason = self.trials.disagreement(module, forward, None, call, (2, 3))
+        if reason is not None:
             raise _Passed(reason)
 
     # -------------------------------------------------------------------------- what is shared

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from glob import escape
-from typing import get_args
+from typing import TypeVar, get_args
 
 from composer.errors import ComposerError, counted, error, listing
 from composer.primitives import Spec
@@ -17,6 +17,7 @@ from composer.rewrite.site import NearMiss
 from composer.spec.models import Insert, Match
 from composer.spec.selection import Selection, SelectionError
 
+T = TypeVar("T")
 Chosen = Selection | str | int | Sequence[int] | None
 
 #: What a site is, for each `at`.
@@ -86,6 +87,18 @@ class Wish:
         """Return the wish for what stands at some paths, whatever was chosen otherwise."""
         select = tuple(map(escape, paths))
         return replace(self, stages=None, blocks=None, every=None, select=select, match=Match())
+
+    def thinned(
+        self, found: Sequence[T], path: Callable[[T], str]
+    ) -> tuple[list[T], list[NearMiss]]:
+        """Return the first and each n-th of what matches, where that is wanted, and the others."""
+        every = self.every or 1
+        misses = [
+            NearMiss(path(one), f"only every {every}. one is taken", by_choice=True)
+            for n, one in enumerate(found)
+            if n % every
+        ]
+        return list(found[::every]), misses
 
     def check_range(self, counts: Sequence[int], layers: int | None = None) -> None:
         """Refuse a position beyond what there is.

@@ -17,6 +17,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from composer.errors import did_you_mean, listing
 from composer.spec import expressions
 from composer.spec.expressions import Expr, ExpressionError, Value
+from composer.spec.names import COMMA
 from composer.spec.source import kind_of
 
 KindName = Literal["size", "number", "flag", "word", "node", "setting"]
@@ -137,14 +138,14 @@ Whole = Annotated[int, Field(ge=1, strict=True)]
 
 _WORD = "[A-Za-z][A-Za-z0-9_]*"
 _NAME = f"^{_WORD}$"
-_NAMES = f"^{_WORD}(, {_WORD})*$"
+_NAMES = f"^{_WORD}({COMMA}{_WORD})*$"
 
 #: Words that an expression, or the Python that a module is compiled to, reads in its own way.
 RESERVED = frozenset({*keyword.kwlist, "true", "false"})
 
 
 def _not_reserved(value: str) -> str:
-    if reserved := RESERVED.intersection(value.split(", ")):
+    if reserved := RESERVED.intersection(value.split(COMMA)):
         said = f"{min(reserved)!r} is a reserved word, not a name"
         context = {"said": said, "help": "choose another name"}
         raise PydanticCustomError("bad-name", "{said}", context)

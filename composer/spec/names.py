@@ -21,9 +21,13 @@ _OF_TORCH = """
 TAKEN = frozenset(_OF_TORCH.split())
 
 
+#: What stands between the names of a node that gives several values: ``q, k, v``.
+COMMA = ", "
+
+
 def free_names(names: str) -> str:
     """Return the name or names, which a node may have; a pydantic validator."""
-    for name in names.split(", "):
+    for name in names.split(COMMA):
         _check(name)
     return names
 

@@ -33,7 +33,7 @@ OF_VALUES = frozenset({
 def bind(graph: Graph) -> Graph:
     """Return the graph with every expression bound; a node that cannot be is left without op."""
     problems = _clashes(graph)
-    known = _bind_params(graph, problems)
+    known = bind_params(graph, problems)
     graph = replace(graph, output=_output(graph, known, problems))
     unreached = unreached_nodes(graph, lambda ref: _named(ref, known))
     nodes: dict[str, GraphNode] = {}
@@ -113,7 +113,8 @@ def _clashes(graph: Graph) -> list[Diagnostic]:
     ]
 
 
-def _bind_params(graph: Graph, problems: list[Diagnostic]) -> dict[str, Value | Expr]:
+def bind_params(graph: Graph, problems: list[Diagnostic]) -> dict[str, Value | Expr]:
+    """Return all that an expression may name, sizes and params; note params that have no value."""
     known = sizes_of(graph)
     known |= {name: expressions.name(name) for name in graph.broken_params}
     for name, param in graph.spec.params.items():

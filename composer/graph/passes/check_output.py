@@ -6,8 +6,8 @@ from composer.errors import Diagnostic
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.graph.sizes import sizes_of
 from composer.primitives.axes import Axes
-from composer.primitives.unstack import COMMA
 from composer.spec.expressions import Expr, bind, difference, evaluate
+from composer.spec.names import COMMA
 from composer.spec.stand_in import convolved
 
 
@@ -99,7 +99,7 @@ def _unread(graph: Graph) -> list[Diagnostic]:
     above = INPUT
     for names, op in graph.spec.nodes.items():
         read |= {n for _, kind, e in op.every_expression() if kind.name == "node" for n in e.names}
-        if "x" in type(op).model_fields and getattr(op, "x") is None:  # noqa: B009
+        if op.reads_above:
             read.add(above)
         above = names
     return [

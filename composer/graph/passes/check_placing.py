@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from composer.errors import Diagnostic, Location, suggestion
 from composer.graph.graph import Graph
 from composer.graph.sizes import sizes_of
-from composer.primitives.unstack import COMMA
 from composer.spec.expressions import ExpressionError, parse
+from composer.spec.names import COMMA
 from composer.spec.source import YamlPath
 
 

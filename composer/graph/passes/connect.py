@@ -9,8 +9,8 @@ import networkx as nx
 
 from composer.errors import Diagnostic, suggestion
 from composer.graph.graph import INPUT, Graph, GraphNode
-from composer.primitives.unstack import COMMA
 from composer.spec.expressions import Expr, leaves
+from composer.spec.names import COMMA
 from composer.spec.source import YamlPath
 
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.graph.sizes import folded_axis
-from composer.primitives.base import Primitive, replaced
 from composer.primitives.merge import Merge
 from composer.primitives.split import Split
 from composer.spec.expressions import constant
@@ -21,28 +20,19 @@ def fold_tokens(graph: Graph) -> Graph:
     if folded is None:
         return graph
     axis, parts = folded
-    merged, apart = (_free(graph, name) for name in ("tokens", "map"))
+    merged, apart = map(graph.free_name, ("tokens", "map"))
     path = ("input",)
     tokens = Merge(op="merge", x=constant(INPUT), axes=parts, into=axis)
     sizes = {part: graph.input_axes[part] for part in parts}
     split = Split(op="split", x=constant(graph.output), axis=axis, into=sizes)
     nodes = (
         GraphNode(merged, tokens, path, written=tokens),
-        *(replace(node, op=_reading(node.op, merged)) for node in graph.nodes),
+        *(
+            replace(node, op=node.op.redirected({INPUT: merged})) if node.op else node
+            for node in graph.nodes
+        ),
         GraphNode(apart, split, path, written=split),
     )
     return replace(graph, nodes=nodes, output=apart)
 
 
-def _reading(op: Primitive | None, tokens: str) -> Primitive | None:
-    """Return the op with the input replaced by its tokens."""
-    if op is None:
-        return None
-    moved = {path: constant(tokens) for path, ref in op.operands() if str(ref) == INPUT}
-    return replaced(op, moved) if moved else op
-
-
-def _free(graph: Graph, name: str) -> str:
-    while name in graph.by_name:
-        name += "_"
-    return name

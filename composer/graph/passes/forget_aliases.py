@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from composer.graph.graph import Graph
-from composer.primitives.base import replaced
 from composer.primitives.structure import Alias
-from composer.spec.expressions import constant
 
 
 def forget_aliases(graph: Graph) -> Graph:
@@ -16,12 +14,7 @@ def forget_aliases(graph: Graph) -> Graph:
     kept = []
     for node in graph.in_order():
         assert node.op is not None
-        moved = {
-            path: constant(meant[str(ref)])
-            for path, ref in node.op.operands()
-            if str(ref) in meant
-        }
-        op = replaced(node.op, moved) if moved else node.op
+        op = node.op.redirected(meant)
         if isinstance(op, Alias):
             meant[node.name] = str(op.x)
         else:

@@ -9,7 +9,7 @@ from composer.errors import Diagnostic
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.graph.passes.use import used_graph
 from composer.primitives.axes import Axes, AxisOrder
-from composer.primitives.base import AxisProblem, replaced
+from composer.primitives.base import AxisProblem
 from composer.primitives.structure import Alias
 from composer.primitives.use import Use
 from composer.spec.expressions import Expr, constant
@@ -89,16 +89,13 @@ def _renamed(
     one: GraphNode, inner: Graph, user: GraphNode, new_name: dict[str, str]
 ) -> GraphNode:
     """Return a node of a used spec under the name of the node that uses it."""
-    op = one.op
-    if op is not None:
-        op = replaced(op, {path: constant(new_name[str(ref)]) for path, ref in op.operands()})
     weights = new_name[one.weights] if one.weights else None
     if weights is None and user.weights:
         weights = f"{user.weights}.{one.name}"
     return replace(
         one,
         name=new_name[one.name],
-        op=op,
+        op=one.op.redirected(new_name) if one.op is not None else None,
         source=one.source or inner.source,
         weights=weights,
     )

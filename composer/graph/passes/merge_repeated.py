@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from composer.graph.graph import Graph, GraphNode
-from composer.primitives.base import Primitive, replaced
-from composer.spec.expressions import constant
+from composer.primitives.base import Primitive
 
 
 def merge_repeated(graph: Graph) -> Graph:
@@ -16,12 +15,7 @@ def merge_repeated(graph: Graph) -> Graph:
     kept: list[GraphNode] = []
     for node in graph.in_order():
         assert node.op is not None
-        moved = {
-            path: constant(same[str(ref)])
-            for path, ref in node.op.operands()
-            if str(ref) in same
-        }
-        op = replaced(node.op, moved) if moved else node.op
+        op = node.op.redirected(same)
         if not op.draws_weights:
             if op in first:
                 same[node.name] = first[op]

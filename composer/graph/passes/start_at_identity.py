@@ -23,9 +23,8 @@ def start_at_identity(graph: Graph) -> Graph:
     if graph.settings.init != "identity":
         return graph
     _need_input_axes(graph)
-    blend, change, scaled, begun = (
-        _free(graph, name) for name in ("blend", "blend_change", "blend_scaled", "blend_out")
-    )
+    names = ("blend", "blend_change", "blend_scaled", "blend_out")
+    blend, change, scaled, begun = map(graph.free_name, names)
     path = graph.by_name[graph.output].path
 
     def node(name: str, op: Primitive, axes: Axes) -> GraphNode:
@@ -66,9 +65,3 @@ def _need_input_axes(graph: Graph) -> None:
 def _shown(axes: Axes) -> str:
     sized = (n if str(s) == n else f"{n}: {s}" for n, s in axes.sizes)
     return f"[{', '.join(sized)}]"
-
-
-def _free(graph: Graph, name: str) -> str:
-    while name in graph.by_name:
-        name += "_"
-    return name
