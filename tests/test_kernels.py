@@ -54,8 +54,9 @@ def told(module: fx.GraphModule, form: str, x: Tensor) -> Tensor:
     padding = (given["padding"],) * 2 if "padding" in given else same
     p = dict(module.named_parameters())
     route = F.linear(x.mean((2, 3)), p["route.linear.weight"], p["route.linear.bias"])
+    kernels = p["kernels"].unflatten(1, (OUT, -1, kh, kw))
     return torch.cat([
-        F.conv2d(one[None], torch.einsum("n,noiyx->oiyx", by, p["kernels"]), None, stride, padding,
+        F.conv2d(one[None], torch.einsum("n,noiyx->oiyx", by, kernels), None, stride, padding,
                  dilation, given.get("groups", 1))
         for one, by in zip(x, route, strict=True)
     ])  # fmt: skip

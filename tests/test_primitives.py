@@ -136,9 +136,10 @@ def by_sample(x: Tensor, kernels: Tensor, **options: int) -> Tensor:
     ])  # fmt: skip
 
 
-def mixed(p: Weights, x: Tensor) -> Tensor:
-    """Return a sum of learned kernels for each sample, weighed by its route."""
-    return torch.einsum("bn,noixy->boixy", matrix(p, x, "route.linear"), p["kernels"])
+def mixed(p: Weights, x: Tensor, *sizes: int) -> Tensor:
+    """Return a sum of learned kernels of these sizes for each sample, weighed by its route."""
+    kernels = p["kernels"].unflatten(1, sizes)
+    return torch.einsum("bn,noixy->boixy", matrix(p, x, "route.linear"), kernels)
 
 
 ROUTE = """squeeze: {op: pool, over: [h, w]}
@@ -288,21 +289,23 @@ ROWS = [
         {MIX}
         probe: {{op: conv2d, x: input, weight: kernel, groups: 2, stride: 2}}""",
         MAP, "b c=6 h=(h-1)//2+1 w=(w-1)//2+1",
-        lambda p, x: by_sample(x, mixed(p, x.mean((2, 3))), groups=2, stride=2),
+        lambda p, x: by_sample(x, mixed(p, x.mean((2, 3)), 6, -1, 3, 5), groups=2,
+                                stride=2),
         lambda s: 2 * s["c"] + 2 + 90 * s["c"], batch_first=True),
     Row("conv2d", f"""{ROUTE}
         kernels: {{op: parameter, axes: {{n: 2, o: 3, i: c, kh: 1, kw: 1}}, init: 1}}
         {MIX}
         probe: {{op: conv2d, x: input, weight: kernel, stride: 2}}""",
         MAP, "b c=3 h=(h-1)//2+1 w=(w-1)//2+1",
-        lambda p, x: by_sample(x, mixed(p, x.mean((2, 3))), stride=2),
+        lambda p, x: by_sample(x, mixed(p, x.mean((2, 3)), 3, -1, 1, 1), stride=2),
         lambda s: 8 * s["c"] + 2, batch_first=True),
     Row("conv2d", f"""flat: {{op: pool, over: k}}
         {ROUTE}
         kernels: {{op: parameter, axes: {{n: 2, o: 3, i: c, kh: 1, kw: 1}}, init: 1}}
         {MIX}
         probe: {{op: conv2d, x: input, weight: kernel}}""", FIVE, "b k c=3 h w",
-        lambda p, x: each(x, 1, lambda y: by_sample(y, mixed(p, x.mean((1, 3, 4))))),
+        lambda p, x: each(x, 1, lambda y: by_sample(
+            y, mixed(p, x.mean((1, 3, 4)), 3, -1, 1, 1))),
         lambda s: 8 * s["c"] + 2, batch_first=True),
     Row("conv2d", f"""flat: {{op: pool, over: k}}
         {ROUTE}
@@ -310,8 +313,8 @@ ROWS = [
         {MIX}
         probe: {{op: conv2d, x: input, weight: kernel, dilation: 2}}""", FIVE, "b k c=2 h w",
         lambda p, x: each(x, 1, lambda y: by_sample(y, torch.einsum(
-            "bn,nxoiy->boixy", matrix(p, x.mean((1, 3, 4)), "route.linear"), p["kernels"]),
-            dilation=2)),
+            "bn,nxoiy->boixy", matrix(p, x.mean((1, 3, 4)), "route.linear"),
+            p["kernels"].unflatten(1, (3, 2, -1, 3))), dilation=2)),
         lambda s: 38 * s["c"] + 2, batch_first=True),
     # ------------------------------------------------------------------------------------- gate
     Row("gate", "probe: {op: gate}", MAP, MAP, lambda p, x: 1 / (1 + (-x).exp())),

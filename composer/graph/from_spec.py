@@ -134,6 +134,13 @@ def _bad_value(param: Param, key: str, value: object) -> list[Diagnostic]:
     if not isinstance(value, (bool, int, float, str)) or not finite:
         message = f"the param {key!r} cannot be {value!r}"
         return [Diagnostic("invalid-value", message, "give a number, true, false or text")]
+    if not param.choices and not isinstance(value, str) and not isinstance(param.default, str):
+        flag = isinstance(param.default, bool)
+        if flag != isinstance(value, bool):
+            shown, default = (str(v).lower() for v in (value, param.default))
+            message = f"the param {key!r} cannot be {shown}"
+            way_out = f"it is {'true or false' if flag else 'a number'}; its default is {default}"
+            return [Diagnostic("invalid-value", message, way_out)]
     try:
         param.expression(value)
     except ValueError as failure:

@@ -18,7 +18,7 @@ from composer.primitives.use import Use
 from composer.spec.extends import extended
 from composer.spec.library import find_spec
 from composer.spec.reader import read_spec
-from composer.spec.source import Source, YamlPath, parse
+from composer.spec.source import Source, YamlPath, kind_of, parse
 
 __all__ = ["check_text", "graph_of", "load_spec"]
 
@@ -88,9 +88,13 @@ class _Loader:
     ) -> tuple[dict[str, Any], Source]:
         """Return the fields of a spec together with those of the spec that it extends."""
         data, source = parse(text, file)
-        base = data.get("extends")
-        if not isinstance(base, str):
+        if "extends" not in data:
             return data, source
+        base = data["extends"]
+        if not isinstance(base, str):
+            message = f"the name of a spec is wanted here, not {kind_of(base)}"
+            where = source.at(("extends",))
+            raise ComposerError(Diagnostic("invalid-value", message, "such as 'extends: se'", where))
         opened = self._open(base, above, source.at(("extends",)))
         return extended(data, source, *self._data(opened.text, opened.file, (*above, opened)))
 
@@ -145,7 +149,7 @@ class _Loader:
         if self.given is not None and key in self.given:
             return self.given[key], word
         beside = Path(user).parent / word
-        for path in (beside, beside.with_suffix(".yaml")):
+        for path in (beside, Path(f"{beside}.yaml")):
             if word and Path(user).is_file() and path.is_file():
                 return find_spec(str(path))
         return find_spec(word)

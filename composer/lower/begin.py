@@ -19,6 +19,7 @@ from composer.graph.graph import Graph
 from composer.graph.passes.bind import bind_params
 from composer.primitives import Spec
 from composer.primitives.activations import FUNCTIONS
+from composer.primitives.parameter import Parameter
 from composer.spec.expressions import Expr, Value, evaluate, parse
 from composer.spec.models import Beginning
 
@@ -148,7 +149,7 @@ def _begin_node(
     times = _number(beginning.times, known)
     assert times is not None
     if beginning.copies is not None and original is not None:
-        parts = _branches(target)
+        parts = _branches(_as_written(target, graph, name))
         live = _number(beginning.live, known)
         for number, part in enumerate(parts):
             if live is not None and number != live:
@@ -165,6 +166,14 @@ def _begin_node(
             tensor.fill_(number_ * times)
 
 
+def _as_written(
+    target: nn.Module | Tensor, graph: Graph, name: str
+) -> nn.Module | Tensor:
+    """Return a parameter with the axes it has in the spec."""
+    op = graph.by_name[name].op
+    return target.view(op.shape) if isinstance(target, Tensor) and isinstance(op, Parameter) else target
+
+
 def _branches(target: nn.Module | Tensor) -> list[nn.Module | Tensor]:
     """Return the branches of a node, or the node alone."""
     children = dict(target.named_children()) if isinstance(target, nn.Module) else {}
@@ -176,7 +185,9 @@ def _copy(
 ) -> None:
     layer = original.layer
     if isinstance(part, Tensor):
-        tensor = getattr(layer, "weight" if what == "kernel" else what)
+        tensor = getattr(layer, "weight" if what == "kernel" else what, None)
+        if not isinstance(tensor, Tensor):
+            raise _Misfit(f"it has no {what} for the node {name!r}")
         _fits(name, tensor, part[0])
         part.copy_(tensor.expand_as(part))
         if what == "kernel" and uniform:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import get_args
@@ -13,6 +14,8 @@ from composer.errors import error
 from composer.graph.frontend import graph_of, load_spec
 from composer.graph.graph import Begin, Graph, Settings
 from composer.graph.passes import compile_graph
+from composer.lower.begin import Original, check_can_begin
+from composer.lower.begun import begun_as
 from composer.lower.emitter import FxEmitter
 from composer.lower.like import sizes_like
 from composer.primitives import Spec
@@ -58,7 +61,8 @@ def build(
         layout: the order of the input's axes in memory, such as ``("b", "h", "w", "c")``;
             the order in which the spec names them unless told. Where a spec takes tokens
             ``[b, n, c]``, a map's axes are folded into ``n``.
-        init: ``"paper"``, or ``"identity"`` for a module that begins as its own input.
+        init: ``"paper"``, or ``"identity"`` for a module that begins as its own input, and a
+            stand-in as the layer that it is like.
         device: where the parameters lie.
         dtype: what the parameters are.
         compile: whether to wrap the module by ``torch.compile(fullgraph=True)``.
@@ -81,15 +85,36 @@ def build(
         channels = _agreed(channels, told["c"])
     sizes = {**told, **sizes_for(spec, channels, size, order)}
     sizes = {n: v for n, v in sizes.items() if n not in spec.params}
-    settings = Settings(sizes, params, order, init)
+    stands_in = init == "identity" and spec.stands_for is not None
+    settings = Settings(sizes, params, order, "paper" if stands_in else init)
     graph = compile_graph(graph_of(spec, settings))
-    with nullcontext() if device is None else torch.device(device):
-        module = lower(graph)
-    if dtype is not None:
+    if stands_in:
+        module = _begun(graph, like, dtype).to(device)
+    else:
+        with nullcontext() if device is None else torch.device(device):
+            module = lower(graph)
         module = module.to(dtype)
     if compile:
         module.compile(fullgraph=True)
     return module
+
+
+def _begun(graph: Graph, like: nn.Module | None, dtype: torch.dtype | None) -> fx.GraphModule:
+    """Return a stand-in that computes what the layer does; on the CPU."""
+    name = graph.spec.name
+    if like is None:
+        raise error(
+            "missing-layer",
+            f"{name!r} begins as the layer that it stands for, and none is given",
+            f"give it, as build({name!r}, like=conv, init='identity')",
+        )
+    here = f"this {type(like).__name__}"
+    check_can_begin(graph, here)
+    like = copy.deepcopy(like).to("cpu", torch.float64)
+    with torch.device("cpu"):
+        module = lower(graph)
+        original = Original(like, steps=(like,))
+        return begun_as(module, graph, original, None, dtype or torch.get_default_dtype(), here)
 
 
 def sizes_for(

@@ -23,6 +23,7 @@ class Branch(Repeating):
     """
 
     colour: ClassVar[str] = "combine"
+    counter: ClassVar[str] = "axis"
 
     op: Literal["branch"]
     x: NodeRef | None = Field(default=None, description="the node above unless told")

@@ -13,7 +13,7 @@ from composer.primitives.base import Emitter, Primitive, need_axes, whole
 from composer.primitives.batch import folded, unfolded
 from composer.primitives.normalization import Norm
 from composer.spec.expressions import Expr, constant, name
-from composer.spec.fields import AxisName, NodeRef, Number, word
+from composer.spec.fields import AxisName, Epsilon, NodeRef, Number, Share, word
 
 BEHIND = 3  # torch has batch norms for up to three axes behind the channels
 
@@ -30,8 +30,8 @@ class Normalize(Primitive):
     fn: Annotated[Expr, word("batch", "layer")] = Field(
         default=constant("batch"), description="batch unless told"
     )
-    eps: Number = Field(default=constant(1e-5), description="added to the variance")
-    momentum: Number = Field(
+    eps: Epsilon = Field(default=constant(1e-5), description="added to the variance")
+    momentum: Share = Field(
         default=constant(0.1), description="weight of the newest batch's statistics"
     )
     scale: Number = Field(default=constant(1), description="what its weight begins at")

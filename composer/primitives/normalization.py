@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from composer.spec import expressions
 from composer.spec.expressions import Expr
-from composer.spec.fields import Number, word
+from composer.spec.fields import Epsilon, Number, Share, word
 from composer.spec.models import Model
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ class Norm(Model):
     fn: Annotated[Expr, word("none", "batch")] = Field(
         default=expressions.constant("batch"), description="which norm"
     )
-    momentum: Number = Field(
+    momentum: Share = Field(
         default=expressions.constant(0.1), description="weight of the newest batch's statistics"
     )
-    eps: Number = Field(default=expressions.constant(1e-5), description="added to the variance")
+    eps: Epsilon = Field(default=expressions.constant(1e-5), description="added to the variance")
     scale: Number = Field(default=expressions.constant(1), description="what its weight begins at")
 
     @property

@@ -15,6 +15,7 @@ from composer.spec.expressions import Expr, Value, constant
 from composer.spec.fields import AxisName, Kind, Size
 
 CONV = "conv"
+_OF_A_VIDEO = 5
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ class Parameter(Primitive):
 
     ``conv`` draws it as torch draws a convolution's weight: evenly between ±1/√n, where n is
     the product of the sizes written behind the axis ``o``, or behind the first one.
+
+    One of five axes or more is kept as [first, all others]: torch takes one of five for a video,
+    and refuses to bring it into the memory format of images.
     """
 
     draws_weights: ClassVar[bool] = True
@@ -54,17 +58,25 @@ class Parameter(Primitive):
         """Return the axes as told."""
         return Axes(()).extended(self.axes, order)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes of its axes as written, once bound."""
+        return tuple(map(self._size, self.axes))
+
     def lower(self, emit: Emitter) -> Any:
         """Write a read of the parameter, which is kept as written, whatever the layout."""
         import torch
 
-        tensor = torch.empty([self._size(axis) for axis in self.axes])
+        tensor = torch.empty(self.shape)
         if self.init.value == CONV:
             bound = math.prod(map(self._size, self._inputs())) ** -0.5
             tensor.uniform_(-bound, bound)
         else:
             tensor.fill_(float(self.init.value))
-        node = emit.parameter(tensor)
+        if tensor.dim() < _OF_A_VIDEO:
+            node = emit.parameter(tensor)
+        else:
+            node = emit.method("unflatten", emit.parameter(tensor.flatten(1)), 1, self.shape[1:])
         return emit.arrange(node, tuple(self.axes), emit.axes(emit.here).names)
 
     def _inputs(self) -> list[str]:

@@ -22,6 +22,7 @@ class Repeat(Repeating):
     """
 
     colour: ClassVar[str] = "combine"
+    counter: ClassVar[str] = "index"
 
     op: Literal["repeat"]
     x: NodeRef | None = Field(default=None, description="the node above unless told")

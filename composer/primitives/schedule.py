@@ -28,6 +28,11 @@ class Schedule(Primitive):
     end: Number = Field(description="where it ends, and stays")
     steps: Size = Field(description="how many steps that takes")
 
+    @property
+    def meets_zero(self) -> bool:
+        """Whether it may be zero at some step, once bound."""
+        return float(self.begin.value) * float(self.end.value) <= 0
+
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return no axes: it is one number."""
         return Axes(())

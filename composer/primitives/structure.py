@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import field_validator
 
@@ -14,6 +14,10 @@ from composer.primitives.base import AxisProblem, Emitter, Primitive
 from composer.spec.expressions import Expr
 from composer.spec.fields import Kind, NodeRef
 from composer.spec.source import YamlPath
+
+
+#: Of one structure; each is a node of its own.
+MAX_PARTS = 1_000
 
 
 @dataclass(frozen=True)
@@ -82,8 +86,12 @@ class Given(Primitive):
 
 
 class Repeating(Structure):
-    """A structure whose parts are one op, written once under `each`."""
+    """A structure whose parts are one op, written once under `each`.
 
+    The name in its field `counter` is the number of the part there.
+    """
+
+    counter: ClassVar[str]
     each: Any
 
     @field_validator("each")
@@ -104,7 +112,8 @@ def count(times: Expr) -> int:
     """Return how many parts there are.
 
     Raises:
-        AxisProblem: code ``open-choice``, where that depends on a size that is not known.
+        AxisProblem: code ``open-choice``, where that depends on a size that is not known;
+            ``value-too-large``, where they are more than anyone could mean.
     """
     if not times.is_constant:
         raise AxisProblem(
@@ -114,4 +123,7 @@ def count(times: Expr) -> int:
             ("times",),
             "how many parts there are may depend on params alone",
         )
+    if times.value > MAX_PARTS:
+        message = f"{int(times.value):,} parts are more than {MAX_PARTS:,}"
+        raise AxisProblem("value-too-large", message, ("times",))
     return int(times.value)

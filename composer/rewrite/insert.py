@@ -15,10 +15,10 @@ from composer.backbones.open import open_backbone
 from composer.errors import counted, error
 from composer.graph.graph import Begin, Graph
 from composer.lower.begin import begin
+from composer.lower.begun import begun_as
 from composer.lower.build import lower
 from composer.measure.cost import floating_dtype
 from composer.primitives import Spec
-from composer.rewrite.begin import begun_as
 from composer.rewrite.composition import (
     At,
     Composition,

@@ -13,10 +13,10 @@ from composer.graph.frontend import graph_of
 from composer.graph.graph import Begin, Graph, Settings
 from composer.graph.passes import compile_graph
 from composer.lower.build import lower
+from composer.lower.inputs import input_shapes
 from composer.lower.like import sizes_like
 from composer.measure.cost import flops, parameters
 from composer.primitives import Spec
-from composer.primitives.base import whole
 from composer.spec.expressions import Value
 
 
@@ -83,16 +83,3 @@ class Maker:
 
 def _sizes(shape: MapShape) -> dict[str, int]:
     return {"c": shape.channels, "h": shape.size[0], "w": shape.size[1]}
-
-
-def input_shapes(graph: Graph, batch: int = 1) -> tuple[tuple[int, ...], ...]:
-    """Return the shapes of what a compiled module takes: its input, and a value that is shared."""
-    axes = [graph.input_axes]
-    share = graph.spec.insert.share if graph.spec.insert else None
-    if graph.settings.part == "rest" and share is not None and share in graph.by_name:
-        given = graph.by_name[share].axes
-        assert given is not None
-        axes.append(given)
-    return tuple(
-        tuple(batch if axis == "b" else whole(size) for axis, size in one.sizes) for one in axes
-    )

@@ -12,10 +12,11 @@ from composer.backbones.forward import Forward, Untraceable
 from composer.backbones.probe import Call
 from composer.errors import ComposerError, Diagnostic, counted, listing
 from composer.lower.begin import check_can_begin
+from composer.lower.inputs import input_shapes
 from composer.measure.cost import parameters
 from composer.rewrite.follow import NotFollowed, NotThere, follow_both
 from composer.rewrite.layers import Layer, attention_modules, convolutions, listed
-from composer.rewrite.make import Made, Maker, input_shapes
+from composer.rewrite.make import Made, Maker
 from composer.rewrite.match import reason_against
 from composer.rewrite.replace import Replacement
 from composer.rewrite.site import NearMiss, SharedSite, Site

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,59 +12,90 @@ from composer.spec.source import Source, YamlPath
 #: What names the variant itself is never taken over.
 _ITS_OWN = ("name", "title", "extends")
 
+Fields = dict[str, Any]
+#: What a variant has, and the paths in it that are its base's.
+_Changed = tuple[Any, set[YamlPath]]
+
 
 def extended(
-    data: dict[str, Any], source: Source, base: dict[str, Any], base_source: Source
-) -> tuple[dict[str, Any], Source]:
+    data: Fields, source: Source, base: Fields, base_source: Source
+) -> tuple[Fields, Source]:
     """Return the fields of a variant and those of its base together, with the place of each.
 
-    Params are taken over one by one. A changed node stands whole where it says its op, and else
-    changes the fields it names. A node that the base has not is noted as a problem.
+    A param, a node and `insert` are changed by the fields that are named; a node that says its
+    op, and an `insert` that says its `at`, stands whole. A node that the base has not is noted as
+    a problem. What is no mapping stands as written, for the reader to refuse.
     """
-    changed = data.get("nodes")
-    changes: dict[str, Any] = dict(changed) if isinstance(changed, dict) else {}
-    known = base.get("nodes")
-    nodes: dict[str, Any] = dict(known) if isinstance(known, dict) else {}
+    whole = {k: v for k, v in base.items() if k not in _ITS_OWN} | data
+    inherited: set[YamlPath] = {(field,) for field in whole if field not in data}
     problems = list(source.problems)
-    paths: set[YamlPath] = {("nodes", name) for name in nodes}
-    for name, change in changes.items():
-        if name not in nodes:
-            way_out = suggestion(name, list(nodes), f"Nodes of {base.get('name')}")
-            problems.append(
-                Diagnostic(
-                    "missing-node",
-                    f"the spec {str(base.get('name'))!r} has no node {name!r} to change",
-                    way_out,
-                    source.at_key(("nodes", name)),
-                )
-            )
+    for field, change in (("params", _param), ("nodes", _node)):
+        theirs, mine = base.get(field), data.get(field)
+        if not isinstance(theirs, dict) or not isinstance(mine, dict):
             continue
-        partly = isinstance(change, dict) and "op" not in change and isinstance(nodes[name], dict)
-        nodes[name] = {**nodes[name], **change} if partly else change
-        paths.discard(("nodes", name))
-        if partly:
-            paths |= {("nodes", name, field) for field in nodes[name] if field not in change}
-    params = {**_mapping(base, "params"), **_mapping(data, "params")}
-    paths |= {("params", p) for p in _mapping(base, "params") if p not in _mapping(data, "params")}
-    taken_over = {k: v for k, v in base.items() if k not in data and k not in _ITS_OWN}
-    paths |= {(field,) for field in taken_over if field not in ("params", "nodes")}
-    whole = {**taken_over, **data, "nodes": nodes, **({"params": params} if params else {})}
-    return whole, _merged(source, base_source, paths, problems)
+        if field == "nodes":
+            problems += _unknown_nodes(mine, theirs, str(base.get("name")), source)
+            mine = {name: node for name, node in mine.items() if name in theirs}
+        whole[field] = {**theirs, **mine}
+        for name, value in theirs.items():
+            if name not in mine:
+                inherited.add((field, name))
+                continue
+            whole[field][name], kept = change(value, mine[name])
+            inherited |= {(field, name, *path) for path in kept}
+    if "insert" in base and "insert" in data:
+        whole["insert"], kept = _insert(base["insert"], data["insert"])
+        inherited |= {("insert", *path) for path in kept}
+    return whole, _merged(source, base_source, inherited, problems)
 
 
-def _mapping(data: dict[str, Any], field: str) -> dict[str, Any]:
-    value = data.get(field)
-    return value if isinstance(value, dict) else {}
+def _param(base: Any, change: Any) -> _Changed:
+    """Return a param as a variant has it: a bare value is a new default."""
+    if isinstance(base, dict) and not isinstance(change, (dict, list)):
+        change = {"default": change}
+    return _changed(base, change, None)
+
+
+def _node(base: Any, change: Any) -> _Changed:
+    return _changed(base, change, "op")
+
+
+def _insert(base: Any, change: Any) -> _Changed:
+    insert, kept = _changed(base, change, "at")
+    if kept and "match" in base and "match" in change:
+        insert["match"], kept_in_match = _changed(base["match"], change["match"], None)
+        kept |= {("match", *path) for path in kept_in_match}
+    return insert, kept
+
+
+def _changed(base: Any, change: Any, kind: str | None) -> _Changed:
+    """Return a mapping as a variant has it; it stands whole where it says its `kind`."""
+    if not isinstance(base, dict) or not isinstance(change, dict) or kind in change:
+        return change, set()
+    return {**base, **change}, {(field,) for field in base if field not in change}
+
+
+def _unknown_nodes(
+    changes: Fields, nodes: Fields, base: str, source: Source
+) -> Iterator[Diagnostic]:
+    for name in changes:
+        if name not in nodes:
+            yield Diagnostic(
+                "missing-node",
+                f"the spec {base!r} has no node {name!r} to change",
+                suggestion(name, list(nodes), f"Nodes of {base}"),
+                source.at_key(("nodes", name)),
+            )
 
 
 def _merged(
-    source: Source, base: Source, paths: set[YamlPath], problems: list[Diagnostic]
+    source: Source, base: Source, inherited: set[YamlPath], problems: list[Diagnostic]
 ) -> Source:
-    """Return the places of the variant, and under `paths` those of its base."""
+    """Return the places of the variant, and under the inherited paths those of its base."""
     values, keys = dict(source.values), dict(source.keys)
     for mine, theirs in ((values, base.values), (keys, base.keys)):
         for path, span in theirs.items():
-            inherited = any(path[: len(p)] == p for p in paths)
-            if inherited and path not in mine:
+            taken_over = any(path[: len(p)] == p for p in inherited)
+            if taken_over and path not in mine:
                 mine[path] = replace(span, of=span.of or base)
-    return Source(source.file, source.text, problems, values, keys)
+    return Source(source.file, source.text, problems, values, keys, base)

@@ -30,6 +30,7 @@ class Kind:
     name: KindName
     words: tuple[str, ...] = ()
     low: int = 1
+    between: tuple[float, float] | None = None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self.read)
@@ -41,7 +42,7 @@ class Kind:
         }
         kinds: dict[str, dict[str, Any]] = {
             "size": {"type": "integer", "minimum": self.low},
-            "number": {"type": "number"},
+            "number": {"type": "number", **self._bounds()},
             "flag": {"type": "boolean"},
             "word": {"enum": list(self.words)},
             "node": {"type": "string", "description": "the name of a node, or 'input'"},
@@ -49,6 +50,9 @@ class Kind:
         }
         plain = kinds[self.name]
         return plain if self.name in ("node", "setting") else {"anyOf": [plain, expression]}
+
+    def _bounds(self) -> dict[str, float]:
+        return dict(zip(("minimum", "maximum"), self.between or (), strict=False))
 
     def read(self, value: Any) -> Expr:
         """Return the expression that a YAML value is, refusing what can never be of this kind."""
@@ -84,6 +88,8 @@ class Kind:
                 return f"{_shown(value)} is not a number", None
             if not abs(value) <= expressions.MAX_MAGNITUDE:
                 return f"{value} is not a number up to {expressions.MAX_MAGNITUDE:.0e}", None
+            if self.between and not self.between[0] <= value <= self.between[1]:
+                return f"{value} is not between {self.between[0]:g} and {self.between[1]:g}", None
         elif self.name == "flag" and not isinstance(value, bool):
             return f"{_shown(value)} is neither true nor false", "write true or false"
         elif self.name == "node" and not isinstance(value, str):
@@ -131,6 +137,8 @@ def word(*words: str) -> Kind:
 Size = Annotated[Expr, Kind("size")]
 Amount = Annotated[Expr, Kind("size", low=0)]
 Number = Annotated[Expr, Kind("number")]
+Share = Annotated[Expr, Kind("number", between=(0, 1))]
+Epsilon = Annotated[Expr, Kind("number", between=(1e-12, 1))]
 Flag = Annotated[Expr, Kind("flag")]
 NodeRef = Annotated[Expr, Kind("node")]
 Setting = Annotated[Expr, Kind("setting")]

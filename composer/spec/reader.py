@@ -123,7 +123,8 @@ def _diagnostic(
             return say("missing-field", message, f"add '{_example(path)}'", source.at(path[:-1]))
         case "union_tag_invalid" | "union_tag_not_found":
             if (tag := value.get("op")) is None:
-                message = f"the node {str(path[-1])!r} does not say its op"
+                node = "'each'" if path[-1] == "each" else f"the node {str(path[-1])!r}"
+                message = f"{node} does not say its op"
                 way_out = f"write {path[-1]}: {{op: …}}, with one of {', '.join(op_names)}"
                 return say("missing-op", message, way_out)
             message = f"no op named {tag!r}"
@@ -151,6 +152,9 @@ def _diagnostic(
             message = f"{wanted} is wanted here, not {kind_of(value)}"
             quotable = wanted == "a text" and isinstance(value, (bool, int, float))
             return say("invalid-value", message, "put it in quotes" if quotable else None)
+        case "int_type" if path[0] != "params":
+            message = f"a whole number is wanted here, not {kind_of(value)}"
+            return say("invalid-value", message, f"write it as '{path[-1]}: 3'")
         case "int_type" | "float_type" | "bool_type":
             message = f"a number, true, false or text is wanted here, not {kind_of(value)}"
             return say("invalid-value", message, f"write it as '{path[1]}: 16'")
@@ -178,7 +182,7 @@ _EXAMPLES = {
     "nodes": "nodes: {squeeze: {op: pool, over: [h, w]}}", "default": "default: 16",
     "over": "over: [h, w]", "of": "of: [first, second]", "axes": "axes: {c: c}",
     "norm": "norm: batch", "choices": "choices: [first, second]",
-    "deviations": "deviations: [first, second]",
+    "deviations": "deviations: [first, second]", "each": "each: {op: …}",
 }  # fmt: skip
 
 

@@ -57,6 +57,7 @@ class Source:
     problems: list[Diagnostic] = field(default_factory=list, compare=False)
     values: dict[YamlPath, Span] = field(default_factory=dict, compare=False)
     keys: dict[YamlPath, Span] = field(default_factory=dict, compare=False)
+    base: Source | None = field(default=None, compare=False)  # the text that this one extends
 
     def at(self, path: YamlPath) -> Location | None:
         """Return the place of the value at `path`, else of the nearest parent that has one."""
@@ -182,6 +183,8 @@ def _compose(source: Source) -> yaml.Node | None:
         return node
     except yaml.MarkedYAMLError as failure:
         mark = failure.problem_mark or failure.context_mark
+        if "nesting depth" in (failure.problem or ""):  # the parser has a limit of its own
+            raise _too_deep(source, mark.line if mark is not None else 0) from None
         where = source._location(Span(mark.line, mark.column, 1)) if mark is not None else None
         message, way_out = _explain(failure, where)
         raise ComposerError(
@@ -206,13 +209,18 @@ def _survey(source: Source) -> None:
         mark = event.start_mark
         assert mark is not None
         if depth > MAX_DEPTH:
-            message = f"values are nested more than {MAX_DEPTH} deep at line {mark.line + 1}"
-            way_out = "is this the right file?"
-            raise ComposerError(Diagnostic("too-deep", message, way_out, file=source.file))
+            raise _too_deep(source, mark.line)
         where = source._location(Span(mark.line, mark.column, 1))
         message = f"the tag {str(tag).replace('tag:yaml.org,2002:', '!!')!r} means nothing here"
         way_out = "remove the tag; a text that looks like a number goes in quotes"
         source.problems.append(Diagnostic("unknown-tag", message, way_out, where))
+
+
+def _too_deep(source: Source, line: int) -> ComposerError:
+    message = f"values are nested more than {MAX_DEPTH} deep at line {line + 1}"
+    return ComposerError(
+        Diagnostic("too-deep", message, "is this the right file?", file=source.file)
+    )
 
 
 #: What PyYAML says, what it means, and the way out; {0} is the line where the value begins.
@@ -280,6 +288,10 @@ class _Reader:
                 continue
             key = str(key_node.value)
             here = (*path, key)
+            if key == "<<":
+                way_out = "write the fields out; a spec that changes another says 'extends'"
+                self._note(key_node, "bad-key", "'<<' merges nothing here", way_out)
+                continue
             if key in mapping:
                 first = self.source.keys[here].line + 1
                 self._note(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 
 from composer.errors import Diagnostic, listing, suggestion
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.graph.reach import unreached_nodes
 from composer.graph.sizes import sizes_of
 from composer.primitives.base import AxisProblem, replaced
-from composer.primitives.structure import Structure
+from composer.primitives.structure import Repeating, Structure
 from composer.spec import expressions
 from composer.spec.expressions import Expr, ExpressionError, Value, leaves
 from composer.spec.fields import Kind
@@ -22,6 +23,9 @@ from composer.spec.source import YamlPath
 from composer.spec.stand_in import stand_in_names
 
 Known = Mapping[str, Value | Expr]
+
+#: What branches and repeats, one in another, may come to.
+MAX_NODES = 100_000
 
 #: Problems that hang on the values of params and sizes, and so on whether a node is reached.
 OF_VALUES = frozenset({
@@ -39,8 +43,13 @@ def bind(graph: Graph) -> Graph:
     nodes: dict[str, GraphNode] = {}
     for node in graph.nodes:
         found: list[Diagnostic] = []
-        for bound in _bind_all(graph, node, known, found):
+        bound_nodes = _bind_all(graph, node, known, found)
+        for bound in islice(bound_nodes, MAX_NODES + 1 - len(nodes)):
             nodes.setdefault(bound.name, bound)
+        if len(nodes) > MAX_NODES:
+            problems.append(_too_many(graph, node))
+            nodes = {node.name: replace(node, op=None) for node in graph.nodes}
+            break
         lenient = unreached.issuperset(node.names)
         problems += [p for p in found if not (lenient and p.code in OF_VALUES)]
     if not (problems or graph.errors):  # else a faulty node may be the one that reads it
@@ -54,7 +63,14 @@ def _output(graph: Graph, known: Known, problems: list[Diagnostic]) -> str:
     written = graph.spec.output
     if written is None or graph.settings.part == "shared":
         return graph.output
+    nodes = [name for node in graph.nodes for name in node.names]
     try:
+        for leaf in leaves(written):  # a branch not taken is looked at too
+            if leaf.kind == "name" and leaf.value not in (*nodes, INPUT, *graph.spec.params):
+                message = f"no node named {str(leaf)!r}"
+                stretch = (leaf.start, leaf.length)
+                way_out = suggestion(str(leaf), nodes, "Nodes")
+                raise ExpressionError("unknown-node", message, *stretch, way_out)
         return str(_settle(written, Kind("node"), known, "output"))
     except ExpressionError as failure:
         where = graph.source.within(("output",), failure.start, failure.length)
@@ -77,6 +93,10 @@ def _bind_all(
     if node.op is None or (len(node.names) > 1 and not isinstance(node.op, Structure)):
         yield from (replace(node, name=name, op=None) for name in node.names)
         return
+    if isinstance(node.op, Repeating) and (clash := _counter_clash(graph, node, node.op)):
+        problems.append(clash)
+        yield replace(node, op=None)
+        return
     bound = _bind_node(graph, node, known, problems)
     if not isinstance(bound.op, Structure):
         yield bound
@@ -94,6 +114,23 @@ def _bind_all(
             node, name=part.name, op=part.op, written=part.op, path=path, weights=part.weights
         )
         yield from _bind_all(graph, inside, {**known, **part.names}, problems)
+
+
+def _too_many(graph: Graph, node: GraphNode) -> Diagnostic:
+    message = f"branches and repeats make more than {MAX_NODES:,} nodes"
+    return Diagnostic("value-too-large", message, "make fewer", graph.where(node))
+
+
+def _counter_clash(graph: Graph, node: GraphNode, op: Repeating) -> Diagnostic | None:
+    """Return a problem where the number of a part has a name that means something already."""
+    name = str(getattr(op, op.counter))
+    sizes = dict.fromkeys(sizes_of(graph), "a size")
+    taken = {**sizes, **dict.fromkeys(graph.spec.params, "a param"), INPUT: "the input"}
+    if name not in taken:
+        return None
+    message = f"{op.counter} {name!r} is the number of each {op.op}, and the name of {taken[name]}"
+    where = graph.where(node, (op.counter,))
+    return Diagnostic("name-clash", message, f"write another name: '{op.counter}: …'", where)
 
 
 def _clashes(graph: Graph) -> list[Diagnostic]:
@@ -201,16 +238,19 @@ def _bind_node(
 ) -> GraphNode:
     assert node.op is not None
     new: dict[YamlPath, Expr] = {}
-    before = len(problems)
+    faulty = False
     for path, kind, expr in node.op.expressions():
         try:
             _check_words(graph, expr)
             new[path] = _settle(expr, kind, known, str(path[-1]))
         except ExpressionError as failure:
+            faulty = True
+            if failure.code == "open-choice" and expr.names & graph.broken_params:
+                continue  # what is wrong is the param
             where = graph.within(node, path, failure.start, failure.length)
             way_out = failure.help or _given(expr, known)
             problems.append(Diagnostic(failure.code, failure.message, way_out, where))
-    if len(problems) > before:
+    if faulty:
         return replace(node, op=None)
     return replace(node, op=replaced(node.op, new))
 
@@ -316,13 +356,23 @@ def _unused_params(graph: Graph) -> list[Diagnostic]:
         if isinstance(param.default, str) and not param.choices:
             used |= param.expression(param.default).names
     return [
-        Diagnostic(
-            "unused-param",
-            f"no node reads the param {name!r}",
-            "remove it, or use it",
-            graph.source.at_key(("params", name)),
-            severity="warning",
-        )
+        _unused_param(graph, name)
         for name in graph.spec.params
         if name not in used and not graph.source.is_inherited(("params", name))
     ]
+
+
+def _unused_param(graph: Graph, name: str) -> Diagnostic:
+    """Return a warning; of a variant an error, for it was meant to change a param of its base."""
+    where = graph.source.at_key(("params", name))
+    spec, base = graph.spec.extends, graph.source.base
+    if base is None or ("params", name) in base.values:
+        message = f"no node reads the param {name!r}"
+        return Diagnostic(
+            "unused-param", message, "remove it, or use it", where, severity="warning"
+        )
+    theirs = [p for p in graph.spec.params if ("params", p) in base.values]
+    message = f"the spec {spec!r} has no param {name!r}, and no node reads it"
+    return Diagnostic(
+        "unknown-param", message, suggestion(name, theirs, f"Params of {spec}"), where
+    )

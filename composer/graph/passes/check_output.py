@@ -6,6 +6,7 @@ from composer.errors import Diagnostic
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.graph.sizes import sizes_of
 from composer.primitives.axes import Axes
+from composer.primitives.structure import Alias
 from composer.spec.expressions import Expr, bind, difference, evaluate
 from composer.spec.names import COMMA
 from composer.spec.stand_in import convolved
@@ -15,10 +16,28 @@ def check_output(graph: Graph) -> Graph:
     """Return the graph with a wrong output, and nodes that nothing can read, noted."""
     problems = [*_unread(graph)]
     node = graph.by_name[graph.output]
-    placed = graph.spec.insert is not None or graph.spec.stands_for is not None
-    if node.axes is not None and placed and graph.settings.part != "shared":
+    faulty = graph.spec.insert is None and ("insert",) in graph.source.values
+    placed = not faulty and (graph.spec.insert is not None or graph.spec.stands_for is not None)
+    if _is_the_input(graph):
+        problems.append(
+            Diagnostic(
+                "invalid-value",
+                f"the output {node.name!r} is the input itself, so the spec does nothing",
+                "choose other params, or another output",
+                graph.where(node),
+            )
+        )
+    elif node.axes is not None and placed and graph.settings.part != "shared":
         problems += _differences(graph, node, node.axes)
     return graph.with_problems(problems)
+
+
+def _is_the_input(graph: Graph) -> bool:
+    """Return whether the output is but another name for the input, as of `repeat` 0 times."""
+    name = graph.output
+    while name != INPUT and isinstance(op := graph.by_name[name].op, Alias):
+        name = str(op.x)
+    return name == INPUT
 
 
 def _wanted(graph: Graph) -> tuple[Axes, str]:

@@ -12,6 +12,10 @@ from composer.spec.names import COMMA
 from composer.spec.source import YamlPath
 
 
+#: What of a convolution a node may begin with.
+_OF_CONVOLUTIONS = ("kernel", "bias")
+
+
 def check_placing(graph: Graph) -> Graph:
     """Return the graph with faults of `insert` and `identity` noted."""
     if graph.settings.inside:
@@ -56,9 +60,17 @@ def _of_identity(graph: Graph) -> Iterator[Diagnostic]:
             "leave it away",
             graph.source.at_key(("identity",)),
         )
-    for name in identity.nodes:
+    for name, beginning in identity.nodes.items():
         where = graph.source.at_key(("identity", "nodes", name))
         yield from _unknown_node(graph, name, where)
+        copies = beginning.copies
+        if graph.spec.stands_for == "conv2d" and copies not in (None, *_OF_CONVOLUTIONS):
+            yield Diagnostic(
+                "invalid-value",
+                f"a convolution has no weights named {copies!r}",
+                suggestion(copies, _OF_CONVOLUTIONS, "It has"),
+                graph.source.at(("identity", "nodes", name, "copies")),
+            )
     known = {*sizes_of(graph), *graph.spec.params}
     for condition in identity.requires:
         path: YamlPath = ("identity", "requires", condition)

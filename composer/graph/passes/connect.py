@@ -40,6 +40,9 @@ def connect(graph: Graph) -> Graph:
             problems.append(Diagnostic("unknown-node", message, way_out, written))
             broken[node.name] = replace(node, op=None)
     graph = graph.with_nodes(broken)
+    if graph.output == INPUT:
+        problems.append(_nothing_done(graph))
+        graph = replace(graph, output=graph.nodes[-1].name)
     if graph.output not in graph.by_name:
         problems.append(
             Diagnostic(
@@ -64,6 +67,17 @@ def connect(graph: Graph) -> Graph:
         )
         graph = graph.with_nodes({node.name: replace(node, op=None)})
     return graph.with_problems(problems)
+
+
+def _nothing_done(graph: Graph) -> Diagnostic:
+    """Return the problem of a spec whose output is its input."""
+    names = [node.name for node in graph.nodes if "." not in node.name]
+    return Diagnostic(
+        "invalid-value",
+        "the output is the input itself, so the spec does nothing",
+        f"name the node that comes last. Nodes: {', '.join(names)}",
+        graph.source.at(("output",)),
+    )
 
 
 def _operands(graph: Graph, node: GraphNode) -> Iterator[tuple[YamlPath, Expr]]:

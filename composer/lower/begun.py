@@ -7,7 +7,7 @@ from torch import Tensor, fx
 
 from composer.graph.graph import Graph
 from composer.lower.begin import Original, begin, cast, check_same
-from composer.rewrite.make import input_shapes
+from composer.lower.inputs import random_input
 
 _PIXELS = 16  # of height and width, or of tokens: what holds there holds for more
 
@@ -48,17 +48,9 @@ def _inputs(
 ) -> tuple[Tensor, ...]:
     """Return random numbers for a stand-in, on a map of at most so many pixels each way."""
     draw = torch.Generator().manual_seed(0)
-
-    def random(graph: Graph) -> Tensor:
-        axes, shape = graph.input_axes.names, input_shapes(graph, batch=2)[0]
-        small = (
-            min(size, most) if most and axis in ("h", "w", "n") else size
-            for axis, size in zip(axes, shape, strict=True)
-        )
-        return torch.randn(*small, generator=draw, dtype=torch.float64)
-
     if shared is None:
-        return (random(graph),)
+        return (random_input(graph, draw, most),)
     module, its_graph = shared
     with torch.no_grad():
-        return random(graph), module.eval()(random(its_graph))
+        x = random_input(graph, draw, most)
+        return x, module.eval()(random_input(its_graph, draw, most))

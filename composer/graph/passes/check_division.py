@@ -1,0 +1,30 @@
+"""What divides is never zero: a schedule that passes it is refused."""
+
+from __future__ import annotations
+
+from composer.errors import Diagnostic
+from composer.graph.graph import Graph, GraphNode
+from composer.primitives.arithmetic import Arithmetic
+from composer.primitives.schedule import Schedule
+
+
+def check_division(graph: Graph) -> Graph:
+    """Return the graph with divisions by a schedule that is zero at some step noted."""
+    problems = []
+    for node in graph.nodes:
+        if not isinstance(node.op, Arithmetic) or node.op.op != "div":
+            continue
+        divisor = graph.by_name.get(str(node.op.of[1]))
+        if divisor is not None and isinstance(divisor.op, Schedule) and divisor.op.meets_zero:
+            problems.append(_by_zero(graph, divisor, divisor.op, node))
+    return graph.with_problems(problems)
+
+
+def _by_zero(graph: Graph, divisor: GraphNode, schedule: Schedule, by: GraphNode) -> Diagnostic:
+    message = f"{divisor.name!r} goes from {schedule.begin} to {schedule.end}"
+    return Diagnostic(
+        "division-by-zero",
+        f"{message}, so {by.name!r} would divide by zero",
+        "let it begin and end above zero",
+        graph.where(divisor),
+    )
