@@ -117,3 +117,17 @@ def test_the_scale_is_that_of_the_features() -> None:
     logits = torch.einsum("bchq,bchk->bcqk", x, x) / 2
     want = torch.einsum("bcqk,bchk->bchq", logits.softmax(-1), x)
     torch.testing.assert_close(module(x), want, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("layout", ["bchw", "bhwc"])
+def test_tokens_of_a_map_of_any_size(layout: str) -> None:
+    """What is planned for one size runs on another, as the backbone does."""
+    module = randomise(build("mhsa", 16, size=(7, 7), layout=tuple(layout)))
+    for size in ((7, 7), (5, 9)):
+        x = torch.randn(2, 16, *size)
+        tokens = build("mhsa", 16)
+        tokens.load_state_dict(module.state_dict())
+        expected = tokens(x.flatten(2).mT).mT.unflatten(2, size)
+        given = x if layout == "bchw" else x.permute(0, 2, 3, 1)
+        got = module(given) if layout == "bchw" else module(given).permute(0, 3, 1, 2)
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)

@@ -113,6 +113,25 @@ BROKEN = {
     "se-goes-behind-each-stage": (
         "se", [("{at: block}", "{at: stage}")], "place", "4 sites", "16 are wanted",
     ),
+    "se-goes-behind-the-add": (
+        "se", [("{at: block}", "{at: block, position: output}")], "place",
+        "its position is 'output', and not 'residual'",
+    ),
+    "sk-leaves-the-activation": (
+        "sk", [("absorb: [norm, act]", "absorb: [norm]")], "place",
+        "norm goes with layer1.0.conv2, and not norm and act",
+    ),
+    "each-convolution-has-a-router": (
+        "cond_conv", [(", share: route", "")], "place", "the sites of a block share nothing",
+    ),
+    "the-temperature-begins-low": (
+        "dynamic_conv", [("default: 30", "default: 3")], "defaults",
+        "temperature is 3, and not 30",
+    ),
+    "cbam-has-another-kernel": (
+        "cbam", [("kernel: {default: 7", "kernel: {default: 3")], "defaults",
+        "kernel is 3, and not 7",
+    ),
     "bam-goes-to-the-last-stage": (
         "bam", [("1..-2", "2..-1")], "parameters of resnet50", "more",
     ),

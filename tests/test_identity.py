@@ -268,15 +268,17 @@ OTHER_GROUPS = PLAIN.replace("groups: groups", "groups: 1").replace("plain", "de
          "begin as the paper does (--init paper)"),
         (net, "split_attention", {},
          "'split_attention' cannot begin as stage1.0.conv2: each split sees only its share of the "
-         "input channels, so a kernel that sees all of them has no place in it", PAPER),
+         "input channels, so a kernel that sees all of them has no place in it",
+         "choose params for which 'radix == 1' holds, " + PAPER),
         (net, "split_attention", {"params": {"radix": 1, "cardinality": 2}},
          "'split_attention' cannot begin as stage1.0.conv2: the pretrained kernel has other "
-         "groups", PAPER),
+         "groups", "choose params for which 'cardinality == groups' holds, " + PAPER),
         (lambda: net(Strided), "split_attention", {"params": {"radix": 1}},
          "'split_attention' cannot begin as stage1.0.conv2: a strided site averages the map after "
          "the convolution", PAPER),
         (net, "cond_conv", {"stages": 1, "params": {"experts": 1}},
-         "'cond_conv' cannot begin as stage1.0.conv1: one sigmoid is never 1", PAPER),
+         "'cond_conv' cannot begin as stage1.0.conv1: one sigmoid is never 1",
+         "choose params for which 'experts > 1' holds, " + PAPER),
         (lambda: changed(act=nn.SiLU()), "sk", {},
          "'sk' cannot begin as stage1.0.conv2: its activation is SiLU, and that of the node "
          "'split' is relu", PAPER),
@@ -341,3 +343,45 @@ def test_specs_that_stand_for_nothing_begin_as_before() -> None:
     assert [block.eca.get_parameter("blend").item() for block in composed.stage1] == [0.0, 0.0]
     same(model, composed, 0.0)
     assert len(CELLS) == len(composed._composition.edits[1].sites)
+
+
+@pytest.mark.parametrize("size", [None, (6, 6)])
+@pytest.mark.parametrize(
+    ("spec", "conv"),
+    [
+        ("cond_conv", nn.Conv2d(6, 8, 3, 2, 1)),
+        ("cond_conv", nn.Conv2d(6, 8, 1, bias=False)),
+        ("dynamic_conv", nn.Conv2d(8, 8, 5, padding=4, dilation=2, groups=4)),
+    ],
+    ids=str,
+)
+def test_build_begins_as_the_layer(
+    spec: str, conv: nn.Conv2d, size: tuple[int, int] | None
+) -> None:
+    module = composer.build(spec, like=conv, size=size, init="identity")
+    x = torch.randn(2, conv.in_channels, 6, 6)
+    with torch.no_grad():
+        torch.testing.assert_close(module(x), conv(x), rtol=1e-5, atol=1e-5)
+    assert any(p.std() > 0 for p in module.parameters())
+
+
+def test_build_begins_as_a_layer_only_where_there_is_one() -> None:
+    assert said(lambda: composer.build("cond_conv", 8, init="identity")) == (
+        "missing-layer", "'cond_conv' begins as the layer that it stands for, and none is given",
+        "give it, as build('cond_conv', like=conv, init='identity')",
+    )  # fmt: skip
+    assert said(lambda: composer.build("sk", like=nn.Conv2d(8, 8, 3, 1, 1), init="identity")) == (
+        "no-identity",
+        "'sk' cannot begin as this Conv2d: the node 'split' has a norm, and no norm goes with the "
+        "convolution",
+        PAPER,
+    )
+
+
+def test_stand_ins_take_the_memory_format_of_images() -> None:
+    """Torch refuses it of tensors with five axes, which experts' kernels would have."""
+    composed = composer.insert(net(), "cond_conv", stages="1..-1").eval()
+    expected = run(composed, images())
+    composed = composed.to(memory_format=torch.channels_last)
+    got = run(composed, images().to(memory_format=torch.channels_last))
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)

@@ -365,3 +365,43 @@ def test_the_shared_part_does_not_ask_what_the_rest_needs(
              "groups": 40, "bias": False}  # fmt: skip
     graph = graph_of(load_spec(text), Settings(sizes, part="shared"))
     assert lower(compile_graph(graph))(torch.ones(2, 3, 4, 4)).shape == shape
+
+
+FIELDS = [
+    ("name: v\nextends: bam\nparams: {combine: total}\n",
+     lambda s: (s.params["combine"].default, s.params["combine"].choices)
+     == ("total", ("product", "total"))),
+    ("name: v\nextends: se\nparams: {reduction: {help: mine}}\n",
+     lambda s: (s.params["reduction"].default, s.params["reduction"].help) == (16, "mine")),
+    ("name: v\nextends: sk\ninsert: {match: {stride: 2}}\n",
+     lambda s: (s.insert.match.stride, s.insert.match.kernel, s.insert.absorb)
+     == (2, 3, ("norm", "act"))),
+    ("name: v\nextends: bam\ninsert: {at: block}\n",
+     lambda s: (s.insert.at, s.insert.stages) == ("block", None)),
+    ("name: v\nextends: bam\ninsert: {stages: -1}\n",
+     lambda s: (s.insert.at, str(s.insert.stages)) == ("stage", "-1")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "holds"), FIELDS)
+def test_a_variant_changes_the_fields_it_names(text: str, holds: Callable[[Any], bool]) -> None:
+    spec, problems = check_text(text, "v.yaml")
+    assert spec is not None and not problems, problems
+    assert holds(spec)
+
+
+WRONG_PARAMS = [
+    ("se", {"reduction": True}, "the param 'reduction' cannot be true",
+     "it is a number; its default is 16"),
+    ("se", {"bias": 1}, "the param 'bias' cannot be 1",
+     "it is true or false; its default is true"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("spec", "params", "message", "way_out"), WRONG_PARAMS)
+def test_a_flag_is_no_number(
+    spec: str, params: dict[str, Any], message: str, way_out: str
+) -> None:
+    with pytest.raises(ComposerError) as failure:
+        build(spec, 64, params=params)
+    assert [(d.message, d.help) for d in failure.value.diagnostics] == [(message, way_out)]

@@ -1436,10 +1436,8 @@ error[invalid-value]: the param 'reduction' cannot be inf
   help: here c = 64, reduction = 0
 """),
     "a number for a flag": (64, {"bias": 3}, """\
-<spec>:10:61: error[invalid-value]: 3 is neither true nor false
-   10 |   excite:  {op: mlp, over: c, hidden: c // reduction, bias: bias}
-      |                                                             ^^^^
-  help: here bias = 3
+error[invalid-value]: the param 'bias' cannot be 3
+  help: it is true or false; its default is true
 """),
     "an unknown name": (64, {"reduction": "low"}, """\
 error[unknown-name]: the param 'reduction' is set to 'low': no size and no param named 'low'

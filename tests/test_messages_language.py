@@ -101,7 +101,7 @@ it.yaml:4:57: error[unknown-field]: the op 'conv2d' has no field 'kernl'
   z: {op: branch, axis: k, times: 2, each: {kernel: 3}}
 """,
         """\
-it.yaml:4:44: error[missing-op]: the node 'each' does not say its op
+it.yaml:4:44: error[missing-op]: 'each' does not say its op
     4 |   z: {op: branch, axis: k, times: 2, each: {kernel: 3}}
       |                                            ^^^^^^^^^^^
   help: write each: {op: …}, with one of <ops>
@@ -144,10 +144,10 @@ it.yaml:4:35: error[open-choice]: c parts depend on c, which is not known before
   z: {op: branch, axis: c, times: 2, each: {op: gate}}
 """,
         """\
-it.yaml:4:25: error[axis-exists]: 'z.0' has an axis 'c' already
+it.yaml:4:25: error[name-clash]: axis 'c' is the number of each branch, and the name of a size
     4 |   z: {op: branch, axis: c, times: 2, each: {op: gate}}
       |                         ^
-  help: give the new axis another name
+  help: write another name: 'axis: …'
 """,
     ),
     "one name for several values": (
@@ -333,6 +333,300 @@ it.yaml:4:23: error[unknown-axis]: 'input' has no axis 'q'
     4 |   squeeze: {over: [h, q]}
       |                       ^
   help: its axes are [b, c, h, w]
+""",
+    ),
+    "too many branches": (
+        IT + """\
+  z: {op: branch, axis: k, times: 200000, each: {op: pool, over: h}}
+  y: {op: reweight, x: input, by: z}
+""",
+        """\
+it.yaml:4:35: error[value-too-large]: 200,000 parts are more than 1,000
+    4 |   z: {op: branch, axis: k, times: 200000, each: {op: pool, over: h}}
+      |                                   ^^^^^^
+""",
+    ),
+    "use of nothing": (
+        IT + """\
+  z: {op: use, spec: ''}
+""",
+        """\
+it.yaml:4:22: error[unknown-spec]: no file and no shipped spec named ''
+    4 |   z: {op: use, spec: ''}
+      |                      ^^
+  help: Shipped specs: <specs>
+""",
+    ),
+    "use of a folder": (
+        IT + """\
+  z: {op: use, spec: .}
+""",
+        """\
+it.yaml:4:22: error[not-a-file]: '.' is a folder, not a spec
+    4 |   z: {op: use, spec: .}
+      |                      ^
+  help: Shipped specs: <specs>
+""",
+    ),
+    "extends an empty name": (
+        """\
+name: v
+extends: ''
+""",
+        """\
+it.yaml:2:10: error[unknown-spec]: no file and no shipped spec named ''
+    2 | extends: ''
+      |          ^^
+  help: Shipped specs: <specs>
+""",
+    ),
+    "extends without a value": (
+        """\
+name: v
+extends:
+""",
+        """\
+it.yaml:2:9: error[invalid-value]: the name of a spec is wanted here, not nothing
+    2 | extends:
+      |         ^
+  help: such as 'extends: se'
+""",
+    ),
+    "extends a number": (
+        """\
+name: v
+extends: 3
+""",
+        """\
+it.yaml:2:10: error[invalid-value]: the name of a spec is wanted here, not the number 3
+    2 | extends: 3
+      |          ^
+  help: such as 'extends: se'
+""",
+    ),
+    "an output that is the input by no repeat": (
+        IT + """\
+  z: {op: repeat, times: 0, each: {op: gate}}
+""",
+        """\
+it.yaml:4:6: error[invalid-value]: the output 'z' is the input itself, so the spec does nothing
+    4 |   z: {op: repeat, times: 0, each: {op: gate}}
+      |      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  help: choose other params, or another output
+""",
+    ),
+    "an output that is the input": (
+        IT + """\
+  z: {op: gate}
+output: input
+""",
+        """\
+it.yaml:5:9: error[invalid-value]: the output is the input itself, so the spec does nothing
+    5 | output: input
+      |         ^^^^^
+  help: name the node that comes last. Nodes: z
+""",
+    ),
+    "identity copies what no convolution has": (
+        """\
+name: v
+extends: cond_conv
+identity: {nodes: {kernels: {copies: kernl}}}
+""",
+        """\
+it.yaml:3:38: error[invalid-value]: a convolution has no weights named 'kernl'
+    3 | identity: {nodes: {kernels: {copies: kernl}}}
+      |                                      ^^^^^
+  help: did you mean 'kernel'? It has: kernel, bias
+""",
+    ),
+    "a norm's eps below zero": (
+        IT + """\
+  z: {op: norm, over: c, eps: -1}
+""",
+        """\
+it.yaml:4:31: error[invalid-value]: -1 is not between 1e-12 and 1
+    4 |   z: {op: norm, over: c, eps: -1}
+      |                               ^^
+""",
+    ),
+    "a norm's momentum above one": (
+        IT + """\
+  z: {op: norm, over: c, momentum: 7}
+""",
+        """\
+it.yaml:4:36: error[invalid-value]: 7 is not between 0 and 1
+    4 |   z: {op: norm, over: c, momentum: 7}
+      |                                    ^
+""",
+    ),
+    "a variant with a list of nodes": (
+        """\
+name: v
+extends: se
+nodes: [gate]
+""",
+        """\
+it.yaml:3:8: error[invalid-value]: a mapping is wanted here, not a list
+    3 | nodes: [gate]
+      |        ^^^^^^
+  help: write it as 'nodes: {squeeze: {op: pool, over: [h, w]}}'
+""",
+    ),
+    "a variant with a list of params": (
+        """\
+name: v
+extends: se
+params: [reduction]
+""",
+        """\
+it.yaml:3:9: error[invalid-value]: a mapping is wanted here, not a list
+    3 | params: [reduction]
+      |         ^^^^^^^^^^^
+  help: write it as 'params: {reduction: 16}'
+""",
+    ),
+    "a variant's misspelt param": (
+        """\
+name: v
+extends: se
+params: {reducton: 8}
+""",
+        """\
+it.yaml:3:10: error[unknown-param]: the spec 'se' has no param 'reducton', and no node reads it
+    3 | params: {reducton: 8}
+      |          ^^^^^^^^
+  help: did you mean 'reduction'? Params of se: reduction, min_width, bias
+""",
+    ),
+    "an output's other half": (
+        """\
+name: it
+params: {on: true}
+input: [b, c, h, w]
+nodes:
+  z: {op: gate}
+  y: {op: gate, x: input}
+output: y if on else zz
+""",
+        """\
+it.yaml:7:22: error[unknown-node]: no node named 'zz'
+    7 | output: y if on else zz
+      |                      ^^
+  help: did you mean 'z'? Nodes: z, y
+""",
+    ),
+    "an index with a param's name": (
+        """\
+name: it
+params: {i: 3}
+input: [b, c, h, w]
+nodes:
+  z: {op: repeat, times: 2, each: {op: conv2d, kernel: 3, dilation: i}}
+""",
+        """\
+it.yaml:5:6: error[name-clash]: index 'i' is the number of each repeat, and the name of a param
+    5 |   z: {op: repeat, times: 2, each: {op: conv2d, kernel: 3, dilation: i}}
+      |      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  help: write another name: 'index: …'
+""",
+    ),
+    "an index with a size's name": (
+        IT + """\
+  z: {op: repeat, times: 2, index: c, each: {op: conv2d, kernel: 3, dilation: c}}
+""",
+        """\
+it.yaml:4:36: error[name-clash]: index 'c' is the number of each repeat, and the name of a size
+    4 |   z: {op: repeat, times: 2, index: c, each: {op: conv2d, kernel: 3, dilation: c}}
+      |                                    ^
+  help: write another name: 'index: …'
+""",
+    ),
+    "a branch axis called input": (
+        IT + """\
+  z: {op: branch, axis: input, times: 2, each: {op: conv2d, kernel: 3}}
+  y: {op: pool, over: input}
+""",
+        """\
+it.yaml:4:25: error[name-clash]: axis 'input' is the number of each branch, and the name of the input
+    4 |   z: {op: branch, axis: input, times: 2, each: {op: conv2d, kernel: 3}}
+      |                         ^^^^^
+  help: write another name: 'axis: …'
+""",
+    ),
+    "a match with a word for a number": (
+        """\
+name: v
+extends: sk
+insert: {at: conv, match: {kernel: three}}
+""",
+        """\
+it.yaml:3:36: error[invalid-value]: a whole number is wanted here, not the text 'three'
+    3 | insert: {at: conv, match: {kernel: three}}
+      |                                    ^^^^^
+  help: write it as 'kernel: 3'
+""",
+    ),
+    "each as a word": (
+        IT + """\
+  z: {op: repeat, times: 2, each: gate}
+""",
+        """\
+it.yaml:4:35: error[invalid-value]: a mapping is wanted here, not the text 'gate'
+    4 |   z: {op: repeat, times: 2, each: gate}
+      |                                   ^^^^
+  help: write it as 'each: {op: …}'
+""",
+    ),
+    "a merge key": (
+        IT + """\
+  z: &z {op: gate}
+  y: {<<: *z, fn: relu}
+""",
+        """\
+it.yaml:5:6: error[missing-op]: the node 'y' does not say its op
+    5 |   y: {<<: *z, fn: relu}
+      |      ^^^^^^^^^^^^^^^^^^
+  help: write y: {op: …}, with one of <ops>
+it.yaml:5:7: error[bad-key]: '<<' merges nothing here
+    5 |   y: {<<: *z, fn: relu}
+      |       ^^
+  help: write the fields out; a spec that changes another says 'extends'
+""",
+    ),
+    "a variant's wrong word": (
+        """\
+name: v
+extends: bam
+params: {combine: totl}
+""",
+        """\
+it.yaml:3:19: error[invalid-value]: 'totl' is not one of product, total
+    3 | params: {combine: totl}
+      |                   ^^^^
+""",
+    ),
+    "a schedule that divides at zero": (
+        IT + """\
+  t: {op: schedule, begin: 0, end: 1, steps: 10}
+  z: {op: div, of: [input, t]}
+""",
+        """\
+it.yaml:4:6: error[division-by-zero]: 't' goes from 0 to 1, so 'z' would divide by zero
+    4 |   t: {op: schedule, begin: 0, end: 1, steps: 10}
+      |      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  help: let it begin and end above zero
+""",
+    ),
+    "too many repeats of repeats": (
+        IT + """\
+  z: {op: repeat, times: 1000, each: {op: repeat, times: 1000, each: {op: gate}}}
+""",
+        """\
+it.yaml:4:6: error[value-too-large]: branches and repeats make more than 100,000 nodes
+    4 |   z: {op: repeat, times: 1000, each: {op: repeat, times: 1000, each: {op: gate}}}
+      |      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  help: make fewer
 """,
     ),
     "output of a stand-in": (

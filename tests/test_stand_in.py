@@ -334,7 +334,7 @@ def test_a_network_without_convolutions() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 4))
     assert said(lambda: composer.plan(model, PLAIN)) == (
         "no-sites", "this backbone has no convolution that could be found; 0 blocks seen",
-        "try at='block'",
+        "plain stands for one, so take another backbone",
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -17,6 +17,9 @@ from composer.errors import ComposerError, counted, listing
 from composer.lower.schedule import Schedule, advance
 from composer.measure.cost import parameters
 from composer.primitives import Spec
+from composer.rewrite.plan import Plan
+from composer.rewrite.replace import Replacement
+from composer.spec.expressions import Value
 
 Outcome = tuple[bool, str]
 
@@ -58,6 +61,9 @@ def checks(spec: Spec, claim: Claim) -> Iterator[Check]:
     if claim.schedule:
         told = ", ".join(f"{value:g} after {epoch}" for epoch, value in claim.schedule.items())
         yield check("schedule", f"{paper}: {told} epochs", partial(schedule, spec, claim))
+    if claim.defaults:
+        told = listing([f"{name} {_said(value)}" for name, value in claim.defaults.items()])
+        yield check("defaults", f"{paper}: {told}", partial(defaults, spec, claim.defaults))
     place = claim.place
     usual = Canonical(spec, place, {})
     where = f"{place.source or paper}: {place.words}"
@@ -120,7 +126,38 @@ def sites(network: Canonical, place: Place) -> Outcome:
     strange = [path for path in paths if not fnmatchcase(path, place.paths)]
     if strange:
         return False, f"{found}; {strange[0]} is none of {place.paths}"
+    if not place.instead and (other := _otherwise(network.plan, place)):
+        return False, f"{found}; {other}"
     return True, found
+
+
+def _otherwise(plan: Plan, place: Place) -> str | None:
+    """Return how the sites are not as they should be, or None."""
+    for site in plan.sites:
+        absorb = site.how.absorb if isinstance(site.how, Replacement) else ()
+        if site.position != place.position:
+            return f"its position is {site.position!r}, and not {place.position!r}"
+        if tuple(absorb) != place.absorb:
+            gone, wanted = (listing(list(what)) or "nothing" for what in (absorb, place.absorb))
+            return f"{gone} goes with {site.path}, and not {wanted}"
+    if bool(plan.shared) != place.shares:
+        return f"the sites of a block share {'something' if plan.shared else 'nothing'}"
+    return None
+
+
+def defaults(spec: Spec, wanted: Mapping[str, Value]) -> Outcome:
+    """Compare the params as the spec has them."""
+    for name, value in wanted.items():
+        if name not in spec.params:
+            return False, f"it has no param {name!r}"
+        found = spec.params[name].default
+        if found != value or isinstance(found, bool) != isinstance(value, bool):
+            return False, f"{name} is {_said(found)}, and not {_said(value)}"
+    return True, f"each of {len(wanted)} agrees"
+
+
+def _said(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def total(network: Canonical, count: Count) -> Outcome:

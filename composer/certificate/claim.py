@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from composer.rewrite.composition import Position
 from composer.spec.expressions import Value, bind, parse
 
 #: What every count is compared with where its row says no other: to the unit, or 0.1 %.
@@ -137,6 +138,9 @@ class Place:
         sites: how many.
         paths: a glob that the path of every site matches.
         words: the place in words.
+        position: that of every site.
+        absorb: what goes with a convolution.
+        shares: whether the sites of a block share a value.
         instead: whether it takes the place of the modules at these paths, which are blocks; the
             certificate then puts it there itself, for it is no insertion.
         source: who says so, where that is not the paper.
@@ -146,6 +150,9 @@ class Place:
     sites: int
     paths: str
     words: str
+    position: Position = "residual"
+    absorb: tuple[str, ...] = ()
+    shares: bool = False
     instead: bool = False
     source: str | None = None
 
@@ -199,6 +206,7 @@ class Claim:
         flops: multiply-adds of whole networks for one image.
         deviations: for each deviation that the spec has to declare, a word of it.
         schedule: what its one schedule comes to after so many epochs.
+        defaults: the params that the paper settles on.
     """
 
     spec: str
@@ -209,3 +217,4 @@ class Claim:
     flops: tuple[Count, ...] = ()
     deviations: tuple[str, ...] = ()
     schedule: Mapping[int, float] = field(default_factory=dict)
+    defaults: Mapping[str, Value] = field(default_factory=dict)

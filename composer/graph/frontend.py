@@ -93,8 +93,8 @@ class _Loader:
         base = data["extends"]
         if not isinstance(base, str):
             message = f"the name of a spec is wanted here, not {kind_of(base)}"
-            where = source.at(("extends",))
-            raise ComposerError(Diagnostic("invalid-value", message, "such as 'extends: se'", where))
+            way_out, where = "such as 'extends: se'", source.at(("extends",))
+            raise ComposerError(Diagnostic("invalid-value", message, way_out, where))
         opened = self._open(base, above, source.at(("extends",)))
         return extended(data, source, *self._data(opened.text, opened.file, (*above, opened)))
 

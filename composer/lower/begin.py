@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -69,7 +70,7 @@ def check_can_begin(graph: Graph, path: str) -> None:
     known = bind_params(graph, [])
     for condition, reason in spec.identity.requires.items():
         if not evaluate(parse(condition), known):
-            raise _refused(spec, path, reason)
+            raise _refused(spec, path, reason, _params_for(condition, spec))
 
 
 def begin(module: fx.GraphModule, graph: Graph, original: Original | None, path: str) -> None:
@@ -166,12 +167,11 @@ def _begin_node(
             tensor.fill_(number_ * times)
 
 
-def _as_written(
-    target: nn.Module | Tensor, graph: Graph, name: str
-) -> nn.Module | Tensor:
+def _as_written(target: Any, graph: Graph, name: str) -> nn.Module | Tensor:
     """Return a parameter with the axes it has in the spec."""
-    op = graph.by_name[name].op
-    return target.view(op.shape) if isinstance(target, Tensor) and isinstance(op, Parameter) else target
+    op = graph.by_name[name].op if name in graph.by_name else None
+    written: nn.Module | Tensor = target.view(op.shape) if isinstance(op, Parameter) else target
+    return written
 
 
 def _branches(target: nn.Module | Tensor) -> list[nn.Module | Tensor]:
@@ -308,9 +308,16 @@ def _number(expr: Expr | None, known: Mapping[str, Value | Expr]) -> float | Non
     return float(value)
 
 
-def _refused(spec: Spec, path: str, reason: str) -> ComposerError:
+def _params_for(condition: str, spec: Spec) -> str:
+    """Return the way out of a condition that params decide."""
+    if parse(condition).names.isdisjoint(spec.params):
+        return ""
+    return f"choose params for which '{condition}' holds, "
+
+
+def _refused(spec: Spec, path: str, reason: str, choose: str = "") -> ComposerError:
     return error(
         "no-identity",
         f"{spec.name!r} cannot begin as {path}: {reason}",
-        f"leave that place out with --match or --select, or {_PAPER}",
+        f"{choose}leave that place out with --match or --select, or {_PAPER}",
     )

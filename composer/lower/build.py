@@ -68,7 +68,9 @@ def build(
         compile: whether to wrap the module by ``torch.compile(fullgraph=True)``.
 
     Returns:
-        A module that takes and gives tensors with the axes of the spec's input and output.
+        A module that takes and gives tensors with the axes of the spec's input and output. A
+        tensor of other sizes fails in torch's words. A batch norm behind a global pool needs more
+        than one sample in training mode, as everywhere in torch.
 
     Raises:
         ComposerError: the spec is at fault, or does not suit these sizes and params.

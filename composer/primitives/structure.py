@@ -15,7 +15,6 @@ from composer.spec.expressions import Expr
 from composer.spec.fields import Kind, NodeRef
 from composer.spec.source import YamlPath
 
-
 #: Of one structure; each is a node of its own.
 MAX_PARTS = 1_000
 
@@ -123,7 +122,8 @@ def count(times: Expr) -> int:
             ("times",),
             "how many parts there are may depend on params alone",
         )
-    if times.value > MAX_PARTS:
-        message = f"{int(times.value):,} parts are more than {MAX_PARTS:,}"
+    number = int(times.value)
+    if number > MAX_PARTS:
+        message = f"{number:,} parts are more than {MAX_PARTS:,}"
         raise AxisProblem("value-too-large", message, ("times",))
-    return int(times.value)
+    return number

@@ -99,6 +99,8 @@ class StandIns:
         if self.absorb:
             how, note = self._absorbing(layer, how)
         module = self.model.get_submodule(layer.path)
+        if self.wish.at == "attention":
+            note = _more_than_projections(module)
         made = self._made(layer, module)
         if self.share is not None:
             self._check_sharing(layer, made)
@@ -250,7 +252,8 @@ class StandIns:
         noun = self.wish.noun
         if not self.layers:
             seen = f"{counted(len(self.known.blocks), 'block')} seen"
-            return nothing_found(noun, seen, "try at='block'")
+            name = self.maker.spec.name
+            return nothing_found(noun, seen, f"{name} stands for one, so take another backbone")
         return none_matches(noun, len(self.layers), misses, listed(self.layers))
 
 
@@ -263,6 +266,16 @@ def _gone(caller: nn.Module, nodes: Sequence[fx.Node]) -> str:
         for node in nodes
     ]
     return f"its {listing(names)} {'goes' if len(names) == 1 else 'go'}"
+
+
+def _more_than_projections(attention: nn.Module) -> str | None:
+    """Return what an attention module has beside its linear layers, and is lost with it."""
+    own = [name for name, _ in attention.named_parameters(recurse=False)]
+    own = [name for name in own if not name.startswith(("in_proj", "bias_k", "bias_v"))]
+    inner = [name for name, child in attention.named_children()
+             if not isinstance(child, nn.Linear) and next(child.parameters(), None) is not None]
+    names = [*own, *inner]
+    return f"its {listing(names)} {'goes' if len(names) == 1 else 'go'} with it" if names else None
 
 
 def free_name(model: nn.Module, paths: Sequence[str], name: str) -> str:

@@ -51,6 +51,7 @@ CLAIMS = (
         ),
         (Count("4.11 G", PLAIN, 0.01),),
         deviations=("biases",),
+        defaults={"reduction": 16},
     ),
     Claim(
         "se_var1",
@@ -110,5 +111,6 @@ CLAIMS = (
             Count("24.37 Mi", "arXiv:1910.03151, which counts in 2²⁰"),
         ),
         (Count("4.11 G", PLAIN, 0.01),),
+        defaults={"gamma": 2, "beta": 1},
     ),
 )

@@ -78,6 +78,8 @@ def _dynamic_conv(experts: int, temperature: float, conv: Conv) -> Case:
     )
 
 
+NORM_AND_ACTIVATION = ("norm", "act")
+
 CLAIMS = (
     Claim(
         "sk",
@@ -88,7 +90,12 @@ CLAIMS = (
             _sk(3, Conv(groups=8)),
         ),
         Place(
-            "resnext50_32x4d", 16, "layer?.?*", "the grouped 3×3 of every block, its norm and ReLU"
+            "resnext50_32x4d",
+            16,
+            "layer?.?*",
+            "the grouped 3×3 of every block, its norm and ReLU",
+            "replace",
+            NORM_AND_ACTIVATION,
         ),
         (
             Count("27.48 M", "arXiv:1903.06586"),
@@ -96,6 +103,7 @@ CLAIMS = (
         ),
         (Count("4.47 G", "arXiv:1903.06586", 0.01),),
         deviations=("5×5",),
+        defaults={"branches": 2, "reduction": 16, "min_width": 32},
     ),
     Claim(
         "split_attention",
@@ -107,10 +115,18 @@ CLAIMS = (
             _split_attention(4, Conv(groups=2, dilation=2)),
             _split_attention(1, Conv()),
         ),
-        Place("resnet50d", 16, "layer?.?*", "the 3×3 of every block, its norm and ReLU"),
+        Place(
+            "resnet50d",
+            16,
+            "layer?.?*",
+            "the 3×3 of every block, its norm and ReLU",
+            "replace",
+            NORM_AND_ACTIVATION,
+        ),
         (Count("27,483,240", "timm's resnest50d, which holds the authors' weights"),),
         (Count("5.40 G", "arXiv:2004.08955", 0.01),),
         deviations=("least width",),
+        defaults={"radix": 2, "reduction": 4},
     ),
     Claim(
         "cond_conv",
@@ -125,7 +141,10 @@ CLAIMS = (
             "efficientnet_b0",
             24,
             "blocks.[456].*",
-            "expand, depthwise and project of the blocks of the last three stages",
+            "expand, depthwise and project of the blocks of the last three stages, which share a "
+            "router",
+            "replace",
+            shares=True,
         ),
         (
             Count("24.0 M", "arXiv:1904.04971"),
@@ -133,6 +152,7 @@ CLAIMS = (
             Count("13,314,116", "timm's efficientnet_cc_b0_4e", params={"experts": 4}),
         ),
         (Count("0.41 G", "arXiv:1904.04971", 0.01, norms=False),),
+        defaults={"experts": 8},
     ),
     Claim(
         "dynamic_conv",
@@ -142,7 +162,7 @@ CLAIMS = (
             _dynamic_conv(3, 1, Conv(stride=2, groups=4)),
             _dynamic_conv(4, 2, Conv(kernel=1, bias=True)),
         ),
-        Place("mobilenetv2_100", 51, "*", "every convolution but the first"),
+        Place("mobilenetv2_100", 51, "*", "every convolution but the first", "replace"),
         (
             Count(
                 "12,404,540",
@@ -158,5 +178,6 @@ CLAIMS = (
             ),
         ),
         schedule={0: 30, 1: 27.1, 5: 15.5, 10: 1, 20: 1},
+        defaults={"experts": 4, "reduction": 4, "temperature": 30, "epochs": 10},
     ),
 )

@@ -51,6 +51,7 @@ CLAIMS = (
         ),
         RESNET50,
         (Count("28,088,024", "that of SE: the MLP is as large"),),
+        defaults={"reduction": 16},
     ),
     Claim(
         "cbam_spatial",
@@ -67,6 +68,7 @@ CLAIMS = (
         RESNET50,
         (Count("25,558,632", "the plain ResNet-50 and 100 at each of 16 sites"),),
         deviations=("norm",),
+        defaults={"kernel": 7},
     ),
     Claim(
         "cbam",
@@ -99,6 +101,7 @@ CLAIMS = (
         RESNET50,
         (Count("28,089,624", "the authors' code"),),
         deviations=("norm",),
+        defaults={"reduction": 16, "kernel": 7},
     ),
     Claim(
         "bam",
@@ -123,9 +126,10 @@ CLAIMS = (
                 widths=(8, 64, 256),
             ),
         ),
-        Place("resnet50", 3, "layer?", "behind stages 1, 2 and 3"),
+        Place("resnet50", 3, "layer?", "behind stages 1, 2 and 3", "output"),
         (Count("25,915,099", "the authors' code"),),
         (Count("4.20 G", "4.11 G of the plain ResNet-50, its stride on the 3×3, and BAM", 0.01),),
         deviations=("adds",),
+        defaults={"reduction": 16, "dilation": 4},
     ),
 )

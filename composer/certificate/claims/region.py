@@ -59,6 +59,7 @@ CLAIMS = (
         tuple(map(_theta_minus, EXTENTS)),
         RESNET50,
         (Count("25,557,032", "the plain ResNet-50: it has no parameters"),),
+        defaults={"extent": 0},
     ),
     Claim(
         "ge_theta",
@@ -70,6 +71,7 @@ CLAIMS = (
             Count("31.11 M", f"{PAPER}, less the norms' statistics, which the paper counts"),
             Count("31.2 M", f"{PAPER}, statistics too (this figure from memory)", statistics=True),
         ),
+        defaults={"extent": 0},
     ),
     Claim(
         "ge_theta_plus",
@@ -82,5 +84,6 @@ CLAIMS = (
             Count("33.7 M", f"{PAPER}, statistics too (this figure from memory)", statistics=True),
         ),
         deviations=("ReLU",),
+        defaults={"extent": 0, "reduction": 16},
     ),
 )

@@ -61,8 +61,9 @@ CLAIMS = (
                 shapes=TOKENS,
             ),
         ),
-        Place(VIT, 12, "blocks.*", "the attention module of each of ViT's blocks"),
+        Place(VIT, 12, "blocks.*", "the attention module of each of ViT's blocks", "replace"),
         (Count("86,567,656", "ViT-B/16 as timm has it: its own attention is as large"),),
+        defaults={"heads": 8},
     ),
     Claim(
         "transformer_layer",
@@ -84,6 +85,7 @@ CLAIMS = (
         ),
         Place(VIT, 12, "blocks.*", "the layers of ViT-B/16, in place of its own", instead=True),
         (Count("86,567,656", "ViT-B/16 as timm has it: its own layers are as large"),),
+        defaults={"expansion": 4},
     ),
     Claim(
         "bot_mhsa",
@@ -113,7 +115,9 @@ CLAIMS = (
                 sized=True,
             ),
         ),
-        Place("resnet50", 3, "layer4.?*", "the 3×3 of the three blocks of the last stage"),
+        Place(
+            "resnet50", 3, "layer4.?*", "the 3×3 of the three blocks of the last stage", "replace"
+        ),
         (
             Count(
                 "20,852,008",
@@ -126,5 +130,6 @@ CLAIMS = (
             ),
         ),
         deviations=("1/√d",),
+        defaults={"heads": 4},
     ),
 )

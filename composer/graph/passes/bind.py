@@ -68,7 +68,7 @@ def _output(graph: Graph, known: Known, problems: list[Diagnostic]) -> str:
         for leaf in leaves(written):  # a branch not taken is looked at too
             if leaf.kind == "name" and leaf.value not in (*nodes, INPUT, *graph.spec.params):
                 message = f"no node named {str(leaf)!r}"
-                stretch = (leaf.start, leaf.length)
+                stretch = (leaf.start, len(str(leaf)))
                 way_out = suggestion(str(leaf), nodes, "Nodes")
                 raise ExpressionError("unknown-node", message, *stretch, way_out)
         return str(_settle(written, Kind("node"), known, "output"))

@@ -11,7 +11,6 @@ from composer.spec.expressions import ExpressionError, parse
 from composer.spec.names import COMMA
 from composer.spec.source import YamlPath
 
-
 #: What of a convolution a node may begin with.
 _OF_CONVOLUTIONS = ("kernel", "bias")
 
