@@ -346,7 +346,7 @@ it.yaml:4:35: error[value-too-large]: 200,000 parts are more than 1,000
       |                                   ^^^^^^
 """,
     ),
-    "use of nothing": (
+    "use of an empty name": (
         IT + """\
   z: {op: use, spec: ''}
 """,
@@ -623,7 +623,7 @@ it.yaml:4:6: error[division-by-zero]: 't' goes from 0 to 1, so 'z' would divide 
   z: {op: repeat, times: 1000, each: {op: repeat, times: 1000, each: {op: gate}}}
 """,
         """\
-it.yaml:4:6: error[value-too-large]: branches and repeats make more than 100,000 nodes
+it.yaml:4:6: error[value-too-large]: branches and repeats make more than 20,000 nodes
     4 |   z: {op: repeat, times: 1000, each: {op: repeat, times: 1000, each: {op: gate}}}
       |      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   help: make fewer

@@ -61,8 +61,8 @@ def build(
         layout: the order of the input's axes in memory, such as ``("b", "h", "w", "c")``;
             the order in which the spec names them unless told. Where a spec takes tokens
             ``[b, n, c]``, a map's axes are folded into ``n``.
-        init: ``"paper"``, or ``"identity"`` for a module that begins as its own input, and a
-            stand-in as the layer that it is like.
+        init: ``"paper"``, or ``"identity"`` for a module that begins as its own input; with `like`,
+            as that layer.
         device: where the parameters lie.
         dtype: what the parameters are.
         compile: whether to wrap the module by ``torch.compile(fullgraph=True)``.
@@ -87,29 +87,25 @@ def build(
         channels = _agreed(channels, told["c"])
     sizes = {**told, **sizes_for(spec, channels, size, order)}
     sizes = {n: v for n, v in sizes.items() if n not in spec.params}
-    stands_in = init == "identity" and spec.stands_for is not None
-    settings = Settings(sizes, params, order, "paper" if stands_in else init)
+    as_layer = like if init == "identity" else None
+    settings = Settings(sizes, params, order, init if as_layer is None else "paper")
     graph = compile_graph(graph_of(spec, settings))
-    if stands_in:
-        module = _begun(graph, like, dtype).to(device)
+    if as_layer is not None:
+        module = _begun(graph, as_layer, dtype)
+        if device is not None:
+            module = module.to(device)
     else:
         with nullcontext() if device is None else torch.device(device):
             module = lower(graph)
-        module = module.to(dtype)
+        if dtype is not None:
+            module = module.to(dtype)
     if compile:
         module.compile(fullgraph=True)
     return module
 
 
-def _begun(graph: Graph, like: nn.Module | None, dtype: torch.dtype | None) -> fx.GraphModule:
+def _begun(graph: Graph, like: nn.Module, dtype: torch.dtype | None) -> fx.GraphModule:
     """Return a stand-in that computes what the layer does; on the CPU."""
-    name = graph.spec.name
-    if like is None:
-        raise error(
-            "missing-layer",
-            f"{name!r} begins as the layer that it stands for, and none is given",
-            f"give it, as build({name!r}, like=conv, init='identity')",
-        )
     here = f"this {type(like).__name__}"
     check_can_begin(graph, here)
     like = copy.deepcopy(like).to("cpu", torch.float64)

@@ -25,7 +25,7 @@ from composer.spec.stand_in import stand_in_names
 Known = Mapping[str, Value | Expr]
 
 #: What branches and repeats, one in another, may come to.
-MAX_NODES = 100_000
+MAX_NODES = 20_000
 
 #: Problems that hang on the values of params and sizes, and so on whether a node is reached.
 OF_VALUES = frozenset({
