@@ -414,9 +414,18 @@ def test_another_argument_than_the_traced_one_is_refused() -> None:
         edited.blocks[0](torch.randn(1, 8, 4, 4), twice=True)
 
 
-def test_a_block_that_gives_a_tuple_is_no_block() -> None:
+@pytest.mark.parametrize("position", ["residual", "output", "input"])
+def test_of_a_tuple_the_first_tensor_is_the_value(position: str) -> None:
     model = of_two(Tupled, lambda block, x: block(x)[0])
-    assert composer.sites(model).stages == ()
+    x = torch.randn(2, 3, 16, 16)
+    same = composer.insert(model, "eca", at="block", position=position, init="identity")
+    assert torch.equal(same(x), model(x))
+    edited = composer.insert(model, SCALE, at="block", position=position)
+    assert not torch.allclose(edited(x), model(x))
+    block, given = edited.blocks[0], torch.randn(1, 8, 4, 4)
+    made, own = block(given), model.blocks[0](given)
+    assert type(made) is type(own) and len(made) == len(own)
+    assert torch.equal(composer.eject(edited)(x), model(x))
 
 
 def test_a_block_that_runs_twice_is_refused() -> None:

@@ -287,7 +287,7 @@ def test_a_changed_spec_is_refused():
     ("before", "after", "code", "message"),
     [
         ("at: block", "at: bloc", "bad-recipe",
-         "edits.0.at: input should be 'block', 'stage', 'conv' or 'attention'"),
+         "edits.0.at: input should be 'block', 'stage', 'stem', 'head', 'module', "),
         ("dtype: float32", "dtype: float33", "bad-recipe", "'float33' is no dtype"),
         ("dtype: float32", "dtype: nn", "bad-recipe", "'nn' is no dtype"),
         ("backbone: net.py:tiny\n", "", "bad-recipe", "backbone: field required"),
@@ -501,6 +501,8 @@ VALUES = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False),
     st.from_regex(r"[a-z][a-z &=+%?#/,.éλ-]{0,12}", fullmatch=True).filter(
         lambda text: text not in ("null", "true", "false")),
+    st.from_regex(r"[0-9.-]{1,3},[0-9,]{0,4}", fullmatch=True),
+    st.lists(st.integers() | st.floats(-9, 9, exclude_min=True), min_size=1).map(tuple),
 )  # fmt: skip
 
 

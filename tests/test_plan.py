@@ -217,7 +217,7 @@ STAGES = "there are stage 1 layer1 (3 blocks), stage 2 layer2 (4 blocks), stage 
             "say at='block', or position='output'")),
         ("eca", {"at": "channel"}, (
             "invalid-value", "at is 'channel'",
-            "it may be 'block', 'stage', 'conv' or 'attention'")),
+            "it may be 'block', 'stage', 'stem', 'head', 'module', 'conv' or 'attention'")),
         ("eca", {"at": "conv"}, (
             "not-a-stand-in",
             "'eca' does not stand for a convolution, so it can't take the place of one",
@@ -233,7 +233,20 @@ STAGES = "there are stage 1 layer1 (3 blocks), stage 2 layer2 (4 blocks), stage 
             "invalid-match", "match chooses convolutions, and the sites are blocks",
             "choose with stages, blocks or select")),
         ("eca", {"position": "before"}, (
-            "invalid-value", "position is 'before'", "it may be 'residual' or 'output'")),
+            "invalid-value", "'before' is no position; it may be residual, residual:BRANCH, input, "
+            "output or after:NAME", None)),
+        ("eca", {"at": "module"}, (
+            "invalid-selection", "at='module' is any module, and none is selected",
+            "select some: 'layer3.*.conv2', or 're:layer[34].*'")),
+        ("eca", {"select": "re:layer["}, (
+            "invalid-selection",
+            "'re:layer[' is no regular expression: unterminated character set at position 5",
+            None)),
+        ("eca", {"at": "stem", "position": "residual"}, (
+            "invalid-value", "a stem has no residual branch",
+            "say at='block', or position='output'")),
+        ("eca", {"prefix_tokens": "drop"}, (
+            "invalid-value", "'drop' is nothing that prefix tokens do", "say 'pass' or 'join'")),
         ("eca", {"every": 0}, ("invalid-value", "every is 0", "it counts from 1")),
         ("eca", {"init": "zero"}, (
             "invalid-init", "'zero' is not a way to begin", "say 'paper' or 'identity'")),

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 #: Told by name: torch and what it or a backbone's library drags in.
-HEAVY = ("torch", "torchvision", "timm", "numpy", "safetensors", "PIL", "rich", "sympy")
+HEAVY = (
+    "torch", "torchvision", "timm", "transformers", "numpy", "safetensors", "PIL", "rich", "sympy",
+)  # fmt: skip
 
 RUN = """
 import sys
@@ -28,6 +30,8 @@ LIGHT = [
     (["list", "specs"], 0),
     (["list", "ops"], 0),
     (["list", "backbones"], 0),
+    (["list", "backbones", "--filter", "resnet"], 0),
+    (["list", "backbones", "--filter", "zzz"], 1),
     (["check", "se", "cbam"], 0),
     (["check", "no.yaml"], 1),
     (["schema"], 0),
@@ -43,6 +47,7 @@ LIGHT = [
     (["show", "se", "--size", "x"], 2),
     (["show", "se", "--set", "x=1"], 2),
     (["sites", "resnet19"], 1),
+    (["sites", "hf:nowhere"], 1),
 ]
 
 

@@ -21,7 +21,9 @@ from composer.errors import ComposerError, Diagnostic, error
 from composer.graph.frontend import check_text
 from composer.measure.cost import floating_dtype
 from composer.rewrite.composition import (
+    At,
     Edit,
+    PrefixTokens,
     composed,
     difference_of_shapes,
     own_shapes,
@@ -37,7 +39,7 @@ class RecipeSite(Model):
 
     path: str
     name: str | None = None
-    position: Literal["residual", "output", "replace"]
+    position: str
     channels: int
     size: tuple[int, ...]
 
@@ -50,9 +52,10 @@ class RecipeEdit(Model):
 
     spec: str
     sha256: str
-    at: Literal["block", "stage", "conv", "attention"]
-    position: Literal["residual", "output", "replace"]
+    at: At
+    position: str
     init: Literal["paper", "identity"]
+    prefix_tokens: PrefixTokens = "pass"
     params: Mapping[str, int | float | bool | str] = Field(default_factory=dict)
     sites: tuple[RecipeSite, ...]
     text: str
@@ -190,6 +193,7 @@ def _recipe_edit(edit: Edit) -> RecipeEdit:
         at=edit.at,
         position=edit.position,
         init=edit.init,
+        prefix_tokens=edit.prefix_tokens,
         params=dict(edit.params),
         sites=tuple(
             RecipeSite(
@@ -220,7 +224,7 @@ def replay(made: Recipe, beside: Path | None = None) -> nn.Module:
         wanted = [(site.path, site.name, site.position) for site in edit.sites]
         paths = [path for path, _, _ in wanted]
         found = plan_again(
-            model, spec, edit.at, edit.position, paths, edit.params, edit.init
+            model, spec, edit.at, edit.position, paths, edit.params, edit.init, edit.prefix_tokens
         )
         got = [(site.path, site.name, site.position) for site in found.sites]
         if got != wanted:

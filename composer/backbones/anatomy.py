@@ -11,8 +11,9 @@ an earlier edit inserted is looked through; what it put in place of a layer coun
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 from torch import nn
@@ -20,17 +21,9 @@ from torch import nn
 from composer.backbones.edited import class_before_edits, is_inserted, is_stand_in
 from composer.backbones.forward import Traces, weight_layers
 from composer.backbones.probe import Call, Probe, probe
+from composer.backbones.values import MapShape, NotAMap, Values
 from composer.errors import ComposerError
 from composer.measure.cost import FakeRun
-
-
-@dataclass(frozen=True)
-class MapShape:
-    """The layout of a feature map in memory, and its sizes."""
-
-    layout: tuple[str, ...]
-    channels: int
-    size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -65,6 +58,57 @@ class Anatomy:
     probe: Probe
     larger: Probe | None  # on a larger image, where the model takes one
     traces: Traces
+    knows: Callable[[str], bool]  # whether a module runs, and is the backbone's own
+    part: Callable[[str], Part]  # any module that runs, with what it gives
+    given_to: Callable[[str], MapShape]  # what a module takes; raises NotAMap
+
+    @property
+    def stem(self) -> Part | None:
+        """What gives the first stage its input: the stem, or the last of several modules of it."""
+        first = self.first
+        feeding = (p for p in self.modules if first and p.shape and _feeds(p, first))
+        return next(feeding, None)
+
+    @property
+    def first(self) -> Part | None:
+        """The first block, or the first stage where it has none."""
+        if not self.stages:
+            return None
+        return self.stages[0].blocks[0] if self.stages[0].blocks else self.stages[0].whole
+
+    @property
+    def last(self) -> Part | None:
+        """What gives the head its input: the last module whose value is a map, or its tokens."""
+        maps = [part for part in self.modules if part.path and part.shape is not None]
+        if not maps:
+            return None
+        value = maps[-1].call.value
+        return next(part for part in reversed(maps) if part.call.value is value)
+
+    @cached_property
+    def modules(self) -> tuple[Part, ...]:
+        """Every module that runs, in the order they end; of two that give one value the outer."""
+        seen = dict.fromkeys(c.path for c in self.probe.calls if c.path and self.knows(c.path))
+        return tuple(map(self.part, seen))
+
+    def place_of(self, path: str) -> tuple[int | None, int | None]:
+        """Return the numbers of the stage and the block that a path is in."""
+        for stage in self.stages:
+            for number, block in enumerate(stage.blocks, start=1):
+                if is_inside(path, block.path):
+                    return stage.number, number
+        for stage in self.stages:
+            if is_inside(path, stage.whole.path):
+                return stage.number, None
+        return None, None
+
+    def caller_of(self, path: str) -> Part:
+        """Return the nearest module around one that runs, which is not a bare list."""
+        running = {call.path for call in self.probe.calls}
+        above = path.rpartition(".")[0]
+        while above not in running:
+            above = above.rpartition(".")[0]
+        return self.part(above)
 
     @property
     def blocks(self) -> tuple[Part, ...]:
@@ -80,13 +124,36 @@ def anatomy(model: nn.Module) -> Anatomy:
     """
     run = FakeRun.of(model)
     first = probe(model, run=run)
-    channels, height, width = first.input_shape
-    try:
-        second: Probe | None = probe(model, (channels, height + 64, width + 64), run)
-    except ComposerError:
-        second = None
+    second = _larger(model, first, run)
     explorer = _Explorer(model, first, second)
-    return Anatomy(explorer.stages(), first, second, explorer.traces)
+    stages = explorer.stages()
+    return Anatomy(
+        stages,
+        first,
+        second,
+        explorer.traces,
+        explorer.calls.__contains__,
+        explorer.part,
+        explorer.given_to,
+    )
+
+
+def _feeds(part: Part, first: Part) -> bool:
+    """Return whether a part gives what another takes."""
+    return part.call.value is not None and part.call.value is first.call.given
+
+
+def _larger(model: nn.Module, first: Probe, run: FakeRun) -> Probe | None:
+    """Return a pass on a larger image, where the model takes one."""
+    channels, height, width = first.input_shape
+    for more in (64, height, 32):
+        try:
+            second = probe(model, (channels, height + more, width + more), run)
+        except ComposerError:
+            continue
+        if any(a.shape != b.shape for a, b in zip(first.calls, second.calls, strict=False)):
+            return second  # else the model brings each image to one size
+    return None
 
 
 @dataclass(frozen=True)
@@ -121,6 +188,8 @@ class _Explorer:
         }
         self.explored: dict[str, list[_Found] | None] = {}
         self.larger = {c.path: c for c in second.calls} if second else {}
+        self.values = Values(model, first, second)
+        self.named_stages = _named_stages(model)
 
     # ------------------------------------------------------------------------------- blocks
 
@@ -129,7 +198,7 @@ class _Explorer:
         inside = [
             p
             for p in self._called_below(path)
-            if len(self.calls[p][0].shape or ()) == 4
+            if _may_be_a_map(self.calls[p][0].shape)
             and weight_layers(self.modules[p]) >= 2
         ]
         inside.sort(key=lambda p: self.calls[p][0].order)
@@ -158,6 +227,7 @@ class _Explorer:
         whole = [u for u in units if inner[u] is None]
         kinds = Counter(self._kind(u) for u in whole)
         apart = len(whole) < len(units)
+        kinds_apart = {self._kind(u) for u in units if inner[u] is not None}
         siblings = max(kinds.values(), default=0) > 1 or any(map(self._skips, units))
         if not apart and not siblings:
             return None
@@ -170,7 +240,17 @@ class _Explorer:
                 found.append(_Found(only, unit))
             elif self._skips(unit) or (not apart and (kinds[self._kind(unit)] > 1 or found)):
                 found.append(_Found(unit, path))
+            elif self._kind(unit) in kinds_apart:
+                found += [_Found(block, unit) for block in self._in_a_row(unit)]
         return found or None
+
+    def _in_a_row(self, path: str) -> list[str]:
+        """Return what runs inside a stage that has no two of a kind, nor any with a skip."""
+        inside: list[str] = []
+        for unit in self.units(path):
+            plain = self._kind(unit).forward is nn.Sequential.forward
+            inside += (self._in_a_row(unit) if plain else []) or [unit]
+        return inside
 
     def _kind(self, path: str) -> type[nn.Module]:
         return class_before_edits(self.modules[path])
@@ -223,15 +303,29 @@ class _Explorer:
         else:
             groups: dict[str, list[str]] = {}
             for found in blocks:
-                groups.setdefault(found.container, []).append(found.path)
-            if len(groups) > 1:
-                wholes = [(self._climb(c, groups), paths) for c, paths in groups.items()]
-            else:
-                wholes = [(run[-1], run) for run in self._runs([f.path for f in blocks])]
+                groups.setdefault(self._stage_of(found.container), []).append(found.path)
+            if len(groups) == 1:  # a name for all of them tells no stages apart
+                groups = {}
+                for found in blocks:
+                    groups.setdefault(found.container, []).append(found.path)
+            flat = len(groups) == 1
+            wholes = []
+            for container, paths in groups.items():
+                if flat or not container:
+                    wholes += [(run[-1], run) for run in self._runs(paths)]
+                else:
+                    wholes.append((self._climb(container, groups), paths))
+        parts = [(self.part(whole), tuple(map(self.part, paths))) for whole, paths in wholes]
+        mapped = [(whole, inside) for whole, inside in parts if _any_map(whole, *inside)]
         return tuple(
-            Stage(n, self.part(whole), tuple(map(self.part, paths)))
-            for n, (whole, paths) in enumerate(wholes, start=1)
+            Stage(number, whole, inside)
+            for number, (whole, inside) in enumerate(mapped or parts, start=1)
         )
+
+    def _stage_of(self, container: str) -> str:
+        """Return the stage that the model itself names around a container, else the container."""
+        around = [path for path in self.named_stages if is_inside(container, path)]
+        return max(around, key=len, default=container)
 
     def _climb(self, container: str, groups: dict[str, list[str]]) -> str:
         """Return the outermost module that gives what the container gives, and no more stages."""
@@ -255,8 +349,9 @@ class _Explorer:
         runs: list[list[str]] = []
         last = None
         for path in paths:
-            size = (self.calls[path][0].shape or ())[2:]
-            if size != last:
+            shape = self.part(path).shape
+            size = shape.size if shape is not None else last
+            if not runs or size != last:
                 runs.append([])
             runs[-1].append(path)
             last = size
@@ -280,47 +375,55 @@ class _Explorer:
 
     # -------------------------------------------------------------------------------- shapes
 
+    def given_to(self, path: str) -> MapShape:
+        """Return what a module takes, as a feature map.
+
+        Raises:
+            NotAMap: it is none, or its axes could not be told apart.
+        """
+        call, larger = self.calls[path][0], self.larger.get(path)
+        if call.given is None:
+            raise NotAMap("it does not take one tensor first")
+        return self.values.shape_of(
+            path, call.given, larger.given if larger else None, call.order
+        )
+
     def part(self, path: str) -> Part:
         """Return the block or stage at `path` with the shape of what it gives."""
         calls = self.calls[path]
         kind = self._kind(path).__name__
         if len(calls) > 1:
             return Part(path, kind, calls[0], None, f"it runs {len(calls)} times in one pass")
-        shape = calls[0].shape
-        if shape is None:
+        if calls[0].value is None:
             what = type(calls[0].output).__name__
             return Part(path, kind, calls[0], None, f"it gives a {what}, not one tensor")
-        if len(shape) != 4:
-            sizes = "×".join(map(str, shape))
-            return Part(path, kind, calls[0], None, f"it gives {sizes}, which is not a map")
         larger = self.larger.get(path)
-        spatial = self._spatial_axes(path, shape, larger.shape if larger else None)
-        if spatial not in ((2, 3), (1, 2)):
-            sizes = "×".join(map(str, shape))
-            return Part(
-                path, kind, calls[0], None, f"height and width of {sizes} could not be told apart"
+        try:
+            shape = self.values.shape_of(
+                path, calls[0].value, larger.value if larger else None, calls[0].order
             )
-        _, y, x, z = shape
-        if spatial == (2, 3):
-            return Part(path, kind, calls[0], MapShape(("b", "c", "h", "w"), y, (x, z)))
-        return Part(path, kind, calls[0], MapShape(("b", "h", "w", "c"), z, (y, x)))
-
-    def _spatial_axes(
-        self, path: str, shape: tuple[int, ...], larger: tuple[int, ...] | None
-    ) -> tuple[int, ...]:
-        if larger is not None:
-            return tuple(i for i in range(1, 4) if shape[i] != larger[i])
-        widths = {w for m in self.modules[path].modules() for w in _widths(m)}
-        candidates = [axes for axes, c in (((2, 3), 1), ((1, 2), 3)) if shape[c] in widths]
-        return candidates[0] if len(candidates) == 1 else ()
+        except NotAMap as why:
+            return Part(path, kind, calls[0], None, str(why))
+        return Part(path, kind, calls[0], shape)
 
 
-def _widths(module: nn.Module) -> set[int]:
-    """Return the channels that a norm, a convolution or a linear layer says it works on."""
-    told = [getattr(module, a, None) for a in ("num_features", "out_channels", "out_features")]
-    shape = getattr(module, "normalized_shape", None)
-    told += [shape[-1]] if isinstance(shape, tuple) else []
-    return {width for width in told if isinstance(width, int)}
+def _any_map(*parts: Part) -> bool:
+    return any(part.shape is not None for part in parts)
+
+
+def _may_be_a_map(shape: tuple[int, ...] | None) -> bool:
+    """Return whether a shape may be that of a map of one image, or of its tokens."""
+    return shape is not None and len(shape) in (3, 4) and shape[0] == 1
+
+
+def _named_stages(model: nn.Module) -> tuple[str, ...]:
+    """Return the modules that timm's models name as what gives the features of a stage."""
+    info = getattr(model, "feature_info", None)
+    info = getattr(info, "info", info)
+    if not isinstance(info, (list, tuple)):
+        return ()
+    named = [entry.get("module") for entry in info if isinstance(entry, dict)]
+    return tuple(path for path in named if isinstance(path, str) and path)
 
 
 def is_inside(path: str, parent: str) -> bool:

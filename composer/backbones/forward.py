@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from composer.backbones.edited import before_stand_in, is_inserted
 from composer.backbones.probe import Call
+from composer.errors import listing
 from composer.measure.cost import untouched
 
 _ADDS: tuple[Any, ...] = (operator.add, operator.iadd, torch.add, "add", "add_")
@@ -91,7 +92,7 @@ class Traces:
                 graph = self.of(call).evaluation
             except Untraceable:
                 return False
-            branch = branch_end(self.model.get_submodule(call.path), graph)
+            branch = branch_end(self.model.get_submodule(call.path), graph, call.index)
             self._skips[call.path] = branch is not None and branch.add is not None
         return self._skips[call.path]
 
@@ -168,25 +169,26 @@ def disagreement(
     ends: tuple[Branch, Branch] | None,
     call: Call,
     spatial: tuple[int, ...],
+    of_output: bool = True,
 ) -> str | None:
     """Return why a traced forward can't stand for the module's own, or None where it can.
 
     Both run on the same random input, on copies of the module and with the same seed, and must
     give the same bits in both modes; and where the branch ends, if that is asked, the value must
-    have the shape of the output. The input is small along its `spatial` axes, where the module
-    takes that.
+    have the shape of the output, if it is to be `of_output`. The input is small along its
+    `spatial` axes, where the module takes that.
     """
     ends_at = (None, None) if ends is None else (ends[0].end, ends[1].end)
     gpus = list({p.device for p in module.parameters() if p.is_cuda})
     why: str | None = None
-    for most in (8, None):
+    for most, batch in ((8, 2), (None, 2), (None, 1)):
         own, other = copy.deepcopy(module), copy.deepcopy(module)
         with torch.random.fork_rng(gpus), torch.no_grad():
             for training, graph, end in (
                 (False, forward.evaluation, ends_at[1]),
                 (True, forward.training, ends_at[0]),
             ):
-                args, kwargs = _random_inputs(module, call, spatial, most)
+                args, kwargs = _random_inputs(module, call, spatial, most, batch)
                 _seed(gpus)
                 try:
                     expected = own.train(training)(*copy.deepcopy(args), **copy.deepcopy(kwargs))
@@ -194,7 +196,10 @@ def disagreement(
                     why = f"its forward fails on random numbers: {failure}"
                     break
                 _seed(gpus)
-                why = _difference(other.train(training), graph, end, args, kwargs, expected)
+                other.train(training)
+                why = _difference(
+                    other, graph, end if of_output else None, call.index, args, kwargs, expected
+                )
                 if why:
                     return why
             else:
@@ -206,6 +211,7 @@ def _difference(
     module: nn.Module,
     graph: fx.Graph,
     end: fx.Node | None,
+    index: int | None,
     args: Any,
     kwargs: Any,
     expected: Any,
@@ -217,15 +223,22 @@ def _difference(
         traced = watch.run(*bound.args, *bound.kwargs.values())
     except Exception as failure:
         return f"the traced forward fails: {type(failure).__name__}"
-    if not (isinstance(expected, Tensor) and isinstance(traced, Tensor)):
-        return "the forward does not give one tensor"
-    if expected.shape != traced.shape or not torch.equal(
-        torch.nan_to_num(expected.float()), torch.nan_to_num(traced.float())
-    ):
+    wanted, got = tree_leaves(expected), tree_leaves(traced)
+    if len(wanted) != len(got) or not all(map(_same, wanted, got)):
         return "the traced forward gives other numbers"
-    if end is not None and watch.shape != tuple(expected.shape):
+    shape = next((tuple(t.shape) for t in wanted[index or 0 :] if isinstance(t, Tensor)), None)
+    if shape is None:
+        return "the forward does not give a tensor"
+    if end is not None and watch.shape != shape:
         return "the residual branch does not end in the shape of the output"
     return None
+
+
+def _same(wanted: Any, got: Any) -> bool:
+    if not isinstance(wanted, Tensor) or not isinstance(got, Tensor):
+        return bool(wanted == got)
+    numbers = (torch.nan_to_num(t.float()) for t in (wanted, got))
+    return wanted.shape == got.shape and torch.equal(*numbers)
 
 
 class _Watch(fx.Interpreter):
@@ -244,14 +257,14 @@ class _Watch(fx.Interpreter):
 
 
 def _random_inputs(
-    module: nn.Module, call: Call, spatial: tuple[int, ...], most: int | None
+    module: nn.Module, call: Call, spatial: tuple[int, ...], most: int | None, batch: int
 ) -> tuple[Any, Any]:
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
 
     def real(fake: Tensor) -> Tensor:
         shape = list(fake.shape)
-        if fake.dim() > 1:
-            shape[0] = 2
+        if fake.dim() > 1 and shape[0] == 1:  # else it is of no image
+            shape[0] = batch
         if fake.dim() == 4 and most:
             for nth, axis in enumerate(spatial):
                 shape[axis] = min(shape[axis], most + nth)  # not square: a mix-up shows
@@ -271,14 +284,30 @@ def _seed(gpus: list[torch.device]) -> None:
 # ------------------------------------------------------------------------------ residual branch
 
 
-def branch_ends(module: nn.Module, forward: Forward) -> tuple[Branch, Branch] | None:
+class NoSuchBranch(Exception):  # noqa: N818 - a finding, which the plan reports
+    """A block without the residual branch that is wanted; the message says which there are."""
+
+
+def branch_ends(
+    module: nn.Module, forward: Forward, index: int | None = None, which: str | None = None
+) -> tuple[Branch, Branch] | None:
     """Return where the residual branch ends, in training and in evaluation mode.
 
     What only training adds behind the branch, such as drop path written out in the forward, stays
     behind what is inserted: the end is the same value in both modes where both have it.
+
+    Args:
+        module: the block.
+        forward: its traced forward.
+        index: where its value stands in what it returns, where that is a tuple.
+        which: of several branches, the number of one from 1, or a child in it; the last unless
+            told.
+
+    Raises:
+        NoSuchBranch: there is none such.
     """
-    training = branch_end(module, forward.training)
-    evaluation = branch_end(module, forward.evaluation)
+    training = branch_end(module, forward.training, index, which)
+    evaluation = branch_end(module, forward.evaluation, index, which)
     if training is None or evaluation is None:
         return None
     numbers: dict[str, int] = {}
@@ -302,7 +331,17 @@ def _numbered(graph: fx.Graph, numbers: dict[str, int]) -> dict[fx.Node, int]:
     return found
 
 
-def branch_end(module: nn.Module, graph: fx.Graph) -> Branch | None:
+def returned(graph: fx.Graph, index: int | None) -> fx.Node | None:
+    """Return the value that a traced forward gives, at a place of its tuple where it gives one."""
+    value: Any = next(node for node in graph.nodes if node.op == "output").args[0]
+    if index is not None and isinstance(value, (tuple, list)) and index < len(value):
+        value = value[index]
+    return value if isinstance(value, fx.Node) else None
+
+
+def branch_end(
+    module: nn.Module, graph: fx.Graph, index: int | None = None, which: str | None = None
+) -> Branch | None:
     """Return where the residual branch of a traced forward ends.
 
     The residual add is the last one both of whose operands come from the block's input, with no
@@ -310,13 +349,18 @@ def branch_end(module: nn.Module, graph: fx.Graph) -> Branch | None:
     layers of weights; None where both have as many. Dropout and drop path at the end of the
     branch stay behind what is inserted, as the papers' code has them. A block without such an
     add is all branch.
+
+    Raises:
+        NoSuchBranch: there is no such one as `which`.
     """
     output = next(node for node in graph.nodes if node.op == "output")
-    value = output.args[0]
-    if not isinstance(value, fx.Node):
+    value = returned(graph, index)
+    if value is None:
         return None
-    last = _without_layers_behind(module, output)
+    last = _without_layers_behind(module, value)
     add = next((node for node in last if _adds_two_of_the_input(node)), None)
+    if which is not None:
+        add = _chosen(add, which)
     if add is None:
         return _before_dropout(module, value, output, None)
     left, right = (arg for arg in add.args[:2] if isinstance(arg, fx.Node))
@@ -324,20 +368,48 @@ def branch_end(module: nn.Module, graph: fx.Graph) -> Branch | None:
     if layers[0] == layers[1]:
         return None
     found = _before_dropout(module, left if layers[0] > layers[1] else right, add, add)
-    earlier = sum(_adds_to_what_it_is_made_of(node) for node in _ancestors(add))
-    return Branch(found.end, found.readers, add, 1 + earlier)
+    return Branch(found.end, found.readers, add, 1 if which else len(_adds_up_to(add)))
 
 
-def _without_layers_behind(module: nn.Module, output: fx.Node) -> list[fx.Node]:
-    """Return what the output is made of, the last first, up to where layers of weights come."""
-    found: list[fx.Node] = []
-    needed = _ancestors(output) | {output}
-    behind = {output}  # of these nothing, down to the output, holds a layer of the block's own
-    for node in reversed(output.graph.nodes):
+def _adds_up_to(add: fx.Node) -> list[fx.Node]:
+    """Return the residual adds of a block in the order they run, the last of which is `add`."""
+    before = _ancestors(add)
+    earlier = [n for n in add.graph.nodes if n in before and _adds_to_what_it_is_made_of(n)]
+    return [*earlier, add]
+
+
+def _chosen(last: fx.Node | None, which: str) -> fx.Node:
+    """Return the residual add of one branch.
+
+    Raises:
+        NoSuchBranch: there is none such.
+    """
+    adds = _adds_up_to(last) if last is not None else []
+    inside = [_children_in_the_branch(add) for add in adds]
+    for number, (add, children) in enumerate(zip(adds, inside, strict=True), start=1):
+        if which == str(number) or which in children:
+            return add
+    shown = [f"{n} ({', '.join(children)})" for n, children in enumerate(inside, start=1)]
+    raise NoSuchBranch(f"it has no residual branch {which!r}, but {listing(shown) or 'none'}")
+
+
+def _children_in_the_branch(add: fx.Node) -> list[str]:
+    left, right = (arg for arg in add.args[:2] if isinstance(arg, fx.Node))
+    mine = _ancestors(left) ^ _ancestors(right) ^ {left, right}
+    called = [n for n in add.graph.nodes if n in mine and n.op == "call_module"]
+    return list(dict.fromkeys(str(n.target).partition(".")[0] for n in called))
+
+
+def _without_layers_behind(module: nn.Module, value: fx.Node) -> list[fx.Node]:
+    """Return what a value is made of, the last first, up to where layers of weights come."""
+    found: list[fx.Node] = [value]
+    needed = _ancestors(value) | {value}
+    behind = set() if _layers(module, value) and not inserted(module, value) else {value}
+    for node in reversed(value.graph.nodes):
         users = [user for user in node.users if user in needed]
         if users and all(user in behind for user in users):
             found.append(node)
-            if not _layers(module, node) or _inserted(module, node):
+            if not _layers(module, node) or inserted(module, node):
                 behind.add(node)
     return found
 
@@ -373,7 +445,8 @@ def _ancestors(node: fx.Node) -> set[fx.Node]:
     return found
 
 
-def _inserted(module: nn.Module, node: fx.Node) -> bool:
+def inserted(module: nn.Module, node: fx.Node) -> bool:
+    """Return whether a node calls what an edit inserted."""
     return node.op == "call_module" and is_inserted(module.get_submodule(str(node.target)))
 
 
@@ -414,7 +487,7 @@ def _before_dropout(
 
 def changes_nothing(module: nn.Module, node: fx.Node) -> bool:
     """Return whether a node of one input gives it back in evaluation mode."""
-    if _inserted(module, node):
+    if inserted(module, node):
         return False
     try:
         with torch.device("cpu"):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
+from composer.backbones.hf_config import read_config
+from composer.backbones.library import folder_of
 from composer.backbones.model_string import FORMS, ModelString
-from composer.errors import ComposerError, Diagnostic, MissingPartError, did_you_mean, error
+from composer.errors import ComposerError, did_you_mean, error
 
 _REGISTERED = re.compile(
     r"""^@register_model(?:\((?:name="(\w+)")?\))?[ \t]*$[\s\S]*?^def[ ](\w+)\(""", re.MULTILINE
@@ -22,6 +23,7 @@ def check_name(source: ModelString) -> None:
 
     Raises:
         ComposerError: there is no such model; it says which are near.
+        MissingPartError: the library is not installed.
     """
     if source.library == "timm":
         name = source.name.partition(".")[0]  # resnet50.a1_in1k: the tag says which weights
@@ -29,6 +31,9 @@ def check_name(source: ModelString) -> None:
             raise unknown_name(source.name, names, "timm")
     elif source.library == "torchvision" and source.name not in (names := torchvision_names()):
         raise unknown_name(source.name, names, "torchvision")
+    elif source.library == "hf":
+        read_config(source.name)
+        folder_of("transformers")
 
 
 def unknown_name(name: str, names: list[str], library: str) -> ComposerError:
@@ -71,11 +76,5 @@ def _old_timm_names() -> set[str]:
 
 
 def _sources(package: str, folder: str) -> Iterator[str]:
-    found = find_spec(package)
-    if found is None or not found.submodule_search_locations:
-        raise MissingPartError(
-            Diagnostic("missing-library", f"{package} is not installed", f"pip install {package}")
-        )
-    root = Path(next(iter(found.submodule_search_locations))) / folder
-    for path in root.rglob("*.py"):
+    for path in (folder_of(package) / folder).rglob("*.py"):
         yield path.read_text(encoding="utf-8")

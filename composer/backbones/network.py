@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -14,13 +15,26 @@ PATIENCE = 5.0  # seconds to wait for the Hub's machine to answer
 @contextmanager
 def cache_alone_if_offline() -> Iterator[None]:
     """Let the Hub's client look in its cache alone where the Hub can't be reached."""
+    with _hub(lambda constants: constants.HF_HUB_OFFLINE or not _answers(constants.ENDPOINT)):
+        yield
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Keep the Hub's client from the network."""
+    with _hub(lambda _: True):
+        yield
+
+
+@contextmanager
+def _hub(is_offline: Callable[[Any], bool]) -> Iterator[None]:
     try:
         from huggingface_hub import constants
     except ImportError:
         yield
         return
     was = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = was or not _answers(constants.ENDPOINT)
+    constants.HF_HUB_OFFLINE = is_offline(constants)
     try:
         yield
     finally:

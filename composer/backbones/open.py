@@ -8,7 +8,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
@@ -16,10 +16,14 @@ from typing import Any
 
 from torch import nn
 
+from composer.backbones.huggingface import hugging_face_factory
+from composer.backbones.library import library
 from composer.backbones.model_string import FORMS, ModelString
 from composer.backbones.names import unknown_name
-from composer.backbones.network import cache_alone_if_offline
-from composer.errors import ComposerError, Diagnostic, MissingPartError, did_you_mean, error
+from composer.backbones.network import cache_alone_if_offline, offline
+from composer.backbones.paths import look_for, looked
+from composer.backbones.torchvision_builder import torchvision_factory
+from composer.errors import ComposerError, did_you_mean, error
 
 Factory = Callable[..., Any]
 
@@ -31,8 +35,9 @@ def open_backbone(
 
     Args:
         source: which one.
-        pretrained: whether the library loads its published weights.
-        beside: a folder; a relative file that is not found from the current folder is looked for
+        pretrained: whether the library loads its published weights; of ``hf:PATH``, those that
+            lie beside the config.
+        beside: a folder; a relative path that is not found from the current folder is looked for
             from there, and from each folder above.
 
     Raises:
@@ -42,7 +47,9 @@ def open_backbone(
     if source.library == "timm":
         return _make(source, _timm_factory(source.name), pretrained)
     if source.library == "torchvision":
-        return _make(source, _torchvision_factory(source.name), pretrained)
+        return _make(source, torchvision_factory(source.name), pretrained)
+    if source.library == "hf":
+        return _make(source, hugging_face_factory(source, beside), pretrained)
     if source.library == "file":
         where, _, name = source.name.rpartition(":")
         file = _found(where, beside)
@@ -54,11 +61,13 @@ def open_backbone(
 
 
 def _make(source: ModelString, factory: Factory, pretrained: bool) -> nn.Module:
-    arguments: dict[str, Any] = dict(source.arguments)
+    arguments: dict[str, Any] = {
+        key: list(value) if isinstance(value, tuple) else value for key, value in source.arguments
+    }
     if pretrained:
         arguments |= _pretrained_argument(source, factory)
     try:
-        with cache_alone_if_offline() if pretrained else nullcontext():
+        with _network(source, pretrained):
             model = factory(**arguments)
     except ComposerError:
         raise
@@ -73,8 +82,15 @@ def _make(source: ModelString, factory: Factory, pretrained: bool) -> nn.Module:
     return model
 
 
+def _network(source: ModelString, pretrained: bool) -> AbstractContextManager[None]:
+    """Return how far the Hub's client may reach while the model is made."""
+    if source.library == "hf":
+        return offline()
+    return cache_alone_if_offline() if pretrained else nullcontext()
+
+
 def _timm_factory(name: str) -> Factory:
-    timm = _library("timm")
+    timm = library("timm")
     if not timm.is_model(name):
         raise unknown_name(name, timm.list_models(), "timm")
 
@@ -84,24 +100,12 @@ def _timm_factory(name: str) -> Factory:
     return create
 
 
-def _torchvision_factory(name: str) -> Factory:
-    models = _library("torchvision.models")
-    names: list[str] = models.list_models()
-    if name not in names:
-        raise unknown_name(name, names, "torchvision")
-    builder: Factory = models.get_model_builder(name)
-    return builder
-
-
 def _found(where: str, beside: Path | None) -> Path:
     """Return the file that a MODEL string names."""
-    file = Path(where)
-    above = [] if beside is None else [beside.resolve(), *beside.resolve().parents]
-    for folder in (Path.cwd(), *above):
-        if (folder / file).is_file():
-            return folder / file
-    looked = "" if beside is None else f", neither here nor from {beside} upwards"
-    raise error("unknown-backbone", f"there is no file {where!r}{looked}", FORMS)
+    file = look_for(where, beside, Path.is_file)
+    if file is None:
+        raise error("unknown-backbone", f"there is no file {where!r}{looked(beside)}", FORMS)
+    return file
 
 
 def _file_module(path: Path, where: str) -> ModuleType:
@@ -164,16 +168,6 @@ def _attribute(module: ModuleType, name: str, where: str) -> Factory:
         f"{where} has no function {name!r}",
         f"{near} {listed}" if near else listed,
     )
-
-
-def _library(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        package = name.partition(".")[0]
-        raise MissingPartError(
-            Diagnostic("missing-library", f"{package} is not installed", f"pip install {package}")
-        ) from None
 
 
 def _pretrained_argument(source: ModelString, factory: Factory) -> dict[str, Any]:

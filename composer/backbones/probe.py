@@ -40,9 +40,34 @@ class Call:
         return frozenset(id(t) for t in _tensors(self.output))
 
     @property
+    def index(self) -> int | None:
+        """Where the value stands in the output, where that is a tuple or a list.
+
+        It is the first tensor in it of the batch that was given.
+        """
+        if isinstance(self.output, (tuple, list)):
+            for place, value in enumerate(self.output):
+                if isinstance(value, Tensor) and value.dim() > 2 and value.shape[0] == 1:
+                    return place
+        return None
+
+    @property
+    def value(self) -> Tensor | None:
+        """What it gives: one tensor, or the first of a tuple or a list; None for anything else."""
+        if isinstance(self.output, Tensor):
+            return self.output
+        return None if self.index is None else self.output[self.index]
+
+    @property
+    def given(self) -> Tensor | None:
+        """The first thing that it takes, where that is a tensor."""
+        first = self.args[0] if self.args else next(iter(self.kwargs.values()), None)
+        return first if isinstance(first, Tensor) else None
+
+    @property
     def shape(self) -> tuple[int, ...] | None:
-        """The shape of the output, where it is one tensor."""
-        return tuple(self.output.shape) if isinstance(self.output, Tensor) else None
+        """The shape of the value."""
+        return None if self.value is None else tuple(self.value.shape)
 
 
 @dataclass(frozen=True)

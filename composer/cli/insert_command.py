@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -15,12 +15,14 @@ from composer.cli.options import (
     json_option,
     match_of,
     params_of,
+    position_of,
     read_specs,
     set_option,
     usage,
 )
 from composer.cli.steps import Steps
 from composer.errors import ComposerError, Diagnostic
+from composer.spec.place import Place
 
 if TYPE_CHECKING:
     from composer.artifact.report import Report
@@ -34,15 +36,21 @@ if TYPE_CHECKING:
               help="resnet50, torchvision:resnet50, package.module:factory, file.py:factory, "
               "or a folder that insert wrote.")
 @click.option("-o", "--output", metavar="DIR", help="Where to; ./BACKBONE-SPEC unless told.")
-@click.option("--at", type=click.Choice(["block", "stage", "conv", "attention"]),
-              help="At the end of blocks or stages, or in place of convolutions or attention "
-              "modules; where the spec says unless told.")
-@click.option("--position", type=click.Choice(["residual", "output"]),
-              help="The end of the residual branch, or the output of the block.")
+@click.option("--at", type=click.Choice(get_args(Place)),
+              help="At blocks or stages, after the stem, before the head, at any --select module, "
+              "or in place of convolutions or attention modules; where the spec says unless told.")
+@click.option("--position", metavar="residual|input|output|after:NAME",
+              help="The end of the residual branch, before or behind the block, or behind a child "
+              "or the n-th convolution of it: after:conv2.")
+@click.option("--branch", metavar="NAME|N",
+              help="Which of several residual branches: attn, mlp or 1; the last unless told.")
+@click.option("--prefix-tokens", type=click.Choice(["pass", "join"]), default="pass",
+              show_default=True, help="What class tokens do: pass through, or take part.")
 @click.option("--stages", metavar="N,N..N", help="Which stages, from 1: 1,3 or 1..-2.")
 @click.option("--blocks", metavar="N,N..N", help="Which blocks of each stage, likewise.")
 @click.option("--every", type=click.IntRange(1), metavar="N", help="The first site and each N-th.")
-@click.option("--select", multiple=True, metavar="GLOB", help="Module paths: 'layer3.*'.")
+@click.option("--select", multiple=True, metavar="PATH",
+              help="Module paths, globs ('layer3.*') or regular expressions ('re:layer[34]').")
 @click.option("--match", "matches", multiple=True, metavar="K=V",
               help="Which convolutions: kernel=3, depthwise=false, position=2..-1; null for any.")
 @set_option
@@ -68,6 +76,8 @@ def command(
     output: str | None,
     at: str | None,
     position: str | None,
+    branch: str | None,
+    prefix_tokens: str,
     stages: str | None,
     blocks: str | None,
     every: int | None,
@@ -108,6 +118,7 @@ def command(
         )
     check_selection("--stages", stages)
     check_selection("--blocks", blocks)
+    position = position_of(position, branch)
     match = match_of(matches)
     read = read_specs(specs)
     params = params_of(settings, {spec.name: set(spec.params) for spec in read})
@@ -143,7 +154,7 @@ def command(
                 model,
                 spec,
                 at,  # type: ignore[arg-type]
-                position=position,  # type: ignore[arg-type]
+                position=position,
                 stages=stages,
                 blocks=blocks,
                 every=every,
@@ -151,6 +162,7 @@ def command(
                 match=match or None,
                 params=params[spec.name],
                 init=init,  # type: ignore[arg-type]
+                prefix_tokens=prefix_tokens,  # type: ignore[arg-type]
                 expect=expect,
             )
             plans.append(found)

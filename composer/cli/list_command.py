@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatchcase
 from typing import Any
 
 import click
 
 from composer.cli.options import json_option
+from composer.errors import did_you_mean, error, listing
 
 
 @click.command("list", short_help="List specs, ops or backbones.")
 @click.argument("what", type=click.Choice(["specs", "ops", "backbones"]))
+@click.option("--filter", "filters", metavar="WORD", multiple=True,
+              help="Only names with this in them, or that this glob matches: resnet, "
+                   "'vit_*_224'; may be repeated.")
 @json_option
-def command(what: str, as_json: bool) -> None:
+def command(what: str, filters: tuple[str, ...], as_json: bool) -> None:
     """List the shipped specs, the ops of the language, or the backbones' names."""
     rows = {"specs": _specs, "ops": _ops, "backbones": _backbones}[what]()
+    if filters:
+        rows = _matching(rows, what, filters)
     if as_json:
         click.echo(json.dumps({"version": 1, what: rows}, indent=2))
         return
@@ -27,6 +34,39 @@ def command(what: str, as_json: bool) -> None:
         return
     headings = list(rows[0])
     click.echo(table(headings, [[str(row[h]) for h in headings] for row in rows]))
+
+
+def _matching(
+    rows: list[dict[str, Any]], what: str, filters: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """Return the rows whose name one of the filters matches.
+
+    Raises:
+        ComposerError: there is none.
+    """
+    names = [next(iter(row.values())) for row in rows]
+    found = [row for row, name in zip(rows, names, strict=True) if _matches(name, filters)]
+    if not found:
+        said = listing([repr(word) for word in filters], last="or")
+        near = did_you_mean("".join(c for c in filters[0].lower() if c not in "*?[]"), names)
+        raise error(
+            "no-match",
+            f"none of the {len(rows):,} {what} matches {said}",
+            near or f"'composer list {what}' lists them all",
+        )
+    return found
+
+
+def _matches(name: str, filters: tuple[str, ...]) -> bool:
+    """Return whether a filter matches a name, with its library or without, in either case."""
+    forms = {name.lower(), name.lower().rpartition(":")[2]}
+    for word in map(str.lower, filters):
+        if any(c in word for c in "*?["):
+            if any(fnmatchcase(form, word) for form in forms):
+                return True
+        elif word in name.lower():
+            return True
+    return False
 
 
 def _specs() -> list[dict[str, Any]]:

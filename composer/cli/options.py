@@ -8,6 +8,7 @@ import click
 
 from composer.errors import ComposerError, Diagnostic, UsageError
 from composer.spec.expressions import Value
+from composer.spec.position import PositionError, Spot
 from composer.spec.selection import Selection, SelectionError
 from composer.spec.source import resolve_scalar
 
@@ -92,6 +93,26 @@ def check_selection(option: str, text: str | None) -> None:
         Selection.parse(text or "1")
     except SelectionError as failure:
         raise usage(f"{option} {text!r}: {failure}", None) from None
+
+
+def position_of(position: str | None, branch: str | None) -> str | None:
+    """Return where inside a block is meant, by what was written.
+
+    Raises:
+        UsageError: that is no position, or it has no branches.
+    """
+    try:
+        spot = Spot.parse(position or "residual")
+        if branch is None:
+            return None if position is None else str(spot)
+        if spot.kind != "residual" or spot.of not in (None, branch):
+            raise usage(
+                f"--branch {branch!r} is of the residual branches, and --position is {position!r}",
+                "leave one of them away",
+            )
+        return str(Spot.parse(f"residual:{branch}"))
+    except PositionError as failure:
+        raise usage(str(failure), None) from None
 
 
 def match_of(settings: tuple[str, ...]) -> dict[str, object]:

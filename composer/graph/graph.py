@@ -23,16 +23,29 @@ Begin = Literal["paper", "identity"]
 
 
 @dataclass(frozen=True)
+class Tokens:
+    """The places of the input come as one axis, behind `prefix` tokens that are passed through.
+
+    With `join` all of them take part: a map is then one column of so many rows.
+    """
+
+    prefix: int = 0
+    join: bool = False
+
+
+@dataclass(frozen=True)
 class Settings:
     """What is chosen from outside: sizes, params, the layout in memory, how it begins.
 
-    A size left out stays a name, and is checked as one. Of a spec whose sites share a node,
-    `part` is what makes that node, or the rest, which takes its value as a second input.
+    A size left out stays a name, and is checked as one. Where the input comes as `tokens`,
+    `layout` is that of the map they hold. Of a spec whose sites share a node, `part` is what makes
+    that node, or the rest, which takes its value as a second input.
     """
 
     sizes: Mapping[str, int] = field(default_factory=dict)
     params: Mapping[str, Value | Expr] = field(default_factory=dict)
     layout: tuple[str, ...] | None = None
+    tokens: Tokens | None = None
     init: Begin = "paper"
     part: Literal["whole", "shared", "rest"] = "whole"
     inside: bool = False  # of another spec

@@ -12,7 +12,7 @@ from torch import fx, nn
 
 from composer.errors import error
 from composer.graph.frontend import graph_of, load_spec
-from composer.graph.graph import Begin, Graph, Settings
+from composer.graph.graph import Begin, Graph, Settings, Tokens
 from composer.graph.passes import compile_graph
 from composer.lower.begin import Original, check_can_begin
 from composer.lower.begun import begun_as
@@ -42,6 +42,7 @@ def build(
     size: tuple[int, int] | None = None,
     params: Mapping[str, Value] | None = None,
     layout: tuple[str, ...] | None = None,
+    prefix: int = 0,
     init: Begin = "paper",
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
@@ -60,7 +61,10 @@ def build(
             too.
         layout: the order of the input's axes in memory, such as ``("b", "h", "w", "c")``;
             the order in which the spec names them unless told. Where a spec takes tokens
-            ``[b, n, c]``, a map's axes are folded into ``n``.
+            ``[b, n, c]``, a map's axes are folded into ``n``; where it takes a map, ``n`` in the
+            layout is the map's places, of the `size` given, row by row.
+        prefix: how many of the tokens, such as a class token, stand before those of the map; they
+            are passed through.
         init: ``"paper"``, or ``"identity"`` for a module that begins as its own input; with `like`,
             as that layer.
         device: where the parameters lie.
@@ -78,7 +82,13 @@ def build(
     spec = load_spec(spec)
     if init not in get_args(Begin):
         raise error("invalid-init", f"{init!r} is not a way to begin", "say 'paper' or 'identity'")
-    order = _checked_layout(spec, layout)
+    order, tokens = _checked_layout(spec, layout, prefix)
+    if tokens is not None and "h" in (order or ()) and size is None:
+        raise error(
+            "missing-size",
+            f"{spec.name!r} needs the height and width of the map that the tokens hold",
+            f"say build({spec.name!r}, channels=64, size=(14, 14))",
+        )
     params = dict(params or {})
     told: dict[str, int] = {}
     if like is not None:
@@ -88,7 +98,8 @@ def build(
     sizes = {**told, **sizes_for(spec, channels, size, order)}
     sizes = {n: v for n, v in sizes.items() if n not in spec.params}
     as_layer = like if init == "identity" else None
-    settings = Settings(sizes, params, order, init if as_layer is None else "paper")
+    begin = init if as_layer is None else "paper"
+    settings = Settings(sizes, params, order, tokens, begin)
     graph = compile_graph(graph_of(spec, settings))
     if as_layer is not None:
         module = _begun(graph, as_layer, dtype)
@@ -159,7 +170,25 @@ def _agreed(channels: int | None, told: int) -> int:
     return told
 
 
-def _checked_layout(spec: Spec, layout: tuple[str, ...] | None) -> tuple[str, ...] | None:
+def _checked_layout(
+    spec: Spec, layout: tuple[str, ...] | None, prefix: int
+) -> tuple[tuple[str, ...] | None, Tokens | None]:
+    """Return the layout of the map, and how it comes where it comes as tokens."""
+    order = spec.input if layout is None else layout
+    if isinstance(prefix, bool) or not isinstance(prefix, int) or prefix < 0:
+        raise error("invalid-size", f"prefix is {prefix!r}, not a whole number from 0")
+    if "n" not in order:
+        if prefix:
+            message = f"{prefix} prefix tokens stand in no layout {list(order)}"
+            raise error("invalid-layout", message, "say layout=('b', 'n', 'c')")
+        return _of_maps(spec, layout), None
+    if "n" in spec.input:
+        return _of_maps(spec, layout), Tokens(prefix) if prefix else None
+    place = order.index("n")
+    return _of_maps(spec, (*order[:place], "h", "w", *order[place + 1 :])), Tokens(prefix)
+
+
+def _of_maps(spec: Spec, layout: tuple[str, ...] | None) -> tuple[str, ...] | None:
     if layout is None:
         return None
     missing = [axis for axis in spec.input if axis not in layout]

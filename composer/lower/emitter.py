@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 
 from composer.errors import ComposerError, Diagnostic
 from composer.graph.graph import INPUT, Graph, GraphNode
+from composer.lower.grid import TokenAxis
 from composer.lower.paths import module_at
 from composer.lower.schedule import Schedule
 from composer.primitives.axes import Axes
@@ -27,7 +28,11 @@ class FxEmitter:
         self.graph = graph
         self.root = nn.Module()
         self.fx = fx.Graph()
-        self.written: dict[str, fx.Node] = {INPUT: self.fx.placeholder("x", type_expr=Tensor)}
+        self.x = self.fx.placeholder("x", type_expr=Tensor)
+        tokens = graph.settings.tokens
+        self.tokens = None if tokens is None else TokenAxis(graph, self.fx, tokens)
+        taken = self.x if self.tokens is None else self.tokens.taken(self.x)
+        self.written: dict[str, fx.Node] = {INPUT: taken}
         self._node: GraphNode | None = None
 
     def write(self, node: GraphNode) -> None:
@@ -48,7 +53,8 @@ class FxEmitter:
 
     def finish(self, name: str) -> fx.GraphModule:
         """Return the module that gives the graph's output."""
-        self.fx.output(self.written[self.graph.output], type_expr=Tensor)
+        y = self.written[self.graph.output]
+        self.fx.output(y if self.tokens is None else self.tokens.given(self.x, y), type_expr=Tensor)
         self.fx.lint()
         return fx.GraphModule(self.root, self.fx, class_name=name)
 

@@ -19,9 +19,23 @@ def input_shapes(graph: Graph, batch: int = 1) -> tuple[tuple[int, ...], ...]:
         given = graph.by_name[share].axes
         assert given is not None
         axes.append(given)
-    return tuple(
+    shapes = [
         tuple(batch if axis == "b" else whole(size) for axis, size in one.sizes) for one in axes
-    )
+    ]
+    return (_in_memory(graph, shapes[0]), *shapes[1:])
+
+
+def _in_memory(graph: Graph, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of an input as it comes: of a map as tokens, with those before it."""
+    tokens, names = graph.settings.tokens, graph.input_axes.names
+    if tokens is None:
+        return shape
+    if "n" in names:
+        place = names.index("n")
+        return (*shape[:place], tokens.prefix + shape[place], *shape[place + 1 :])
+    place = names.index("h")
+    places = tokens.prefix + shape[place] * shape[place + 1]
+    return (*shape[:place], places, *shape[place + 2 :])
 
 
 def random_input(graph: Graph, draw: torch.Generator, most: int | None) -> Tensor:

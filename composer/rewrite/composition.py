@@ -13,10 +13,15 @@ from composer.graph.graph import Begin
 from composer.lower.paths import module_at
 from composer.primitives import Spec
 from composer.spec.expressions import Value
+from composer.spec.place import Place
 
-At = Literal["block", "stage", "conv", "attention"]
-#: Where in a block or stage; in place of a layer; or at a block's input, for all its stand-ins.
-Position = Literal["residual", "output", "replace", "shared"]
+At = Place
+#: Where in a block or stage, as `composer.spec.position.Spot` reads it; or ``replace``, in place
+#: of a layer; or ``shared``, at a block's input, for all its stand-ins.
+Position = str
+
+#: What becomes of tokens that have no place in the map, such as a class token.
+PrefixTokens = Literal["pass", "join"]
 
 _ATTRIBUTE = "_composition"
 
@@ -61,6 +66,7 @@ class Edit:
     position: Position
     params: Mapping[str, Value]
     init: Begin
+    prefix_tokens: PrefixTokens
     sites: tuple[EditedSite, ...]
     shared: tuple[EditedSite, ...] = ()
 

@@ -4,6 +4,7 @@ An edit by hooks would be invisible, and lost without a word when a later pass f
 it hangs on. So the owner gets the inserted module as a child, and a forward that calls it:
 
 - at the end of a residual branch, the owner's traced forward with the call written in;
+- at the input or behind a child, likewise;
 - at the output, a forward that calls the owner's own and then the child;
 - where the owner runs its children in order, as `nn.Sequential` does, the child is enough; where
   it runs them in another way, as a dense block does, the call is written into its traced forward.
@@ -20,7 +21,7 @@ import inspect
 import itertools
 import linecache
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,10 +32,14 @@ from torch.utils._pytree import tree_map_only
 
 from composer.backbones.anatomy import Part
 from composer.backbones.edited import MARK, ORIGINAL, class_before_edits
-from composer.backbones.forward import Branch, Forward, Untraceable, code, trace
+from composer.backbones.forward import Branch, Forward, Untraceable, code, returned, trace
 from composer.errors import error
 from composer.measure.cost import FakeRun
+from composer.rewrite.composition import Position
 from composer.rewrite.place import Place
+
+#: On a class whose forward first runs children: the forward without them, and their names.
+FIRST = "composer_first"
 
 
 @dataclass
@@ -43,22 +48,21 @@ class Editor:
 
     _derived: dict[tuple[Any, ...], type[nn.Module]] = field(default_factory=dict)
 
-    def put(
-        self, owner: nn.Module, part: Part, place: Place, name: str, module: fx.GraphModule
-    ) -> None:
+    def put(self, owner: nn.Module, place: Place, name: str, module: fx.GraphModule) -> None:
         """Put `module` into `owner` under `name`, so that it runs at `place`.
 
         Raises:
             ComposerError: the owner would run it in another way than it should.
         """
         module.meta[MARK] = True
+        part, index = place.part, place.part.call.index
         if place.forward is not None and place.ends is not None:
             owner.add_module(name, module)
             owner.__class__ = self._traced_class(owner, place.forward, place.ends, name)
             return
         before = _traced(owner, part)
         owner.add_module(name, module)
-        if type(owner).forward is nn.Sequential.forward:
+        if type(owner).forward is nn.Sequential.forward and index is None:
             return
         after = _traced(owner, part)
         if before is None or after is None:
@@ -68,11 +72,11 @@ class Editor:
                     f"{part.path} runs all its children, in a forward that can't be traced",
                     "leave it out with --select, --stages or --blocks",
                 )
-            owner.__class__ = self._output_class(type(owner), name)
+            owner.__class__ = self._wrapped_class(type(owner), name, place.position, index)
         elif code(before.evaluation) == code(after.evaluation):
-            owner.__class__ = self._output_class(type(owner), name)
-        elif not _gives(after.evaluation, name):
-            ends = _output(before.training), _output(before.evaluation)
+            owner.__class__ = self._wrapped_class(type(owner), name, place.position, index)
+        elif index is not None or not _gives(after.evaluation, name):
+            ends = _output(before.training, index), _output(before.evaluation, index)
             owner.__class__ = self._traced_class(owner, before, ends, name)
 
     def _traced_class(
@@ -96,10 +100,18 @@ class Editor:
             )
         return self._derived[key]
 
-    def _output_class(self, current: type[nn.Module], name: str) -> type[nn.Module]:
-        key = (current, name)
+    def _wrapped_class(
+        self, current: type[nn.Module], name: str, position: Position, index: int | None
+    ) -> type[nn.Module]:
+        key = (current, name, position, index)
         if key not in self._derived:
-            self._derived[key] = _derive(current, {"forward": _then(current, name)})
+            if position == "input":
+                inner, names = getattr(current, FIRST, (current.forward, ()))
+                first = inner, (*names, name)
+                body = {"forward": _first(*first), FIRST: first}
+            else:
+                body = {"forward": _then(current, name, index)}
+            self._derived[key] = _derive(current, body)
         return self._derived[key]
 
 
@@ -114,7 +126,8 @@ def _with_call(graph: fx.Graph, end: Branch, name: str) -> fx.Graph:
     output = copied.graph_copy(graph, places)
     result = copied.output(output)
     before = places[end.end]
-    with copied.inserting_after(before):
+    arguments = list(copied.find_nodes(op="placeholder"))
+    with copied.inserting_after(arguments[-1] if before in arguments else before):
         call = copied.call_module(name, (before,))
     for reader in end.readers:
         places.get(reader, result).replace_input_with(before, call)
@@ -150,8 +163,28 @@ def _two_modes(
     }
 
 
-def _then(current: type[nn.Module], name: str) -> Callable[..., Any]:
-    return _written(current.forward, f"return self.{name}(composer_before(self, {{given}}))")
+def _then(current: type[nn.Module], name: str, index: int | None) -> Callable[..., Any]:
+    given = "composer_before(self, {given})"
+    if index is None:
+        return _written(current.forward, f"return self.{name}({given})")
+    return _written(current.forward, f"return composer_on(self.{name}, {given}, {index})")
+
+
+def _first(before: Callable[..., Any], names: Sequence[str]) -> Callable[..., Any]:
+    taken = _with_self(before)[1]
+    if taken.kind is taken.VAR_POSITIONAL:
+        change = f"{taken.name} = (self.%s({taken.name}[0]), *{taken.name}[1:])"
+    else:
+        change = f"{taken.name} = self.%s({taken.name})"
+    changes = [change % name for name in names]
+    return _written(before, *changes, "return composer_before(self, {given})")
+
+
+def _on(module: nn.Module, given: Any, index: int) -> Any:
+    """Return a tuple or a list with what the module makes of one value in it."""
+    made = [module(value) if place == index else value for place, value in enumerate(given)]
+    kind = type(given)
+    return kind(*made) if hasattr(given, "_fields") else kind(made)
 
 
 class _Word(str):
@@ -167,10 +200,10 @@ _numbers = itertools.count(1)
 def _written(before: Callable[..., Any], *lines: str) -> Callable[..., Any]:
     """Write a method that takes what `before` takes, by name, so that it can be traced in turn.
 
-    The lines may call `composer_before`, and say ``{given}`` where its arguments go. As fx does,
-    the source is kept where debuggers and torch.compile look for it.
+    The lines may call `composer_before` and `composer_on`, and say ``{given}`` where its arguments
+    go. As fx does, the source is kept where debuggers and torch.compile look for it.
     """
-    values: dict[str, Any] = {"composer_before": before}
+    values: dict[str, Any] = {"composer_before": before, "composer_on": _on}
     taken, given = [], []
     for nth, parameter in enumerate(_with_self(before)):
         word, kind = parameter.name, parameter.kind
@@ -200,9 +233,7 @@ def _with_self(method: Callable[..., Any]) -> list[inspect.Parameter]:
     return [me if positional else me.replace(kind=me.POSITIONAL_OR_KEYWORD), *rest]
 
 
-def _derive(
-    base: type[nn.Module], namespace: dict[str, Callable[..., Any]]
-) -> type[nn.Module]:
+def _derive(base: type[nn.Module], namespace: dict[str, Any]) -> type[nn.Module]:
     body: dict[str, Any] = {
         **namespace,
         ORIGINAL: getattr(base, ORIGINAL, base),
@@ -243,12 +274,14 @@ def _runs(owner: nn.Module, part: Part, child: nn.Module) -> bool:
     return bool(seen)
 
 
-def _output(graph: fx.Graph) -> Branch:
+def _output(graph: fx.Graph, index: int | None) -> Branch:
     output = next(node for node in graph.nodes if node.op == "output")
-    return Branch(output.all_input_nodes[0], (output,), None)
+    value = returned(graph, index)
+    assert value is not None
+    return Branch(value, (output,), None)
 
 
 def _gives(graph: fx.Graph, name: str) -> bool:
     """Return whether a traced forward gives back what the child makes."""
-    end = _output(graph).end
-    return end.op == "call_module" and end.target == name
+    end = returned(graph, None)
+    return end is not None and end.op == "call_module" and end.target == name

@@ -25,6 +25,7 @@ from composer.rewrite.composition import (
     Edit,
     EditedSite,
     Position,
+    PrefixTokens,
     composition,
     difference_of_shapes,
     own_shapes,
@@ -52,6 +53,7 @@ def insert(
     match: Mapping[str, object] | None = None,
     params: Mapping[str, Value] | None = None,
     init: Begin = "paper",
+    prefix_tokens: PrefixTokens = "pass",
     expect: int | None = None,
     pretrained: bool = False,
     backbone: str | None = None,
@@ -68,7 +70,8 @@ def insert(
         model: a model, which is copied, or a MODEL string such as ``"resnet50"``.
         spec: a spec, the name of a shipped one, a path, or the text itself.
         at: see `plan`, as for those that follow.
-        position: ``"residual"`` or ``"output"``.
+        position: ``"residual"``, ``"residual:attn"``, ``"input"``, ``"output"`` or
+            ``"after:conv2"``.
         stages: which stages, from 1.
         blocks: which blocks of each stage.
         every: keep the first of these sites, and each n-th after it.
@@ -76,6 +79,7 @@ def insert(
         match: which convolutions.
         params: other values for the spec's params.
         init: ``"paper"`` or ``"identity"``.
+        prefix_tokens: ``"pass"`` or ``"join"``.
         expect: how many sites there must be.
         pretrained: for a MODEL string, whether its library loads its published weights.
         backbone: the MODEL string that a given model came from, kept in the recipe.
@@ -108,6 +112,7 @@ def insert(
         match=match,
         params=params,
         init=init,
+        prefix_tokens=prefix_tokens,
         expect=expect,
     )
     return apply(model, found, backbone)
@@ -133,6 +138,7 @@ def apply(model: nn.Module, found: Plan, backbone: str | None = None) -> nn.Modu
         found.position,
         dict(found.params),
         found.init,
+        found.prefix_tokens,
         tuple(work.sites),
         tuple(work.shared),
     )
@@ -168,7 +174,7 @@ class _Work:
         self.sites.append(
             EditedSite(site.path, site.name, site.position, site.channels, site.size, classes)
         )
-        self.editor.put(owner, how.part, how.place, site.name, module)
+        self.editor.put(owner, how.place, site.name, module)
 
     def _replace(self, site: Site, how: Replacement) -> None:
         layer = self.model.get_submodule(site.path)

@@ -8,15 +8,20 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import nn
 
-from composer.backbones.anatomy import MapShape
+from composer.backbones.values import MapShape
+from composer.errors import ComposerError, Diagnostic
 from composer.graph.frontend import graph_of
-from composer.graph.graph import Begin, Graph, Settings
+from composer.graph.graph import Begin, Graph, Settings, Tokens
 from composer.graph.passes import compile_graph
 from composer.lower.build import lower
 from composer.lower.inputs import input_shapes
 from composer.lower.like import sizes_like
 from composer.measure.cost import flops, parameters
 from composer.primitives import Spec
+from composer.primitives.conv2d import Conv2d
+from composer.primitives.pool import Pool
+from composer.primitives.resize import Resize
+from composer.rewrite.composition import PrefixTokens
 from composer.spec.expressions import Value
 
 
@@ -29,6 +34,27 @@ class Made:
     flops: int
 
 
+def _refuse_neighbours(graph: Graph) -> None:
+    """Refuse a graph that looks at neighbours in a map, for prefix tokens have none.
+
+    Raises:
+        ComposerError: with the node that does.
+    """
+    for node in graph.nodes:
+        op = node.op
+        over = {"h", "w"} & set(getattr(op, "over", None) or ())
+        windows = isinstance(op, Pool) and op.kernel is not None
+        if isinstance(op, (Conv2d, Resize)) or windows or len(over) == 1:
+            raise ComposerError(
+                Diagnostic(
+                    "no-place",
+                    f"{node.name!r} looks at places of a map, and prefix tokens have none there",
+                    "let them pass: prefix_tokens='pass'",
+                    graph.where(node),
+                )
+            )
+
+
 @dataclass
 class Maker:
     """Compiles one spec under one choice of params."""
@@ -36,6 +62,7 @@ class Maker:
     spec: Spec
     params: Mapping[str, Value]
     init: Begin
+    prefix_tokens: PrefixTokens = "pass"
     _made: dict[object, Made] = field(default_factory=dict)
 
     def at(self, shape: MapShape) -> Made:
@@ -44,7 +71,10 @@ class Maker:
         Raises:
             ComposerError: the spec does not suit.
         """
-        return self._make(Settings(_sizes(shape), self.params, shape.layout, self.init))
+        made = self._make(self._settings(shape))
+        if shape.is_tokens and self.prefix_tokens == "join" and "n" not in self.spec.input:
+            _refuse_neighbours(made.graph)
+        return made
 
     def like(self, layer: nn.Module, size: tuple[int, ...]) -> Made:
         """Return what takes a layer's place, where its input has this size behind the channels.
@@ -68,10 +98,28 @@ class Maker:
         Raises:
             ComposerError: the spec does not suit.
         """
-        return self._make(Settings(_sizes(shape), self.params, shape.layout, part="shared"))
+        return self._make(replace(self._settings(shape), init="paper", part="shared"))
+
+    def _settings(self, shape: MapShape) -> Settings:
+        """Return what is chosen where a value has this shape."""
+        height, width = shape.size
+        sizes, layout, tokens = {"c": shape.channels}, shape.layout, None
+        if shape.is_tokens:
+            join = self.prefix_tokens == "join"
+            tokens = Tokens(0 if join else shape.prefix, join)
+            if join:
+                height, width = shape.prefix + height * width, 1
+            if "n" not in self.spec.input:
+                place = layout.index("n")
+                layout = (*layout[:place], "h", "w", *layout[place + 1 :])
+        if "n" in layout:
+            sizes |= {"n": height * width}
+        else:
+            sizes |= {"h": height, "w": width}
+        return Settings(sizes, self.params, layout, tokens, self.init)
 
     def _make(self, settings: Settings) -> Made:
-        key = tuple(settings.sizes.items()), settings.layout, settings.part
+        key = tuple(settings.sizes.items()), settings.layout, settings.tokens, settings.part
         if key not in self._made:
             graph = compile_graph(graph_of(self.spec, settings))
             with torch.device("meta"):
@@ -79,7 +127,3 @@ class Maker:
             cost = flops(module, *input_shapes(graph))
             self._made[key] = Made(graph, parameters(module), cost)
         return self._made[key]
-
-
-def _sizes(shape: MapShape) -> dict[str, int]:
-    return {"c": shape.channels, "h": shape.size[0], "w": shape.size[1]}

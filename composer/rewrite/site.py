@@ -9,7 +9,7 @@ from composer.backbones.anatomy import Part
 from composer.errors import counted
 from composer.graph.graph import Begin, Graph
 from composer.primitives import Spec
-from composer.rewrite.composition import At, Position, inserted_path
+from composer.rewrite.composition import At, Position, PrefixTokens, inserted_path
 from composer.rewrite.place import Place
 from composer.rewrite.replace import Replacement
 from composer.spec.expressions import Value
@@ -19,7 +19,6 @@ from composer.spec.expressions import Value
 class Addition:
     """How something is added to a block or a stage."""
 
-    part: Part
     place: Place
 
 
@@ -90,6 +89,7 @@ class Plan:
     position: Position
     init: Begin
     params: Mapping[str, Value]
+    prefix_tokens: PrefixTokens
     sites: tuple[Site, ...]
     shared: tuple[SharedSite, ...]
     near_misses: tuple[NearMiss, ...]

@@ -73,7 +73,7 @@ def sites(model: nn.Module | str) -> Sites:
     if isinstance(model, str):
         model = open_backbone(ModelString.parse(model))
     known = anatomy(model)
-    placer = Placer(model, known.traces)
+    placer = Placer(model, known)
     stages = tuple(
         StageSpots(
             stage.number,

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor, fx, nn
 
-from composer.backbones.anatomy import Anatomy, MapShape, Part
+from composer.backbones.anatomy import Anatomy, Part
 from composer.backbones.forward import Forward, Untraceable
 from composer.backbones.probe import Call
+from composer.backbones.values import MapShape
 from composer.errors import ComposerError, Diagnostic, counted, listing
 from composer.lower.begin import check_can_begin
 from composer.lower.inputs import input_shapes

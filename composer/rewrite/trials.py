@@ -24,6 +24,7 @@ class Trials:
         ends: tuple[Branch, Branch] | None,
         call: Call,
         spatial: tuple[int, ...],
+        of_output: bool = True,
     ) -> str | None:
         """Return why a traced forward can't stand for the module's own, or None where it can.
 
@@ -34,5 +35,5 @@ class Trials:
         codes = code(forward.training), code(forward.evaluation)
         key = (type(module), *codes, *(branch.end.name for branch in ends or ()))
         if key not in self._tried:
-            self._tried[key] = disagreement(module, forward, ends, call, spatial)
+            self._tried[key] = disagreement(module, forward, ends, call, spatial, of_output)
         return self._tried[key]

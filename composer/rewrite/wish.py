@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from glob import escape
 from typing import TypeVar, get_args
 
 from composer.errors import ComposerError, counted, error, listing
@@ -15,6 +15,7 @@ from composer.rewrite.composition import At, Position
 from composer.rewrite.match import overlaid
 from composer.rewrite.site import NearMiss
 from composer.spec.models import Insert, Match
+from composer.spec.position import PositionError, Spot
 from composer.spec.selection import Selection, SelectionError
 
 T = TypeVar("T")
@@ -24,9 +25,13 @@ Chosen = Selection | str | int | Sequence[int] | None
 NOUNS: Mapping[At, str] = {
     "block": "block",
     "stage": "stage",
+    "stem": "stem",
+    "head": "head",
+    "module": "module",
     "conv": "convolution",
     "attention": "attention module",
 }
+_REGEX = "re:"
 _STANDS_FOR: Mapping[At, str] = {"conv": "conv2d", "attention": "attention"}
 
 
@@ -41,6 +46,7 @@ class Wish:
     every: int | None = None
     select: tuple[str, ...] = ()
     match: Match = field(default_factory=Match)
+    paths: frozenset[str] | None = None  # of the sites themselves
 
     @classmethod
     def of(
@@ -64,9 +70,16 @@ class Wish:
         _check_place(spec, where)
         if every is not None and every < 1:
             raise error("invalid-value", f"every is {every}", "it counts from 1")
-        if where == "stage" and blocks is not None:
+        if where in ("stage", "stem", "head") and blocks is not None:
+            message = f"blocks are chosen, and the sites are {NOUNS[where]}s"
+            raise error("invalid-value", message, "say at='block'")
+        chosen = (select,) if isinstance(select, str) else tuple(select or ())
+        _check_patterns(chosen)
+        if where == "module" and not chosen:
             raise error(
-                "invalid-value", "blocks are chosen, and the sites are stages", "say at='block'"
+                "invalid-selection",
+                "at='module' is any module, and none is selected",
+                "select some: 'layer3.*.conv2', or 're:layer[34].*'",
             )
         return cls(
             where,
@@ -74,7 +87,7 @@ class Wish:
             _selection(stages) if stages is not None else (own.stages if own else None),
             _selection(blocks) if blocks is not None else (own.blocks if own else None),
             every,
-            (select,) if isinstance(select, str) else tuple(select or ()),
+            chosen,
             _match(where, own, match),
         )
 
@@ -85,8 +98,14 @@ class Wish:
 
     def only(self, paths: Sequence[str]) -> Wish:
         """Return the wish for what stands at some paths, whatever was chosen otherwise."""
-        select = tuple(map(escape, paths))
-        return replace(self, stages=None, blocks=None, every=None, select=select, match=Match())
+        return replace(
+            self, stages=None, blocks=None, every=None, select=(), match=Match(),
+            paths=frozenset(paths),
+        )  # fmt: skip
+
+    def takes(self, path: str) -> bool:
+        """Return whether a site may be at a path, where the paths are known already."""
+        return self.paths is None or path in self.paths
 
     def thinned(
         self, found: Sequence[T], path: Callable[[T], str]
@@ -141,9 +160,35 @@ class Wish:
             return f"it is in no block, and blocks {self.blocks} are wanted"
         if self.blocks is not None and stage and block not in self.blocks.of(counts[stage - 1]):
             return f"it is block {block} of its stage, and blocks {self.blocks} are wanted"
-        if self.select and not any(fnmatchcase(path, glob) for glob in self.select):
+        if self.paths is not None and not any(_around(path, site) for site in self.paths):
+            return "it was none of the sites"
+        if self.select and not any(_selects(pattern, path) for pattern in self.select):
             return f"its path does not match {' or '.join(map(repr, self.select))}"
         return None
+
+
+def _around(path: str, site: str) -> bool:
+    return path == site or site.startswith(f"{path}.") or path.startswith(f"{site}.") or not path
+
+
+def _selects(pattern: str, path: str) -> bool:
+    """Return whether a pattern means a path: the path itself, a regular expression, or a glob."""
+    if pattern == path:
+        return True
+    if pattern.startswith(_REGEX):
+        return re.fullmatch(pattern.removeprefix(_REGEX), path) is not None
+    return fnmatchcase(path, pattern)
+
+
+def _check_patterns(patterns: Sequence[str]) -> None:
+    for pattern in patterns:
+        if pattern.startswith(_REGEX):
+            try:
+                re.compile(pattern.removeprefix(_REGEX))
+            except re.error as failure:
+                raise error(
+                    "invalid-selection", f"{pattern!r} is no regular expression: {failure}"
+                ) from None
 
 
 def _usual(spec: Spec) -> At:
@@ -192,17 +237,20 @@ def _position(at: At, position: Position | None, own: Insert | None) -> Position
             message = f"position is {position!r}, and {_a(NOUNS[at])} is replaced"
             raise error("invalid-value", message, "leave the position away")
         return "replace"
-    default: Position = "residual" if at == "block" else "output"
-    spot = position or (own.position if own else None) or default
-    if spot not in ("residual", "output"):
-        raise error("invalid-value", f"position is {spot!r}", "it may be 'residual' or 'output'")
-    if at == "stage" and spot == "residual":
+    default = "residual" if at == "block" else "output"
+    try:
+        spot = Spot.parse(position or (own.position if own else None) or default)
+    except PositionError as failure:
+        raise error("invalid-value", str(failure)) from None
+    if at in ("stage", "stem", "head") and spot.kind == "residual":
         raise error(
             "invalid-value",
-            "a stage has no residual branch",
+            f"a {at} has no residual branch",
             "say at='block', or position='output'",
         )
-    return spot
+    if at in ("stage", "stem", "head") and spot.kind == "after":
+        raise error("invalid-value", f"position is {str(spot)!r}, of a block", "say at='block'")
+    return str(spot)
 
 
 def _match(at: At, own: Insert | None, given: Mapping[str, object] | None) -> Match:

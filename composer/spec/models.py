@@ -23,6 +23,7 @@ from composer.spec.fields import (
     parse_expression,
 )
 from composer.spec.names import free_names
+from composer.spec.position import PositionText
 from composer.spec.selection import Positions
 from composer.spec.source import Source
 
@@ -83,13 +84,14 @@ class Match(Model):
 class Insert(Model):
     """Where the paper puts the mechanism."""
 
-    at: Literal["block", "stage", "conv", "attention"] = Field(
-        description="each block, each stage, or in place of convolutions or attention modules"
+    at: Literal["block", "stage", "stem", "head", "conv", "attention"] = Field(
+        description="each block, each stage, after the stem, before the head, or in place of "
+        "convolutions or attention modules"
     )
-    position: Literal["residual", "output"] | None = Field(
+    position: PositionText | None = Field(
         default=None,
-        description="the end of the residual branch before the add (a block's default), or the "
-        "output",
+        description="the end of the residual branch before the add (a block's default), of "
+        "several that of residual:attn or residual:1; the input; the output; after:conv2",
     )
     stages: Positions | None = Field(default=None, description="which stages; all unless told")
     blocks: Positions | None = Field(

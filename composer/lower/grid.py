@@ -1,0 +1,84 @@
+"""Tokens as a map: where the places of a map come as one axis, behind tokens that have no place."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import fx
+
+from composer.graph.graph import Graph, Tokens
+from composer.primitives.base import whole
+
+
+def grid(places: int, height: int, width: int) -> tuple[int, int]:
+    """Return the height and width of a map of so many places, which has the aspect of another.
+
+    Raises:
+        ValueError: there is no such map.
+    """
+    if places == height * width:
+        return height, width
+    high = int((places * height / width) ** 0.5 + 0.5)
+    if high and places % high == 0 and high * width == places // high * height:
+        return high, places // high
+    raise ValueError(
+        f"{places} tokens make no grid of the aspect {height}×{width}, for which this was composed"
+    )
+
+
+@dataclass(frozen=True)
+class TokenAxis:
+    """Writes what a module does at its ends where its input comes as tokens."""
+
+    graph: Graph
+    nodes: fx.Graph
+    tokens: Tokens
+
+    @property
+    def axis(self) -> int:
+        """Where the places are in memory."""
+        names = self.graph.input_axes.names
+        return names.index("n" if "n" in names else "h")
+
+    def taken(self, x: fx.Node) -> fx.Node:
+        """Write the map that the tokens hold."""
+        if self.tokens.prefix:
+            x = self._part(x, slice(self.tokens.prefix, None))
+        axes = self.graph.input_axes
+        if "n" in axes.names:
+            return x
+        if self.tokens.join:
+            return self._new("call_method", "unflatten", (x, self.axis, (-1, 1)))
+        places = self._new("call_method", "size", (x, self.axis))
+        sizes = (places, whole(axes["h"]), whole(axes["w"]))
+        shape = self._new("call_function", grid, sizes)
+        return self._new("call_method", "unflatten", (x, self.axis, shape))
+
+    def given(self, x: fx.Node, y: fx.Node) -> fx.Node:
+        """Write the tokens that hold a map, behind the prefix tokens that came with the input."""
+        import torch
+
+        if "n" not in self.graph.input_axes.names:
+            y = self._new("call_method", "flatten", (y, self.axis, self.axis + 1))
+        if not self.tokens.prefix:
+            return y
+        prefix = self._part(x, slice(None, self.tokens.prefix))
+        return self._new("call_function", torch.cat, ((prefix, y), self.axis))
+
+    def _part(self, x: fx.Node, part: slice) -> fx.Node:
+        index = (*(slice(None) for _ in range(self.axis)), part)
+        return self._new("call_function", operator.getitem, (x, index))
+
+    def _new(self, op: str, target: Any, args: tuple[Any, ...]) -> fx.Node:
+        word = target if isinstance(target, str) else target.__name__
+        node = self.nodes.create_node(op, target, args, {}, name=f"tokens_{word}")
+        place = self.graph.source.at(("input",))
+        node.meta["composer"] = {
+            "spec": self.graph.spec.name,
+            "node": "input",
+            "file": place.file if place else None,
+            "line": place.line if place else None,
+        }
+        return node
