@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import inspect
 import operator
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any
@@ -16,7 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from composer.backbones.edited import before_stand_in, is_inserted
 from composer.backbones.probe import Call
 from composer.errors import listing
-from composer.measure.cost import untouched
+from composer.measure.cost import FakeRun, untouched
 
 _ADDS: tuple[Any, ...] = (operator.add, operator.iadd, torch.add, "add", "add_")
 
@@ -166,28 +168,21 @@ def _fixed_arguments(module: nn.Module, call: Call) -> dict[str, Any]:
 def disagreement(
     module: nn.Module,
     forward: Forward,
-    ends: tuple[Branch, Branch] | None,
     call: Call,
     spatial: tuple[int, ...],
-    of_output: bool = True,
 ) -> str | None:
     """Return why a traced forward can't stand for the module's own, or None where it can.
 
     Both run on the same random input, on copies of the module and with the same seed, and must
-    give the same bits in both modes; and where the branch ends, if that is asked, the value must
-    have the shape of the output, if it is to be `of_output`. The input is small along its
-    `spatial` axes, where the module takes that.
+    give the same bits in both modes. The input is small along its `spatial` axes, where the
+    module takes that.
     """
-    ends_at = (None, None) if ends is None else (ends[0].end, ends[1].end)
     gpus = list({p.device for p in module.parameters() if p.is_cuda})
     why: str | None = None
     for most, batch in ((8, 2), (None, 2), (None, 1)):
         own, other = copy.deepcopy(module), copy.deepcopy(module)
         with torch.random.fork_rng(gpus), torch.no_grad():
-            for training, graph, end in (
-                (False, forward.evaluation, ends_at[1]),
-                (True, forward.training, ends_at[0]),
-            ):
+            for training, graph in ((False, forward.evaluation), (True, forward.training)):
                 args, kwargs = _random_inputs(module, call, spatial, most, batch)
                 _seed(gpus)
                 try:
@@ -197,9 +192,7 @@ def disagreement(
                     break
                 _seed(gpus)
                 other.train(training)
-                why = _difference(
-                    other, graph, end if of_output else None, call.index, args, kwargs, expected
-                )
+                why = _difference(other, graph, args, kwargs, expected)
                 if why:
                     return why
             else:
@@ -208,29 +201,17 @@ def disagreement(
 
 
 def _difference(
-    module: nn.Module,
-    graph: fx.Graph,
-    end: fx.Node | None,
-    index: int | None,
-    args: Any,
-    kwargs: Any,
-    expected: Any,
+    module: nn.Module, graph: fx.Graph, args: Any, kwargs: Any, expected: Any
 ) -> str | None:
     try:
-        watch = _Watch(module, graph, end)
         bound = inspect.signature(module.forward).bind(*args, **kwargs)
         bound.apply_defaults()
-        traced = watch.run(*bound.args, *bound.kwargs.values())
+        traced = fx.Interpreter(module, graph=graph).run(*bound.args, *bound.kwargs.values())
     except Exception as failure:
         return f"the traced forward fails: {type(failure).__name__}"
     wanted, got = tree_leaves(expected), tree_leaves(traced)
     if len(wanted) != len(got) or not all(map(_same, wanted, got)):
         return "the traced forward gives other numbers"
-    shape = next((tuple(t.shape) for t in wanted[index or 0 :] if isinstance(t, Tensor)), None)
-    if shape is None:
-        return "the forward does not give a tensor"
-    if end is not None and watch.shape != shape:
-        return "the residual branch does not end in the shape of the output"
     return None
 
 
@@ -241,18 +222,53 @@ def _same(wanted: Any, got: Any) -> bool:
     return wanted.shape == got.shape and torch.equal(*numbers)
 
 
-class _Watch(fx.Interpreter):
-    """Runs a traced forward and keeps the shape of one value on the way."""
+def value_at(module: nn.Module, graph: fx.Graph, node: fx.Node, call: Call) -> Tensor | None:
+    """Return a value of a traced forward as it is in `call`, without its numbers.
 
-    def __init__(self, module: nn.Module, graph: fx.Graph, node: fx.Node | None) -> None:
-        super().__init__(module, graph=graph)
-        self.watched = node.name if node is not None else None
-        self.shape: tuple[int, ...] = ()
+    None where the traced forward does not run so.
+    """
+    bound = inspect.signature(module.forward).bind(*call.args, **call.kwargs)
+    bound.apply_defaults()
+    found: list[Tensor] = []
+    watch = _Watch(module, graph, node, found.append)
+
+    def inputs() -> tuple[Any, ...]:
+        empty = tree_map_only(
+            Tensor,
+            lambda t: torch.empty(t.shape, dtype=t.dtype, device=t.device),
+            (*bound.args, *bound.kwargs.values()),
+        )
+        return tuple(empty)
+
+    try:
+        FakeRun.of(watch)(watch, inputs, nullcontext())
+    except Exception:
+        return None
+    return found[0] if found else None
+
+
+class _Watch(nn.Module):
+    """Runs a traced forward and notes one value on the way."""
+
+    def __init__(
+        self, module: nn.Module, graph: fx.Graph, node: fx.Node, note: Callable[[Tensor], None]
+    ) -> None:
+        super().__init__()
+        self.module, self.graph, self.node, self.note = module, graph, node, note
+
+    def forward(self, *args: Any) -> Any:
+        return _Noting(self).run(*args)
+
+
+class _Noting(fx.Interpreter):
+    def __init__(self, watch: _Watch) -> None:
+        super().__init__(watch.module, graph=watch.graph)
+        self.watch = watch
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
-        if n.name == self.watched and isinstance(result, Tensor):
-            self.shape = tuple(result.shape)
+        if n is self.watch.node and isinstance(result, Tensor):
+            self.watch.note(result)
         return result
 
 
@@ -358,7 +374,8 @@ def branch_end(
     if value is None:
         return None
     last = _without_layers_behind(module, value)
-    add = next((node for node in last if _adds_two_of_the_input(node)), None)
+    adds = (node for node in last if _adds_two_of_the_input(node))
+    add = next((node for node in adds if _all_comes_by(node, value)), None)
     if which is not None:
         add = _chosen(add, which)
     if add is None:
@@ -369,6 +386,13 @@ def branch_end(
         return None
     found = _before_dropout(module, left if layers[0] > layers[1] else right, add, add)
     return Branch(found.end, found.readers, add, 1 if which else len(_adds_up_to(add)))
+
+
+def branches(module: nn.Module, graph: fx.Graph, index: int | None = None) -> list[list[str]]:
+    """Return the children in each residual branch of a traced forward, in the order of the adds."""
+    last = branch_end(module, graph, index)
+    adds = _adds_up_to(last.add) if last is not None and last.add is not None else []
+    return [_children_in_the_branch(add) for add in adds]
 
 
 def _adds_up_to(add: fx.Node) -> list[fx.Node]:
@@ -412,6 +436,24 @@ def _without_layers_behind(module: nn.Module, value: fx.Node) -> list[fx.Node]:
             if not _layers(module, node) or inserted(module, node):
                 behind.add(node)
     return found
+
+
+def _all_comes_by(node: fx.Node, value: fx.Node) -> bool:
+    """Return whether all that a value has of the block's input comes by a node on its way.
+
+    A sum that is then joined with others, as in an Inception block, is no residual add.
+    """
+    first = next(n for n in node.graph.nodes if n.op == "placeholder")
+    waiting, seen = [value], {node}
+    while waiting:
+        current = waiting.pop()
+        if current in seen:
+            continue
+        if current is first:
+            return False
+        seen.add(current)
+        waiting.extend(current.all_input_nodes)
+    return True
 
 
 def _adds_two_of_the_input(node: fx.Node) -> bool:

@@ -28,6 +28,12 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 PICKLE = "pytorch_model.bin"
 #: What may be set in every config, beside the fields of its own class.
 ALWAYS_SET = {"num_labels", "attn_implementation"}
+#: What else says the same as a field, so that it goes where that is set.
+SAME = {
+    "num_labels": {"id2label", "label2id"},
+    "out_indices": {"out_features"},
+    "out_features": {"out_indices"},
+}
 
 
 def hugging_face_factory(source: ModelString, beside: Path | None) -> Callable[..., Any]:
@@ -153,8 +159,8 @@ class _Maker:
                 )
         if fields:
             follow = own().to_dict().keys() - generic().to_dict().keys() - known
-            labels = {"id2label", "label2id"} if "num_labels" in fields else set()
-            data = {key: value for key, value in data.items() if key not in follow | labels}
+            gone = follow.union(*(SAME.get(key, set()) for key in fields))
+            data = {key: value for key, value in data.items() if key not in gone}
         try:
             return own.from_dict(copy.deepcopy({**data, **fields}))
         except Exception as failure:  # each config class checks as it likes

@@ -164,6 +164,41 @@ class Values:
         return ()
 
 
+def like_map(
+    known: MapShape, shape: tuple[int, ...], its: tuple[int, ...] | None
+) -> MapShape | None:
+    """Return a value inside a block as a map, where the block's own is known; None where it isn't.
+
+    Args:
+        known: what the block gives.
+        shape: of the value.
+        its: the shape of what the block gives.
+    """
+    if shape == its:
+        return known
+    (height, width), channels = known.size, known.channels
+    places = height * width
+    layouts: tuple[tuple[tuple[str, ...], tuple[int | None, ...]], ...] = (
+        (("b", "n", "c"), (1, places, channels)),
+        (("b", "c", "n"), (1, channels, places)),
+        (("b", "c", "h", "w"), (1, channels, height, width)),
+        (("b", "h", "w", "c"), (1, height, width, channels)),
+        (known.layout, tuple(_other_channels(known, its or ()))),
+    )
+    for layout, wanted in layouts:
+        fits = len(wanted) == len(shape) and all(
+            w is None or w == size for w, size in zip(wanted, shape, strict=True)
+        )
+        if fits:
+            prefix = known.prefix if layout == known.layout else 0
+            return MapShape(layout, shape[layout.index("c")], known.size, prefix)
+    return None
+
+
+def _other_channels(known: MapShape, its: tuple[int, ...]) -> Iterator[int | None]:
+    return (None if axis == "c" else n for axis, n in zip(known.layout, its, strict=False))
+
+
 def _of_convolutions(model: nn.Module, calls: Iterable[Call]) -> Iterator[tuple[str, Grid]]:
     """Yield what convolutions of a batch of one gave, by their paths."""
     for call in calls:

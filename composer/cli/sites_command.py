@@ -17,17 +17,28 @@ if TYPE_CHECKING:
 
 @click.command("sites", short_help="Show a backbone's stages and blocks, and what can go where.")
 @click.argument("backbone", metavar="MODEL")
+@click.option("--why", "path", metavar="PATH",
+              help="Say what was seen of one module, and why it is a block or none.")
 @json_option
-def command(backbone: str, as_json: bool) -> None:
+def command(backbone: str, path: str | None, as_json: bool) -> None:
     """Show the stages and blocks of a backbone, and every place where something can go."""
     from composer.cli.tables import table
 
     steps = Steps(total=2)
     check_model(backbone)
     with steps.step("making the backbone"):
-        from composer.rewrite.sites import sites
+        from composer.rewrite.sites import sites, why_of
 
         model, _ = open_model(backbone)
+    if path is not None:
+        with steps.step("looking"):
+            reasons = why_of(model, path)
+        if as_json:
+            said = {"version": 1, "backbone": backbone, "path": path, "why": reasons}
+            click.echo(json.dumps(said, indent=2))
+        else:
+            click.echo("\n".join([path, *(f"  {reason}" for reason in reasons)]))
+        return
     with steps.step("looking"):
         found = sites(model)
     if as_json:
@@ -45,7 +56,9 @@ def command(backbone: str, as_json: bool) -> None:
                     "version": 1,
                     "backbone": backbone,
                     "input": list(found.input_shape),
+                    "stem": _as_json(found.stem) if found.stem else None,
                     "stages": stages,
+                    "head": _as_json(found.head) if found.head else None,
                     "convolutions": found.convolutions,
                     "attention_modules": found.attention_modules,
                 },
@@ -54,17 +67,12 @@ def command(backbone: str, as_json: bool) -> None:
         )
         return
     click.echo(f"{backbone} on {'×'.join(map(str, found.input_shape))}")
-    rows = []
-    for stage in found.stages:
-        rows.append(_row(f"stage {stage.number}", stage.whole))
-        rows += [_row(f"  block {n}", block) for n, block in enumerate(stage.blocks, start=1)]
+    rows = [
+        [label, where, spot.kind, spot.gives, spot.places, spot.note or ""]
+        for label, where, spot in found.rows
+    ]
     click.echo("\n" + table(("", "module", "class", "gives", "positions", ""), rows))
     click.echo(f"\n{found.replaceable}")
-
-
-def _row(label: str, spot: Spot) -> list[str]:
-    gives = "×".join(map(str, (spot.channels, *(spot.size or ())))) if spot.channels else ""
-    return [label, spot.path, spot.kind, gives, ", ".join(spot.positions), spot.note or ""]
 
 
 def _as_json(spot: Spot) -> dict[str, Any]:
@@ -74,6 +82,8 @@ def _as_json(spot: Spot) -> dict[str, Any]:
         "channels": spot.channels,
         "size": list(spot.size) if spot.size else None,
         "layout": list(spot.layout) if spot.layout else None,
+        "prefix_tokens": spot.prefix_tokens,
         "positions": list(spot.positions),
+        "branches": [list(children) for children in spot.branches],
         "note": spot.note,
     }

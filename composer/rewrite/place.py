@@ -14,8 +14,9 @@ from composer.backbones.forward import (
     Untraceable,
     branch_ends,
     inserted,
+    value_at,
 )
-from composer.backbones.values import MapShape, NotAMap
+from composer.backbones.values import MapShape, NotAMap, like_map
 from composer.errors import listing
 from composer.rewrite.composition import Position
 from composer.rewrite.trials import Trials
@@ -89,10 +90,17 @@ class Placer:
             raise NoPlace(str(why)) from None
         if ends is None:
             return instead("the residual branch can't be told from the shortcut")
-        reason = self._disagreement(part, forward, ends, shape)
+        reason = self._disagreement(part, forward)
         if reason:
             return instead(reason)
-        return Place(part, str(spot), shape, _remark(ends[1]), forward, ends)
+        value = value_at(module, forward.evaluation, ends[1].end, part.call)
+        if value is None:
+            return instead("the residual branch gives no tensor")
+        found = like_map(shape, tuple(value.shape), part.call.shape)
+        if found is None:
+            sizes = "×".join(map(str, value.shape))
+            return instead(f"the residual branch ends in {sizes}, which could not be read")
+        return Place(part, str(spot), found, _remark(ends[1]), forward, ends)
 
     def _input(self, part: Part) -> Place:
         """Return the place before everything that a part does, its shortcut too."""
@@ -104,7 +112,7 @@ class Placer:
             forward = self.known.traces.of(part.call)
             module = self.model.get_submodule(part.path)
             ends = _taken(module, forward.training), _taken(module, forward.evaluation)
-            reason = self._disagreement(part, forward, ends, None)
+            reason = self._disagreement(part, forward)
         except Untraceable as why:
             reason = str(why)
         if reason:
@@ -125,7 +133,7 @@ class Placer:
             module = self.model.get_submodule(caller.path)
             graphs = forward.training, forward.evaluation
             ends = _given_by(module, graphs[0], own), _given_by(module, graphs[1], own)
-            reason = self._disagreement(caller, forward, ends, None)
+            reason = self._disagreement(caller, forward)
         except Untraceable as why:
             reason = f"the forward that calls {own} can't be traced ({why})"
         if reason:
@@ -149,20 +157,12 @@ class Placer:
         children = dict.fromkeys(path.removeprefix(inside).partition(".")[0] for path in called)
         raise NoPlace(f"it has no child {name!r}, but {listing(list(children)) or 'none'}")
 
-    def _disagreement(
-        self,
-        part: Part,
-        forward: Forward,
-        ends: tuple[Branch, Branch] | None,
-        output: MapShape | None,
-    ) -> str | None:
-        """Return why a traced forward can't stand for a part's own; ends may be of its output."""
+    def _disagreement(self, part: Part, forward: Forward) -> str | None:
+        """Return why a traced forward can't stand for a part's own, or None where it can."""
         module = self.model.get_submodule(part.path)
         layout = part.shape.layout if part.shape is not None else ()
         spatial = tuple(map(layout.index, ("h", "w"))) if "h" in layout else ()
-        return self.trials.disagreement(
-            module, forward, ends, part.call, spatial, of_output=output is not None
-        )
+        return self.trials.disagreement(module, forward, part.call, spatial)
 
 
 def _taken(module: nn.Module, graph: fx.Graph) -> Branch:

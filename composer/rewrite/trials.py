@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from composer.backbones.forward import Branch, Forward, code, disagreement
+from composer.backbones.forward import Forward, code, disagreement
 from composer.backbones.probe import Call
 
 
@@ -21,10 +21,8 @@ class Trials:
         self,
         module: nn.Module,
         forward: Forward,
-        ends: tuple[Branch, Branch] | None,
         call: Call,
         spatial: tuple[int, ...],
-        of_output: bool = True,
     ) -> str | None:
         """Return why a traced forward can't stand for the module's own, or None where it can.
 
@@ -33,7 +31,7 @@ class Trials:
         if any(p.is_meta for p in module.parameters()):
             return None
         codes = code(forward.training), code(forward.evaluation)
-        key = (type(module), *codes, *(branch.end.name for branch in ends or ()))
+        key = (type(module), *codes)
         if key not in self._tried:
-            self._tried[key] = disagreement(module, forward, ends, call, spatial, of_output)
+            self._tried[key] = disagreement(module, forward, call, spatial)
         return self._tried[key]
