@@ -197,13 +197,21 @@ class _Explorer:
         """Return what runs directly inside `path`, one after another, and could be a block."""
         inside = [
             p
-            for p in self._called_below(path)
+            for p in self._giving_below(path)
             if _may_be_a_map(self.calls[p][0].shape)
             and weight_layers(self.modules[p]) >= 2
         ]
         inside.sort(key=lambda p: self.calls[p][0].order)
         together = Counter(map(self._takes, inside))
         return [p for p in inside if together[self._takes(p)] == 1]
+
+    def _giving_below(self, path: str) -> list[str]:
+        """Return the nearest modules below that give a tensor; records of several are opened."""
+        found: list[str] = []
+        for child in self._called_below(path):
+            opaque = self.calls[child][0].value is None
+            found += (self._giving_below(child) if opaque else []) or [child]
+        return found
 
     def _called_below(self, path: str) -> list[str]:
         """Return the nearest modules below that were called; a bare list is looked through."""

@@ -53,6 +53,12 @@ def code(graph: fx.Graph) -> str:
     return graph.python_code("self").src
 
 
+def as_method(module: nn.Module, graph: fx.Graph) -> Callable[..., Any]:
+    """Return a graph as a method; its source can be read by debuggers and by torch.compile."""
+    function: Callable[..., Any] = type(fx.GraphModule(module, graph)).forward
+    return function
+
+
 def trace(module: nn.Module, call: Call) -> Forward:
     """Return the forward of `module` as it runs in `call`, for both modes.
 
@@ -113,14 +119,42 @@ class _ChildrenAreLeaves(fx.Tracer):
         self, root_fn: Any, is_module: bool, concrete_args: Any = None
     ) -> tuple[Any, list[Any]]:
         function, args = super().create_args_for_root(root_fn, is_module, concrete_args)
+        names = [str(arg.node.target) if isinstance(arg, fx.Proxy) else "" for arg in args]
+        if any(name.startswith("*") for name in names):
+            function = _called_by_name(root_fn, names)
         return function, [self._fix(arg) if isinstance(arg, fx.Proxy) else arg for arg in args]
 
     def _fix(self, arg: fx.Proxy) -> Any:
         name = str(arg.node.target)
         if name not in self.fixed:
             return arg
-        self.create_proxy("call_function", must_be, (arg, self.fixed[name], name), {})
+        shown = name.lstrip("*")
+        self.create_proxy("call_function", must_be, (arg, self.fixed[name], shown), {})
         return self.fixed[name]
+
+
+def _called_by_name(function: Any, names: list[str]) -> Any:
+    """Return a function of as many values as there are names, ``**`` and ``*`` among them.
+
+    fx would rewrite the function itself, which it can't where that is wrapped in another.
+    """
+    parameters = inspect.signature(function).parameters
+
+    def call(*values: Any) -> Any:
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        for name, value in zip(names, values, strict=True):
+            if name.startswith("**"):
+                kwargs |= value
+            elif name.startswith("*"):
+                args += value
+            elif name and parameters[name].kind is inspect.Parameter.KEYWORD_ONLY:
+                kwargs[name] = value
+            else:
+                args.append(value)
+        return function(*args, **kwargs)
+
+    return call
 
 
 def must_be(given: Any, value: Any, name: str) -> None:
@@ -162,7 +196,15 @@ def _fixed_arguments(module: nn.Module, call: Call) -> dict[str, Any]:
         if name not in given and isinstance(parameter.default, (bool, int, float, str, NoneType))
     }
     flags = {n: v for n, v in given.items() if isinstance(v, (bool, str, NoneType))}
-    return defaults | flags
+    more: dict[str, Any] = {}
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            more[f"**{name}"] = given.get(name, {})
+        elif parameter.kind is parameter.VAR_POSITIONAL:
+            more[f"*{name}"] = given.get(name, ())
+    plain = (bool, int, float, str, NoneType)
+    more = {n: v for n, v in more.items() if all(isinstance(x, plain) for x in tree_leaves(v))}
+    return defaults | flags | more
 
 
 def disagreement(
@@ -204,9 +246,7 @@ def _difference(
     module: nn.Module, graph: fx.Graph, args: Any, kwargs: Any, expected: Any
 ) -> str | None:
     try:
-        bound = inspect.signature(module.forward).bind(*args, **kwargs)
-        bound.apply_defaults()
-        traced = fx.Interpreter(module, graph=graph).run(*bound.args, *bound.kwargs.values())
+        traced = as_method(module, graph)(module, *args, **kwargs)
     except Exception as failure:
         return f"the traced forward fails: {type(failure).__name__}"
     wanted, got = tree_leaves(expected), tree_leaves(traced)
@@ -227,49 +267,39 @@ def value_at(module: nn.Module, graph: fx.Graph, node: fx.Node, call: Call) -> T
 
     None where the traced forward does not run so.
     """
-    bound = inspect.signature(module.forward).bind(*call.args, **call.kwargs)
-    bound.apply_defaults()
+    up_to, places = fx.Graph(), dict[fx.Node, fx.Node]()
+    up_to.graph_copy(graph, places)
+    up_to.output(places[node])
     found: list[Tensor] = []
-    watch = _Watch(module, graph, node, found.append)
+    runs = _Runs(module, as_method(module, up_to), found.append)
 
-    def inputs() -> tuple[Any, ...]:
-        empty = tree_map_only(
-            Tensor,
-            lambda t: torch.empty(t.shape, dtype=t.dtype, device=t.device),
-            (*bound.args, *bound.kwargs.values()),
+    def empty(value: Any) -> Any:
+        return tree_map_only(
+            Tensor, lambda t: torch.empty(t.shape, dtype=t.dtype, device=t.device), value
         )
-        return tuple(empty)
 
     try:
-        FakeRun.of(watch)(watch, inputs, nullcontext())
+        FakeRun.of(runs)(
+            runs, lambda: tuple(empty(call.args)), nullcontext(), lambda: empty(call.kwargs)
+        )
     except Exception:
         return None
     return found[0] if found else None
 
 
-class _Watch(nn.Module):
-    """Runs a traced forward and notes one value on the way."""
+class _Runs(nn.Module):
+    """Runs a method of a module, and notes what it gives."""
 
     def __init__(
-        self, module: nn.Module, graph: fx.Graph, node: fx.Node, note: Callable[[Tensor], None]
+        self, module: nn.Module, method: Callable[..., Any], note: Callable[[Tensor], None]
     ) -> None:
         super().__init__()
-        self.module, self.graph, self.node, self.note = module, graph, node, note
+        self.module, self.method, self.note = module, method, note
 
-    def forward(self, *args: Any) -> Any:
-        return _Noting(self).run(*args)
-
-
-class _Noting(fx.Interpreter):
-    def __init__(self, watch: _Watch) -> None:
-        super().__init__(watch.module, graph=watch.graph)
-        self.watch = watch
-
-    def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
-        if n is self.watch.node and isinstance(result, Tensor):
-            self.watch.note(result)
-        return result
+    def forward(self, *args: Any, **kwargs: Any) -> None:
+        given = self.method(self.module, *args, **kwargs)
+        if isinstance(given, Tensor):
+            self.note(given)
 
 
 def _random_inputs(

@@ -32,7 +32,15 @@ from torch.utils._pytree import tree_map_only
 
 from composer.backbones.anatomy import Part
 from composer.backbones.edited import MARK, ORIGINAL, class_before_edits
-from composer.backbones.forward import Branch, Forward, Untraceable, code, returned, trace
+from composer.backbones.forward import (
+    Branch,
+    Forward,
+    Untraceable,
+    as_method,
+    code,
+    returned,
+    trace,
+)
 from composer.errors import error
 from composer.measure.cost import FakeRun
 from composer.rewrite.composition import Position
@@ -93,7 +101,7 @@ class Editor:
         original = class_before_edits(owner)
         key = (original, code(training), code(evaluation))
         if key not in self._derived:
-            functions = _function(owner, training), _function(owner, evaluation)
+            functions = as_method(owner, training), as_method(owner, evaluation)
             same = key[1] == key[2]
             self._derived[key] = _derive(
                 original, {"forward": functions[1]} if same else _two_modes(*functions)
@@ -139,12 +147,6 @@ def _with_call(graph: fx.Graph, end: Branch, name: str) -> fx.Graph:
 
 
 _OUT_OF_PLACE: dict[Any, Any] = {operator.iadd: operator.add, "add_": "add"}
-
-
-def _function(owner: nn.Module, graph: fx.Graph) -> Callable[..., Any]:
-    """Return a graph as a method; its source can be read by debuggers and by torch.compile."""
-    function: Callable[..., Any] = type(fx.GraphModule(owner, graph)).forward
-    return function
 
 
 def _two_modes(
