@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,18 +21,23 @@ from composer.rewrite.composition import inserted_prefixes
 
 @dataclass(frozen=True)
 class Verification:
-    """Runs a model on one batch: an image, or random numbers from a fixed seed."""
+    """Runs a model on one batch: an image, or random numbers from a fixed seed.
+
+    `entry` is the module that takes images: the model itself, or of a detector its backbone.
+    """
 
     batch: Tensor
+    entry: str = ""
 
     @classmethod
     def of(cls, model: nn.Module, pixels: Tensor | None) -> Verification:
         """Prepare the batch, on the model's device and in its dtype."""
         near = next(model.parameters(), torch.empty(0))
+        ran = probe(model)
         if pixels is None:
-            shape = probe(model).input_shape
-            pixels = torch.randn((1, *shape), generator=torch.Generator().manual_seed(0))
-        return cls(pixels.to(near.device, floating_dtype(model)))
+            draw = torch.Generator().manual_seed(0)
+            pixels = torch.randn((1, *ran.input_shape), generator=draw)
+        return cls(pixels.to(near.device, floating_dtype(model)), ran.entry)
 
     def output(self, model: nn.Module) -> list[Tensor]:
         """Return the tensors that the model gives in evaluation mode.
@@ -42,7 +47,7 @@ class Verification:
         """
         try:
             with _mode(model, training=False), torch.no_grad():
-                return _tensors(model(self.batch))
+                return _tensors(model.get_submodule(self.entry)(self.batch))
         except Exception as failure:
             raise _failed("forward", failure) from None
 
@@ -63,8 +68,12 @@ class Verification:
             )
         return largest
 
-    def backward(self, model: nn.Module) -> None:
+    def backward(self, model: nn.Module) -> tuple[str, ...]:
         """Run a training step's forward and backward; nothing of the model is changed.
+
+        Returns:
+            The inserted modules that nothing behind them reads, by their paths: of their
+            parameters none gets any gradient.
 
         Raises:
             ComposerError: a pass fails, or a new parameter gets no gradient.
@@ -75,24 +84,34 @@ class Verification:
             for name, parameter in model.named_parameters()
             if name.startswith(inside) and parameter.requires_grad
         }
-        buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        entered = model.get_submodule(self.entry)
+        buffers = {name: buffer.clone() for name, buffer in entered.named_buffers()}
         batch = torch.cat([self.batch, self.batch.flip(-1)]).requires_grad_()
         try:
             with _mode(model, training=True):
                 with torch.random.fork_rng(devices=[]):
-                    out = torch.func.functional_call(model, buffers, (batch,))
+                    out = torch.func.functional_call(entered, buffers, (batch,))
                 loss = torch.stack([t.float().square().mean() for t in _tensors(out)]).sum()
                 wanted = [*new.values(), batch]  # a mechanism may have no parameter at all
                 *gradients, _ = torch.autograd.grad(loss, wanted, allow_unused=True)
         except Exception as failure:
             raise _failed("training", failure) from None
-        without = [name for name, g in zip(new, gradients, strict=True) if g is None]
+        reached: dict[str, Tensor | None] = dict(zip(new, gradients, strict=True))
+        unread = tuple(
+            prefix.removesuffix(".") for prefix in inside if _none_reached(prefix, reached)
+        )
+        without = [
+            name
+            for name, gradient in reached.items()
+            if gradient is None and not name.startswith(tuple(f"{path}." for path in unread))
+        ]
         if without:
             raise error(
                 "no-gradient",
                 f"{counted(len(without), 'new parameter')} without a gradient: {without[0]}",
                 "does the spec's output depend on every node with weights?",
             )
+        return unread
 
     def compiled(self, model: nn.Module) -> None:
         """Run the model through ``torch.compile(fullgraph=True)`` and compare.
@@ -103,7 +122,8 @@ class Verification:
         expected = self.output(model)
         try:
             with _mode(model, training=False), torch.no_grad():
-                out = _tensors(torch.compile(model, fullgraph=True)(self.batch))
+                entered = model.get_submodule(self.entry)
+                out = _tensors(torch.compile(entered, fullgraph=True)(self.batch))
         except Exception as failure:
             raise _failed("compiled", failure) from None
         difference = self.difference(expected, out)
@@ -114,6 +134,12 @@ class Verification:
                 f"the compiled model differs by {difference:.3g} from the model as it is",
                 "report this with the spec: it is a fault of the compiler or of Composer",
             )
+
+
+def _none_reached(prefix: str, gradients: Mapping[str, Tensor | None]) -> bool:
+    """Return whether no parameter of a module, of which it has some, gets any gradient."""
+    mine = [g for name, g in gradients.items() if name.startswith(prefix)]
+    return bool(mine) and not any(g is not None and bool(g.any()) for g in mine)
 
 
 @contextmanager

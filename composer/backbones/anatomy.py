@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -21,6 +21,7 @@ from torch import nn
 from composer.backbones.edited import class_before_edits, is_inserted, is_stand_in
 from composer.backbones.forward import Traces, weight_layers
 from composer.backbones.probe import Call, Probe, probe
+from composer.backbones.raster import row_by_row
 from composer.backbones.values import MapShape, NotAMap, Values
 from composer.errors import ComposerError
 from composer.measure.cost import FakeRun
@@ -106,7 +107,7 @@ class Anatomy:
         """Return the nearest module around one that runs, which is not a bare list."""
         running = {call.path for call in self.probe.calls}
         above = path.rpartition(".")[0]
-        while above not in running:
+        while above and above not in running:
             above = above.rpartition(".")[0]
         return self.part(above)
 
@@ -148,7 +149,8 @@ def _larger(model: nn.Module, first: Probe, run: FakeRun) -> Probe | None:
     channels, height, width = first.input_shape
     for more in (64, height, 32):
         try:
-            second = probe(model, (channels, height + more, width + more), run)
+            size = (channels, height + more, width + more)
+            second = probe(model, size, run, first.entry)
         except ComposerError:
             continue
         if any(a.shape != b.shape for a, b in zip(first.calls, second.calls, strict=False)):
@@ -166,6 +168,7 @@ class _Found:
 
 class _Explorer:
     def __init__(self, model: nn.Module, first: Probe, second: Probe | None) -> None:
+        self.model, self.first = model, first
         self.traces = Traces(model)
         inserted = [path for path, m in model.named_modules() if is_inserted(m)]
         stand_ins = [path for path, m in model.named_modules() if is_stand_in(m)]
@@ -179,6 +182,7 @@ class _Explorer:
         self.calls: dict[str, list[Call]] = {}
         for call in self.trunk:
             self.calls.setdefault(call.path, []).append(call)
+        self.root = self._root()
         self.before = {
             given: made
             for call in first.calls
@@ -190,6 +194,11 @@ class _Explorer:
         self.larger = {c.path: c for c in second.calls} if second else {}
         self.values = Values(model, first, second)
         self.named_stages = _named_stages(model)
+
+    def _root(self) -> str:
+        """Return what holds the stages: the model, or a backbone that gives maps to heads."""
+        several = [p for p in ("backbone",) if p in self.calls and self.calls[p][0].value is None]
+        return several[0] if several else ""
 
     # ------------------------------------------------------------------------------- blocks
 
@@ -299,12 +308,32 @@ class _Explorer:
     def _holds(self, path: str) -> bool:
         return not self._skips(path) and self.explore(path) is not None
 
+    # ------------------------------------------------------------------------------- tokens
+
+    def _in_order(self, shape: MapShape) -> MapShape:
+        in_rows = not shape.is_tokens or self.tokens_in_rows
+        return shape if in_rows else replace(shape, in_rows=False)
+
+    @cached_property
+    def tokens_in_rows(self) -> bool:
+        """Whether the tokens that the first blocks take follow the rows of the image."""
+        paths = [found.path for found in self.explore(self.root) or []]
+        for call in sorted((self.calls[path][0] for path in paths), key=lambda c: c.order):
+            if call.given is None or call.given.dim() != 3:
+                continue
+            try:
+                shape = self._given_to(call)
+            except NotAMap:
+                continue
+            return row_by_row(self.model, self.first, call, shape)
+        return True
+
     # ------------------------------------------------------------------------------- stages
 
     def stages(self) -> tuple[Stage, ...]:
         """Return the stages in the order they run."""
         blocks = sorted(
-            self.explore("") or [], key=lambda found: self.calls[found.path][0].order
+            self.explore(self.root) or [], key=lambda found: self.calls[found.path][0].order
         )
         if not blocks:
             wholes: list[tuple[str, list[str]]] = [(p, []) for p in self._before_each_fall()]
@@ -370,7 +399,9 @@ class _Explorer:
         trunk = [
             call
             for call in self.trunk
-            if len(call.shape or ()) == 4 and not self._children(call.path)
+            if len(call.shape or ()) == 4
+            and not self._children(call.path)
+            and is_inside(call.path, self.root)
         ]
         found, layers = [], 0
         for call, following in pairwise(trunk):
@@ -389,11 +420,14 @@ class _Explorer:
         Raises:
             NotAMap: it is none, or its axes could not be told apart.
         """
-        call, larger = self.calls[path][0], self.larger.get(path)
+        return self._in_order(self._given_to(self.calls[path][0]))
+
+    def _given_to(self, call: Call) -> MapShape:
+        larger = self.larger.get(call.path)
         if call.given is None:
             raise NotAMap("it does not take one tensor first")
         return self.values.shape_of(
-            path, call.given, larger.given if larger else None, call.order
+            call.path, call.given, larger.given if larger else None, call.order
         )
 
     def part(self, path: str) -> Part:
@@ -412,7 +446,7 @@ class _Explorer:
             )
         except NotAMap as why:
             return Part(path, kind, calls[0], None, str(why))
-        return Part(path, kind, calls[0], shape)
+        return Part(path, kind, calls[0], self._in_order(shape))
 
 
 def _any_map(*parts: Part) -> bool:

@@ -72,11 +72,15 @@ class Call:
 
 @dataclass(frozen=True)
 class Probe:
-    """The calls of one forward pass, in the order they ended, and the FLOPs of it."""
+    """The calls of one forward pass, in the order they ended, and the FLOPs of it.
+
+    `entry` is the module that was given the images: the model, or of a detector its backbone.
+    """
 
     input_shape: tuple[int, int, int]
     calls: tuple[Call, ...]
     flops: int
+    entry: str = ""
 
     def of(self, path: str) -> tuple[Call, ...]:
         """Return the calls of one module."""
@@ -97,6 +101,7 @@ def probe(
     model: nn.Module,
     shape: tuple[int, int, int] | None = None,
     run: FakeRun | None = None,
+    entered: str | None = None,
 ) -> Probe:
     """Run the model once on fake tensors and note what was called.
 
@@ -105,6 +110,8 @@ def probe(
         shape: the (channels, height, width) to run at; what the model says, else the first size
             that it takes.
         run: a fake copy of the model, where there is one already.
+        entered: the module that takes the images, where that is known; the model itself, else its
+            backbone, where the model takes more than a batch of images, as detectors do.
 
     Raises:
         ComposerError: the forward pass fails at every size tried.
@@ -116,12 +123,13 @@ def probe(
     channels = [shape[0]] if shape else [first, told[0] if told else 3]
     tries = [(c, h, w) for c in dict.fromkeys(channels) if c for h, w in images]
     reasons = []
-    for attempt in tries:
-        try:
-            return _probe_at(model, run, attempt)
-        except Exception as failure:
-            said = str(failure).strip().splitlines()
-            reasons.append(f"{attempt[1]}x{attempt[2]}: {said[0] if said else failure!r}")
+    for entry in ("", *_backbones(model)) if shape is None or entered is None else (entered,):
+        for attempt in tries:
+            try:
+                return _probe_at(model, run, attempt, entry)
+            except Exception as failure:
+                said = str(failure).strip().splitlines()
+                reasons.append(f"{attempt[1]}x{attempt[2]}: {said[0] if said else failure!r}")
     raise error(
         "forward-failed",
         f"the forward pass of {type(model).__name__} fails on a batch of "
@@ -153,12 +161,20 @@ def blank_image(model: nn.Module, shape: tuple[int, int, int]) -> Tensor:
     return torch.empty((1, *shape), device=device, dtype=floating_dtype(model))
 
 
-def _probe_at(model: nn.Module, run: FakeRun, shape: tuple[int, int, int]) -> Probe:
+def _backbones(model: nn.Module) -> Iterator[str]:
+    """Yield the children that are a backbone by name."""
+    return (name for name, _ in model.named_children() if name in ("backbone", "trunk", "encoder"))
+
+
+def _probe_at(
+    model: nn.Module, run: FakeRun, shape: tuple[int, int, int], entry: str
+) -> Probe:
     calls: list[Call] = []
     counter = FlopCounter()
     with _noted(model, calls):
-        run(model, lambda: (blank_image(model, shape),), counter)
-    return Probe(shape, tuple(calls), counter.total)
+        entered = model.get_submodule(entry)
+        run.inside(entry)(entered, lambda: (blank_image(model, shape),), counter)
+    return Probe(shape, tuple(calls), counter.total, entry)
 
 
 @contextlib.contextmanager

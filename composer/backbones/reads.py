@@ -16,7 +16,7 @@ from composer.measure.cost import FakeRun
 
 
 def read_besides(
-    model: nn.Module, paths: Sequence[str], input_shape: tuple[int, int, int]
+    model: nn.Module, paths: Sequence[str], input_shape: tuple[int, int, int], entry: str = ""
 ) -> dict[str, str]:
     """Return the attribute that other modules read of some layers, by their paths.
 
@@ -24,6 +24,7 @@ def read_besides(
         model: a model that runs on images of this shape.
         paths: of the layers.
         input_shape: channels, height, width.
+        entry: the module that takes the images.
     """
     found: dict[str, str] = {}
     runs = _Running()
@@ -31,7 +32,9 @@ def read_besides(
     with ExitStack() as watches:
         for path in paths:
             watches.enter_context(_watched(model.get_submodule(path), path, runs, found))
-        run(model, lambda: (blank_image(model, input_shape),), runs.while_running(model))
+        entered = model.get_submodule(entry)
+        watch = runs.while_running(entered)
+        run.inside(entry)(entered, lambda: (blank_image(model, input_shape),), watch)
     return found
 
 

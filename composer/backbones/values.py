@@ -28,12 +28,14 @@ class MapShape:
     """The layout of a feature map in memory, its channels, its height and width.
 
     Tokens ``[b, n, c]`` are a map whose places follow `prefix` tokens that have no place in it.
+    Those that do not follow one another row by row are not `in_rows`: they have no neighbours.
     """
 
     layout: tuple[str, ...]
     channels: int
     size: Grid
     prefix: int = 0
+    in_rows: bool = True
 
     @property
     def is_tokens(self) -> bool:
@@ -191,7 +193,8 @@ def like_map(
         )
         if fits:
             prefix = known.prefix if layout == known.layout else 0
-            return MapShape(layout, shape[layout.index("c")], known.size, prefix)
+            channels = shape[layout.index("c")]
+            return MapShape(layout, channels, known.size, prefix, known.in_rows)
     return None
 
 

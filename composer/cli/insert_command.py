@@ -171,11 +171,13 @@ def command(
             model = apply(model, found, name)
     notes = _notes(plans, in_full=dry_run)
     difference: float | None = None
+    unread: tuple[str, ...] = ()
     if not dry_run:
         with steps.step("running forward and backward"):
             if before is not None:
                 difference = verification.difference(before, verification.output(model))
-            verification.backward(model)
+            unread = verification.backward(model)
+            notes = (*notes, *_unread(unread))
             if compiled:
                 verification.compiled(model)
     with steps.step("counting"):
@@ -189,7 +191,20 @@ def command(
     if as_json:
         click.echo(json.dumps(report.as_json(), indent=2))
     else:
-        _print(report, read, plans, dry_run, compiled, image)
+        _print(report, read, plans, dry_run, compiled, image, unread)
+
+
+def _unread(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the remark on what was inserted where nothing reads it."""
+    from composer.errors import counted
+
+    if not paths:
+        return ()
+    shown = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if paths[3:] else "")
+    return (
+        "nothing behind it reads what it changes, as where the class token alone goes on, so it "
+        f"learns nothing ({counted(len(paths), 'place')}: {shown})",
+    )
 
 
 def _notes(plans: list[Plan], in_full: bool) -> tuple[str, ...]:
@@ -229,6 +244,7 @@ def _print(
     dry_run: bool,
     compiled: bool,
     image: str | None,
+    unread: tuple[str, ...],
 ) -> None:
     from composer.artifact.report import change, giga
     from composer.cli.tables import table
@@ -264,7 +280,8 @@ def _print(
     if dry_run:
         click.echo("dry run: nothing was verified, nothing was written")
         return
-    click.echo("forward and backward: every new parameter has a gradient")
+    but = ", but for the places named above" if unread else ""
+    click.echo(f"forward and backward: every new parameter has a gradient{but}")
     if compiled:
         click.echo("torch.compile(fullgraph=True): one graph, the same output")
     if report.difference is not None:

@@ -119,6 +119,14 @@ class FakeRun:
         mode = FakeTensorMode(allow_non_fake_inputs=True)
         return cls(mode, {name: mode.from_tensor(t) for name, t in tensors.items()})
 
+    def inside(self, path: str) -> FakeRun:
+        """Return the run of a module inside the model; the model itself at an empty path."""
+        if not path:
+            return self
+        state = {k.removeprefix(f"{path}."): t for k, t in self.state.items()
+                 if k.startswith(f"{path}.")}  # fmt: skip
+        return FakeRun(self.mode, state)
+
     def __call__(
         self,
         model: nn.Module,

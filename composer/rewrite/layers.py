@@ -126,13 +126,17 @@ class _Found:
     def unless_read(self, layers: list[Layer]) -> tuple[Layer, ...]:
         """Return the layers, and refuse those of which others read more than what they give."""
         free = [layer.path for layer in layers if layer.refusal is None]
-        read = read_besides(self.model, free, self.known.probe.input_shape) if free else {}
+        read = self._read(free) if free else {}
         return tuple(
             replace(layer, refusal=f"its {read[layer.path]} is read by others")
             if layer.path in read
             else layer
             for layer in layers
         )
+
+    def _read(self, paths: list[str]) -> dict[str, str]:
+        probe = self.known.probe
+        return read_besides(self.model, paths, probe.input_shape, probe.entry)
 
     def _place(self, path: str) -> tuple[int | None, int | None]:
         """Return the numbers of the stage and the block that a path is in."""

@@ -34,8 +34,8 @@ class Made:
     flops: int
 
 
-def _refuse_neighbours(graph: Graph) -> None:
-    """Refuse a graph that looks at neighbours in a map, for prefix tokens have none.
+def _refuse_neighbours(graph: Graph, why: str, way_out: str) -> None:
+    """Refuse a graph that looks at neighbours in a map.
 
     Raises:
         ComposerError: with the node that does.
@@ -48,8 +48,8 @@ def _refuse_neighbours(graph: Graph) -> None:
             raise ComposerError(
                 Diagnostic(
                     "no-place",
-                    f"{node.name!r} looks at places of a map, and prefix tokens have none there",
-                    "let them pass: prefix_tokens='pass'",
+                    f"{node.name!r} looks at neighbours in a map, and {why}",
+                    way_out,
                     graph.where(node),
                 )
             )
@@ -72,8 +72,13 @@ class Maker:
             ComposerError: the spec does not suit.
         """
         made = self._make(self._settings(shape))
-        if shape.is_tokens and self.prefix_tokens == "join" and "n" not in self.spec.input:
-            _refuse_neighbours(made.graph)
+        if shape.is_tokens and "n" not in self.spec.input:
+            if self.prefix_tokens == "join":
+                way_out = "let them pass: prefix_tokens='pass'"
+                _refuse_neighbours(made.graph, "prefix tokens have none", way_out)
+            if not shape.in_rows:
+                why = "these tokens do not stand row by row"
+                _refuse_neighbours(made.graph, why, "take a spec that pools them all")
         return made
 
     def like(self, layer: nn.Module, size: tuple[int, ...]) -> Made:
