@@ -331,7 +331,7 @@ def test_show(run):
 def test_sites(run):
     result = run.fine("sites", TINY)
     assert result.out.startswith("net.py:tiny on 3×224×224\n")
-    assert "  block 2  stage2.1" in result.out
+    assert "  block 1..2     stage2.0 … stage2.1  ×2" in result.out
     found = run.fine("sites", TINY, "--json").json
     assert [stage["path"] for stage in found["stages"]] == ["stage1", "stage2"]
     assert found["stages"][1]["blocks"][0] == {
@@ -340,9 +340,22 @@ def test_sites(run):
         "channels": 32,
         "size": [28, 28],
         "layout": ["b", "c", "h", "w"],
-        "positions": ["residual", "output"],
+        "prefix_tokens": 0,
+        "positions": ["residual", "output", "input"],
+        "branches": [],
         "note": None,
     }
+    assert found["stem"]["path"] and found["head"]["path"] == "stage2"
+
+
+def test_why(run):
+    said = run.fine("sites", TINY, "--why", "stage2.1").out.splitlines()
+    assert said == ["stage2.1", "  it gives a map of 32 channels, 28×28, as [b, c, h, w]",
+                    "  it is block 2 of stage 2", "  its forward ends in a residual add"]  # fmt: skip
+    failed = run("sites", TINY, "--why", "stage2.l")
+    assert failed.status == 1
+    assert "error[unknown-module]: no module at 'stage2.l'" in failed.err
+    assert "Modules in 'stage2': stage2.0, stage2.1" in failed.err
 
 
 def test_sites_of_a_composition(run):

@@ -67,8 +67,8 @@ class Anatomy:
     def stem(self) -> Part | None:
         """What gives the first stage its input: the stem, or the last of several modules of it."""
         first = self.first
-        feeding = (p for p in self.modules if first and p.shape and _feeds(p, first))
-        return next(feeding, None)
+        feeding = [p for p in self.modules if first and p.shape and _feeds(p, first)]
+        return feeding[-1] if feeding else None
 
     @property
     def first(self) -> Part | None:
@@ -94,14 +94,19 @@ class Anatomy:
 
     def place_of(self, path: str) -> tuple[int | None, int | None]:
         """Return the numbers of the stage and the block that a path is in."""
+        places = (self._places.get(above) for above in around(path))
+        return next((place for place in places if place is not None), (None, None))
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[int, int | None]]:
+        """The numbers of each stage and block, by their paths."""
+        found: dict[str, tuple[int, int | None]] = {}
         for stage in self.stages:
-            for number, block in enumerate(stage.blocks, start=1):
-                if is_inside(path, block.path):
-                    return stage.number, number
+            found[stage.whole.path] = stage.number, None
         for stage in self.stages:
-            if is_inside(path, stage.whole.path):
-                return stage.number, None
-        return None, None
+            numbered = enumerate(stage.blocks, start=1)
+            found |= {block.path: (stage.number, number) for number, block in numbered}
+        return found
 
     def caller_of(self, path: str) -> Part:
         """Return the nearest module around one that runs, which is not a bare list."""
@@ -141,7 +146,8 @@ def anatomy(model: nn.Module) -> Anatomy:
 
 def _feeds(part: Part, first: Part) -> bool:
     """Return whether a part gives what another takes."""
-    return part.call.value is not None and part.call.value is first.call.given
+    gives = part.call.value is not None and part.call.value is first.call.given
+    return gives and part.call.order < first.call.order
 
 
 def _larger(model: nn.Module, first: Probe, run: FakeRun) -> Probe | None:
@@ -170,13 +176,12 @@ class _Explorer:
     def __init__(self, model: nn.Module, first: Probe, second: Probe | None) -> None:
         self.model, self.first = model, first
         self.traces = Traces(model)
-        inserted = [path for path, m in model.named_modules() if is_inserted(m)]
-        stand_ins = [path for path, m in model.named_modules() if is_stand_in(m)]
+        inserted = {path for path, m in model.named_modules() if is_inserted(m)}
+        stand_ins = {path for path, m in model.named_modules() if is_stand_in(m)}
         self.modules = {
             path: module
             for path, module in model.named_modules()
-            if not any(is_inside(path, i) for i in inserted)
-            and not any(is_inside(path, s) and path != s for s in stand_ins)
+            if inserted.isdisjoint(around(path)) and stand_ins.isdisjoint(around(path)[1:])
         }
         self.trunk = tuple(call for call in first.calls if call.path in self.modules)
         self.calls: dict[str, list[Call]] = {}
@@ -466,6 +471,14 @@ def _named_stages(model: nn.Module) -> tuple[str, ...]:
         return ()
     named = [entry.get("module") for entry in info if isinstance(entry, dict)]
     return tuple(path for path in named if isinstance(path, str) and path)
+
+
+def around(path: str) -> list[str]:
+    """Return a path and those of the modules around it, the nearest first, the model at last."""
+    found = [path]
+    while found[-1]:
+        found.append(found[-1].rpartition(".")[0])
+    return found
 
 
 def is_inside(path: str, parent: str) -> bool:

@@ -378,10 +378,13 @@ def _numbered(graph: fx.Graph, numbers: dict[str, int]) -> dict[fx.Node, int]:
 
 
 def returned(graph: fx.Graph, index: int | None) -> fx.Node | None:
-    """Return the value that a traced forward gives, at a place of its tuple where it gives one."""
+    """Return the value that a traced forward gives, at a place of its tuple where it gives one.
+
+    None where the forward does not make that tuple itself.
+    """
     value: Any = next(node for node in graph.nodes if node.op == "output").args[0]
-    if index is not None and isinstance(value, (tuple, list)) and index < len(value):
-        value = value[index]
+    if index is not None:
+        value = value[index] if isinstance(value, (tuple, list)) and index < len(value) else None
     return value if isinstance(value, fx.Node) else None
 
 

@@ -83,6 +83,9 @@ class Editor:
             owner.__class__ = self._wrapped_class(type(owner), name, place.position, index)
         elif code(before.evaluation) == code(after.evaluation):
             owner.__class__ = self._wrapped_class(type(owner), name, place.position, index)
+        elif index is not None and returned(before.evaluation, index) is None:
+            graphs = (before.training, before.evaluation)
+            owner.__class__ = self.class_with(owner, *(_on_item(g, index, name) for g in graphs))
         elif index is not None or not _gives(after.evaluation, name):
             ends = _output(before.training, index), _output(before.evaluation, index)
             owner.__class__ = self._traced_class(owner, before, ends, name)
@@ -146,6 +149,24 @@ def _with_call(graph: fx.Graph, end: Branch, name: str) -> fx.Graph:
     return copied
 
 
+def _on_item(graph: fx.Graph, index: int, name: str) -> fx.Graph:
+    """Return a copy of the graph in which one value of the list it gives passes through a child."""
+    copied = fx.Graph()
+    given = copied.graph_copy(graph, {})
+    item = copied.call_function(operator.getitem, (given, index))
+    made = copied.call_module(name, (item,))
+    copied.output(copied.call_function(with_item, (given, index, made)))
+    copied.lint()
+    return copied
+
+
+def with_item(given: Any, index: int, made: Any) -> Any:
+    """Return a tuple or a list with another value at one place."""
+    values = [made if place == index else value for place, value in enumerate(given)]
+    kind = type(given)
+    return kind(*values) if hasattr(given, "_fields") else kind(values)
+
+
 _OUT_OF_PLACE: dict[Any, Any] = {operator.iadd: operator.add, "add_": "add"}
 
 
@@ -184,9 +205,7 @@ def _first(before: Callable[..., Any], names: Sequence[str]) -> Callable[..., An
 
 def _on(module: nn.Module, given: Any, index: int) -> Any:
     """Return a tuple or a list with what the module makes of one value in it."""
-    made = [module(value) if place == index else value for place, value in enumerate(given)]
-    kind = type(given)
-    return kind(*made) if hasattr(given, "_fields") else kind(made)
+    return with_item(given, index, module(given[index]))
 
 
 class _Word(str):

@@ -151,6 +151,7 @@ class _Work:
 
     def __init__(self, model: nn.Module, found: Plan) -> None:
         self.model, self.found = model, found
+        self.is_meta = any(p.is_meta for p in model.parameters())
         self.editor = Editor()
         self.sites: list[EditedSite] = []
         self.shared: list[EditedSite] = []
@@ -179,7 +180,7 @@ class _Work:
     def _replace(self, site: Site, how: Replacement) -> None:
         layer = self.model.get_submodule(site.path)
         module = self._made(site, site.graph)
-        if self.found.init == "identity" and not _is_meta(self.model):
+        if self.found.init == "identity" and not self.is_meta:
             original, value = how.original(self.model), self.values.get(how.caller.path)
             dtype = _dtype(layer, self.model)
             with torch.device("cpu"):
@@ -201,7 +202,7 @@ class _Work:
     def _put_shared(self, shared: SharedSite) -> None:
         owner = self.model.get_submodule(shared.path)
         module = self._made(shared, shared.graph)
-        if self.found.init == "identity" and not _is_meta(self.model):
+        if self.found.init == "identity" and not self.is_meta:
             module = module.double()
             begin(module, shared.graph, None, shared.path)
             self.values[shared.path] = copy.deepcopy(module), shared.graph
@@ -215,7 +216,7 @@ class _Work:
 
     def _made(self, site: Site | SharedSite, graph: Graph) -> fx.GraphModule:
         """Make a module on the CPU, or without numbers for a model that has none."""
-        with _room(site), torch.device("meta" if _is_meta(self.model) else "cpu"):
+        with _room(site), torch.device("meta" if self.is_meta else "cpu"):
             return lower(graph)
 
     def _suited(
@@ -257,10 +258,6 @@ def _check_origin(model: nn.Module, backbone: str) -> None:
             f"{backbone} makes another model than the {type(model).__name__} given: {other}",
             "name the MODEL that the given model came from, with its arguments",
         )
-
-
-def _is_meta(model: nn.Module) -> bool:
-    return any(p.is_meta for p in model.parameters())
 
 
 def _dtype(owner: nn.Module, model: nn.Module) -> torch.dtype:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from composer.backbones.anatomy import Anatomy, Stage, is_inside
+from composer.backbones.anatomy import Anatomy, Stage, around
 from composer.backbones.edited import class_before_edits, is_edited, is_inserted, is_stand_in
 from composer.backbones.probe import Call
 from composer.backbones.reads import read_besides
@@ -93,13 +93,13 @@ class _Found:
         self.calls: dict[str, list[Call]] = {}
         for call in known.probe.calls:
             self.calls.setdefault(call.path, []).append(call)
-        self.ours = [p for p, m in model.named_modules() if is_inserted(m) or is_stand_in(m)]
+        self.ours = {p for p, m in model.named_modules() if is_inserted(m) or is_stand_in(m)}
 
     def modules(self) -> Iterator[tuple[str, nn.Module]]:
         """Yield the modules of the backbone that ran, with what stands in for one."""
         for path in sorted(self.calls, key=lambda path: self.calls[path][0].order):
             module = self.model.get_submodule(path)
-            inside = any(is_inside(path, p) and path != p for p in self.ours)
+            inside = not self.ours.isdisjoint(around(path)[1:])
             if path and not inside and not is_inserted(module):
                 yield path, module
 
@@ -140,15 +140,12 @@ class _Found:
 
     def _place(self, path: str) -> tuple[int | None, int | None]:
         """Return the numbers of the stage and the block that a path is in."""
-        for stage in self.known.stages:
-            for number, block in enumerate(stage.blocks, start=1):
-                if is_inside(path, block.path):
-                    return stage.number, number
+        stage, block = self.known.place_of(path)
+        if stage is not None:
+            return stage, block
         order = self.calls[path][0].order
-        for stage in self.known.stages:
-            if is_inside(path, stage.whole.path) or _ends_after(stage, order):
-                return stage.number, None
-        return None, None
+        ending = (s.number for s in self.known.stages if _ends_after(s, order))
+        return next(ending, None), None
 
 
 def _ends_after(stage: Stage, order: int) -> bool:

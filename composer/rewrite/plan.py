@@ -142,6 +142,7 @@ def _additions(
 ) -> tuple[list[Site], list[NearMiss]]:
     """Return the sites in blocks, stages or other modules, in order, and what was passed over."""
     candidates, misses = _choose(known, wish)
+    count = len(candidates) + len(misses)
     placer = Placer(model, known)
     placed: list[tuple[Candidate, Place]] = []
     for candidate in candidates:
@@ -155,7 +156,7 @@ def _additions(
     placed, others = wish.thinned(placed, lambda one: one[1].part.path)
     misses += others
     if not placed:
-        raise _none(known, wish, len(candidates) + len(misses), misses)
+        raise _none(known, wish, count, misses)
     name = free_name(model, [place.part.path for _, place in placed], maker.spec.name)
     sites = []
     for candidate, place in placed:

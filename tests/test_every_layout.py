@@ -1,0 +1,324 @@
+"""One spec in every layout, and every place of a block: NCHW, NHWC, tokens with prefix tokens."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from backbones import enlivened
+from probe import random, randomise
+from timm import create_model
+from torch import Tensor, nn
+
+import composer
+from composer.errors import ComposerError
+from composer.graph.frontend import load_spec
+from composer.lower.build import build
+from composer.lower.grid import grid
+
+torch.set_num_threads(1)
+
+SIZE, C = (4, 6), 32
+SPECS = ["se", "se_var3", "ese", "eca", "cbam", "bam", "ge_theta_minus", "ge_theta",
+         "ge_theta_plus", "mhsa", "sa"]  # fmt: skip
+TWICE = "name: twice\ninput: [b, c, h, w]\nnodes: {out: {op: add, of: [input, input]}}\n"
+PLUS = """\
+name: plus
+input: [b, c, h, w]
+nodes:
+  one: {op: parameter, axes: {}, init: 1}
+  out: {op: add, of: [input, one]}
+"""
+
+
+def pair(spec: str, layout: tuple[str, ...], prefix: int, init: str) -> tuple[Any, Any]:
+    """Return a spec on [b, c, h, w], and with the same weights in another layout."""
+    size = None if "n" in load_spec(spec).input and "n" in layout else SIZE
+    options: Any = {"params": {"min_width": 1} if "min_width" in load_spec(spec).params else {}}
+    options["init"] = init
+    plain = build(spec, C, size=SIZE, layout=("b", "c", "h", "w"), **options).double()
+    other = build(spec, C, size=size, layout=layout, prefix=prefix, **options).double()
+    randomise(plain)
+    other.load_state_dict(plain.state_dict())
+    return plain, other
+
+
+@pytest.mark.parametrize("init", ["paper", "identity"])
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize(
+    ("layout", "prefix"), [("bhwc", 0), ("bnc", 0), ("bnc", 1), ("bnc", 5), ("bcn", 2)]
+)
+def test_the_same_numbers_in_every_layout(
+    spec: str, layout: str, prefix: int, init: str
+) -> None:
+    plain, other = pair(spec, tuple(layout), prefix, init)
+    x, before = random(3, C, *SIZE), random(3, prefix, C, seed=1)
+    for training in (False, True):
+        one, two = (copy.deepcopy(m).train(training) for m in (plain, other))
+        expected = one(x)
+        if layout == "bhwc":
+            got = two(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        else:
+            tokens = torch.cat([before, x.flatten(2).mT], 1)
+            got = two(tokens if layout == "bnc" else tokens.mT)
+            got = got if layout == "bnc" else got.mT
+            assert torch.equal(got[:, :prefix], before)
+            got = got[:, prefix:].mT.unflatten(2, SIZE)
+        torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [((24, 4, 6), (4, 6)), ((96, 4, 6), (8, 12)), ((6, 4, 6), (2, 3)), ((49, 14, 14), (7, 7)),
+     ((25, 4, 6), None), ((48, 4, 6), None), ((0, 4, 6), None), ((50, 14, 14), None)],
+)  # fmt: skip
+def test_a_grid_of_another_size(given: tuple[int, int, int], expected: Any) -> None:
+    if expected is not None:
+        assert grid(*given) == expected
+        return
+    with pytest.raises(ValueError, match=f"^{given[0]} tokens make no grid of the aspect"):
+        grid(*given)
+
+
+def test_tokens_of_a_larger_image() -> None:
+    plain, other = pair("cbam", ("b", "n", "c"), 1, "paper")
+    x = random(2, C, 8, 12)
+    got = other.eval()(torch.cat([random(2, 1, C, seed=1), x.flatten(2).mT], 1))
+    expected = plain.eval()(x).flatten(2).mT
+    torch.testing.assert_close(got[:, 1:], expected, rtol=1e-10, atol=1e-10)
+
+
+def test_prefix_tokens_that_take_part() -> None:
+    """SE over all tokens: the mean and the gate are of the class token, too."""
+    vit = create_model("test_vit").eval()
+    joined = composer.insert(vit, "se", prefix_tokens="join", params={"reduction": 4})
+    module = joined.blocks[0].se
+    x = torch.randn(2, 101, 64)
+    w1, b1, w2, b2 = module.state_dict().values()
+    gate = torch.sigmoid(torch.relu(x.mean(1) @ w1.T + b1) @ w2.T + b2)
+    torch.testing.assert_close(module(x), x * gate[:, None])
+    larger = torch.randn(2, 26, 64)
+    assert module(larger).shape == larger.shape
+
+
+WRONG = [
+    (lambda: build("se", 8, layout=("b", "n", "c")), "missing-size",
+     "'se' needs the height and width of the map that the tokens hold",
+     "say build('se', channels=64, size=(14, 14))"),
+    (lambda: build("se", 8, prefix=1), "invalid-layout",
+     "1 prefix tokens stand in no layout ['b', 'c', 'h', 'w']", "say layout=('b', 'n', 'c')"),
+    (lambda: build("se", 8, size=(2, 2), layout=("b", "n", "c"), prefix=-1), "invalid-size",
+     "prefix is -1, not a whole number from 0", None),
+    (lambda: composer.plan("test_vit", "cbam", prefix_tokens="join"), "no-place",
+     "'spatial.locate' looks at neighbours in a map, and prefix tokens have none",
+     "let them pass: prefix_tokens='pass'"),
+    (lambda: composer.plan("test_vit", "se", position="residual:conv"), "no-sites",
+     "none of the 6 blocks matches: it has no residual branch 'conv', but 1 (norm1, attn, ls1, "
+     "drop_path1) and 2 (norm2, mlp, ls2, drop_path2)", "there are stage 1 blocks.5 (6 blocks)"),
+    (lambda: composer.plan("test_vit", "se", position="after:conv"), "no-sites",
+     "none of the 6 blocks matches: it has no child 'conv', but norm1, attn, ls1, drop_path1, "
+     "norm2, mlp, ls2 and drop_path2", "there are stage 1 blocks.5 (6 blocks)"),
+    (lambda: composer.plan("test_resnet", "se", position="after:conv9", blocks=1, stages=1),
+     "no-sites", "none of the 4 blocks matches; 1 passed over: it has 2 convolutions, and no conv9",
+     "there are stage 1 layer1 (1 block), stage 2 layer2 (1 block), stage 3 layer3 (1 block), "
+     "stage 4 layer4 (1 block)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "code", "message", "way_out"), WRONG)
+def test_what_it_says(
+    call: Callable[[], Any], code: str, message: str, way_out: str | None
+) -> None:
+    with pytest.raises(ComposerError) as failure:
+        call()
+    found = failure.value.diagnostics[0]
+    assert (found.code, found.message, found.help) == (code, message, way_out)
+
+
+# ------------------------------------------------------------------------------- places in a block
+
+
+def of_places(f: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return what f does to tokens behind the class token."""
+    return lambda x: torch.cat([x[:, :1], f(x[:, 1:])], 1)
+
+
+def vit_block(b: Any, x: Tensor, at: dict[str, Callable[[Tensor], Tensor]]) -> Tensor:
+    """Return what a block of timm's ViT gives, with functions at some of its places."""
+
+    def put(name: str, value: Tensor) -> Tensor:
+        return at.get(name, lambda v: v)(value)
+
+    x = put("input", x)
+    attended = put("after:attn", b.attn(put("after:norm1", b.norm1(x))))
+    x = x + put("residual:1", attended)
+    hidden = put("after:mlp.fc1", b.mlp.fc1(b.norm2(x)))
+    x = x + put("residual:2", b.mlp.fc2(b.mlp.act(hidden)))
+    return put("output", x)
+
+
+SPELT = {
+    "residual": "residual:2", "residual:mlp": "residual:2", "residual:attn": "residual:1",
+    "residual_attn": "residual:1", "after_attn": "after:attn",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "position",
+    ["residual:1", "residual:2", *SPELT, "input", "output", "after:attn", "after:norm1",
+     "after:mlp.fc1"],
+)  # fmt: skip
+def test_places_of_a_vit_block(position: str) -> None:
+    vit = enlivened(create_model("test_vit")).eval()
+    place = SPELT.get(position, position)
+    twice, plus = of_places(lambda x: x + x), of_places(lambda x: x + 1)
+    x = torch.randn(2, 101, 64)
+    one = composer.insert(vit, TWICE, position=position)
+    both = composer.insert(one, PLUS, position=position)
+    block = vit.blocks[0]
+    with torch.no_grad():
+        torch.testing.assert_close(one.blocks[0](x), vit_block(block, x, {place: twice}))
+        after = vit_block(block, x, {place: lambda v: plus(twice(v))})
+        torch.testing.assert_close(both.blocks[0](x), after)  # two at one place keep their order
+        image = torch.randn(1, 3, 160, 160)
+        assert torch.equal(composer.eject(both)(image), vit(image))
+    plan = composer.plan(vit, TWICE, position=position)
+    assert {site.position for site in plan.sites} <= {place, position.replace("_", ":"), "after:fc1"}
+
+
+class Opaque(nn.Module):
+    """A block whose forward hangs on values, so that it can't be traced."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, 1, 1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv1(x)
+        if y.shape[0] > 10**6 or bool(torch.is_grad_enabled() and x.shape[0] > 10**6):
+            y = -y
+        for _ in range(int(x.shape[2] > 0)):
+            y = self.conv2(y)
+        return x + y
+
+
+def test_places_of_a_block_that_cannot_be_traced() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), Opaque(8), Opaque(8)).eval()
+    x, block = torch.randn(2, 8, 5, 5), model[1]
+    expected = {
+        "input": lambda: block(1 + 2 * x),
+        "output": lambda: 1 + 2 * block(x),
+        "after:conv1": lambda: x + block.conv2(1 + 2 * block.conv1(x)),
+    }
+    for position, formula in expected.items():
+        one = composer.insert(model, TWICE, at="block", position=position)
+        both = composer.insert(one, PLUS, at="block", position=position)
+        with torch.no_grad():
+            torch.testing.assert_close(both[1](x), formula())
+        back = composer.eject(both)
+        assert type(back[1]) is Opaque and torch.equal(back[1](x), block(x))
+
+
+SELECTED = [
+    ("layer1.0", ["layer1.0"]),
+    ("layer[12].0", ["layer1.0", "layer2.0"]),
+    ("re:layer[12]\\.0", ["layer1.0", "layer2.0"]),
+    ("re:layer1", []),
+    ("*.0", ["layer1.0", "layer2.0", "layer3.0", "layer4.0"]),
+]
+
+
+@pytest.mark.parametrize(("pattern", "paths"), SELECTED)
+def test_paths_are_selected(pattern: str, paths: list[str]) -> None:
+    def plan() -> list[str]:
+        found = composer.plan("test_resnet", "eca", select=pattern)
+        return [site.path for site in found.sites]
+
+    if paths:
+        assert plan() == paths
+    else:
+        with pytest.raises(ComposerError):
+            plan()
+
+
+MODULES = [
+    ("test_resnet", "stem", None, [("maxpool", "output", 32)]),
+    ("test_resnet", "head", None, [("layer4", "output", 96)]),
+    ("test_vit", "stem", None, [("norm_pre", "output", 64)]),
+    ("test_vit", "head", None, [("norm", "output", 64)]),
+    ("test_resnet", "module", "layer1.0.conv1", [("layer1.0.conv1", "output", 32)]),
+    ("test_vit", "module", "re:blocks\\.[01]\\.attn",
+     [("blocks.0.attn", "output", 64), ("blocks.1.attn", "output", 64)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "at", "select", "expected"), MODULES)
+def test_places_outside_blocks(
+    model: str, at: Any, select: str | None, expected: list[tuple[str, str, int]]
+) -> None:
+    net = enlivened(create_model(model)).eval()
+    plan = composer.plan(net, PLUS, at=at, select=select)
+    assert [(s.path, s.position, s.channels) for s in plan.sites] == expected
+    composed = composer.insert(net, PLUS, at=at, select=select)
+    seen: dict[str, list[Tensor]] = {}
+    for name, one in (("before", net), ("after", composed)):
+        path = expected[0][0]
+        one.get_submodule(path).register_forward_hook(
+            lambda *call, name=name: seen.setdefault(name, []).append(call[2])
+        )
+        with torch.no_grad():
+            one(torch.randn(1, 3, 160, 160, generator=torch.Generator().manual_seed(0)))
+    before, after = seen["before"][0], seen["after"][0]
+    prefix = 1 if "vit" in model else 0
+    assert torch.equal(after[:, :prefix], before[:, :prefix])
+    if prefix:
+        before, after = before[:, 1:], after[:, 1:]
+    torch.testing.assert_close(after, before + 1)
+
+
+class Shuffled(nn.Module):
+    """Tokens in another order than that of the rows, as Hiera has them."""
+
+    def __init__(self, order: str) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, 16, 8, 8)
+        self.blocks = nn.Sequential(Mix(), Mix())
+        self.order = order
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patch(x)
+        if self.order == "windows":
+            b, c, h, w = x.shape
+            x = x.reshape(b, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 3, 5, 1).reshape(b, -1, c)
+        elif self.order == "columns":
+            x = x.mT.flatten(2).mT
+        else:
+            x = x.flatten(2).mT
+        return self.blocks(x).mean(1)
+
+
+class Mix(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(16, 32), nn.Linear(32, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.down(self.up(x).relu())
+
+
+@pytest.mark.parametrize("order", ["rows", "columns", "windows"])
+def test_tokens_in_another_order_are_no_map(order: str) -> None:
+    model = Shuffled(order)
+    assert len(composer.plan(model, "se", params={"min_width": 1}).sites) == 2
+    if order == "rows":
+        assert len(composer.plan(model, "cbam", params={"min_width": 1}).sites) == 2
+        return
+    with pytest.raises(ComposerError) as failure:
+        composer.plan(model, "cbam", params={"min_width": 1})
+    assert failure.value.diagnostics[0].message == (
+        "'spatial.locate' looks at neighbours in a map, and these tokens do not stand row by row"
+    )
