@@ -350,8 +350,12 @@ def test_sites(run):
 
 def test_why(run):
     said = run.fine("sites", TINY, "--why", "stage2.1").out.splitlines()
-    assert said == ["stage2.1", "  it gives a map of 32 channels, 28×28, as [b, c, h, w]",
-                    "  it is block 2 of stage 2", "  its forward ends in a residual add"]  # fmt: skip
+    assert said == [
+        "stage2.1",
+        "  it gives a map of 32 channels, 28×28, as [b, c, h, w]",
+        "  it is block 2 of stage 2",
+        "  its forward ends in a residual add",
+    ]
     failed = run("sites", TINY, "--why", "stage2.l")
     assert failed.status == 1
     assert "error[unknown-module]: no module at 'stage2.l'" in failed.err

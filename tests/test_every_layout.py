@@ -186,7 +186,8 @@ def test_places_of_a_vit_block(position: str) -> None:
         image = torch.randn(1, 3, 160, 160)
         assert torch.equal(composer.eject(both)(image), vit(image))
     plan = composer.plan(vit, TWICE, position=position)
-    assert {site.position for site in plan.sites} <= {place, position.replace("_", ":"), "after:fc1"}
+    spelt = {place, position.replace("_", ":"), "after:fc1"}
+    assert {site.position for site in plan.sites} <= spelt
 
 
 class Opaque(nn.Module):

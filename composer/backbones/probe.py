@@ -94,7 +94,26 @@ def input_shape(model: nn.Module) -> tuple[int, int, int] | None:
         shape = config.get("input_size") if isinstance(config, dict) else None
         if isinstance(shape, (tuple, list)) and len(shape) == 3:
             return int(shape[0]), int(shape[1]), int(shape[2])
+    config = getattr(model, "config", None)  # of Hugging Face
+    size = _pair(getattr(config, "image_size", None))
+    channels = getattr(config, "num_channels", None)
+    return (channels, *size) if size and isinstance(channels, int) else None
+
+
+def _pair(size: Any) -> tuple[int, int] | None:
+    """Return a height and a width, where a size is that, or one number for both."""
+    if isinstance(size, int) and not isinstance(size, bool):
+        return size, size
+    if isinstance(size, (tuple, list)) and len(size) == 2 and all(type(n) is int for n in size):
+        return size[0], size[1]
     return None
+
+
+def _built_for(model: nn.Module) -> Iterator[tuple[int, int]]:
+    """Yield the sizes that modules inside say they are built for, as those of timm do."""
+    for module in model.modules():
+        if (size := _pair(getattr(module, "img_size", None))) is not None:
+            yield size
 
 
 def probe(
@@ -119,7 +138,10 @@ def probe(
     run = run or FakeRun.of(model)
     told = shape or input_shape(model)
     first = _image_channels(model)
-    images = [(told[1], told[2])] if told else [(size, size) for size in SIZES]
+    images = [(told[1], told[2])] if told else []
+    if shape is None:  # it may be made for another size than its configuration says
+        images += _built_for(model)
+    images = list(dict.fromkeys(images if told else [*images, *((n, n) for n in SIZES)]))
     channels = [shape[0]] if shape else [first, told[0] if told else 3]
     tries = [(c, h, w) for c in dict.fromkeys(channels) if c for h, w in images]
     reasons = []
