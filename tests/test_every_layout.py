@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from timm import create_model
 from torch import Tensor, nn
 
 import composer
+from composer.artifact.run import Verification
 from composer.errors import ComposerError
 from composer.graph.frontend import load_spec
 from composer.lower.build import build
@@ -188,6 +190,81 @@ def test_places_of_a_vit_block(position: str) -> None:
     plan = composer.plan(vit, TWICE, position=position)
     spelt = {place, position.replace("_", ":"), "after:fc1"}
     assert {site.position for site in plan.sites} <= spelt
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [{"position": "residual:attn"}, {"position": "input"}, {"position": "after:attn.proj"},
+     {"at": "stem"}, {"at": "head"}, {"at": "module", "select": "re:blocks\\.[24]\\.mlp"},
+     {"prefix_tokens": "join"}],
+    ids=str,
+)  # fmt: skip
+def test_the_same_comes_back(choice: dict[str, Any], tmp_path: Path) -> None:
+    composed = composer.insert("test_vit", "se", params={"reduction": 4}, **choice).eval()
+    composer.save(composed, tmp_path / "it")
+    loaded = composer.load(tmp_path / "it").eval()
+    image = torch.randn(1, 3, 160, 160)
+    assert loaded.state_dict().keys() == composed.state_dict().keys()
+    assert torch.equal(loaded(image), composed(image))
+
+
+class Named(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(nn.Conv2d(8, 8, 3, 1, 1), nn.Conv2d(8, 8, 1))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return x + self.conv(x if mask is None else x * mask)
+
+
+def test_the_input_is_what_the_forward_names_first() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.one, self.two = nn.Conv2d(3, 8, 3), Named(), Named()
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.stem(x)
+            return self.two(self.one(mask=x[:, :1], x=x))
+
+    plan = composer.plan(Net(), TWICE, at="block", position="input")
+    assert [site.path for site in plan.sites] == ["two"]
+    assert [(m.path, m.reason) for m in plan.near_misses] == [
+        ("one", "what it takes is not what its forward names first")
+    ]
+
+
+LAZY = nn.Sequential(nn.Conv2d(3, 8, 3), nn.LazyConv2d(8, 3))
+
+
+def test_a_model_that_has_not_seen_an_image() -> None:
+    with pytest.raises(ComposerError) as failure:
+        composer.plan(LAZY, "se")
+    found = failure.value.diagnostics[0]
+    assert (found.code, found.message, found.help) == (
+        "lazy-model",
+        "1 is a LazyConv2d that has not seen an image, so its sizes are not known",
+        "run the model once on a batch of images before",
+    )
+
+
+def test_a_model_that_cannot_be_copied() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3))
+    model.cached = model[0].weight * 2
+    with pytest.raises(ComposerError) as failure:
+        composer.insert(model, "eca", at="stage")
+    found = failure.value.diagnostics[0]
+    assert (found.code, found.help) == (
+        "no-copy", "give a fresh model, or edit this one: inplace=True",
+    )  # fmt: skip
+
+
+def test_what_nothing_reads_is_told(tmp_path: Path) -> None:
+    """Behind the last block only the class token goes on."""
+    vit = composer.insert("test_vit", "se", params={"reduction": 4})
+    assert Verification.of(vit, None).backward(vit) == ("blocks.5.se",)
+    joined = composer.insert("test_vit", "se", params={"reduction": 4}, prefix_tokens="join")
+    assert Verification.of(joined, None).backward(joined) == ()
 
 
 class Opaque(nn.Module):

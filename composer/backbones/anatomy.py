@@ -56,6 +56,7 @@ class Anatomy:
     """The stages of a backbone, in the order they run."""
 
     stages: tuple[Stage, ...]
+    others: tuple[Part, ...]  # blocks that give no map, such as those of a class token alone
     probe: Probe
     larger: Probe | None  # on a larger image, where the model takes one
     traces: Traces
@@ -132,9 +133,10 @@ def anatomy(model: nn.Module) -> Anatomy:
     first = probe(model, run=run)
     second = _larger(model, first, run)
     explorer = _Explorer(model, first, second)
-    stages = explorer.stages()
+    stages, others = explorer.stages()
     return Anatomy(
         stages,
+        others,
         first,
         second,
         explorer.traces,
@@ -335,8 +337,8 @@ class _Explorer:
 
     # ------------------------------------------------------------------------------- stages
 
-    def stages(self) -> tuple[Stage, ...]:
-        """Return the stages in the order they run."""
+    def stages(self) -> tuple[tuple[Stage, ...], tuple[Part, ...]]:
+        """Return the stages in the order they run, and blocks in none, for they give no map."""
         blocks = sorted(
             self.explore(self.root) or [], key=lambda found: self.calls[found.path][0].order
         )
@@ -359,10 +361,13 @@ class _Explorer:
                     wholes.append((self._climb(container, groups), paths))
         parts = [(self.part(whole), tuple(map(self.part, paths))) for whole, paths in wholes]
         mapped = [(whole, inside) for whole, inside in parts if _any_map(whole, *inside)]
-        return tuple(
+        stages = tuple(
             Stage(number, whole, inside)
             for number, (whole, inside) in enumerate(mapped or parts, start=1)
         )
+        taken = {part.path for stage in stages for part in (stage.whole, *stage.blocks)}
+        others = [part for whole, inside in parts for part in inside or (whole,)]
+        return stages, tuple(part for part in others if part.path not in taken)
 
     def _stage_of(self, container: str) -> str:
         """Return the stage that the model itself names around a container, else the container."""
@@ -392,11 +397,10 @@ class _Explorer:
         last = None
         for path in paths:
             shape = self.part(path).shape
-            size = shape.size if shape is not None else last
-            if not runs or size != last:
+            if not runs or (shape is not None and last not in (None, shape.size)):
                 runs.append([])
             runs[-1].append(path)
-            last = size
+            last = shape.size if shape is not None else last
         return runs
 
     def _before_each_fall(self) -> list[str]:

@@ -222,7 +222,10 @@ def disagreement(
     gpus = list({p.device for p in module.parameters() if p.is_cuda})
     why: str | None = None
     for most, batch in ((8, 2), (None, 2), (None, 1)):
-        own, other = copy.deepcopy(module), copy.deepcopy(module)
+        try:
+            own, other = copy.deepcopy(module), copy.deepcopy(module)
+        except RuntimeError:
+            return "it holds what can't be copied"
         with torch.random.fork_rng(gpus), torch.no_grad():
             for training, graph in ((False, forward.evaluation), (True, forward.training)):
                 args, kwargs = _random_inputs(module, call, spatial, most, batch)

@@ -18,8 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
+
+from composer.errors import error
 
 _NORMS = (
     "native_batch_norm",
@@ -114,8 +117,20 @@ class FakeRun:
 
     @classmethod
     def of(cls, model: nn.Module) -> FakeRun:
-        """Prepare fake copies of all parameters and buffers; the model is not touched."""
+        """Prepare fake copies of all parameters and buffers; the model is not touched.
+
+        Raises:
+            ComposerError: some of them have no size yet.
+        """
         tensors = dict([*model.named_parameters(), *model.named_buffers()])
+        for name in (name for name, tensor in tensors.items() if is_lazy(tensor)):
+            path, _, _ = name.rpartition(".")
+            kind = type(model.get_submodule(path)).__name__
+            raise error(
+                "lazy-model",
+                f"{path} is a {kind} that has not seen an image, so its sizes are not known",
+                "run the model once on a batch of images before",
+            )
         mode = FakeTensorMode(allow_non_fake_inputs=True)
         return cls(mode, {name: mode.from_tensor(t) for name, t in tensors.items()})
 

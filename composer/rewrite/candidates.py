@@ -31,6 +31,8 @@ def candidates(known: Anatomy, at: At) -> Iterator[Candidate]:
         for stage in known.stages:
             for number, block in enumerate(stage.blocks, start=1):
                 yield Candidate(stage.number, number, block)
+        for other in known.others:
+            yield Candidate(None, None, other)
     elif at == "stem":
         if (stem := known.stem) is not None:
             yield Candidate(None, None, stem)

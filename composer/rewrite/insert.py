@@ -99,7 +99,7 @@ def insert(
         )
     elif backbone is not None:
         _check_origin(model, backbone)
-    model = model if inplace else copy.deepcopy(model)
+    model = model if inplace else _copied(model)
     found = plan(
         model,
         spec,
@@ -116,6 +116,17 @@ def insert(
         expect=expect,
     )
     return apply(model, found, backbone)
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model)
+    except RuntimeError as failure:  # of torch, on a tensor that a forward pass left in it
+        raise error(
+            "no-copy",
+            f"this {type(model).__name__} can't be copied: {str(failure).splitlines()[0][:120]}",
+            "give a fresh model, or edit this one: inplace=True",
+        ) from None
 
 
 def apply(model: nn.Module, found: Plan, backbone: str | None = None) -> nn.Module:

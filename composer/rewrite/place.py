@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, field
 
 from torch import fx, nn
@@ -104,6 +105,8 @@ class Placer:
 
     def _input(self, part: Part) -> Place:
         """Return the place before everything that a part does, its shortcut too."""
+        if not self._takes_first(part):
+            raise NoPlace("what it takes is not what its forward names first")
         try:
             shape = self.known.given_to(part.path)
         except NotAMap as why:
@@ -119,6 +122,17 @@ class Placer:
             note = f"the forward can't be traced ({reason}); in front of it instead"
             return Place(part, "input", shape, note)
         return Place(part, "input", shape, None, forward, ends)
+
+    def _takes_first(self, part: Part) -> bool:
+        """Return whether the first thing given to a part is the first that its forward names."""
+        forward = self.model.get_submodule(part.path).forward
+        try:
+            bound = inspect.signature(forward).bind(*part.call.args, **part.call.kwargs)
+        except TypeError:
+            return False
+        first = next(iter(bound.arguments.values()), None)
+        first = first[0] if isinstance(first, tuple) and first else first
+        return first is part.call.given
 
     def _after(self, part: Part, name: str) -> Place:
         """Return the place behind a child, in the forward that calls it or as its output."""

@@ -106,7 +106,7 @@ def plan_again(
     Raises:
         ComposerError: nothing can go to any of them any more.
     """
-    wish = Wish.of(spec, at, position, None, None, None, None, None)
+    wish = Wish.of(spec, at, position, None, None, None, "*", None)
     return _plan(model, wish.only(paths), Maker(spec, params, init, prefix_tokens))
 
 
