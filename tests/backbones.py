@@ -100,12 +100,12 @@ BACKBONES = [
                (6, 12, 24, 16), "features.denseblock1.denselayer1",
                "features.denseblock4.denselayer16", heavy=library == "")
       for library in ("torchvision:", "")),
-    *(Backbone(name, tuple(f"features.{n}" for n in layers), (64, 128, 256, 512, 512), heavy=heavy,
-               size=32)
-      for name, layers, heavy in [
-          ("torchvision:vgg11?num_classes=10", (1, 4, 9, 14, 19), True),
-          ("torchvision:vgg16?num_classes=10", (3, 8, 15, 22, 29), True),
-          ("vgg11_bn?num_classes=10", (2, 6, 13, 20, 27), False)]),
+    *(Backbone(name, tuple(f"features.{n}" for n in layers), (64, 128, 256, 512, 512), blocks,
+               f"features.{first}", f"features.{layers[-1]}", heavy=heavy, size=32)
+      for name, layers, blocks, first, heavy in [  # a block is a layer with what follows it
+          ("torchvision:vgg11?num_classes=10", (1, 4, 9, 14, 19), (1, 1, 2, 2, 2), 1, True),
+          ("torchvision:vgg16?num_classes=10", (3, 8, 15, 22, 29), (2, 2, 3, 3, 3), 1, True),
+          ("vgg11_bn?num_classes=10", (2, 6, 13, 20, 27), (1, 1, 2, 2, 2), 2, False)]),
     *(Backbone(name, stages, (96, 192, 384, 768), (3, 3, 9, 3), first, last, 18, drop, heavy=heavy)
       for name, stages, first, last, drop, heavy in [
           ("torchvision:convnext_tiny", tuple(f"features.{n}" for n in (1, 3, 5, 7)),

@@ -307,14 +307,28 @@ def test_the_only_block_does_not_match() -> None:
 
 
 def test_a_model_without_blocks() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 4))
     code, message, _ = said(lambda: composer.plan(model, "eca"))
     assert code == "no-sites"
     assert message == "this backbone has no block that could be found; 0 stages seen"
+
+
+def test_layers_in_a_row() -> None:
+    """Of a network without blocks each layer is one, with the norm and activation behind it."""
     with torch.device("meta"):
         vgg = create_model("vgg11")
-    assert said(lambda: composer.plan(vgg, "eca"))[2] == "try at='stage'"
     assert len(composer.plan(vgg, "eca", at="stage").sites) == 5
+    plan = composer.plan(vgg, "eca", at="block")
+    assert [(site.stage, site.path) for site in plan.sites] == [
+        (1, "features.1"), (2, "features.4"), (3, "features.7"), (3, "features.9"),
+        (4, "features.12"), (4, "features.14"), (5, "features.17"), (5, "features.19"),
+    ]  # fmt: skip
+    row = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU()
+    )
+    plan = composer.plan(row, "eca", at="block")
+    assert [site.path for site in plan.sites] == ["2", "4"]
+    assert [site.path for site in composer.plan(row, "eca", at="stage").sites] == ["4"]
 
 
 def test_pretrained_is_for_a_name(small: nn.Module) -> None:

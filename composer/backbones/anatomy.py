@@ -4,8 +4,9 @@ Everything is learnt from the model itself. Two forward passes on fake tensors a
 what runs, in which order, and which axes are height and width (they scale) and channels (they
 don't). A block is a module that holds two layers of weights or more, and is one of several
 siblings of a kind that run one after another, or has a skip; what holds blocks is a stage.
-Blocks in one flat row, and networks without blocks, end a stage where the resolution falls. What
-an earlier edit inserted is looked through; what it put in place of a layer counts as that layer.
+Blocks in one flat row, and networks without blocks, end a stage where the resolution falls; in a
+plain row of layers, as of a VGG, a block is a layer with what follows it. What an earlier edit
+inserted is looked through; what it put in place of a layer counts as that layer.
 """
 
 from __future__ import annotations
@@ -343,7 +344,7 @@ class _Explorer:
             self.explore(self.root) or [], key=lambda found: self.calls[found.path][0].order
         )
         if not blocks:
-            wholes: list[tuple[str, list[str]]] = [(p, []) for p in self._before_each_fall()]
+            wholes = self._plain()
         else:
             groups: dict[str, list[str]] = {}
             for found in blocks:
@@ -390,7 +391,7 @@ class _Explorer:
 
     def _children(self, path: str) -> list[str]:
         names = (name for name, _ in self.modules[path].named_children())
-        return [name for name in names if f"{path}.{name}" in self.modules]
+        return [name for name in names if (f"{path}.{name}" if path else name) in self.modules]
 
     def _runs(self, paths: Sequence[str]) -> list[list[str]]:
         runs: list[list[str]] = []
@@ -403,8 +404,12 @@ class _Explorer:
             last = shape.size if shape is not None else last
         return runs
 
-    def _before_each_fall(self) -> list[str]:
-        """Return the last module of the trunk before the resolution falls, for each fall."""
+    def _plain(self) -> list[tuple[str, list[str]]]:
+        """Return stages and blocks of a network whose layers stand in one row.
+
+        A stage ends where the resolution falls, a block before the next layer of weights; there
+        are no blocks where the layers don't follow one another. Each is told by its last module.
+        """
         trunk = [
             call
             for call in self.trunk
@@ -412,14 +417,32 @@ class _Explorer:
             and not self._children(call.path)
             and is_inside(call.path, self.root)
         ]
-        found, layers = [], 0
+        in_a_row = all(self._follow(a, b) for a, b in pairwise(trunk))
+        stages: list[tuple[str, list[str]]] = []
+        blocks: list[str] = []
+        in_stage = in_block = 0
         for call, following in pairwise(trunk):
-            layers += weight_layers(self.modules[call.path])
-            falls = (following.shape or ())[2:] < (call.shape or ())[2:]
-            if falls and layers and self._takes(following.path) & self._gives(call.path):
-                found.append(call.path)
-                layers = 0
-        return found
+            layers = self._layers(call)
+            in_stage, in_block = in_stage + layers, in_block + layers
+            falls = _falls(call.shape, following.shape)
+            if in_block and (falls or self._layers(following)):
+                blocks.append(call.path)
+                in_block = 0
+            if falls and in_stage and self._follow(call, following):
+                stages.append((call.path, blocks if in_a_row else []))
+                blocks, in_stage = [], 0
+        if not stages and in_stage:  # it never falls
+            last = trunk[-1].path
+            stages.append((last, [*blocks, last] if in_a_row else []))
+        return stages
+
+    def _layers(self, call: Call) -> int:
+        module = self.modules[call.path]
+        ours = sum(weight_layers(child) for child in module.children() if is_inserted(child))
+        return weight_layers(module) - ours
+
+    def _follow(self, call: Call, following: Call) -> bool:
+        return bool(self._takes(following.path) & self._gives(call.path))
 
     # -------------------------------------------------------------------------------- shapes
 
@@ -456,6 +479,14 @@ class _Explorer:
         except NotAMap as why:
             return Part(path, kind, calls[0], None, str(why))
         return Part(path, kind, calls[0], self._in_order(shape))
+
+
+def _falls(shape: tuple[int, ...] | None, following: tuple[int, ...] | None) -> bool:
+    """Return whether a map is much smaller than the one before; a border that is lost is not."""
+    if shape is None or following is None:
+        return False
+    sizes = zip(shape[2:], following[2:], strict=True)
+    return any(4 * after <= 3 * before for before, after in sizes)
 
 
 def _any_map(*parts: Part) -> bool:

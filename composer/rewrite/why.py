@@ -6,7 +6,7 @@ from torch import nn
 
 from composer.backbones.anatomy import Anatomy, is_inside
 from composer.backbones.edited import is_inserted, is_stand_in
-from composer.backbones.forward import weight_layers
+from composer.backbones.forward import Untraceable, weight_layers
 from composer.errors import ComposerError, Diagnostic, counted, listing, suggestion
 
 _LAYERS = 2  # of weights, that a block holds at least
@@ -63,8 +63,7 @@ def _role(known: Anatomy, path: str) -> list[str]:
 def _against(module: nn.Module, known: Anatomy, path: str) -> list[str]:
     """Return what speaks against a module's being a block, where it is none."""
     if any(block.path == path for block in known.blocks):
-        skips = known.traces.skips(known.part(path).call)
-        return ["its forward ends in a residual add"] if skips else ["it has no residual add"]
+        return [_ending(known, path)]
     layers = weight_layers(module)
     if layers < _LAYERS:
         held = counted(layers, "layer") if layers else "no layer"
@@ -74,6 +73,16 @@ def _against(module: nn.Module, known: Anatomy, path: str) -> list[str]:
     if known.traces.skips(known.part(path).call):
         return []
     return ["it has no residual add, and no other of its kind runs beside it"]
+
+
+def _ending(known: Anatomy, path: str) -> str:
+    call = known.part(path).call
+    try:
+        known.traces.of(call)
+    except Untraceable as reason:
+        return f"its forward can't be traced ({reason})"
+    skips = known.traces.skips(call)
+    return "its forward ends in a residual add" if skips else "it has no residual add"
 
 
 def _around(known: Anatomy, path: str) -> bool:
