@@ -22,9 +22,9 @@ from torch import nn
 from composer.backbones.edited import class_before_edits, is_inserted, is_stand_in
 from composer.backbones.forward import Traces, weight_layers
 from composer.backbones.probe import Call, Probe, probe
-from composer.backbones.raster import row_by_row
+from composer.backbones.raster import TokenOrder, token_order
 from composer.backbones.values import MapShape, NotAMap, Values
-from composer.errors import ComposerError
+from composer.errors import ComposerError, error
 from composer.measure.cost import FakeRun
 
 
@@ -62,6 +62,7 @@ class Anatomy:
     larger: Probe | None  # on a larger image, where the model takes one
     traces: Traces
     knows: Callable[[str], bool]  # whether a module runs, and is the backbone's own
+    layers: Callable[[str], int]  # how many layers of weights a module holds
     part: Callable[[str], Part]  # any module that runs, with what it gives
     given_to: Callable[[str], MapShape]  # what a module takes; raises NotAMap
 
@@ -81,12 +82,15 @@ class Anatomy:
 
     @property
     def last(self) -> Part | None:
-        """What gives the head its input: the last module whose value is a map, or its tokens."""
-        maps = [part for part in self.modules if part.path and part.shape is not None]
-        if not maps:
+        """What gives the head its input: the last stage, or a norm or the like behind it."""
+        found = next((s.whole for s in reversed(self.stages) if s.whole.shape is not None), None)
+        if found is None:
             return None
-        value = maps[-1].call.value
-        return next(part for part in reversed(maps) if part.call.value is value)
+        for part in self.modules:
+            behind = part.call.given is found.call.value and part.call.order > found.call.order
+            if behind and part.shape == found.shape and not self.layers(part.path):
+                found = part
+        return found
 
     @cached_property
     def modules(self) -> tuple[Part, ...]:
@@ -130,6 +134,16 @@ def anatomy(model: nn.Module) -> Anatomy:
     Raises:
         ComposerError: the model's forward pass fails.
     """
+    given: object = model
+    if not isinstance(given, nn.Module):
+        message = f"a model is wanted here, not {type(given).__name__}"
+        raise error("not-a-model", message, "give a torch.nn.Module, or a MODEL string")
+    if hasattr(model, "_orig_mod"):
+        raise error(
+            "compiled-model",
+            "this is what torch.compile made of a model",
+            "give the model itself, and compile what comes back",
+        )
     run = FakeRun.of(model)
     first = probe(model, run=run)
     second = _larger(model, first, run)
@@ -142,6 +156,7 @@ def anatomy(model: nn.Module) -> Anatomy:
         second,
         explorer.traces,
         explorer.calls.__contains__,
+        explorer.layers,
         explorer.part,
         explorer.given_to,
     )
@@ -247,8 +262,8 @@ class _Explorer:
         return self.explored[path]
 
     def _explore(self, path: str) -> list[_Found] | None:
-        units = self.units(path)
-        inner = {u: None if self._skips(u) else self.explore(u) for u in units}
+        inner = {u: None if self._skips(u) else self.explore(u) for u in self.units(path)}
+        units = [u for u in inner if inner[u] is not None or not self._embeds(u)]
         whole = [u for u in units if inner[u] is None]
         kinds = Counter(self._kind(u) for u in whole)
         apart = len(whole) < len(units)
@@ -268,6 +283,11 @@ class _Explorer:
             elif self._kind(unit) in kinds_apart:
                 found += [_Found(block, unit) for block in self._in_a_row(unit)]
         return found or None
+
+    def _embeds(self, path: str) -> bool:
+        """Return whether a module makes tokens of a map, as what comes before all blocks does."""
+        call = self.calls[path][0]
+        return call.given is not None and call.given.dim() == 4 and len(call.shape or ()) == 3
 
     def _in_a_row(self, path: str) -> list[str]:
         """Return what runs inside a stage that has no two of a kind, nor any with a skip."""
@@ -319,12 +339,15 @@ class _Explorer:
     # ------------------------------------------------------------------------------- tokens
 
     def _in_order(self, shape: MapShape) -> MapShape:
-        in_rows = not shape.is_tokens or self.tokens_in_rows
-        return shape if in_rows else replace(shape, in_rows=False)
+        if not shape.is_tokens or self.order_of_tokens == "rows":
+            return shape
+        if self.order_of_tokens == "behind":
+            raise NotAMap("some of its tokens that have no place in the map stand behind it")
+        return replace(shape, in_rows=False)
 
     @cached_property
-    def tokens_in_rows(self) -> bool:
-        """Whether the tokens that the first blocks take follow the rows of the image."""
+    def order_of_tokens(self) -> TokenOrder:
+        """How the tokens that the first blocks take follow the rows of the image."""
         paths = [found.path for found in self.explore(self.root) or []]
         for call in sorted((self.calls[path][0] for path in paths), key=lambda c: c.order):
             if call.given is None or call.given.dim() != 3:
@@ -333,8 +356,8 @@ class _Explorer:
                 shape = self._given_to(call)
             except NotAMap:
                 continue
-            return row_by_row(self.model, self.first, call, shape)
-        return True
+            return token_order(self.model, self.first, call, shape)
+        return "rows"
 
     # ------------------------------------------------------------------------------- stages
 
@@ -422,10 +445,10 @@ class _Explorer:
         blocks: list[str] = []
         in_stage = in_block = 0
         for call, following in pairwise(trunk):
-            layers = self._layers(call)
+            layers = self.layers(call.path)
             in_stage, in_block = in_stage + layers, in_block + layers
             falls = _falls(call.shape, following.shape)
-            if in_block and (falls or self._layers(following)):
+            if in_block and (falls or self.layers(following.path)):
                 blocks.append(call.path)
                 in_block = 0
             if falls and in_stage and self._follow(call, following):
@@ -436,8 +459,9 @@ class _Explorer:
             stages.append((last, [*blocks, last] if in_a_row else []))
         return stages
 
-    def _layers(self, call: Call) -> int:
-        module = self.modules[call.path]
+    def layers(self, path: str) -> int:
+        """Return how many layers of weights a module holds of its own."""
+        module = self.modules[path]
         ours = sum(weight_layers(child) for child in module.children() if is_inserted(child))
         return weight_layers(module) - ours
 
@@ -476,9 +500,10 @@ class _Explorer:
             shape = self.values.shape_of(
                 path, calls[0].value, larger.value if larger else None, calls[0].order
             )
+            shape = self._in_order(shape)
         except NotAMap as why:
             return Part(path, kind, calls[0], None, str(why))
-        return Part(path, kind, calls[0], self._in_order(shape))
+        return Part(path, kind, calls[0], shape)
 
 
 def _falls(shape: tuple[int, ...] | None, following: tuple[int, ...] | None) -> bool:

@@ -20,7 +20,13 @@ from composer.backbones.probe import Call
 from composer.errors import listing
 from composer.measure.cost import FakeRun, untouched
 
-_ADDS: tuple[Any, ...] = (operator.add, operator.iadd, torch.add, "add", "add_")
+_ADDS: tuple[Any, ...] = (
+    operator.add, operator.iadd, torch.add, "add", "add_",
+    operator.sub, operator.isub, torch.sub, "sub", "sub_",
+)  # fmt: skip
+
+
+_RECORDS = ("output_", "return_dict", "use_cache")
 
 
 class Untraceable(Exception):  # noqa: N818 - a finding, which the plan reports
@@ -158,9 +164,15 @@ def _called_by_name(function: Any, names: list[str]) -> Any:
 
 
 def must_be(given: Any, value: Any, name: str) -> None:
-    """Refuse an argument of a traced forward that is not what it was when it was traced."""
-    if given != value:
-        raise ValueError(f"this block was composed for {name}={value!r}, and {given!r} was given")
+    """Refuse an argument of a traced forward that is not what it was when it was traced.
+
+    Of further keywords those that only ask for records of what passes change no number.
+    """
+    if isinstance(value, dict) and isinstance(given, dict):
+        given = {k: v for k, v in given.items() if k in value or not k.startswith(_RECORDS)}
+    if type(given) is not type(value) or given != value:
+        shown = f"a {type(given).__name__}" if isinstance(given, Tensor) else repr(given)
+        raise ValueError(f"this block was composed for {name}={value!r}, and {shown} was given")
 
 
 def _trace(module: nn.Module, fixed: dict[str, Any], training: bool) -> fx.Graph:
@@ -172,7 +184,8 @@ def _trace(module: nn.Module, fixed: dict[str, Any], training: bool) -> fx.Graph
             graph = _ChildrenAreLeaves(fixed).trace(module)
     except Exception as failure:
         said = str(failure).strip().splitlines()
-        raise Untraceable(said[0] if said else type(failure).__name__) from None
+        why = said[0].partition(". ")[0] if said else type(failure).__name__
+        raise Untraceable(why) from None
     finally:
         for inside, mode in modes:
             inside.training = mode
@@ -231,7 +244,9 @@ def disagreement(
                 args, kwargs = _random_inputs(module, call, spatial, most, batch)
                 _seed(gpus)
                 try:
-                    expected = own.train(training)(*copy.deepcopy(args), **copy.deepcopy(kwargs))
+                    expected = own.train(training).forward(  # without the hooks on it
+                        *copy.deepcopy(args), **copy.deepcopy(kwargs)
+                    )
                 except Exception as failure:
                     why = f"its forward fails on random numbers: {failure}"
                     break
@@ -416,7 +431,7 @@ def branch_end(
         add = _chosen(add, which)
     if add is None:
         return _before_dropout(module, value, output, None)
-    left, right = (arg for arg in add.args[:2] if isinstance(arg, fx.Node))
+    left, right = _operands(add)
     layers = _own_layers(module, left, right), _own_layers(module, right, left)
     if layers[0] == layers[1]:
         return None
@@ -434,7 +449,11 @@ def branches(module: nn.Module, graph: fx.Graph, index: int | None = None) -> li
 def _adds_up_to(add: fx.Node) -> list[fx.Node]:
     """Return the residual adds of a block in the order they run, the last of which is `add`."""
     before = _ancestors(add)
-    earlier = [n for n in add.graph.nodes if n in before and _adds_to_what_it_is_made_of(n)]
+    earlier = [
+        node
+        for node in add.graph.nodes
+        if node in before and _adds_two_of_the_input(node) and _all_comes_by(node, add)
+    ]
     return [*earlier, add]
 
 
@@ -454,7 +473,7 @@ def _chosen(last: fx.Node | None, which: str) -> fx.Node:
 
 
 def _children_in_the_branch(add: fx.Node) -> list[str]:
-    left, right = (arg for arg in add.args[:2] if isinstance(arg, fx.Node))
+    left, right = _operands(add)
     mine = _ancestors(left) ^ _ancestors(right) ^ {left, right}
     called = [n for n in add.graph.nodes if n in mine and n.op == "call_module"]
     return list(dict.fromkeys(str(n.target).partition(".")[0] for n in called))
@@ -492,24 +511,22 @@ def _all_comes_by(node: fx.Node, value: fx.Node) -> bool:
     return True
 
 
+def _operands(node: fx.Node) -> list[Any]:
+    """Return what an add adds, however it is written."""
+    named = [node.kwargs[key] for key in ("input", "other") if key in node.kwargs]
+    return [*node.args[:2], *named][:2]
+
+
 def _adds_two_of_the_input(node: fx.Node) -> bool:
     if node.op not in ("call_function", "call_method") or node.target not in _ADDS:
         return False
-    operands = node.args[:2]
+    operands = _operands(node)
     if len(operands) != 2 or operands[0] is operands[1]:
         return False
     return all(
         isinstance(o, fx.Node) and any(n.op == "placeholder" for n in _ancestors(o) | {o})
         for o in operands
     )
-
-
-def _adds_to_what_it_is_made_of(node: fx.Node) -> bool:
-    if not _adds_two_of_the_input(node):
-        return False
-    left, right = node.args[:2]
-    assert isinstance(left, fx.Node) and isinstance(right, fx.Node)
-    return left in _ancestors(right) or right in _ancestors(left)
 
 
 def _ancestors(node: fx.Node) -> set[fx.Node]:

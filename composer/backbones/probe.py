@@ -152,6 +152,13 @@ def probe(
             except Exception as failure:
                 said = str(failure).strip().splitlines()
                 reasons.append(f"{attempt[1]}x{attempt[2]}: {said[0] if said else failure!r}")
+    if "aten." in reasons[0]:
+        raise error(
+            "forward-failed",
+            f"the forward pass of {type(model).__name__} hangs on the numbers in a tensor "
+            f"({reasons[0].partition(': ')[2]})",
+            "give the part of it whose forward hangs on shapes alone, such as its backbone",
+        )
     raise error(
         "forward-failed",
         f"the forward pass of {type(model).__name__} fails on a batch of "

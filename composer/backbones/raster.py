@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,14 +16,18 @@ class _Reached(Exception):  # noqa: N818 - ends a forward pass where nothing mor
     pass
 
 
-def row_by_row(model: nn.Module, probe: Probe, call: Call, shape: MapShape) -> bool:
-    """Return whether the tokens that a module takes follow the rows of the image.
+#: Row by row behind the prefix tokens; row by row, with other tokens behind; in another order.
+TokenOrder = Literal["rows", "behind", "other"]
+
+
+def token_order(model: nn.Module, probe: Probe, call: Call, shape: MapShape) -> TokenOrder:
+    """Return how the tokens that a module takes follow the rows of the image.
 
     A few places of the image are changed, one at a time, and the token that changes most must be
     that of the place, or of one beside it. A model without numbers is taken at its word.
     """
     if any(p.is_meta for p in model.parameters()):
-        return True
+        return "rows"
     places = _places(*shape.size)
     image = torch.empty_like(blank_image(model, probe.input_shape))
     draw = torch.Generator().manual_seed(0)
@@ -31,17 +35,20 @@ def row_by_row(model: nn.Module, probe: Probe, call: Call, shape: MapShape) -> b
     images = torch.cat([image, *(_changed(image, place, shape.size) for place in places)])
     tokens = _given(model, probe, call, images)
     if tokens is None:
-        return True
-    axis = shape.layout.index("n")
-    change = (tokens[1:] - tokens[:1]).float().abs()
-    change = change.sum(3 - axis).narrow(1, shape.prefix, tokens.shape[axis] - shape.prefix)
-    width = shape.size[1]
-    most = [divmod(int(row.argmax()), width) for row in change]
-    return all(
+        return "rows"
+    axis, width = shape.layout.index("n"), shape.size[1]
+    change = (tokens[1:] - tokens[:1]).float().abs().sum(3 - axis)
+    moved = [int(row.argmax()) for row in change]
+    wanted = [row * width + column for row, column in places]
+    before = {token - place for token, place in zip(moved, wanted, strict=True)}
+    if len(before) == 1 and 0 <= min(before) < shape.prefix:
+        return "behind"
+    near = all(
         abs(a - b) <= 1
-        for found, wanted in zip(most, places, strict=True)
-        for a, b in zip(found, wanted, strict=True)
+        for token, place in zip(moved, places, strict=True)
+        for a, b in zip(divmod(token - shape.prefix, width), place, strict=True)
     )
+    return "rows" if near else "other"
 
 
 def _places(height: int, width: int) -> list[tuple[int, int]]:

@@ -11,6 +11,7 @@ import click
 from composer.cli.models import check_model, open_model
 from composer.cli.options import (
     check_params,
+    check_paths,
     check_selection,
     json_option,
     match_of,
@@ -119,6 +120,7 @@ def command(
     check_selection("--stages", stages)
     check_selection("--blocks", blocks)
     position = position_of(position, branch)
+    check_paths(at, select)
     match = match_of(matches)
     read = read_specs(specs)
     params = params_of(settings, {spec.name: set(spec.params) for spec in read})
@@ -142,6 +144,9 @@ def command(
         place, number = target(device, dtype)
     with steps.step("making the backbone"):
         model, name = open_model(backbone, pretrained, weights)
+        if any(p.is_meta for p in model.parameters()):
+            message = f"{backbone} makes a model without numbers, on the meta device"
+            raise ComposerError(Diagnostic("no-numbers", message, "make it on the CPU"))
         model = model.to(device=place, dtype=number)
     with steps.step("running the original"):
         pixels = read_image(Path(image), model) if image else None

@@ -8,6 +8,7 @@ import click
 
 from composer.errors import ComposerError, Diagnostic, UsageError
 from composer.spec.expressions import Value
+from composer.spec.paths import check_pattern
 from composer.spec.position import PositionError, Spot
 from composer.spec.selection import Selection, SelectionError
 from composer.spec.source import resolve_scalar
@@ -93,6 +94,24 @@ def check_selection(option: str, text: str | None) -> None:
         Selection.parse(text or "1")
     except SelectionError as failure:
         raise usage(f"{option} {text!r}: {failure}", None) from None
+
+
+def check_paths(at: str | None, patterns: tuple[str, ...]) -> None:
+    """Refuse module paths that can't be read, or that are wanted and not given.
+
+    Raises:
+        UsageError: they are so.
+    """
+    if at == "module" and not patterns:
+        raise usage(
+            "--at module is any module, and none is selected",
+            "say --select 'layer3.*.conv2', or --select 're:layer[34].*'",
+        )
+    for pattern in patterns:
+        try:
+            check_pattern(pattern)
+        except ValueError as failure:
+            raise usage(f"--select {failure}", None) from None
 
 
 def position_of(position: str | None, branch: str | None) -> str | None:

@@ -9,11 +9,14 @@ from typing import Any
 from torch import fx
 
 from composer.graph.graph import Graph, Tokens
+from composer.graph.neighbours import looking_at_neighbours
 from composer.primitives.base import whole
 
 
 def grid(places: int, height: int, width: int) -> tuple[int, int]:
     """Return the height and width of a map of so many places, which has the aspect of another.
+
+    The number alone does not tell an image of another aspect that has as many places.
 
     Raises:
         ValueError: there is no such map.
@@ -49,7 +52,7 @@ class TokenAxis:
         axes = self.graph.input_axes
         if "n" in axes.names:
             return x
-        if self.tokens.join:
+        if self.tokens.join or looking_at_neighbours(self.graph) is None:
             return self._new("call_method", "unflatten", (x, self.axis, (-1, 1)))
         places = self._new("call_method", "size", (x, self.axis))
         sizes = (places, whole(axes["h"]), whole(axes["w"]))

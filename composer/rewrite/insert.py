@@ -75,7 +75,7 @@ def insert(
         stages: which stages, from 1.
         blocks: which blocks of each stage.
         every: keep the first of these sites, and each n-th after it.
-        select: globs over module paths.
+        select: module paths, globs over them, or regular expressions behind ``re:``.
         match: which convolutions.
         params: other values for the spec's params.
         init: ``"paper"`` or ``"identity"``.

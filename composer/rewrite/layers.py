@@ -85,6 +85,9 @@ def listed(layers: tuple[Layer, ...]) -> str:
     return "; ".join(f"{count} of {kind}" for kind, count in kinds.items())
 
 
+_LAYERS_OF_A_BLOCK = 2
+
+
 class _Found:
     """What ran of a model, but for the insides of what was inserted."""
 
@@ -140,17 +143,20 @@ class _Found:
 
     def _place(self, path: str) -> tuple[int | None, int | None]:
         """Return the numbers of the stage and the block that a path is in."""
-        stage, block = self.known.place_of(path)
-        if stage is not None:
-            return stage, block
+        number, block = self.known.place_of(path)
+        if number is not None:
+            return number, block
         order = self.calls[path][0].order
-        ending = (s.number for s in self.known.stages if _ends_after(s, order))
-        return next(ending, None), None
+        for stage in self.known.stages:
+            if not self._is_plain(stage) or order > stage.whole.call.order:
+                continue
+            ends = (n for n, b in enumerate(stage.blocks, start=1) if order <= b.call.order)
+            return stage.number, next(ends, None)
+        return None, None
 
-
-def _ends_after(stage: Stage, order: int) -> bool:
-    """Return whether a stage without blocks, which is all before its end, holds a call."""
-    return not stage.blocks and order <= stage.whole.call.order
+    def _is_plain(self, stage: Stage) -> bool:
+        """Return whether a stage is a row of layers, which is all before its end."""
+        return all(self.known.layers(block.path) < _LAYERS_OF_A_BLOCK for block in stage.blocks)
 
 
 def _pooled(known: Anatomy) -> set[str]:

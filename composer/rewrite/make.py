@@ -12,15 +12,13 @@ from composer.backbones.values import MapShape
 from composer.errors import ComposerError, Diagnostic
 from composer.graph.frontend import graph_of
 from composer.graph.graph import Begin, Graph, Settings, Tokens
+from composer.graph.neighbours import looking_at_neighbours
 from composer.graph.passes import compile_graph
 from composer.lower.build import lower
 from composer.lower.inputs import input_shapes
 from composer.lower.like import sizes_like
 from composer.measure.cost import flops, parameters
 from composer.primitives import Spec
-from composer.primitives.conv2d import Conv2d
-from composer.primitives.pool import Pool
-from composer.primitives.resize import Resize
 from composer.rewrite.composition import PrefixTokens
 from composer.spec.expressions import Value
 
@@ -40,19 +38,9 @@ def _refuse_neighbours(graph: Graph, why: str, way_out: str) -> None:
     Raises:
         ComposerError: with the node that does.
     """
-    for node in graph.nodes:
-        op = node.op
-        over = {"h", "w"} & set(getattr(op, "over", None) or ())
-        windows = isinstance(op, Pool) and op.kernel is not None
-        if isinstance(op, (Conv2d, Resize)) or windows or len(over) == 1:
-            raise ComposerError(
-                Diagnostic(
-                    "no-place",
-                    f"{node.name!r} looks at neighbours in a map, and {why}",
-                    way_out,
-                    graph.where(node),
-                )
-            )
+    if (node := looking_at_neighbours(graph)) is not None:
+        message = f"{node.name!r} looks at neighbours in a map, and {why}"
+        raise ComposerError(Diagnostic("no-place", message, way_out, graph.where(node)))
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass, field
 
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from composer.backbones.anatomy import Anatomy, Part
 from composer.backbones.forward import (
@@ -70,7 +70,7 @@ class Placer:
         if part.shape is None:
             raise NoPlace(part.refusal or "it gives no map")
         if spot.kind == "output":
-            return Place(part, "output", part.shape)
+            return Place(part, "output", part.shape, _several(part))
         return self._residual(part, part.shape, spot)
 
     def _residual(self, part: Part, shape: MapShape, spot: Spot) -> Place:
@@ -157,7 +157,8 @@ class Placer:
     def _child(self, part: Part, name: str) -> str:
         """Return the path of the child of a name, or of the n-th convolution as ``conv2``."""
         inside = f"{part.path}." if part.path else ""
-        called = [c.path for c in self.known.probe.calls if c.path.startswith(inside) and c.path]
+        paths = (call.path for call in self.known.probe.calls if self.known.knows(call.path))
+        called = list(dict.fromkeys(p for p in paths if p.startswith(inside) and p))
         if f"{inside}{name}" in called:
             return f"{inside}{name}"
         convolutions = [
@@ -208,6 +209,12 @@ def _behind_edits(module: nn.Module, node: fx.Node) -> Branch:
     while len(node.users) == 1 and inserted(module, user := next(iter(node.users))):
         node = user
     return Branch(node, tuple(node.users), None)
+
+
+def _several(part: Part) -> str | None:
+    values = part.call.output if part.call.index is not None else ()
+    count = sum(isinstance(value, Tensor) and value.dim() > 2 for value in values)
+    return f"the first of {count} values" if count > 1 else None
 
 
 def _remark(branch: Branch) -> str | None:

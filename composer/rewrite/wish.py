@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from typing import TypeVar, get_args
 
 from composer.errors import ComposerError, counted, error, listing
@@ -15,6 +13,7 @@ from composer.rewrite.composition import At, Position
 from composer.rewrite.match import overlaid
 from composer.rewrite.site import NearMiss
 from composer.spec.models import Insert, Match
+from composer.spec.paths import check_pattern, selects
 from composer.spec.position import PositionError, Spot
 from composer.spec.selection import Selection, SelectionError
 
@@ -31,7 +30,6 @@ NOUNS: Mapping[At, str] = {
     "conv": "convolution",
     "attention": "attention module",
 }
-_REGEX = "re:"
 _STANDS_FOR: Mapping[At, str] = {"conv": "conv2d", "attention": "attention"}
 
 
@@ -74,7 +72,11 @@ class Wish:
             message = f"blocks are chosen, and the sites are {NOUNS[where]}s"
             raise error("invalid-value", message, "say at='block'")
         chosen = (select,) if isinstance(select, str) else tuple(select or ())
-        _check_patterns(chosen)
+        for pattern in chosen:
+            try:
+                check_pattern(pattern)
+            except ValueError as failure:
+                raise error("invalid-selection", str(failure)) from None
         if where == "module" and not chosen:
             raise error(
                 "invalid-selection",
@@ -162,33 +164,13 @@ class Wish:
             return f"it is block {block} of its stage, and blocks {self.blocks} are wanted"
         if self.paths is not None and not any(_around(path, site) for site in self.paths):
             return "it was none of the sites"
-        if self.select and not any(_selects(pattern, path) for pattern in self.select):
+        if self.select and not any(selects(pattern, path) for pattern in self.select):
             return f"its path does not match {' or '.join(map(repr, self.select))}"
         return None
 
 
 def _around(path: str, site: str) -> bool:
     return path == site or site.startswith(f"{path}.") or path.startswith(f"{site}.") or not path
-
-
-def _selects(pattern: str, path: str) -> bool:
-    """Return whether a pattern means a path: the path itself, a regular expression, or a glob."""
-    if pattern == path:
-        return True
-    if pattern.startswith(_REGEX):
-        return re.fullmatch(pattern.removeprefix(_REGEX), path) is not None
-    return fnmatchcase(path, pattern)
-
-
-def _check_patterns(patterns: Sequence[str]) -> None:
-    for pattern in patterns:
-        if pattern.startswith(_REGEX):
-            try:
-                re.compile(pattern.removeprefix(_REGEX))
-            except re.error as failure:
-                raise error(
-                    "invalid-selection", f"{pattern!r} is no regular expression: {failure}"
-                ) from None
 
 
 def _usual(spec: Spec) -> At:
