@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 import composer
 from composer.artifact.run import Verification
+from composer.backbones.model_string import ModelString
+from composer.backbones.open import open_backbone
 from composer.errors import ComposerError
 from composer.graph.frontend import load_spec
 from composer.lower.build import build
@@ -400,3 +402,166 @@ def test_tokens_in_another_order_are_no_map(order: str) -> None:
     assert failure.value.diagnostics[0].message == (
         "'spatial.locate' looks at neighbours in a map, and these tokens do not stand row by row"
     )
+
+
+# --------------------------------------------------------------------------- blocks of other kinds
+
+
+class Kind(nn.Module):
+    """A block whose forward is the one given."""
+
+    def __init__(self, forward: Callable[[Any, Tensor], Tensor], stride: int = 1) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(8, 8, 3, stride, 1), nn.Conv2d(8, 8, 3, 1, 1)
+        self.c, self.d = nn.Conv2d(8, 8, 3, 1, 1), nn.Conv2d(8, 8, 1, stride)
+        self.formula = forward
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.formula(self, x)
+
+
+def of_kind(forward: Callable[[Any, Tensor], Tensor]) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 8, 3), Kind(forward), Kind(forward)).eval()
+
+
+def projected(m: Any, x: Tensor) -> Tensor:
+    y = m.d(x) + m.b(m.a(x))
+    return y + m.c(y)
+
+
+def projected_twice(m: Any, x: Tensor) -> Tensor:
+    y = m.d(x) + 2 * m.b(m.a(x))
+    return y + m.c(y)
+
+
+def by_name(m: Any, x: Tensor) -> Tensor:
+    return torch.add(input=x, other=m.b(m.a(x)))
+
+
+def subtracted(m: Any, x: Tensor) -> Tensor:
+    return x - m.b(m.a(x))
+
+
+def joined(m: Any, x: Tensor) -> Tensor:
+    return torch.cat([(x + m.a(x))[:, :4], m.b(x)[:, :4]], 1)
+
+
+KINDS = [
+    (projected, "residual:1", projected_twice),
+    (projected, "residual:2", lambda m, x: m.d(x) + m.b(m.a(x)) + 2 * m.c(m.d(x) + m.b(m.a(x)))),
+    (projected, "residual:a", projected_twice),
+    (by_name, "residual", lambda m, x: x + 2 * m.b(m.a(x))),
+    (subtracted, "residual", lambda m, x: x - 2 * m.b(m.a(x))),
+    (joined, "residual", lambda m, x: 2 * joined(m, x)),
+]
+
+
+@pytest.mark.parametrize(("forward", "position", "expected"), KINDS)
+def test_branches_of_other_blocks(
+    forward: Callable[[Any, Tensor], Tensor],
+    position: str,
+    expected: Callable[[Any, Tensor], Tensor],
+) -> None:
+    model, x = of_kind(forward), torch.randn(2, 8, 6, 6)
+    composed = composer.insert(model, TWICE, at="block", position=position)
+    with torch.no_grad():
+        torch.testing.assert_close(composed[1](x), expected(model[1], x))
+
+
+def test_an_earlier_edit_has_no_children_to_go_behind() -> None:
+    model = composer.insert(of_kind(by_name), "cbam", position="after:a", params={"min_width": 1})
+    with pytest.raises(ComposerError) as failure:
+        composer.plan(model, "eca", at="block", position="after:conv5")
+    assert "it has 2 convolutions, and no conv5" in failure.value.diagnostics[0].message
+    with pytest.raises(ComposerError) as failure:
+        composer.plan(model, "eca", at="block", position="after:cbam")
+    assert "it has no child 'cbam', but a and b" in failure.value.diagnostics[0].message
+    assert len(composer.plan(model, "eca", at="block", position="after:conv2").sites) == 2
+
+
+def test_a_hook_does_not_move_a_site() -> None:
+    model = of_kind(by_name)
+    model[1].register_forward_hook(lambda *call: call[2] + 1)
+    positions = [site.position for site in composer.plan(model, "eca", at="block").sites]
+    assert positions == ["residual", "residual"]
+
+
+def test_images_of_another_aspect() -> None:
+    """SE takes tokens as a set, so the shape of the image is nothing to it."""
+    vit = create_model("test_vit", dynamic_img_size=True).eval()
+    composed = composer.insert(vit, "se", params={"reduction": 4}).eval()
+    tall = torch.randn(1, 3, 96, 160)
+    assert composed(tall).shape == vit(tall).shape
+
+
+class Behind(nn.Module):
+    """As YOLOS: a class token before the patches, and others behind them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, 16, 8, 8)
+        self.before, self.behind = (nn.Parameter(torch.randn(1, n, 16)) for n in (1, 3))
+        self.blocks = nn.Sequential(Mix(), Mix())
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patch(x).flatten(2).mT
+        before, behind = (t.expand(len(x), -1, -1) for t in (self.before, self.behind))
+        return self.blocks(torch.cat([before, x, behind], 1)).mean(1)
+
+
+def test_tokens_behind_the_map_are_seen() -> None:
+    with pytest.raises(ComposerError) as failure:
+        composer.plan(Behind(), "se", params={"min_width": 1})
+    assert failure.value.diagnostics[0].message == (
+        "none of the 2 blocks matches: some of its tokens that have no place in the map stand "
+        "behind it"
+    )
+
+
+HEADS = [
+    ("torchvision:squeezenet1_0", "features.12"),
+    ("torchvision:fcn_resnet50", "backbone.layer4"),
+    ("vit_base_patch16_siglip_224", "norm"),
+    ("efficientnet_b0", "blocks.6"),
+]
+
+
+@pytest.mark.parametrize(("model", "path"), HEADS)
+def test_before_the_head(model: str, path: str) -> None:
+    with torch.device("meta"):
+        net = open_backbone(ModelString.parse(model))
+    assert [site.path for site in composer.plan(net, "eca", at="head").sites] == [path]
+
+
+def test_one_of_several_values_is_told() -> None:
+    with torch.device("meta"):
+        net = create_model("hrnet_w18_small")
+    notes = {s.path: s.note for s in composer.plan(net, "eca", at="stage").sites}
+    assert notes["layer1"] is None and notes["stage3"] == "the first of 3 values"
+
+
+def test_what_is_no_model() -> None:
+    compiled = torch.compile(of_kind(by_name))
+    for given, code in ((5, "not-a-model"), (compiled, "compiled-model")):
+        with pytest.raises(ComposerError) as failure:
+            composer.plan(given, "eca")  # type: ignore[arg-type]
+        assert failure.value.diagnostics[0].code == code
+
+
+class Asking(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(8, 8, 3, 1, 1), nn.Conv2d(8, 8, 3, 1, 1)
+
+    def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
+        return x + self.b(self.a(x)) * (2 if kwargs.get("twice") else 1)
+
+
+def test_further_keywords_of_a_block() -> None:
+    """Those that ask for records are let through; another would change what was composed."""
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), Asking(), Asking()).eval()
+    composed = composer.insert(model, "eca", at="block", init="identity")
+    x = torch.randn(1, 8, 6, 6)
+    assert torch.equal(composed[1](x, output_attentions=True), model[1](x))
+    with pytest.raises(ValueError, match=r"composed for kwargs={}, and {'twice': True} was given"):
+        composed[1](x, twice=True)

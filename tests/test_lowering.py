@@ -336,6 +336,7 @@ def test_names_that_a_module_cannot_have(name: str) -> None:
 def test_the_names_taken_are_those_of_torch() -> None:
     module = fx.GraphModule(nn.Module(), fx.Graph())
     theirs = {name for name in dir(module) if not name.startswith("_")}
+    theirs -= {"smart_apply"}  # put there by transformers, where another test has imported it
     assert theirs <= TAKEN, "add these to composer/spec/names.py"
     assert not any(map(keyword.iskeyword, TAKEN))
 

@@ -63,6 +63,7 @@ class Anatomy:
     traces: Traces
     knows: Callable[[str], bool]  # whether a module runs, and is the backbone's own
     layers: Callable[[str], int]  # how many layers of weights a module holds
+    is_norm: Callable[[str], bool]  # whether a module has parameters, and no layer of weights
     part: Callable[[str], Part]  # any module that runs, with what it gives
     given_to: Callable[[str], MapShape]  # what a module takes; raises NotAMap
 
@@ -82,13 +83,13 @@ class Anatomy:
 
     @property
     def last(self) -> Part | None:
-        """What gives the head its input: the last stage, or a norm or the like behind it."""
+        """What gives the head its input: the last stage, or a norm behind it."""
         found = next((s.whole for s in reversed(self.stages) if s.whole.shape is not None), None)
         if found is None:
             return None
         for part in self.modules:
             behind = part.call.given is found.call.value and part.call.order > found.call.order
-            if behind and part.shape == found.shape and not self.layers(part.path):
+            if behind and part.shape == found.shape and self.is_norm(part.path):
                 found = part
         return found
 
@@ -157,6 +158,7 @@ def anatomy(model: nn.Module) -> Anatomy:
         explorer.traces,
         explorer.calls.__contains__,
         explorer.layers,
+        explorer.is_norm,
         explorer.part,
         explorer.given_to,
     )
@@ -458,6 +460,11 @@ class _Explorer:
             last = trunk[-1].path
             stages.append((last, [*blocks, last] if in_a_row else []))
         return stages
+
+    def is_norm(self, path: str) -> bool:
+        """Return whether a module has parameters, and no layer of weights."""
+        has_some = next(self.modules[path].parameters(), None) is not None
+        return has_some and not self.layers(path)
 
     def layers(self, path: str) -> int:
         """Return how many layers of weights a module holds of its own."""
