@@ -240,7 +240,7 @@ def replay(made: Recipe, beside: Path | None = None) -> nn.Module:
 
 def versions() -> dict[str, str]:
     """Return the versions of what a composition depends on."""
-    packages = ("attention-composer", "torch", "torchvision", "timm")
+    packages = ("attention-composer", "torch", "torchvision", "timm", "transformers")
     found = {"python": platform.python_version()}
     for package in packages:
         try:
