@@ -82,6 +82,8 @@ OTHERS = {
 
 #: Parameters above which a model is made without numbers.
 _SMALL = 6_000_000
+#: Models of more, whose tokens do not stand row by row, which only numbers tell.
+_WITH_NUMBERS = ("hiera_tiny_224",)
 _MAPS = {"min_width": 1}
 
 
@@ -124,7 +126,8 @@ def made(name: str) -> nn.Module:
                 model = open_backbone(source)
         except ComposerError:  # torchvision's RegNets reckon with tensors while they are made
             model = open_backbone(source).to("meta")
-        if sum(p.numel() for p in model.parameters()) > _SMALL:
+        large = sum(p.numel() for p in model.parameters()) > _SMALL
+        if large and name not in _WITH_NUMBERS:
             return model
         torch.manual_seed(0)
         return enlivened(open_backbone(source))

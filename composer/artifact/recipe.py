@@ -175,7 +175,7 @@ def recipe(model: nn.Module) -> Recipe:
         backbone=backbone,
         dtype=str(floating_dtype(model)).removeprefix("torch."),
         edits=tuple(map(_recipe_edit, record.edits)),
-        versions=versions(),
+        versions=versions(backbone),
     )
 
 
@@ -238,9 +238,10 @@ def replay(made: Recipe, beside: Path | None = None) -> nn.Module:
     return model
 
 
-def versions() -> dict[str, str]:
+def versions(backbone: str) -> dict[str, str]:
     """Return the versions of what a composition depends on."""
-    packages = ("attention-composer", "torch", "torchvision", "timm", "transformers")
+    packages = ["attention-composer", "torch", "torchvision", "timm"]
+    packages += ["transformers"] if backbone.startswith("hf:") else []
     found = {"python": platform.python_version()}
     for package in packages:
         try:
