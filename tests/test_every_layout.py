@@ -565,3 +565,44 @@ def test_further_keywords_of_a_block() -> None:
     assert torch.equal(composed[1](x, output_attentions=True), model[1](x))
     with pytest.raises(ValueError, match=r"composed for kwargs={}, and {'twice': True} was given"):
         composed[1](x, twice=True)
+
+
+def test_arguments_that_a_block_passes_on_stay_open() -> None:
+    """Only what its forward itself depends on is fixed at what it was."""
+    vit = enlivened(create_model("test_vit")).eval()
+    composed = composer.insert(vit, "se", init="identity", params={"reduction": 4}).eval()
+    x = torch.randn(2, 3, 160, 160)
+    mask = torch.ones(101, 101, dtype=torch.bool).tril()
+    with torch.no_grad():
+        expected = vit.forward_features(x, attn_mask=mask)
+        assert not torch.allclose(expected, vit.forward_features(x))
+        assert torch.equal(composed.forward_features(x, attn_mask=mask), expected)
+
+
+def test_a_tuple_that_a_child_makes() -> None:
+    class Both(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return x, x
+
+    def formula(m: Any, x: Tensor) -> Any:
+        return m.both(x + m.b(m.a(x)))
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.one, self.two = nn.Conv2d(3, 8, 3), Kind(formula), Kind(formula)
+            self.one.both, self.two.both = Both(), Both()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.two(self.one(self.stem(x))[0])[0]
+
+    model, x = Net().eval(), torch.randn(1, 3, 16, 16)
+    plan = composer.plan(model, "eca", at="block")
+    assert [(site.position, site.note) for site in plan.sites] == 2 * [
+        ("output", "its forward does not make the tuple that it gives by itself; after the block "
+         "instead")
+    ]  # fmt: skip
+    composed = composer.insert(model, TWICE, at="block")
+    with torch.no_grad():
+        doubled = 2 * model.one(model.stem(x))[0]
+        torch.testing.assert_close(composed(x), 2 * model.two(doubled)[0])

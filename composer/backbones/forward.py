@@ -72,7 +72,28 @@ def trace(module: nn.Module, call: Call) -> Forward:
         Untraceable: the forward depends on values, or keeps or makes tensors of its own.
     """
     fixed = _fixed_arguments(module, call)
-    return Forward(_trace(module, fixed, training=True), _trace(module, fixed, training=False))
+    needed = {name: value for name, value in fixed.items() if not _passed_on(module, fixed, name)}
+    return Forward(_trace(module, needed, training=True), _trace(module, needed, training=False))
+
+
+def _passed_on(module: nn.Module, fixed: dict[str, Any], name: str) -> bool:
+    """Return whether a forward does the same whatever an argument is, but for giving it on.
+
+    So it is where the trace with the argument open, its value put in, is that with it fixed.
+    """
+    if name.startswith("*"):
+        return False
+    without = {other: value for other, value in fixed.items() if other != name}
+    try:
+        graphs = [_trace(module, some, training=False) for some in (without, fixed)]
+    except Untraceable:
+        return False
+    numbers: dict[str, int] = {}
+    known = {name: fixed[name]}
+    opened, closed = (
+        list(_numbered(graph, numbers, known).values())[-1] for graph in graphs
+    )
+    return opened == closed
 
 
 @dataclass
@@ -384,12 +405,19 @@ def branch_ends(
     return training, evaluation
 
 
-def _numbered(graph: fx.Graph, numbers: dict[str, int]) -> dict[fx.Node, int]:
-    """Give equal computations equal numbers, whatever the mode."""
+def _numbered(
+    graph: fx.Graph, numbers: dict[str, int], known: dict[str, Any] | None = None
+) -> dict[fx.Node, int]:
+    """Give equal computations equal numbers, whatever the mode; some arguments may be known."""
     found: dict[fx.Node, int] = {}
+
+    def shown(node: fx.Node) -> Any:
+        is_known = node.op == "placeholder" and known and node.target in known
+        return known[str(node.target)] if known and is_known else f"%{found[node]}"
+
     for node in graph.nodes:
         kwargs = {k: v for k, v in node.kwargs.items() if k != "training"}
-        inputs = fx.node.map_arg((node.args, kwargs), lambda n: f"%{found[n]}")
+        inputs = fx.node.map_arg((node.args, kwargs), shown)
         text = f"{node.op} {node.target} {inputs!r}"
         found[node] = numbers.setdefault(text, len(numbers))
     return found

@@ -15,6 +15,7 @@ from composer.backbones.forward import (
     Untraceable,
     branch_ends,
     inserted,
+    returned,
     value_at,
 )
 from composer.backbones.values import MapShape, NotAMap, like_map
@@ -89,6 +90,8 @@ class Placer:
             ends = branch_ends(module, forward, part.call.index, spot.of)
         except NoSuchBranch as why:
             raise NoPlace(str(why)) from None
+        if ends is None and returned(forward.evaluation, part.call.index) is None:
+            return instead("its forward does not make the tuple that it gives by itself")
         if ends is None:
             return instead("the residual branch can't be told from the shortcut")
         reason = self._disagreement(part, forward)
