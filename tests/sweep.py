@@ -24,7 +24,7 @@ from torch import Tensor, nn
 import composer
 from composer.backbones.model_string import ModelString
 from composer.backbones.open import open_backbone
-from composer.backbones.probe import probe
+from composer.backbones.probe import Probe, probe
 from composer.errors import ComposerError
 from composer.rewrite.insert import apply
 
@@ -142,10 +142,10 @@ def rows(name: str) -> list[Row]:
     model = made(name)
     known = planning.anatomy(model)
     with mock.patch.object(planning, "anatomy", lambda _: known):
-        return [row(name, model, at) for at in ("stage", "block")]
+        return [row(name, model, at, known.probe) for at in ("stage", "block")]
 
 
-def row(name: str, model: nn.Module, at: str) -> Row:
+def row(name: str, model: nn.Module, at: str, ran: Probe) -> Row:
     """Insert SE and CBAM, check every promise, and return what came of it.
 
     Raises:
@@ -153,14 +153,14 @@ def row(name: str, model: nn.Module, at: str) -> Row:
     """
     real = not any(p.is_meta for p in model.parameters())
     try:
-        plan = composer.plan(model, "se", at=at, params=_MAPS)  # type: ignore[arg-type]
+        begun = composer.plan(model, "se", at=at, params=_MAPS, init="identity")  # type: ignore[arg-type]
     except ComposerError as refusal:
         return Row(name, at, 0, "", refusal.diagnostics[0].message, real)
-    begun = composer.plan(model, "se", at=at, params=_MAPS, init="identity")  # type: ignore[arg-type]
     composed = apply(copy.deepcopy(model), begun)
     check_state(model, composed)
-    unread = check_runs(model, composed, real)
+    unread = check_runs(model, composed, real, ran)
     if real and at == "block":
+        plan = composer.plan(model, "se", at=at, params=_MAPS)  # type: ignore[arg-type]
         check_position(apply(copy.deepcopy(model), plan), plan)
     back = composer.eject(composed)
     assert type(back) is type(model)
@@ -168,14 +168,14 @@ def row(name: str, model: nn.Module, at: str) -> Row:
     assert list(now) == list(was)
     weights = [key for key, _ in model.named_parameters()]  # the training step moved statistics
     assert not real or all(torch.equal(now[key], was[key]) for key in weights)
-    positions = sorted({site.position for site in plan.sites})
+    positions = sorted({site.position for site in begun.sites})
     try:
         composer.plan(model, "cbam", at=at, params=_MAPS)  # type: ignore[arg-type]
     except ComposerError as refusal:
-        return Row(name, at, len(plan.sites), ", ".join(positions),
+        return Row(name, at, len(begun.sites), ", ".join(positions),
                    f"CBAM: {refusal.diagnostics[0].message}", real)  # fmt: skip
     said = f"ok, but nothing reads {unread} of them" if unread else None
-    return Row(name, at, len(plan.sites), ", ".join(positions), said, real)
+    return Row(name, at, len(begun.sites), ", ".join(positions), said, real)
 
 
 def check_state(model: nn.Module, composed: nn.Module) -> None:
@@ -191,12 +191,12 @@ def check_state(model: nn.Module, composed: nn.Module) -> None:
         assert set(loaded.missing_keys) == new and not loaded.unexpected_keys
 
 
-def check_runs(model: nn.Module, composed: nn.Module, real: bool) -> int:
+def check_runs(model: nn.Module, composed: nn.Module, real: bool, ran: Probe) -> int:
     """Assert that it gives what it gave, in shape or in numbers, and that all of it can learn.
 
     Returns how many inserted modules nothing reads, at the end of the network.
     """
-    ran, runs = probe(model), probe(composed)
+    runs = probe(composed)
     entry = ran.entry
     outputs = [call.shape for call in ran.calls if call.path == entry]
     assert outputs == [call.shape for call in runs.calls if call.path == entry]
