@@ -77,11 +77,11 @@ def trace(module: nn.Module, call: Call) -> Forward:
 
 
 def _passed_on(module: nn.Module, fixed: dict[str, Any], name: str) -> bool:
-    """Return whether a forward does the same whatever an argument is, but for giving it on.
+    """Return whether a forward only gives on an argument that was None, such as a mask.
 
-    So it is where the trace with the argument open, its value put in, is that with it fixed.
+    So it does where the trace with the argument open, None put in, is that with it fixed.
     """
-    if name.startswith("*"):
+    if fixed[name] is not None:
         return False
     without = {other: value for other, value in fixed.items() if other != name}
     try:
