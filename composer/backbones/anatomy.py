@@ -27,6 +27,9 @@ from composer.backbones.values import MapShape, NotAMap, Values
 from composer.errors import ComposerError, error
 from composer.measure.cost import FakeRun
 
+#: Of weights, at the least.
+LAYERS_OF_A_BLOCK = 2
+
 
 @dataclass(frozen=True)
 class Part:
@@ -117,9 +120,8 @@ class Anatomy:
 
     def caller_of(self, path: str) -> Part:
         """Return the nearest module around one that runs, which is not a bare list."""
-        running = {call.path for call in self.probe.calls}
         above = path.rpartition(".")[0]
-        while above and above not in running:
+        while above and not self.knows(above):
             above = above.rpartition(".")[0]
         return self.part(above)
 
@@ -233,7 +235,7 @@ class _Explorer:
             p
             for p in self._giving_below(path)
             if _may_be_a_map(self.calls[p][0].shape)
-            and weight_layers(self.modules[p]) >= 2
+            and weight_layers(self.modules[p]) >= LAYERS_OF_A_BLOCK
         ]
         inside.sort(key=lambda p: self.calls[p][0].order)
         together = Counter(map(self._takes, inside))
@@ -320,7 +322,7 @@ class _Explorer:
     def _only_child(self, path: str) -> str | None:
         """Return the one block of a container that adds nothing to it, if it is such."""
         below = self._called_below(path)
-        if len(below) != 1 or weight_layers(self.modules[below[0]]) < 2:
+        if len(below) != 1 or weight_layers(self.modules[below[0]]) < LAYERS_OF_A_BLOCK:
             return None
         plain = self._kind(path).forward is nn.Sequential.forward
         siblings_hold = any(

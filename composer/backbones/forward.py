@@ -312,18 +312,20 @@ def value_at(module: nn.Module, graph: fx.Graph, node: fx.Node, call: Call) -> T
     found: list[Tensor] = []
     runs = _Runs(module, as_method(module, up_to), found.append)
 
-    def empty(value: Any) -> Any:
-        return tree_map_only(
-            Tensor, lambda t: torch.empty(t.shape, dtype=t.dtype, device=t.device), value
-        )
-
     try:
         FakeRun.of(runs)(
-            runs, lambda: tuple(empty(call.args)), nullcontext(), lambda: empty(call.kwargs)
+            runs, lambda: blank(call.args), nullcontext(), lambda: blank(call.kwargs)
         )
     except Exception:
         return None
     return found[0] if found else None
+
+
+def blank(given: Any) -> Any:
+    """Return what a call was given with tensors of the same sizes, whose numbers are none."""
+    return tree_map_only(
+        Tensor, lambda t: torch.empty(t.shape, dtype=t.dtype, device=t.device), given
+    )
 
 
 class _Runs(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -201,15 +202,20 @@ def command(
 
 def _unread(paths: tuple[str, ...]) -> tuple[str, ...]:
     """Return the remark on what was inserted where nothing reads it."""
-    from composer.errors import counted
-
     if not paths:
         return ()
-    shown = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if paths[3:] else "")
     return (
         "nothing behind it reads what it changes, as where the class token alone goes on, so it "
-        f"learns nothing ({counted(len(paths), 'place')}: {shown})",
+        f"learns nothing ({_places(paths)})",
     )
+
+
+def _places(paths: Sequence[str]) -> str:
+    """Return how many places there are, and the first of them."""
+    from composer.errors import counted
+
+    shown = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if paths[3:] else "")
+    return f"{counted(len(paths), 'place')}: {shown}"
 
 
 def _notes(plans: list[Plan], in_full: bool) -> tuple[str, ...]:
@@ -237,8 +243,7 @@ def _notes(plans: list[Plan], in_full: bool) -> tuple[str, ...]:
             reason = "passed over by choice" if brief else f"passed over: {miss.reason}"
             remarks.setdefault(reason, []).append(miss.path)
         for remark, paths in remarks.items():
-            shown = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if paths[3:] else "")
-            notes.append(f"{found.spec.name}: {remark} ({counted(len(paths), 'place')}: {shown})")
+            notes.append(f"{found.spec.name}: {remark} ({_places(paths)})")
     return tuple(notes)
 
 

@@ -26,9 +26,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor, fx, nn
-from torch.utils._pytree import tree_map_only
+from torch import fx, nn
 
 from composer.backbones.anatomy import Part
 from composer.backbones.edited import MARK, ORIGINAL, class_before_edits
@@ -37,6 +35,7 @@ from composer.backbones.forward import (
     Forward,
     Untraceable,
     as_method,
+    blank,
     code,
     returned,
     trace,
@@ -279,15 +278,10 @@ def _runs(owner: nn.Module, part: Part, child: nn.Module) -> bool:
     seen: list[bool] = []
     handle = child.register_forward_pre_hook(lambda *_: seen.append(True))
 
-    def fresh(value: Any) -> Any:
-        return tree_map_only(
-            Tensor, lambda t: torch.empty(t.shape, dtype=t.dtype, device=t.device), value
-        )
-
     call = part.call
     try:
         run = FakeRun.of(owner)
-        run(owner, lambda: fresh(call.args), nullcontext(), lambda: fresh(call.kwargs))
+        run(owner, lambda: blank(call.args), nullcontext(), lambda: blank(call.kwargs))
     except Exception:
         return True
     finally:

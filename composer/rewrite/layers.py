@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from composer.backbones.anatomy import Anatomy, Stage, around
+from composer.backbones.anatomy import LAYERS_OF_A_BLOCK, Anatomy, Stage, around
 from composer.backbones.edited import class_before_edits, is_edited, is_inserted, is_stand_in
 from composer.backbones.probe import Call
 from composer.backbones.reads import read_besides
@@ -85,9 +85,6 @@ def listed(layers: tuple[Layer, ...]) -> str:
     return "; ".join(f"{count} of {kind}" for kind, count in kinds.items())
 
 
-_LAYERS_OF_A_BLOCK = 2
-
-
 class _Found:
     """What ran of a model, but for the insides of what was inserted."""
 
@@ -156,7 +153,7 @@ class _Found:
 
     def _is_plain(self, stage: Stage) -> bool:
         """Return whether a stage is a row of layers, which is all before its end."""
-        return all(self.known.layers(block.path) < _LAYERS_OF_A_BLOCK for block in stage.blocks)
+        return all(self.known.layers(block.path) < LAYERS_OF_A_BLOCK for block in stage.blocks)
 
 
 def _pooled(known: Anatomy) -> set[str]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from composer.backbones.anatomy import Anatomy, is_inside
+from composer.backbones.anatomy import LAYERS_OF_A_BLOCK, Anatomy, is_inside
 from composer.backbones.edited import is_inserted, is_stand_in
 from composer.backbones.forward import Untraceable, weight_layers
 from composer.errors import ComposerError, Diagnostic, counted, listing, suggestion
 
-_LAYERS = 2  # of weights, that a block holds at least
 _SHOWN = 12
 
 
@@ -65,7 +64,7 @@ def _against(module: nn.Module, known: Anatomy, path: str) -> list[str]:
     if any(block.path == path for block in known.blocks):
         return [_ending(known, path)]
     layers = weight_layers(module)
-    if layers < _LAYERS:
+    if layers < LAYERS_OF_A_BLOCK:
         held = counted(layers, "layer") if layers else "no layer"
         return [f"it holds {held} of weights, and a block holds two or more"]
     if known.part(path).shape is None or _around(known, path) or _holds(known, path):
