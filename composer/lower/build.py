@@ -28,7 +28,7 @@ def lower(graph: Graph) -> fx.GraphModule:
     Each fx node knows the spec's node it comes from, under ``meta["composer"]``.
     """
     emitter = FxEmitter(graph)
-    for node in graph.in_order():
+    for node in emitter.order:
         emitter.write(node)
     words = graph.spec.name.split("_")
     return emitter.finish("".join(word[:1].upper() + word[1:] for word in words))

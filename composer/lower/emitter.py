@@ -9,7 +9,9 @@ from torch import Tensor, fx, nn
 
 from composer.errors import ComposerError, Diagnostic
 from composer.graph.graph import INPUT, Graph, GraphNode
+from composer.graph.rewriting import readers
 from composer.lower.grid import TokenAxis
+from composer.lower.mechanism import Mechanism
 from composer.lower.paths import module_at
 from composer.lower.schedule import Schedule
 from composer.primitives.axes import Axes
@@ -33,6 +35,8 @@ class FxEmitter:
         self.tokens = None if tokens is None else TokenAxis(graph, self.fx, tokens)
         taken = self.x if self.tokens is None else self.tokens.taken(self.x)
         self.written: dict[str, fx.Node] = {INPUT: taken}
+        self.order = tuple(graph.in_order())
+        self._readers = readers(graph)
         self._node: GraphNode | None = None
 
     def write(self, node: GraphNode) -> None:
@@ -56,7 +60,7 @@ class FxEmitter:
         y = self.written[self.graph.output]
         self.fx.output(y if self.tokens is None else self.tokens.given(self.x, y), type_expr=Tensor)
         self.fx.lint()
-        return fx.GraphModule(self.root, self.fx, class_name=name)
+        return Mechanism(self.root, self.fx, class_name=name)
 
     @property
     def here(self) -> Expr:
@@ -139,6 +143,28 @@ class FxEmitter:
             if axis not in have:
                 x = self.method("unsqueeze", x, position)
         return x
+
+    def spread(self, ref: Expr, want: tuple[str, ...]) -> fx.Node:
+        """Write what brings an operand to the axes wanted, in one step where its sizes allow."""
+        axes = self.axes(ref)
+        missing, known = len(want) - len(axes), [s.is_constant for _, s in axes.sizes]
+        if missing < 2 or known.count(False) > 1 or axes.names != tuple(
+            axis for axis in want if axis in axes
+        ):
+            return self.arrange(self.node(ref), axes.names, want)
+        sizes = (axes[axis] if axis in axes else constant(1) for axis in want)
+        return self.method(
+            "reshape", self.node(ref), *(whole(s) if s.is_constant else -1 for s in sizes)
+        )
+
+    def is_spent(self, ref: Expr) -> bool:
+        """Return whether an operand is a new tensor of the module's own, and read here last."""
+        name = str(ref.value)
+        if name == INPUT or name == self.graph.output:
+            return False
+        readers = self._readers[name]
+        made = [node.op for node in (self.graph.by_name[name], *readers)]
+        return readers[-1] is self._node and all(op is not None and op.makes_anew for op in made)
 
     @property
     def _name(self) -> str:

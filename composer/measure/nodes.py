@@ -52,7 +52,7 @@ def node_costs(
         ComposerError: the spec does not suit these sizes and params.
     """
     sizes = sizes_for(spec, channels, size)
-    graph = compile_graph(graph_of(spec, Settings(sizes, params)))
+    graph = compile_graph(graph_of(spec, Settings(sizes, params)), as_written=True)
     with torch.device("meta"):
         module = lower(graph).eval()
         places = {**sizes, "n": math.prod(size)}

@@ -28,6 +28,7 @@ from composer.primitives.pool import Pool
 from composer.primitives.repeat import Repeat
 from composer.primitives.resize import Resize
 from composer.primitives.reweight import Reweight
+from composer.primitives.scale import Scale
 from composer.primitives.schedule import Schedule
 from composer.primitives.split import Split
 from composer.primitives.stack import Stack
@@ -37,8 +38,8 @@ from composer.spec.models import Model, SpecOf
 
 AnyPrimitive = Annotated[
     Arithmetic | Attention | Branch | Conv1d | Conv2d | Gate | Linear | Merge | Mlp | Normalize
-    | Parameter | Pick | Pool | Repeat | Resize | Reweight | Schedule | Split | Stack | Unstack
-    | Use,
+    | Parameter | Pick | Pool | Repeat | Resize | Reweight | Scale | Schedule | Split | Stack
+    | Unstack | Use,
     Field(discriminator="op"),
 ]
 

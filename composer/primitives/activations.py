@@ -24,13 +24,22 @@ FUNCTIONS = {
 Act = Annotated[Expr, word("none", *FUNCTIONS)]
 
 
-def activate(emit: Emitter, function: str, x: Any) -> Any:
-    """Write `function` of x; ``none`` writes nothing."""
+#: Those whose gradient is told by their value, so that they may overwrite what they are given.
+_IN_PLACE = ("relu", "sigmoid", "tanh")
+
+
+def activate(emit: Emitter, function: str, x: Any, own: bool = False) -> Any:
+    """Write `function` of x; ``none`` writes nothing.
+
+    It is written over x where x is the node's `own`: the output of a layer, which nothing else
+    reads.
+    """
     if function == "none":
         return x
     import torch
     from torch.nn import functional
 
     called = FUNCTIONS[function]
-    home = torch if called in ("relu", "sigmoid", "tanh") else functional
-    return emit.function(getattr(home, called), x)
+    if called in _IN_PLACE:
+        return emit.function(getattr(torch, f"{called}_" if own else called), x)
+    return emit.function(getattr(functional, called), x)

@@ -41,6 +41,11 @@ class Arithmetic(Primitive):
             raise ValueError(f"{self.op} takes two values, not {len(self.of)}")
         return self
 
+    @property
+    def makes_anew(self) -> bool:
+        """Whether its value is a new tensor: always."""
+        return True
+
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the union of the axes."""
         return meet([(("of", i), ref) for i, ref in enumerate(self.of)], axes, order)
@@ -48,7 +53,7 @@ class Arithmetic(Primitive):
     def lower(self, emit: Emitter) -> Any:
         """Write the operation between the values, each unsqueezed to all axes."""
         want = emit.axes(emit.here).names
-        arranged = [emit.arrange(emit.node(r), emit.axes(r).names, want) for r in self.of]
+        arranged = [emit.spread(ref, want) for ref in self.of]
         node = arranged[0]
         for other in arranged[1:]:
             node = emit.function(_OPERATORS[self.op], node, other)

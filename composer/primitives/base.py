@@ -63,6 +63,12 @@ class Emitter(Protocol):
     def arrange(self, x: FxNode, have: tuple[str, ...], want: tuple[str, ...]) -> FxNode:
         """Write what brings axes from one order to another, adding those missing with size 1."""
 
+    def spread(self, ref: Expr, want: tuple[str, ...]) -> FxNode:
+        """Write what brings an operand to the axes wanted, in one step where its sizes allow."""
+
+    def is_spent(self, ref: Expr) -> bool:
+        """Return whether an operand is a new tensor of the module's own, and read here last."""
+
 
 class Primitive(Model):
     """One op of the language. A subclass is one file, one idea.
@@ -99,6 +105,11 @@ class Primitive(Model):
     def reads_above(self) -> bool:
         """Whether it reads one value x and does not say which: that of the node above."""
         return "x" in type(self).model_fields and getattr(self, "x") is None  # noqa: B009
+
+    @property
+    def makes_anew(self) -> bool:
+        """Whether its value is a new tensor under any fields, and never a view of an operand."""
+        return False
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes of the value from those of the operands.

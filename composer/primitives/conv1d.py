@@ -29,6 +29,11 @@ class Conv1d(Primitive):
     kernel: Size = Field(description="how many neighbours it sees; odd")
     bias: Flag = Field(default=constant(True), description="true unless told")
 
+    @property
+    def makes_anew(self) -> bool:
+        """Whether its value is a new tensor: always."""
+        return True
+
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the same axes."""
         assert self.x is not None
@@ -38,16 +43,15 @@ class Conv1d(Primitive):
 
     def lower(self, emit: Emitter) -> Any:
         """Write the convolution with all other axes as the batch."""
-        from torch import nn
+        from composer.kernels.row_conv1d import RowConv1d
 
         assert self.x is not None
-        axes, kernel = emit.axes(self.x), whole(self.kernel)
+        axes = emit.axes(self.x)
         rest = axes.without([self.along]).names
-        layer = nn.Conv1d(1, 1, kernel, padding=kernel // 2, bias=flag(self.bias))
+        layer = RowConv1d(whole(self.kernel), bias=flag(self.bias))
         x = emit.arrange(emit.node(self.x), axes.names, (*rest, self.along))
-        node = emit.method("unsqueeze", folded(emit, x, len(rest)), 1)
-        node = emit.module("conv", layer, node)
-        node = unfolded(emit, emit.method("squeeze", node, 1), x, len(rest))
+        node = emit.module("conv", layer, folded(emit, x, len(rest)))
+        node = unfolded(emit, node, x, len(rest))
         return emit.arrange(node, (*rest, self.along), axes.names)
 
     def label(self) -> str:

@@ -86,6 +86,11 @@ class Conv2d(Primitive):
                     )
         return self
 
+    @property
+    def makes_anew(self) -> bool:
+        """Whether its value is a new tensor: always."""
+        return True
+
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes with the channels replaced and, under a stride, smaller maps."""
         assert self.x is not None
@@ -166,7 +171,7 @@ class Conv2d(Primitive):
         node = emit.module("conv", layer, folded(emit, x, len(riding)))
         if self.norm.is_on:
             node = emit.module("norm", self.norm.build(width, 2), node)
-        node = activate(emit, str(self.act.value), node)
+        node = activate(emit, str(self.act.value), node, own=True)
         node = unfolded(emit, spread(emit, node, new, 1), x, len(riding))
         return emit.arrange(node, (*riding, *new, *self.over), emit.axes(emit.here).names)
 
@@ -201,7 +206,7 @@ class Conv2d(Primitive):
         else:
             node = one_for_all(emit, folded(emit, x, len(riding)), kernel, slide)
             node = unfolded(emit, node, x, len(riding))
-        node = activate(emit, str(self.act.value), node)
+        node = activate(emit, str(self.act.value), node, own=True)
         return emit.arrange(node, order, emit.axes(emit.here).names)
 
     def label(self) -> str:

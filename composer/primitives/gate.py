@@ -34,6 +34,11 @@ class Gate(Primitive):
             raise ValueError(f"{self.fn} works on each element; 'over' belongs to a softmax")
         return self
 
+    @property
+    def makes_anew(self) -> bool:
+        """Whether its value is a new tensor: always."""
+        return True
+
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the same axes."""
         assert self.x is not None

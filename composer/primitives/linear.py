@@ -37,6 +37,11 @@ class Linear(Primitive):
     norm: NormField = Field(default=NO_NORM, description="after the layer; none unless told")
     act: Act = Field(default=constant("none"), description="last of all; none unless told")
 
+    @property
+    def makes_anew(self) -> bool:
+        """Whether its value is a new tensor: always."""
+        return True
+
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes with `over` resized or replaced."""
         assert self.x is not None
@@ -59,7 +64,7 @@ class Linear(Primitive):
         node = emit.arrange(emit.node(self.x), axes.names, (*rest, self.over))
         node = self._layer(emit, node, whole(axes[self.over]), width, bias, len(rest))
         node = normalized(emit, self.norm, node, width, len(rest))
-        node = activate(emit, str(self.act.value), node)
+        node = activate(emit, str(self.act.value), node, own=True)
         node = spread(emit, node, new, len(rest))
         return emit.arrange(node, (*rest, *new), emit.axes(emit.here).names)
 

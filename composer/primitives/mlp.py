@@ -35,6 +35,11 @@ class Mlp(Primitive):
     norm: NormField = Field(default=NO_NORM, description="after the first layer")
     act: Act = Field(default=constant("relu"), description="between the layers")
 
+    @property
+    def makes_anew(self) -> bool:
+        """Whether its value is a new tensor: always."""
+        return True
+
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes with `over` resized or replaced."""
         assert self.x is not None
@@ -56,7 +61,7 @@ class Mlp(Primitive):
         node = emit.arrange(emit.node(self.x), axes.names, (*rest, self.over))
         node = emit.module("fc1", nn.Linear(width, hidden, bias=flag(self.bias)), node)
         node = normalized(emit, self.norm, node, hidden, len(rest))
-        node = activate(emit, str(self.act.value), node)
+        node = activate(emit, str(self.act.value), node, own=True)
         node = emit.module("fc2", nn.Linear(hidden, out, bias=flag(self.bias)), node)
         node = spread(emit, node, new, len(rest))
         return emit.arrange(node, (*rest, *new), emit.axes(emit.here).names)

@@ -53,7 +53,7 @@ class Normalize(Primitive):
         """Write the norm and the activation."""
         assert self.x is not None
         node = self._layer(emit) if self.fn.value == "layer" else self._batch(emit)
-        return activate(emit, str(self.act.value), node)
+        return activate(emit, str(self.act.value), node, own=True)
 
     def _layer(self, emit: Emitter) -> Any:
         from torch import nn

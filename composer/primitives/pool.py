@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -49,6 +49,11 @@ class Pool(Primitive):
             raise ValueError(f"a kernel slides over two axes, and 'over' names {len(self.over)}")
         return self
 
+    @property
+    def makes_anew(self) -> bool:
+        """Whether its value is a new tensor: windows of 1×1 give back theirs."""
+        return self.kernel is None
+
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes less those reduced, or all of them with smaller maps."""
         assert self.x is not None
@@ -89,13 +94,9 @@ class Pool(Primitive):
         assert self.x is not None
         if self.kernel is not None:
             return self._lower_windows(emit, whole(self.kernel), whole(self.stride))
-        node, names = emit.node(self.x), emit.axes(self.x).names
-        where = sorted(names.index(axis) for axis in self.over)
-        if len(where) > 1 and where == list(range(where[0], where[-1] + 1)):
-            node = emit.method("flatten", node, where[0], where[-1])
-            where = where[:1]
+        node, where = side_by_side(emit, self.x, self.over)
         reduction = {"mean": "mean", "max": "amax", "sum": "sum"}[str(self.reduce.value)]
-        return emit.method(reduction, node, where[0] if len(where) == 1 else tuple(where))
+        return emit.method(reduction, node, where[0] if len(where) == 1 else where)
 
     def _lower_windows(self, emit: Emitter, kernel: int, stride: int) -> Any:
         from torch.nn import functional
@@ -120,3 +121,12 @@ class Pool(Primitive):
         if self.kernel is not None:
             return f"{self.reduce} of {self.kernel}×{self.kernel}, stride {self.stride}"
         return f"{self.reduce} over {', '.join(self.over)}"
+
+
+def side_by_side(emit: Emitter, ref: Expr, over: Sequence[str]) -> tuple[Any, tuple[int, ...]]:
+    """Write a value with the axes to reduce as one, where they are neighbours; and their places."""
+    node, names = emit.node(ref), emit.axes(ref).names
+    where = sorted(names.index(axis) for axis in over)
+    if len(where) > 1 and where == list(range(where[0], where[-1] + 1)):
+        return emit.method("flatten", node, where[0], where[-1]), (where[0],)
+    return node, tuple(where)

@@ -28,6 +28,11 @@ class Reweight(Primitive):
     by: NodeRef = Field(description="the attention values")
     sum: AxisNames = Field(default=(), description="axes to sum once weighed: the branches")
 
+    @property
+    def makes_anew(self) -> bool:
+        """Whether its value is a new tensor: always."""
+        return True
+
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes of x, and the batch, less those summed."""
         met = meet([(("x",), self.x), (("by",), self.by)], axes, order)
@@ -46,16 +51,15 @@ class Reweight(Primitive):
 
     def lower(self, emit: Emitter) -> Any:
         """Write the product, and the sum where one is asked for."""
-        import operator
+        from composer.kernels.weighed_sum import weighed, weighed_in_place
 
         have = emit.axes(self.x).names
         own = [axis for axis in emit.axes(self.by) if axis not in have]
         if own and self.sum and set(emit.axes(self.by)) == {*own, *self.sum}:
             return self._mixed(emit, own[0])
         want = (*own, *have)
-        x = emit.arrange(emit.node(self.x), have, want)
-        by = emit.arrange(emit.node(self.by), emit.axes(self.by).names, want)
-        node = emit.function(operator.mul, x, by)
+        multiply = weighed_in_place if emit.is_spent(self.x) else weighed
+        node = emit.function(multiply, emit.spread(self.x, want), emit.spread(self.by, want))
         if not self.sum:
             return node
         where = tuple(want.index(axis) for axis in self.sum)

@@ -6,23 +6,22 @@ of their own. What the output does not reach under these params need not have a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 
 from composer.errors import Diagnostic, listing, suggestion
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.graph.reach import unreached_nodes
+from composer.graph.scope import Scope
 from composer.graph.sizes import sizes_of
 from composer.primitives.base import AxisProblem, replaced
 from composer.primitives.structure import Repeating, Structure
 from composer.spec import expressions
-from composer.spec.expressions import Expr, ExpressionError, Value, leaves
+from composer.spec.expressions import Expr, ExpressionError, leaves
 from composer.spec.fields import Kind
 from composer.spec.source import YamlPath
 from composer.spec.stand_in import stand_in_names
-
-Known = Mapping[str, Value | Expr]
 
 #: What branches and repeats, one in another, may come to.
 MAX_NODES = 20_000
@@ -58,15 +57,16 @@ def bind(graph: Graph) -> Graph:
     return graph.with_problems(problems)
 
 
-def _output(graph: Graph, known: Known, problems: list[Diagnostic]) -> str:
+def _output(graph: Graph, known: Scope, problems: list[Diagnostic]) -> str:
     """Return the name of the output, which may depend on params."""
     written = graph.spec.output
     if written is None or graph.settings.part == "shared":
         return graph.output
     nodes = [name for node in graph.nodes for name in node.names]
+    known_here = {*nodes, INPUT, *graph.spec.params}
     try:
         for leaf in leaves(written):  # a branch not taken is looked at too
-            if leaf.kind == "name" and leaf.value not in (*nodes, INPUT, *graph.spec.params):
+            if leaf.kind == "name" and leaf.value not in known_here:
                 message = f"no node named {str(leaf)!r}"
                 stretch = (leaf.start, len(str(leaf)))
                 way_out = suggestion(str(leaf), nodes, "Nodes")
@@ -78,7 +78,7 @@ def _output(graph: Graph, known: Known, problems: list[Diagnostic]) -> str:
         return graph.nodes[-1].name
 
 
-def _named(ref: Expr, known: Known) -> set[str]:
+def _named(ref: Expr, known: Scope) -> set[str]:
     """Return the node that a reference names under these params, or all that it may name."""
     try:
         return {str(_settle(ref, Kind("node"), known, ""))}
@@ -87,7 +87,7 @@ def _named(ref: Expr, known: Known) -> set[str]:
 
 
 def _bind_all(
-    graph: Graph, node: GraphNode, known: Known, problems: list[Diagnostic]
+    graph: Graph, node: GraphNode, known: Scope, problems: list[Diagnostic]
 ) -> Iterator[GraphNode]:
     """Yield the node bound, or the nodes that it stands for."""
     if node.op is None or (len(node.names) > 1 and not isinstance(node.op, Structure)):
@@ -113,7 +113,7 @@ def _bind_all(
         inside = replace(
             node, name=part.name, op=part.op, written=part.op, path=path, weights=part.weights
         )
-        yield from _bind_all(graph, inside, {**known, **part.names}, problems)
+        yield from _bind_all(graph, inside, known.within(part.names), problems)
 
 
 def _too_many(graph: Graph, node: GraphNode) -> Diagnostic:
@@ -124,11 +124,15 @@ def _too_many(graph: Graph, node: GraphNode) -> Diagnostic:
 def _counter_clash(graph: Graph, node: GraphNode, op: Repeating) -> Diagnostic | None:
     """Return a problem where the number of a part has a name that means something already."""
     name = str(getattr(op, op.counter))
-    sizes = dict.fromkeys(sizes_of(graph), "a size")
-    taken = {**sizes, **dict.fromkeys(graph.spec.params, "a param"), INPUT: "the input"}
-    if name not in taken:
+    if name == INPUT:
+        whose = "the input"
+    elif name in graph.spec.params:
+        whose = "a param"
+    elif name in sizes_of(graph):
+        whose = "a size"
+    else:
         return None
-    message = f"{op.counter} {name!r} is the number of each {op.op}, and the name of {taken[name]}"
+    message = f"{op.counter} {name!r} is the number of each {op.op}, and the name of {whose}"
     where = graph.where(node, (op.counter,))
     return Diagnostic("name-clash", message, f"write another name: '{op.counter}: …'", where)
 
@@ -150,21 +154,22 @@ def _clashes(graph: Graph) -> list[Diagnostic]:
     ]
 
 
-def bind_params(graph: Graph, problems: list[Diagnostic]) -> dict[str, Value | Expr]:
+def bind_params(graph: Graph, problems: list[Diagnostic]) -> Scope:
     """Return all that an expression may name, sizes and params; note params that have no value."""
-    known = sizes_of(graph)
-    known |= {name: expressions.name(name) for name in graph.broken_params}
+    known = Scope(
+        sizes_of(graph) | {name: expressions.name(name) for name in graph.broken_params}
+    )
     for name, param in graph.spec.params.items():
         value = graph.settings.params.get(name, param.default)
         if isinstance(value, Expr):
-            known[name] = value
+            known.put(name, value)
             continue
         try:
             written = param.expression(value)
             _check_words(graph, written)
-            known[name] = _known(expressions.bind(written, known), known, "Known so far")
+            known.put(name, _known(expressions.bind(written, known), known, "Known so far"))
         except ExpressionError as failure:
-            known[name] = expressions.name(name)
+            known.put(name, expressions.name(name))
             problems.append(_of_param(graph, name, failure))
     return known
 
@@ -188,16 +193,15 @@ def _of_param(graph: Graph, name: str, failure: ExpressionError) -> Diagnostic:
     return Diagnostic(failure.code, failure.message, way_out, where)
 
 
-def _known(expr: Expr, known: Known, label: str) -> Expr:
+def _known(expr: Expr, known: Scope, label: str) -> Expr:
     """Return `expr`, whose names are all known.
 
     Raises:
         ExpressionError: code ``unknown-name``, at the first name that is not.
     """
-    open_names = _open_names(known)
     for part in expr.walk():
-        if part.kind == "name" and part.value not in open_names:
-            way_out = suggestion(str(part.value), list(known), label)
+        if part.kind == "name" and part.value not in known.open:
+            way_out = known.suggestion(str(part.value), label)
             if part.value in ("yes", "no", "on", "off"):
                 way_out = f"a flag is true or false. {way_out}"
             raise ExpressionError(
@@ -234,7 +238,7 @@ def _check_words(graph: Graph, expr: Expr) -> None:
 
 
 def _bind_node(
-    graph: Graph, node: GraphNode, known: Known, problems: list[Diagnostic]
+    graph: Graph, node: GraphNode, known: Scope, problems: list[Diagnostic]
 ) -> GraphNode:
     assert node.op is not None
     new: dict[YamlPath, Expr] = {}
@@ -255,7 +259,7 @@ def _bind_node(
     return replace(node, op=replaced(node.op, new))
 
 
-def _settle(expr: Expr, kind: Kind, known: Known, field: str) -> Expr:
+def _settle(expr: Expr, kind: Kind, known: Scope, field: str) -> Expr:
     """Return `expr` bound, as a constant or, for a size that is still open, over its names."""
     if kind.name == "node":
         bound = expressions.bind(expr, {} if expr.kind == "name" else known)
@@ -299,11 +303,7 @@ def _settled_word(bound: Expr, kind: Kind, written: Expr) -> Expr:
     return Expr("constant", value, (), *stretch)
 
 
-def _open_names(known: Known) -> set[str]:
-    return {n for value in known.values() if isinstance(value, Expr) for n in value.names}
-
-
-def _given(expr: Expr, known: Known) -> str | None:
+def _given(expr: Expr, known: Scope) -> str | None:
     """Return the values behind an expression's names: ``here c = 8, reduction = 16``."""
     values = {n: known.get(n, n) for n in sorted(expr.names)}
     given = ", ".join(f"{n} = {v}" for n, v in values.items() if str(v) != n)
@@ -314,7 +314,7 @@ def _misfit(
     expr: Expr,
     bound: Expr,
     kind: Kind,
-    known: Known,
+    known: Scope,
     field: str,
     refusal: tuple[str, str | None],
 ) -> ExpressionError:

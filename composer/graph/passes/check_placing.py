@@ -8,6 +8,7 @@ from composer.errors import Diagnostic, Location, suggestion
 from composer.graph.graph import Graph
 from composer.graph.sizes import sizes_of
 from composer.spec.expressions import ExpressionError, parse
+from composer.spec.hints import Hints
 from composer.spec.names import COMMA
 from composer.spec.source import YamlPath
 
@@ -45,7 +46,10 @@ def _of_insert(graph: Graph) -> Iterator[Diagnostic]:
                 graph.source.at_key(("insert", field)),
             )
     if insert.share is not None:
-        yield from _unknown_node(graph, insert.share, graph.source.at(("insert", "share")))
+        names = _names(graph)
+        if insert.share not in names:
+            where = graph.source.at(("insert", "share"))
+            yield _unknown_node(insert.share, names, where, Hints())
 
 
 def _of_identity(graph: Graph) -> Iterator[Diagnostic]:
@@ -59,9 +63,12 @@ def _of_identity(graph: Graph) -> Iterator[Diagnostic]:
             "leave it away",
             graph.source.at_key(("identity",)),
         )
+    names, hints = _names(graph), Hints()
+    known_nodes = set(names)
     for name, beginning in identity.nodes.items():
-        where = graph.source.at_key(("identity", "nodes", name))
-        yield from _unknown_node(graph, name, where)
+        if name not in known_nodes:
+            where = graph.source.at_key(("identity", "nodes", name))
+            yield _unknown_node(name, names, where, hints)
         copies = beginning.copies
         if graph.spec.stands_for == "conv2d" and copies not in (None, *_OF_CONVOLUTIONS):
             yield Diagnostic(
@@ -86,8 +93,12 @@ def _of_identity(graph: Graph) -> Iterator[Diagnostic]:
             yield Diagnostic("unknown-name", message, way_out, graph.source.at_key(path))
 
 
-def _unknown_node(graph: Graph, name: str, where: Location | None) -> Iterator[Diagnostic]:
-    names = [one for node in graph.spec.nodes for one in node.split(COMMA)]
-    if name not in names:
-        way_out = suggestion(name, names, "Nodes")
-        yield Diagnostic("unknown-node", f"no node named {name!r}", way_out, where)
+def _names(graph: Graph) -> list[str]:
+    return [one for node in graph.spec.nodes for one in node.split(COMMA)]
+
+
+def _unknown_node(
+    name: str, names: list[str], where: Location | None, hints: Hints
+) -> Diagnostic:
+    way_out = hints.suggestion(name, names, "Nodes")
+    return Diagnostic("unknown-node", f"no node named {name!r}", way_out, where)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
-
-import networkx as nx
 
 from composer.errors import Diagnostic, suggestion
 from composer.graph.graph import INPUT, Graph, GraphNode
+from composer.graph.order import cycles
 from composer.spec.expressions import Expr, leaves
+from composer.spec.hints import Hints
 from composer.spec.names import COMMA
 from composer.spec.source import YamlPath
 
@@ -18,18 +18,17 @@ def connect(graph: Graph) -> Graph:
     """Return the graph with unknown operands and cycles noted, and their nodes left without op."""
     problems: list[Diagnostic] = []
     known = {INPUT, *graph.by_name}
+    above = [INPUT]
+    hints = Hints()
     broken: dict[str, GraphNode] = {}
     for node in graph.nodes:
-        if node.op is None:
-            continue
         for path, ref in _operands(graph, node):
             word = str(ref)
             if word in known:
                 continue
             written = graph.within(node, path, ref.start, len(word))
-            above = [INPUT, *(n.name for n in graph.nodes[: graph.rank[node.name]])]
-            above = [n for n in above if "." not in n]
-            message, way_out = f"no node named {word!r}", suggestion(word, above, "Defined so far")
+            way_out = hints.suggestion(word, above, "Defined so far")
+            message = f"no node named {word!r}"
             if COMMA in word:
                 message = f"the node above gives several values: {word}"
                 way_out = "say which of them it reads: x: …"
@@ -39,6 +38,7 @@ def connect(graph: Graph) -> Graph:
                 way_out = f"a number that is learned is a node: {node_of_it}"
             problems.append(Diagnostic("unknown-node", message, way_out, written))
             broken[node.name] = replace(node, op=None)
+        above += [node.name] if "." not in node.name else []
     graph = graph.with_nodes(broken)
     if graph.output == INPUT:
         problems.append(_nothing_done(graph))
@@ -53,20 +53,25 @@ def connect(graph: Graph) -> Graph:
             )
         )
         graph = replace(graph, output=graph.nodes[-1].name)
-    while (circle := _cycle(graph)) is not None:
-        node = graph.by_name[circle[-1]]
-        assert node.op is not None
-        path = next(p for p, ref in node.op.operands() if str(ref) == circle[-2])
-        problems.append(
-            Diagnostic(
-                "cycle",
-                f"these nodes wait for one another: {' -> '.join(circle)}",
-                "let one of them read an earlier node",
-                graph.where(node, path),
-            )
-        )
-        graph = graph.with_nodes({node.name: replace(node, op=None)})
-    return graph.with_problems(problems)
+    circles, waiting = cycles(graph.reads)
+    problems += [_of_cycle(graph, circle) for circle in circles]
+    return _without_ops(graph, waiting).with_problems(problems)
+
+
+def _of_cycle(graph: Graph, circle: list[str]) -> Diagnostic:
+    node = graph.by_name[circle[-1]]
+    assert node.op is not None
+    path = next(p for p, ref in node.op.operands() if str(ref) == circle[-2])
+    return Diagnostic(
+        "cycle",
+        f"these nodes wait for one another: {' -> '.join(circle)}",
+        "let one of them read an earlier node",
+        graph.where(node, path),
+    )
+
+
+def _without_ops(graph: Graph, names: Collection[str]) -> Graph:
+    return graph.with_nodes({name: replace(graph.by_name[name], op=None) for name in names})
 
 
 def _nothing_done(graph: Graph) -> Diagnostic:
@@ -82,21 +87,11 @@ def _nothing_done(graph: Graph) -> Diagnostic:
 
 def _operands(graph: Graph, node: GraphNode) -> Iterator[tuple[YamlPath, Expr]]:
     """Yield what the node reads, and what it would read under other params."""
-    assert node.op is not None
+    if node.op is None:
+        return
     written = dict((node.written or node.op).operands())
     for path, ref in node.op.operands():
         choices = leaves(written.get(path, ref))
         named = [leaf for leaf in choices if leaf.value not in graph.spec.params]
         yield from ((path, leaf) for leaf in named or [ref])
 
-
-def _cycle(graph: Graph) -> list[str] | None:
-    """Return a cycle as a path from its first node in the text back to it, or None."""
-    try:
-        edges = nx.find_cycle(graph.digraph)
-    except nx.NetworkXNoCycle:
-        return None
-    names = [edge[0] for edge in edges]
-    first = names.index(min(names, key=graph.rank.__getitem__))
-    names = names[first:] + names[:first]
-    return [*names, names[0]]

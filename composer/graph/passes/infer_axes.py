@@ -21,7 +21,7 @@ def infer_axes(graph: Graph) -> Graph:
     New axes take their place in the order of memory as they first appear.
     """
     axes: dict[str, Axes | None] = {INPUT: graph.input_axes}
-    added = list(graph.order.added)
+    order, added = graph.order, dict.fromkeys((*graph.order.input, *graph.order.added))
     nodes: dict[str, tuple[GraphNode, ...]] = {}
     problems: list[Diagnostic] = []
 
@@ -35,7 +35,6 @@ def infer_axes(graph: Graph) -> Graph:
         nodes[node.name] = (node,)
         if node.op is None or any(axes[name] is None for name in node.operands):
             continue
-        order = AxisOrder(graph.order.input, tuple(added))
         try:
             new = _inferred(graph, node, known, order, problems)
         except AxisProblem as problem:
@@ -45,10 +44,10 @@ def infer_axes(graph: Graph) -> Graph:
             continue
         nodes[node.name] = new
         axes[node.name] = new[-1].axes
-        for one in new:
-            names = one.axes or ()
-            added.extend(a for a in names if a not in added and a not in graph.order.input)
-    order = AxisOrder(graph.order.input, tuple(added))
+        if added_here := [a for one in new for a in one.axes or () if a not in added]:
+            added |= dict.fromkeys(added_here)
+            new_axes = tuple(axis for axis in added if axis not in order.input)
+            order = AxisOrder(order.input, new_axes)
     placed = tuple(new for node in graph.nodes for new in nodes[node.name])
     return replace(graph, nodes=placed, order=order).with_problems(problems)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import networkx as nx
-
 from composer.graph.graph import INPUT, Graph
+from composer.graph.order import in_order
 from composer.primitives.axes import Axes
 from composer.primitives.base import AxisProblem
 from composer.spec.expressions import Expr
@@ -16,8 +15,8 @@ RULES: dict[str, Callable[[Graph], bool]] = {
     "names are unique": lambda g: len({INPUT, *g.by_name}) == len(g.nodes) + 1,
     "the output is a node": lambda g: g.output in g.by_name,
     "every node has an op and axes": lambda g: all(n.op and n.axes is not None for n in g.nodes),
-    "operands are nodes": lambda g: set(g.digraph) == {INPUT, *g.by_name},
-    "there is no cycle": lambda g: nx.is_directed_acyclic_graph(g.digraph),
+    "operands are nodes": lambda g: set().union(*g.reads.values()) <= {INPUT, *g.by_name},
+    "there is no cycle": lambda g: len(in_order(g.reads)) == len(g.reads),
     "axes follow from the operands": lambda g: _axes_follow(g),
 }
 

@@ -1,0 +1,61 @@
+"""Σ over hw of Σ over k is Σ over k of Σ over hw: the larger axes first, so that little is kept.
+
+The same holds for means: both are linear, and finite sums commute.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+from composer.graph.graph import Graph, GraphNode
+from composer.graph.passes.remove_unused import remove_unused
+from composer.graph.rewriting import Rewriting, read_once
+from composer.primitives.axes import Axes
+from composer.primitives.channels import product
+from composer.primitives.pool import Pool
+from composer.spec.expressions import constant
+
+_FEW = 16  # values that a small axis, such as that of branches, has at most
+
+
+def reduce_maps_first(graph: Graph) -> Graph:
+    """Return the graph with chains of sums and means in the order of what they reduce."""
+    work = Rewriting(graph)
+    for chain in _chains(graph, read_once(graph)):
+        pools = [node.op for node in chain]
+        x = pools[0].x
+        assert x is not None
+        axes = work.axes(x)
+        ordered = sorted(pools, key=lambda pool: -_number(axes, pool))
+        if ordered == pools:
+            continue
+        for node, pool in zip(chain[:-1], ordered, strict=False):
+            x = constant(work.add(node.name, pool.model_copy(update={"x": x}), node))
+        work.change(chain[-1], ordered[-1].model_copy(update={"x": x}))
+    return remove_unused(work.done())
+
+
+def _chains(graph: Graph, once: Mapping[str, GraphNode]) -> Iterator[list[GraphNode]]:
+    """Yield the longest chains of linear pools, each read by the next alone."""
+    seen: set[str] = set()
+    for node in graph.in_order():
+        chain: list[GraphNode] = []
+        here: GraphNode | None = node
+        while here is not None and here.name not in seen and _is_linear(here):
+            seen.add(here.name)
+            chain.append(here)
+            here = once.get(here.name)
+        if len(chain) > 1:
+            yield chain
+
+
+def _is_linear(node: GraphNode) -> bool:
+    op = node.op
+    return isinstance(op, Pool) and op.kernel is None and op.reduce.value in ("mean", "sum")
+
+
+def _number(axes: Axes, pool: Pool) -> float:
+    """Return how many values become one, where these are few."""
+    size = product({axis: axes[axis] for axis in pool.over})
+    return int(size.value) if size.is_constant and int(size.value) <= _FEW else math.inf

@@ -1,0 +1,85 @@
+"""What the passes that make a graph faster have in common: who reads what, and new nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from composer.graph.graph import INPUT, Graph, GraphNode
+from composer.primitives.axes import Axes
+from composer.primitives.base import Primitive
+from composer.spec.expressions import Expr
+
+
+def readers(graph: Graph) -> dict[str, list[GraphNode]]:
+    """Return for each node, and for the input, the nodes that read it, in order."""
+    found: dict[str, list[GraphNode]] = {}
+    for node in graph.in_order():
+        for operand in node.operands:
+            found.setdefault(operand, []).append(node)
+    return found
+
+
+def read_once(graph: Graph) -> dict[str, GraphNode]:
+    """Return the one reader of each node that has no other, and is not the output."""
+    return {
+        name: nodes[0]
+        for name, nodes in readers(graph).items()
+        if len(nodes) == 1 and name != graph.output and name in graph.by_name
+    }
+
+
+class Rewriting:
+    """New nodes of a graph, each with the axes that follow from its operands."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self._taken = set(graph.by_name)
+        self.new: dict[str, GraphNode] = {}
+        self.changed: dict[str, GraphNode] = {}
+
+    def axes(self, ref: Expr) -> Axes:
+        """Return the axes of a node of the graph, or of a new one."""
+        name = str(ref.value)
+        axes = self.graph.input_axes if name == INPUT else self.node(name).axes
+        assert axes is not None
+        return axes
+
+    def node(self, name: str) -> GraphNode:
+        """Return a node as it is now."""
+        return self.changed.get(name) or self.new.get(name) or self.graph.by_name[name]
+
+    def op(self, name: str) -> Primitive | None:
+        """Return what makes a value now: None for the input."""
+        return self.node(name).op if name != INPUT else None
+
+    def add(self, name: str, op: Primitive, near: GraphNode) -> str:
+        """Add a node that stands in the spec where `near` does; return its name."""
+        while name in self._taken:
+            name += "_"
+        self._taken.add(name)
+        self.new[name] = replace(
+            near, name=name, op=op, axes=op.infer(self.axes, self.graph.order), weights=None
+        )
+        return name
+
+    def change(self, node: GraphNode, op: Primitive) -> None:
+        """Give a node another op that comes to the same value."""
+        axes = op.infer(self.axes, self.graph.order)
+        place = self.new if node.name in self.new else self.changed
+        place[node.name] = replace(node, op=op, axes=axes)
+
+    def done(self, renamed: Mapping[str, str] | None = None) -> Graph:
+        """Return the graph with all changes; what reads a name in `renamed` reads another."""
+        if not self.new and not self.changed and not renamed:
+            return self.graph
+        renamed = dict(renamed or {})
+        for name in reversed(renamed):
+            renamed[name] = renamed.get(renamed[name], renamed[name])
+        nodes = []
+        for node in (*self.graph.nodes, *self.new.values()):
+            node = self.changed.get(node.name, node)
+            assert node.op is not None
+            nodes.append(replace(node, op=node.op.redirected(renamed)))
+        output = renamed.get(self.graph.output, self.graph.output)
+        return replace(self.graph, nodes=tuple(nodes), output=output)

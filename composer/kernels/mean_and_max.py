@@ -1,0 +1,81 @@
+"""The mean and the largest of x along some axes, side by side on a new one.
+
+Forward these are two reads, which torch does best one after the other. Back, with n values pooled,
+k of them equal to the largest, m, and the gradients ∂a of the mean and ∂m of the largest,
+
+    ∂x = ∂a/n + [x = m] ∂m/k
+
+is one map written once, where torch writes four: [x = m] ∂m, that over k, ∂a/n, and their sum.
+As in torch's `amax`, values that are equally large share the gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def mean_and_max(x: Tensor, axes: tuple[int, ...], at: int, mean_first: bool) -> Tensor:
+    """Return mean and maximum of x over some `axes`, stacked on a new axis at position `at`."""
+    if (
+        torch.compiler.is_compiling()
+        or type(x) is not Tensor
+        or not (x.requires_grad and torch.is_grad_enabled())
+    ):
+        return _stacked(*_pooled(x, axes), at, mean_first)
+    return _MeanAndMax.apply(x, axes, at, mean_first)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _pooled(x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    return x.mean(axes), x.amax(axes)
+
+
+def _stacked(mean: Tensor, largest: Tensor, at: int, mean_first: bool) -> Tensor:
+    return torch.stack((mean, largest) if mean_first else (largest, mean), at)
+
+
+class _MeanAndMax(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, axes: tuple[int, ...], at: int, mean_first: bool) -> Tensor:
+        return _stacked(*_pooled(x, axes), at, mean_first)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, ctx.axes, ctx.at, ctx.mean_first = inputs
+        ctx.save_for_backward(x, output)
+        ctx.save_for_forward(x, output)
+
+    @staticmethod
+    def jvp(ctx: Any, dx: Tensor, *_: None) -> Tensor:  # type: ignore[override]
+        x, output = ctx.saved_tensors
+        is_largest, number, _ = _largest(ctx, x, output)
+        moved = (dx * is_largest / number).sum(ctx.axes)
+        return _stacked(dx.mean(ctx.axes), moved, ctx.at, ctx.mean_first)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        x, output = ctx.saved_tensors
+        is_largest, number, pooled = _largest(ctx, x, output)
+        of_mean, of_max = _parts(ctx, dy)
+        spread = of_mean / pooled
+        return torch.where(is_largest, spread + of_max / number, spread), None, None, None
+
+
+def _parts(ctx: Any, stacked: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and maximum out of what is stacked, with the pooled axes kept."""
+    parts = list(stacked.unbind(ctx.at))
+    for axis in sorted(ctx.axes):
+        parts = [part.unsqueeze(axis) for part in parts]
+    return (parts[0], parts[1]) if ctx.mean_first else (parts[1], parts[0])
+
+
+def _largest(ctx: Any, x: Tensor, output: Tensor) -> tuple[Tensor, Tensor, int]:
+    """Return where the largest values are, how many in each pool, and how many were pooled."""
+    _, largest = _parts(ctx, output)
+    is_largest = x == largest
+    pooled = x.numel() // max(largest.numel(), 1)
+    return is_largest, is_largest.sum(ctx.axes, keepdim=True), pooled

@@ -1,0 +1,116 @@
+"""Σᵢ xᵢ ⊙ gᵢ, where each gᵢ broadcasts to its xᵢ, in one new map forward and one for each xᵢ back.
+
+With y = Σᵢ xᵢ ⊙ gᵢ and its gradient ∂y:
+
+    ∂xᵢ = ∂y ⊙ gᵢ
+    ∂gᵢ = Σ ∂y ⊙ xᵢ      over the axes along which gᵢ was broadcast
+
+Torch makes a map for each product ∂y ⊙ xᵢ. Here the products lie in the memory of ∂xᵢ, which is
+written after; that pays where a map is large, see `composer.kernels.memory`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from composer.kernels.memory import empty_like, is_large
+
+
+def weighed(x: Tensor, by: Tensor) -> Tensor:
+    """Return ``x * by``, a new tensor; `by` broadcasts to x."""
+    return _large([x], [by]) if _are_large((x,), (by,)) else x * by
+
+
+def weighed_in_place(x: Tensor, by: Tensor) -> Tensor:
+    """Return ``x * by`` in the memory of x, where no gradient is asked for; x is not read again."""
+    if torch.compiler.is_compiling() or type(x) is not Tensor or x.dtype != by.dtype:
+        return x * by
+    return weighed(x, by) if _needs_gradient((x, by)) else x.mul_(by)
+
+
+def weighed_sum(values: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    """Return the sum of each value times its weight, which broadcasts to it.
+
+    Args:
+        values: tensors of one shape.
+        weights: as many, each of a shape that broadcasts to that.
+    """
+    if _are_large(values, weights):
+        return _large(values, weights)
+    y = values[0] * weights[0]
+    for x, by in zip(values[1:], weights[1:], strict=True):
+        y = torch.addcmul(y, x, by)
+    return y
+
+
+def _needs_gradient(tensors: Sequence[Tensor]) -> bool:
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+
+
+def _are_large(values: Sequence[Tensor], weights: Sequence[Tensor]) -> bool:
+    x = values[0]
+    return is_large(x) and all(
+        other.dtype == x.dtype and other.shape == x.shape for other in values
+    ) and all(by.dtype == x.dtype and by.is_cpu for by in weights)
+
+
+def _large(values: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    if _needs_gradient((*values, *weights)):
+        return _WeighedSum.apply(len(values), *values, *weights)  # type: ignore[no-any-return, no-untyped-call]
+    return _forward(values, weights)
+
+
+def _forward(values: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    y = torch.mul(values[0], weights[0], out=empty_like(values[0]))
+    for x, by in zip(values[1:], weights[1:], strict=True):
+        y.addcmul_(x, by)
+    return y
+
+
+class _WeighedSum(torch.autograd.Function):
+    @staticmethod
+    def forward(number: int, *given: Tensor) -> Tensor:
+        return _forward(given[:number], given[number:])
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.number = inputs[0]
+        ctx.save_for_backward(*inputs[1:])
+        ctx.save_for_forward(*inputs[1:])
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, *changes: Tensor | None) -> Tensor:  # type: ignore[override]
+        given, number = ctx.saved_tensors, ctx.number
+        terms = []
+        for x, by, dx, dby in zip(
+            given[:number], given[number:], changes[:number], changes[number:], strict=True
+        ):
+            terms += [] if dx is None else [dx * by]
+            terms += [] if dby is None else [x * dby]
+        return torch.stack(torch.broadcast_tensors(*terms)).sum(0)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        given, number = ctx.saved_tensors, ctx.number
+        wanted = ctx.needs_input_grad[1:]
+        pairs = [
+            _gradients(dy, given[i], given[number + i], wanted[i], wanted[number + i])
+            for i in range(number)
+        ]
+        return None, *(dx for dx, _ in pairs), *(dby for _, dby in pairs)
+
+
+def _gradients(
+    dy: Tensor, x: Tensor, by: Tensor, wants_x: bool, wants_by: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return the gradients of ``x * by``, those that are wanted."""
+    if torch.is_grad_enabled():  # a gradient of this gradient is wanted, too
+        dby = (dy * x).sum_to_size(by.shape) if wants_by else None
+        return (dy * by if wants_x else None), dby
+    dx = empty_like(x)
+    dby = torch.mul(dy, x, out=dx).sum_to_size(by.shape) if wants_by else None
+    return (torch.mul(dy, by, out=dx) if wants_x else None), dby

@@ -1,0 +1,50 @@
+"""Two values multiplied and summed: what a mul and a pool become; no op of the language."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from composer.primitives.axes import Axes, AxisOrder
+from composer.primitives.base import Emitter, Primitive
+from composer.primitives.broadcast import meet
+from composer.spec.expressions import Expr
+from composer.spec.fields import AxisNames, NodeRef
+
+
+class Contraction(Primitive):
+    """Σ a · b `over` axes that both have: a product of matrices, all other axes riding along."""
+
+    colour: ClassVar[str] = "combine"
+
+    op: str = "contraction"
+    a: NodeRef
+    b: NodeRef
+    over: AxisNames
+
+    @property
+    def makes_anew(self) -> bool:
+        """Whether its value is a new tensor: always."""
+        return True
+
+    def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
+        """Return the axes of both, less those summed."""
+        return meet([(("a",), self.a), (("b",), self.b)], axes, order).without(self.over)
+
+    def lower(self, emit: Emitter) -> Any:
+        """Write one einsum, which torch does as a batch of matrix products."""
+        import torch
+
+        have = (emit.axes(self.a).names, emit.axes(self.b).names, emit.axes(emit.here).names)
+        letters: dict[str, str] = {}
+        for axis in (*have[0], *have[1]):
+            letters.setdefault(axis, string.ascii_letters[len(letters)])
+        a, b, out = ("".join(letters[axis] for axis in names) for names in have)
+        return emit.function(
+            torch.einsum, f"{a},{b}->{out}", emit.node(self.a), emit.node(self.b)
+        )
+
+    def label(self) -> str:
+        """Return such as ``Σ over d of a product``."""
+        return f"Σ over {', '.join(self.over)} of a product"

@@ -1,0 +1,45 @@
+"""Mean and maximum of one value, stacked: what two pools become; no op of the language."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from composer.primitives.axes import Axes, AxisOrder
+from composer.primitives.base import Emitter, Primitive
+from composer.primitives.pool import side_by_side
+from composer.spec.expressions import Expr, constant
+from composer.spec.fields import AxisName, AxisNames, NodeRef
+
+
+class MeanAndMax(Primitive):
+    """The mean of x `over` some axes and the largest value, on a new `axis`, in either order."""
+
+    colour: ClassVar[str] = "reduce"
+
+    op: str = "mean_and_max"
+    x: NodeRef
+    over: AxisNames
+    axis: AxisName
+    mean_first: bool
+
+    @property
+    def makes_anew(self) -> bool:
+        """Whether its value is a new tensor: always."""
+        return True
+
+    def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
+        """Return the axes less those reduced, and the new one of size 2."""
+        return axes(self.x).without(self.over).extended({self.axis: constant(2)}, order)
+
+    def lower(self, emit: Emitter) -> Any:
+        """Write one call."""
+        from composer.kernels.mean_and_max import mean_and_max
+
+        x, where = side_by_side(emit, self.x, self.over)
+        at = emit.axes(emit.here).index(self.axis)
+        return emit.function(mean_and_max, x, where, at, self.mean_first)
+
+    def label(self) -> str:
+        """Return such as ``mean and max over h, w``."""
+        return f"mean and max over {', '.join(self.over)}"

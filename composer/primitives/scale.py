@@ -1,0 +1,49 @@
+"""`scale`: a value times a number; all axes ride along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from composer.primitives.axes import Axes, AxisOrder
+from composer.primitives.base import AxisProblem, Emitter, Primitive
+from composer.spec.expressions import Expr
+from composer.spec.fields import NodeRef, Number
+
+
+class Scale(Primitive):
+    """x times a number that is not learned, such as the 1/√d of a dot product's logits."""
+
+    colour: ClassVar[str] = "combine"
+
+    op: Literal["scale"]
+    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    by: Number = Field(description="the number, such as (c // heads) ** -0.5")
+
+    @property
+    def makes_anew(self) -> bool:
+        """Whether its value is a new tensor: always."""
+        return True
+
+    def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
+        """Return the same axes."""
+        assert self.x is not None
+        return axes(self.x)
+
+    def lower(self, emit: Emitter) -> Any:
+        """Write the product."""
+        assert self.x is not None
+        if not self.by.is_constant:
+            raise AxisProblem(
+                "open-size",
+                f"the number {self.by} is not known when the module is built",
+                ("by",),
+                help="say the sizes to build, such as size=(14, 14) for h and w",
+            )
+        return emit.method("mul", emit.node(self.x), float(self.by.value))
+
+    def label(self) -> str:
+        """Return such as ``× 0.125``."""
+        return f"× {self.by}"

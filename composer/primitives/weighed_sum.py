@@ -1,0 +1,44 @@
+"""Several values, each weighed, added up: what reweights become; no op of the language."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from composer.primitives.axes import Axes, AxisOrder
+from composer.primitives.base import Emitter, Primitive
+from composer.primitives.broadcast import meet
+from composer.spec.expressions import Expr
+from composer.spec.fields import NodeRef
+
+
+class WeighedSum(Primitive):
+    """Σᵢ ofᵢ · byᵢ, where all `of` have the same axes, and each `by` some of them."""
+
+    colour: ClassVar[str] = "reweight"
+
+    op: str = "weighed_sum"
+    of: tuple[NodeRef, ...]
+    by: tuple[NodeRef, ...]
+
+    @property
+    def makes_anew(self) -> bool:
+        """Whether its value is a new tensor: always."""
+        return True
+
+    def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
+        """Return the axes of the values."""
+        operands = [(("of", i), ref) for i, ref in enumerate(self.of)]
+        return meet([*operands, *((("by", i), ref) for i, ref in enumerate(self.by))], axes, order)
+
+    def lower(self, emit: Emitter) -> Any:
+        """Write one call."""
+        from composer.kernels.weighed_sum import weighed_sum
+
+        want = emit.axes(emit.here).names
+        values = [emit.spread(ref, want) for ref in self.of]
+        return emit.function(weighed_sum, values, [emit.spread(ref, want) for ref in self.by])
+
+    def label(self) -> str:
+        """Return such as ``2 values, weighed and summed``."""
+        return f"{len(self.of)} values, weighed and summed"
