@@ -90,13 +90,12 @@ def test_code_is_readable() -> None:
         "squeeze_flatten = x.flatten(2, 3)",
         "squeeze_mean = squeeze_flatten.mean(2)",
         "excite_fc1 = self.excite.fc1(squeeze_mean)",
-        "excite_relu = torch.relu(excite_fc1)",
-        "excite_fc2 = self.excite.fc2(excite_relu)",
+        "excite_relu_ = torch.relu_(excite_fc1)",
+        "excite_fc2 = self.excite.fc2(excite_relu_)",
         "gate_sigmoid = torch.sigmoid(excite_fc2)",
-        "out_unsqueeze = gate_sigmoid.unsqueeze(2)",
-        "out_unsqueeze_1 = out_unsqueeze.unsqueeze(3)",
-        "out_mul = x * out_unsqueeze_1",
-        "return out_mul",
+        "out_reshape = gate_sigmoid.reshape(-1, 64, 1, 1)",
+        "out_weighed = composer_kernels_weighed_sum_weighed(x, out_reshape)",
+        "return out_weighed",
     ]
 
 

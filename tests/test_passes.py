@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from composer.errors import ComposerError
 from composer.graph import passes
 from composer.graph.frontend import graph_of, load_spec
 from composer.graph.graph import Graph, Settings
-from composer.graph.passes import CHECKS, REWRITES, compile_graph
+from composer.graph.passes import CHECKS, REWRITES, SPEEDUPS, compile_graph
 from composer.graph.passes.infer_axes import infer_axes
 from composer.graph.passes.merge_repeated import merge_repeated
 from composer.graph.passes.remove_unused import remove_unused
@@ -76,13 +77,23 @@ def spec_texts(draw: st.DrawFn) -> str:
         over = draw(st.lists(st.sampled_from(sorted(axes[x])), unique=True)) if axes[x] else []
         return f"{{op: reweight, x: {x}, by: {by}, sum: [{', '.join(over)}]}}", axes[x] - set(over)
 
+    def pick(name: str) -> tuple[str, frozenset[str]]:
+        x = node(lambda a: any(axis.startswith("n") for axis in a))
+        if x is None:
+            return stack(name)
+        axis = draw(st.sampled_from(sorted(a for a in axes[x] if a.startswith("n"))))
+        return f"{{op: pick, x: {x}, axis: {axis}, index: {draw(st.integers(0, 1))}}}", (
+            axes[x] - {axis}
+        )
+
     def linear(name: str) -> tuple[str, frozenset[str]]:
         x = node(lambda a: "c" in a) or "input"
         return f"{{op: linear, x: {x}, over: c}}", axes[x]
 
     for index in range(draw(st.integers(1, 9))):
         name = f"n{index}"
-        make = draw(st.sampled_from([pool, gate, arithmetic, stack, reweight, linear]))
+        make = draw(st.sampled_from(
+            [pool, pool, gate, arithmetic, stack, stack, reweight, linear, pick]))  # fmt: skip
         line, found = make(name)
         lines.append(f"{name}: {line}")
         axes[name] = found
@@ -111,12 +122,12 @@ def test_rewrites_of_random_graphs(text: str) -> None:
     state = randomise(lower(graph).double()).state_dict()
     before = numbers(graph, state)
     assert infer_axes(graph).nodes == graph.nodes
-    for step in (remove_unused, merge_repeated):
+    for step in (remove_unused, merge_repeated, *SPEEDUPS):
         kept = repr(graph)
         after = step(graph)
         verify(after, after=step.__name__)
         assert repr(graph) == kept
-        assert len(after.nodes) <= len(graph.nodes)
+        assert step in SPEEDUPS or len(after.nodes) <= len(graph.nodes)
         again = step(after)
         assert (again.nodes, again.output) == (after.nodes, after.output)
         torch.testing.assert_close(numbers(after, state), before, rtol=1e-12, atol=1e-12)
@@ -306,7 +317,12 @@ def test_the_page_of_passes() -> None:
     assert [p.__name__ for p in REWRITES] == [
         "remove_unused", "take_part", "forget_aliases", "merge_repeated", "start_at_identity",
     ]  # fmt: skip
-    assert all(p.__doc__ for p in (*CHECKS, *REWRITES))
+    assert [p.__name__ for p in SPEEDUPS] == [
+        "reduce_maps_first", "weigh_in_parts", "read_parts", "pool_together", "contract",
+        "recognise_attention",
+    ]  # fmt: skip
+    for step in (*CHECKS, *REWRITES, *SPEEDUPS):
+        assert step.__doc__ and inspect.getmodule(step).__doc__  # type: ignore[union-attr]
 
 
 def test_every_problem_is_reported_at_once() -> None:

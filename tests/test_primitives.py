@@ -485,6 +485,9 @@ ROWS = [
         learned: {op: parameter, axes: {c: c}, init: 1}
         probe: {op: reweight, x: learned, by: squeeze, sum: c}""", MAP, "b",
         lambda p, x: x.mean((2, 3)) @ p["learned"], lambda s: s["c"], batch_first=True),
+    # ------------------------------------------------------------------------------------ scale
+    Row("scale", "probe: {op: scale, by: 3 ** -0.5}", FIVE, FIVE, lambda p, x: x / 3**0.5),
+    Row("scale", "probe: {op: scale, by: c * 2}", MAP, MAP, lambda p, x: x * 2 * x.shape[1]),
     # --------------------------------------------------------------------------------- schedule
     Row("schedule", "probe: {op: schedule, begin: 30, end: 1, steps: 10}", MAP, "",
         lambda p, x: p["probe.value"]),

@@ -9,7 +9,9 @@ from composer.certificate.draw import random
 from composer.certificate.pair import Gap, Pair, shown
 from composer.certificate.trace import first_difference
 from composer.errors import counted, listing
-from composer.lower.build import build
+from composer.graph.frontend import graph_of
+from composer.graph.passes import compile_graph
+from composer.lower.build import lower, settings_for
 from composer.primitives import Spec
 
 
@@ -40,21 +42,24 @@ def pair_of(spec: Spec, case: Case, size: tuple[int, int]) -> Pair:
         ComposerError: the spec does not build, or its tensors are not those of the paper.
     """
     ours = module_of(spec, case, case.width, size).double()
+    written = module_of(spec, case, case.width, size, as_written=True).double()
     theirs = case.oracle(case.setting(case.width, size)).double()
-    return Pair(ours, theirs, case.keys, case.tolerance).drawn()
+    return Pair(ours, theirs, written, case.keys, case.tolerance).drawn()
 
 
-def module_of(spec: Spec, case: Case, channels: int, size: tuple[int, int]) -> fx.GraphModule:
-    """Return our module of a case.
+def module_of(
+    spec: Spec, case: Case, channels: int, size: tuple[int, int], as_written: bool = False
+) -> fx.GraphModule:
+    """Return our module of a case, as users get it, or with the nodes that its spec has.
 
     Raises:
         ComposerError: the spec does not suit.
     """
-    at = case.setting(channels, size)
+    like = case.setting(channels, size).conv if case.conv is not None else None
     told = size if case.sized else None
-    if case.conv is not None:
-        return build(spec, like=at.conv, size=told, params=case.params)
-    return build(spec, channels, size=told, params=case.params)
+    wide = None if like is not None else channels
+    settings = settings_for(spec, wide, like, told, case.params)
+    return lower(compile_graph(graph_of(spec, settings), as_written))
 
 
 def input_shape(case: Case, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -79,5 +84,5 @@ def _difference(pair: Pair, gaps: list[Gap], x: Tensor) -> str:
     more = f" and {counted(len(wide) - 1, 'other tensor')}" if len(wide) > 1 else ""
     mode = "training" if pair.ours.training else "eval"
     said = f"in {mode} {first.what} differs by {first.size:.2g}{more}"
-    begins = first_difference(pair.ours, pair.theirs, x)
+    begins = first_difference(pair.written, pair.theirs, x)
     return f"{said}; {begins}" if begins else said

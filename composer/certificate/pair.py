@@ -27,10 +27,14 @@ class Gap:
 
 @dataclass(frozen=True)
 class Pair:
-    """Our module and the oracle, in float64, with the same random weights and statistics."""
+    """Our module and the oracle, in float64, with the same random weights and statistics.
+
+    `written` is our module with the nodes of the spec, before any was made another for speed.
+    """
 
     ours: fx.GraphModule
     theirs: nn.Module
+    written: fx.GraphModule
     keys: Mapping[str, str]
     tolerance: float
 
@@ -47,12 +51,14 @@ class Pair:
         self.theirs.load_state_dict(
             {theirs: state[ours].reshape(shapes[theirs]) for ours, theirs in self.keys.items()}
         )
+        self.written.load_state_dict(state)
         return self
 
     def train(self, training: bool = True) -> Pair:
         """Put both into a mode."""
         self.ours.train(training)
         self.theirs.train(training)
+        self.written.train(training)
         return self
 
     def gaps(self, x: Tensor) -> list[Gap]:

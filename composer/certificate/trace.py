@@ -51,7 +51,7 @@ class _Values(fx.Interpreter):
         result = super().run_node(n)
         name = n.meta.get("composer", {}).get("node")
         if name and isinstance(result, Tensor):
-            self.of[name] = result
+            self.of[name] = result.clone()  # what follows may be written over it
         return result
 
 

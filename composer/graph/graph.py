@@ -1,4 +1,4 @@
-"""The intermediate representation: an immutable graph of primitives over networkx."""
+"""The intermediate representation: an immutable graph of primitives."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
-import networkx as nx
-
 from composer.errors import ComposerError, Diagnostic, Location, in_order_of_text
+from composer.graph.order import ancestors, in_order
 from composer.primitives import Spec
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Primitive
@@ -72,7 +71,7 @@ class GraphNode:
         """The names of the values it gives: one, but for an `unstack` not yet expanded."""
         return self.name.split(COMMA)
 
-    @property
+    @cached_property
     def operands(self) -> tuple[str, ...]:
         """The names of the nodes it reads, in order, each once."""
         if self.op is None:
@@ -101,14 +100,9 @@ class Graph:
         return {node.name: node for node in self.nodes}
 
     @cached_property
-    def digraph(self) -> nx.DiGraph[str]:
-        """The edges from each node to its readers, the input among them."""
-        digraph: nx.DiGraph[str] = nx.DiGraph()
-        digraph.add_node(INPUT)
-        digraph.add_nodes_from(node.name for node in self.nodes)
-        for node in self.nodes:
-            digraph.add_edges_from((operand, node.name) for operand in node.operands)
-        return digraph
+    def reads(self) -> dict[str, tuple[str, ...]]:
+        """What each node reads, in the order of the text."""
+        return {node.name: node.operands for node in self.nodes}
 
     @cached_property
     def rank(self) -> dict[str, int]:
@@ -117,13 +111,11 @@ class Graph:
 
     def in_order(self) -> Iterator[GraphNode]:
         """Yield the nodes so that each comes after what it reads, else as in the spec."""
-        order = nx.lexicographical_topological_sort(self.digraph, key=self.rank.__getitem__)
-        return (self.by_name[name] for name in order if name in self.by_name)
+        return (self.by_name[name] for name in in_order(self.reads))
 
     def ancestors(self, name: str) -> set[str]:
         """Return the names of all that `name` is made from, the input among them."""
-        found: set[str] = nx.ancestors(self.digraph, name)
-        return found
+        return ancestors(self.reads, name)
 
     def axes_of(self, name: str) -> Axes | None:
         """Return the axes of a node or of the input."""

@@ -35,6 +35,7 @@ class Rewriting:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self._taken = set(graph.by_name)
+        self._parts: dict[str, int] = {}  # of each node, how many were tried
         self.new: dict[str, GraphNode] = {}
         self.changed: dict[str, GraphNode] = {}
 
@@ -53,11 +54,12 @@ class Rewriting:
         """Return what makes a value now: None for the input."""
         return self.node(name).op if name != INPUT else None
 
-    def add(self, name: str, op: Primitive, near: GraphNode) -> str:
-        """Add a node that stands in the spec where `near` does; return its name."""
-        while name in self._taken:
-            name += "_"
-        self._taken.add(name)
+    def add(self, op: Primitive, near: GraphNode) -> str:
+        """Add a node that is a part of what `near` stands for; return its name."""
+        number = self._parts.get(near.name, 0)
+        while (name := f"{near.name}.{number}") in self._taken:
+            number += 1
+        self._parts[near.name] = number + 1
         self.new[name] = replace(
             near, name=name, op=op, axes=op.infer(self.axes, self.graph.order), weights=None
         )

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 
 class RowConv1d(nn.Conv1d):
-    """A `Conv1d` of one channel, whose input is ``[rows, length]`` and not ``[rows, 1, length]``."""
+    """A `Conv1d` of one channel for ``[rows, length]``, where that takes ``[rows, 1, length]``."""
 
     def __init__(self, kernel: int, bias: bool) -> None:
         super().__init__(1, 1, kernel, padding=kernel // 2, bias=bias)

@@ -80,6 +80,38 @@ def build(
         ComposerError: the spec is at fault, or does not suit these sizes and params.
     """
     spec = load_spec(spec)
+    settings = settings_for(spec, channels, like, size, params, layout, prefix, init)
+    as_layer = like if init == "identity" else None
+    graph = compile_graph(graph_of(spec, settings))
+    if as_layer is not None:
+        module = _begun(graph, as_layer, dtype)
+        if device is not None:
+            module = module.to(device)
+    else:
+        with nullcontext() if device is None else torch.device(device):
+            module = lower(graph)
+        if dtype is not None:
+            module = module.to(dtype)
+    if compile:
+        module.compile(fullgraph=True)
+    return module
+
+
+def settings_for(
+    spec: Spec,
+    channels: int | None = None,
+    like: nn.Module | None = None,
+    size: tuple[int, int] | None = None,
+    params: Mapping[str, Value] | None = None,
+    layout: tuple[str, ...] | None = None,
+    prefix: int = 0,
+    init: Begin = "paper",
+) -> Settings:
+    """Return what is chosen for a module that stands alone; the arguments are those of `build`.
+
+    Raises:
+        ComposerError: they do not suit the spec.
+    """
     if init not in get_args(Begin):
         raise error("invalid-init", f"{init!r} is not a way to begin", "say 'paper' or 'identity'")
     order, tokens = _checked_layout(spec, layout, prefix)
@@ -97,22 +129,7 @@ def build(
         channels = _agreed(channels, told["c"])
     sizes = {**told, **sizes_for(spec, channels, size, order)}
     sizes = {n: v for n, v in sizes.items() if n not in spec.params}
-    as_layer = like if init == "identity" else None
-    begin = init if as_layer is None else "paper"
-    settings = Settings(sizes, params, order, tokens, begin)
-    graph = compile_graph(graph_of(spec, settings))
-    if as_layer is not None:
-        module = _begun(graph, as_layer, dtype)
-        if device is not None:
-            module = module.to(device)
-    else:
-        with nullcontext() if device is None else torch.device(device):
-            module = lower(graph)
-        if dtype is not None:
-            module = module.to(dtype)
-    if compile:
-        module.compile(fullgraph=True)
-    return module
+    return Settings(sizes, params, order, tokens, "paper" if like is not None else init)
 
 
 def _begun(graph: Graph, like: nn.Module, dtype: torch.dtype | None) -> fx.GraphModule:

@@ -158,13 +158,18 @@ class FxEmitter:
         )
 
     def is_spent(self, ref: Expr) -> bool:
-        """Return whether an operand is a new tensor of the module's own, and read here last."""
+        """Return whether an operand is a new tensor of the module's own, and read here last.
+
+        What a layer gives is not: hooks may hold it.
+        """
         name = str(ref.value)
         if name == INPUT or name == self.graph.output:
             return False
-        readers = self._readers[name]
-        made = [node.op for node in (self.graph.by_name[name], *readers)]
-        return readers[-1] is self._node and all(op is not None and op.makes_anew for op in made)
+        node, readers = self.graph.by_name[name], self._readers[name]
+        made = [it.op for it in (node, *readers)]
+        if readers[-1] is not self._node or node.op is None or node.op.draws_weights:
+            return False
+        return all(op is not None and op.makes_anew for op in made)
 
     @property
     def _name(self) -> str:

@@ -18,7 +18,7 @@ from composer.graph.sizes import sizes_of
 from composer.primitives.base import AxisProblem, replaced
 from composer.primitives.structure import Repeating, Structure
 from composer.spec import expressions
-from composer.spec.expressions import Expr, ExpressionError, leaves
+from composer.spec.expressions import MAX_PARTS, Expr, ExpressionError, leaves
 from composer.spec.fields import Kind
 from composer.spec.source import YamlPath
 from composer.spec.stand_in import stand_in_names
@@ -167,11 +167,20 @@ def bind_params(graph: Graph, problems: list[Diagnostic]) -> Scope:
         try:
             written = param.expression(value)
             _check_words(graph, written)
-            known.put(name, _known(expressions.bind(written, known), known, "Known so far"))
+            bound = expressions.bind(written, known)
+            if bound.is_long:
+                raise _too_long(written)
+            known.put(name, _known(bound, known, "Known so far"))
         except ExpressionError as failure:
             known.put(name, expressions.name(name))
             problems.append(_of_param(graph, name, failure))
     return known
+
+
+def _too_long(written: Expr) -> ExpressionError:
+    message = f"with the params above this comes to more than {MAX_PARTS} operations"
+    way_out = "let fewer params hang on one another"
+    return ExpressionError("value-too-large", message, written.start, written.length, way_out)
 
 
 def _of_param(graph: Graph, name: str, failure: ExpressionError) -> Diagnostic:

@@ -12,7 +12,7 @@ from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem
 from composer.primitives.structure import Alias
 from composer.primitives.use import Use
-from composer.spec.expressions import Expr, constant
+from composer.spec.expressions import MAX_PARTS, Expr, constant
 
 
 def infer_axes(graph: Graph) -> Graph:
@@ -66,7 +66,7 @@ def _inferred(
     """
     assert node.op is not None
     if not isinstance(node.op, Use):
-        return (replace(node, axes=node.op.infer(known, order)),)
+        return (replace(node, axes=_of_a_length(node.op.infer(known, order))),)
     if node.op.spec not in graph.spec.used:
         return (node,)  # it could not be read, which is noted
     assert node.op.x is not None
@@ -82,6 +82,22 @@ def _inferred(
     output = new_name[inner.output]
     result = replace(node, op=Alias(x=constant(output)), axes=inner.by_name[inner.output].axes)
     return (*placed, result)
+
+
+def _of_a_length(axes: Axes) -> Axes:
+    """Return the axes, whose sizes can be read.
+
+    Raises:
+        AxisProblem: one has become an expression without end, as over a hundred strides may.
+    """
+    if long := [axis for axis, size in axes.sizes if size.is_long]:
+        raise AxisProblem(
+            "value-too-large",
+            f"the size of the axis {long[0]!r} comes to more than {MAX_PARTS} operations here",
+            (),
+            "let fewer nodes in a row change it",
+        )
+    return axes
 
 
 def _renamed(

@@ -9,7 +9,7 @@ The last two are taken where every reader of the stack is one of the three.
 
 from __future__ import annotations
 
-from composer.graph.graph import Graph
+from composer.graph.graph import INPUT, Graph
 from composer.graph.passes.remove_unused import remove_unused
 from composer.graph.rewriting import Rewriting, readers
 from composer.primitives.arithmetic import Arithmetic
@@ -50,6 +50,8 @@ class _Parts:
             op = self.work.op(reader)
             if isinstance(op, Pick) and op.axis == stack.axis:
                 part = self._meant(stack.of[int(op.index.value)])
+                if part == INPUT and reader == self.graph.output:
+                    continue
                 self.renamed[reader] = part
                 self.readers.setdefault(part, {}).update(self.readers.pop(reader, {}))
                 self.open.append(part)
@@ -71,8 +73,8 @@ class _Parts:
                 self._read_by(self._meant(ref), name)
             return
         parts = []
-        for i, ref in enumerate(stack.of):
-            parts.append(self.work.add(f"{name}.{i}", op.model_copy(update={"x": ref}), node))
+        for ref in stack.of:
+            parts.append(self.work.add(op.model_copy(update={"x": ref}), node))
             self._read_by(self._meant(ref), parts[-1])
             self._read_by(parts[-1], name)
         self.work.change(node, stack.model_copy(update={"of": tuple(map(constant, parts))}))

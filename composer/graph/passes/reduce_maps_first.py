@@ -31,7 +31,7 @@ def reduce_maps_first(graph: Graph) -> Graph:
         if ordered == pools:
             continue
         for node, pool in zip(chain[:-1], ordered, strict=False):
-            x = constant(work.add(node.name, pool.model_copy(update={"x": x}), node))
+            x = constant(work.add(pool.model_copy(update={"x": x}), node))
         work.change(chain[-1], ordered[-1].model_copy(update={"x": x}))
     return remove_unused(work.done())
 

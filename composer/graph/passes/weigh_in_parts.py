@@ -35,11 +35,8 @@ def _take_apart(work: Rewriting, node: GraphNode, op: Reweight) -> None:
     if number > _FEW:
         return
     picks = [
-        tuple(
-            constant(work.add(f"{node.name}.{what}{i}", _pick(ref, axis, i), node))
-            for i in range(number)
-        )
-        for what, ref in (("part", op.x), ("weight", op.by))
+        tuple(constant(work.add(_pick(ref, axis, i), node)) for i in range(number))
+        for ref in (op.x, op.by)
     ]
     work.change(node, WeighedSum.model_construct(of=picks[0], by=picks[1]))
 

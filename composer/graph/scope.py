@@ -1,0 +1,56 @@
+"""All that an expression of one graph may name, with its value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from copy import copy
+
+from composer.spec.expressions import Expr, Value
+from composer.spec.hints import Hints
+
+
+class Scope(Mapping[str, Value | Expr]):
+    """Sizes and params by name; one that is not known yet is an expression over `open` names.
+
+    The names inside a branch or a repeat stand before those of the whole graph.
+    """
+
+    def __init__(self, values: Mapping[str, Value | Expr]) -> None:
+        self._whole = dict(values)
+        self._inside: dict[str, int] = {}
+        self._names = list(values)
+        self._hints = Hints()
+        self.open: set[str] = set()
+        for value in values.values():
+            self._note(value)
+
+    def put(self, name: str, value: Value | Expr) -> None:
+        """Let a name have a value; it stays open under those of which that is made."""
+        if name not in self._whole:
+            self._names.append(name)
+        self._whole[name] = value
+        self._note(value)
+
+    def within(self, names: Mapping[str, int]) -> Scope:
+        """Return what may be named inside, where some names more are known."""
+        scope = copy(self)
+        scope._inside = {**self._inside, **names}
+        return scope
+
+    def suggestion(self, word: str, label: str) -> str:
+        """Return the way out for a name that is none of these."""
+        names = [*self._names, *self._inside] if self._inside else self._names
+        return self._hints.suggestion(word, names, label)
+
+    def __getitem__(self, name: str) -> Value | Expr:
+        return self._inside[name] if name in self._inside else self._whole[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*self._names, *self._inside]))
+
+    def __len__(self) -> int:
+        return len(self._whole.keys() | self._inside.keys())
+
+    def _note(self, value: Value | Expr) -> None:
+        if isinstance(value, Expr):
+            self.open |= value.names
