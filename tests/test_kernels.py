@@ -105,7 +105,7 @@ def called(module: fx.GraphModule) -> list[str]:
 def test_the_form_it_is_written_in(form: str) -> None:
     by_matrix = form in ("pointwise", "pointwise, stride")
     names = called(module_of(form))
-    assert ("bmm" in names, "conv2d" in names) == (by_matrix, not by_matrix)
+    assert ("bmm" in names, "conv_of_each" in names) == (by_matrix, not by_matrix)
     assert "matmul" in names and "sum" not in names  # the kernels are mixed by one product
 
 

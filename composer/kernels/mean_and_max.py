@@ -52,17 +52,20 @@ class _MeanAndMax(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, dx: Tensor, *_: None) -> Tensor:  # type: ignore[override]
         x, output = ctx.saved_tensors
-        is_largest, number, _ = _largest(ctx, x, output)
-        moved = (dx * is_largest / number).sum(ctx.axes)
+        is_largest = _is_largest(ctx, x, output)
+        moved = (dx * is_largest).sum(ctx.axes) / is_largest.sum(ctx.axes)
         return _stacked(dx.mean(ctx.axes), moved, ctx.at, ctx.mean_first)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, output = ctx.saved_tensors
-        is_largest, number, pooled = _largest(ctx, x, output)
+        is_largest = _is_largest(ctx, x, output)
         of_mean, of_max = _parts(ctx, dy)
-        spread = of_mean / pooled
-        return torch.where(is_largest, spread + of_max / number, spread), None, None, None
+        of_mean = of_mean / (x.numel() // max(of_mean.numel(), 1))
+        of_max = of_max / is_largest.sum(ctx.axes, keepdim=True)
+        if torch.is_grad_enabled():  # a gradient of this gradient is wanted, too
+            return is_largest * of_max + of_mean, None, None, None
+        return is_largest.mul_(of_max).add_(of_mean), None, None, None
 
 
 def _parts(ctx: Any, stacked: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,9 +76,7 @@ def _parts(ctx: Any, stacked: Tensor) -> tuple[Tensor, Tensor]:
     return (parts[0], parts[1]) if ctx.mean_first else (parts[1], parts[0])
 
 
-def _largest(ctx: Any, x: Tensor, output: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Return where the largest values are, how many in each pool, and how many were pooled."""
-    _, largest = _parts(ctx, output)
-    is_largest = x == largest
-    pooled = x.numel() // max(largest.numel(), 1)
-    return is_largest, is_largest.sum(ctx.axes, keepdim=True), pooled
+def _is_largest(ctx: Any, x: Tensor, output: Tensor) -> Tensor:
+    """Return 1 where x is the largest of its pool, else 0: numbers, which torch sums fastest."""
+    _, largest = _parts(ctx, output.detach())
+    return x.detach().clone().eq_(largest)

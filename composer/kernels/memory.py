@@ -24,7 +24,7 @@ def is_large(x: Tensor) -> bool:
 
     A tensor that stands for others (of `torch.func`, of a trace, a fake one) is not.
     """
-    if torch.compiler.is_compiling() or type(x) not in (Tensor, torch.nn.Parameter):
+    if torch.compiler.is_compiling() or type(x) is not Tensor:
         return False
     if x.numel() * x.element_size() < LARGE or not x.is_cpu:
         return False

@@ -22,6 +22,11 @@ class RowConv1d(nn.Conv1d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the word torch uses
         """Return rows of the same length."""
-        kernel, padding = self.weight.unsqueeze(2), (0, self.kernel_size[0] // 2)
-        image = functional.conv2d(input.unsqueeze(0), kernel, self.bias, 1, padding)
-        return image.squeeze(0)
+        (padding,) = self.padding
+        if input.shape[0] == 1:  # one row is one signal as it is
+            return functional.conv1d(
+                input.unsqueeze(1), self.weight, self.bias, 1, padding
+            ).squeeze(1)
+        kernel = self.weight.unsqueeze(2)
+        image = functional.conv2d(input[None, None], kernel, self.bias, 1, (0, padding))
+        return image[0, 0]

@@ -22,7 +22,7 @@ from composer.kernels.memory import empty_like, is_large
 
 def weighed(x: Tensor, by: Tensor) -> Tensor:
     """Return ``x * by``, a new tensor; `by` broadcasts to x."""
-    return _large([x], [by]) if _are_large((x,), (by,)) else x * by
+    return _large((x,), (by,)) if is_large(x) and _are_large((x,), (by,)) else x * by
 
 
 def weighed_in_place(x: Tensor, by: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ def weighed_sum(values: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
         values: tensors of one shape.
         weights: as many, each of a shape that broadcasts to that.
     """
-    if _are_large(values, weights):
+    if is_large(values[0]) and _are_large(values, weights):
         return _large(values, weights)
     y = values[0] * weights[0]
     for x, by in zip(values[1:], weights[1:], strict=True):
@@ -52,8 +52,9 @@ def _needs_gradient(tensors: Sequence[Tensor]) -> bool:
 
 
 def _are_large(values: Sequence[Tensor], weights: Sequence[Tensor]) -> bool:
+    """Return whether values, the first of which is large, are of one kind with their weights."""
     x = values[0]
-    return is_large(x) and all(
+    return all(
         other.dtype == x.dtype and other.shape == x.shape for other in values
     ) and all(by.dtype == x.dtype and by.is_cpu for by in weights)
 

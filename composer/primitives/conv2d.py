@@ -200,8 +200,7 @@ class Conv2d(Primitive):
         if batch and small:
             node = pointwise(emit, x, kernel, slide.stride, len(order))
         elif batch:
-            out = whole(kernel_axes["o"])
-            node = one_for_each(emit, folded(emit, x, len(riding)), kernel, slide, out)
+            node = one_for_each(emit, folded(emit, x, len(riding)), kernel, slide)
             node = unfolded(emit, node, x, len(riding))
         else:
             node = one_for_all(emit, folded(emit, x, len(riding)), kernel, slide)

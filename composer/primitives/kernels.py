@@ -54,7 +54,12 @@ class Slide:
 
 def one_for_all(emit: Emitter, x: Any, kernel: Any, slide: Slide) -> Any:
     """Write the convolution of [batch, channels, height, width] by one kernel."""
-    return _conv2d(emit, x, kernel, slide, slide.groups)
+    from torch.nn import functional
+
+    return emit.function(
+        functional.conv2d, x, kernel, None, slide.stride, slide.padding, slide.dilation,
+        slide.groups,
+    )  # fmt: skip
 
 
 def pointwise(emit: Emitter, x: Any, kernel: Any, stride: int, axes: int) -> Any:
@@ -76,22 +81,10 @@ def pointwise(emit: Emitter, x: Any, kernel: Any, stride: int, axes: int) -> Any
     return emit.method("unflatten", node, 2, sizes)
 
 
-def one_for_each(emit: Emitter, x: Any, kernel: Any, slide: Slide, out: int) -> Any:
-    """Write the convolution of [other, batch, channels, height, width], a kernel for each sample.
-
-    The samples are groups of one convolution.
-    """
-    samples = emit.method("size", kernel, 0)
-    groups = emit.function(operator.mul, samples, slide.groups)
-    node = _conv2d(
-        emit, emit.method("flatten", x, 1, 2), emit.method("flatten", kernel, 0, 1), slide, groups
-    )
-    return emit.method("unflatten", node, 1, (samples, out))
-
-
-def _conv2d(emit: Emitter, x: Any, kernel: Any, slide: Slide, groups: Any) -> Any:
-    from torch.nn import functional
+def one_for_each(emit: Emitter, x: Any, kernel: Any, slide: Slide) -> Any:
+    """Write that of [other, batch, channels, height, width], with a kernel for each sample."""
+    from composer.kernels.conv_of_each import conv_of_each
 
     return emit.function(
-        functional.conv2d, x, kernel, None, slide.stride, slide.padding, slide.dilation, groups
+        conv_of_each, x, kernel, slide.stride, slide.padding, slide.dilation, slide.groups
     )

@@ -1,0 +1,48 @@
+"""A convolution with a kernel for each sample.
+
+    y_b = x_b * w_b      is one convolution whose groups are the samples
+
+which is how it is mostly written, and what a compiler and a GPU are given. On a CPU torch makes a
+grouped convolution of few groups slowly: one convolution after another takes a third of the time
+for 512 channels of 7×7, and never more.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def conv_of_each(
+    x: Tensor,
+    kernel: Tensor,
+    stride: int,
+    padding: tuple[int, int],
+    dilation: int,
+    groups: int,
+) -> Tensor:
+    """Return the convolution of each sample by its own kernel.
+
+    Args:
+        x: ``[other, samples, channels, height, width]``.
+        kernel: ``[samples, out, channels / groups, height, width]``.
+        stride: in both directions, as `dilation`.
+        padding: zeros above and below, left and right.
+        dilation: from one weight to the next.
+        groups: of the convolution of one sample.
+
+    Returns:
+        ``[other, samples, out, height, width]``
+    """
+    if torch.compiler.is_compiling() or type(x) is not Tensor or not x.is_cpu:
+        samples, out = kernel.shape[:2]
+        y = functional.conv2d(
+            x.flatten(1, 2), kernel.flatten(0, 1), None, stride, padding, dilation,
+            samples * groups,
+        )  # fmt: skip
+        return y.unflatten(1, (samples, out))
+    return torch.stack([
+        functional.conv2d(one, by, None, stride, padding, dilation, groups)
+        for one, by in zip(x.unbind(1), kernel.unbind(0), strict=True)
+    ], 1)  # fmt: skip
