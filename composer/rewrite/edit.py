@@ -26,6 +26,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from composer.backbones.anatomy import Part
@@ -41,6 +42,8 @@ from composer.backbones.forward import (
     trace,
 )
 from composer.errors import error
+from composer.kernels.residual_add import residual_add
+from composer.kernels.weighed_sum import weighed, weighed_in_place, weighed_sum
 from composer.measure.cost import FakeRun
 from composer.rewrite.composition import Position
 from composer.rewrite.place import Place
@@ -65,7 +68,7 @@ class Editor:
         part, index = place.part, place.part.call.index
         if place.forward is not None and place.ends is not None:
             owner.add_module(name, module)
-            owner.__class__ = self._traced_class(owner, place.forward, place.ends, name)
+            owner.__class__ = self._traced_class(owner, place.forward, place.ends, name, module)
             return
         before = _traced(owner, part)
         owner.add_module(name, module)
@@ -87,13 +90,19 @@ class Editor:
             owner.__class__ = self.class_with(owner, *(_on_item(g, index, name) for g in graphs))
         elif index is not None or not _gives(after.evaluation, name):
             ends = _output(before.training, index), _output(before.evaluation, index)
-            owner.__class__ = self._traced_class(owner, before, ends, name)
+            owner.__class__ = self._traced_class(owner, before, ends, name, module)
 
     def _traced_class(
-        self, owner: nn.Module, forward: Forward, ends: tuple[Branch, Branch], name: str
+        self,
+        owner: nn.Module,
+        forward: Forward,
+        ends: tuple[Branch, Branch],
+        name: str,
+        module: fx.GraphModule,
     ) -> type[nn.Module]:
-        training = _with_call(forward.training, ends[0], name)
-        evaluation = _with_call(forward.evaluation, ends[1], name)
+        free = _may_be_overwritten(module)
+        training = _with_call(forward.training, ends[0], name, free)
+        evaluation = _with_call(forward.evaluation, ends[1], name, free)
         return self.class_with(owner, training, evaluation)
 
     def class_with(
@@ -125,11 +134,12 @@ class Editor:
         return self._derived[key]
 
 
-def _with_call(graph: fx.Graph, end: Branch, name: str) -> fx.Graph:
+def _with_call(graph: fx.Graph, end: Branch, name: str, free: bool) -> fx.Graph:
     """Return a copy of the graph in which the branch's end passes through a child.
 
-    A residual add in place becomes one that is not, with equal numbers: it would overwrite what
-    the child may have kept for its gradient.
+    A residual add in place becomes one that is not, with equal numbers, for it would overwrite
+    what the child may have kept for its gradient; where what the child gives is free, the sum is
+    written there.
     """
     copied = fx.Graph()
     places: dict[fx.Node, fx.Node] = {}
@@ -144,6 +154,10 @@ def _with_call(graph: fx.Graph, end: Branch, name: str) -> fx.Graph:
     if end.add is not None:
         add = places[end.add]
         add.target = _OUT_OF_PLACE.get(add.target, add.target)
+        others = [arg for arg in add.args if arg is not call]
+        plain = add.target in (operator.add, torch.add) and len(add.args) == 2 and not add.kwargs
+        if free and plain and len(others) == 1 and list(call.users) == [add]:
+            add.target, add.args = residual_add, (call, others[0])
     copied.lint()
     return copied
 
@@ -167,6 +181,15 @@ def with_item(given: Any, index: int, made: Any) -> Any:
 
 
 _OUT_OF_PLACE: dict[Any, Any] = {operator.iadd: operator.add, "add_": "add"}
+#: Products and sums are new tensors, and no gradient reads them.
+_NEW = (weighed, weighed_in_place, weighed_sum, operator.mul, operator.add)
+
+
+def _may_be_overwritten(module: fx.GraphModule) -> bool:
+    """Return whether what a module gives is a new tensor that no gradient of its own reads."""
+    (output,) = module.graph.find_nodes(op="output")
+    given = output.args[0]
+    return isinstance(given, fx.Node) and given.op == "call_function" and given.target in _NEW
 
 
 def _two_modes(
