@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from composer.kernels.memory import is_plain
+
 
 def mean_and_max(x: Tensor, axes: tuple[int, ...], at: int, mean_first: bool) -> Tensor:
     """Return mean and maximum of x over some `axes`, stacked on a new axis at position `at`."""
@@ -63,7 +65,7 @@ class _MeanAndMax(torch.autograd.Function):
         of_mean, of_max = _parts(ctx, dy)
         of_mean = of_mean / (x.numel() // max(of_mean.numel(), 1))
         of_max = of_max / is_largest.sum(ctx.axes, keepdim=True)
-        if torch.is_grad_enabled():  # a gradient of this gradient is wanted, too
+        if torch.is_grad_enabled() or not is_plain(dy):  # a gradient of this one, or many
             return is_largest * of_max + of_mean, None, None, None
         return is_largest.mul_(of_max).add_(of_mean), None, None, None
 

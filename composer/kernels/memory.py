@@ -13,6 +13,7 @@ from functools import cache
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 #: From this many bytes on; below, the allocator mostly has memory that was used before.
 LARGE = 32 * 2**20
@@ -20,18 +21,23 @@ _PAGE = mmap.PAGESIZE
 
 
 def is_large(x: Tensor) -> bool:
-    """Return whether x is a plain, dense tensor of at least `LARGE` bytes in main memory.
-
-    A tensor that stands for others (of `torch.func`, of a trace, a fake one) is not.
-    """
+    """Return whether x is a plain tensor of at least `LARGE` bytes in main memory."""
     if torch.compiler.is_compiling() or type(x) is not Tensor:
         return False
-    if x.numel() * x.element_size() < LARGE or not x.is_cpu:
-        return False
+    return x.numel() * x.element_size() >= LARGE and x.is_cpu and is_plain(x)
+
+
+def is_plain(x: Tensor) -> bool:
+    """Return whether x holds numbers of its own, and these alone.
+
+    What stands for other tensors (of `torch.func`, of a trace, a fake one) does not, nor what
+    carries a tangent.
+    """
     try:
-        return x.data_ptr() != 0
+        x.data_ptr()
     except RuntimeError:
         return False
+    return type(x) is Tensor and forward_ad.unpack_dual(x).tangent is None
 
 
 def empty_like(x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from composer.kernels.memory import empty_like, is_large
+from composer.kernels.memory import empty_like, is_large, is_plain
 
 
 def weighed(x: Tensor, by: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ def _are_large(values: Sequence[Tensor], weights: Sequence[Tensor]) -> bool:
     x = values[0]
     return all(
         other.dtype == x.dtype and other.shape == x.shape for other in values
-    ) and all(by.dtype == x.dtype and by.is_cpu for by in weights)
+    ) and all(by.dtype == x.dtype and by.is_cpu and is_plain(by) for by in weights)
 
 
 def _large(values: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
@@ -81,18 +81,6 @@ class _WeighedSum(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], _output: Tensor) -> None:
         ctx.number = inputs[0]
         ctx.save_for_backward(*inputs[1:])
-        ctx.save_for_forward(*inputs[1:])
-
-    @staticmethod
-    def jvp(ctx: Any, _: None, *changes: Tensor | None) -> Tensor:  # type: ignore[override]
-        given, number = ctx.saved_tensors, ctx.number
-        terms = []
-        for x, by, dx, dby in zip(
-            given[:number], given[number:], changes[:number], changes[number:], strict=True
-        ):
-            terms += [] if dx is None else [dx * by]
-            terms += [] if dby is None else [x * dby]
-        return torch.stack(torch.broadcast_tensors(*terms)).sum(0)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
@@ -109,7 +97,8 @@ def _gradients(
     dy: Tensor, x: Tensor, by: Tensor, wants_x: bool, wants_by: bool
 ) -> tuple[Tensor | None, Tensor | None]:
     """Return the gradients of ``x * by``, those that are wanted."""
-    if torch.is_grad_enabled():  # a gradient of this gradient is wanted, too
+    if torch.is_grad_enabled() or not is_plain(dy) or by.shape == x.shape:
+        # a gradient of this one is wanted, too, or many; or the product is itself what is wanted
         dby = (dy * x).sum_to_size(by.shape) if wants_by else None
         return (dy * by if wants_x else None), dby
     dx = empty_like(x)
