@@ -268,7 +268,7 @@ BAD = [
         ("inser",),
         2,
         "error[usage]: no command 'inser'\n  help: did you mean 'insert'? "
-        "Commands: insert, check, show, sites, list, verify, schema, eject\n",
+        "Commands: insert, check, show, sites, list, verify, compare, schema, eject\n",
     ),
     (
         "an unknown option",

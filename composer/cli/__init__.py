@@ -19,7 +19,7 @@ from composer import __version__
 from composer.errors import ComposerError, Diagnostic, UsageError, error, suggestion
 
 _TRACEBACK = "COMPOSER_TRACEBACK"
-_COMMANDS = ("insert", "check", "show", "sites", "list", "verify", "schema", "eject")
+_COMMANDS = ("insert", "check", "show", "sites", "list", "verify", "compare", "schema", "eject")
 
 
 class _Commands(click.Group):

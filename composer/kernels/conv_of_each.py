@@ -41,7 +41,7 @@ def conv_of_each(
             x.flatten(1, 2), kernel.flatten(0, 1), None, stride, padding, dilation,
             samples * groups,
         )  # fmt: skip
-        return y.unflatten(1, (samples, out))
+        return torch.unflatten(y, 1, (samples, out))
     return torch.stack([
         functional.conv2d(one, by, None, stride, padding, dilation, groups)
         for one, by in zip(x.unbind(1), kernel.unbind(0), strict=True)

@@ -27,7 +27,7 @@ def mean_and_max(x: Tensor, axes: tuple[int, ...], at: int, mean_first: bool) ->
         or not (x.requires_grad and torch.is_grad_enabled())
     ):
         return _stacked(*_pooled(x, axes), at, mean_first)
-    return _MeanAndMax.apply(x, axes, at, mean_first)  # type: ignore[no-any-return, no-untyped-call]
+    return _MeanAndMax.apply(x, axes, at, mean_first)  # type: ignore[no-any-return]
 
 
 def _pooled(x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -52,7 +52,7 @@ class _MeanAndMax(torch.autograd.Function):
         ctx.save_for_forward(x, output)
 
     @staticmethod
-    def jvp(ctx: Any, dx: Tensor, *_: None) -> Tensor:  # type: ignore[override]
+    def jvp(ctx: Any, dx: Tensor, *_: None) -> Tensor:
         x, output = ctx.saved_tensors
         is_largest = _is_largest(ctx, x, output)
         moved = (dx * is_largest).sum(ctx.axes) / is_largest.sum(ctx.axes)

@@ -37,7 +37,8 @@ def is_plain(x: Tensor) -> bool:
         x.data_ptr()
     except RuntimeError:
         return False
-    return type(x) is Tensor and forward_ad.unpack_dual(x).tangent is None
+    tangent = forward_ad.unpack_dual(x).tangent  # type: ignore[no-untyped-call]
+    return type(x) is Tensor and tangent is None
 
 
 def empty_like(x: Tensor) -> Tensor:

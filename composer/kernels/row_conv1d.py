@@ -22,7 +22,7 @@ class RowConv1d(nn.Conv1d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the word torch uses
         """Return rows of the same length."""
-        (padding,) = self.padding
+        padding = self.kernel_size[0] // 2
         if input.shape[0] == 1:  # one row is one signal as it is
             return functional.conv1d(
                 input.unsqueeze(1), self.weight, self.bias, 1, padding

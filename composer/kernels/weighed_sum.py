@@ -61,7 +61,7 @@ def _are_large(values: Sequence[Tensor], weights: Sequence[Tensor]) -> bool:
 
 def _large(values: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
     if _needs_gradient((*values, *weights)):
-        return _WeighedSum.apply(len(values), *values, *weights)  # type: ignore[no-any-return, no-untyped-call]
+        return _WeighedSum.apply(len(values), *values, *weights)  # type: ignore[no-any-return]
     return _forward(values, weights)
 
 

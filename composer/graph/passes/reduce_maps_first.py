@@ -23,7 +23,7 @@ def reduce_maps_first(graph: Graph) -> Graph:
     """Return the graph with chains of sums and means in the order of what they reduce."""
     work = Rewriting(graph)
     for chain in _chains(graph, read_once(graph)):
-        pools = [node.op for node in chain]
+        pools = [node.op for node in chain if isinstance(node.op, Pool)]
         x = pools[0].x
         assert x is not None
         axes = work.axes(x)

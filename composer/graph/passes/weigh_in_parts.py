@@ -11,7 +11,7 @@ from composer.graph.rewriting import Rewriting
 from composer.primitives.pick import Pick
 from composer.primitives.reweight import Reweight
 from composer.primitives.weighed_sum import WeighedSum
-from composer.spec.expressions import constant
+from composer.spec.expressions import Expr, constant
 
 _FEW = 4  # values of the axis, at most
 
@@ -41,5 +41,5 @@ def _take_apart(work: Rewriting, node: GraphNode, op: Reweight) -> None:
     work.change(node, WeighedSum.model_construct(of=picks[0], by=picks[1]))
 
 
-def _pick(ref: object, axis: str, index: int) -> Pick:
+def _pick(ref: Expr, axis: str, index: int) -> Pick:
     return Pick.model_construct(op="pick", x=ref, axis=axis, index=constant(index))

@@ -1,0 +1,75 @@
+"""How a model is run to see what it costs: on random images, forward, or forward and backward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from composer.backbones.probe import Probe
+
+Mode = Literal["inference", "training"]
+
+
+@dataclass(frozen=True)
+class Running:
+    """How models are run: on random images of the size that each takes.
+
+    Attributes:
+        mode: ``"inference"``, or ``"training"`` for a pass forward and backward.
+        compiled: whether by ``torch.compile(fullgraph=True)``.
+        channels_last: whether maps lie with the channels last.
+        device: where.
+        dtype: float32; or half precision, to which autocast brings what allows it.
+        seconds: for how long each model is timed.
+    """
+
+    mode: Mode = "inference"
+    compiled: bool = False
+    channels_last: bool = False
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    dtype: torch.dtype = torch.float32
+    seconds: float = 3.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Set what holds for all models: no gradients for inference; half precision."""
+        half = self.dtype != torch.float32
+        contexts: list[AbstractContextManager[Any]] = [
+            *([] if self.mode == "training" else [torch.inference_mode()]),
+            *([torch.autocast(self.device.type, self.dtype)] if half else []),
+        ]
+        with ExitStack() as stack:
+            for context in contexts:
+                stack.enter_context(context)
+            yield
+
+    def step(self, model: nn.Module, ran: Probe, batch: int) -> Callable[[], object]:
+        """Return what is timed: one pass of a model on a batch."""
+        entered = model.get_submodule(ran.entry)
+        model.to(self.device).train(self.mode == "training")
+        images = torch.randn(batch, *ran.input_shape, device=self.device)
+        if self.channels_last:
+            model.to(memory_format=torch.channels_last)
+            images = images.contiguous(memory_format=torch.channels_last)
+        call: Callable[..., Any] = entered
+        if self.compiled:
+            call = torch.compile(entered, fullgraph=True, dynamic=False)
+        if self.mode == "inference":
+            return partial(call, images)
+        return partial(_trained, call, entered, images.requires_grad_())
+
+
+def _trained(call: Callable[..., Any], model: nn.Module, images: Tensor) -> None:
+    """Run a pass forward and backward; its gradients are dropped."""
+    found = tree_leaves(call(images))
+    tensors = [t for t in found if isinstance(t, Tensor) and t.is_floating_point()]
+    torch.stack([t.float().square().mean() for t in tensors]).sum().backward()  # type: ignore[no-untyped-call]
+    images.grad = None
+    model.zero_grad(set_to_none=True)

@@ -1,0 +1,106 @@
+"""What is timed: each shipped spec at the sizes of the networks it is meant for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+import composer
+
+MAPS = ("256x56x56", "512x28x28", "1024x14x14", "2048x7x7")  # the stages of a ResNet-50
+CONVS = ("64x56x56", "128x28x28", "256x14x14", "512x7x7")  # what its 3×3 convolutions see
+LATE = ("256x14x14", "512x7x7")  # 3,136 pixels attending to all would take gigabytes
+TOKENS = ("196x384", "196x768")  # of ViT-S and ViT-B
+MORE_TOKENS = (*TOKENS, "784x384")
+BATCHES = (1, 8, 32)
+
+#: The layer that a stand-in takes the place of: its kernel and its groups.
+KERNELS = {"sk": (3, 32), "cond_conv_1x1": (1, 1)}
+
+SHAPES = {
+    **dict.fromkeys(("se", "se_var1", "se_var2", "se_var3", "ese", "eca"), MAPS),
+    **dict.fromkeys(("cbam", "cbam_channel", "cbam_spatial", "bam"), MAPS),
+    **dict.fromkeys(("ge_theta_minus", "ge_theta", "ge_theta_plus"), MAPS),
+    **dict.fromkeys(("sk", "split_attention", "dynamic_conv", "cond_conv"), CONVS),
+    "cond_conv_1x1": MAPS,
+    "bot_mhsa": LATE,
+    "sa": TOKENS,
+    "mhsa": MORE_TOKENS,
+    "transformer_layer": TOKENS,
+}
+SIZED = ("ge_theta", "ge_theta_plus", "bot_mhsa")
+STAND_INS = ("sk", "split_attention", "cond_conv", "cond_conv_1x1", "dynamic_conv", "bot_mhsa")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A spec on a batch of one shape: ``se`` on ``8x256x56x56``; tokens have two sizes."""
+
+    name: str
+    batch: int
+    shape: tuple[int, ...]
+
+    @property
+    def spec(self) -> str:
+        """The name of the shipped spec."""
+        return self.name.removesuffix("_1x1")
+
+    @property
+    def channels(self) -> int:
+        """The size of the axis ``c``, which is the last one of tokens."""
+        return self.shape[0] if len(self.shape) == 3 else self.shape[1]
+
+    @property
+    def gates(self) -> bool:
+        """Whether it scales a map, so that memory traffic is what it may come down to."""
+        return len(self.shape) == 3 and self.name not in STAND_INS
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The height and width of the map."""
+        return self.shape[1], self.shape[2]
+
+    @property
+    def conv(self) -> nn.Conv2d:
+        """The layer that a stand-in takes the place of."""
+        kernel, groups = KERNELS.get(self.name, (3, 1))
+        c = self.channels
+        return nn.Conv2d(c, c, kernel, padding=kernel // 2, groups=groups, bias=False)
+
+    def ours(self) -> nn.Module:
+        """Return the module of the shipped spec."""
+        size = self.size if self.spec in SIZED else None
+        if self.name in STAND_INS:
+            return composer.build(self.spec, like=self.conv, size=size)
+        return composer.build(self.spec, channels=self.channels, size=size)
+
+    def input(self, device: str = "cpu", dtype: torch.dtype = torch.float32,
+              channels_last: bool = False) -> Tensor:  # fmt: skip
+        """Return a batch of normal numbers."""
+        x = torch.randn(self.batch, *self.shape, device=device, dtype=dtype)
+        if channels_last and x.dim() == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        return x
+
+    def __str__(self) -> str:
+        return f"{self.name} {'x'.join(map(str, (self.batch, *self.shape)))}"
+
+
+def cases(
+    names: Sequence[str] = (), batches: Sequence[int] = BATCHES, shapes: Sequence[str] = ()
+) -> Iterator[Case]:
+    """Yield the cases of these specs, all unless told, in these batches and shapes.
+
+    Of the shapes a spec takes those that its own table has; where it has none of them, all that
+    have as many axes.
+    """
+    for name in names or SHAPES:
+        own = SHAPES[name]
+        alike = [s for s in shapes if s.count("x") == own[0].count("x")]
+        wanted = [s for s in alike if s in own] or alike if shapes else own
+        for shape in wanted:
+            for batch in batches:
+                yield Case(name, batch, tuple(map(int, shape.split("x"))))

@@ -1,0 +1,121 @@
+"""Our modules beside timm's layers, plain modules, and the memory traffic that none can avoid.
+
+``python tests/benchmarks/speed.py`` times each shipped spec at the sizes of the networks it is
+meant for, all rivals of a case in turn. A ratio above 1 means that ours is faster; ours/limit says
+how many times as long it takes as reading the map twice and writing it once. On two cores the
+cases as they are take ten minutes in one mode; compiling takes several times that: say --quick too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+
+import torch
+from cases import BATCHES, SHAPES, Case, cases
+from modes import DTYPES, LAYOUTS, MODES, Setting
+from output import check_free, write
+from results import Row, means
+from rivals import SLACK, difference, rivals
+from table import heading, line, summary
+
+from composer.measure.cost import parameters
+from composer.measure.machine import Machine
+
+#: The largest and the smallest map, of gates and of convolutions; tokens of ViT-S.
+QUICK = ("256x56x56", "2048x7x7", "64x56x56", "512x7x7", "196x384")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, and write where told; return 1 where ours and plain do not agree."""
+    told = _parser().parse_args(arguments)
+    if told.output is not None:
+        check_free(told.output, told.force)
+    if told.threads:
+        torch.set_num_threads(told.threads)
+    machine = Machine.here(told.device)
+    print(machine, flush=True)
+    rows = list(_measured(told))
+    found = means(rows)
+    print("\n".join(summary(found)))
+    if told.output is not None:
+        write(told.output, machine, rows, found)
+    apart = {str(r.case): r.difference for r in rows if not (r.difference or 0) <= SLACK}
+    for case, size in apart.items():
+        print(f"{case}: ours and plain lie {size:.2g} apart", file=sys.stderr)
+    return 1 if apart else 0
+
+
+def _measured(told: argparse.Namespace) -> Iterator[Row]:
+    """Yield the rows, each printed as it is there."""
+    shapes = told.shapes or (QUICK if told.quick else ())
+    batches = told.batches or ((8,) if told.quick else BATCHES)
+    for mode in told.modes:
+        for layout in told.layouts:
+            setting = Setting(mode, layout, told.device, told.dtype, told.seconds)
+            print(f"\n{mode}, {layout}, {told.dtype}\n{heading(mode == 'memory')}", flush=True)
+            for case in cases(told.specs, batches, shapes):
+                if setting.suits(case):
+                    row = _row(case, setting, told.least)
+                    print(line(row), flush=True)
+                    yield row
+
+
+def _row(case: Case, setting: Setting, least: bool) -> Row:
+    modules = rivals(case)
+    counts = {name: parameters(module) for name, module in modules.items()}
+    apart = difference(case, modules)
+    if setting.mode == "memory":
+        return Row(case, setting, counts, apart, {}, setting.bytes_of(case, modules))
+    return Row(case, setting, counts, apart, setting.seconds_of(case, modules), {}, least)
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    add = parser.add_argument
+    add("--specs", type=_some(SHAPES), default=(), metavar="S,S", help="all unless told")
+    add("--batches", type=_numbers, default=(), metavar="N,N", help="1,8,32 unless told")
+    add("--shapes", type=_shapes, default=(), metavar="CxHxW,NxC", help="maps, and tokens")
+    add("--modes", type=_some(MODES), default=("eager",), metavar="M,M", help=", ".join(MODES))
+    add("--layouts", type=_some(LAYOUTS), default=("nchw",), metavar="L,L",
+        help=", ".join(LAYOUTS))  # fmt: skip
+    add("--device", default="cpu")
+    add("--dtype", choices=list(DTYPES), default="float32", help="the half ones by autocast")
+    add("--threads", type=int, metavar="N", help="of torch on the CPU; its own choice unless told")
+    add("--seconds", type=float, default=0.2, metavar="S", help="for each rival of a case")
+    add("--least", action="store_true", help="show the fastest rounds: for a busy machine")
+    add("--quick", action="store_true", help="the largest and the smallest map, a batch of 8")
+    add("-o", "--output", metavar="FOLDER", help="write speed.json and speed.svg there")
+    add("--force", action="store_true", help="replace those that are there")
+    return parser
+
+
+def _some(known: Sequence[str] | dict[str, object]) -> object:
+    def some(text: str) -> tuple[str, ...]:
+        words = tuple(text.split(","))
+        for word in words:
+            if word not in known:
+                raise argparse.ArgumentTypeError(f"{word!r} is none of {', '.join(known)}")
+        return words
+
+    return some
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    if not all(word.isdecimal() and int(word) > 0 for word in text.split(",")):
+        raise argparse.ArgumentTypeError(f"{text!r} is not numbers such as 1,8")
+    return tuple(map(int, text.split(",")))
+
+
+def _shapes(text: str) -> tuple[str, ...]:
+    for shape in text.split(","):
+        sizes = shape.split("x")
+        if len(sizes) not in (2, 3) or not all(s.isdecimal() and int(s) > 0 for s in sizes):
+            raise argparse.ArgumentTypeError(f"{shape!r} is neither CxHxW nor NxC")
+    return tuple(text.split(","))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
