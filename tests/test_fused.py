@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 import composer
 from composer.kernels import memory
 from composer.kernels.conv_of_each import conv_of_each
+from composer.kernels.largest import largest
 from composer.kernels.mean_and_max import mean_and_max
 from composer.kernels.residual_add import residual_add
 from composer.kernels.row_conv1d import RowConv1d
@@ -176,6 +177,19 @@ def test_mean_and_max_has_gradients_of_every_order() -> None:
     per_sample = torch.func.vmap(torch.func.grad(lambda x: f(x[None]).square().sum()))(x)
     (want,) = torch.autograd.grad(f(x).square().sum(), x)
     torch.testing.assert_close(per_sample, want)
+
+
+@pytest.mark.parametrize("shape", [(2, 512, 3, 2), (1, 1024, 7, 7), (2, 1000, 2), (2, 768, 5)])
+def test_the_largest_of_many_channels(shape: tuple[int, ...]) -> None:
+    x = random(*shape)
+    x[0, 3] = torch.nan
+    x[0, -1, 0] = torch.inf
+    with torch.no_grad():
+        torch.testing.assert_close(largest(x, (1,)), x.amax(1), rtol=0, atol=0, equal_nan=True)
+    even = torch.zeros(shape).requires_grad_()
+    largest(even, (1,)).sum().backward()  # all are equally large, and share the gradient
+    assert even.grad is not None
+    torch.testing.assert_close(even.grad, torch.full(shape, 1 / shape[1]))
 
 
 def test_infinite_values_have_a_gradient() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from composer.kernels.largest import largest
 from composer.kernels.memory import is_plain
 
 
@@ -31,7 +32,7 @@ def mean_and_max(x: Tensor, axes: tuple[int, ...], at: int, mean_first: bool) ->
 
 
 def _pooled(x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    return x.mean(axes), x.amax(axes)
+    return x.mean(axes), largest(x, axes)
 
 
 def _stacked(mean: Tensor, largest: Tensor, at: int, mean_first: bool) -> Tensor:

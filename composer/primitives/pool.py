@@ -95,8 +95,13 @@ class Pool(Primitive):
         if self.kernel is not None:
             return self._lower_windows(emit, whole(self.kernel), whole(self.stride))
         node, where = side_by_side(emit, self.x, self.over)
-        reduction = {"mean": "mean", "max": "amax", "sum": "sum"}[str(self.reduce.value)]
-        return emit.method(reduction, node, where[0] if len(where) == 1 else where)
+        if self.reduce.value == "max":
+            from composer.kernels.largest import largest
+
+            return emit.function(largest, node, where)
+        return emit.method(
+            str(self.reduce.value), node, where[0] if len(where) == 1 else where
+        )
 
     def _lower_windows(self, emit: Emitter, kernel: int, stride: int) -> Any:
         from torch.nn import functional
