@@ -20,6 +20,12 @@ def readers(graph: Graph) -> dict[str, list[GraphNode]]:
     return found
 
 
+def only_used(graph: Graph) -> Graph:
+    """Return the graph of the output and what it is made from."""
+    kept = graph.ancestors(graph.output) | {graph.output}
+    return replace(graph, nodes=tuple(node for node in graph.nodes if node.name in kept))
+
+
 def read_once(graph: Graph) -> dict[str, GraphNode]:
     """Return the one reader of each node that has no other, and is not the output."""
     return {
@@ -72,7 +78,10 @@ class Rewriting:
         place[node.name] = replace(node, op=op, axes=axes)
 
     def done(self, renamed: Mapping[str, str] | None = None) -> Graph:
-        """Return the graph with all changes; what reads a name in `renamed` reads another."""
+        """Return the graph with all changes, less what nothing reads any more.
+
+        What reads a name in `renamed` reads another. A graph without changes is returned itself.
+        """
         if not self.new and not self.changed and not renamed:
             return self.graph
         renamed = dict(renamed or {})
@@ -84,4 +93,4 @@ class Rewriting:
             assert node.op is not None
             nodes.append(replace(node, op=node.op.redirected(renamed)))
         output = renamed.get(self.graph.output, self.graph.output)
-        return replace(self.graph, nodes=tuple(nodes), output=output)
+        return only_used(replace(self.graph, nodes=tuple(nodes), output=output))

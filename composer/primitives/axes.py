@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from composer.spec.expressions import Expr
 
@@ -74,4 +75,8 @@ class AxisOrder:
             return (0, 0)
         if name in self.input:
             return (2, self.input.index(name))
-        return (1, self.added.index(name) if name in self.added else len(self.added))
+        return (1, self._rank.get(name, len(self.added)))
+
+    @cached_property
+    def _rank(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.added)}

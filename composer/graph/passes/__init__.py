@@ -77,6 +77,7 @@ def compile_graph(graph: Graph, as_written: bool = False) -> Graph:
     """
     graph = analyse(graph).sound()
     for step in REWRITES if as_written else (*REWRITES, *SPEEDUPS):
-        graph = step(graph)
-        verify(graph, after=step.__name__)
+        if (after := step(graph)) is not graph:
+            verify(after, after=step.__name__)
+        graph = after
     return graph

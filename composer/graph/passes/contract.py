@@ -6,7 +6,6 @@ The outer product, with the axes of both, is never written.
 from __future__ import annotations
 
 from composer.graph.graph import Graph
-from composer.graph.passes.remove_unused import remove_unused
 from composer.graph.rewriting import Rewriting, read_once
 from composer.primitives.arithmetic import Arithmetic
 from composer.primitives.contraction import Contraction
@@ -29,4 +28,4 @@ def contract(graph: Graph) -> Graph:
         if a - b and b - a and set(pool.over) <= a & b:
             left, right = product.of
             work.change(node, Contraction.model_construct(a=left, b=right, over=pool.over))
-    return remove_unused(work.done())
+    return work.done()

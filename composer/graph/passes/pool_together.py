@@ -6,7 +6,6 @@ The algebra is in `composer.kernels.mean_and_max`.
 from __future__ import annotations
 
 from composer.graph.graph import Graph, GraphNode
-from composer.graph.passes.remove_unused import remove_unused
 from composer.graph.rewriting import Rewriting, read_once
 from composer.primitives.mean_and_max import MeanAndMax
 from composer.primitives.pool import Pool
@@ -21,7 +20,7 @@ def pool_together(graph: Graph) -> Graph:
             parts = [graph.by_name.get(str(ref)) for ref in stack.of]
             if all(part is not None and part.name in once for part in parts):
                 _join(work, node, stack, parts)
-    return remove_unused(work.done())
+    return work.done()
 
 
 def _join(

@@ -10,7 +10,6 @@ The last two are taken where every reader of the stack is one of the three.
 from __future__ import annotations
 
 from composer.graph.graph import INPUT, Graph
-from composer.graph.passes.remove_unused import remove_unused
 from composer.graph.rewriting import Rewriting, readers
 from composer.primitives.arithmetic import Arithmetic
 from composer.primitives.base import Primitive
@@ -41,7 +40,7 @@ class _Parts:
             name = self.open.pop()
             if isinstance(stack := self.work.op(name), Stack) and name != self.graph.output:
                 self._bypass(name, stack)
-        return remove_unused(self.work.done(self.renamed))
+        return self.work.done(self.renamed)
 
     def _bypass(self, name: str, stack: Stack) -> None:
         mine = self.readers.setdefault(name, {})

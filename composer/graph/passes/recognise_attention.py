@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from composer.graph.graph import Graph, GraphNode
-from composer.graph.passes.remove_unused import remove_unused
 from composer.graph.rewriting import Rewriting, read_once
 from composer.primitives.arithmetic import Arithmetic
 from composer.primitives.contraction import Contraction
@@ -29,7 +28,7 @@ def recognise_attention(graph: Graph) -> Graph:
                 if found is not None:
                     work.change(node, found)
                     break
-    return remove_unused(work.done())
+    return work.done()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterator, Mapping
 
 from composer.graph.graph import Graph, GraphNode
-from composer.graph.passes.remove_unused import remove_unused
 from composer.graph.rewriting import Rewriting, read_once
 from composer.primitives.axes import Axes
 from composer.primitives.channels import product
@@ -33,7 +32,7 @@ def reduce_maps_first(graph: Graph) -> Graph:
         for node, pool in zip(chain[:-1], ordered, strict=False):
             x = constant(work.add(pool.model_copy(update={"x": x}), node))
         work.change(chain[-1], ordered[-1].model_copy(update={"x": x}))
-    return remove_unused(work.done())
+    return work.done()
 
 
 def _chains(graph: Graph, once: Mapping[str, GraphNode]) -> Iterator[list[GraphNode]]:

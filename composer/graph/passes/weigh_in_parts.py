@@ -6,7 +6,6 @@ The product x ⊙ g itself, with all its k, is never written: each xₖ is read 
 from __future__ import annotations
 
 from composer.graph.graph import Graph, GraphNode
-from composer.graph.passes.remove_unused import remove_unused
 from composer.graph.rewriting import Rewriting
 from composer.primitives.pick import Pick
 from composer.primitives.reweight import Reweight
@@ -22,7 +21,7 @@ def weigh_in_parts(graph: Graph) -> Graph:
     for node in graph.nodes:
         if isinstance(op := node.op, Reweight) and len(op.sum) == 1:
             _take_apart(work, node, op)
-    return remove_unused(work.done())
+    return work.done()
 
 
 def _take_apart(work: Rewriting, node: GraphNode, op: Reweight) -> None:
