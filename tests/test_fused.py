@@ -215,9 +215,10 @@ def test_rows_are_filtered_apart(rows: int, bias: bool) -> None:
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("size", [(6, 5), (9, 8)])
 @pytest.mark.parametrize("other", [1, 2])
-def test_each_sample_by_its_kernel(groups: int, other: int) -> None:
-    x, kernel = random(other, 3, 4, 6, 5), random(3, 8, 4 // groups, 3, 3, seed=1)
+def test_each_sample_by_its_kernel(groups: int, other: int, size: tuple[int, int]) -> None:
+    x, kernel = random(other, 3, 4, *size), random(3, 8, 4 // groups, 3, 3, seed=1)
     y = conv_of_each(x, kernel, 2, (1, 2), 2, groups)
     compiled = torch.compile(conv_of_each, fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(x, kernel, 2, (1, 2), 2, groups), y)
