@@ -13,6 +13,7 @@ from composer.errors import counted
 from composer.measure.cost import parameters
 from composer.rewrite.composition import composed, inserted_path, parameters_before
 from composer.rewrite.eject import eject
+from composer.rewrite.site import Plan
 
 VERSION = 1
 
@@ -138,6 +139,7 @@ def describe(
     flops_before: int | None = None,
     notes: tuple[str, ...] = (),
     against: str = "the original",
+    done: Plan | None = None,
 ) -> Report:
     """Return the report of a composed model.
 
@@ -148,6 +150,8 @@ def describe(
         flops_before: the original's FLOPs where they are known; they are counted otherwise.
         notes: remarks on sites, for the person who reads.
         against: whose output the difference is from: the original, or an earlier composition.
+        done: the last plan that was carried out, where the model has run since: what it counts
+            need not be counted again.
 
     Raises:
         ComposerError: nothing was inserted into the model.
@@ -168,16 +172,21 @@ def describe(
                     parameters(inserted),
                 )
             )
-    after = probe(model)
+    flops_after = done.flops_after if done is not None else None
+    if done is not None and flops_after is not None:
+        shape = done.input_shape
+    else:
+        after = probe(model)
+        shape, flops_after = after.input_shape, after.flops
     if flops_before is None:
-        flops_before = probe(eject(copy.deepcopy(model), inplace=True), after.input_shape).flops
+        flops_before = probe(eject(copy.deepcopy(model), inplace=True), shape).flops
     total = parameters(model)
     return Report(
         backbone,
         tuple(rows),
         (parameters_before(model), total),
-        (flops_before, after.flops),
-        after.input_shape,
+        (flops_before, flops_after),
+        shape,
         difference,
         None,
         notes,

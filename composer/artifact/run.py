@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from composer.backbones.probe import input_shape, probe
+from composer.backbones.probe import Probe, input_shape, probe
 from composer.errors import ComposerError, Diagnostic, UsageError, counted, error
 from composer.measure.cost import floating_dtype
 from composer.rewrite.composition import inserted_prefixes
+from composer.rewrite.site import Plan
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,15 @@ class Verification:
     entry: str = ""
 
     @classmethod
-    def of(cls, model: nn.Module, pixels: Tensor | None) -> Verification:
-        """Prepare the batch, on the model's device and in its dtype."""
+    def of(
+        cls, model: nn.Module, pixels: Tensor | None, ran: Probe | Plan | None = None
+    ) -> Verification:
+        """Prepare the batch, on the model's device and in its dtype.
+
+        Where the model ran before, `ran` knows what it takes.
+        """
         near = next(model.parameters(), torch.empty(0))
-        ran = probe(model)
+        ran = ran or probe(model)
         if pixels is None:
             draw = torch.Generator().manual_seed(0)
             pixels = torch.randn((1, *ran.input_shape), generator=draw)

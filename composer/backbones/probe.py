@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -84,7 +85,14 @@ class Probe:
 
     def of(self, path: str) -> tuple[Call, ...]:
         """Return the calls of one module."""
-        return tuple(call for call in self.calls if call.path == path)
+        return tuple(self._by_path.get(path, ()))
+
+    @cached_property
+    def _by_path(self) -> dict[str, list[Call]]:
+        found: dict[str, list[Call]] = {}
+        for call in self.calls:
+            found.setdefault(call.path, []).append(call)
+        return found
 
 
 def input_shape(model: nn.Module) -> tuple[int, int, int] | None:

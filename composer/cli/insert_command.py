@@ -22,7 +22,7 @@ from composer.cli.options import (
     set_option,
     usage,
 )
-from composer.cli.steps import Steps
+from composer.cli.steps import Steps, loading
 from composer.errors import ComposerError, Diagnostic
 from composer.spec.place import Place
 
@@ -135,24 +135,26 @@ def command(
             missing = Diagnostic(code, "there is no such file", "look at the path", file=file)
             raise ComposerError(missing)
 
-    with steps.step("importing torch"):
-        from composer.artifact.folder import save
-        from composer.artifact.report import describe
-        from composer.artifact.run import Verification, read_image, target
-        from composer.rewrite.insert import apply
-        from composer.rewrite.plan import plan
+    with loading():
+        with steps.step("importing torch"):
+            from composer.artifact.folder import save
+            from composer.artifact.report import describe
+            from composer.artifact.run import Verification, read_image, target
+            from composer.rewrite.insert import apply
+            from composer.rewrite.plan import plan
 
-        place, number = target(device, dtype)
-    with steps.step("making the backbone"):
-        model, name = open_model(backbone, pretrained, weights)
-        if any(p.is_meta for p in model.parameters()):
-            message = f"{backbone} makes a model without numbers, on the meta device"
-            raise ComposerError(Diagnostic("no-numbers", message, "make it on the CPU"))
-        model = model.to(device=place, dtype=number)
+            place, number = target(device, dtype)
+        with steps.step("making the backbone"):
+            model, name = open_model(backbone, pretrained, weights)
+            if any(p.is_meta for p in model.parameters()):
+                message = f"{backbone} makes a model without numbers, on the meta device"
+                raise ComposerError(Diagnostic("no-numbers", message, "make it on the CPU"))
+            model = model.to(device=place, dtype=number)
     with steps.step("running the original"):
         pixels = read_image(Path(image), model) if image else None
-        verification = Verification.of(model, pixels)
-        before = verification.output(model) if init == "identity" and not dry_run else None
+        before = None
+        if init == "identity" and not dry_run:
+            before = Verification.of(model, pixels).output(model)
     plans: list[Plan] = []
     with steps.step("planning and editing"):
         for spec in read:
@@ -180,6 +182,7 @@ def command(
     unread: tuple[str, ...] = ()
     if not dry_run:
         with steps.step("running forward and backward"):
+            verification = Verification.of(model, pixels, plans[0])
             if before is not None:
                 difference = verification.difference(before, verification.output(model))
             unread = verification.backward(model)
@@ -189,7 +192,8 @@ def command(
     with steps.step("counting"):
         flops_before = None if stacked else plans[0].flops_before
         against = backbone if stacked else "the original"
-        report = describe(model, name, difference, flops_before, notes, against)
+        done = None if dry_run else plans[-1]
+        report = describe(model, name, difference, flops_before, notes, against, done)
     if not dry_run:
         with steps.step("saving"):
             save(model, folder, force=force, report=report)

@@ -1,7 +1,9 @@
-"""A progress bar for what takes over two seconds, on a terminal only."""
+"""The steps of a command: libraries loaded fast, and a bar for what takes over two seconds."""
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 import threading
 from collections.abc import Iterator
@@ -9,6 +11,27 @@ from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 PATIENCE = 2.0  # seconds before a step shows
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Load torch and the libraries around it, in four fifths of the time.
+
+    Python's garbage collector would look again and again through the millions of objects that
+    these make, and which stay. So it waits, and leaves them alone until the process ends, when
+    some libraries report what nobody collected. Where torch has been loaded before, as in a test,
+    this does nothing: there some of what is there is garbage.
+    """
+    if "torch" in sys.modules or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        atexit.register(gc.unfreeze)
+        gc.enable()
 
 
 class Steps:

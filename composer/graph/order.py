@@ -8,8 +8,10 @@ for a logarithm in the order.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
+
+import networkx as nx
 
 Reads = Mapping[str, Iterable[str]]
 
@@ -22,45 +24,40 @@ def in_order(reads: Reads) -> list[str]:
 
     Those of a cycle, and what depends on one, are left out.
     """
-    names = list(reads)
-    rank = {name: place for place, name in enumerate(names)}
-    readers = _readers(reads)
-    waits = [len(set(reads[name]) & reads.keys()) for name in names]
-    ready = [place for place, count in enumerate(waits) if not count]
-    heapify(ready)
+    rank = {name: place for place, name in enumerate(reads)}
     found = []
-    while ready:
-        name = names[heappop(ready)]
-        found.append(name)
-        for reader in readers.get(name, ()):
-            place = rank[reader]
-            waits[place] -= 1
-            if not waits[place]:
-                heappush(ready, place)
+    with suppress(nx.NetworkXUnfeasible):  # raised once all that are in no cycle were given
+        order = nx.lexicographical_topological_sort(_digraph(reads), lambda n: rank.get(n, -1))
+        for name in order:
+            if name in rank:
+                found.append(name)  # noqa: PERF401 - what was found before the end counts
     return found
 
 
 def ancestors(reads: Reads, name: str) -> set[str]:
     """Return the names of all that `name` is made from."""
-    found: set[str] = set()
-    waiting = [*reads.get(name, ())]
-    while waiting:
-        one = waiting.pop()
-        if one not in found:
-            found.add(one)
-            waiting += reads.get(one, ())
-    return found - {name}
+    found: set[str] = nx.ancestors(_digraph(reads), name)
+    return found
 
 
 def cycles(reads: Reads) -> tuple[list[list[str]], Set[str]]:
     """Return the cycles, and the nodes that must read nothing for there to be none.
 
     Each cycle is a path from its first node in the text back to it. They are found one by one,
-    with that node of each taken to read nothing from then on. Where very many share a long way
-    the last are not told, but broken.
+    with that node of each taken to read nothing from then on, in one walk: networkx begins anew for
+    each. Where very many share a long way the last are not told, but broken.
     """
     search = _Search(reads)
     return list(search.run()), search.broken
+
+
+def _digraph(reads: Reads) -> nx.DiGraph[str]:
+    """Return the edges from each value to its readers."""
+    digraph: nx.DiGraph[str] = nx.DiGraph()
+    digraph.add_nodes_from(reads)
+    for name, operands in reads.items():
+        digraph.add_edges_from((operand, name) for operand in operands)
+    return digraph
 
 
 def _readers(reads: Reads) -> dict[str, list[str]]:

@@ -131,6 +131,7 @@ def _plan(model: nn.Module, wish: Wish, maker: Maker) -> Plan:
         known.probe.input_shape,
         known.probe.flops,
         parameters(model),
+        known.probe.entry,
     )
 
 

@@ -96,12 +96,20 @@ class Plan:
     input_shape: tuple[int, int, int]
     flops_before: int
     parameters_before: int
+    entry: str = ""  # the module that takes the image, where that is not the model
 
     @property
     def parameters_after(self) -> int:
         """The parameters of the model once this is done."""
         added = sum(site.parameters - site.replaced for site in self.sites)
         return self.parameters_before + added + sum(site.parameters for site in self.shared)
+
+    @property
+    def flops_after(self) -> int | None:
+        """The multiply-adds once this is done; None where layers go, whose own are not known."""
+        if self.shared or not all(isinstance(site.how, Addition) for site in self.sites):
+            return None
+        return self.flops_before + sum(site.flops for site in self.sites)
 
     def __str__(self) -> str:
         lines = [f"{self.spec.name} at {counted(len(self.sites), 'site')}"]

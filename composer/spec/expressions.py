@@ -20,6 +20,7 @@ Value = int | float | bool | str
 MAX_LENGTH = 300
 MAX_DEPTH = 24
 MAX_MAGNITUDE = 10**15
+MAX_PARTS = 500  # of what a param or a size comes to over others
 
 
 class ExpressionError(ValueError):
@@ -63,6 +64,15 @@ class Expr:
         yield self
         for arg in self.args:
             yield from arg.walk()
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it has more parts than a size may come to."""
+        waiting, count = [self], 0
+        while waiting and count <= MAX_PARTS:
+            waiting += waiting.pop().args
+            count += 1
+        return count > MAX_PARTS
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Expr):

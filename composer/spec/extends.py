@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from composer.errors import Diagnostic, suggestion
+from composer.errors import Diagnostic
+from composer.spec.hints import Hints
 from composer.spec.source import Source, YamlPath
 
 #: What names the variant itself is never taken over.
@@ -78,12 +79,13 @@ def _changed(base: Any, change: Any, kind: str | None) -> _Changed:
 def _unknown_nodes(
     changes: Fields, nodes: Fields, base: str, source: Source
 ) -> Iterator[Diagnostic]:
+    hints, names = Hints(), list(nodes)
     for name in changes:
         if name not in nodes:
             yield Diagnostic(
                 "missing-node",
                 f"the spec {base!r} has no node {name!r} to change",
-                suggestion(name, list(nodes), f"Nodes of {base}"),
+                hints.suggestion(name, names, f"Nodes of {base}"),
                 source.at_key(("nodes", name)),
             )
 
@@ -95,7 +97,7 @@ def _merged(
     values, keys = dict(source.values), dict(source.keys)
     for mine, theirs in ((values, base.values), (keys, base.keys)):
         for path, span in theirs.items():
-            taken_over = any(path[: len(p)] == p for p in inherited)
+            taken_over = any(path[:end] in inherited for end in range(len(path) + 1))
             if taken_over and path not in mine:
                 mine[path] = replace(span, of=span.of or base)
     return Source(source.file, source.text, problems, values, keys, base)

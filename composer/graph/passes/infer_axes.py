@@ -21,7 +21,8 @@ def infer_axes(graph: Graph) -> Graph:
     New axes take their place in the order of memory as they first appear.
     """
     axes: dict[str, Axes | None] = {INPUT: graph.input_axes}
-    order, added = graph.order, dict.fromkeys((*graph.order.input, *graph.order.added))
+    order = graph.order
+    seen = {*order.input, *order.added}
     nodes: dict[str, tuple[GraphNode, ...]] = {}
     problems: list[Diagnostic] = []
 
@@ -44,10 +45,9 @@ def infer_axes(graph: Graph) -> Graph:
             continue
         nodes[node.name] = new
         axes[node.name] = new[-1].axes
-        if added_here := [a for one in new for a in one.axes or () if a not in added]:
-            added |= dict.fromkeys(added_here)
-            new_axes = tuple(axis for axis in added if axis not in order.input)
-            order = AxisOrder(order.input, new_axes)
+        if first_here := [a for one in new for a in one.axes or () if a not in seen]:
+            seen.update(first_here)
+            order = AxisOrder(order.input, (*order.added, *dict.fromkeys(first_here)))
     placed = tuple(new for node in graph.nodes for new in nodes[node.name])
     return replace(graph, nodes=placed, order=order).with_problems(problems)
 
