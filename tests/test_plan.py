@@ -351,3 +351,11 @@ def test_a_range_that_runs_backwards(small: nn.Module, text: str, way_out: str) 
     item = text.split(",")[-1]
     assert code == "invalid-selection"
     assert message == f"{item!r} runs backwards, so it is empty; write {way_out!r}"
+
+
+@pytest.mark.parametrize("part", ["", "layer1"])
+def test_a_model_with_compiled_parts_is_planned_as_any_other(part: str) -> None:
+    model = create_model("resnet18")
+    expected = [site.path for site in composer.plan(model, "se").sites]
+    model.get_submodule(part).compile(fullgraph=True, backend="eager")
+    assert [site.path for site in composer.plan(model, "se").sites] == expected

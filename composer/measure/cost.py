@@ -11,7 +11,7 @@ import itertools
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,8 +153,15 @@ class FakeRun:
         with untouched(model):
             for module in model.modules():
                 module.training = False
-            with _quietly(), self.mode, torch.no_grad(), watch:
+            with _quietly(), _uncompiled(model), self.mode, torch.no_grad(), watch:
                 return torch.func.functional_call(model, self.state, inputs(), named())
+
+
+def _uncompiled(model: nn.Module) -> AbstractContextManager[Any]:
+    """Where parts of a model were compiled, run them as they were: what is fake has no numbers."""
+    if any(module._compiled_call_impl is not None for module in model.modules()):
+        return torch.compiler.set_stance("force_eager")  # type: ignore[no-any-return]
+    return nullcontext()
 
 
 @contextmanager
