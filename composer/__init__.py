@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from composer.lower.build import build
     from composer.lower.schedule import advance
     from composer.rewrite.eject import eject
+    from composer.rewrite.optimize import optimize
 
 __version__ = "0.1.0"
 
@@ -33,6 +34,7 @@ _HOME = {
     "insert": "composer.api",
     "load": "composer.artifact.folder",
     "load_spec": "composer.graph.frontend",
+    "optimize": "composer.rewrite.optimize",
     "plan": "composer.api",
     "recipe": "composer.artifact.recipe",
     "save": "composer.artifact.folder",
@@ -47,6 +49,7 @@ __all__ = [
     "insert",
     "load",
     "load_spec",
+    "optimize",
     "plan",
     "recipe",
     "save",

@@ -720,7 +720,7 @@ def test_nan_in_both_is_no_difference(run):
 
 def test_an_interrupt(tmp_path):
     (tmp_path / "net.py").write_text(
-        "import time\ndef make():\n    print('ready', flush=True)\n    time.sleep(60)\n"
+        "import time\ndef make():\n    print('ready', flush=True)\n    time.sleep(600)\n"
     )
     running = subprocess.Popen(
         [sys.executable, "-m", "composer", *INSERT, "net.py:make"],
@@ -733,7 +733,7 @@ def test_an_interrupt(tmp_path):
     assert running.stderr is not None
     assert running.stderr.readline() == "ready\n"
     running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=30)
+    out, err = running.communicate(timeout=120)
     assert (running.returncode, out, err.strip()) == (130, "", "stopped")
     assert names(tmp_path) == ["net.py"]
 
