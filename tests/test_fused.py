@@ -227,6 +227,15 @@ def test_each_sample_by_its_kernel(groups: int, other: int, size: tuple[int, int
         torch.testing.assert_close(y[:, b], want)
 
 
+def test_many_values_beside_one_are_summed_anew() -> None:
+    x, many = random(2, 3), random(4, 2, 3, seed=1)
+    summed = torch.func.vmap(residual_add, in_dims=(None, 0))(x.clone(), many)
+    torch.testing.assert_close(summed, x + many)
+    tangent = random(2, 3, seed=2)
+    _, change = torch.func.jvp(lambda y: residual_add(x.clone(), y), (many[0],), (tangent,))
+    torch.testing.assert_close(change, tangent)
+
+
 def test_a_sum_is_written_over_its_first_value_where_it_fits() -> None:
     x, y = random(2, 3), random(2, 3, seed=1)
     want = x + y

@@ -33,12 +33,14 @@ def is_plain(x: Tensor) -> bool:
     What stands for other tensors (of `torch.func`, of a trace, a fake one) does not, nor what
     carries a tangent.
     """
+    if type(x) is not Tensor:
+        return False
     try:
         x.data_ptr()
     except RuntimeError:
         return False
     tangent = forward_ad.unpack_dual(x).tangent  # type: ignore[no-untyped-call]
-    return type(x) is Tensor and tangent is None
+    return tangent is None
 
 
 def empty_like(x: Tensor) -> Tensor:

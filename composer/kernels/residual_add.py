@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from composer.kernels.memory import is_plain
+
 
 def residual_add(x: Tensor, y: Tensor) -> Tensor:
     """Return ``x + y``; x is not read again, and no gradient reads it."""
-    if torch.compiler.is_compiling() or type(x) is not Tensor or type(y) is not Tensor:
+    if torch.compiler.is_compiling() or type(y) is not Tensor or not is_plain(x):
         return x + y
     return x.add_(y) if x.dtype == y.dtype and x.shape == y.shape else x + y
