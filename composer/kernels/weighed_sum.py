@@ -27,7 +27,7 @@ def weighed(x: Tensor, by: Tensor) -> Tensor:
 
 def weighed_in_place(x: Tensor, by: Tensor) -> Tensor:
     """Return ``x * by`` in the memory of x, where no gradient is asked for; x is not read again."""
-    if torch.compiler.is_compiling() or not is_plain(x) or x.dtype != by.dtype:
+    if torch.compiler.is_compiling() or not (is_plain(x) and is_plain(by)) or x.dtype != by.dtype:
         return x * by
     return weighed(x, by) if _needs_gradient((x, by)) else x.mul_(by)
 
