@@ -11,7 +11,7 @@ from probe import random
 from torch import Tensor, fx, nn
 
 import composer
-from composer.kernels import memory
+from composer.kernels import memory, row_conv1d
 from composer.kernels.conv_of_each import conv_of_each
 from composer.kernels.largest import largest
 from composer.kernels.mean_and_max import mean_and_max
@@ -179,11 +179,13 @@ def test_mean_and_max_has_gradients_of_every_order() -> None:
     torch.testing.assert_close(per_sample, want)
 
 
-@pytest.mark.parametrize("shape", [(2, 512, 3, 2), (1, 1024, 7, 7), (2, 1000, 2), (2, 768, 5)])
+@pytest.mark.parametrize(
+    "shape", [(2, 512, 3, 2), (1, 1024, 7, 7), (2, 1000, 2), (2, 768, 5), (2, 512)]
+)
 def test_the_largest_of_many_channels(shape: tuple[int, ...]) -> None:
     x = random(*shape)
     x[0, 3] = torch.nan
-    x[0, -1, 0] = torch.inf
+    x[0, -1] = torch.inf
     with torch.no_grad():
         torch.testing.assert_close(largest(x, (1,)), x.amax(1), rtol=0, atol=0, equal_nan=True)
     even = torch.zeros(shape).requires_grad_()
@@ -201,9 +203,13 @@ def test_infinite_values_have_a_gradient() -> None:
 # ------------------------------------------------------------------------------------ the others
 
 
+@pytest.mark.parametrize("small", [20, 10**6])
 @pytest.mark.parametrize("rows", [1, 2, 7])
 @pytest.mark.parametrize("bias", [True, False])
-def test_rows_are_filtered_apart(rows: int, bias: bool) -> None:
+def test_rows_are_filtered_apart(
+    rows: int, bias: bool, small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_conv1d, "_IMAGE", small)
     layer, plain = RowConv1d(5, bias).double(), nn.Conv1d(1, 1, 5, padding=2, bias=bias).double()
     plain.load_state_dict(layer.state_dict())
     x = random(rows, 9).requires_grad_()

@@ -97,7 +97,7 @@ def test_the_numbers_stay_and_norms_are_folded() -> None:
     assert not torch._inductor.config.freezing
 
 
-@pytest.mark.parametrize("name", ["cbam", "sk", "cond_conv", "bam"])
+@pytest.mark.parametrize("name", ["sk", "cond_conv"])
 @pytest.mark.slow
 def test_the_numbers_of_networks_stay(name: str) -> None:
     model = enlivened(composer.insert(create_model("test_resnet"), name)).eval()

@@ -27,6 +27,6 @@ def largest(x: Tensor, axes: tuple[int, ...]) -> Tensor:
 def _pays(x: Tensor, axis: int) -> bool:
     if torch.compiler.is_compiling() or type(x) is not Tensor or not x.is_cpu:
         return False
-    if x.shape[axis] < 2 * _SMALL or math.prod(x.shape[axis + 1 :]) >= _FEW:
+    if x.shape[axis] < 2 * _SMALL or not 1 < math.prod(x.shape[axis + 1 :]) < _FEW:
         return False
     return x.is_contiguous() and not (torch.is_grad_enabled() and x.requires_grad)
