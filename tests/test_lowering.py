@@ -373,3 +373,12 @@ def test_wrong_arguments(spec: str, arguments: dict[str, object], code: str) -> 
     with pytest.raises(ComposerError) as failure:
         build(spec, **arguments)  # type: ignore[arg-type]
     assert [p.code for p in failure.value.diagnostics] == [code]
+
+
+def test_slices_are_taken_at_once_and_before_they_are_moved() -> None:
+    """So that their gradient is one stack, which lies in memory as the layer's output does."""
+    said = build("mhsa", 64).code
+    assert said.count(".unbind(2)") == 1 and ".select(" not in said
+    assert "qkv_unflatten.unbind(2)" in said and "qkv_permute" not in said
+    one = spec_text("both: {op: stack, of: [input, input], axis: k}\nout: {op: pick, index: 0, axis: k}")
+    assert ".unbind(" not in lower(analysed(one, {"c": 4}).sound()).code

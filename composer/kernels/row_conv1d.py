@@ -37,4 +37,5 @@ class RowConv1d(nn.Conv1d):
 
         if torch.compiler.is_compiling() or input.numel() <= _IMAGE:
             return filtered(input)
-        return torch.cat([filtered(rows) for rows in input.split(max(_IMAGE // len(input[0]), 1))])
+        rows_of_an_image = max(_IMAGE // input.shape[1], 1)
+        return torch.cat([filtered(rows) for rows in torch.split(input, rows_of_an_image)])

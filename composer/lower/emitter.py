@@ -16,6 +16,7 @@ from composer.lower.paths import module_at
 from composer.lower.schedule import Schedule
 from composer.primitives.axes import Axes
 from composer.primitives.base import AxisProblem, whole
+from composer.primitives.pick import Pick
 from composer.spec.expressions import Expr, constant
 
 
@@ -37,6 +38,8 @@ class FxEmitter:
         self.written: dict[str, fx.Node] = {INPUT: taken}
         self.order = tuple(graph.in_order())
         self._readers = readers(graph)
+        self._slices: dict[tuple[str, str], fx.Node] = {}
+        self._passed_by: dict[fx.Node, None] = {}  # permutes whose value was sliced before them
         self._node: GraphNode | None = None
 
     def write(self, node: GraphNode) -> None:
@@ -58,6 +61,9 @@ class FxEmitter:
     def finish(self, name: str) -> fx.GraphModule:
         """Return the module that gives the graph's output."""
         y = self.written[self.graph.output]
+        for permuted in self._passed_by:
+            if permuted is not y and not permuted.users:
+                self.fx.erase_node(permuted)
         self.fx.output(y if self.tokens is None else self.tokens.given(self.x, y), type_expr=Tensor)
         self.fx.lint()
         return Mechanism(self.root, self.fx, class_name=name)
@@ -156,6 +162,27 @@ class FxEmitter:
         return self.method(
             "reshape", self.node(ref), *(whole(s) if s.is_constant else -1 for s in sizes)
         )
+
+    def slices(self, ref: Expr, axis: str) -> tuple[fx.Node, tuple[int, ...]] | None:
+        """Write all slices of an operand along an axis, where several nodes pick some of them.
+
+        With them comes the order to bring the axes of each into: they are taken before a permute,
+        so that the gradient, which puts them side by side again, lies in memory as the value does.
+        """
+        name, axes = str(ref.value), self.axes(ref)
+        picks = [it for it in self._readers[name] if isinstance(it.op, Pick) and it.op.axis == axis]
+        if len(picks) < 2 or not axes[axis].is_constant:
+            return None
+        value, order = self.written[name], tuple(range(len(axes)))
+        if value.op == "call_method" and value.target == "permute":
+            self._passed_by[value] = None
+            order = tuple(int(str(place)) for place in value.args[1:])
+            (value,) = value.all_input_nodes
+        where = order[axes.index(axis)]
+        if (name, axis) not in self._slices:
+            self._slices[name, axis] = self.method("unbind", value, where)
+        rest = (place for place in order if place != where)
+        return self._slices[name, axis], tuple(place - (place > where) for place in rest)
 
     def is_spent(self, ref: Expr) -> bool:
         """Return whether an operand is a new tensor of the module's own, and read here last.

@@ -66,6 +66,12 @@ class Emitter(Protocol):
     def spread(self, ref: Expr, want: tuple[str, ...]) -> FxNode:
         """Write what brings an operand to the axes wanted, in one step where its sizes allow."""
 
+    def slices(self, ref: Expr, axis: str) -> tuple[FxNode, tuple[int, ...]] | None:
+        """Write all slices of an operand along an axis, where several nodes pick some of them.
+
+        With them comes the order to bring the axes of each into.
+        """
+
     def is_spent(self, ref: Expr) -> bool:
         """Return whether an operand is a new tensor of the module's own, and read here last."""
 

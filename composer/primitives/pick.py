@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
@@ -48,8 +49,15 @@ class Pick(Primitive):
         return axes(self.x).without([self.axis])
 
     def lower(self, emit: Emitter) -> Any:
-        """Write one select."""
+        """Write one slice: of all of them at once where others are picked, too.
+
+        Their gradients are then one stack, and not one map of zeros for each slice.
+        """
         assert self.x is not None
+        if (found := emit.slices(self.x, self.axis)) is not None:
+            slices, order = found
+            part = emit.function(operator.getitem, slices, whole(self.index))
+            return part if order == tuple(sorted(order)) else emit.method("permute", part, *order)
         where = emit.axes(self.x).index(self.axis)
         return emit.method("select", emit.node(self.x), where, whole(self.index))
 
