@@ -380,6 +380,6 @@ def test_slices_are_taken_at_once_and_before_they_are_moved() -> None:
     said = build("mhsa", 64).code
     assert said.count(".unbind(2)") == 1 and ".select(" not in said
     assert "qkv_unflatten.unbind(2)" in said and "qkv_permute" not in said
-    one = spec_text("y: {op: linear, over: c, out: {k: 2, c: 4}}\nout: {op: pick, axis: k, index: 0}")
-    code = build(one, 4).code
+    wide = "y: {op: linear, over: c, out: {k: 2, c: 4}}"
+    code = build(spec_text(f"{wide}\nout: {{op: pick, axis: k, index: 0}}"), 4).code
     assert ".unbind(" not in code and ".select(1, 0)" in code
