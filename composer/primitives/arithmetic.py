@@ -31,6 +31,7 @@ class Arithmetic(Primitive):
     """
 
     colour: ClassVar[str] = "combine"
+    anew: ClassVar[bool] = True
 
     op: Literal["add", "sub", "mul", "div"]
     of: tuple[NodeRef, ...] = Field(min_length=2, description="the values, from the left")
@@ -40,11 +41,6 @@ class Arithmetic(Primitive):
         if self.op in ("sub", "div") and len(self.of) != 2:
             raise ValueError(f"{self.op} takes two values, not {len(self.of)}")
         return self
-
-    @property
-    def makes_anew(self) -> bool:
-        """Whether its value is a new tensor: always."""
-        return True
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the union of the axes."""

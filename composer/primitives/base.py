@@ -80,10 +80,12 @@ class Primitive(Model):
     """One op of the language. A subclass is one file, one idea.
 
     `colour` is the group that a picture draws it in; `draws_weights` tells that two nodes with
-    equal fields still differ, for each has parameters of its own.
+    equal fields still differ, for each has parameters of its own; `anew` that its value is a new
+    tensor under any fields.
     """
 
     draws_weights: ClassVar[bool] = False
+    anew: ClassVar[bool] = False
     colour: ClassVar[str] = "plain"
 
     op: str
@@ -114,8 +116,8 @@ class Primitive(Model):
 
     @property
     def makes_anew(self) -> bool:
-        """Whether its value is a new tensor under any fields, and never a view of an operand."""
-        return False
+        """Whether its value is a new tensor, and never a view of an operand."""
+        return self.anew
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes of the value from those of the operands.

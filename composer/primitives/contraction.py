@@ -17,16 +17,12 @@ class Contraction(Primitive):
     """Σ a · b `over` axes that both have: a product of matrices, all other axes riding along."""
 
     colour: ClassVar[str] = "combine"
+    anew: ClassVar[bool] = True
 
     op: str = "contraction"
     a: NodeRef
     b: NodeRef
     over: AxisNames
-
-    @property
-    def makes_anew(self) -> bool:
-        """Whether its value is a new tensor: always."""
-        return True
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes of both, less those summed."""

@@ -22,17 +22,13 @@ class Conv1d(Primitive):
 
     draws_weights: ClassVar[bool] = True
     colour: ClassVar[str] = "layer"
+    anew: ClassVar[bool] = True
 
     op: Literal["conv1d"]
     x: NodeRef | None = Field(default=None, description="the node above unless told")
     along: AxisName = Field(description="the axis it slides along")
     kernel: Size = Field(description="how many neighbours it sees; odd")
     bias: Flag = Field(default=constant(True), description="true unless told")
-
-    @property
-    def makes_anew(self) -> bool:
-        """Whether its value is a new tensor: always."""
-        return True
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the same axes."""

@@ -43,6 +43,7 @@ class Conv2d(Primitive):
 
     draws_weights: ClassVar[bool] = True
     colour: ClassVar[str] = "layer"
+    anew: ClassVar[bool] = True
 
     op: Literal["conv2d"]
     x: NodeRef | None = Field(default=None, description="the node above unless told")
@@ -85,11 +86,6 @@ class Conv2d(Primitive):
                         "nothing to say; remove one of the two"
                     )
         return self
-
-    @property
-    def makes_anew(self) -> bool:
-        """Whether its value is a new tensor: always."""
-        return True
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes with the channels replaced and, under a stride, smaller maps."""

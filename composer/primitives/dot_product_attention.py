@@ -21,6 +21,7 @@ class DotProductAttention(Primitive):
     """
 
     colour: ClassVar[str] = "gate"
+    anew: ClassVar[bool] = True
 
     op: str = "dot_product_attention"
     q: NodeRef
@@ -32,11 +33,6 @@ class DotProductAttention(Primitive):
     along: AxisName
     features: AxisName
     scale: Number = constant(1.0)
-
-    @property
-    def makes_anew(self) -> bool:
-        """Whether its value is a new tensor: always."""
-        return True
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes riding along, those of the queries and those of the features."""

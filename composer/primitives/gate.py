@@ -18,6 +18,7 @@ class Gate(Primitive):
     """A function of each element, or a softmax `over` one axis."""
 
     colour: ClassVar[str] = "gate"
+    anew: ClassVar[bool] = True
 
     op: Literal["gate"]
     x: NodeRef | None = Field(default=None, description="the node above unless told")
@@ -33,11 +34,6 @@ class Gate(Primitive):
         if self.over is not None and self.fn in map(name, FUNCTIONS):
             raise ValueError(f"{self.fn} works on each element; 'over' belongs to a softmax")
         return self
-
-    @property
-    def makes_anew(self) -> bool:
-        """Whether its value is a new tensor: always."""
-        return True
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the same axes."""

@@ -22,6 +22,7 @@ class Linear(Primitive):
 
     draws_weights: ClassVar[bool] = True
     colour: ClassVar[str] = "layer"
+    anew: ClassVar[bool] = True
 
     op: Literal["linear"]
     x: NodeRef | None = Field(default=None, description="the node above unless told")
@@ -36,11 +37,6 @@ class Linear(Primitive):
     bias: Flag | None = Field(default=None, description="true unless a norm follows")
     norm: NormField = Field(default=NO_NORM, description="after the layer; none unless told")
     act: Act = Field(default=constant("none"), description="last of all; none unless told")
-
-    @property
-    def makes_anew(self) -> bool:
-        """Whether its value is a new tensor: always."""
-        return True
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes with `over` resized or replaced."""

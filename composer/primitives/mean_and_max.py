@@ -16,17 +16,13 @@ class MeanAndMax(Primitive):
     """The mean of x `over` some axes and the largest value, on a new `axis`, in either order."""
 
     colour: ClassVar[str] = "reduce"
+    anew: ClassVar[bool] = True
 
     op: str = "mean_and_max"
     x: NodeRef
     over: AxisNames
     axis: AxisName
     mean_first: bool
-
-    @property
-    def makes_anew(self) -> bool:
-        """Whether its value is a new tensor: always."""
-        return True
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes less those reduced, and the new one of size 2."""

@@ -22,6 +22,7 @@ class Mlp(Primitive):
 
     draws_weights: ClassVar[bool] = True
     colour: ClassVar[str] = "layer"
+    anew: ClassVar[bool] = True
 
     op: Literal["mlp"]
     x: NodeRef | None = Field(default=None, description="the node above unless told")
@@ -34,11 +35,6 @@ class Mlp(Primitive):
     bias: Flag = Field(default=constant(True), description="of both layers")
     norm: NormField = Field(default=NO_NORM, description="after the first layer")
     act: Act = Field(default=constant("relu"), description="between the layers")
-
-    @property
-    def makes_anew(self) -> bool:
-        """Whether its value is a new tensor: always."""
-        return True
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes with `over` resized or replaced."""

@@ -22,16 +22,12 @@ class Reweight(Primitive):
     """
 
     colour: ClassVar[str] = "reweight"
+    anew: ClassVar[bool] = True
 
     op: Literal["reweight"]
     x: NodeRef = Field(description="what is weighed")
     by: NodeRef = Field(description="the attention values")
     sum: AxisNames = Field(default=(), description="axes to sum once weighed: the branches")
-
-    @property
-    def makes_anew(self) -> bool:
-        """Whether its value is a new tensor: always."""
-        return True
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes of x, and the batch, less those summed."""

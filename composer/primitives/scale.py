@@ -17,15 +17,11 @@ class Scale(Primitive):
     """x times a number that is not learned, such as the 1/√d of a dot product's logits."""
 
     colour: ClassVar[str] = "combine"
+    anew: ClassVar[bool] = True
 
     op: Literal["scale"]
     x: NodeRef | None = Field(default=None, description="the node above unless told")
     by: Number = Field(description="the number, such as (c // heads) ** -0.5")
-
-    @property
-    def makes_anew(self) -> bool:
-        """Whether its value is a new tensor: always."""
-        return True
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the same axes."""

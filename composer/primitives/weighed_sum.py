@@ -16,15 +16,11 @@ class WeighedSum(Primitive):
     """Σᵢ ofᵢ · byᵢ, where all `of` have the same axes, and each `by` some of them."""
 
     colour: ClassVar[str] = "reweight"
+    anew: ClassVar[bool] = True
 
     op: str = "weighed_sum"
     of: tuple[NodeRef, ...]
     by: tuple[NodeRef, ...]
-
-    @property
-    def makes_anew(self) -> bool:
-        """Whether its value is a new tensor: always."""
-        return True
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes of the values."""
