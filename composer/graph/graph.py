@@ -109,9 +109,13 @@ class Graph:
         """The position of each node in the spec."""
         return {INPUT: -1} | {node.name: index for index, node in enumerate(self.nodes)}
 
+    @cached_property
+    def _order_to_run(self) -> list[str]:
+        return in_order(self.reads)
+
     def in_order(self) -> Iterator[GraphNode]:
         """Yield the nodes so that each comes after what it reads, else as in the spec."""
-        return (self.by_name[name] for name in in_order(self.reads))
+        return (self.by_name[name] for name in self._order_to_run)
 
     def ancestors(self, name: str) -> set[str]:
         """Return the names of all that `name` is made from, the input among them."""
