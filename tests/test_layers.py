@@ -16,7 +16,7 @@ ROOT = Path(composer.__file__).parent
 
 #: From the top: a layer may import itself and those before it.
 LAYERS = (
-    "errors", "spec", "kernels", "primitives", "graph", "lower", "measure", "backbones", "rewrite",
+    "errors", "spec", "kernels", "primitives", "graph", "render", "lower", "measure", "backbones", "rewrite",
     "artifact", "certificate", "api", "cli",
 )  # fmt: skip
 EXEMPT = {"__init__", "__main__"}

@@ -10,7 +10,7 @@ from typing import Any
 
 from composer.errors import ComposerError, Diagnostic, Location, in_order_of_text
 from composer.graph.from_spec import graph_of
-from composer.graph.graph import Settings
+from composer.graph.graph import Graph, Settings
 from composer.graph.passes import analyse
 from composer.primitives import Spec, op_fields
 from composer.primitives.structure import Repeating
@@ -20,7 +20,26 @@ from composer.spec.library import find_spec
 from composer.spec.reader import read_spec
 from composer.spec.source import Source, YamlPath, kind_of, parse
 
-__all__ = ["check_text", "graph_of", "load_spec"]
+__all__ = ["Examined", "check_text", "examine", "graph_of", "load_spec"]
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A text as far as it could be read.
+
+    `graph` is there where `spec` is not, if the faults leave anything to show; its faulty nodes
+    have no op, and `written` has what stands in the file.
+    """
+
+    spec: Spec | None
+    problems: tuple[Diagnostic, ...]
+    graph: Graph | None = None
+    written: Mapping[str, Any] = field(default_factory=dict)
+
+
+def examine(text: str, file: str) -> Examined:
+    """Return all that can be told of a text, sound or not; the arguments are `check_text`'s."""
+    return _Loader(None).examine(text, file, ())
 
 
 def check_text(
@@ -69,19 +88,24 @@ class _Loader:
     def check(
         self, text: str, file: str, above: tuple[_Opened, ...]
     ) -> tuple[Spec | None, tuple[Diagnostic, ...]]:
+        found = self.examine(text, file, above)
+        return found.spec, found.problems
+
+    def examine(self, text: str, file: str, above: tuple[_Opened, ...]) -> Examined:
         here = above or (_Opened(Path(file).stem, file, text),)
         try:
-            reading = read_spec(*self._data(text, file, here), Spec, op_fields())
+            data, source = self._data(text, file, here)
         except ComposerError as failure:
-            return None, failure.diagnostics
+            return Examined(None, failure.diagnostics)
+        reading = read_spec(data, source, Spec, op_fields())
         if reading.spec is None:
-            return None, in_order_of_text(reading.problems)
+            return Examined(None, in_order_of_text(reading.problems))
         problems = self._load_used(reading.spec, here)
         if not above:
             reading.spec._texts = dict(self.texts)
         graph = analyse(graph_of(reading.spec, Settings(), reading).with_problems(problems))
         found = in_order_of_text((*graph.errors, *graph.warnings))
-        return (None if graph.errors else reading.spec), found
+        return Examined(None if graph.errors else reading.spec, found, graph, data)
 
     def _data(
         self, text: str, file: str, above: tuple[_Opened, ...]

@@ -1,0 +1,148 @@
+"""A picture as a value: boxes, the groups that hold them, and the links between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+#: What a colour stands for; a legend names those that a picture has.
+Kind = Literal[
+    "end", "reduce", "layer", "gate", "reweight", "combine", "plain", "inserted", "problem"
+]
+
+#: A link of these is drawn dashed: weights that two boxes share; what is wrong.
+Mark = Literal["shared", "problem"]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What a reader who asks for more is told: ``Fact("axes", "b c h w")``."""
+
+    label: str
+    text: str
+    code: bool = False  # kept as it is, line by line
+
+
+@dataclass(frozen=True)
+class Box:
+    """One thing in a picture.
+
+    `lines` say what it does and `small` what it costs; `badges` are what was inserted into it.
+    One that is `faint` is there, but nothing is made of it.
+    """
+
+    name: str
+    kind: Kind
+    title: str
+    lines: tuple[str, ...] = ()
+    small: tuple[str, ...] = ()
+    badges: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    faint: bool = False
+    facts: tuple[Fact, ...] = ()
+
+
+@dataclass(frozen=True)
+class Group:
+    """Things that belong together; `closed` stands for them where they are not shown."""
+
+    name: str
+    title: str
+    items: tuple[Box | Group, ...]
+    closed: Box
+    small: tuple[str, ...] = ()
+    inserted: bool = False
+
+
+@dataclass(frozen=True)
+class Link:
+    """A value on its way from a box to another; the main `road` is drawn bold."""
+
+    source: str
+    target: str
+    label: tuple[str, ...] = ()
+    road: bool = False
+    mark: Mark | None = None
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """A picture: its caption, what is in it from top to bottom, and remarks below.
+
+    The links name boxes, also those in groups that are closed.
+    """
+
+    title: str
+    caption: tuple[str, ...]
+    items: tuple[Box | Group, ...]
+    links: tuple[Link, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def boxes(self) -> Iterator[Box]:
+        """Every box that is not in a closed group, in order."""
+        return _boxes(self.items)
+
+    @property
+    def groups(self) -> Iterator[Group]:
+        """Every group, the outer before the inner."""
+        return _groups(self.items)
+
+    def opened(self, names: frozenset[str]) -> Diagram:
+        """Return the picture with these groups open, where those around them are, and no others.
+
+        What a closed group's boxes are linked to is linked to the box that stands for it.
+        """
+        stands_for: dict[str, str] = {}
+        items = tuple(_seen(item, names, stands_for) for item in self.items)
+        links: dict[tuple[str, str, Mark | None], Link] = {}
+        for link in self.links:
+            source = stands_for.get(link.source, link.source)
+            target = stands_for.get(link.target, link.target)
+            if source == target:
+                continue
+            moved = replace(link, source=source, target=target)
+            known = links.setdefault((source, target, link.mark), moved)
+            if known is not moved:
+                links[source, target, link.mark] = replace(
+                    known, road=known.road or link.road, label=known.label or link.label
+                )
+        return replace(self, items=items, links=tuple(links.values()))
+
+    def to_depth(self, depth: int) -> frozenset[str]:
+        """Return the names of the groups that are open at a depth; at 1 none is."""
+        return frozenset(_to_depth(self.items, depth))
+
+
+def _boxes(items: tuple[Box | Group, ...]) -> Iterator[Box]:
+    for item in items:
+        if isinstance(item, Box):
+            yield item
+        else:
+            yield from _boxes(item.items)
+
+
+def _groups(items: tuple[Box | Group, ...]) -> Iterator[Group]:
+    for item in items:
+        if isinstance(item, Group):
+            yield item
+            yield from _groups(item.items)
+
+
+def _seen(item: Box | Group, names: frozenset[str], stands_for: dict[str, str]) -> Box | Group:
+    if isinstance(item, Box):
+        return item
+    if item.name in names:
+        return replace(item, items=tuple(_seen(i, names, stands_for) for i in item.items))
+    stands_for |= {box.name: item.closed.name for box in _boxes(item.items)}
+    stands_for |= {group.closed.name: item.closed.name for group in _groups(item.items)}
+    return item.closed
+
+
+def _to_depth(items: tuple[Box | Group, ...], depth: int) -> Iterator[str]:
+    if depth > 1:
+        for item in items:
+            if isinstance(item, Group):
+                yield item.name
+                yield from _to_depth(item.items, depth - 1)
