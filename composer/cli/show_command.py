@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from composer.cli.options import check_params, json_option, params_of, set_option, size_of
+
+if TYPE_CHECKING:
+    from composer.graph.graph import Graph
 
 
 @click.command("show", short_help="Show a spec's nodes: axes, sizes, parameters, FLOPs.")
@@ -27,16 +33,20 @@ def command(
     """Show what a spec becomes at a number of channels and a size of the map."""
     from composer.cli.tables import table
     from composer.errors import counted
-    from composer.graph.frontend import load_spec
+    from composer.graph.frontend import graph_of, load_spec
+    from composer.graph.graph import Settings
+    from composer.graph.passes import compile_graph
+    from composer.graph.sizes import sizes_for
 
     height_width = size_of(size)
     read = load_spec(spec)
     chosen = params_of(settings, {read.name: set(read.params)})
     check_params([read], chosen)
     params = chosen[read.name]
-    from composer.measure.nodes import node_costs
-
-    module, rows = node_costs(read, channels, height_width, params)
+    known = sizes_for(read, channels, height_width)
+    graph = compile_graph(graph_of(read, Settings(known, params)), as_written=True)
+    rows = list(_rows(graph, height_width))
+    python = _code(graph) if code and not as_json else ""
     total = sum(row.parameters for row in rows), sum(row.flops for row in rows)
     if as_json:
         click.echo(
@@ -72,4 +82,53 @@ def command(
     for deviation in read.deviations:
         click.echo(f"note: {' '.join(deviation.split())}")
     if code:
-        click.echo(module.code)
+        click.echo(python)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One node: its axes, their sizes, its parameters, its multiply-adds for one image."""
+
+    node: str
+    label: str
+    axes: tuple[str, ...]
+    sizes: tuple[str, ...]
+    parameters: int
+    flops: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "node": self.node,
+            "label": self.label,
+            "axes": list(self.axes),
+            "sizes": [int(s) if s.isdigit() else s for s in self.sizes],
+            "parameters": self.parameters,
+            "flops": self.flops,
+        }
+
+
+def _rows(graph: Graph, size: tuple[int, int]) -> Iterator[_Row]:
+    """Yield the input and every node, each after what it reads."""
+    from composer.graph.costs import node_cost, open_sizes
+    from composer.graph.graph import INPUT
+
+    def shown(axes: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return axes.names, tuple(str(size) for _, size in axes.sizes)
+
+    yield _Row(INPUT, "", *shown(graph.input_axes), 0, 0)
+    counted_as = open_sizes(graph.spec, size)
+    for node in graph.in_order():
+        assert node.op is not None and node.axes is not None
+        cost = node_cost(graph, node, counted_as)
+        yield _Row(node.name, node.op.label(), *shown(node.axes), cost.parameters, cost.flops)
+
+
+def _code(graph: Graph) -> str:
+    """Return the Python of the module, which is made without its weights."""
+    import torch
+
+    from composer.lower.build import lower
+
+    with torch.device("meta"):
+        return lower(graph).code

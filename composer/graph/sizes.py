@@ -2,10 +2,46 @@
 
 from __future__ import annotations
 
+from composer.errors import error
 from composer.graph.graph import Graph
+from composer.primitives import Spec
 from composer.primitives.channels import product
 from composer.spec.expressions import Expr, Value, bind
 from composer.spec.stand_in import open_names, usual
+
+
+def sizes_for(
+    spec: Spec,
+    channels: int | None,
+    size: tuple[int, int] | None,
+    layout: tuple[str, ...] | None = None,
+) -> dict[str, int]:
+    """Return the size of each axis that is known.
+
+    Raises:
+        ComposerError: the channels are missing, or a size is not a whole number from 1.
+    """
+    sizes: dict[str, int] = {}
+    axes = layout or spec.input
+    if "c" in axes:
+        if channels is None:
+            raise error(
+                "missing-size",
+                f"{spec.name!r} needs the number of channels",
+                f"say build({spec.name!r}, channels=64)",
+            )
+        sizes["c"] = channels
+    if size is not None:
+        try:
+            height, width = size
+        except (TypeError, ValueError):
+            message = f"the size {size!r} is not a height and a width"
+            raise error("invalid-size", message, "say size=(14, 14)") from None
+        sizes |= {axis: n for axis, n in (("h", height), ("w", width)) if axis in axes}
+    for axis, n in sizes.items():
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise error("invalid-size", f"the size of {axis!r} is {n!r}, not a whole number from 1")
+    return sizes
 
 
 def sizes_of(graph: Graph) -> dict[str, Value | Expr]:

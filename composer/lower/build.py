@@ -14,6 +14,7 @@ from composer.errors import error
 from composer.graph.frontend import graph_of, load_spec
 from composer.graph.graph import Begin, Graph, Settings, Tokens
 from composer.graph.passes import compile_graph
+from composer.graph.sizes import sizes_for
 from composer.lower.begin import Original, check_can_begin
 from composer.lower.begun import begun_as
 from composer.lower.emitter import FxEmitter
@@ -141,40 +142,6 @@ def _begun(graph: Graph, like: nn.Module, dtype: torch.dtype | None) -> fx.Graph
         module = lower(graph)
         original = Original(like, steps=(like,))
         return begun_as(module, graph, original, None, dtype or torch.get_default_dtype(), here)
-
-
-def sizes_for(
-    spec: Spec,
-    channels: int | None,
-    size: tuple[int, int] | None,
-    layout: tuple[str, ...] | None = None,
-) -> dict[str, int]:
-    """Return the size of each axis that is known.
-
-    Raises:
-        ComposerError: the channels are missing, or a size is not a whole number from 1.
-    """
-    sizes: dict[str, int] = {}
-    axes = layout or spec.input
-    if "c" in axes:
-        if channels is None:
-            raise error(
-                "missing-size",
-                f"{spec.name!r} needs the number of channels",
-                f"say build({spec.name!r}, channels=64)",
-            )
-        sizes["c"] = channels
-    if size is not None:
-        try:
-            height, width = size
-        except (TypeError, ValueError):
-            message = f"the size {size!r} is not a height and a width"
-            raise error("invalid-size", message, "say size=(14, 14)") from None
-        sizes |= {axis: n for axis, n in (("h", height), ("w", width)) if axis in axes}
-    for axis, n in sizes.items():
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise error("invalid-size", f"the size of {axis!r} is {n!r}, not a whole number from 1")
-    return sizes
 
 
 def _agreed(channels: int | None, told: int) -> int:

@@ -39,6 +39,9 @@ _NORMS = (
 #: Attention on the CPU, which torch's own table of FLOPs lacks: queries, keys and values first.
 _ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
 
+#: A matrix by a vector, which it lacks, too.
+_VECTOR = "mv"
+
 
 class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the multiply-adds of all that runs inside it; see the head of this file."""
@@ -62,6 +65,8 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             query, key, value = args[:3]
             tokens, width = key.shape[-2], query.shape[-1] + value.shape[-1]
             self.total += query.numel() // query.shape[-1] * tokens * width
+        elif packet.__name__ == _VECTOR:
+            self.total += args[0].numel()
         return out
 
 

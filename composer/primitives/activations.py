@@ -24,6 +24,14 @@ FUNCTIONS = {
 Act = Annotated[Expr, word("none", *FUNCTIONS)]
 
 
+def applied(function: Expr, to: str) -> str:
+    """Return the function of `to` as maths: σ for a sigmoid, f for what is still open."""
+    word = str(function)
+    if word == "none":
+        return to
+    return f"{'σ' if word == 'sigmoid' else word if word.isidentifier() else 'f'}({to})"
+
+
 #: Those whose gradient is told by their value, so that they may overwrite what they are given.
 _IN_PLACE = ("relu", "sigmoid", "tanh")
 

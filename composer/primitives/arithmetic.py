@@ -58,3 +58,7 @@ class Arithmetic(Primitive):
     def label(self) -> str:
         """Return the operation's sign."""
         return _SIGNS[self.op]
+
+    def formula(self) -> str:
+        """Return such as ``channel × spatial``."""
+        return f" {_SIGNS[self.op]} ".join(map(str, self.of))

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from composer.primitives.axes import Axes, AxisOrder
-from composer.primitives.base import AxisProblem, Emitter, Primitive, flag, need_axes, whole
+from composer.primitives.base import (
+    AxisProblem,
+    Emitter,
+    Primitive,
+    elements,
+    flag,
+    need_axes,
+    whole,
+)
 from composer.primitives.batch import folded, sizes_of, unfolded
 from composer.primitives.broadcast import meet
+from composer.primitives.cost import Cost, of_einsum
 from composer.spec.expressions import Expr, constant
 from composer.spec.fields import AxisName, AxisNames, Flag, NodeRef, word
 
@@ -124,10 +134,33 @@ class Attention(Primitive):
         table = emit.parameter(torch.randn(2 * size - 1, width) * width**-0.5, local)
         return emit.method("flip", emit.method("unfold", table, 0, size, 1), 0)
 
+    def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
+        """Return the two products of attention, and those of the position with its tables."""
+        q = axes(self.q)
+        sizes = [whole(q[axis], ("over",)) for axis in self.over]
+        width, features = whole(q[self.along]), whole(own[self.along])
+        queries = elements(q.without([self.along]))
+        cost = Cost(flops=queries * math.prod(sizes) * (width + features))
+        if self.position.value == "relative":
+            cost += Cost(parameters=sum(2 * size - 1 for size in sizes) * width)
+            cost += of_einsum(queries * sum(sizes), width)
+        return cost
+
     def label(self) -> str:
         """Return such as ``attention over h, w``."""
         position = ", relative position" if str(self.position) == "relative" else ""
         return f"attention over {', '.join(self.over)}{position}"
+
+    def formula(self) -> str:
+        """Return such as ``softmax(q k / √d) v``, where r is what is learned of the position."""
+        if str(self.position) != "relative":
+            return "softmax(q k / √d) v"
+        scaled = flag(self.scale_position)
+        return "softmax(q (k + r) / √d) v" if scaled else "softmax(q k / √d + q r) v"
+
+    def carries(self) -> tuple[Expr, ...]:
+        """Return the values; queries and keys say how much of each."""
+        return (self.v,)
 
 
 def _side_by_side(emit: Emitter, x: Any, last: int) -> Any:

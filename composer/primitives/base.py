@@ -1,11 +1,13 @@
-"""What a primitive is: its fields, its axis rule, its lowering, its picture's label."""
+"""What a primitive is: its fields, axis rule, lowering and cost; its label and formula."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from composer.primitives.axes import Axes, AxisOrder
+from composer.primitives.cost import Cost
 from composer.spec.expressions import Expr, constant
 from composer.spec.fields import Kind
 from composer.spec.models import Model
@@ -131,9 +133,31 @@ class Primitive(Model):
         """Write the value as fx nodes."""
         raise NotImplementedError
 
+    def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
+        """Return what `lower` draws and multiplies, from the axes of the operands and its `own`.
+
+        Raises:
+            AxisProblem: code ``open-size``, where it depends on a size that is not known.
+        """
+        return Cost()
+
     def label(self) -> str:
         """Return the words a picture shows."""
         return self.op
+
+    def formula(self) -> str:
+        """Return what it computes as a short line of maths; nothing where the label says it all.
+
+        It is written for a bound op, in Latin-1, Greek, and ``−√′…``: a figure's font has no more.
+        """
+        return ""
+
+    def carries(self) -> tuple[Expr, ...]:
+        """Return the operands whose value it carries on; the others only say how.
+
+        They are the main road of a picture.
+        """
+        return tuple(ref for _, ref in self.operands())
 
 
 def _expressions_of(model: Model, path: YamlPath) -> Iterator[tuple[YamlPath, Kind, Expr]]:
@@ -229,6 +253,15 @@ def whole(size: Expr, field: YamlPath = ()) -> int:
             help="say it to build, such as size=(14, 14) for h and w",
         )
     return int(size.value)
+
+
+def elements(axes: Axes) -> int:
+    """Return how many elements a value of these axes has.
+
+    Raises:
+        AxisProblem: code ``open-size``.
+    """
+    return math.prod(whole(size) for _, size in axes.sizes)
 
 
 def flag(value: Expr) -> bool:

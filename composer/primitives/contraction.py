@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import string
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 from composer.primitives.axes import Axes, AxisOrder
-from composer.primitives.base import Emitter, Primitive
+from composer.primitives.base import Emitter, Primitive, elements, whole
 from composer.primitives.broadcast import meet
+from composer.primitives.cost import Cost, of_einsum
 from composer.spec.expressions import Expr
 from composer.spec.fields import AxisNames, NodeRef
 
@@ -41,6 +43,14 @@ class Contraction(Primitive):
             torch.einsum, f"{a},{b}->{out}", emit.node(self.a), emit.node(self.b)
         )
 
+    def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
+        """Return the product."""
+        return of_einsum(elements(own), math.prod(whole(axes(self.a)[axis]) for axis in self.over))
+
     def label(self) -> str:
         """Return such as ``Σ over d of a product``."""
         return f"Σ over {', '.join(self.over)} of a product"
+
+    def formula(self) -> str:
+        """Return such as ``Σ a · b``."""
+        return f"Σ {self.a} · {self.b}"

@@ -8,8 +8,17 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from composer.primitives.axes import Axes, AxisOrder
-from composer.primitives.base import Emitter, Primitive, flag, need_axes, need_odd, whole
+from composer.primitives.base import (
+    Emitter,
+    Primitive,
+    elements,
+    flag,
+    need_axes,
+    need_odd,
+    whole,
+)
 from composer.primitives.batch import folded, unfolded
+from composer.primitives.cost import Cost, of_layer
 from composer.spec.expressions import Expr, constant
 from composer.spec.fields import AxisName, Flag, NodeRef, Size
 
@@ -50,6 +59,14 @@ class Conv1d(Primitive):
         node = unfolded(emit, node, x, len(rest))
         return emit.arrange(node, (*rest, self.along), axes.names)
 
+    def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
+        """Return the one filter, and its bias."""
+        return of_layer(whole(self.kernel), 1, elements(own), flag(self.bias))
+
     def label(self) -> str:
         """Return such as ``conv1d along c, kernel 5``."""
         return f"conv1d along {self.along}, kernel {self.kernel}"
+
+    def formula(self) -> str:
+        """Return such as ``w * x``."""
+        return "w * x + b" if flag(self.bias) else "w * x"

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from composer.primitives.activations import Act, activate
+from composer.primitives.activations import Act, activate, applied
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import (
     AxisProblem,
     Emitter,
     Primitive,
+    elements,
     flag,
     need_axes,
     need_odd,
@@ -20,6 +22,7 @@ from composer.primitives.base import (
 )
 from composer.primitives.batch import folded, unfolded
 from composer.primitives.channels import Out, need_free, need_groups, out_axes, product, spread
+from composer.primitives.cost import Cost, of_layer
 from composer.primitives.kernels import (
     KERNEL_AXES,
     Slide,
@@ -161,7 +164,7 @@ class Conv2d(Primitive):
             padding=slide.padding,
             dilation=slide.dilation,
             groups=slide.groups,
-            bias=not self.norm.is_on if self.bias is None else flag(self.bias),
+            bias=self._has_bias,
         )
         x = emit.arrange(emit.node(self.x), axes.names, (*riding, self.channels, *self.over))
         node = emit.module("conv", layer, folded(emit, x, len(riding)))
@@ -170,6 +173,22 @@ class Conv2d(Primitive):
         node = activate(emit, str(self.act.value), node, own=True)
         node = unfolded(emit, spread(emit, node, new, 1), x, len(riding))
         return emit.arrange(node, (*riding, *new, *self.over), emit.axes(emit.here).names)
+
+    @property
+    def _has_bias(self) -> bool:
+        return not self.norm.is_on if self.bias is None else flag(self.bias)
+
+    def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
+        """Return the kernel with its bias and the norm's; of one that is a value, no parameters."""
+        assert self.x is not None
+        size, places = elements(own), math.prod(map(whole, self._kernels(axes)))
+        if self.weight is not None:
+            return Cost(flops=size * whole(axes(self.weight)["i"]) * places)
+        have = axes(self.x)
+        channels = have[self.channels] if self.channels in have else constant(1)
+        width = whole(product(out_axes(self.out, self.channels, channels)))
+        inputs = whole(channels) // whole(self.groups) * places
+        return of_layer(inputs, width, size, self._has_bias) + self.norm.cost(width, size)
 
     def _slide(self, emit: Emitter) -> Slide:
         dilation = whole(self.dilation)
@@ -209,3 +228,13 @@ class Conv2d(Primitive):
         size = f"by {self.weight}" if self.kernel is None else f"{self.kernel}×{self.kernel}"
         dilated = "" if self.dilation == constant(1) else f", dilation {self.dilation}"
         return f"conv2d {size}{dilated}"
+
+    def formula(self) -> str:
+        """Return such as ``relu(BN(W * x))``, or ``kernel * x`` where a node is its kernel."""
+        if self.weight is not None:
+            return applied(self.act, f"{self.weight} * x")
+        return applied(self.act, self.norm.formula("W * x + b" if self._has_bias else "W * x"))
+
+    def carries(self) -> tuple[Expr, ...]:
+        """Return x alone, and not what is its kernel."""
+        return tuple(ref for path, ref in self.operands() if path != ("weight",))

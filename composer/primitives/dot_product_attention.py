@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from composer.primitives.axes import Axes, AxisOrder
-from composer.primitives.base import Emitter, Primitive
+from composer.primitives.base import Emitter, Primitive, elements, whole
 from composer.primitives.batch import folded, unfolded
 from composer.primitives.broadcast import meet
+from composer.primitives.cost import Cost
 from composer.spec.expressions import Expr, constant
 from composer.spec.fields import AxisName, NodeRef, Number
 
@@ -70,6 +71,22 @@ class DotProductAttention(Primitive):
         order = (*riding, self.queries, self.features)
         return emit.arrange(node, order, emit.axes(emit.here).names)
 
+    def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
+        """Return the two products."""
+        q, v = axes(self.q), axes(self.v)
+        queries, keys = elements(q.without([self.along])), whole(v[self.keys])
+        return Cost(flops=queries * keys * (whole(q[self.along]) + whole(v[self.features])))
+
     def label(self) -> str:
         """Return such as ``attention of n over m``."""
         return f"attention of {self.queries} over {self.keys}"
+
+    def formula(self) -> str:
+        """Return such as ``softmax(0.125 q k + bias) v``, with the name of the bias."""
+        scale = float(self.scale.value)
+        logits = f"{scale:.4g} q k".replace("-", "−") if scale != 1 else "q k"
+        return f"softmax({logits}{f' + {self.bias}' if self.bias else ''}) v"
+
+    def carries(self) -> tuple[Expr, ...]:
+        """Return the values; queries and keys say how much of each."""
+        return (self.v,)

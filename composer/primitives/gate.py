@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from composer.primitives.activations import FUNCTIONS, activate
+from composer.primitives.activations import FUNCTIONS, activate, applied
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes
 from composer.spec.expressions import Expr, constant, name
@@ -55,3 +55,7 @@ class Gate(Primitive):
     def label(self) -> str:
         """Return such as ``sigmoid``."""
         return f"{self.fn} over {self.over}" if self.fn.value == "softmax" else str(self.fn)
+
+    def formula(self) -> str:
+        """Return such as ``σ(x)`` or ``softmax(x)``."""
+        return applied(self.fn, "x")

@@ -7,11 +7,12 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from composer.primitives.activations import Act, activate
+from composer.primitives.activations import Act, activate, applied
 from composer.primitives.axes import Axes, AxisOrder
-from composer.primitives.base import Emitter, Primitive, flag, need_axes, whole
+from composer.primitives.base import Emitter, Primitive, elements, flag, need_axes, whole
 from composer.primitives.batch import folded, unfolded
 from composer.primitives.channels import Out, need_free, need_groups, out_axes, product, spread
+from composer.primitives.cost import Cost, of_layer
 from composer.primitives.normalization import NO_NORM, Norm, NormField
 from composer.spec.expressions import Expr, constant
 from composer.spec.fields import AxisName, Flag, NodeRef, Size
@@ -56,30 +57,43 @@ class Linear(Primitive):
         new = out_axes(self.out, self.over, axes[self.over])
         rest = axes.without([self.over]).names
         width = whole(product(new))
-        bias = not self.norm.is_on if self.bias is None else flag(self.bias)
         node = emit.arrange(emit.node(self.x), axes.names, (*rest, self.over))
-        node = self._layer(emit, node, whole(axes[self.over]), width, bias, len(rest))
+        node = self._layer(emit, node, whole(axes[self.over]), width, len(rest))
         node = normalized(emit, self.norm, node, width, len(rest))
         node = activate(emit, str(self.act.value), node, own=True)
         node = spread(emit, node, new, len(rest))
         return emit.arrange(node, (*rest, *new), emit.axes(emit.here).names)
 
-    def _layer(
-        self, emit: Emitter, x: Any, width: int, out: int, bias: bool, rest: int
-    ) -> Any:
+    @property
+    def _has_bias(self) -> bool:
+        return not self.norm.is_on if self.bias is None else flag(self.bias)
+
+    def _layer(self, emit: Emitter, x: Any, width: int, out: int, rest: int) -> Any:
         """Write the layer of a value whose last axis it mixes; groups are a 1×1 convolution's."""
         from torch import nn
 
-        groups = whole(self.groups)
+        groups, bias = whole(self.groups), self._has_bias
         if groups == 1:
             return emit.module("linear", nn.Linear(width, out, bias=bias), x)
         layer = nn.Conv1d(width, out, 1, groups=groups, bias=bias)
         node = emit.module("linear", layer, emit.method("unsqueeze", folded(emit, x, rest), 2))
         return unfolded(emit, emit.method("squeeze", node, 2), x, rest)
 
+    def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
+        """Return the matrix, or that of each group, with its bias, and the norm."""
+        assert self.x is not None
+        size = axes(self.x)[self.over]
+        inputs = whole(size) // whole(self.groups)
+        width, made = whole(product(out_axes(self.out, self.over, size))), elements(own)
+        return of_layer(inputs, width, made, self._has_bias) + self.norm.cost(width, made)
+
     def label(self) -> str:
         """Return such as ``linear over c``."""
         return f"linear over {self.over}"
+
+    def formula(self) -> str:
+        """Return such as ``relu(BN(W x))``."""
+        return applied(self.act, self.norm.formula("W x + b" if self._has_bias else "W x"))
 
 
 def normalized(emit: Emitter, norm: Norm, x: Any, width: int, rest: int) -> Any:

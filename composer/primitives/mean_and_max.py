@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Emitter, Primitive
-from composer.primitives.pool import side_by_side
+from composer.primitives.pool import mean_of, side_by_side
 from composer.spec.expressions import Expr, constant
 from composer.spec.fields import AxisName, AxisNames, NodeRef
 
@@ -39,3 +39,8 @@ class MeanAndMax(Primitive):
     def label(self) -> str:
         """Return such as ``mean and max over h, w``."""
         return f"mean and max over {', '.join(self.over)}"
+
+    def formula(self) -> str:
+        """Return such as ``[Σ x / hw, max x]``."""
+        parts = (mean_of(self.over), "max x")
+        return f"[{', '.join(parts if self.mean_first else parts[::-1])}]"

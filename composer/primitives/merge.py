@@ -53,3 +53,7 @@ class Merge(Primitive):
     def label(self) -> str:
         """Return such as ``merge g, d into c``."""
         return f"merge {', '.join(self.axes)} into {self.into}"
+
+    def formula(self) -> str:
+        """Return such as ``c = g · d``."""
+        return f"{self.into} = {' · '.join(self.axes)}"

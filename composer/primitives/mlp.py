@@ -7,10 +7,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from composer.primitives.activations import Act, activate
+from composer.primitives.activations import Act, activate, applied
 from composer.primitives.axes import Axes, AxisOrder
-from composer.primitives.base import Emitter, Primitive, flag, need_axes, whole
+from composer.primitives.base import Emitter, Primitive, elements, flag, need_axes, whole
 from composer.primitives.channels import Out, need_free, out_axes, product, spread
+from composer.primitives.cost import Cost, of_layer
 from composer.primitives.linear import normalized
 from composer.primitives.normalization import NO_NORM, NormField
 from composer.spec.expressions import Expr, constant
@@ -62,6 +63,22 @@ class Mlp(Primitive):
         node = spread(emit, node, new, len(rest))
         return emit.arrange(node, (*rest, *new), emit.axes(emit.here).names)
 
+    def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
+        """Return both matrices with their biases, and the norm."""
+        assert self.x is not None
+        size, bias = axes(self.x)[self.over], flag(self.bias)
+        width, hidden = whole(size), whole(self.hidden)
+        out = whole(product(out_axes(self.out, self.over, size)))
+        between = elements(axes(self.x).without([self.over])) * hidden
+        first = of_layer(width, hidden, between, bias) + self.norm.cost(hidden, between)
+        return first + of_layer(hidden, out, elements(own), bias)
+
     def label(self) -> str:
         """Return such as ``mlp over c, hidden c // 16``."""
         return f"mlp over {self.over}, hidden {self.hidden}"
+
+    def formula(self) -> str:
+        """Return such as ``W2 relu(W1 x + b1) + b2``."""
+        first, behind = ("W1 x + b1", " + b2") if flag(self.bias) else ("W1 x", "")
+        hidden = applied(self.act, self.norm.formula(first))
+        return f"W2 {f'({first})' if hidden == first and behind else hidden}{behind}"

@@ -7,10 +7,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from composer.primitives.activations import Act, activate
+from composer.primitives.activations import Act, activate, applied
 from composer.primitives.axes import Axes, AxisOrder
-from composer.primitives.base import Emitter, Primitive, need_axes, whole
+from composer.primitives.base import Emitter, Primitive, elements, need_axes, whole
 from composer.primitives.batch import folded, unfolded
+from composer.primitives.cost import Cost, of_norm
 from composer.primitives.normalization import Norm
 from composer.spec.expressions import Expr, constant, name
 from composer.spec.fields import AxisName, Epsilon, NodeRef, Number, Share, word
@@ -78,6 +79,14 @@ class Normalize(Primitive):
         node = emit.module("norm", module, folded(emit, x, first))
         return emit.arrange(unfolded(emit, node, x, first), order, axes.names)
 
+    def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
+        """Return the norm."""
+        return of_norm(whole(own[self.over]), elements(own))
+
     def label(self) -> str:
         """Return such as ``batch norm over c``."""
         return f"{self.fn} norm over {self.over}"
+
+    def formula(self) -> str:
+        """Return such as ``BN(x)`` or ``relu(LN(x))``."""
+        return applied(self.act, "LN(x)" if self.fn.value == "layer" else "BN(x)")

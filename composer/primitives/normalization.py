@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from composer.primitives.cost import Cost, of_norm
 from composer.spec import expressions
 from composer.spec.expressions import Expr
 from composer.spec.fields import Epsilon, Number, Share, word
@@ -31,6 +32,14 @@ class Norm(Model):
     def is_on(self) -> bool:
         """Whether there is a norm, once bound."""
         return bool(self.fn.value != "none")
+
+    def cost(self, channels: int, elements: int) -> Cost:
+        """Return the cost of the norm of a value with so many channels and elements, if any."""
+        return of_norm(channels, elements) if self.is_on else Cost()
+
+    def formula(self, of: str) -> str:
+        """Return the norm of `of` as maths."""
+        return f"BN({of})" if self.is_on else of
 
     def build(self, channels: int, spatial_axes: int) -> nn.Module:
         """Return the module for values of [batch, channels, …] with so many axes behind."""

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Emitter, Primitive, whole
+from composer.primitives.cost import Cost
 from composer.spec.expressions import Expr, Value, constant
 from composer.spec.fields import AxisName, Kind, Size
 
@@ -86,6 +87,10 @@ class Parameter(Primitive):
 
     def _size(self, axis: str) -> int:
         return whole(self.axes[axis], ("axes", axis))
+
+    def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
+        """Return its elements, one where it has no axes."""
+        return Cost(parameters=math.prod(self.shape))
 
     def label(self) -> str:
         """Return such as ``parameter [c]``."""

@@ -65,6 +65,10 @@ class Pick(Primitive):
         """Return such as ``part 0``."""
         return f"{self.axis} {self.index}"
 
+    def formula(self) -> str:
+        """Return such as ``x[part = 0]``."""
+        return f"x[{self.axis} = {self.index}]"
+
 
 def _values(size: Expr) -> str:
     return counted(whole(size), "value") if size.is_constant else f"{size} values"

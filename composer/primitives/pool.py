@@ -127,6 +127,24 @@ class Pool(Primitive):
             return f"{self.reduce} of {self.kernel}×{self.kernel}, stride {self.stride}"
         return f"{self.reduce} over {', '.join(self.over)}"
 
+    def formula(self) -> str:
+        """Return such as ``Σ x / hw``, ``max x``, or ``Σ x / 3²`` of a window."""
+        if self.kernel is not None and self.kernel == self.stride == constant(1):
+            return "x"
+        if self.reduce.value != "mean":
+            return {"max": "max x", "sum": "Σ x"}.get(str(self.reduce), "")
+        if self.kernel is None:
+            return mean_of(self.over)
+        plain = self.kernel.is_constant or self.kernel.kind == "name"
+        return f"Σ x / {self.kernel if plain else f'({self.kernel})'}²"
+
+
+def mean_of(axes: Sequence[str]) -> str:
+    """Return the mean of x over some axes as maths: ``Σ x / hw``, ``Σ x / (head · d)``."""
+    if all(len(axis) == 1 for axis in axes):
+        return f"Σ x / {''.join(axes)}"
+    return f"Σ x / ({' · '.join(axes)})" if len(axes) > 1 else f"Σ x / {axes[0]}"
+
 
 def side_by_side(emit: Emitter, ref: Expr, over: Sequence[str]) -> tuple[Any, tuple[int, ...]]:
     """Write a value with the axes to reduce as one, where they are neighbours; and their places."""

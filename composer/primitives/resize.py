@@ -56,3 +56,11 @@ class Resize(Primitive):
     def label(self) -> str:
         """Return such as ``resize h, w like input``."""
         return f"resize {', '.join(self.over)} like {self.like}"
+
+    def formula(self) -> str:
+        """Return ``nearest(x)``: what stands nearest to each place."""
+        return "nearest(x)"
+
+    def carries(self) -> tuple[Expr, ...]:
+        """Return x alone, for only the sizes of `like` are read."""
+        return tuple(ref for path, ref in self.operands() if path != ("like",))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from composer.primitives.axes import Axes, AxisOrder
-from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes
+from composer.primitives.base import AxisProblem, Emitter, Primitive, elements, need_axes, whole
 from composer.primitives.batch import sizes_of
 from composer.primitives.broadcast import meet
+from composer.primitives.cost import Cost
 from composer.spec.expressions import Expr
 from composer.spec.fields import AxisNames, NodeRef
 
@@ -51,7 +53,7 @@ class Reweight(Primitive):
 
         have = emit.axes(self.x).names
         own = [axis for axis in emit.axes(self.by) if axis not in have]
-        if own and self.sum and set(emit.axes(self.by)) == {*own, *self.sum}:
+        if self._mixes(emit.axes):
             return self._mixed(emit, own[0])
         want = (*own, *have)
         multiply = weighed_in_place if emit.is_spent(self.x) else weighed
@@ -60,6 +62,11 @@ class Reweight(Primitive):
             return node
         where = tuple(want.index(axis) for axis in self.sum)
         return emit.method("sum", node, where[0] if len(where) == 1 else where)
+
+    def _mixes(self, axes: Callable[[Expr], Axes]) -> bool:
+        """Whether learned values are mixed for each sample, and so a product of matrices."""
+        own = axes(self.by).without(axes(self.x))
+        return bool(own and self.sum) and set(axes(self.by)) == {*own, *self.sum}
 
     def _mixed(self, emit: Emitter, batch: str) -> Any:
         """Write a sum of learned values, weighed for each sample, as one product of matrices."""
@@ -76,6 +83,21 @@ class Reweight(Primitive):
         node = emit.method("matmul", by, emit.method("flatten", x, 1))
         return emit.method("unflatten", node, 1, sizes_of(emit, emit.node(self.x), axes, rest))
 
+    def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
+        """Return the product where it is one of matrices; of elements, it is not counted."""
+        if not self._mixes(axes):
+            return Cost()
+        summed = math.prod(whole(axes(self.x)[axis]) for axis in self.sum)
+        return Cost(flops=elements(own) * summed)
+
     def label(self) -> str:
         """Return ``reweight``, with what is summed."""
         return f"reweight, sum over {', '.join(self.sum)}" if self.sum else "reweight"
+
+    def formula(self) -> str:
+        """Return such as ``input · gate`` or ``Σ split · select``."""
+        return f"{'Σ ' if self.sum else ''}{self.x} · {self.by}"
+
+    def carries(self) -> tuple[Expr, ...]:
+        """Return what is weighed."""
+        return (self.x,)

@@ -43,3 +43,9 @@ class Scale(Primitive):
     def label(self) -> str:
         """Return such as ``× 0.125``."""
         return f"× {self.by}"
+
+    def formula(self) -> str:
+        """Return such as ``0.125 x``."""
+        if self.by.is_constant:
+            return f"{float(self.by.value):.4g} x".replace("-", "−")
+        return f"{self.by} x" if self.by.kind == "name" else f"({self.by}) x"

@@ -44,3 +44,7 @@ class Schedule(Primitive):
     def label(self) -> str:
         """Return such as ``30 to 1 in 10 steps``."""
         return f"{self.begin} to {self.end} in {self.steps} steps"
+
+    def formula(self) -> str:
+        """Return such as ``30 + (1 − 30) t / 10``, where t counts the steps."""
+        return f"{self.begin} + ({self.end} − {self.begin}) t / {self.steps}"

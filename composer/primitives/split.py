@@ -72,3 +72,7 @@ class Split(Primitive):
     def label(self) -> str:
         """Return such as ``split c into g, d``."""
         return f"split {self.axis} into {', '.join(self.into)}"
+
+    def formula(self) -> str:
+        """Return such as ``c = g · d``."""
+        return f"{self.axis} = {' · '.join(self.into)}"

@@ -53,3 +53,7 @@ class Stack(Primitive):
     def label(self) -> str:
         """Return such as ``stack on k``."""
         return f"stack on {self.axis}"
+
+    def formula(self) -> str:
+        """Return such as ``[max, mean]``."""
+        return f"[{', '.join(map(str, self.of))}]"

@@ -38,3 +38,12 @@ class WeighedSum(Primitive):
     def label(self) -> str:
         """Return such as ``2 values, weighed and summed``."""
         return f"{len(self.of)} values, weighed and summed"
+
+    def formula(self) -> str:
+        """Return such as ``a · v + b · w``, or of many the first and the last."""
+        parts = [f"{x} · {by}" for x, by in zip(self.of, self.by, strict=True)]
+        return " + ".join(parts if len(parts) < 4 else [parts[0], "…", parts[-1]])
+
+    def carries(self) -> tuple[Expr, ...]:
+        """Return what is weighed."""
+        return self.of
