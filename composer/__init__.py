@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from composer.graph.frontend import load_spec
     from composer.lower.build import build
     from composer.lower.schedule import advance
+    from composer.picture import render
     from composer.rewrite.eject import eject
     from composer.rewrite.optimize import optimize
 
@@ -37,6 +38,7 @@ _HOME = {
     "optimize": "composer.rewrite.optimize",
     "plan": "composer.api",
     "recipe": "composer.artifact.recipe",
+    "render": "composer.picture",
     "save": "composer.artifact.folder",
     "sites": "composer.api",
 }
@@ -52,6 +54,7 @@ __all__ = [
     "optimize",
     "plan",
     "recipe",
+    "render",
     "save",
     "sites",
 ]

@@ -537,7 +537,7 @@ def test_ejected_weights_are_not_replaced_unless_told(run):
     result = run("eject", "tiny-se")
     assert (result.status, result.err) == (
         1,
-        "tiny.safetensors: error[weights]: exists already\n"
+        "tiny.safetensors: error[output]: exists already\n"
         "  help: replace it with --force, or name another with -o\n",
     )
     result = run("eject", "tiny-se", "-o", "no/w.safetensors")

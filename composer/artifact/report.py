@@ -11,6 +11,7 @@ from torch import nn
 from composer.backbones.probe import probe
 from composer.errors import counted
 from composer.measure.cost import parameters
+from composer.render.numbers import giga
 from composer.rewrite.composition import composed, inserted_path, parameters_before
 from composer.rewrite.eject import eject
 from composer.rewrite.site import Plan
@@ -117,13 +118,6 @@ class Report:
     def at(self, output: str) -> Report:
         """Return the report with the folder that was written."""
         return replace(self, output=output)
-
-
-def giga(flops: int) -> str:
-    """Return multiply-adds as papers print them: ``4.11 G``, ``314.6 M``, ``52.4 k``."""
-    if flops >= 10**9:
-        return f"{flops / 10**9:.2f} G"
-    return f"{flops / 10**6:.1f} M" if flops >= 10**6 else f"{flops / 10**3:.1f} k"
 
 
 def change(pair: tuple[int, int]) -> str:

@@ -22,13 +22,14 @@ SIZES = (224, 256, 32, 64, 28, 96, 128, 192, 299, 384, 512)
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One call of a module: what went in, what came out, and when."""
+    """One call of a module: what went in, what came out, when, and its multiply-adds."""
 
     path: str
     order: int
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     output: Any
+    flops: int = 0
 
     @property
     def inputs(self) -> frozenset[int]:
@@ -208,22 +209,29 @@ def _probe_at(
 ) -> Probe:
     calls: list[Call] = []
     counter = FlopCounter()
-    with _noted(model, calls):
+    with _noted(model, calls, counter):
         entered = model.get_submodule(entry)
         run.inside(entry)(entered, lambda: (blank_image(model, shape),), counter)
     return Probe(shape, tuple(calls), counter.total, entry)
 
 
 @contextlib.contextmanager
-def _noted(model: nn.Module, calls: list[Call]) -> Iterator[None]:
+def _noted(model: nn.Module, calls: list[Call], counter: FlopCounter) -> Iterator[None]:
     handles = []
 
     def watch(path: str, module: nn.Module) -> None:
+        begun: list[int] = []
+
+        def begin(*_: Any) -> None:
+            begun.append(counter.total)
+
         def note(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
             # a list may grow after the call: keep what it held
             given, named, gave = tree_map(lambda value: value, (args, kwargs, out))
-            calls.append(Call(path, len(calls), given, named, gave))
+            flops = counter.total - begun.pop()
+            calls.append(Call(path, len(calls), given, named, gave, flops))
 
+        handles.append(module.register_forward_pre_hook(begin))
         handles.append(module.register_forward_hook(note, with_kwargs=True))
 
     for path, module in model.named_modules():

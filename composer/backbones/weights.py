@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from composer.errors import ComposerError, Diagnostic, counted
+from composer.files import write_file
 
 #: What training scripts call the state dict inside a checkpoint.
 WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema")
@@ -97,35 +98,13 @@ def _unpickled(said: str) -> tuple[str, str]:
     return "this is not a file of weights", "give a .safetensors file, or a state dict"
 
 
-def check_file_free(path: Path, force: bool) -> None:
-    """Refuse a weights file that exists, unless `force` is said, or whose folder is missing.
-
-    Raises:
-        ComposerError: with the way out.
-    """
-    if path.is_dir():
-        raise _refused(path, "is a folder", "name a file with -o")
-    if path.exists() and not force:
-        raise _refused(path, "exists already", "replace it with --force, or name another with -o")
-    if not path.absolute().parent.is_dir():
-        raise _refused(path, "its folder does not exist", "make the folder, or name another file")
-
-
 def write_weights(model: nn.Module, path: Path) -> None:
     """Write a model's weights as safetensors: to a temporary name first, then renamed.
 
     Raises:
         ComposerError: the file can't be written; an old one is as it was.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        save_weights(model, temporary)
-        temporary.replace(path)
-    except OSError as failure:
-        said = failure.strerror or failure
-        raise _refused(path, f"cannot be written: {said}", "name another with -o") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_file(path, lambda place: save_weights(model, place))
 
 
 def save_weights(model: nn.Module, path: Path) -> None:

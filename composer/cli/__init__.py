@@ -19,7 +19,9 @@ from composer import __version__
 from composer.errors import ComposerError, Diagnostic, UsageError, error, suggestion
 
 _TRACEBACK = "COMPOSER_TRACEBACK"
-_COMMANDS = ("insert", "check", "show", "sites", "list", "verify", "compare", "schema", "eject")
+_COMMANDS = (
+    "insert", "check", "show", "sites", "list", "render", "verify", "compare", "schema", "eject",
+)  # fmt: skip
 
 
 class _Commands(click.Group):

@@ -28,7 +28,8 @@ def command(folder: str, output: str | None, force: bool, as_json: bool) -> None
     with steps.step("loading the composition"):
         from composer.artifact.folder import load, read_recipe
         from composer.backbones.model_string import ModelString
-        from composer.backbones.weights import check_file_free, write_weights
+        from composer.backbones.weights import write_weights
+        from composer.files import check_file_free
         from composer.rewrite.eject import eject
 
         backbone = ModelString.parse(read_recipe(Path(folder)).backbone)

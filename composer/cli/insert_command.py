@@ -260,9 +260,10 @@ def _print(
     image: str | None,
     unread: tuple[str, ...],
 ) -> None:
-    from composer.artifact.report import change, giga
+    from composer.artifact.report import change
     from composer.cli.tables import table
     from composer.errors import counted
+    from composer.render.numbers import giga
 
     new = sum(len(found.sites) for found in plans)
     earlier = len(report.sites) - new

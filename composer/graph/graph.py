@@ -9,6 +9,7 @@ from typing import Literal
 
 from composer.errors import ComposerError, Diagnostic, Location, in_order_of_text
 from composer.graph.order import ancestors, in_order
+from composer.notebook import ShowsPicture
 from composer.primitives import Spec
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Primitive
@@ -80,7 +81,7 @@ class GraphNode:
 
 
 @dataclass(frozen=True)
-class Graph:
+class Graph(ShowsPicture):
     """A spec as a graph of nodes; every pass returns a new one."""
 
     spec: Spec

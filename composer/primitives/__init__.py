@@ -11,6 +11,7 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
+from composer.notebook import ShowsPicture
 from composer.primitives.arithmetic import Arithmetic
 from composer.primitives.attention import Attention
 from composer.primitives.base import Primitive
@@ -49,7 +50,7 @@ for _repeating in (Branch, Repeat):  # each of them holds any op, itself too
 PRIMITIVES: tuple[type[Primitive], ...] = get_args(get_args(AnyPrimitive)[0])
 
 
-class Spec(SpecOf[AnyPrimitive]):
+class Spec(ShowsPicture, SpecOf[AnyPrimitive]):
     """An attention mechanism as a graph of primitives over named axes."""
 
 

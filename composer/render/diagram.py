@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 #: What a colour stands for; a legend names those that a picture has.
@@ -45,7 +45,10 @@ class Box:
 
 @dataclass(frozen=True)
 class Group:
-    """Things that belong together; `closed` stands for them where they are not shown."""
+    """Things that belong together; `closed` stands for them where they are not shown.
+
+    It opens at the depth `level`, or at one more than what is around it.
+    """
 
     name: str
     title: str
@@ -53,6 +56,7 @@ class Group:
     closed: Box
     small: tuple[str, ...] = ()
     inserted: bool = False
+    level: int | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,8 @@ class Link:
 class Diagram:
     """A picture: its caption, what is in it from top to bottom, and remarks below.
 
-    The links name boxes, also those in groups that are closed.
+    The links name boxes, also those in groups that are closed. Of equal things one is drawn:
+    `drawn_as` has its name by the names of the others.
     """
 
     title: str
@@ -78,6 +83,7 @@ class Diagram:
     items: tuple[Box | Group, ...]
     links: tuple[Link, ...]
     notes: tuple[str, ...] = ()
+    drawn_as: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def boxes(self) -> Iterator[Box]:
@@ -112,7 +118,7 @@ class Diagram:
 
     def to_depth(self, depth: int) -> frozenset[str]:
         """Return the names of the groups that are open at a depth; at 1 none is."""
-        return frozenset(_to_depth(self.items, depth))
+        return frozenset(_to_depth(self.items, depth, 2))
 
 
 def _boxes(items: tuple[Box | Group, ...]) -> Iterator[Box]:
@@ -140,9 +146,8 @@ def _seen(item: Box | Group, names: frozenset[str], stands_for: dict[str, str]) 
     return item.closed
 
 
-def _to_depth(items: tuple[Box | Group, ...], depth: int) -> Iterator[str]:
-    if depth > 1:
-        for item in items:
-            if isinstance(item, Group):
-                yield item.name
-                yield from _to_depth(item.items, depth - 1)
+def _to_depth(items: tuple[Box | Group, ...], depth: int, level: int) -> Iterator[str]:
+    for item in items:
+        if isinstance(item, Group) and depth >= (opens := item.level or level):
+            yield item.name
+            yield from _to_depth(item.items, depth, opens + 1)

@@ -6,6 +6,7 @@ Each box has the size that its text needs, so an engine only has to find the pla
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from html import escape
 
 import graphviz
@@ -16,6 +17,7 @@ from composer.render.text import FONTS, shown
 from composer.render.theme import Theme
 
 _POINTS = 72  # of an inch
+WIDEST_HALF = 130.0
 
 
 def dot(diagram: Diagram, theme: Theme, caption: bool = True) -> str:
@@ -77,7 +79,7 @@ def _put(
         with graph.subgraph(name=f"cluster_{number}") as inside:
             inside.attr(
                 id=f"group{number}",
-                label=_label(heading_of(item), theme),
+                label=_label(_beside_the_road(heading_of(item)), theme),
                 labeljust="l",
                 style="rounded,filled",
                 color=theme.edges["inserted"] if item.inserted else theme.group,
@@ -100,6 +102,14 @@ def _box(box: Box, identity: str, theme: Theme) -> dict[str, str]:
         "height": f"{frame.height / _POINTS:.4f}",
         "label": f"<{'<br/>'.join(_rows(frame, theme))}>",
     }
+
+
+def _beside_the_road(frame: Frame) -> Frame:
+    """Return the room for a heading: a narrow one fits into half of its group.
+
+    The main road often enters a group in its middle.
+    """
+    return replace(frame, width=2 * frame.width) if frame.width < WIDEST_HALF else frame
 
 
 def _rows(frame: Frame, theme: Theme) -> Iterator[str]:

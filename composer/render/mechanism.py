@@ -176,7 +176,7 @@ class _Drawing:
         op = node.op or node.written
         problems = tuple(self._problems_at(node.name))
         spent = self.costs.get(node.name, Cost())
-        lines = _said(op.label(), op.formula()) if op is not None else ()
+        lines = _said(op.label(), self._formula(node)) if op is not None else ()
         if op is None and (told := self._told(node).get("op")):
             lines = (str(told),)
         small = cost_line(spent.parameters, spent.flops)
@@ -194,12 +194,19 @@ class _Drawing:
             facts=tuple(self._facts(node, spent)),
         )
 
+    def _formula(self, node: GraphNode) -> str:
+        """Return what a node computes, with the names of its operands as its own spec has them."""
+        op = node.op or node.written
+        around = node.name.rpartition(".")[0]
+        formula = op.formula() if op is not None else ""
+        return formula.replace(f"{around}.", "") if around else formula
+
     def _facts(self, node: GraphNode, spent: Cost) -> Iterable[Fact]:
         op = node.op or node.written
         if op is not None:
             yield Fact("op", op.op)
-            if op.formula():
-                yield Fact("formula", op.formula())
+            if formula := self._formula(node):
+                yield Fact("formula", formula)
         yield from self._value_facts(node.name)
         if spent.parameters:
             yield Fact("parameters", f"{spent.parameters:,}")
@@ -401,6 +408,8 @@ def _said(label: str, formula: str) -> tuple[str, ...]:
     """Return what a node does in words and as a formula, on one line where both are short."""
     if not formula or formula == label:
         return (label,)
+    if label in formula:
+        return (formula,)
     line = f"{label}: {formula}"
     return (line,) if len(line) <= LETTERS_OF_A_LINE else (label, formula)
 

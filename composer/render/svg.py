@@ -116,6 +116,9 @@ class _Page:
         for begin, end in crossing:
             if end > x and begin < x + frame.width and end + frame.width <= last:
                 x = end
+        if any(begin < x + frame.width and end > x for begin, end in crossing):
+            room = Rect(x - 1, y, frame.width + 2, frame.height)
+            yield _rect(room, 2, self.theme.inside, self.theme.inside, 0)
         yield from self._rows(frame, x, y, centred=False)
 
     def _box(self, box: Box, rect: Rect) -> Iterator[str]:
@@ -199,7 +202,7 @@ class _Page:
         """Return the legend and the notes, and where they end."""
         parts: list[str] = []
         kinds = dict.fromkeys(box.kind for box in self.diagram.boxes)
-        legend = [kind for kind in MEANING if kind in kinds and kind not in ("end", "problem")]
+        legend = [kind for kind in MEANING if kind in kinds]
         if any(box.badges for box in self.diagram.boxes) and "inserted" not in legend:
             legend.append("inserted")
         room = self.width - 2 * MARGIN

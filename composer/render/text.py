@@ -35,6 +35,12 @@ def shown(text: str) -> str:
     return "".join(_visible(char) for char in " ".join(text.split()))
 
 
+def shown_lines(text: str) -> str:
+    """Return a text of many lines with its spaces, and each such character told as in `shown`."""
+    lines = text.expandtabs().splitlines()
+    return "\n".join("".join(_visible(char) for char in line) for line in lines)
+
+
 def cut(text: str, most: int = 60) -> str:
     """Return a text of so many characters at the most; an ellipsis stands for what is left out."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

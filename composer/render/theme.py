@@ -26,17 +26,14 @@ class Theme:
     edges: Mapping[Kind, str]
 
 
-#: In the legend.
+#: What a legend says of the kinds that it names.
 MEANING: Mapping[Kind, str] = {
-    "end": "input, output",
     "reduce": "pool",
     "layer": "learned",
     "gate": "gate",
     "reweight": "reweight",
     "combine": "combine",
-    "plain": "other",
     "inserted": "inserted",
-    "problem": "problem",
 }
 
 _PAPER = Theme(

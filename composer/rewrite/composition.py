@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MethodType
 from typing import Literal
 
 from torch import nn
 
 from composer.errors import error
-from composer.graph.graph import Begin
+from composer.graph.graph import Begin, Settings
 from composer.lower.paths import module_at
+from composer.notebook import picture_of
 from composer.primitives import Spec
 from composer.spec.expressions import Value
 from composer.spec.place import Place
@@ -32,7 +34,7 @@ class EditedSite:
 
     It is the child `name` of what stands at `path`; a stand-in, which has no name of its own, is
     at the path itself. `classes` are those of edited modules before, and `replaced` the modules
-    that it took the place of, by path; they are kept here alone.
+    that it took the place of, by path; they are kept here alone. `settings` are those of its graph.
     """
 
     path: str
@@ -41,6 +43,7 @@ class EditedSite:
     channels: int
     size: tuple[int, ...]
     classes: tuple[tuple[str, type[nn.Module]], ...]
+    settings: Settings
     replaced: tuple[tuple[str, nn.Module], ...] = ()
 
     @property
@@ -111,11 +114,13 @@ def composed(model: nn.Module) -> Composition:
 
 
 def remember(model: nn.Module, record: Composition | None) -> None:
-    """Keep the record on the model; None forgets it."""
+    """Keep the record on the model, and let Jupyter show its picture; None forgets both."""
     if record is None:
         vars(model).pop(_ATTRIBUTE, None)
+        vars(model).pop("_repr_html_", None)
     else:
         vars(model)[_ATTRIBUTE] = record
+        vars(model)["_repr_html_"] = MethodType(picture_of, model)  # bound, so a copy shows itself
 
 
 def inserted_sites(model: nn.Module) -> tuple[EditedSite, ...]:

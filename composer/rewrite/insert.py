@@ -184,7 +184,15 @@ class _Work:
         module = self._suited(site, self._made(site, site.graph), owner)
         classes = ((site.path, type(owner)),)
         self.sites.append(
-            EditedSite(site.path, site.name, site.position, site.channels, site.size, classes)
+            EditedSite(
+                site.path,
+                site.name,
+                site.position,
+                site.channels,
+                site.size,
+                classes,
+                site.graph.settings,
+            )
         )
         self.editor.put(owner, how.place, site.name, module)
 
@@ -205,6 +213,7 @@ class _Work:
                 site.channels,
                 site.size,
                 how.classes(self.model),
+                site.graph.settings,
                 how.replaced(self.model),
             )
         )
@@ -220,7 +229,15 @@ class _Work:
         module = self._suited(shared, module, owner)
         classes = ((shared.path, type(owner)),)
         self.shared.append(
-            EditedSite(shared.path, shared.name, "shared", shared.channels, shared.size, classes)
+            EditedSite(
+                shared.path,
+                shared.name,
+                "shared",
+                shared.channels,
+                shared.size,
+                classes,
+                shared.graph.settings,
+            )
         )
         users = [path.removeprefix(f"{shared.path}.") for path in shared.users]
         put_shared(owner, shared.block.call, shared.name, module, users, self.editor)

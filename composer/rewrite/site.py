@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from composer.backbones.anatomy import Part
 from composer.errors import counted
 from composer.graph.graph import Begin, Graph
+from composer.notebook import ShowsPicture
 from composer.primitives import Spec
 from composer.rewrite.composition import At, Position, PrefixTokens, inserted_path
 from composer.rewrite.place import Place
@@ -81,7 +82,7 @@ class NearMiss:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(ShowsPicture):
     """The sites of an insertion in the order they run, and what was passed over."""
 
     spec: Spec

@@ -1,0 +1,86 @@
+"""`composer render SPEC|MODEL|DIR`: a picture, in the format that the file's suffix names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import click
+
+from composer.cli.options import json_option, params_of, set_option, size_of
+from composer.cli.steps import Steps
+from composer.render.theme import ThemeName
+
+if TYPE_CHECKING:
+    from composer.spec.expressions import Value
+
+
+@click.command("render", short_help="Draw a mechanism, or a backbone and what was inserted.")
+@click.argument("what", metavar="SPEC|MODEL|DIR")
+@click.option("-o", "--output", metavar="FILE",
+              help="Where to: .svg .png .pdf .dot .mmd .tex .html; ./NAME.svg unless told.")
+@click.option("--theme", type=click.Choice(get_args(ThemeName)), default="paper",
+              show_default=True, help="The colours.")
+@click.option("--depth", type=click.IntRange(1), metavar="N",
+              help="How much is open: 1 stages, 2 blocks, 3 what is in them, 4 in insertions.")
+@click.option("--expand", multiple=True, metavar="PATH",
+              help="Open what is at a path, such as layer1.0 or layer1.0.cbam.")
+@click.option("--before-after", is_flag=True, help="Draw the backbone as it was beside it.")
+@click.option("--channels", type=click.IntRange(1), default=256, show_default=True,
+              help="Of a spec's input.")
+@click.option("--size", default="14", show_default=True, metavar="H[xW]",
+              help="Of a spec's input.")
+@set_option
+@click.option("--dpi", type=click.IntRange(10, 2400), default=216, show_default=True,
+              help="Of a PNG.")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@json_option
+def command(
+    what: str,
+    output: str | None,
+    theme: ThemeName,
+    depth: int | None,
+    expand: tuple[str, ...],
+    before_after: bool,
+    channels: int,
+    size: str,
+    settings: tuple[str, ...],
+    dpi: int,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Draw a spec as its graph of primitives, or a backbone as its stages and blocks.
+
+    A spec with an error is drawn as far as it is known, with what is wrong in red; the exit status
+    is 1 then. Of a backbone, repeats are one box with ×N, and what was inserted stands out.
+    """
+    file = Path(output) if output else Path(f"{_short(what)}.svg")
+    height_width = size_of(size)
+    params: dict[str, Value] = params_of(settings, {"": set()})[""] if settings else {}
+    with Steps(total=1).step("drawing"):
+        from composer.picture import render
+
+        render(
+            what, file, theme=theme, depth=depth, expand=expand, before_after=before_after,
+            channels=channels, size=height_width, params=params, dpi=dpi, force=force,
+        )  # fmt: skip
+    if as_json:
+        told = {"version": 1, "source": what, "output": str(file), "format": file.suffix[1:]}
+        click.echo(json.dumps(told, indent=2))
+    else:
+        click.echo(f"written to {file}")
+
+
+def _short(what: str) -> str:
+    """Return a word for the picture's name: of a path its own, of a MODEL the word it goes by."""
+    from composer.backbones.model_string import ModelString
+    from composer.errors import ComposerError
+
+    path = Path(what)
+    if path.exists() or path.suffix in (".yaml", ".yml"):
+        return path.resolve().name if path.is_dir() else path.stem
+    try:
+        return ModelString.parse(what).short
+    except ComposerError:
+        return "picture"

@@ -1,0 +1,170 @@
+"""A backbone as a picture sees it: its stages, their parts, and what was inserted; plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from composer.graph.graph import Graph
+
+StepKind = Literal["layer", "reduce", "combine", "plain"]
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Parameters, and multiply-adds for one image."""
+
+    parameters: int = 0
+    flops: int = 0
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(self.parameters + other.parameters, self.flops + other.flops)
+
+    def __sub__(self, other: Spent) -> Spent:
+        return Spent(self.parameters - other.parameters, self.flops - other.flops)
+
+
+@dataclass(frozen=True)
+class Insertion:
+    """Something that was inserted: its spec, its path, where it is, and what stood there before.
+
+    `where` is said in words, such as ``before the add``; `name` is the path from the part it is in.
+    """
+
+    spec: str
+    name: str
+    where: str
+    spent: Spent
+    graph: Graph = field(compare=False)
+    instead: tuple[Step, ...] = ()
+
+    @property
+    def added(self) -> Spent:
+        """What the insertion adds, less what it took the place of."""
+        return self.spent - sum((step.spent for step in self.instead), Spent())
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step inside a part: a module that runs, or an operation between values.
+
+    `name` tells it from the other steps; `reads` are the names of those that it reads, where an
+    empty name is what the part is given.
+    """
+
+    name: str
+    title: str
+    lines: tuple[str, ...]
+    kind: StepKind
+    reads: tuple[str, ...]
+    spent: Spent = Spent()
+    insertion: Insertion | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """A block, another module beside the blocks, or something inserted between them.
+
+    Two parts are equal where they differ in their paths alone. `steps` are what runs inside it,
+    the last of which gives the value; there are none where its forward can't be read, and `note`
+    says why. `reads` are the paths of the parts whose values it takes.
+    """
+
+    path: str = field(compare=False)
+    kind: str
+    gives: str
+    spent: Spent
+    is_block: bool
+    inserted: tuple[Insertion, ...] = ()
+    steps: tuple[Step, ...] = ()
+    note: str | None = None
+    reads: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def whole(self) -> Insertion | None:
+        """What was inserted, where the part is just that."""
+        alone = len(self.inserted) == 1 and self.inserted[0].name == ""
+        return self.inserted[0] if alone else None
+
+    @property
+    def before(self) -> Part | None:
+        """The part as it was before anything was inserted; None where it was not there."""
+        if self.whole is not None and not self.whole.instead:
+            return None
+        added = sum((one.added for one in self.inserted), Spent())
+        names: dict[str, str] = {}
+        steps: list[Step] = []
+        for step in self.steps:
+            reads = tuple(dict.fromkeys(names.get(name, name) for name in step.reads))
+            if step.insertion is None:
+                steps.append(replace(step, reads=reads))
+            elif step.insertion.instead:
+                steps.append(replace(step.insertion.instead[0], name=step.name, reads=reads[:1]))
+            else:
+                names[step.name] = reads[0] if reads else ""
+        kind = self.whole.instead[0].title if self.whole is not None else self.kind
+        return replace(
+            self, kind=kind, spent=self.spent - added, inserted=(), steps=tuple(steps)
+        )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage: its number, its path, and the parts inside it in the order they run."""
+
+    number: int
+    path: str
+    parts: tuple[Part, ...]
+
+    @property
+    def spent(self) -> Spent:
+        """Of all its parts."""
+        return sum((part.spent for part in self.parts), Spent())
+
+    @property
+    def added(self) -> Spent:
+        """What insertions added to it."""
+        return sum((one.added for part in self.parts for one in part.inserted), Spent())
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A model: its name, an image that it takes, and its stages with what is around them."""
+
+    name: str
+    specs: tuple[str, ...]
+    input_shape: tuple[int, int, int]
+    rows: tuple[Stage | tuple[Part, ...], ...]
+    spent: Spent
+
+    @property
+    def parts(self) -> Iterator[Part]:
+        """All parts in the order they run."""
+        for row in self.rows:
+            yield from row.parts if isinstance(row, Stage) else row
+
+    @property
+    def added(self) -> Spent:
+        """What all insertions added."""
+        return sum((one.added for part in self.parts for one in part.inserted), Spent())
+
+    @property
+    def before(self) -> Outline:
+        """The backbone as it was before anything was inserted."""
+        rows: list[Stage | tuple[Part, ...]] = []
+        gone: dict[str, tuple[str, ...]] = {}
+        for row in self.rows:
+            parts = []
+            for part in row.parts if isinstance(row, Stage) else row:
+                reads = tuple(p for path in part.reads for p in gone.get(path, (path,)))
+                before = part.before
+                if before is None:
+                    gone[part.path] = reads
+                else:
+                    parts.append(replace(before, reads=reads))
+            if isinstance(row, Stage):
+                rows.append(replace(row, parts=tuple(parts)))
+            elif parts:
+                rows.append(tuple(parts))
+        return replace(self, specs=(), rows=tuple(rows), spent=self.spent - self.added)

@@ -1,0 +1,215 @@
+"""A model, composed or not, as an outline: what a picture of it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import groupby
+
+from torch import nn
+
+from composer.backbones.anatomy import Anatomy, anatomy, is_inside
+from composer.backbones.edited import class_before_edits
+from composer.backbones.forward import Untraceable, blank
+from composer.backbones.probe import Call
+from composer.graph.frontend import graph_of
+from composer.graph.passes import analyse
+from composer.measure.cost import FakeRun, FlopCounter, flops, parameters
+from composer.render.outline import Insertion, Outline, Part, Spent, Stage, Step
+from composer.rewrite.composition import Edit, EditedSite, composition
+from composer.rewrite.steps import described, steps_of
+
+#: A part that reads more values than these is said to, and its links to them are left out.
+MOST_READ = 2
+
+_WHERE = {
+    "residual": "before the add",
+    "output": "at the output",
+    "input": "at the input",
+    "shared": "shared in the block",
+}
+
+
+def outline(model: nn.Module, name: str) -> Outline:
+    """Return the outline of a model.
+
+    Args:
+        model: as its library made it, or composed.
+        name: what the picture calls it, such as its MODEL string.
+
+    Raises:
+        ComposerError: the model's forward pass fails.
+    """
+    return _Outliner(model, name).outline()
+
+
+class _Outliner:
+    def __init__(self, model: nn.Module, name: str) -> None:
+        self.model, self.name = model, name
+        self.known: Anatomy = anatomy(model)
+        self.calls: dict[str, Call] = {}
+        for call in self.known.probe.calls:
+            self.calls.setdefault(call.path, call)
+        record = composition(model)
+        edits = record.edits if record is not None else ()
+        self.sites = {site.module: (edit, site) for edit in edits for site in edit.inserted}
+        self.specs = tuple(dict.fromkeys(edit.spec.name for edit in edits))
+        self.blocks = {part.path: part for part in (*self.known.blocks, *self.known.others)}
+        self.wholes = {stage.whole.path: stage for stage in self.known.stages}
+        self.given_by: dict[int, str] = {}
+
+    def outline(self) -> Outline:
+        paths = sorted(self._paths(""), key=lambda path: self.calls[path].order)
+        parts = [self._part(path) for path in paths if not self._is_nothing(path)]
+        numbers = self._numbers(parts)
+        rows: list[Stage | tuple[Part, ...]] = []
+        for number, run in groupby(zip(numbers, parts, strict=True), key=lambda pair: pair[0]):
+            inside = tuple(part for _, part in run)
+            path = next((s.whole.path for s in self.known.stages if s.number == number), "")
+            rows.append(Stage(number, path, inside) if number else inside)
+        spent = Spent(parameters(self.model), self.known.probe.flops)
+        return Outline(self.name, self.specs, self.known.probe.input_shape, tuple(rows), spent)
+
+    # ----------------------------------------------------------------------------------- parts
+
+    def _paths(self, path: str) -> Iterator[str]:
+        """Yield the parts below a module: blocks, what was inserted beside them, all others."""
+        marks = [*self.blocks, *self.wholes]
+        for local, child in self.model.get_submodule(path).named_children():
+            here = f"{path}.{local}" if path else local
+            if here in self.blocks or here in self.sites:
+                if here in self.calls:
+                    yield here
+            elif any(mark != here and is_inside(mark, here) for mark in marks):
+                yield from self._paths(here)
+            elif here in self.calls:
+                yield here
+                yield from self._inserted_beside(here)
+            elif next(child.children(), None) is not None:
+                yield from self._paths(here)
+
+    def _inserted_beside(self, path: str) -> Iterator[str]:
+        """Yield what was inserted into a module that is no block."""
+        return (p for p in self.sites if p != path and is_inside(p, path) and p in self.calls)
+
+    def _is_nothing(self, path: str) -> bool:
+        return isinstance(self.model.get_submodule(path), nn.Identity)
+
+    def _part(self, path: str) -> Part:
+        call = self.calls[path]
+        module = self.model.get_submodule(path)
+        reads = self._reads(path, call)
+        spent = Spent(parameters(module), call.flops)
+        if path in self.sites:
+            insertion = self._insertion(path, path)
+            gives = _gives(call)
+            return Part(path, insertion.spec, gives, spent, False, (insertion,), reads=reads)
+        steps: tuple[Step, ...] = ()
+        note = None
+        is_block = path in self.blocks
+        inserted = tuple(
+            self._insertion(p, path)
+            for p in self.sites
+            if p in self.calls and is_inside(p, path)
+        )
+        if not is_block:
+            inside = sum((one.spent for one in inserted), Spent())
+            lines = described(module)
+            return Part(
+                path, lines[0] if lines else "", _gives(call), spent - inside, False, reads=reads
+            )
+        try:
+            forward = self.known.traces.of(call).evaluation
+            steps = steps_of(module, forward, call, self._inside(path), self._by_name(inserted))
+        except Untraceable as why:
+            note = f"its forward can't be traced: {why}"
+        kind = class_before_edits(module).__name__
+        return Part(path, kind, _gives(call), spent, True, inserted, steps, note, reads)
+
+    def _by_name(self, inserted: tuple[Insertion, ...]) -> dict[str, Insertion]:
+        return {one.name: one for one in inserted}
+
+    def _inside(self, path: str) -> dict[str, Call]:
+        """Return the calls of a block's modules by the names they have in it."""
+        return {
+            p.removeprefix(f"{path}."): call for p, call in self.calls.items()
+            if p.startswith(f"{path}.")
+        }  # fmt: skip
+
+    def _reads(self, path: str, call: Call) -> tuple[str, ...]:
+        """Return the parts whose values a part takes, and note that it gives its own."""
+        found = {self.given_by[t]: None for t in call.inputs if t in self.given_by}
+        self.given_by |= dict.fromkeys(call.outputs, path)
+        return tuple(sorted(found, key=lambda p: self.calls[p].order))
+
+    def _numbers(self, parts: list[Part]) -> list[int]:
+        """Return the number of the stage that each part is in; 0 for none.
+
+        What runs between two parts of a stage is in it, too.
+        """
+        placed = [self.known.place_of(part.path)[0] or 0 for part in parts]
+        for number in range(1, len(self.known.stages) + 1):
+            where = [place for place, its in enumerate(placed) if its == number]
+            for place in range(where[0], where[-1]) if where else ():
+                placed[place] = number
+        return placed
+
+    # ----------------------------------------------------------------------------- insertions
+
+    def _insertion(self, path: str, part: str) -> Insertion:
+        edit, site = self.sites[path]
+        module, call = self.model.get_submodule(path), self.calls[path]
+        name = "" if path == part else path.removeprefix(f"{part}.")
+        graph = analyse(graph_of(edit.spec, site.settings))
+        instead = tuple(self._replaced(site, call, name)) if site.replaced else ()
+        spent = Spent(parameters(module), call.flops)
+        return Insertion(edit.spec.name, name, _where(edit, site, name), spent, graph, instead)
+
+    def _replaced(self, site: EditedSite, call: Call, name: str) -> Iterator[Step]:
+        """Yield what something stands in for: the layer first, then what went with it."""
+        for number, (path, module) in enumerate(site.replaced):
+            local = path.rpartition(".")[2]
+            cost = 0
+            with suppress(Exception):  # it may want more than one value
+                if number == 0:
+                    cost = _flops_of(module, call)
+                else:
+                    cost = flops(module, (1, site.channels, *site.size))
+            yield Step(
+                name if number == 0 else local,
+                local,
+                described(module),
+                "layer",
+                (),
+                Spent(parameters(module), cost),
+            )
+
+
+def _flops_of(module: nn.Module, call: Call) -> int:
+    """Return the multiply-adds of a layer on the first value that a call was given."""
+    counter = FlopCounter()
+    FakeRun.of(module)(module, lambda: blank(call.args[:1]), counter)
+    return counter.total
+
+
+def _where(edit: Edit, site: EditedSite, name: str) -> str:
+    """Return where in its part something stands, in words."""
+    if site.position == "replace":
+        layer = "attention" if edit.at == "attention" else "convolution"
+        return f"for {name}" if name else f"for a {layer}"
+    kind, _, of = site.position.partition(":")
+    if kind == "after":
+        return f"after {of}"
+    if kind == "residual" and of:
+        return f"before the add of branch {of}"
+    return _WHERE.get(kind, kind)
+
+
+def _gives(call: Call) -> str:
+    """Return the shape of one image's value: ``256×56×56``."""
+    shape = call.shape
+    if shape is None:
+        return ""
+    return "×".join(map(str, shape[1:] if len(shape) > 1 else shape))
+
+
