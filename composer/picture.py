@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
@@ -136,8 +137,8 @@ def drawn(
         if before_after and not seen.specs:
             raise _usage(f"nothing was inserted into {name}", "give a folder that insert wrote")
         diagram = before_and_after(seen) if before_after else network(seen)
-        usual = diagram.to_depth(DEPTH + before_after)
-    opened = usual if depth is None else diagram.to_depth(depth + before_after)
+        usual = diagram.to_depth(DEPTH)
+    opened = usual if depth is None else diagram.to_depth(depth)
     wanted = (expand,) if isinstance(expand, str) else tuple(expand)
     return Picture(diagram, opened | _expanded(diagram, wanted), problems)
 
@@ -233,7 +234,10 @@ def _of_spec(
     if isinstance(found, Graph):
         graph = found
     else:
-        settings = Settings(sizes_for(found, channels, size), params)
+        sizes = sizes_for(found, channels, size)
+        if "n" in found.input:
+            sizes["n"] = math.prod(size)
+        settings = Settings(sizes, params)
         graph = analyse(graph_of(found, settings))
     lines = _code(graph) if code and not graph.errors else {}
     return mechanism(graph, Said(graph.errors, code=lines)), graph.errors

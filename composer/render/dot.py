@@ -20,11 +20,14 @@ _POINTS = 72  # of an inch
 WIDEST_HALF = 130.0
 
 
-def dot(diagram: Diagram, theme: Theme, caption: bool = True) -> str:
+def dot(
+    diagram: Diagram, theme: Theme, caption: bool = True, lower: frozenset[int] = frozenset()
+) -> str:
     """Return a diagram in DOT.
 
     Boxes, groups and links have the ids ``box0``, ``group0`` and ``link0``, counted in the order
-    of the diagram. Without its `caption` the picture is that of the graph alone.
+    of the diagram. Without its `caption` the picture is that of the graph alone. The groups of the
+    numbers `lower` have their headings at the bottom.
     """
     graph = graphviz.Digraph(
         "composer",
@@ -44,7 +47,7 @@ def dot(diagram: Diagram, theme: Theme, caption: bool = True) -> str:
         graph.attr(label=f"<{'<br/>'.join(said)}>", labelloc="t", fontcolor=theme.text)
     ids = {box.name: f"box{number}" for number, box in enumerate(diagram.boxes)}
     groups = {id(group): number for number, group in enumerate(diagram.groups)}
-    _put(graph, diagram.items, ids, groups, theme)
+    _put(graph, diagram.items, ids, groups, theme, lower)
     for number, link in enumerate(diagram.links):
         problem = link.mark == "problem"
         attributes = {
@@ -70,6 +73,7 @@ def _put(
     ids: dict[str, str],
     groups: dict[int, int],
     theme: Theme,
+    lower: frozenset[int],
 ) -> None:
     for item in items:
         if isinstance(item, Box):
@@ -81,12 +85,13 @@ def _put(
                 id=f"group{number}",
                 label=_label(_beside_the_road(heading_of(item)), theme),
                 labeljust="l",
+                labelloc="b" if number in lower else "t",
                 style="rounded,filled",
                 color=theme.edges["inserted"] if item.inserted else theme.group,
                 fillcolor=theme.inside,
                 margin="10",
             )
-            _put(inside, item.items, ids, groups, theme)
+            _put(inside, item.items, ids, groups, theme, lower)
 
 
 def _box(box: Box, identity: str, theme: Theme) -> dict[str, str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from composer.render.diagram import Diagram
 from composer.render.dot import dot
 from composer.render.engine import run
+from composer.render.frame import Frame, heading_of
 from composer.render.theme import THEMES
 
 Point = tuple[float, float]
@@ -35,6 +37,15 @@ class Way:
 
 
 @dataclass(frozen=True)
+class Heading:
+    """Where the heading of a group begins, and whether a link passes there."""
+
+    x: float
+    y: float
+    crossed: bool
+
+
+@dataclass(frozen=True)
 class Layout:
     """The places in one picture, y downwards; the boxes by name, the rest in its own order."""
 
@@ -42,26 +53,44 @@ class Layout:
     height: float
     boxes: dict[str, Rect]
     groups: tuple[Rect, ...]
-    headings: tuple[Point, ...]
+    headings: tuple[Heading, ...]
     ways: tuple[Way, ...]
 
 
 def lay_out(diagrams: Sequence[Diagram]) -> list[Layout]:
     """Return the places in each of some pictures, whose closed groups are boxes already.
 
+    A heading that links would cross at the top of its group goes to the bottom.
+
     Raises:
         MissingPartError: there is no engine.
         ComposerError: it fails.
     """
+    found = _lay_out([(diagram, frozenset()) for diagram in diagrams])
+    lower = [frozenset(n for n, h in enumerate(one.headings) if h.crossed) for one in found]
+    again = [number for number, numbers in enumerate(lower) if numbers]
+    if again:
+        new = _lay_out([(diagrams[number], lower[number]) for number in again])
+        for number, layout in zip(again, new, strict=True):
+            if _crossings(layout) < _crossings(found[number]):
+                found[number] = layout
+    return found
+
+
+def _crossings(layout: Layout) -> int:
+    return sum(heading.crossed for heading in layout.headings)
+
+
+def _lay_out(wanted: Sequence[tuple[Diagram, frozenset[int]]]) -> list[Layout]:
     theme = THEMES["paper"]
-    sources = [dot(diagram, theme, caption=False) for diagram in diagrams]
+    sources = [dot(diagram, theme, caption=False, lower=lower) for diagram, lower in wanted]
     texts = run("\n".join(sources))
     decoder, found, at = json.JSONDecoder(), [], 0
     while at < len(texts):
         graph, at = decoder.raw_decode(texts, at)
         found.append(graph)
         at += len(texts[at:]) - len(texts[at:].lstrip())
-    return [_read(diagram, graph) for diagram, graph in zip(diagrams, found, strict=True)]
+    return [_read(diagram, graph) for (diagram, _), graph in zip(wanted, found, strict=True)]
 
 
 def _read(diagram: Diagram, graph: dict[str, Any]) -> Layout:
@@ -79,12 +108,12 @@ def _read(diagram: Diagram, graph: dict[str, Any]) -> Layout:
         x, y = place(item["pos"])
         width, height = float(item["width"]) * 72, float(item["height"]) * 72
         boxes[box.name] = Rect(x - width / 2, y - height / 2, width, height)
-    groups, headings = [], []
+    groups, middles = [], []
     for number, _ in enumerate(diagram.groups):
         item = by_id[f"group{number}"]
         x0, y0, x1, y1 = map(float, item["bb"].split(","))
         groups.append(Rect(x0 - left, high - y1, x1 - x0, y1 - y0))
-        headings.append(place(item["lp"]))
+        middles.append(place(item["lp"])[1])
     ways = []
     for number, _ in enumerate(diagram.links):
         edge = edges[f"link{number}"]
@@ -95,4 +124,47 @@ def _read(diagram: Diagram, graph: dict[str, Any]) -> Layout:
             elif not word.startswith("s,"):
                 points.append(place(word))
         ways.append(Way(tuple(points), tip, place(edge["lp"]) if "lp" in edge else None))
+    headings = [
+        _heading(heading_of(group), rect, middle, ways)
+        for group, rect, middle in zip(diagram.groups, groups, middles, strict=True)
+    ]
     return Layout(right - left, high - low, boxes, tuple(groups), tuple(headings), tuple(ways))
+
+
+def _heading(frame: Frame, rect: Rect, middle: float, ways: Sequence[Way]) -> Heading:
+    """Return where a heading stands in the strip that is kept for it: where no link passes."""
+    y = middle - frame.height / 2
+    passing = [_crossed(way, y, y + frame.height) for way in ways]
+    crossing = sorted((min(xs) - 4, max(xs) + 4) for xs in passing if xs)
+    first, last = rect.x + 6, rect.x + rect.width - 4 - frame.width
+    free = [
+        x
+        for x in (first, *(end for _, end in crossing))
+        if first <= x <= last
+        and not any(begin < x + frame.width and end > x for begin, end in crossing)
+    ]
+    return Heading(free[0] if free else first, y, crossed=not free)
+
+
+def _crossed(way: Way, top: float, bottom: float) -> list[float]:
+    """Return where across a link passes between two heights."""
+    found: list[float] = []
+    for (x0, y0), (x1, y1) in pairwise(_along(way.points)):
+        if max(y0, y1) >= top and min(y0, y1) <= bottom:
+            found += [x0, x1]
+    return found
+
+
+def _along(points: tuple[Point, ...], steps: int = 12) -> Iterator[Point]:
+    """Yield places along a Bézier spline."""
+    for begin in range(0, len(points) - 3, 3):
+        corners = points[begin : begin + 4]
+        for step in range(steps + 1):
+            t = step / steps
+            s = 1 - t
+            weights = (s**3, 3 * s * s * t, 3 * s * t * t, t**3)
+            x, y = (
+                sum(w * corner[axis] for w, corner in zip(weights, corners, strict=True))
+                for axis in (0, 1)
+            )
+            yield x, y

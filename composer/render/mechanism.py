@@ -85,7 +85,8 @@ class _Drawing:
         )
 
     def _caption(self, total: Cost) -> Iterable[str]:
-        yield " · ".join([self.spec.name, *([self.spec.source] if self.spec.source else [])])
+        if self.spec.title or self.spec.source:
+            yield " · ".join(text for text in (self.spec.name, self.spec.source) if text)
         sizes = [f"{axis} = {size}" for axis, size in self.graph.input_axes.sizes
                  if size.is_constant]  # fmt: skip
         changed = [f"{name} = {value}" for name, value in self.graph.settings.params.items()

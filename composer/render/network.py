@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from composer.errors import counted
 from composer.render.diagram import Box, Diagram, Fact, Group, Link
@@ -17,7 +18,10 @@ from composer.render.outline import Insertion, Outline, Part, Spent, Stage, Step
 
 #: Of blocks in turn, such as one with an insertion and one without.
 LONGEST_PATTERN = 8
+#: Of a part, whose values it reads; of more, the last alone is linked.
 MOST_READ = 2
+#: Rows of one kind that stand in a group, since they differ but in size.
+MANY_ALIKE = 5
 DEPTH = 2  # that is shown unless told
 
 
@@ -36,7 +40,7 @@ def before_and_after(outline: Outline) -> Diagram:
     for name, side in sides:
         heading = " · ".join((name, side.title))
         closed = Box(f"{name}/closed", "plain", name)
-        groups.append(Group(f"{name}/all", heading, side.items, closed, side.caption[:1]))
+        groups.append(Group(f"{name}/all", heading, side.items, closed, side.caption, level=1))
     links = tuple(link for _, side in sides for link in side.links)
     whole = sides[1][1]
     return Diagram(
@@ -46,15 +50,15 @@ def before_and_after(outline: Outline) -> Diagram:
 
 @dataclass(frozen=True)
 class _Run:
-    """Some parts in turn, as often as they follow one another."""
+    """Parts that follow one another, the first of them `times` times."""
 
     parts: tuple[Part, ...]
     times: int
 
     @property
-    def last(self) -> int:
-        """How many parts that is."""
-        return len(self.parts) * self.times
+    def pattern(self) -> tuple[Part, ...]:
+        """Those that come again and again."""
+        return self.parts[: len(self.parts) // self.times]
 
 
 class _Network:
@@ -102,7 +106,7 @@ class _Network:
     # ---------------------------------------------------------------------------------- stages
 
     def _stage(self, stage: Stage) -> Group:
-        title = " · ".join(text for text in (f"stage {stage.number}", stage.path) if text)
+        title = " · ".join(text for text in (f"stage {stage.number}", _where(stage)) if text)
         spent, added = stage.spent, stage.added
         small = _spent_and_added(spent, added)
         blocks = [part for part in stage.parts if part.is_block]
@@ -146,30 +150,51 @@ class _Network:
         return Group(name, place, tuple(boxes), closed, closed.small, level=3)
 
     def _rows(self, parts: Sequence[Part], name: str) -> Iterator[Box | Group]:
-        """Yield the parts of a stage, repeats as one."""
-        at = 0
-        while at < len(parts):
-            run = _run(parts[at:])
-            all_of_them = parts[at : at + run.last]
-            for number, part in enumerate(all_of_them):
-                self.drawn[part.path] = run.parts[number % len(run.parts)]
-            if len(run.parts) == 1:
-                yield self._row(run.parts[0], run.times, all_of_them[-1].path)
+        """Yield the parts of a stage: equal ones as one, and many that are but alike in a group."""
+        runs = list(_runs(parts))
+        for _, together in groupby(runs, key=_likeness):
+            alike = list(together)
+            items = [self._run(run, name) for run in alike]
+            if len(items) < MANY_ALIKE:
+                yield from items
             else:
-                rows = tuple(
-                    self._row(part, 1, all_of_them[len(all_of_them) - len(run.parts) + nth].path)
-                    for nth, part in enumerate(run.parts)
-                )
-                heading = f"×{run.times}"
-                first, last = all_of_them[0].path, all_of_them[-1].path
-                group = f"{name} {first}"
-                inserted = [one for part in run.parts for one in part.inserted]
-                closed = Box(
-                    f"{group} closed", "plain", f"{counted(len(run.parts), 'block')} {heading}",
-                    (f"{first} … {last}",), (), _badges(inserted),
-                )  # fmt: skip
-                yield Group(f"{self.prefix}{group}", heading, rows, closed, level=2)
-            at += run.last
+                yield self._alike(alike, tuple(items))
+
+    def _run(self, run: _Run, name: str) -> Box | Group:
+        """Return parts that follow one another again and again, drawn once."""
+        pattern, first, last = run.pattern, run.parts[0].path, run.parts[-1].path
+        for number, part in enumerate(run.parts):
+            self.drawn[part.path] = pattern[number % len(pattern)]
+        if len(pattern) == 1:
+            return self._row(pattern[0], run.times, last)
+        rows = tuple(
+            self._row(part, 1, final.path)
+            for part, final in zip(pattern, run.parts[-len(pattern) :], strict=True)
+        )
+        group = f"{self.prefix}{name} {first}"
+        inserted = [one for part in pattern for one in part.inserted]
+        title = f"{counted(len(pattern), 'block')} ×{run.times}"
+        closed = Box(
+            f"{group} closed", "plain", title, (f"{first} … {last}",), (), _badges(inserted)
+        )
+        return Group(group, f"×{run.times}", rows, closed, level=2)
+
+    def _alike(self, runs: Sequence[_Run], items: tuple[Box | Group, ...]) -> Group:
+        """Return many parts of one kind, which differ in their sizes alone, as a group."""
+        parts = [part for run in runs for part in run.parts]
+        first, last = parts[0], parts[-1]
+        where, title = f"{first.path} … {last.path}", f"{first.kind} ×{len(parts)}"
+        spent = sum((part.spent for part in parts), Spent())
+        told = cost_line(spent.parameters, spent.flops)
+        small = (f"{told[0]} together",) if told else ()
+        inserted = [one for part in parts for one in part.inserted]
+        name = f"{self.prefix}{first.path} …"
+        facts = tuple(_facts(spent, Spent(), where))
+        closed = Box(
+            f"{name} closed", "plain", title, (where, "of different sizes"), small,
+            _badges(inserted), facts=facts,
+        )  # fmt: skip
+        return Group(name, title, items, closed, small, level=3)
 
     def _row(self, part: Part, times: int, last: str) -> Box | Group:
         where = part.path if times == 1 else f"{part.path} … {last}"
@@ -273,6 +298,7 @@ class _Network:
     def _connect(self, start: Box, end: Box, size: str) -> None:
         """Link the parts to one another."""
         parts = list(self.outline.parts)
+        place = {part.path: number for number, part in enumerate(parts)}
         before: Part | None = None
         for part in parts:
             drawn = self.drawn.get(part.path, part)
@@ -285,11 +311,9 @@ class _Network:
             if not reads:
                 self._enter(start.name, drawn.path, size)
             for read in reads:
-                source = next((p for p in parts if p.path == read), None)
-                if source is None:
-                    continue
+                source = parts[place[read]]
                 given = self.drawn.get(read, source)
-                if given.path != drawn.path:
+                if place[given.path] < place[drawn.path]:  # else it is a repeat, which ×N tells
                     self._enter(self.exits[given.path], drawn.path, source.gives)
             before = part
         if before is not None:
@@ -309,17 +333,35 @@ class _Network:
             self.links.append(Link(source, target, label, road))
 
 
-def _run(parts: Sequence[Part]) -> _Run:
-    """Return the longest run of equal parts, or of a pattern, that some parts begin with."""
-    best = _Run((parts[0],), 1)
-    for length in range(1, min(LONGEST_PATTERN, len(parts) // 2) + 1):
-        pattern = tuple(parts[:length])
-        times = 1
-        while tuple(parts[times * length : (times + 1) * length]) == pattern:
-            times += 1
-        if times > 1 and times * length > best.last:
-            best = _Run(pattern, times)
-    return best
+def _where(stage: Stage) -> str:
+    """Return the path of a stage, or of its first and last part where it has none of its own."""
+    paths = [part.path for part in stage.parts]
+    if stage.path not in paths or len(paths) == 1:
+        return stage.path
+    return f"{paths[0]} … {paths[-1]}"
+
+
+def _runs(parts: Sequence[Part]) -> Iterator[_Run]:
+    """Yield parts in runs, each the longest of equal parts, or of a pattern of them."""
+    at = 0
+    while at < len(parts):
+        best = _Run(tuple(parts[at : at + 1]), 1)
+        for length in range(1, min(LONGEST_PATTERN, (len(parts) - at) // 2) + 1):
+            pattern = parts[at : at + length]
+            end = at + length
+            while parts[end : end + length] == pattern:
+                end += length
+            if end - at > max(length, len(best.parts)):
+                best = _Run(tuple(parts[at:end]), (end - at) // length)
+        yield best
+        at += len(best.parts)
+
+
+def _likeness(run: _Run) -> tuple[object, ...]:
+    """Return what parts have in common that look alike: their class, and what was inserted."""
+    part = run.parts[0]
+    inserted = tuple((one.spec, one.where) for one in part.inserted)
+    return (part.path,) if len(run.pattern) > 1 else (part.kind, part.is_block, inserted)
 
 
 def _road(steps: tuple[Step, ...]) -> set[tuple[str, str]]:

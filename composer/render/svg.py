@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
-from itertools import pairwise
 
 from composer.render.diagram import Box, Diagram, Group, Kind, Link
 from composer.render.frame import (
@@ -18,7 +17,7 @@ from composer.render.frame import (
     heading_of,
     label_of,
 )
-from composer.render.layout import Layout, Point, Rect, Way
+from composer.render.layout import Heading, Layout, Point, Rect, Way
 from composer.render.text import FONTS, shown, width
 from composer.render.theme import MEANING, Theme
 
@@ -86,10 +85,8 @@ class _Page:
             yield from self._link(link, way)
         for box in self.diagram.boxes:
             yield from self._box(box, self.layout.boxes[box.name])
-        for group, rect, heading in zip(
-            groups, self.layout.groups, self.layout.headings, strict=True
-        ):
-            yield from self._heading(group, rect, heading)
+        for group, heading in zip(groups, self.layout.headings, strict=True):
+            yield from self._heading(group, heading)
         for link, way in links:
             if way.label is not None and link.label:
                 frame = label_of(link)
@@ -103,23 +100,13 @@ class _Page:
         yield _rect(rect, 8, self.theme.inside, edge, 1.4 if group.inserted else 0.8)
         yield "</g>"
 
-    def _heading(self, group: Group, rect: Rect, at: Point) -> Iterator[str]:
-        """Write what a group is, at the top, where no link passes if there is such a place."""
+    def _heading(self, group: Group, heading: Heading) -> Iterator[str]:
+        """Write what a group is; where a link must pass there, it passes below the text."""
         frame = heading_of(group)
-        y = at[1] - frame.height / 2
-        crossing = sorted(
-            (min(xs) - 4, max(xs) + 4)
-            for xs in (_crossed(way, y, y + frame.height) for way in self.layout.ways)
-            if xs
-        )
-        x, last = rect.x + 6, rect.x + rect.width - 4
-        for begin, end in crossing:
-            if end > x and begin < x + frame.width and end + frame.width <= last:
-                x = end
-        if any(begin < x + frame.width and end > x for begin, end in crossing):
-            room = Rect(x - 1, y, frame.width + 2, frame.height)
+        if heading.crossed:
+            room = Rect(heading.x - 1, heading.y, frame.width + 2, frame.height)
             yield _rect(room, 2, self.theme.inside, self.theme.inside, 0)
-        yield from self._rows(frame, x, y, centred=False)
+        yield from self._rows(frame, heading.x, heading.y, centred=False)
 
     def _box(self, box: Box, rect: Rect) -> Iterator[str]:
         frame = frame_of(box)
@@ -260,30 +247,6 @@ def _arrow(end: Point, tip: Point, thick: float) -> str:
     x, y = tip[0] - dx * high, tip[1] - dy * high
     corners = (tip, (x - dy * wide, y + dx * wide), (x + dy * wide, y - dx * wide))
     return " ".join(_pair(corner) for corner in corners)
-
-
-def _crossed(way: Way, top: float, bottom: float) -> list[float]:
-    """Return where across a link passes between two heights."""
-    points = list(_along(way.points))
-    found: list[float] = []
-    for (x0, y0), (x1, y1) in pairwise(points):
-        if max(y0, y1) >= top and min(y0, y1) <= bottom:
-            found += [x0, x1]
-    return found
-
-
-def _along(points: tuple[Point, ...], steps: int = 12) -> Iterator[Point]:
-    """Yield places along a Bézier spline."""
-    for begin in range(0, len(points) - 3, 3):
-        a, b, c, d = points[begin : begin + 4]
-        for step in range(steps + 1):
-            t = step / steps
-            s = 1 - t
-            weights = (s**3, 3 * s * s * t, 3 * s * t * t, t**3)
-            yield (
-                sum(w * p[0] for w, p in zip(weights, (a, b, c, d), strict=True)),
-                sum(w * p[1] for w, p in zip(weights, (a, b, c, d), strict=True)),
-            )
 
 
 def _attribute(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from composer.backbones.forward import changes_nothing
 from composer.backbones.probe import Call
 from composer.kernels.residual_add import residual_add
 from composer.measure.cost import parameters
@@ -34,8 +35,8 @@ def steps_of(
 ) -> tuple[Step, ...]:
     """Return the steps of a block in the order they run, the last of which gives its value.
 
-    A layer and the norm and activation behind it are one step; what gives back what it takes, as
-    `nn.Identity` does, is none.
+    A layer and the norm and activation behind it are one step; what gives back what it takes in
+    evaluation mode, such as drop path, is none.
 
     Args:
         block: the block.
@@ -79,7 +80,7 @@ class _Reader:
         name = str(node.target)
         module = self.block.get_submodule(name)
         reads = self._reads(node)
-        if isinstance(module, nn.Identity) and len(reads) == 1:
+        if len(reads) == 1 and changes_nothing(self.block, node):
             self.means[node] = reads[0]
             return
         call = self.calls.get(name)
