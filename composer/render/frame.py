@@ -44,8 +44,9 @@ class Frame:
 
 def frame_of(box: Box) -> Frame:
     """Return the size of a box, wide enough for each of its rows."""
-    if len(box.title) == 1 and not (box.lines or box.small or box.badges or box.problems):
-        row = Row(box.title, TITLE + 3, "text", True, SIGN / 2 + TITLE * 0.42)
+    sign = shown(box.title)
+    if len(sign) == 1 and not (box.lines or box.small or box.badges or box.problems):
+        row = Row(sign, TITLE + 3, "text", True, SIGN / 2 + TITLE * 0.42)
         return Frame(SIGN, SIGN, (row,), sign=True)
     written: list[tuple[str, float, Ink, bool]] = []
     if box.title:
