@@ -19,6 +19,7 @@ from composer.graph.frontend import graph_of, load_spec
 from composer.graph.graph import Graph, Settings, Tokens
 from composer.graph.passes import analyse, compile_graph
 from composer.graph.sizes import sizes_for
+from composer.lower.build import lower
 from composer.primitives import op_fields
 from composer.primitives.base import Primitive
 from composer.primitives.cost import Cost
@@ -181,6 +182,24 @@ def test_what_depends_on_an_open_size_is_left_out() -> None:
         node_cost(graph, graph.by_name["open"])
     (problem,) = failure.value.diagnostics
     assert problem.code == "open-size" and problem.where is not None and problem.where.line == 7
+
+
+@pytest.mark.parametrize("node", [
+    "{op: linear, over: h}", "{op: mlp, over: c, hidden: w}", "{op: norm, over: w}",
+    "{op: parameter, axes: {h: h}, init: 1}", "{op: conv2d, kernel: h, padding: 0}",
+    "{op: attention, q: input, k: input, v: input, over: [h, w], along: c, position: relative}",
+])  # fmt: skip
+def test_an_open_size_is_told_as_lowering_tells_it(node: str) -> None:
+    graph = analysed(spec_text(f"probe: {node}"), {"c": 4}).sound()
+    with pytest.raises(ComposerError) as told:
+        node_cost(graph, graph.by_name["probe"])
+    with pytest.raises(ComposerError) as lowering:
+        lower(graph)
+    assert told.value.diagnostics == lowering.value.diagnostics
+
+
+def test_the_tokens_are_the_places_of_a_map() -> None:
+    assert open_sizes(load_spec("mhsa"), (3, 5)) == {"b": 1, "n": 15, "c": 1}
 
 
 def test_a_faulty_node_is_left_out() -> None:

@@ -181,7 +181,7 @@ class Conv2d(Primitive):
     def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
         """Return the kernel with its bias and the norm's; of one that is a value, no parameters."""
         assert self.x is not None
-        size, places = elements(own), math.prod(map(whole, self._kernels(axes)))
+        places, size = math.prod(map(whole, self._kernels(axes))), elements(own)
         if self.weight is not None:
             return Cost(flops=size * whole(axes(self.weight)["i"]) * places)
         have = axes(self.x)
