@@ -1,0 +1,353 @@
+"use strict";
+// The page's only script. It shows and hides what is there already, and fills the panel with text.
+document.addEventListener("DOMContentLoaded", () => {
+  const get = (id) => document.getElementById(id);
+  const all = (selector, inside = document) => [...inside.querySelectorAll(selector)];
+  const entries = JSON.parse(get("data").textContent);
+  const [stage, sizer, sheet, panel, field] = ["stage", "sizer", "sheet", "panel", "search"].map(get);
+  const embedded = window.parent !== window;
+  const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+  const byNumber = (elements) => {
+    const found = entries.map(() => []);
+    for (const element of elements) found[element.dataset.i].push(element);
+    return found;
+  };
+  const boxes = byNumber(all(".press"));
+  const toggles = byNumber(all(".toggle"));
+  const seen = (elements) => elements.find((element) => element.getClientRects().length > 0);
+
+  // ------------------------------------------------------------------------ open and close
+
+  const folds = new Map(all(".fold").map((fold) => [Number(fold.dataset.group), fold]));
+  const pieceOf = new Map();
+  for (const element of all(".piece")) {
+    const views = [...element.children].map((view) => ({
+      element: view,
+      open: new Set(view.dataset.open.split(" ").filter(Boolean).map(Number)),
+    }));
+    const piece = { views, now: views.find((view) => !view.element.hidden) };
+    for (const group of views[views.length - 1].open) pieceOf.set(group, piece);
+  }
+  const show = (piece, view) => {
+    piece.now.element.hidden = true;
+    view.element.hidden = false;
+    piece.now = view;
+  };
+  const isOpen = (group) =>
+    folds.has(group)
+      ? !folds.get(group).querySelector(":scope > .open").hidden
+      : pieceOf.has(group) && pieceOf.get(group).now.open.has(group);
+
+  // Views come smallest first. Opening takes the first that has all that is open; closing takes
+  // the one that keeps most of what is around the group, then most of what is open.
+  const turn = (group, wanted) => {
+    if (isOpen(group) === wanted) return;
+    if (folds.has(group)) {
+      const fold = folds.get(group);
+      fold.querySelector(":scope > .open").hidden = !wanted;
+      fold.querySelector(":scope > .closed").hidden = wanted;
+      return;
+    }
+    const piece = pieceOf.get(group);
+    const now = piece.now.open;
+    if (wanted) {
+      const needed = [...now, group];
+      show(piece, piece.views.find(({ open }) => needed.every((one) => open.has(one))));
+      return;
+    }
+    const around = new Set(entries[group].around);
+    const kept = ({ open }) => [...open].reduce((sum, one) => sum + (around.has(one) ? 1000 : 1), 0);
+    const smaller = piece.views.filter(({ open }) => [...open].every((one) => now.has(one) && one !== group));
+    show(piece, smaller.reduce((best, view) => (kept(view) > kept(best) ? view : best)));
+  };
+  // Turns groups while one of their toggles, or what stands in its place, stays where it is.
+  const turnInPlace = (group, wanted) => {
+    const before = seen(toggles[group]);
+    const [x, y] = before ? corner(before) : [0, 0];
+    turn(group, wanted);
+    resize();
+    const after = seen(toggles[group]);
+    if (before && after) {
+      const [nowX, nowY] = corner(after);
+      stage.scrollLeft += nowX - x;
+      stage.scrollTop += nowY - y;
+    }
+    mark();
+    return after;
+  };
+  const corner = (element) => {
+    const { left, top } = element.getBoundingClientRect();
+    return [left, top];
+  };
+  const turnAll = (wanted) => {
+    entries.forEach((entry, number) => entry.group && turn(number, wanted));
+    resize();
+    mark();
+    home();
+  };
+  const reveal = (number) => {
+    for (const group of entries[number].around) turn(group, true);
+    resize();
+    mark();
+    const box = seen(boxes[number]);
+    if (box) box.scrollIntoView({ block: "center", inline: "center", behavior: calm.matches ? "auto" : "smooth" });
+    return box;
+  };
+
+  // ----------------------------------------------------------------------------------- zoom
+
+  let zoom = 1;
+  const resize = () => {
+    sizer.style.width = `${sheet.offsetWidth * zoom}px`;
+    sizer.style.height = `${sheet.offsetHeight * zoom}px`;
+  };
+  const middle = () => {
+    const { left, top, width, height } = stage.getBoundingClientRect();
+    return [left + width / 2, top + height / 2];
+  };
+  const zoomTo = (wanted, x, y) => {
+    const before = sizer.getBoundingClientRect();
+    const factor = Math.min(4, Math.max(0.02, wanted)) / zoom;
+    zoom *= factor;
+    sheet.style.transform = `scale(${zoom})`;
+    resize();
+    const after = sizer.getBoundingClientRect();
+    stage.scrollLeft += after.left + (x - before.left) * factor - x;
+    stage.scrollTop += after.top + (y - before.top) * factor - y;
+    get("fit").textContent = `${Math.round(zoom * 100)} %`;
+    get("fit").setAttribute("aria-label", `Fit the whole picture, now at ${Math.round(zoom * 100)} %`);
+  };
+  const room = (length, whole) => length / Math.max(whole, 1);
+  const wide = () => room(stage.clientWidth, sheet.offsetWidth);
+  const fit = () => zoomTo(Math.min(1.5, wide(), room(stage.clientHeight, sheet.offsetHeight)), ...middle());
+  const home = () => {
+    zoomTo(Math.min(1, Math.max(0.5, wide())), ...middle());
+    stage.scrollLeft = (stage.scrollWidth - stage.clientWidth) / 2;
+    stage.scrollTop = 0;
+  };
+  const step = (factor) => zoomTo(zoom * factor, ...middle());
+
+  // In a notebook the wheel alone scrolls on; with Ctrl, as in a pinch of a touchpad, it zooms.
+  stage.addEventListener("wheel", (event) => {
+    if (event.shiftKey || (embedded && !event.ctrlKey)) return;
+    event.preventDefault();
+    const pixels = event.deltaY * (event.deltaMode === 1 ? 16 : 1);
+    const speed = event.ctrlKey ? 0.01 : 0.0015;
+    zoomTo(zoom * Math.exp(-speed * Math.max(-200, Math.min(200, pixels))), event.clientX, event.clientY);
+  }, { passive: false });
+
+  // ------------------------------------------------------------------- drag, and two fingers
+
+  const fingers = new Map();
+  let moved = false;
+  const spread = () => {
+    const [a, b] = [...fingers.values()];
+    return { far: Math.hypot(a.x - b.x, a.y - b.y), x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 };
+  };
+  stage.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    if (fingers.size === 0) moved = false;
+    fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+  });
+  addEventListener("pointermove", (event) => {
+    const last = fingers.get(event.pointerId);
+    if (!last) return;
+    const next = { x: event.clientX, y: event.clientY };
+    if (!moved && fingers.size === 1 && Math.hypot(next.x - last.x, next.y - last.y) < 5) return;
+    if (!moved) stage.setPointerCapture(event.pointerId);
+    moved = true;
+    stage.classList.add("moving");
+    const before = fingers.size === 2 ? spread() : null;
+    fingers.set(event.pointerId, next);
+    if (before) {
+      const after = spread();
+      zoomTo(zoom * after.far / Math.max(before.far, 1), after.x, after.y);
+      stage.scrollBy(before.x - after.x, before.y - after.y);
+    } else if (fingers.size === 1) {
+      stage.scrollBy(last.x - next.x, last.y - next.y);
+    }
+  });
+  for (const end of ["pointerup", "pointercancel"]) {
+    addEventListener(end, (event) => {
+      fingers.delete(event.pointerId);
+      if (fingers.size === 0) stage.classList.remove("moving");
+    });
+  }
+  stage.addEventListener("click", (event) => {
+    if (moved && event.detail > 0) event.stopPropagation();
+    moved = false;
+  }, true);
+
+  // ---------------------------------------------------------------------------------- panel
+
+  let told = null;
+  const make = (tag, text, name) => {
+    const element = document.createElement(tag);
+    if (text !== undefined) element.textContent = text;
+    if (name) element.className = name;
+    return element;
+  };
+  const button = (text, name, act) => {
+    const element = make("button", text, name);
+    element.addEventListener("click", act);
+    return element;
+  };
+  const tell = (number) => {
+    const entry = entries[number];
+    told = number;
+    get("panel-title").textContent = entry.title;
+    const parts = [];
+    if (entry.name !== entry.title) parts.push(make("p", entry.name, "faint"));
+    for (const text of entry.lines || []) parts.push(make("p", text));
+    for (const text of entry.small || []) parts.push(make("p", text, "faint"));
+    for (const text of entry.badges || []) parts.push(make("span", text, "badge"));
+    for (const text of entry.problems || []) parts.push(make("p", text, "problem"));
+    if (entry.group) {
+      parts.push(button(isOpen(number) ? "Close this group" : "Open this group", "fold-button", () => {
+        turnInPlace(number, !isOpen(number));
+        tell(number);
+      }));
+    }
+    const list = make("dl");
+    const codes = make("dl");
+    for (const [label, text, code] of entry.facts) {
+      const value = make("dd", code ? undefined : text);
+      if (code) value.append(make("pre", text));
+      (code ? codes : list).append(make("dt", label), value);
+    }
+    if (entry.also) list.append(make("dt", "also"), make("dd", entry.also.join(", ")));
+    if (entry.from) list.append(make("dt", "reads"), ways(entry.from));
+    if (entry.to) list.append(make("dt", "goes to"), ways(entry.to));
+    if (entry.around.length) list.append(make("dt", "in"), ways(entry.around));
+    list.className = "short";
+    get("facts").replaceChildren(...parts, list, codes);
+    panel.hidden = false;
+    panel.scrollTop = 0;
+    get("panel-title").focus({ preventScroll: true });
+    mark();
+    seen(boxes[number])?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  };
+  const ways = (numbers) => {
+    const value = make("dd", undefined, "ways");
+    for (const number of new Set(numbers)) {
+      value.append(button(entries[number].title, "", () => {
+        tell(number);
+        reveal(number);
+      }));
+    }
+    return value;
+  };
+  const hush = () => {
+    if (told === null) return;
+    const back = seen(boxes[told]) || stage;
+    told = null;
+    panel.hidden = true;
+    mark();
+    back.focus({ preventScroll: true });
+  };
+
+  // --------------------------------------------------------------------------------- search
+
+  const haystack = entries.map((entry) => {
+    const facts = entry.facts.filter(([, , code]) => !code).map(([, text]) => text);
+    const said = [entry.lines, entry.small, entry.badges, entry.problems, entry.also, facts].flatMap((texts) => texts || []);
+    return [entry.title, entry.name, ...said].join("\n").toLowerCase();
+  });
+  let hits = [];
+  let at = -1;
+  const search = () => {
+    const words = field.value.trim().toLowerCase();
+    hits = words ? entries.map((_, number) => number).filter((number) => haystack[number].includes(words)) : [];
+    at = -1;
+    count();
+  };
+  const count = () => {
+    const none = field.value.trim() ? "none" : "";
+    const found = hits.length === 1 ? "1 hit" : `${hits.length} hits`;
+    get("place").textContent = !hits.length ? none : at < 0 ? found : `${at + 1} of ${hits.length}`;
+    get("hit").textContent = at < 0 ? "" : `: ${entries[hits[at]].title}`;
+    mark();
+  };
+  const next = (by) => {
+    if (!hits.length) return;
+    at = at < 0 && by < 0 ? hits.length - 1 : (at + by + hits.length) % hits.length;
+    reveal(hits[at]);
+    count();
+  };
+  const mark = () => {
+    for (const element of all(".press.found, .press.hit, .press.told")) element.classList.remove("found", "hit", "told");
+    for (const number of hits) for (const box of boxes[number]) box.classList.add("found");
+    for (const box of boxes[hits[at]] || []) box.classList.add("hit");
+    for (const box of boxes[told] || []) box.classList.add("told");
+  };
+  field.addEventListener("input", search);
+  field.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") next(event.shiftKey ? -1 : 1);
+    if (event.key === "ArrowDown" && at >= 0) reveal(hits[at]).focus({ preventScroll: true });
+  });
+
+  // --------------------------------------------------------------------- buttons and keys
+
+  stage.addEventListener("click", (event) => {
+    const number = Number(event.target.dataset.i);
+    if (event.target.matches(".press")) tell(number);
+    if (event.target.matches(".toggle")) {
+      const after = turnInPlace(number, !isOpen(number));
+      if (after) after.focus({ preventScroll: true });
+    }
+  });
+  stage.addEventListener("dblclick", (event) => {
+    const number = Number(event.target.dataset.i);
+    if (event.target.matches(".press") && entries[number].group) turnInPlace(number, !isOpen(number));
+  });
+  const dark = () => {
+    const theme = document.documentElement.dataset.theme;
+    return theme === "dark" || (theme === "system" && matchMedia("(prefers-color-scheme: dark)").matches);
+  };
+  const colour = (theme) => {
+    document.documentElement.dataset.theme = theme;
+    get("theme").setAttribute("aria-pressed", dark());
+  };
+  const pressed = {
+    "close": hush,
+    "larger": () => step(1.25),
+    "smaller": () => step(0.8),
+    "fit": fit,
+    "open-all": () => turnAll(true),
+    "close-all": () => turnAll(false),
+    "theme": () => colour(dark() ? "light" : "dark"),
+  };
+  for (const [id, act] of Object.entries(pressed)) get(id).addEventListener("click", act);
+  const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  addEventListener("keydown", (event) => {
+    if (event.key === "Escape") {
+      if (told !== null) hush();
+      else if (event.target === field) { field.value = ""; search(); }
+      return;
+    }
+    if (event.target === field || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (panel.contains(event.target) && event.key !== "/") return;
+    if (arrows[event.key]) stage.scrollBy(...arrows[event.key].map((way) => way * 60));
+    else if (event.key === "+" || event.key === "=") step(1.25);
+    else if (event.key === "-") step(0.8);
+    else if (event.key === "0") fit();
+    else if (event.key === "/") { field.focus(); field.select(); }
+    else return;
+    event.preventDefault();
+  });
+
+  entries.forEach(({ title, lines, small, badges, problems }, number) => {
+    const label = [title, lines, badges, problems, small].flat().filter(Boolean).join(", ");
+    for (const box of boxes[number]) box.setAttribute("aria-label", label);
+    for (const toggle of toggles[number]) toggle.setAttribute("aria-label", `Parts of ${title}`);
+  });
+  for (const fold of all(".fold")) {
+    fold.setAttribute("role", "group");
+    fold.setAttribute("aria-label", entries[fold.dataset.group].title);
+  }
+  for (const drawing of all("svg", sheet)) drawing.setAttribute("aria-hidden", "true");
+  colour(document.documentElement.dataset.theme);
+  new ResizeObserver(resize).observe(sheet);
+  home();
+});
