@@ -5,9 +5,10 @@ Each box has the size that its text needs, so an engine only has to find the pla
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from html import escape
+from typing import Literal
 
 import graphviz
 
@@ -20,14 +21,21 @@ _POINTS = 72  # of an inch
 WIDEST_HALF = 130.0
 
 
+#: Where the heading of a group is: at its top, at its bottom, or beside its first boxes.
+Place = Literal["top", "bottom", "beside"]
+
+
 def dot(
-    diagram: Diagram, theme: Theme, caption: bool = True, lower: frozenset[int] = frozenset()
+    diagram: Diagram,
+    theme: Theme,
+    caption: bool = True,
+    headings: Mapping[int, Place] | None = None,
 ) -> str:
     """Return a diagram in DOT.
 
     Boxes, groups and links have the ids ``box0``, ``group0`` and ``link0``, counted in the order
-    of the diagram. Without its `caption` the picture is that of the graph alone. The groups of the
-    numbers `lower` have their headings at the bottom.
+    of the diagram. Without its `caption` the picture is that of the graph alone. `headings` says
+    of groups by their numbers where their headings are, where that is not the top.
     """
     graph = graphviz.Digraph(
         "composer",
@@ -47,7 +55,7 @@ def dot(
         graph.attr(label=f"<{'<br/>'.join(said)}>", labelloc="t", fontcolor=theme.text)
     ids = {box.name: f"box{number}" for number, box in enumerate(diagram.boxes)}
     groups = {id(group): number for number, group in enumerate(diagram.groups)}
-    _put(graph, diagram.items, ids, groups, theme, lower)
+    _put(graph, diagram.items, ids, groups, theme, headings or {})
     for number, link in enumerate(diagram.links):
         problem = link.mark == "problem"
         attributes = {
@@ -73,25 +81,28 @@ def _put(
     ids: dict[str, str],
     groups: dict[int, int],
     theme: Theme,
-    lower: frozenset[int],
+    headings: Mapping[int, Place],
 ) -> None:
     for item in items:
         if isinstance(item, Box):
             graph.node(ids[item.name], **_box(item, ids[item.name], theme))
             continue
         number = groups[id(item)]
+        place = headings.get(number, "top")
         with graph.subgraph(name=f"cluster_{number}") as inside:
             inside.attr(
                 id=f"group{number}",
-                label=_label(_beside_the_road(heading_of(item)), theme),
+                label="" if place == "beside" else _label(_half(heading_of(item)), theme),
                 labeljust="l",
-                labelloc="b" if number in lower else "t",
+                labelloc="b" if place == "bottom" else "t",
                 style="rounded,filled",
                 color=theme.edges["inserted"] if item.inserted else theme.group,
                 fillcolor=theme.inside,
                 margin="10",
             )
-            _put(inside, item.items, ids, groups, theme, lower)
+            if place == "beside":
+                inside.node(f"heading{number}", **_heading(item, number, theme))
+            _put(inside, item.items, ids, groups, theme, headings)
 
 
 def _box(box: Box, identity: str, theme: Theme) -> dict[str, str]:
@@ -109,7 +120,19 @@ def _box(box: Box, identity: str, theme: Theme) -> dict[str, str]:
     }
 
 
-def _beside_the_road(frame: Frame) -> Frame:
+def _heading(group: Group, number: int, theme: Theme) -> dict[str, str]:
+    """Return a heading as a box that no link passes through."""
+    frame = heading_of(group)
+    return {
+        "id": f"heading{number}",
+        "shape": "plaintext",
+        "width": f"{frame.width / _POINTS:.4f}",
+        "height": f"{frame.height / _POINTS:.4f}",
+        "label": f"<{'<br/>'.join(_rows(frame, theme))}>",
+    }
+
+
+def _half(frame: Frame) -> Frame:
     """Return the room for a heading: a narrow one fits into half of its group.
 
     The main road often enters a group in its middle.

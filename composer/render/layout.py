@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from composer.render.diagram import Diagram
-from composer.render.dot import dot
+from composer.render.dot import Place, dot
 from composer.render.engine import run
 from composer.render.frame import Frame, heading_of
 from composer.render.theme import THEMES
@@ -60,20 +60,25 @@ class Layout:
 def lay_out(diagrams: Sequence[Diagram]) -> list[Layout]:
     """Return the places in each of some pictures, whose closed groups are boxes already.
 
-    A heading that links would cross at the top of its group goes to the bottom.
+    A heading that links would cross at the top of its group goes to the bottom, or beside the
+    first boxes.
 
     Raises:
         MissingPartError: there is no engine.
         ComposerError: it fails.
     """
-    found = _lay_out([(diagram, frozenset()) for diagram in diagrams])
-    lower = [frozenset(n for n, h in enumerate(one.headings) if h.crossed) for one in found]
-    again = [number for number, numbers in enumerate(lower) if numbers]
-    if again:
-        new = _lay_out([(diagrams[number], lower[number]) for number in again])
-        for number, layout in zip(again, new, strict=True):
-            if _crossings(layout) < _crossings(found[number]):
-                found[number] = layout
+    found = _lay_out([(diagram, {}) for diagram in diagrams])
+    crossed = [number for number, layout in enumerate(found) if _crossings(layout)]
+    places: tuple[Place, ...] = ("bottom", "beside")
+    tries = [
+        (number, {n: place for n, h in enumerate(found[number].headings) if h.crossed})
+        for number in crossed
+        for place in places
+    ]
+    tried = _lay_out([(diagrams[number], headings) for number, headings in tries])
+    for (number, _), layout in zip(tries, tried, strict=True):
+        if _crossings(layout) < _crossings(found[number]):
+            found[number] = layout
     return found
 
 
@@ -81,10 +86,11 @@ def _crossings(layout: Layout) -> int:
     return sum(heading.crossed for heading in layout.headings)
 
 
-def _lay_out(wanted: Sequence[tuple[Diagram, frozenset[int]]]) -> list[Layout]:
+def _lay_out(wanted: Sequence[tuple[Diagram, Mapping[int, Place]]]) -> list[Layout]:
+    if not wanted:
+        return []
     theme = THEMES["paper"]
-    sources = [dot(diagram, theme, caption=False, lower=lower) for diagram, lower in wanted]
-    texts = run("\n".join(sources))
+    texts = run("\n".join(dot(diagram, theme, False, headings) for diagram, headings in wanted))
     decoder, found, at = json.JSONDecoder(), [], 0
     while at < len(texts):
         graph, at = decoder.raw_decode(texts, at)
@@ -102,18 +108,11 @@ def _read(diagram: Diagram, graph: dict[str, Any]) -> Layout:
         x, y = map(float, text.split(","))
         return x - left, high - y
 
-    boxes = {}
-    for number, box in enumerate(diagram.boxes):
-        item = by_id[f"box{number}"]
+    def box(item: dict[str, Any]) -> Rect:
         x, y = place(item["pos"])
         width, height = float(item["width"]) * 72, float(item["height"]) * 72
-        boxes[box.name] = Rect(x - width / 2, y - height / 2, width, height)
-    groups, middles = [], []
-    for number, _ in enumerate(diagram.groups):
-        item = by_id[f"group{number}"]
-        x0, y0, x1, y1 = map(float, item["bb"].split(","))
-        groups.append(Rect(x0 - left, high - y1, x1 - x0, y1 - y0))
-        middles.append(place(item["lp"])[1])
+        return Rect(x - width / 2, y - height / 2, width, height)
+
     ways = []
     for number, _ in enumerate(diagram.links):
         edge = edges[f"link{number}"]
@@ -124,10 +123,18 @@ def _read(diagram: Diagram, graph: dict[str, Any]) -> Layout:
             elif not word.startswith("s,"):
                 points.append(place(word))
         ways.append(Way(tuple(points), tip, place(edge["lp"]) if "lp" in edge else None))
-    headings = [
-        _heading(heading_of(group), rect, middle, ways)
-        for group, rect, middle in zip(diagram.groups, groups, middles, strict=True)
-    ]
+    groups, headings = [], []
+    for number, group in enumerate(diagram.groups):
+        item = by_id[f"group{number}"]
+        x0, y0, x1, y1 = map(float, item["bb"].split(","))
+        rect = Rect(x0 - left, high - y1, x1 - x0, y1 - y0)
+        groups.append(rect)
+        if beside := by_id.get(f"heading{number}"):
+            own = box(beside)
+            headings.append(Heading(own.x, own.y, crossed=False))
+        else:
+            headings.append(_heading(heading_of(group), rect, place(item["lp"])[1], ways))
+    boxes = {one.name: box(by_id[f"box{number}"]) for number, one in enumerate(diagram.boxes)}
     return Layout(right - left, high - low, boxes, tuple(groups), tuple(headings), tuple(ways))
 
 

@@ -147,8 +147,7 @@ class _Drawing:
             f"{self._box_name(name)} closed", "plain", title, lines, spent, (), problems,
             facts=(*self._yaml(self.nodes[members[0]]), *self._value_facts(name)),
         )  # fmt: skip
-        heading = " · ".join((title, *lines))
-        return Group(self._box_name(name), heading, (*inner, *own), closed, spent)
+        return Group(self._box_name(name), title, (*inner, *own), closed, (*lines, *spent))
 
     def _of_structure(self, name: str, parts: Sequence[Box | Group]) -> tuple[str, ...]:
         """Return what a node does that was expanded into parts."""
@@ -181,7 +180,7 @@ class _Drawing:
         if op is None and (told := self._told(node).get("op")):
             lines = (str(told),)
         small = cost_line(spent.parameters, spent.flops)
-        if node.weights:
+        if node.weights not in (None, node.name):
             small = (f"weights of {node.weights}", *small)
         return Box(
             self._box_name(node.name),
@@ -370,7 +369,7 @@ class _Drawing:
                     self.phantoms.setdefault(read, [m for m in told if repr(read) in m])
                 road = (read, name) in self.road
                 found.append(self._link(read, name, road, known))
-            if node.weights and node.weights in self.nodes:
+            if node.weights in self.nodes and node.weights != name:
                 keeper, name = self._box_name(node.weights), self._box_name(name)
                 found.append(Link(keeper, name, ("shared weights",), mark="shared"))
         last = self._meant(self.graph.output)

@@ -288,10 +288,8 @@ class _Network:
             *_facts(one.spent, one.added),
         )
         closed = Box(f"{inside}closed", "inserted", title, (one.where,), spent, facts=facts)
-        return Group(
-            f"{self.prefix}{path}", f"{title} · {one.where}", items, closed, spent, inserted=True,
-            level=4,
-        )  # fmt: skip
+        name, small = f"{self.prefix}{path}", (one.where, *spent)
+        return Group(name, title, items, closed, small, inserted=True, level=4)
 
     # ------------------------------------------------------------------------------------ links
 
