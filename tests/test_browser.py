@@ -197,12 +197,13 @@ def test_all_open_all_closed(page: Page) -> None:
 
 def test_what_is_turned_stays_where_it_is(page: Page) -> None:
     page.id("open-all").click()
-    top = "return arguments[0].getBoundingClientRect().top"
+    where = "const r = arguments[0].getBoundingClientRect(); return [r.left, r.top]"
+    page.press(*"++++")
     page.run("arguments[0].scrollIntoView({block: 'center'})", page.box("stage2.a"))
     for _ in range(2):
-        before = page.run(top, page._toggle("stage2.a"))
+        before = page.run(where, page._toggle("stage2.a"))
         page.toggle("stage2.a")
-        assert page.run(top, page._toggle("stage2.a")) == pytest.approx(before, abs=2)
+        assert page.run(where, page._toggle("stage2.a")) == pytest.approx(before, abs=2)
 
 
 # -------------------------------------------------------------------------------------- search
@@ -316,6 +317,20 @@ def test_zoom_and_pan(page: Page) -> None:
         ScrollOrigin.from_element(stage), 0, -200
     ).perform()
     page.wait("return document.getElementById('sizer').offsetHeight > " + str(whole))
+
+
+def test_two_fingers_zoom(page: Page) -> None:
+    def touch(kind: str, apart: int) -> None:
+        points = [{"x": 400 + way * apart, "y": 400, "id": way} for way in (0, 1)] if apart else []
+        page.driver.execute_cdp_cmd(
+            "Input.dispatchTouchEvent", {"type": kind, "touchPoints": points}
+        )
+
+    touch("touchStart", 100)
+    for apart in (120, 160, 200):
+        touch("touchMove", apart)
+    touch("touchEnd", 0)
+    assert page.id("fit").text == "200 %"
 
 
 def test_a_drag_is_no_click(page: Page) -> None:

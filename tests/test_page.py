@@ -114,6 +114,8 @@ SHAPES: list[tuple[str, Diagram, object]] = [
     ("a group around a group", diagram([A, group("g", group("h", B))], "a b"),
      ["a", ("g", [("h", ["b"])])]),
     ("an empty group", diagram([A, group("g")]), frozenset({"a", "g closed"})),
+    ("an empty group in a group",
+     diagram([A, group("g", B, group("h")), D], "a b", "b d", "a d"), [[], ["g"]]),
     ("a skip past groups",
      diagram([A, group("g", B, group("h", C)), D], "a b", "b c", "c d", "a d"),
      [[], ["g"], ["g", "h"]]),
@@ -155,7 +157,7 @@ def test_a_stub_takes_no_name_that_is_there() -> None:
 
 
 def test_arrows_keep_label_and_road() -> None:
-    links = (Link("a", "b", ("b c",)), Link("b", "c", (), True), Link("b", "d", ("h w",)))
+    links = (Link("a", "b", ("b c",)), Link("b", "c"), Link("b", "d", ("h w",), True))
     chain = take_apart(Diagram("", (), (A, B, group("g", C, D)), links))
     assert isinstance(chain, Chain)
     assert [(one.label, one.road) for one in chain.arrows] == [

@@ -174,6 +174,7 @@ document.addEventListener("DOMContentLoaded", () => {
       if (fingers.size === 0) stage.classList.remove("moving");
     });
   }
+  // Not every browser sends the click at the end of a drag to what holds the pointer.
   stage.addEventListener("click", (event) => {
     if (moved && event.detail > 0) event.stopPropagation();
     moved = false;
