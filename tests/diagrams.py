@@ -10,7 +10,7 @@ HOSTILE = (
     '"quoted" \'one\'', "`tick` ```", "</script><b>x</b>", "end", "[a](b){c}", "]", "}", "{", "|a|",
     "# head #quot; #35;", "style x:y#a;", "classDef a:b#c;", ":::end", "%% comment", "---",
     "%%{init: {'theme': 'dark'}}%%", "-- x -->|y| z", "graph TD; a-->b", "click b0 call()",
-    "&lt; &amp; &#35;", "ﬂ°°35¶ß", "fa:fa-ban", "1. item", "* item", "a_b~c^d & 100 %",
+    "&lt; &amp; &#35;", "ﬂ°°35¶ß", "fa:fa-ban", "1. item", "-x .5 y-", "* item", "a_b~c^d & 100 %",
     "\\alpha \\n $x^2$ $$x$$", "\\end{tikzpicture}", "\\input{/etc/passwd}", "^^M ^^5c", "[2pt]",
     "?` !` `` '' -- --- << >> ,,", "two\nlines\r\nand\u2028more", "\x00\x07\x1b[31m", "\ud800",
     "emoji 😀 👩‍🔬", "עברית \u202eturned\u202c", "中文", "ğüşİ č ł ø ß ð þ «x»", "x\u0301\u0301",
