@@ -133,7 +133,8 @@ def spec_picture(name: str) -> Diagram:
 def compiled(folder: Path, document: str, engine: str) -> Path:
     """Return the PDF of a document; the test is skipped where LaTeX is missing."""
     if shutil.which(engine) is None:
-        pytest.skip(f"needs {engine}: apt-get install texlive-latex-extra texlive-pictures")
+        packages = "texlive-latex-extra texlive-pictures texlive-luatex texlive-xetex"
+        pytest.skip(f"needs {engine}: apt-get install {packages}")
     (folder / "picture.tex").write_text(document, encoding="utf-8")
     done = subprocess.run(
         [engine, "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "picture.tex"],
