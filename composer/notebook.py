@@ -21,9 +21,9 @@ class ShowsPicture:
 
 def picture_of(value: Any) -> str:
     """Return the picture of a value as HTML: an SVG, or why there is none."""
+    from composer.drawing.formats import written
     from composer.errors import ComposerError
     from composer.picture import drawn
-    from composer.render.formats import written
 
     sites = getattr(value, "sites", None)  # of a plan
     try:

@@ -12,6 +12,11 @@ from typing import TYPE_CHECKING, Any, get_args
 from composer.artifact.output import is_composition
 from composer.backbones.model_string import ModelString
 from composer.backbones.names import check_name
+from composer.drawing.diagram import Diagram, Group
+from composer.drawing.formats import DPI, format_of, written
+from composer.drawing.mechanism import Said, mechanism
+from composer.drawing.network import DEPTH, before_and_after, network
+from composer.drawing.theme import ThemeName
 from composer.errors import (
     ComposerError,
     Diagnostic,
@@ -25,11 +30,6 @@ from composer.graph.graph import Graph, Settings
 from composer.graph.passes import analyse, compile_graph
 from composer.graph.sizes import sizes_for
 from composer.primitives import Spec
-from composer.render.diagram import Diagram, Group
-from composer.render.formats import DPI, format_of, written
-from composer.render.mechanism import Said, mechanism
-from composer.render.network import DEPTH, before_and_after, network
-from composer.render.theme import ThemeName
 from composer.spec.expressions import Value
 from composer.spec.library import SUFFIXES, find_spec
 

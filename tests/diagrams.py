@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from composer.render.diagram import Box, Diagram, Group, Link
+from composer.drawing.diagram import Box, Diagram, Group, Link
 
 HOSTILE = (
     '"quoted" \'one\'', "`tick` ```", "</script><b>x</b>", "end", "[a](b){c}", "]", "}", "{", "|a|",

@@ -1,4 +1,4 @@
-"""Where things in a picture are, measured apart from the code that draws: overlaps, text in boxes."""
+"""What is not clean in a picture, measured apart from the code that draws it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Area:
 
 @cache
 def font(weight: str) -> tuple[dict[int, str], dict[str, tuple[int, int]]]:
-    path = files("composer.render").joinpath("fonts", f"Arimo-{weight}.ttf")
+    path = files("composer.drawing").joinpath("fonts", f"Arimo-{weight}.ttf")
     ttf = TTFont(str(path))
     return ttf.getBestCmap(), ttf["hmtx"].metrics
 

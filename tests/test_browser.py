@@ -16,9 +16,9 @@ from typing import Any
 import pypdfium2
 import pytest
 
-from composer.render.diagram import Box, Diagram, Fact, Group, Link
-from composer.render.html import html
-from composer.render.theme import THEMES
+from composer.drawing.diagram import Box, Diagram, Fact, Group, Link
+from composer.drawing.html import html
+from composer.drawing.theme import THEMES
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 DRIVER = shutil.which("chromedriver")

@@ -16,7 +16,7 @@ ROOT = Path(composer.__file__).parent
 
 #: From the top: a layer may import itself and those before it.
 LAYERS = (
-    "errors", "files", "notebook", "spec", "kernels", "primitives", "graph", "render", "lower",
+    "errors", "files", "notebook", "spec", "kernels", "primitives", "graph", "drawing", "lower",
     "measure", "backbones", "rewrite", "artifact", "certificate", "api", "picture", "cli",
 )  # fmt: skip
 #: `notebook` reaches up once Jupyter asks a value for its picture; all others never do.

@@ -15,10 +15,10 @@ from typing import Any
 import diagrams
 import pytest
 
-from composer.render.diagram import Box, Diagram
-from composer.render.mermaid import escaped, mermaid
-from composer.render.text import cut, shown
-from composer.render.theme import THEMES
+from composer.drawing.diagram import Box, Diagram
+from composer.drawing.mermaid import escaped, mermaid
+from composer.drawing.text import cut, shown
+from composer.drawing.theme import THEMES
 
 FOLDER = Path(__file__).parent / "mermaid"
 MODULES = Path(os.environ.get("COMPOSER_NODE_MODULES", FOLDER / "node_modules"))

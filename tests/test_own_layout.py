@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from composer.render.diagram import Box, Diagram, Group, Link
-from composer.render.frame import frame_of, heading_of, label_of
-from composer.render.layers import layers
-from composer.render.layout import Layout, Point, Rect, Way
+from composer.drawing.diagram import Box, Diagram, Group, Link
+from composer.drawing.frame import frame_of, heading_of, label_of
+from composer.drawing.layers import layers
+from composer.drawing.layout import Layout, Point, Rect, Way
 
 NEAR = 0.01
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from composer.render import html as page
-from composer.render.diagram import Box, Diagram, Fact, Group, Link
-from composer.render.html import html
-from composer.render.layout import Heading, Layout, Rect, Way
-from composer.render.pieces import (
+from composer.drawing import html as page
+from composer.drawing.diagram import Box, Diagram, Fact, Group, Link
+from composer.drawing.html import html
+from composer.drawing.layout import Heading, Layout, Rect, Way
+from composer.drawing.pieces import (
     MOST_BOXES,
     MOST_GROUPS,
     Body,
@@ -27,8 +27,8 @@ from composer.render.pieces import (
     pieces,
     take_apart,
 )
-from composer.render.text import shown, shown_lines
-from composer.render.theme import MEANING, THEMES
+from composer.drawing.text import shown, shown_lines
+from composer.drawing.theme import MEANING, THEMES
 
 HOSTILE = [
     "</script><script>alert(1)</script>",

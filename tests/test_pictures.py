@@ -9,12 +9,11 @@ from importlib.resources import files
 import pytest
 from geometry import faults, font, shape_area
 
+from composer.drawing.diagram import Box, Diagram, Group
+from composer.drawing.formats import written
 from composer.graph.frontend import load_spec
 from composer.picture import Picture, drawn
-from composer.render.diagram import Box, Diagram, Group
-from composer.render.formats import written
 from composer.spec.library import shipped_names
-
 
 HEAD = "name: probe\ninput: [b, c, h, w]\nnodes:\n"
 
@@ -72,7 +71,7 @@ def test_the_measure_sees_what_is_not_clean(tag, attribute, by, said):
 
 
 def test_the_widths_are_those_of_the_font():
-    path = files("composer.render").joinpath("fonts", "widths.json")
+    path = files("composer.drawing").joinpath("fonts", "widths.json")
     for weight, widths in json.loads(path.read_text(encoding="utf-8")).items():
         glyphs, metrics = font(weight.capitalize())
         assert widths == {chr(c): metrics[g][0] for c, g in glyphs.items()}
@@ -108,7 +107,8 @@ def test_se_is_its_paper():
 
 ROADS = [
     ("se", {("input", "out"), ("out", "(output)")}),
-    ("cbam", {("input", "channel.out"), ("channel.out", "spatial.out"), ("spatial.out", "(output)")}),
+    ("cbam", {("input", "channel.out"), ("channel.out", "spatial.out"),
+              ("spatial.out", "(output)")}),
     ("bam", {("input", "weighed"), ("weighed", "out"), ("input", "out"), ("out", "(output)")}),
     ("sk", {("input", "split.0"), ("input", "split.1"), ("split.0", "split"), ("split.1", "split"),
             ("split", "out"), ("out", "(output)")}),

@@ -11,16 +11,16 @@ from pathlib import Path
 import diagrams
 import pytest
 
+from composer.drawing.diagram import Box, Diagram
+from composer.drawing.frame import frame_of
+from composer.drawing.latex import latex, told
+from composer.drawing.mechanism import mechanism
+from composer.drawing.theme import THEMES
+from composer.drawing.tikz import tikz
 from composer.graph.frontend import graph_of, load_spec
 from composer.graph.graph import Settings
 from composer.graph.passes import analyse
 from composer.graph.sizes import sizes_for
-from composer.render.diagram import Box, Diagram
-from composer.render.frame import frame_of
-from composer.render.latex import latex, told
-from composer.render.mechanism import mechanism
-from composer.render.theme import THEMES
-from composer.render.tikz import tikz
 
 ENGINES = ("pdflatex", "lualatex", "xelatex")
 

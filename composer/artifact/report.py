@@ -9,9 +9,9 @@ from typing import Any
 from torch import nn
 
 from composer.backbones.probe import probe
+from composer.drawing.numbers import giga
 from composer.errors import counted
 from composer.measure.cost import parameters
-from composer.render.numbers import giga
 from composer.rewrite.composition import composed, inserted_path, parameters_before
 from composer.rewrite.eject import eject
 from composer.rewrite.site import Plan

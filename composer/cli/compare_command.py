@@ -182,7 +182,7 @@ def _batches_of(text: str) -> list[int]:
 def _print(costs: list[Cost]) -> None:
     """Print a row for each model, for one batch after the other."""
     from composer.cli.tables import table
-    from composer.render.numbers import giga
+    from composer.drawing.numbers import giga
 
     headings = (
         "model", "sites", "parameters", "FLOPs", "batch", "ms", "quartiles", "ratio", "images/s",

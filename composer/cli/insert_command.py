@@ -262,8 +262,8 @@ def _print(
 ) -> None:
     from composer.artifact.report import change
     from composer.cli.tables import table
+    from composer.drawing.numbers import giga
     from composer.errors import counted
-    from composer.render.numbers import giga
 
     new = sum(len(found.sites) for found in plans)
     earlier = len(report.sites) - new

@@ -10,7 +10,7 @@ import click
 
 from composer.cli.options import json_option, params_of, set_option, size_of
 from composer.cli.steps import Steps
-from composer.render.theme import ThemeName
+from composer.drawing.theme import ThemeName
 
 if TYPE_CHECKING:
     from composer.spec.expressions import Value

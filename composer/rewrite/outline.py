@@ -12,10 +12,10 @@ from composer.backbones.anatomy import Anatomy, anatomy, is_inside
 from composer.backbones.edited import class_before_edits
 from composer.backbones.forward import Untraceable, blank
 from composer.backbones.probe import Call
+from composer.drawing.outline import Insertion, Outline, Part, Spent, Stage, Step
 from composer.graph.frontend import graph_of
 from composer.graph.passes import analyse
 from composer.measure.cost import FakeRun, FlopCounter, flops, parameters
-from composer.render.outline import Insertion, Outline, Part, Spent, Stage, Step
 from composer.rewrite.composition import Edit, EditedSite, composition
 from composer.rewrite.steps import described, steps_of
 

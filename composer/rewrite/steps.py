@@ -12,9 +12,9 @@ from torch import fx, nn
 
 from composer.backbones.forward import changes_nothing
 from composer.backbones.probe import Call
+from composer.drawing.outline import Insertion, Spent, Step, StepKind
 from composer.kernels.residual_add import residual_add
 from composer.measure.cost import parameters
-from composer.render.outline import Insertion, Spent, Step, StepKind
 
 _SIGNS: dict[Any, str] = {
     **dict.fromkeys((operator.add, operator.iadd, torch.add, "add", "add_", residual_add), "+"),

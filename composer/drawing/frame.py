@@ -1,0 +1,93 @@
+"""How large a box and what is written in it are, before anything is laid out; all in points."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import Literal
+
+from composer.drawing.diagram import Box, Group, Link
+from composer.drawing.text import cut, shown, width
+
+Ink = Literal["text", "faint", "problem", "badge"]
+
+TITLE, LINE, SMALL = 10.0, 8.5, 7.5
+LEADING = 1.28
+PAD_X, PAD_Y = 9.0, 6.0
+#: What texts may be wider than estimated, where another font stands in.
+SLACK = 1.04
+SIGN = 20.0  # the diameter of a circle with a sign in it
+MOST_LETTERS = 64
+LETTERS_OF_A_PROBLEM = 44
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of text: its letters, and where its baseline is below the top of the box."""
+
+    text: str
+    size: float
+    ink: Ink
+    bold: bool
+    baseline: float
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The size of a box and the rows in it; a `sign` is a circle."""
+
+    width: float
+    height: float
+    rows: tuple[Row, ...]
+    sign: bool = False
+
+
+def frame_of(box: Box) -> Frame:
+    """Return the size of a box, wide enough for each of its rows."""
+    sign = shown(box.title)
+    if len(sign) == 1 and not (box.lines or box.small or box.badges or box.problems):
+        row = Row(sign, TITLE + 3, "text", True, SIGN / 2 + TITLE * 0.42)
+        return Frame(SIGN, SIGN, (row,), sign=True)
+    written: list[tuple[str, float, Ink, bool]] = []
+    if box.title:
+        written.append((_line(box.title), TITLE, "text", True))
+    written += [(_line(text), LINE, "text", False) for text in box.lines]
+    written += [(_line(text), SMALL, "faint", False) for text in box.small]
+    written += [(_line(text), LINE, "badge", True) for text in box.badges]
+    for problem in box.problems:
+        written += [(text, SMALL, "problem", False) for text in folded(problem)]
+    return _stacked(written)
+
+
+def heading_of(group: Group) -> Frame:
+    """Return the size of what stands at the top of an open group."""
+    written: list[tuple[str, float, Ink, bool]] = [(_line(group.title), LINE, "text", True)]
+    written += [(_line(text), SMALL, "faint", False) for text in group.small]
+    return _stacked(written, pad_x=2.0, pad_y=1.0)
+
+
+def label_of(link: Link) -> Frame:
+    """Return the size of what is written beside a link."""
+    return _stacked([(_line(t), SMALL, "faint", False) for t in link.label], pad_x=5.0, pad_y=1.0)
+
+
+def folded(text: str, letters: int = LETTERS_OF_A_PROBLEM) -> list[str]:
+    """Return a text in lines of at most so many letters; a long word is broken."""
+    return textwrap.wrap(shown(text), letters, break_on_hyphens=False) or [""]
+
+
+def _line(text: str) -> str:
+    return cut(shown(text), MOST_LETTERS)
+
+
+def _stacked(
+    written: list[tuple[str, float, Ink, bool]], pad_x: float = PAD_X, pad_y: float = PAD_Y
+) -> Frame:
+    rows: list[Row] = []
+    widest, y = 0.0, pad_y
+    for text, size, ink, bold in written:
+        gap = 3.0 if ink == "badge" else 0.0
+        rows.append(Row(text, size, ink, bold, y + gap + size * 0.93))
+        y += size * LEADING + 2 * gap
+        widest = max(widest, width(text, size, bold) * SLACK + (8.0 if ink == "badge" else 0.0))
+    return Frame(round(widest + 2 * pad_x, 1), round(y + pad_y, 1), tuple(rows))

@@ -1,0 +1,431 @@
+"""An outline as a diagram: the road of stages and blocks, repeats in one box as ×N.
+
+What was inserted stands out. At depth 1 the stages are closed, at 2 their blocks, at 3 what was
+inserted into these, at 4 what that is made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from composer.drawing.diagram import Box, Diagram, Fact, Group, Link
+from composer.drawing.mechanism import OUTPUT, Said, mechanism
+from composer.drawing.numbers import cost_line, giga
+from composer.drawing.outline import Insertion, Outline, Part, Spent, Stage, Step
+from composer.errors import counted
+
+#: Of blocks in turn, such as one with an insertion and one without.
+LONGEST_PATTERN = 8
+#: Of a part, whose values it reads; of more, the last alone is linked.
+MOST_READ = 2
+#: Rows of one kind that stand in a group, since they differ but in size.
+MANY_ALIKE = 5
+DEPTH = 2  # that is shown unless told
+
+
+def network(outline: Outline) -> Diagram:
+    """Return the diagram of a model."""
+    return _Network(outline, "").diagram()
+
+
+def before_and_after(outline: Outline) -> Diagram:
+    """Return the diagram of a backbone beside that of what it became."""
+    sides = [
+        (name, _Network(side, f"{name}/").diagram())
+        for name, side in (("before", outline.before), ("after", outline))
+    ]
+    groups = []
+    for name, side in sides:
+        heading = " · ".join((name, side.title))
+        closed = Box(f"{name}/closed", "plain", name)
+        groups.append(Group(f"{name}/all", heading, side.items, closed, side.caption, level=1))
+    links = tuple(link for _, side in sides for link in side.links)
+    whole = sides[1][1]
+    return Diagram(
+        whole.title, whole.caption, tuple(groups), links, whole.notes, whole.drawn_as
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Parts that follow one another, the first of them `times` times."""
+
+    parts: tuple[Part, ...]
+    times: int
+
+    @property
+    def pattern(self) -> tuple[Part, ...]:
+        """Those that come again and again."""
+        return self.parts[: len(self.parts) // self.times]
+
+
+class _Network:
+    def __init__(self, outline: Outline, prefix: str) -> None:
+        self.outline, self.prefix = outline, prefix
+        self.links: list[Link] = []
+        self.entries: dict[str, list[tuple[str, bool]]] = {}  # the boxes that take a part's input
+        self.exits: dict[str, str] = {}  # the box that gives a part's value
+        self.drawn: dict[str, Part] = {}  # which of the equal parts is drawn
+        self.notes: dict[str, None] = {}
+
+    def diagram(self) -> Diagram:
+        outline = self.outline
+        size = "×".join(map(str, outline.input_shape))
+        start = Box(f"{self.prefix}input", "end", "input", facts=(Fact("gives", size),))
+        items: list[Box | Group] = [start]
+        for number, row in enumerate(outline.rows):
+            if isinstance(row, Stage):
+                items.append(self._stage(row))
+            else:
+                place = "stem" if not number else "head"
+                place = "between" if 0 < number < len(outline.rows) - 1 else place
+                items += self._beside(place if len(outline.rows) > 1 else "layers", row)
+        end = Box(f"{self.prefix}output", "end", "output")
+        self._connect(start, end, size)
+        title = outline.name
+        if outline.specs:
+            title += f" with {' and '.join(outline.specs)}"
+        same = {path: part.path for path, part in self.drawn.items() if path != part.path}
+        return Diagram(
+            title, tuple(self._caption()), (*items, end), tuple(self.links), tuple(self.notes), same
+        )
+
+    def _caption(self) -> Iterator[str]:
+        outline = self.outline
+        size = "×".join(map(str, outline.input_shape))
+        spent, before = outline.spent, outline.spent - outline.added
+        if not outline.specs:
+            yield f"{giga(spent.parameters)} parameters"
+            yield f"{giga(spent.flops)} multiply-adds at {size}"
+            return
+        yield f"{_from_to(before.parameters, spent.parameters)} parameters"
+        yield f"{_from_to(before.flops, spent.flops)} multiply-adds at {size}"
+
+    # ---------------------------------------------------------------------------------- stages
+
+    def _stage(self, stage: Stage) -> Group:
+        title = " · ".join(text for text in (f"stage {stage.number}", _where(stage)) if text)
+        spent, added = stage.spent, stage.added
+        small = _spent_and_added(spent, added)
+        blocks = [part for part in stage.parts if part.is_block]
+        kinds = ", ".join(dict.fromkeys(part.kind for part in blocks))
+        lines = (f"{counted(len(blocks), 'block')}: {kinds}",) if blocks else ()
+        inserted = [one for part in stage.parts for one in part.inserted]
+        closed = Box(
+            f"{self.prefix}stage {stage.number} closed", "plain", title, lines, small,
+            _badges(inserted), facts=tuple(_facts(spent, added, stage.path)),
+        )  # fmt: skip
+        name = f"{self.prefix}stage {stage.number}"
+        return Group(name, title, tuple(self._rows(stage.parts, name)), closed, small)
+
+    def _beside(self, place: str, parts: tuple[Part, ...]) -> Iterator[Box | Group]:
+        """Yield what stands before, between or behind the stages, as one box where that is plain.
+
+        What was inserted there stays a box of its own.
+        """
+        run: list[Part] = []
+        for part in (*parts, None):
+            if part is not None and not part.inserted and not part.is_block:
+                run.append(part)
+                continue
+            if run:
+                yield self._plain_row(place, run)
+                run = []
+            if part is not None:
+                yield from self._rows((part,), place)
+
+    def _plain_row(self, place: str, parts: list[Part]) -> Box | Group:
+        boxes = [self._whole(part, 1, part.path) for part in parts]
+        if len(parts) == 1:
+            return replace(boxes[0], lines=(*boxes[0].lines, f"({place})"))
+        spent = sum((part.spent for part in parts), Spent())
+        names = " · ".join(part.path for part in parts)
+        name = f"{self.prefix}{place} {parts[0].path}"
+        closed = Box(
+            f"{name} closed", "plain", place, (names,), cost_line(spent.parameters, spent.flops),
+            facts=tuple(_facts(spent, Spent(), names)),
+        )  # fmt: skip
+        return Group(name, place, tuple(boxes), closed, closed.small, level=3)
+
+    def _rows(self, parts: Sequence[Part], name: str) -> Iterator[Box | Group]:
+        """Yield the parts of a stage: equal ones as one, and many that are but alike in a group."""
+        runs = list(_runs(parts))
+        for _, together in groupby(runs, key=_likeness):
+            alike = list(together)
+            items = [self._run(run, name) for run in alike]
+            if len(items) < MANY_ALIKE:
+                yield from items
+            else:
+                yield self._alike(alike, tuple(items))
+
+    def _run(self, run: _Run, name: str) -> Box | Group:
+        """Return parts that follow one another again and again, drawn once."""
+        pattern, first, last = run.pattern, run.parts[0].path, run.parts[-1].path
+        for number, part in enumerate(run.parts):
+            self.drawn[part.path] = pattern[number % len(pattern)]
+        if len(pattern) == 1:
+            return self._row(pattern[0], run.times, last)
+        rows = tuple(
+            self._row(part, 1, final.path)
+            for part, final in zip(pattern, run.parts[-len(pattern) :], strict=True)
+        )
+        group = f"{self.prefix}{name} {first}"
+        inserted = [one for part in pattern for one in part.inserted]
+        title = f"{counted(len(pattern), 'block')} ×{run.times}"
+        closed = Box(
+            f"{group} closed", "plain", title, (f"{first} … {last}",), (), _badges(inserted)
+        )
+        return Group(group, f"×{run.times}", rows, closed, level=2)
+
+    def _alike(self, runs: Sequence[_Run], items: tuple[Box | Group, ...]) -> Group:
+        """Return many parts of one kind, which differ in their sizes alone, as a group."""
+        parts = [part for run in runs for part in run.parts]
+        first, last = parts[0], parts[-1]
+        where, title = f"{first.path} … {last.path}", f"{first.kind} ×{len(parts)}"
+        spent = sum((part.spent for part in parts), Spent())
+        told = cost_line(spent.parameters, spent.flops)
+        small = (f"{told[0]} together",) if told else ()
+        inserted = [one for part in parts for one in part.inserted]
+        name = f"{self.prefix}{first.path} …"
+        facts = tuple(_facts(spent, Spent(), where))
+        closed = Box(
+            f"{name} closed", "plain", title, (where, "of different sizes"), small,
+            _badges(inserted), facts=facts,
+        )  # fmt: skip
+        return Group(name, title, items, closed, small, level=3)
+
+    def _row(self, part: Part, times: int, last: str) -> Box | Group:
+        where = part.path if times == 1 else f"{part.path} … {last}"
+        if part.whole is not None:
+            return self._insertion(part.whole, part.path, part)
+        if not part.steps or (len(part.steps) == 1 and not part.inserted):
+            return self._whole(part, times, where)
+        return self._block(part, times, where)
+
+    def _whole(self, part: Part, times: int, where: str) -> Box:
+        """Return a part that is one box."""
+        name = f"{self.prefix}{part.path}"
+        self.entries[part.path], self.exits[part.path] = [(name, True)], name
+        self.drawn.setdefault(part.path, part)
+        return replace(self._closed(part, times, where), name=name)
+
+    def _closed(self, part: Part, times: int, where: str) -> Box:
+        title = part.kind if part.is_block else part.path.rpartition(".")[2]
+        title += f" ×{times}" if times > 1 else ""
+        if part.is_block:
+            lines: tuple[str, ...] = (where,)
+        else:
+            lines = (part.kind,) if part.kind != title else ()
+        small = cost_line(part.spent.parameters, part.spent.flops)
+        if times > 1 and small:
+            small = (f"{small[0]} each",)
+        added = sum((one.added for one in part.inserted), Spent())
+        facts = [Fact("path", where), Fact("class", part.kind), *_facts(part.spent, added)]
+        if part.note:
+            facts.append(Fact("note", part.note))
+        name = f"{self.prefix}{part.path} closed"
+        return Box(
+            name, "plain", title, lines, small, _badges(part.inserted), facts=tuple(facts)
+        )
+
+    # ----------------------------------------------------------------------------------- blocks
+
+    def _block(self, part: Part, times: int, where: str) -> Group:
+        closed = self._closed(part, times, where)
+        name = f"{self.prefix}{part.path}"
+        items: list[Box | Group] = []
+        entries: dict[str, list[tuple[str, bool]]] = {}
+        exits: dict[str, str] = {}
+        road = _road(part.steps)
+        for step in part.steps:
+            inner = f"{part.path}.{step.name}"
+            if step.insertion is not None:
+                items.append(self._insertion(step.insertion, inner, None))
+                entries[step.name], exits[step.name] = self.entries[inner], self.exits[inner]
+            else:
+                items.append(_step(step, f"{self.prefix}{inner}"))
+                entries[step.name] = [(f"{self.prefix}{inner}", True)]
+                exits[step.name] = f"{self.prefix}{inner}"
+        self.entries[part.path] = []
+        for step in part.steps:
+            for read in step.reads:
+                bold = (read, step.name) in road
+                for target, main in entries[step.name]:
+                    if read:
+                        self.links.append(Link(exits[read], target, (), bold and main))
+                    else:
+                        self.entries[part.path].append((target, bold and main))
+        self.exits[part.path] = exits[part.steps[-1].name]
+        small = (where, *closed.small)
+        return Group(name, closed.title, tuple(items), closed, small)
+
+    def _insertion(self, one: Insertion, path: str, part: Part | None) -> Group:
+        """Return what was inserted, with the graph of its spec inside."""
+        inside = f"{self.prefix}{path}/"
+        drawing = mechanism(one.graph, Said(inside=inside))
+        items = tuple(
+            item for item in drawing.items
+            if item.name not in (f"{inside}input", f"{inside}{OUTPUT}")
+        )  # fmt: skip
+        self.entries[path] = []
+        for link in drawing.links:
+            if link.source == f"{inside}input":
+                self.entries[path].append((link.target, link.road))
+            elif link.target == f"{inside}{OUTPUT}":
+                self.exits[path] = link.source
+            else:
+                self.links.append(link)
+        if part is not None:
+            self.drawn.setdefault(path, part)
+        spent = cost_line(one.spent.parameters, one.spent.flops)
+        title = one.spec if part is None else f"{one.spec} · {path}"
+        facts = (
+            Fact("path", path),
+            Fact("spec", f"{one.spec}: {one.graph.spec.title or one.spec}"),
+            Fact("position", one.where),
+            *_facts(one.spent, one.added),
+        )
+        closed = Box(f"{inside}closed", "inserted", title, (one.where,), spent, facts=facts)
+        name, small = f"{self.prefix}{path}", (one.where, *spent)
+        return Group(name, title, items, closed, small, inserted=True, level=4)
+
+    # ------------------------------------------------------------------------------------ links
+
+    def _connect(self, start: Box, end: Box, size: str) -> None:
+        """Link the parts to one another."""
+        parts = list(self.outline.parts)
+        place = {part.path: number for number, part in enumerate(parts)}
+        before: Part | None = None
+        for part in parts:
+            drawn = self.drawn.get(part.path, part)
+            reads = list(part.reads)
+            if len(reads) > MOST_READ:
+                self.notes["a part that reads many others is linked to the last of them"] = None
+                reads = reads[-1:]
+            if not reads and before is not None:
+                reads = [before.path]
+            if not reads:
+                self._enter(start.name, drawn.path, size)
+            for read in reads:
+                source = parts[place[read]]
+                given = self.drawn.get(read, source)
+                if place[given.path] < place[drawn.path]:  # else it is a repeat, which ×N tells
+                    self._enter(self.exits[given.path], drawn.path, source.gives)
+            before = part
+        if before is not None:
+            given = self.drawn.get(before.path, before)
+            self.links.append(Link(self.exits[given.path], end.name, _label(before.gives), True))
+        known: dict[tuple[str, str], Link] = {}
+        for link in self.links:
+            known.setdefault((link.source, link.target), link)
+        self.links = list(known.values())
+
+    def _enter(self, source: str, path: str, gives: str) -> None:
+        """Link a value to all that reads it inside a part, and say at one link what it is."""
+        targets = self.entries[path]
+        labelled = next((n for n, (_, road) in enumerate(targets) if road), 0)
+        for number, (target, road) in enumerate(targets):
+            label = _label(gives) if number == labelled else ()
+            self.links.append(Link(source, target, label, road))
+
+
+def _where(stage: Stage) -> str:
+    """Return the path of a stage, or of its first and last part where it has none of its own."""
+    paths = [part.path for part in stage.parts]
+    if stage.path not in paths or len(paths) == 1:
+        return stage.path
+    return f"{paths[0]} … {paths[-1]}"
+
+
+def _runs(parts: Sequence[Part]) -> Iterator[_Run]:
+    """Yield parts in runs, each the longest of equal parts, or of a pattern of them."""
+    at = 0
+    while at < len(parts):
+        best = _Run(tuple(parts[at : at + 1]), 1)
+        for length in range(1, min(LONGEST_PATTERN, (len(parts) - at) // 2) + 1):
+            pattern = parts[at : at + length]
+            end = at + length
+            while parts[end : end + length] == pattern:
+                end += length
+            if end - at > max(length, len(best.parts)):
+                best = _Run(tuple(parts[at:end]), (end - at) // length)
+        yield best
+        at += len(best.parts)
+
+
+def _likeness(run: _Run) -> tuple[object, ...]:
+    """Return what parts have in common that look alike: their class, and what was inserted."""
+    part = run.parts[0]
+    inserted = tuple((one.spec, one.where) for one in part.inserted)
+    return (part.path,) if len(run.pattern) > 1 else (part.kind, part.is_block, inserted)
+
+
+def _road(steps: tuple[Step, ...]) -> set[tuple[str, str]]:
+    """Return the links on the way from the last step back to what the block is given."""
+    by_name = {step.name: step for step in steps}
+    found: set[tuple[str, str]] = set()
+    waiting = [steps[-1].name]
+    seen: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen or not name:
+            continue
+        seen.add(name)
+        step = by_name[name]
+        reads = step.reads if step.kind == "combine" or len(step.reads) == 1 else step.reads[:1]
+        found |= {(read, name) for read in reads}
+        waiting += reads
+    return found
+
+
+def _step(step: Step, name: str) -> Box:
+    small = cost_line(step.spent.parameters, step.spent.flops)
+    facts = (Fact("path", name), *_facts(step.spent, Spent()))
+    return Box(name, step.kind, step.title, step.lines, small, facts=facts)
+
+
+def _label(gives: str) -> tuple[str, ...]:
+    return (gives,) if gives else ()
+
+
+def _badges(inserted: Sequence[Insertion]) -> tuple[str, ...]:
+    """Return what was inserted in a few words: ``cbam before the add, +8,562``."""
+    found: dict[str, list[Insertion]] = {}
+    for one in inserted:
+        found.setdefault(one.spec, []).append(one)
+    badges = []
+    for spec, ones in found.items():
+        where = dict.fromkeys(one.where for one in ones)
+        times = f" ×{len(ones)}" if len(ones) > 1 else ""
+        told = f" {next(iter(where))}" if len(where) == 1 else ""
+        added = sum(one.added.parameters for one in ones)
+        badges.append(f"{spec}{times}{told}, {added:+,} params")
+    return tuple(badges)
+
+
+def _spent_and_added(spent: Spent, added: Spent) -> tuple[str, ...]:
+    """Return what a stage costs, and how much of that insertions added."""
+    if added == Spent():
+        return (*cost_line(spent.parameters, 0), *cost_line(0, spent.flops))
+    sign = "−" if added.flops < 0 else "+"
+    return (
+        f"{spent.parameters:,} params ({added.parameters:+,})",
+        f"{giga(spent.flops)} MAdds ({sign}{giga(abs(added.flops))})",
+    )
+
+
+def _facts(spent: Spent, added: Spent, path: str = "") -> Iterator[Fact]:
+    if path:
+        yield Fact("path", path)
+    yield Fact("parameters", f"{spent.parameters:,}")
+    yield Fact("multiply-adds", f"{spent.flops:,}")
+    if added != Spent():
+        yield Fact("added by insertion", f"{added.parameters:+,} parameters, {added.flops:+,} "
+                                         "multiply-adds")  # fmt: skip
+
+
+def _from_to(before: int, after: int) -> str:
+    change = f" ({(after - before) / before:+.1%})" if before else ""
+    return f"{giga(before)} to {giga(after)}{change}"
