@@ -108,6 +108,7 @@ def test_a_golden_picture(tmp_path, name):
     assert same(new, golden.read_text(encoding="utf-8")), f"look at it, then write it to {golden}"
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(tmp_path):
     notebook = nbformat.read(ROOT / "examples" / "pictures.ipynb", as_version=4)
     NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}}).execute()

@@ -58,8 +58,8 @@ def test_an_outline_counts_every_parameter_once(plain, composed):
     [
         ("resnet18", "cbam"),
         ("resnet18", "bam"),
-        ("resnext50_32x4d", "sk"),
-        ("efficientnet_b0", "cond_conv"),
+        pytest.param("resnext50_32x4d", "sk", marks=pytest.mark.slow),
+        pytest.param("efficientnet_b0", "cond_conv", marks=pytest.mark.slow),
         ("vit_tiny_patch16_224", "mhsa"),
     ],
 )
@@ -162,13 +162,19 @@ def test_before_and_after_stand_side_by_side(composed):
 # ------------------------------------------------------------------------------------- clean
 
 CASES = [
-    ("resnet18", "cbam"), ("resnet18", "bam"), ("resnext50_32x4d", "sk"),
-    ("efficientnet_b0", "cond_conv"), ("vit_tiny_patch16_224", "se"), ("densenet121", "eca"),
+    ("resnet18", "cbam"), ("resnet18", "bam"), ("vit_tiny_patch16_224", "se"),
+]  # fmt: skip
+MORE = [
+    ("resnext50_32x4d", "sk"), ("efficientnet_b0", "cond_conv"), ("densenet121", "eca"),
     ("swin_tiny_patch4_window7_224", "se"), ("hrnet_w18_small", None), ("convnext_tiny", "eca"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("backbone", "spec"), CASES, ids=str)
+@pytest.mark.parametrize(
+    ("backbone", "spec"),
+    [*CASES, *(pytest.param(*case, marks=pytest.mark.slow) for case in MORE)],
+    ids=str,
+)
 def test_nothing_overlaps_at_any_depth(backbone, spec):
     model = timm.create_model(backbone)
     if spec:

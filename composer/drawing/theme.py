@@ -63,7 +63,7 @@ _LIGHT = Theme(
 )  # fmt: skip
 
 _DARK = Theme(
-    page="#14171c", text="#eceff4", faint="#a9b2c0", line="#7d8796", road="#eceff4",
+    page="#14171c", text="#eceff4", faint="#b9c1cd", line="#7d8796", road="#eceff4",
     group="#4b5563", inside="#1b2027",
     fills={
         "end": "#14171c", "reduce": "#1d3a5c", "layer": "#5a3b18", "gate": "#41316a",
