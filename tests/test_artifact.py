@@ -25,10 +25,11 @@ import composer
 from composer.artifact import identify as identify_file
 from composer.artifact.identify import identify
 from composer.artifact.recipe import Recipe, RecipeEdit, RecipeSite, _sha256
-from composer.artifact.report import change, giga
+from composer.artifact.report import change
 from composer.backbones.model_string import ModelString
 from composer.backbones.open import open_backbone
 from composer.backbones.weights import fit_weights, save_weights
+from composer.drawing.numbers import giga
 from composer.errors import ComposerError
 
 TINY = "net.py:tiny"
@@ -471,7 +472,10 @@ def test_the_report():
 
 @pytest.mark.parametrize(
     ("number", "text"),
-    [(4_111_514_624, "4.11 G"), (314_600_000, "314.6 M"), (52_400, "52.4 k"), (0, "0.0 k")],
+    [
+        (4_111_514_624, "4.11 G"), (314_600_000, "314.6 M"), (52_400, "52.4 k"), (640, "640"),
+        (0, "0"),
+    ],  # fmt: skip
 )
 def test_multiply_adds_as_papers_print_them(number, text):
     assert giga(number) == text

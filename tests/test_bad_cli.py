@@ -268,7 +268,7 @@ BAD = [
         ("inser",),
         2,
         "error[usage]: no command 'inser'\n  help: did you mean 'insert'? "
-        "Commands: insert, check, show, sites, list, verify, compare, schema, eject\n",
+        "Commands: insert, check, show, sites, list, render, verify, compare, schema, eject\n",
     ),
     (
         "an unknown option",
@@ -543,7 +543,7 @@ def test_ejected_weights_are_not_replaced_unless_told(run):
     result = run("eject", "tiny-se", "-o", "no/w.safetensors")
     assert (result.status, result.err) == (
         1,
-        "no/w.safetensors: error[weights]: its folder does not exist\n"
+        "no/w.safetensors: error[output]: its folder does not exist\n"
         "  help: make the folder, or name another file\n",
     )
 

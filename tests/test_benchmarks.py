@@ -31,6 +31,7 @@ SMALL = {name: (64, 6, 6) if shapes[0].count("x") == 2 else (12, 64)
          for name, shapes in SHAPES.items()}  # fmt: skip
 
 
+@pytest.mark.slow
 def test_depth() -> None:
     readme = ROOT.joinpath("README.md").read_text()
     command = re.search(r"^python (tests/benchmarks/depth.py) --depths 50 200$", readme, re.M)

@@ -27,6 +27,7 @@ webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not in
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium in PATH"),
     pytest.mark.skipif(DRIVER is None, reason="there is no chromedriver in PATH"),
+    pytest.mark.slow,
     pytest.mark.xdist_group("browser"),
 ]
 

@@ -125,6 +125,7 @@ def test_ways_to_run(run, options):
     assert [row["sites"] for row in rows["rows"]] == [None, 1]
 
 
+@pytest.mark.slow
 def test_compiled(run):
     found = run.fine(*COMPARE, "--spec", "eca", "--compile", *BRIEF, "--json").json
     assert found["compile"] is True

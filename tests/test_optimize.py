@@ -86,6 +86,7 @@ def said(call: Callable[[], Any]) -> str:
 # ------------------------------------------------------------------------------- inference
 
 
+@pytest.mark.slow
 def test_the_numbers_stay_and_norms_are_folded() -> None:
     model = net().eval()
     fast = optimize(model, for_="inference")

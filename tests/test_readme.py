@@ -51,6 +51,7 @@ def test_two_commands_do_all_the_set_up() -> None:
     assert SET_UP[1].endswith(".venv/bin/pytest")
 
 
+@pytest.mark.slow
 def test_commands_and_python_run_in_order(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TOOL = Path(__file__).parent / "benchmarks" / "tool.py"
 
 
@@ -15,6 +17,7 @@ def run(*args: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=600).stdout
 
 
+@pytest.mark.slow
 def test_every_command_and_pass_has_a_row(tmp_path: Path) -> None:
     file = tmp_path / "tool.json"
     args = ("--rounds", "1", "--backbone", "test_resnet", "--sizes", "9", "30")

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from textwrap import dedent
 from typing import Any
 
 from composer.drawing.diagram import Box, Diagram, Fact, Group, Link
 from composer.drawing.numbers import cost_line, giga
-from composer.errors import Diagnostic, Location, listing
+from composer.drawing.reads import Reads
+from composer.drawing.spec_text import SpecText
+from composer.errors import Diagnostic, listing
 from composer.graph.costs import node_costs
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.primitives import Spec
@@ -23,7 +23,7 @@ from composer.primitives.axes import Axes
 from composer.primitives.base import Primitive
 from composer.primitives.branch import Branch
 from composer.primitives.cost import Cost
-from composer.primitives.structure import Alias, Repeating
+from composer.primitives.structure import Repeating
 from composer.primitives.use import Use
 from composer.spec.names import COMMA
 
@@ -65,23 +65,19 @@ class _Drawing:
         self.graph, self.said = graph, said
         self.spec: Spec = graph.spec
         self.costs = node_costs(graph)
-        self.nodes = {n.name: n for n in graph.nodes if not isinstance(n.op, Alias)}
-        self.phantoms: dict[str, list[str]] = {}
+        self.reads = Reads(graph, said.written)
+        self.text = SpecText(graph, said.problems)
+        self.nodes = self.reads.nodes
 
     def diagram(self) -> Diagram:
-        links = list(self._links())
         items = [self._end(INPUT, "input"), *self._items("", list(self.nodes))]
-        items += [self._phantom(word, problems) for word, problems in self.phantoms.items()]
-        items.append(self._end(OUTPUT, "output"))
-        total = Cost(
-            sum(cost.parameters for cost in self.costs.values()),
-            sum(cost.flops for cost in self.costs.values()),
-        )
+        items += [*self._missing(), self._end(OUTPUT, "output")]
+        total = sum(self.costs.values(), Cost())
         return Diagram(
             self.spec.title or self.spec.name,
             tuple(self._caption(total)),
             tuple(items),
-            tuple(links),
+            tuple(self._links()),
             tuple(self._notes()),
         )
 
@@ -98,11 +94,9 @@ class _Drawing:
             yield f"{total.parameters:,} parameters · {giga(total.flops)} multiply-adds"
 
     def _notes(self) -> Iterable[str]:
-        if off := sorted(self.off):
+        if off := sorted(self.reads.off):
             yield f"off under these params: {listing(off)}"
-        for problem in self.said.problems:
-            if problem not in self._placed:
-                yield f"{problem.severity}: {problem.message}"
+        yield from (f"{problem.severity}: {problem.message}" for problem in self.text.others)
 
     # ----------------------------------------------------------------------------------- boxes
 
@@ -126,7 +120,7 @@ class _Drawing:
         items: list[Box | Group] = []
         for first, members in inside.items():
             whole = f"{prefix}{first}"
-            members = [name for name in members if name not in self.off]
+            members = [name for name in members if name not in self.reads.off]
             if members == [whole]:
                 items.append(self._box(self.nodes[whole]))
             elif members:
@@ -136,14 +130,11 @@ class _Drawing:
     def _group(self, name: str, members: list[str]) -> Group:
         own = [self._box(self.nodes[name])] if name in members else []
         inner = self._items(f"{name}.", [member for member in members if member != name])
-        cost = Cost(
-            sum(self.costs[m].parameters for m in members if m in self.costs),
-            sum(self.costs[m].flops for m in members if m in self.costs),
-        )
+        cost = sum((self.costs.get(member, Cost()) for member in members), Cost())
         lines = self._of_structure(name, inner)
         spent = cost_line(cost.parameters, cost.flops)
         title = _title(name)
-        problems = tuple(text for member in members for text in self._problems_at(member))
+        problems = tuple(text for member in members for text in self.text.problems_of(member))
         closed = Box(
             f"{self._box_name(name)} closed", "plain", title, lines, spent, (), problems,
             facts=(*self._yaml(self.nodes[members[0]]), *self._value_facts(name)),
@@ -175,10 +166,9 @@ class _Drawing:
 
     def _box(self, node: GraphNode) -> Box:
         op = node.op or node.written
-        problems = tuple(self._problems_at(node.name))
         spent = self.costs.get(node.name, Cost())
         lines = _said(op.label(), self._formula(node)) if op is not None else ()
-        if op is None and (told := self._told(node).get("op")):
+        if op is None and (told := self.reads.told(node).get("op")):
             lines = (str(told),)
         small = cost_line(spent.parameters, spent.flops)
         if node.weights not in (None, node.name):
@@ -190,8 +180,8 @@ class _Drawing:
             lines,
             small,
             (),
-            problems,
-            faint=node.name not in self.reached,
+            self.text.problems_of(node.name),
+            faint=not (self.said.problems or node.name in self.reads.reached),
             facts=tuple(self._facts(node, spent)),
         )
 
@@ -218,169 +208,41 @@ class _Drawing:
             yield Fact("fx code", code, code=True)
 
     def _yaml(self, node: GraphNode) -> Iterable[Fact]:
-        source = node.source or self.graph.source
-        at = source.at_key(node.path[:2])
-        if at is not None:
-            last = self._last_line(source.file, at)
-            lines = source.lines[at.line - 1 : last] if at.file == source.file else [at.text]
-            while len(lines) > 1 and not lines[-1].split("#")[0].strip():
-                lines = lines[:-1]
-            yield Fact(f"{at.file}:{at.line}", dedent("\n".join(lines)), code=True)
-
-    def _phantom(self, word: str, problems: list[str]) -> Box:
-        return Box(self._box_name(word), "problem", word, problems=tuple(problems))
-
-    # --------------------------------------------------------------------------------- problems
-
-    @cached_property
-    def _starts(self) -> dict[str, list[int]]:
-        """The lines at which nodes, and what follows them, begin, by file."""
-        found: dict[str, list[int]] = defaultdict(list)
-        for source in {id(s): s for s in (self.graph.source, *(n.source for n in self.graph.nodes
-                                                               if n.source))}.values():  # fmt: skip
-            for path in source.keys:
-                at = source.at_key(path)
-                if at is not None and (len(path) == 1 or (len(path) == 2 and path[0] == "nodes")):
-                    found[at.file].append(at.line)
-        return {file: sorted(lines) for file, lines in found.items()}
-
-    def _last_line(self, file: str, at: Location) -> int:
-        """Return the last line of what begins at a place."""
-        after = [line for line in self._starts.get(file, []) if line > at.line]
-        return (after[0] if after else 10**9) - 1
-
-    @cached_property
-    def _by_node(self) -> dict[str, list[Diagnostic]]:
-        """The problems of each node, by where both stand in the text."""
-        found: dict[str, list[Diagnostic]] = defaultdict(list)
-        places: dict[tuple[str, int], list[tuple[int, str]]] = {}
-        for node in self.nodes.values():
-            at = (node.source or self.graph.source).at_key(node.path[:2])
-            if at is not None:
-                places.setdefault((at.file, at.line), []).append((at.column, node.name))
-        for problem in self.said.problems:
-            where = problem.where
-            if where is None:
-                continue
-            starts = [line for line in self._starts.get(where.file, []) if line <= where.line]
-            here = places.get((where.file, starts[-1]), []) if starts else []
-            before = [name for column, name in sorted(here) if column <= where.column]
-            for name in before[-1:] or [name for _, name in here[:1]]:
-                found[name].append(problem)
-        return found
-
-    @cached_property
-    def _placed(self) -> set[Diagnostic]:
-        return {problem for problems in self._by_node.values() for problem in problems}
-
-    def _problems_at(self, name: str) -> Iterable[str]:
-        return (problem.message for problem in self._by_node.get(name, []))
-
-    def _told(self, node: GraphNode) -> Mapping[str, Any]:
-        """Return the fields that the file has for a node; none where it is no mapping."""
-        nodes = self.said.written.get("nodes")
-        told = nodes.get(node.name) if isinstance(nodes, dict) else None
-        return told if isinstance(told, dict) else {}
+        if (found := self.text.lines(node)) is not None:
+            yield Fact(*found, code=True)
 
     # ------------------------------------------------------------------------------------ links
-
-    def _reads(self, node: GraphNode) -> list[tuple[str, bool]]:
-        """Return what a node reads, and whether each is there."""
-        op = node.op or node.written
-        if op is not None:
-            words = [str(ref) for _, ref in op.operands()]
-        else:
-            told = self._told(node)
-            named = [told.get(key) for key in ("x", "by", "q", "k", "v", "weight")]
-            of = told.get("of")
-            named += of if isinstance(of, list) else []
-            words = [word for word in named if isinstance(word, str)]
-            if not words and "." not in node.name:
-                words = [self._above(node.name)]
-        found = {self._meant(word): True for word in words}
-        known = {INPUT, *self.nodes}
-        return [(name, name in known) for name in found]
-
-    def _above(self, name: str) -> str:
-        names = [one.name for one in self.graph.nodes if "." not in one.name]
-        place = names.index(name)
-        return names[place - 1] if place else INPUT
-
-    def _meant(self, name: str) -> str:
-        """Return the node that a name stands for."""
-        seen = set()
-        while name in self.graph.by_name and name not in seen:
-            seen.add(name)
-            op = self.graph.by_name[name].op
-            if not isinstance(op, Alias):
-                break
-            name = str(op.x)
-        return name
-
-    @cached_property
-    def reads(self) -> dict[str, list[tuple[str, bool]]]:
-        """What each node reads, and whether that is there."""
-        return {name: self._reads(node) for name, node in self.nodes.items()}
-
-    @cached_property
-    def reached(self) -> set[str]:
-        """The nodes that the output is made from; all of them where that is not known."""
-        if self.said.problems:
-            return set(self.nodes)
-        found: set[str] = set()
-        waiting = [self._meant(self.graph.output)]
-        while waiting:
-            name = waiting.pop()
-            if name in self.nodes and name not in found:
-                found.add(name)
-                waiting += [read for read, _ in self.reads[name]]
-        return found
-
-    @cached_property
-    def off(self) -> set[str]:
-        """The nodes that are not reached, but would be under other params."""
-        away = {name for name in self.nodes if name not in self.reached}
-        return {n for n in away if n.partition(".")[0] in self.graph.unreached}
-
-    @cached_property
-    def road(self) -> set[tuple[str, str]]:
-        """The links of the main road: from the output back along what each node carries on."""
-        found: set[tuple[str, str]] = set()
-        waiting = [self._meant(self.graph.output)]
-        seen = set()
-        while waiting:
-            name = waiting.pop()
-            node = self.nodes.get(name)
-            if node is None or node.op is None or name in seen:
-                continue
-            seen.add(name)
-            carried = {self._meant(str(ref)) for ref in node.op.carries()}
-            found |= {(one, name) for one in carried}
-            waiting += carried
-        return found
 
     def _links(self) -> Iterable[Link]:
         found: list[Link] = []
         for name, node in self.nodes.items():
-            if name in self.off:
+            if name in self.reads.off:
                 continue
-            for read, known in self.reads[name]:
-                if not known:
-                    told = (message for message in self._problems_at(name))
-                    self.phantoms.setdefault(read, [m for m in told if repr(read) in m])
-                road = (read, name) in self.road
-                found.append(self._link(read, name, road, known))
+            found += (self._link(read, name) for read in self.reads.of(name))
             if node.weights in self.nodes and node.weights != name:
-                keeper, name = self._box_name(node.weights), self._box_name(name)
-                found.append(Link(keeper, name, ("shared weights",), mark="shared"))
-        last = self._meant(self.graph.output)
-        if last in self.nodes or last == INPUT:
-            found.append(self._link(last, OUTPUT, True, True))
+                ends = self._box_name(node.weights), self._box_name(name)
+                found.append(Link(*ends, ("shared weights",), mark="shared"))
+        if self.reads.is_there(self.reads.output):
+            last = self._box_name(self.reads.output)
+            found.append(Link(last, self._box_name(OUTPUT), road=True))
         return self._labelled(found)
 
-    def _link(self, source: str, target: str, road: bool, known: bool) -> Link:
-        mark = None if known else "problem"
-        return Link(self._box_name(source), self._box_name(target), (), road, mark)  # type: ignore[arg-type]
+    def _link(self, source: str, target: str) -> Link:
+        ends = self._box_name(source), self._box_name(target)
+        if self.reads.is_there(source):
+            return Link(*ends, road=(source, target) in self.reads.road)
+        return Link(*ends, mark="problem")
+
+    def _missing(self) -> Iterable[Box]:
+        """Yield a box for each operand that is not there, with what is said of it."""
+        found: dict[str, list[str]] = {}
+        for name in self.nodes:
+            for read in self.reads.of(name):
+                if not self.reads.is_there(read):
+                    told = (text for text in self.text.problems_of(name) if repr(read) in text)
+                    found.setdefault(read, list(told))
+        for word, problems in found.items():
+            yield Box(self._box_name(word), "problem", word, problems=tuple(problems))
 
     def _labelled(self, links: list[Link]) -> Iterable[Link]:
         """Write at one link of each value what it is: at that of the main road, else the first."""

@@ -7,17 +7,17 @@ inserted into these, at 4 what that is made of.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 
 from composer.drawing.diagram import Box, Diagram, Fact, Group, Link
 from composer.drawing.mechanism import OUTPUT, Said, mechanism
 from composer.drawing.numbers import cost_line, giga
 from composer.drawing.outline import Insertion, Outline, Part, Spent, Stage, Step
+from composer.drawing.repeats import Run, likeness, runs
+from composer.drawing.words import badges, facts_of, from_to, spent_and_added
 from composer.errors import counted
 
-#: Of blocks in turn, such as one with an insertion and one without.
-LONGEST_PATTERN = 8
 #: Of a part, whose values it reads; of more, the last alone is linked.
 MOST_READ = 2
 #: Rows of one kind that stand in a group, since they differ but in size.
@@ -46,19 +46,6 @@ def before_and_after(outline: Outline) -> Diagram:
     return Diagram(
         whole.title, whole.caption, tuple(groups), links, whole.notes, whole.drawn_as
     )
-
-
-@dataclass(frozen=True)
-class _Run:
-    """Parts that follow one another, the first of them `times` times."""
-
-    parts: tuple[Part, ...]
-    times: int
-
-    @property
-    def pattern(self) -> tuple[Part, ...]:
-        """Those that come again and again."""
-        return self.parts[: len(self.parts) // self.times]
 
 
 class _Network:
@@ -100,22 +87,22 @@ class _Network:
             yield f"{giga(spent.parameters)} parameters"
             yield f"{giga(spent.flops)} multiply-adds at {size}"
             return
-        yield f"{_from_to(before.parameters, spent.parameters)} parameters"
-        yield f"{_from_to(before.flops, spent.flops)} multiply-adds at {size}"
+        yield f"{from_to(before.parameters, spent.parameters)} parameters"
+        yield f"{from_to(before.flops, spent.flops)} multiply-adds at {size}"
 
     # ---------------------------------------------------------------------------------- stages
 
     def _stage(self, stage: Stage) -> Group:
         title = " · ".join(text for text in (f"stage {stage.number}", _where(stage)) if text)
         spent, added = stage.spent, stage.added
-        small = _spent_and_added(spent, added)
+        small = spent_and_added(spent, added)
         blocks = [part for part in stage.parts if part.is_block]
         kinds = ", ".join(dict.fromkeys(part.kind for part in blocks))
         lines = (f"{counted(len(blocks), 'block')}: {kinds}",) if blocks else ()
         inserted = [one for part in stage.parts for one in part.inserted]
         closed = Box(
             f"{self.prefix}stage {stage.number} closed", "plain", title, lines, small,
-            _badges(inserted), facts=tuple(_facts(spent, added, stage.path)),
+            badges(inserted), facts=tuple(facts_of(spent, added, stage.path)),
         )  # fmt: skip
         name = f"{self.prefix}stage {stage.number}"
         return Group(name, title, tuple(self._rows(stage.parts, name)), closed, small)
@@ -145,14 +132,13 @@ class _Network:
         name = f"{self.prefix}{place} {parts[0].path}"
         closed = Box(
             f"{name} closed", "plain", place, (names,), cost_line(spent.parameters, spent.flops),
-            facts=tuple(_facts(spent, Spent(), names)),
+            facts=tuple(facts_of(spent, Spent(), names)),
         )  # fmt: skip
         return Group(name, place, tuple(boxes), closed, closed.small, level=3)
 
     def _rows(self, parts: Sequence[Part], name: str) -> Iterator[Box | Group]:
         """Yield the parts of a stage: equal ones as one, and many that are but alike in a group."""
-        runs = list(_runs(parts))
-        for _, together in groupby(runs, key=_likeness):
+        for _, together in groupby(runs(parts), key=likeness):
             alike = list(together)
             items = [self._run(run, name) for run in alike]
             if len(items) < MANY_ALIKE:
@@ -160,7 +146,7 @@ class _Network:
             else:
                 yield self._alike(alike, tuple(items))
 
-    def _run(self, run: _Run, name: str) -> Box | Group:
+    def _run(self, run: Run, name: str) -> Box | Group:
         """Return parts that follow one another again and again, drawn once."""
         pattern, first, last = run.pattern, run.parts[0].path, run.parts[-1].path
         for number, part in enumerate(run.parts):
@@ -175,11 +161,11 @@ class _Network:
         inserted = [one for part in pattern for one in part.inserted]
         title = f"{counted(len(pattern), 'block')} ×{run.times}"
         closed = Box(
-            f"{group} closed", "plain", title, (f"{first} … {last}",), (), _badges(inserted)
+            f"{group} closed", "plain", title, (f"{first} … {last}",), (), badges(inserted)
         )
         return Group(group, f"×{run.times}", rows, closed, level=2)
 
-    def _alike(self, runs: Sequence[_Run], items: tuple[Box | Group, ...]) -> Group:
+    def _alike(self, runs: Sequence[Run], items: tuple[Box | Group, ...]) -> Group:
         """Return many parts of one kind, which differ in their sizes alone, as a group."""
         parts = [part for run in runs for part in run.parts]
         first, last = parts[0], parts[-1]
@@ -189,10 +175,10 @@ class _Network:
         small = (f"{told[0]} together",) if told else ()
         inserted = [one for part in parts for one in part.inserted]
         name = f"{self.prefix}{first.path} …"
-        facts = tuple(_facts(spent, Spent(), where))
+        facts = tuple(facts_of(spent, Spent(), where))
         closed = Box(
             f"{name} closed", "plain", title, (where, "of different sizes"), small,
-            _badges(inserted), facts=facts,
+            badges(inserted), facts=facts,
         )  # fmt: skip
         return Group(name, title, items, closed, small, level=3)
 
@@ -222,12 +208,12 @@ class _Network:
         if times > 1 and small:
             small = (f"{small[0]} each",)
         added = sum((one.added for one in part.inserted), Spent())
-        facts = [Fact("path", where), Fact("class", part.kind), *_facts(part.spent, added)]
+        facts = [Fact("path", where), Fact("class", part.kind), *facts_of(part.spent, added)]
         if part.note:
             facts.append(Fact("note", part.note))
         name = f"{self.prefix}{part.path} closed"
         return Box(
-            name, "plain", title, lines, small, _badges(part.inserted), facts=tuple(facts)
+            name, "plain", title, lines, small, badges(part.inserted), facts=tuple(facts)
         )
 
     # ----------------------------------------------------------------------------------- blocks
@@ -285,7 +271,7 @@ class _Network:
             Fact("path", path),
             Fact("spec", f"{one.spec}: {one.graph.spec.title or one.spec}"),
             Fact("position", one.where),
-            *_facts(one.spent, one.added),
+            *facts_of(one.spent, one.added),
         )
         closed = Box(f"{inside}closed", "inserted", title, (one.where,), spent, facts=facts)
         name, small = f"{self.prefix}{path}", (one.where, *spent)
@@ -339,29 +325,6 @@ def _where(stage: Stage) -> str:
     return f"{paths[0]} … {paths[-1]}"
 
 
-def _runs(parts: Sequence[Part]) -> Iterator[_Run]:
-    """Yield parts in runs, each the longest of equal parts, or of a pattern of them."""
-    at = 0
-    while at < len(parts):
-        best = _Run(tuple(parts[at : at + 1]), 1)
-        for length in range(1, min(LONGEST_PATTERN, (len(parts) - at) // 2) + 1):
-            pattern = parts[at : at + length]
-            end = at + length
-            while parts[end : end + length] == pattern:
-                end += length
-            if end - at > max(length, len(best.parts)):
-                best = _Run(tuple(parts[at:end]), (end - at) // length)
-        yield best
-        at += len(best.parts)
-
-
-def _likeness(run: _Run) -> tuple[object, ...]:
-    """Return what parts have in common that look alike: their class, and what was inserted."""
-    part = run.parts[0]
-    inserted = tuple((one.spec, one.where) for one in part.inserted)
-    return (part.path,) if len(run.pattern) > 1 else (part.kind, part.is_block, inserted)
-
-
 def _road(steps: tuple[Step, ...]) -> set[tuple[str, str]]:
     """Return the links on the way from the last step back to what the block is given."""
     by_name = {step.name: step for step in steps}
@@ -382,50 +345,9 @@ def _road(steps: tuple[Step, ...]) -> set[tuple[str, str]]:
 
 def _step(step: Step, name: str) -> Box:
     small = cost_line(step.spent.parameters, step.spent.flops)
-    facts = (Fact("path", name), *_facts(step.spent, Spent()))
+    facts = (Fact("path", name), *facts_of(step.spent, Spent()))
     return Box(name, step.kind, step.title, step.lines, small, facts=facts)
 
 
 def _label(gives: str) -> tuple[str, ...]:
     return (gives,) if gives else ()
-
-
-def _badges(inserted: Sequence[Insertion]) -> tuple[str, ...]:
-    """Return what was inserted in a few words: ``cbam before the add, +8,562``."""
-    found: dict[str, list[Insertion]] = {}
-    for one in inserted:
-        found.setdefault(one.spec, []).append(one)
-    badges = []
-    for spec, ones in found.items():
-        where = dict.fromkeys(one.where for one in ones)
-        times = f" ×{len(ones)}" if len(ones) > 1 else ""
-        told = f" {next(iter(where))}" if len(where) == 1 else ""
-        added = sum(one.added.parameters for one in ones)
-        badges.append(f"{spec}{times}{told}, {added:+,} params")
-    return tuple(badges)
-
-
-def _spent_and_added(spent: Spent, added: Spent) -> tuple[str, ...]:
-    """Return what a stage costs, and how much of that insertions added."""
-    if added == Spent():
-        return (*cost_line(spent.parameters, 0), *cost_line(0, spent.flops))
-    sign = "−" if added.flops < 0 else "+"
-    return (
-        f"{spent.parameters:,} params ({added.parameters:+,})",
-        f"{giga(spent.flops)} MAdds ({sign}{giga(abs(added.flops))})",
-    )
-
-
-def _facts(spent: Spent, added: Spent, path: str = "") -> Iterator[Fact]:
-    if path:
-        yield Fact("path", path)
-    yield Fact("parameters", f"{spent.parameters:,}")
-    yield Fact("multiply-adds", f"{spent.flops:,}")
-    if added != Spent():
-        yield Fact("added by insertion", f"{added.parameters:+,} parameters, {added.flops:+,} "
-                                         "multiply-adds")  # fmt: skip
-
-
-def _from_to(before: int, after: int) -> str:
-    change = f" ({(after - before) / before:+.1%})" if before else ""
-    return f"{giga(before)} to {giga(after)}{change}"

@@ -1,0 +1,52 @@
+"""What a backbone's picture says of its parts: what they cost, and what was inserted where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from composer.drawing.diagram import Fact
+from composer.drawing.numbers import cost_line, giga
+from composer.drawing.outline import Insertion, Spent
+
+
+def badges(inserted: Sequence[Insertion]) -> tuple[str, ...]:
+    """Return what was inserted in a few words: ``cbam before the add, +8,562``."""
+    found: dict[str, list[Insertion]] = {}
+    for one in inserted:
+        found.setdefault(one.spec, []).append(one)
+    badges = []
+    for spec, ones in found.items():
+        where = dict.fromkeys(one.where for one in ones)
+        times = f" ×{len(ones)}" if len(ones) > 1 else ""
+        told = f" {next(iter(where))}" if len(where) == 1 else ""
+        added = sum(one.added.parameters for one in ones)
+        badges.append(f"{spec}{times}{told}, {added:+,} params")
+    return tuple(badges)
+
+
+def spent_and_added(spent: Spent, added: Spent) -> tuple[str, ...]:
+    """Return what a stage costs, and how much of that insertions added."""
+    if added == Spent():
+        return (*cost_line(spent.parameters, 0), *cost_line(0, spent.flops))
+    sign = "−" if added.flops < 0 else "+"
+    return (
+        f"{spent.parameters:,} params ({added.parameters:+,})",
+        f"{giga(spent.flops)} MAdds ({sign}{giga(abs(added.flops))})",
+    )
+
+
+def facts_of(spent: Spent, added: Spent, path: str = "") -> Iterator[Fact]:
+    """Yield what a reader is told who asks for more."""
+    if path:
+        yield Fact("path", path)
+    yield Fact("parameters", f"{spent.parameters:,}")
+    yield Fact("multiply-adds", f"{spent.flops:,}")
+    if added != Spent():
+        yield Fact("added by insertion", f"{added.parameters:+,} parameters, {added.flops:+,} "
+                                         "multiply-adds")  # fmt: skip
+
+
+def from_to(before: int, after: int) -> str:
+    """Return a count before and after, with the change as a percentage."""
+    change = f" ({(after - before) / before:+.1%})" if before else ""
+    return f"{giga(before)} to {giga(after)}{change}"
