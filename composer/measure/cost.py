@@ -70,6 +70,9 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
 
+_CONTAINERS = (dict, OrderedDict, list, set)
+
+
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[list[str]]:
     """Undo what a forward pass leaves on the modules: caches, counters, flags.
@@ -86,7 +89,7 @@ def untouched(model: nn.Module) -> Iterator[list[str]]:
             every = {**now, **attributes}
             names = [n for n in every if now.get(n, now) is not attributes.get(n, now)]
             for name, (container, items) in contents.items():
-                if not _same(container, items):
+                if (container or items) and not _same(container, items):
                     names.append(name)
                     container.clear()
                     put = container.extend if isinstance(container, list) else container.update
@@ -99,8 +102,12 @@ def untouched(model: nn.Module) -> Iterator[list[str]]:
 
 
 def _contents(module: nn.Module) -> dict[str, tuple[Any, Any]]:
-    plain = {n: v for n, v in vars(module).items() if type(v) in (dict, OrderedDict, list, set)}
-    return {name: (value, value.copy()) for name, value in plain.items()}
+    """Return the containers of a module, each with what it holds; most of them hold nothing."""
+    return {
+        name: (value, value.copy() if value else ())
+        for name, value in vars(module).items()
+        if type(value) in _CONTAINERS
+    }
 
 
 def _same(container: Any, items: Any) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import groupby
 
 from torch import nn
@@ -40,7 +41,20 @@ def outline(model: nn.Module, name: str) -> Outline:
     Raises:
         ComposerError: the model's forward pass fails.
     """
-    return _Outliner(model, name).outline()
+    with _without_collection():
+        return _Outliner(model, name).outline()
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Look for no garbage: all that is made here is kept, and looking takes a fifth of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 class _Outliner:
