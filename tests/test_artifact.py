@@ -475,7 +475,7 @@ def test_the_report():
     [
         (4_111_514_624, "4.11 G"), (314_600_000, "314.6 M"), (52_400, "52.4 k"), (640, "640"),
         (0, "0"),
-    ],  # fmt: skip
+    ],
 )
 def test_multiply_adds_as_papers_print_them(number, text):
     assert giga(number) == text

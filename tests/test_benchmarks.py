@@ -171,3 +171,21 @@ def test_one_sample_is_not_trained_behind_a_norm_of_pooled() -> None:
     assert training.suits(Case("sk", 2, (64, 6, 6)))
     assert Setting("eager").suits(Case("sk", 1, (64, 6, 6)))
     assert not Setting(layout="channels-last").suits(Case("mhsa", 2, (12, 64)))
+
+
+@pytest.mark.slow
+def test_pictures() -> None:
+    readme = ROOT.joinpath("README.md").read_text()
+    command = re.search(r"^python (tests/benchmarks/pictures.py)$", readme, re.M)
+    assert command is not None
+    run = [sys.executable, str(ROOT / command[1]), "--rounds", "1", "--specs", "se", "eca"]
+    run += ["--formats", "svg", "--backbones", "resnet18"]
+    printed = subprocess.run(run, check=True, capture_output=True, text=True, timeout=200).stdout
+    heading, *rows = printed.splitlines()
+    assert heading.split() == ["median", "slowest", "(seconds)"]
+    assert [re.split(r"\s{2,}", line)[0] for line in rows] == [
+        "a spec as svg, whole process", "a backbone as svg, once it is made",
+        "1,000 blocks, collapsed",
+    ]  # fmt: skip
+    assert rows[1].split()[-1] == "resnet18"
+    assert all(float(line.split()[-2]) > 0 for line in rows)

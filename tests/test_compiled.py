@@ -13,6 +13,8 @@ from torch._dynamo.testing import CompileCounter
 import composer
 from composer.spec.library import shipped_names
 
+pytestmark = pytest.mark.slow  # compiling takes most of its time
+
 BATCHES = (2, 3, 7)
 STAND_INS = ("bot_mhsa", "cond_conv", "dynamic_conv", "sk", "split_attention")
 TOKENS = ("mhsa", "sa", "transformer_layer")

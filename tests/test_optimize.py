@@ -21,6 +21,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import composer
 from composer import ComposerError, optimize
 
+pytestmark = pytest.mark.slow  # compiling takes most of its time
+
 
 @pytest.fixture(autouse=True)
 def nothing_compiled_yet() -> None:
@@ -86,7 +88,6 @@ def said(call: Callable[[], Any]) -> str:
 # ------------------------------------------------------------------------------- inference
 
 
-@pytest.mark.slow
 def test_the_numbers_stay_and_norms_are_folded() -> None:
     model = net().eval()
     fast = optimize(model, for_="inference")
