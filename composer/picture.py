@@ -36,6 +36,8 @@ from composer.spec.library import SUFFIXES, find_spec
 if TYPE_CHECKING:
     from torch import nn
 
+#: Of a spec's input, unless told.
+CHANNELS, SIZE = 256, (14, 14)
 #: A spec of more boxes is drawn with its groups closed, unless told.
 MOST_BOXES = 40
 MOST_IN_A_GROUP = 8
@@ -58,8 +60,8 @@ def render(
     depth: int | None = None,
     expand: str | Sequence[str] = (),
     before_after: bool = False,
-    channels: int = 256,
-    size: tuple[int, int] = (14, 14),
+    channels: int | None = None,
+    size: tuple[int, int] | None = None,
     params: Mapping[str, Value] | None = None,
     dpi: int = DPI,
     force: bool = False,
@@ -76,8 +78,8 @@ def render(
             shows its stages, 2 their blocks, 3 what is in these, 4 what is in insertions.
         expand: what else is open, by the paths of blocks, insertions or nodes.
         before_after: whether the backbone as it was stands beside it.
-        channels: of a spec's input.
-        size: height and width of a spec's input.
+        channels: of a spec's input; 256 unless told.
+        size: height and width of a spec's input; 14 and 14 unless told.
         params: other values for a spec's params.
         dpi: of a PNG, pixels for each inch.
         force: replace a file that is there.
@@ -112,8 +114,8 @@ def drawn(
     depth: int | None = None,
     expand: str | Sequence[str] = (),
     before_after: bool = False,
-    channels: int = 256,
-    size: tuple[int, int] = (14, 14),
+    channels: int | None = None,
+    size: tuple[int, int] | None = None,
     params: Mapping[str, Value] | None = None,
     code: bool = False,
 ) -> Picture:
@@ -127,13 +129,17 @@ def drawn(
     if isinstance(found, (Spec, Graph, Examined)):
         if before_after:
             raise _usage("before and after are of a backbone, and this is a spec", None)
-        diagram, problems = _of_spec(found, channels, size, params or {}, code)
+        diagram, problems = _of_spec(
+            found, channels or CHANNELS, size or SIZE, params or {}, code
+        )
         usual = _usual_of_spec(diagram)
     else:
         from composer.rewrite.outline import outline
 
         model, name = found
-        seen = outline(model, name)
+        if channels is not None or size is not None or params:
+            raise _usage(f"channels, size and params are of a spec, and {name} is a model", None)
+        seen = outline(model, name, code)
         if before_after and not seen.specs:
             raise _usage(f"nothing was inserted into {name}", "give a folder that insert wrote")
         diagram = before_and_after(seen) if before_after else network(seen)
@@ -279,24 +285,35 @@ def _expanded(diagram: Diagram, wanted: Iterable[str]) -> frozenset[str]:
     Raises:
         UsageError: there is no such group.
     """
-    names = [group.name for group in diagram.groups]
+    names = {group.name: _plain(group.name) for group in diagram.groups}
     opened: set[str] = set()
     for path in wanted:
-        drawn_as = diagram.drawn_as.get(path, path)
-        inside = next(
-            (f"{drawn}{path[len(whole) :]}" for whole, drawn in diagram.drawn_as.items()
-             if path.startswith(f"{whole}.")), drawn_as
-        )  # fmt: skip
-        meant = {path, drawn_as, inside}
-        found = [n for n in names if n in meant or n.removeprefix("after/") in meant]
+        meant = {path} | {
+            f"{_plain(drawn)}{path[len(_plain(whole)) :]}"
+            for whole, drawn in diagram.drawn_as.items()
+            if f"{path}.".startswith(f"{_plain(whole)}.")
+        }
+        found = [name for name, plain in names.items() if plain in meant]
         if not found:
-            plain = list(dict.fromkeys(n.partition("/")[0] for n in names))
-            shown = plain if len(plain) <= 24 else [*plain[:24], "…"]
+            known = list(dict.fromkeys(p for n, p in names.items() if p and not _is_deep(n)))
+            shown = known if len(known) <= 24 else [*known[:24], "…"]
             way_out = suggestion(path, shown, "These can be")
             raise _usage(f"nothing at {path!r} can be expanded", way_out)
         for name in found:
             opened |= _around(diagram.items, name) or set()
     return frozenset(opened)
+
+
+def _plain(name: str) -> str:
+    """Return the name of a group as a user writes it: a path, or such as ``stage 1``."""
+    for side in ("before/", "after/"):
+        name = name.removeprefix(side)
+    return name.removeprefix(".")
+
+
+def _is_deep(name: str) -> bool:
+    """Return whether a group is a part of what was inserted."""
+    return "/" in _plain(name)
 
 
 def _around(items: tuple[Any, ...], name: str) -> set[str] | None:

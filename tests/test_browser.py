@@ -449,3 +449,34 @@ def test_narrow(page: Page) -> None:
         assert panel["y"] >= stage["y"] + stage["height"] - 1 and stage["height"] > 150
     finally:
         page.driver.set_window_size(size["width"], size["height"])
+
+
+# ------------------------------------------------------------------------- what render writes
+
+
+@pytest.mark.parametrize("what", ["cbam", "resnet18"])
+def test_a_page_that_render_wrote(
+    monkeypatch: pytest.MonkeyPatch, page: Page, tmp_path: Path, what: str
+) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    import composer
+
+    told: Any = what
+    if what == "resnet18":
+        told = composer.insert("resnet18", "cbam")
+    file = composer.render(told, tmp_path / "page.html", depth=1)
+    monkeypatch.setattr(page, "file", file)
+    page.driver.get_log("performance")
+    page.load()
+    name = {"cbam": "channel", "resnet18": ".stage 1"}[what]
+    assert not page.is_open(name)
+    page.toggle(name)
+    assert page.is_open(name)
+    page.id("open-all").click()
+    page.id("search").send_keys("excite", Keys.ENTER)
+    excite = {"cbam": "channel.excite", "resnet18": "layer1.0.cbam/channel.excite"}[what]
+    page.run("arguments[0].click()", page.box(excite))
+    panel = page.text("#panel")
+    for said in ("mlp", "parameters", "excite:  {op: mlp", "excite_fc1"):
+        assert said in panel

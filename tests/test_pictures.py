@@ -90,7 +90,7 @@ def test_se_is_its_paper():
     )
     assert [(b.name, b.kind) for b in diagram.boxes] == [
         ("input", "end"), ("squeeze", "reduce"), ("excite", "layer"), ("gate", "gate"),
-        ("out", "reweight"), ("(output)", "end"),
+        ("out", "reweight"), (".output", "end"),
     ]  # fmt: skip
     assert box(diagram, "excite").lines == ("mlp over c, hidden 16", "W2 relu(W1 x + b1) + b2")
     assert box(diagram, "excite").small == ("8,464 params · 8.2 k MAdds",)
@@ -101,22 +101,22 @@ def test_se_is_its_paper():
         ("squeeze", "excite"): ("b c", "256"),
         ("excite", "gate"): ("b c", "256"),
         ("gate", "out"): ("b c", "256"),
-        ("out", "(output)"): ("b c h w", "256×14×14"),
+        ("out", ".output"): ("b c h w", "256×14×14"),
     }
 
 
 ROADS = [
-    ("se", {("input", "out"), ("out", "(output)")}),
+    ("se", {("input", "out"), ("out", ".output")}),
     ("cbam", {("input", "channel.out"), ("channel.out", "spatial.out"),
-              ("spatial.out", "(output)")}),
-    ("bam", {("input", "weighed"), ("weighed", "out"), ("input", "out"), ("out", "(output)")}),
+              ("spatial.out", ".output")}),
+    ("bam", {("input", "weighed"), ("weighed", "out"), ("input", "out"), ("out", ".output")}),
     ("sk", {("input", "split.0"), ("input", "split.1"), ("split.0", "split"), ("split.1", "split"),
-            ("split", "out"), ("out", "(output)")}),
+            ("split", "out"), ("out", ".output")}),
     ("split_attention", {("input", "splits"), ("splits", "mixed"), ("mixed", "out"),
-                         ("out", "(output)")}),
-    ("cond_conv", {("input", "plain"), ("plain", "(output)")}),
+                         ("out", ".output")}),
+    ("cond_conv", {("input", "plain"), ("plain", ".output")}),
     ("mhsa", {("input", "qkv"), ("qkv", "v"), ("v", "attend"), ("attend", "join"), ("join", "out"),
-              ("out", "(output)")}),
+              ("out", ".output")}),
 ]  # fmt: skip
 
 
@@ -144,8 +144,8 @@ def test_what_stands_for_several_nodes_is_a_group():
     )  # fmt: skip
     assert channel.closed.lines == ("Channel attention of CBAM",)
     closed = diagram.opened(frozenset({"spatial"}))
-    assert [b.name for b in closed.boxes][:3] == ["input", "channel closed", "spatial.max"]
-    assert links(closed) >= {("input", "channel closed"), ("channel closed", "spatial.max")}
+    assert [b.name for b in closed.boxes][:3] == ["input", "channel.", "spatial.max"]
+    assert links(closed) >= {("input", "channel."), ("channel.", "spatial.max")}
     assert spatial.name == "spatial"
 
 
@@ -177,6 +177,35 @@ def test_shared_weights_are_joined():
     assert box(diagram, "row.0").small == ("590,080 params · 115.6 M MAdds",)
 
 
+def test_only_weights_are_shared(tmp_path):
+    text = HEAD + "  row: {op: repeat, times: 2, shared: true, each: {op: use, spec: se}}\n"
+    diagram = drawn(text).diagram
+    joined = [(link.source, link.target) for link in diagram.links if link.mark == "shared"]
+    assert joined == [("row.0.excite", "row.1.excite")]
+    titles = [g.small[0] for g in diagram.groups if g.name.startswith("row.")]
+    assert titles == ["Squeeze-and-Excitation"] * 2
+
+
+def test_a_spec_used_by_a_used_spec_has_its_title(tmp_path):
+    (tmp_path / "outer.yaml").write_text(
+        "name: outer\ninput: [b, c, h, w]\nnodes:\n  inner: {op: use, spec: cbam}\n"
+    )
+    found = {g.name: g.small[0] for g in drawn(tmp_path / "outer.yaml").diagram.groups}
+    assert found["inner.channel"] == "Channel attention of CBAM"
+
+
+def test_an_operand_may_have_any_name():
+    for word in ("output", "gate_closed", "input_"):
+        picture = drawn(HEAD + f"  gate: {{op: gate, x: {word}}}\n")
+        assert faults(svg_of(picture)) == []
+
+
+def test_a_group_tells_the_lines_of_its_own_node():
+    channel, _ = drawn("cbam").diagram.groups
+    lines = next(fact.text for fact in channel.closed.facts if fact.code)
+    assert lines.startswith("channel: {op: use, spec: cbam_channel")
+
+
 def test_a_node_that_nothing_reads_is_faint_and_what_params_switch_off_is_told():
     text = HEAD + "  lonely: {op: pool, over: [h, w]}\n  out: {op: gate, x: input}\n"
     picture = drawn(text)
@@ -192,7 +221,7 @@ def test_a_node_that_nothing_reads_is_faint_and_what_params_switch_off_is_told()
 
 def test_a_spec_of_one_node():
     picture = drawn(HEAD + "  out: {op: gate}\n")
-    assert [b.name for b in picture.diagram.boxes] == ["input", "out", "(output)"]
+    assert [b.name for b in picture.diagram.boxes] == ["input", "out", ".output"]
     assert faults(svg_of(picture)) == []
 
 
@@ -212,8 +241,8 @@ def test_many_branches_are_closed_unless_told():
     picture = drawn(text)
     assert picture.opened == frozenset()
     closed = picture.diagram.opened(picture.opened)
-    assert [b.name for b in closed.boxes] == ["input", "many closed", "out", "(output)"]
-    assert box(closed, "many closed").lines == ("40 branches on k",)
+    assert [b.name for b in closed.boxes] == ["input", "many.", "out", ".output"]
+    assert box(closed, "many.").lines == ("40 branches on k",)
     assert drawn(text, expand="many").opened == {"many"}
 
 
@@ -228,7 +257,7 @@ def test_depth_and_expand_choose_what_is_open():
 FAULTY = [
     (  # an operand that is not there
         "  gate: {op: gate, x: excit}\n  out: {op: reweight, x: input, by: gate}\n",
-        {"gate": ("no node named 'excit'",), "excit": ("no node named 'excit'",)},
+        {"gate": ("no node named 'excit'",), ".missing excit": ("no node named 'excit'",)},
     ),
     (  # an axis that is not there
         "  squeeze: {op: pool, over: [h, q]}\n  out: {op: gate}\n",
@@ -267,7 +296,7 @@ def test_what_is_known_of_a_faulty_node_is_drawn():
     assert links(diagram) >= {("input", "b"), ("a", "out"), ("b", "out")}
     diagram = drawn(HEAD + "  gate: {op: gate, x: excit}\n").diagram
     marks = {(link.source, link.target): link.mark for link in diagram.links}
-    assert marks["excit", "gate"] == "problem"
+    assert marks[".missing excit", "gate"] == "problem"
 
 
 def test_a_problem_outside_the_nodes_is_a_note():

@@ -217,13 +217,29 @@ BAD = [
         ("render", "torchvision:resnet19"), 1,
         "error[unknown-backbone]: torchvision has no model 'resnet19'\n",
     ),
+    (
+        ("render", TINY, "--channels", 8), 2,
+        "error[usage]: channels, size and params are of a spec, and net.py:tiny is a model\n",
+    ),
+    (
+        ("render", TINY, "--set", "reduction=8"), 2,
+        "error[usage]: channels, size and params are of a spec, and net.py:tiny is a model\n",
+    ),
+    (
+        ("render", "se", "-o", "x" * 300 + ".svg"), 1,
+        "x" * 300 + ".svg: error[output]: cannot be written: File name too long\n",
+    ),
     (("render", "sse50"), 1, "error[unknown-name]: 'sse50' names no spec and no model\n"),
     (("render", "se", "--theme", "blue"), 2, "error[usage]: invalid value for '--theme'"),
     (("render", "se", "--depth", "0"), 2, "error[usage]: invalid value for '--depth'"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("args", "status", "said"), BAD, ids=[" ".join(row[0]) for row in BAD])
+def said_short(row: tuple[tuple[object, ...], int, str]) -> str:
+    return " ".join(map(str, row[0]))[:60]
+
+
+@pytest.mark.parametrize(("args", "status", "said"), BAD, ids=map(said_short, BAD))
 def test_what_is_refused(run, args, status, said):
     before = names(Path())
     result = run(*args)
@@ -243,6 +259,14 @@ def test_a_file_is_never_written_over_unless_told(run):
     assert Path("se.svg").read_text() == "mine"
     run.fine("render", "se", "--force")
     assert Path("se.svg").read_text() != "mine"
+
+
+def test_a_file_beside_it_is_never_touched(run):
+    for name in (".se.svg.tmp", ".composer.tmp"):
+        Path(name).write_text("mine")
+    run.fine("render", "se")
+    assert all(Path(name).read_text() == "mine" for name in (".se.svg.tmp", ".composer.tmp"))
+    run.fine("render", "se", "-o", f"{83 * '漢'}.svg")
 
 
 def test_a_full_disk_leaves_the_old_file(run, monkeypatch):
@@ -271,6 +295,29 @@ def test_a_png_too_large_to_show_is_refused_with_a_way_out(run):
     assert "error[too-large]: at 2400 dpi this picture has " in result.err
     dpi = re.search(r"take --dpi (\d+) or less", result.err)[1]
     assert int(dpi) < 2400
+
+
+@pytest.mark.parametrize(
+    ("suffix", "said"),
+    [
+        ("mmd", " letters are more than Mermaid draws (499 and 50,000)\n"),
+        ("tex", " points are more than TeX can place (16,000)\n"),
+    ],
+)
+def test_what_other_programs_cannot_draw_is_refused(run, suffix, said):
+    nodes = "".join(f"  n{i}: {{op: gate}}\n" for i in range(500))
+    Path("long.yaml").write_text(f"name: long\ninput: [b, c, h, w]\nnodes:\n{nodes}")
+    result = run("render", "long.yaml", "-o", f"long.{suffix}")
+    assert result.status == 1
+    assert said in result.err
+    assert "help: show less of it with --depth, or write .svg or .html" in result.err
+
+
+def test_a_blank_title_is_the_name(run):
+    text = 'name: blank\ntitle: "  "\ninput: [b, c, h, w]\nnodes: {out: {op: gate}}\n'
+    Path("blank.yaml").write_text(text)
+    run.fine("render", "blank.yaml", "-o", "blank.dot")
+    assert ">blank<" in engine.run(Path("blank.dot").read_text(), "svg")
 
 
 def test_a_spec_with_an_error_is_drawn_and_the_status_is_1(run):
@@ -357,6 +404,13 @@ def test_hostile_names_are_text_in_every_format(run, suffix):
         assert "alert(1)" in engine.run(content.decode(), "svg")
     if suffix in ("svg", "html"):
         assert b"<script>alert" not in content
+    if suffix == "tex":
+        assert b"alert(1)" in content
+        assert "\u202e" not in content.decode()
+    if suffix == "mmd":
+        assert "\u202e" not in content.decode()
+    if suffix == "png":
+        Image.open(io.BytesIO(content)).verify()
 
 
 def test_hostile_module_names_are_text(tmp_path):

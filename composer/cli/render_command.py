@@ -27,10 +27,9 @@ if TYPE_CHECKING:
 @click.option("--expand", multiple=True, metavar="PATH",
               help="Open what is at a path, such as layer1.0 or layer1.0.cbam.")
 @click.option("--before-after", is_flag=True, help="Draw the backbone as it was beside it.")
-@click.option("--channels", type=click.IntRange(1), default=256, show_default=True,
-              help="Of a spec's input.")
-@click.option("--size", default="14", show_default=True, metavar="H[xW]",
-              help="Of a spec's input.")
+@click.option("--channels", type=click.IntRange(1), metavar="N",
+              help="Of a spec's input; 256 unless told.")
+@click.option("--size", metavar="H[xW]", help="Of a spec's input; 14 unless told.")
 @set_option
 @click.option("--dpi", type=click.IntRange(10, 2400), default=216, show_default=True,
               help="Of a PNG.")
@@ -43,8 +42,8 @@ def command(
     depth: int | None,
     expand: tuple[str, ...],
     before_after: bool,
-    channels: int,
-    size: str,
+    channels: int | None,
+    size: str | None,
     settings: tuple[str, ...],
     dpi: int,
     force: bool,
@@ -56,7 +55,7 @@ def command(
     is 1 then. Of a backbone, repeats are one box with ×N, and what was inserted stands out.
     """
     file = Path(output) if output else Path(f"{_short(what)}.svg")
-    height_width = size_of(size)
+    height_width = size_of(size) if size is not None else None
     params: dict[str, Value] = params_of(settings, {"": set()})[""] if settings else {}
     with Steps(total=1).step("drawing"):
         from composer.picture import render
@@ -66,7 +65,8 @@ def command(
             channels=channels, size=height_width, params=params, dpi=dpi, force=force,
         )  # fmt: skip
     if as_json:
-        told = {"version": 1, "source": what, "output": str(file), "format": file.suffix[1:]}
+        form = file.suffix[1:].lower()
+        told = {"version": 1, "source": what, "output": str(file), "format": form}
         click.echo(json.dumps(told, indent=2))
     else:
         click.echo(f"written to {file}")
@@ -78,9 +78,9 @@ def _short(what: str) -> str:
     from composer.errors import ComposerError
 
     path = Path(what)
-    if path.exists() or path.suffix in (".yaml", ".yml"):
-        return path.resolve().name if path.is_dir() else path.stem
     try:
-        return ModelString.parse(what).short
-    except ComposerError:
+        if path.exists() or path.suffix in (".yaml", ".yml"):
+            return (path.resolve().name if path.is_dir() else path.stem) or "picture"
+        return ModelString.parse(what).short[:80]
+    except (OSError, ComposerError):
         return "picture"

@@ -59,6 +59,11 @@ class Group:
     level: int | None = None
 
 
+def closed_name(name: str) -> str:
+    """Return the name of the box that stands for a closed group; no path and no node ends so."""
+    return f"{name}."
+
+
 @dataclass(frozen=True)
 class Link:
     """A value on its way from a box to another; the main `road` is drawn bold."""

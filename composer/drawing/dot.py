@@ -51,7 +51,8 @@ def dot(
         edge_attr={"fontname": FONTS, "arrowsize": "0.6"},
     )
     if caption:
-        said = [f"<b>{_text(diagram.title)}</b>", *map(_text, diagram.caption)]
+        title = _text(diagram.title)
+        said = [f"<b>{title}</b>" if title else " ", *map(_text, diagram.caption)]
         graph.attr(label=f"<{'<br/>'.join(said)}>", labelloc="t", fontcolor=theme.text)
     ids = {box.name: f"box{number}" for number, box in enumerate(diagram.boxes)}
     groups = {id(group): number for number, group in enumerate(diagram.groups)}
@@ -146,8 +147,9 @@ def _rows(frame: Frame, theme: Theme) -> Iterator[str]:
         "badge": theme.text,
     }  # fmt: skip
     for row in frame.rows:
-        text = f"<b>{_text(row.text)}</b>" if row.bold else _text(row.text)
-        yield f'<font point-size="{row.size:g}" color="{inks[row.ink]}">{text or " "}</font>'
+        text = _text(row.text) or " "
+        text = f"<b>{text}</b>" if row.bold and text.strip() else text
+        yield f'<font point-size="{row.size:g}" color="{inks[row.ink]}">{text}</font>'
 
 
 def _label(frame: Frame, theme: Theme) -> str:

@@ -7,7 +7,7 @@ from typing import Literal, cast, get_args
 
 from composer.drawing.diagram import Diagram
 from composer.drawing.theme import THEMES, ThemeName
-from composer.errors import Diagnostic, UsageError, listing
+from composer.errors import ComposerError, Diagnostic, UsageError, error, listing
 
 Format = Literal["svg", "png", "pdf", "dot", "mmd", "tex", "html"]
 DPI = 216  # three pixels for each point
@@ -58,12 +58,21 @@ def written(
 
         return dot(seen, colours).encode()
     if form == "mmd":
-        from composer.drawing.mermaid import mermaid
+        from composer.drawing.mermaid import MOST_LINKS, MOST_TEXT, mermaid
 
-        return mermaid(seen, colours).encode()
+        text = mermaid(seen, colours)
+        if len(seen.links) > MOST_LINKS or len(text) > MOST_TEXT:
+            raise _too_large(f"{len(seen.links):,} links and {len(text):,} letters are more than "
+                             f"Mermaid draws ({MOST_LINKS:,} and {MOST_TEXT:,})")  # fmt: skip
+        return text.encode()
     if form == "tex":
-        from composer.drawing.tikz import tikz
+        from composer.drawing.layers import layers
+        from composer.drawing.tikz import MOST_POINTS, tikz
 
+        placed = layers(seen)
+        if max(placed.width, placed.height) > MOST_POINTS:
+            size = f"{placed.width:,.0f} × {placed.height:,.0f} points"
+            raise _too_large(f"{size} are more than TeX can place ({MOST_POINTS:,})")
         return tikz(seen, colours).encode()
     from composer.drawing.layout import lay_out
     from composer.drawing.svg import svg
@@ -75,3 +84,7 @@ def written(
 
     drawn = svg(seen, layout, colours, FAMILY)
     return pdf(drawn, seen.title) if form == "pdf" else png(drawn, dpi)
+
+
+def _too_large(message: str) -> ComposerError:
+    return error("too-large", message, "show less of it with --depth, or write .svg or .html")

@@ -57,6 +57,31 @@ class Layout:
     ways: tuple[Way, ...]
 
 
+@dataclass(frozen=True)
+class _Curve:
+    """Places along a link, and how high and how low it comes."""
+
+    points: list[Point]
+    top: float
+    bottom: float
+
+    @classmethod
+    def of(cls, way: Way) -> _Curve:
+        points = list(_along(way.points))
+        heights = [y for _, y in points]
+        return cls(points, min(heights), max(heights))
+
+    def crossed(self, top: float, bottom: float) -> list[float]:
+        """Return where across the link passes between two heights."""
+        if self.bottom < top or self.top > bottom:
+            return []
+        found: list[float] = []
+        for (x0, y0), (x1, y1) in pairwise(self.points):
+            if max(y0, y1) >= top and min(y0, y1) <= bottom:
+                found += [x0, x1]
+        return found
+
+
 def lay_out(diagrams: Sequence[Diagram]) -> list[Layout]:
     """Return the places in each of some pictures, whose closed groups are boxes already.
 
@@ -123,6 +148,7 @@ def _read(diagram: Diagram, graph: dict[str, Any]) -> Layout:
             elif not word.startswith("s,"):
                 points.append(place(word))
         ways.append(Way(tuple(points), tip, place(edge["lp"]) if "lp" in edge else None))
+    curves = [_Curve.of(way) for way in ways]
     groups, headings = [], []
     for number, group in enumerate(diagram.groups):
         item = by_id[f"group{number}"]
@@ -133,15 +159,15 @@ def _read(diagram: Diagram, graph: dict[str, Any]) -> Layout:
             own = box(beside)
             headings.append(Heading(own.x, own.y, crossed=False))
         else:
-            headings.append(_heading(heading_of(group), rect, place(item["lp"])[1], ways))
+            headings.append(_heading(heading_of(group), rect, place(item["lp"])[1], curves))
     boxes = {one.name: box(by_id[f"box{number}"]) for number, one in enumerate(diagram.boxes)}
     return Layout(right - left, high - low, boxes, tuple(groups), tuple(headings), tuple(ways))
 
 
-def _heading(frame: Frame, rect: Rect, middle: float, ways: Sequence[Way]) -> Heading:
+def _heading(frame: Frame, rect: Rect, middle: float, curves: Sequence[_Curve]) -> Heading:
     """Return where a heading stands in the strip that is kept for it: where no link passes."""
     y = middle - frame.height / 2
-    passing = [_crossed(way, y, y + frame.height) for way in ways]
+    passing = [curve.crossed(y, y + frame.height) for curve in curves]
     crossing = sorted((min(xs) - 4, max(xs) + 4) for xs in passing if xs)
     first, last = rect.x + 6, rect.x + rect.width - 4 - frame.width
     free = [
@@ -151,18 +177,6 @@ def _heading(frame: Frame, rect: Rect, middle: float, ways: Sequence[Way]) -> He
         and not any(begin < x + frame.width and end > x for begin, end in crossing)
     ]
     return Heading(free[0] if free else first, y, crossed=not free)
-
-
-def _crossed(way: Way, top: float, bottom: float) -> list[float]:
-    """Return where across a link passes between two heights."""
-    heights = [y for _, y in way.points]
-    if max(heights) < top or min(heights) > bottom:  # a spline stays between its points
-        return []
-    found: list[float] = []
-    for (x0, y0), (x1, y1) in pairwise(_along(way.points)):
-        if max(y0, y1) >= top and min(y0, y1) <= bottom:
-            found += [x0, x1]
-    return found
 
 
 def _along(points: tuple[Point, ...], steps: int = 12) -> Iterator[Point]:

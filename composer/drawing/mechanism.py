@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from composer.drawing.diagram import Box, Diagram, Fact, Group, Link
+from composer.drawing.diagram import Box, Diagram, Fact, Group, Link, closed_name
 from composer.drawing.numbers import cost_line, giga
 from composer.drawing.reads import Reads
 from composer.drawing.spec_text import SpecText
@@ -30,7 +30,7 @@ from composer.spec.names import COMMA
 LETTERS_OF_A_LINE = 28
 
 #: The box of what the spec gives; no node can have this name.
-OUTPUT = "(output)"
+OUTPUT = ".output"
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class _Drawing:
         items += [*self._missing(), self._end(OUTPUT, "output")]
         total = sum(self.costs.values(), Cost())
         return Diagram(
-            self.spec.title or self.spec.name,
+            (self.spec.title or "").strip() or self.spec.name,
             tuple(self._caption(total)),
             tuple(items),
             tuple(self._links()),
@@ -120,7 +120,8 @@ class _Drawing:
         items: list[Box | Group] = []
         for first, members in inside.items():
             whole = f"{prefix}{first}"
-            members = [name for name in members if name not in self.reads.off]
+            gone = self.reads.off | self.reads.given
+            members = [name for name in members if name not in gone]
             if members == [whole]:
                 items.append(self._box(self.nodes[whole]))
             elif members:
@@ -136,23 +137,25 @@ class _Drawing:
         title = _title(name)
         problems = tuple(text for member in members for text in self.text.problems_of(member))
         closed = Box(
-            f"{self._box_name(name)} closed", "plain", title, lines, spent, (), problems,
-            facts=(*self._yaml(self.nodes[members[0]]), *self._value_facts(name)),
+            closed_name(self._box_name(name)), "plain", title, lines, spent, (), problems,
+            facts=(*self._yaml_of_group(name, members[0]), *self._value_facts(name)),
         )  # fmt: skip
         return Group(self._box_name(name), title, (*inner, *own), closed, (*lines, *spent))
 
     def _of_structure(self, name: str, parts: Sequence[Box | Group]) -> tuple[str, ...]:
         """Return what a node does that was expanded into parts."""
-        op = self._written_at(name.split("."))
+        op, used = self._written_at(name.split("."))
         if isinstance(op, Use):
-            used = self.spec.used.get(op.spec)
             return (used.title or used.name if used is not None else op.label(),)
         if isinstance(op, Branch):
             return (f"{len(parts)} branches on {op.axis}",)
         return (f"{len(parts)} steps",) if op is not None else ()
 
-    def _written_at(self, words: list[str]) -> Primitive | None:
-        """Return the op that the text has at a dotted name, also in the specs that it uses."""
+    def _written_at(self, words: list[str]) -> tuple[Primitive | None, Spec | None]:
+        """Return the op that the text has at a dotted name, and the spec that it uses, if any.
+
+        The name may lead into the specs that are used.
+        """
         spec: Spec | None = self.spec
         op: Primitive | None = None
         for word in words:
@@ -162,7 +165,7 @@ class _Drawing:
                 op = next((o for n, o in spec.nodes.items() if word in n.split(COMMA)), None)
             if isinstance(op, Use) and spec is not None:
                 spec = spec.used.get(op.spec)
-        return op
+        return op, spec if isinstance(op, Use) else None
 
     def _box(self, node: GraphNode) -> Box:
         op = node.op or node.written
@@ -171,7 +174,7 @@ class _Drawing:
         if op is None and (told := self.reads.told(node).get("op")):
             lines = (str(told),)
         small = cost_line(spent.parameters, spent.flops)
-        if node.weights not in (None, node.name):
+        if self._shares(node):
             small = (f"weights of {node.weights}", *small)
         return Box(
             self._box_name(node.name),
@@ -184,6 +187,12 @@ class _Drawing:
             faint=not (self.said.problems or node.name in self.reads.reached),
             facts=tuple(self._facts(node, spent)),
         )
+
+    def _shares(self, node: GraphNode) -> bool:
+        """Return whether a node has the weights of another, where that has some."""
+        if node.weights is None or node.weights == node.name:
+            return False
+        return self.costs.get(node.weights, Cost()).parameters > 0
 
     def _formula(self, node: GraphNode) -> str:
         """Return what a node computes, with the names of its operands as its own spec has them."""
@@ -211,6 +220,14 @@ class _Drawing:
         if (found := self.text.lines(node)) is not None:
             yield Fact(*found, code=True)
 
+    def _yaml_of_group(self, name: str, first: str) -> Iterable[Fact]:
+        """Yield the lines of the node that became a group, else those of its first member."""
+        found = self.text.lines_at(name) if "." not in name else None
+        if found is not None:
+            yield Fact(*found, code=True)
+        else:
+            yield from self._yaml(self.nodes[first])
+
     # ------------------------------------------------------------------------------------ links
 
     def _links(self) -> Iterable[Link]:
@@ -219,8 +236,8 @@ class _Drawing:
             if name in self.reads.off:
                 continue
             found += (self._link(read, name) for read in self.reads.of(name))
-            if node.weights in self.nodes and node.weights != name:
-                ends = self._box_name(node.weights), self._box_name(name)
+            if self._shares(node):
+                ends = self._box_name(str(node.weights)), self._box_name(name)
                 found.append(Link(*ends, ("shared weights",), mark="shared"))
         if self.reads.is_there(self.reads.output):
             last = self._box_name(self.reads.output)
@@ -228,10 +245,11 @@ class _Drawing:
         return self._labelled(found)
 
     def _link(self, source: str, target: str) -> Link:
-        ends = self._box_name(source), self._box_name(target)
+        end = self._box_name(target)
         if self.reads.is_there(source):
-            return Link(*ends, road=(source, target) in self.reads.road)
-        return Link(*ends, mark="problem")
+            road = (source, target) in self.reads.road
+            return Link(self._box_name(source), end, road=road)
+        return Link(self._missing_name(source), end, mark="problem")
 
     def _missing(self) -> Iterable[Box]:
         """Yield a box for each operand that is not there, with what is said of it."""
@@ -242,7 +260,10 @@ class _Drawing:
                     told = (text for text in self.text.problems_of(name) if repr(read) in text)
                     found.setdefault(read, list(told))
         for word, problems in found.items():
-            yield Box(self._box_name(word), "problem", word, problems=tuple(problems))
+            yield Box(self._missing_name(word), "problem", word, problems=tuple(problems))
+
+    def _missing_name(self, word: str) -> str:
+        return self._box_name(f".missing {word}")
 
     def _labelled(self, links: list[Link]) -> Iterable[Link]:
         """Write at one link of each value what it is: at that of the main road, else the first."""

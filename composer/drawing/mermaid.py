@@ -12,6 +12,8 @@ from composer.drawing.text import cut, shown
 from composer.drawing.theme import Theme
 
 MOST_LETTERS = 64
+#: Of a chart, by Mermaid's own limits, which only a page that shows it can raise.
+MOST_LINKS, MOST_TEXT = 499, 50_000
 #: What a label does not show as it is: all but letters, digits, and marks that mean nothing where
 #: they stand. `ﬂ` is Mermaid's own mark of an entity.
 _UNSAFE = re.compile(r"(?<!\w)[.-]|[.-](?!\w)|[^\w ,+/=×·.-]|[_\ufb02]")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from composer.drawing.diagram import Box, Diagram, Fact, Group, Link
+from composer.drawing.diagram import Box, Diagram, Fact, Group, Link, closed_name
 from composer.drawing.mechanism import OUTPUT, Said, mechanism
 from composer.drawing.numbers import cost_line, giga
 from composer.drawing.outline import Insertion, Outline, Part, Spent, Stage, Step
@@ -39,13 +39,16 @@ def before_and_after(outline: Outline) -> Diagram:
     groups = []
     for name, side in sides:
         heading = " · ".join((name, side.title))
-        closed = Box(f"{name}/closed", "plain", name)
-        groups.append(Group(f"{name}/all", heading, side.items, closed, side.caption, level=1))
+        closed = Box(closed_name(f"{name}/"), "plain", name)
+        groups.append(Group(f"{name}/", heading, side.items, closed, side.caption, level=1))
     links = tuple(link for _, side in sides for link in side.links)
     whole = sides[1][1]
-    return Diagram(
-        whole.title, whole.caption, tuple(groups), links, whole.notes, whole.drawn_as
-    )
+    same = {
+        f"{name}/{path}": f"{name}/{drawn}"
+        for name, side in sides
+        for path, drawn in side.drawn_as.items()
+    }
+    return Diagram(whole.title, whole.caption, tuple(groups), links, whole.notes, same)
 
 
 class _Network:
@@ -54,13 +57,14 @@ class _Network:
         self.links: list[Link] = []
         self.entries: dict[str, list[tuple[str, bool]]] = {}  # the boxes that take a part's input
         self.exits: dict[str, str] = {}  # the box that gives a part's value
+        self.given: dict[str, list[str]] = {}  # the boxes that take what a block's parts share
         self.drawn: dict[str, Part] = {}  # which of the equal parts is drawn
         self.notes: dict[str, None] = {}
 
     def diagram(self) -> Diagram:
         outline = self.outline
         size = "×".join(map(str, outline.input_shape))
-        start = Box(f"{self.prefix}input", "end", "input", facts=(Fact("gives", size),))
+        start = Box(f"{self.prefix}.input", "end", "input", facts=(Fact("gives", size),))
         items: list[Box | Group] = [start]
         for number, row in enumerate(outline.rows):
             if isinstance(row, Stage):
@@ -69,7 +73,11 @@ class _Network:
                 place = "stem" if not number else "head"
                 place = "between" if 0 < number < len(outline.rows) - 1 else place
                 items += self._beside(place if len(outline.rows) > 1 else "layers", row)
-        end = Box(f"{self.prefix}output", "end", "output")
+        end = Box(f"{self.prefix}.output", "end", "output")
+        drawn = sum(part.spent.parameters for part in outline.parts)
+        if (missing := outline.spent.parameters - drawn) > 0:
+            note = f"{counted(missing, 'parameter')} are in modules that the picture does not show"
+            self.notes[note] = None
         self._connect(start, end, size)
         title = outline.name
         if outline.specs:
@@ -101,11 +109,11 @@ class _Network:
         lines = (f"{counted(len(blocks), 'block')}: {kinds}",) if blocks else ()
         inserted = [one for part in stage.parts for one in part.inserted]
         closed = Box(
-            f"{self.prefix}stage {stage.number} closed", "plain", title, lines, small,
+            closed_name(f"{self.prefix}.stage {stage.number}"), "plain", title, lines, small,
             badges(inserted), facts=tuple(facts_of(spent, added, stage.path)),
         )  # fmt: skip
-        name = f"{self.prefix}stage {stage.number}"
-        return Group(name, title, tuple(self._rows(stage.parts, name)), closed, small)
+        name = f"{self.prefix}.stage {stage.number}"
+        return Group(name, title, tuple(self._rows(stage.parts)), closed, small)
 
     def _beside(self, place: str, parts: tuple[Part, ...]) -> Iterator[Box | Group]:
         """Yield what stands before, between or behind the stages, as one box where that is plain.
@@ -121,7 +129,7 @@ class _Network:
                 yield self._plain_row(place, run)
                 run = []
             if part is not None:
-                yield from self._rows((part,), place)
+                yield from self._rows((part,))
 
     def _plain_row(self, place: str, parts: list[Part]) -> Box | Group:
         boxes = [self._whole(part, 1, part.path) for part in parts]
@@ -129,24 +137,24 @@ class _Network:
             return replace(boxes[0], lines=(*boxes[0].lines, f"({place})"))
         spent = sum((part.spent for part in parts), Spent())
         names = " · ".join(part.path for part in parts)
-        name = f"{self.prefix}{place} {parts[0].path}"
+        name = f"{self.prefix}.{place} {parts[0].path}"
         closed = Box(
-            f"{name} closed", "plain", place, (names,), cost_line(spent.parameters, spent.flops),
+            closed_name(name), "plain", place, (names,), cost_line(spent.parameters, spent.flops),
             facts=tuple(facts_of(spent, Spent(), names)),
         )  # fmt: skip
         return Group(name, place, tuple(boxes), closed, closed.small, level=3)
 
-    def _rows(self, parts: Sequence[Part], name: str) -> Iterator[Box | Group]:
+    def _rows(self, parts: Sequence[Part]) -> Iterator[Box | Group]:
         """Yield the parts of a stage: equal ones as one, and many that are but alike in a group."""
         for _, together in groupby(runs(parts), key=likeness):
             alike = list(together)
-            items = [self._run(run, name) for run in alike]
+            items = [self._run(run) for run in alike]
             if len(items) < MANY_ALIKE:
                 yield from items
             else:
                 yield self._alike(alike, tuple(items))
 
-    def _run(self, run: Run, name: str) -> Box | Group:
+    def _run(self, run: Run) -> Box | Group:
         """Return parts that follow one another again and again, drawn once."""
         pattern, first, last = run.pattern, run.parts[0].path, run.parts[-1].path
         for number, part in enumerate(run.parts):
@@ -157,11 +165,11 @@ class _Network:
             self._row(part, 1, final.path)
             for part, final in zip(pattern, run.parts[-len(pattern) :], strict=True)
         )
-        group = f"{self.prefix}{name} {first}"
+        group = f"{self.prefix}.repeat {first}"
         inserted = [one for part in pattern for one in part.inserted]
         title = f"{counted(len(pattern), 'block')} ×{run.times}"
         closed = Box(
-            f"{group} closed", "plain", title, (f"{first} … {last}",), (), badges(inserted)
+            closed_name(group), "plain", title, (f"{first} … {last}",), (), badges(inserted)
         )
         return Group(group, f"×{run.times}", rows, closed, level=2)
 
@@ -174,10 +182,10 @@ class _Network:
         told = cost_line(spent.parameters, spent.flops)
         small = (f"{told[0]} together",) if told else ()
         inserted = [one for part in parts for one in part.inserted]
-        name = f"{self.prefix}{first.path} …"
+        name = f"{self.prefix}.alike {first.path}"
         facts = tuple(facts_of(spent, Spent(), where))
         closed = Box(
-            f"{name} closed", "plain", title, (where, "of different sizes"), small,
+            closed_name(name), "plain", title, (where, "of different sizes"), small,
             badges(inserted), facts=facts,
         )  # fmt: skip
         return Group(name, title, items, closed, small, level=3)
@@ -204,6 +212,8 @@ class _Network:
             lines: tuple[str, ...] = (where,)
         else:
             lines = (part.kind,) if part.kind != title else ()
+        if part.runs > 1:
+            lines = (*lines, f"runs {part.runs} times")
         small = cost_line(part.spent.parameters, part.spent.flops)
         if times > 1 and small:
             small = (f"{small[0]} each",)
@@ -211,7 +221,7 @@ class _Network:
         facts = [Fact("path", where), Fact("class", part.kind), *facts_of(part.spent, added)]
         if part.note:
             facts.append(Fact("note", part.note))
-        name = f"{self.prefix}{part.path} closed"
+        name = closed_name(f"{self.prefix}{part.path}")
         return Box(
             name, "plain", title, lines, small, badges(part.inserted), facts=tuple(facts)
         )
@@ -225,20 +235,22 @@ class _Network:
         entries: dict[str, list[tuple[str, bool]]] = {}
         exits: dict[str, str] = {}
         road = _road(part.steps)
+        shared = {s.name for s in part.steps if s.insertion is not None and s.insertion.is_shared}
         for step in part.steps:
             inner = f"{part.path}.{step.name}"
             if step.insertion is not None:
                 items.append(self._insertion(step.insertion, inner, None))
                 entries[step.name], exits[step.name] = self.entries[inner], self.exits[inner]
             else:
-                items.append(_step(step, f"{self.prefix}{inner}"))
+                items.append(_step(step, f"{self.prefix}{inner}", inner))
                 entries[step.name] = [(f"{self.prefix}{inner}", True)]
                 exits[step.name] = f"{self.prefix}{inner}"
         self.entries[part.path] = []
         for step in part.steps:
             for read in step.reads:
                 bold = (read, step.name) in road
-                for target, main in entries[step.name]:
+                given = self.given.get(f"{part.path}.{step.name}", []) if read in shared else []
+                for target, main in [(one, False) for one in given] or entries[step.name]:
                     if read:
                         self.links.append(Link(exits[read], target, (), bold and main))
                     else:
@@ -250,7 +262,8 @@ class _Network:
     def _insertion(self, one: Insertion, path: str, part: Part | None) -> Group:
         """Return what was inserted, with the graph of its spec inside."""
         inside = f"{self.prefix}{path}/"
-        drawing = mechanism(one.graph, Said(inside=inside))
+        drawing = mechanism(one.graph, Said(inside=inside, code=one.code))
+        boxes = {box.name for box in drawing.boxes}
         items = tuple(
             item for item in drawing.items
             if item.name not in (f"{inside}input", f"{inside}{OUTPUT}")
@@ -261,6 +274,8 @@ class _Network:
                 self.entries[path].append((link.target, link.road))
             elif link.target == f"{inside}{OUTPUT}":
                 self.exits[path] = link.source
+            elif link.source not in boxes:
+                self.given.setdefault(path, []).append(link.target)
             else:
                 self.links.append(link)
         if part is not None:
@@ -273,8 +288,8 @@ class _Network:
             Fact("position", one.where),
             *facts_of(one.spent, one.added),
         )
-        closed = Box(f"{inside}closed", "inserted", title, (one.where,), spent, facts=facts)
         name, small = f"{self.prefix}{path}", (one.where, *spent)
+        closed = Box(closed_name(name), "inserted", title, (one.where,), spent, facts=facts)
         return Group(name, title, items, closed, small, inserted=True, level=4)
 
     # ------------------------------------------------------------------------------------ links
@@ -303,6 +318,8 @@ class _Network:
         if before is not None:
             given = self.drawn.get(before.path, before)
             self.links.append(Link(self.exits[given.path], end.name, _label(before.gives), True))
+        else:
+            self.links.append(Link(start.name, end.name, _label(size), True))
         known: dict[tuple[str, str], Link] = {}
         for link in self.links:
             known.setdefault((link.source, link.target), link)
@@ -343,9 +360,9 @@ def _road(steps: tuple[Step, ...]) -> set[tuple[str, str]]:
     return found
 
 
-def _step(step: Step, name: str) -> Box:
+def _step(step: Step, name: str, path: str) -> Box:
     small = cost_line(step.spent.parameters, step.spent.flops)
-    facts = (Fact("path", name), *facts_of(step.spent, Spent()))
+    facts = tuple(facts_of(step.spent, Spent(), path if step.lines else ""))
     return Box(name, step.kind, step.title, step.lines, small, facts=facts)
 
 

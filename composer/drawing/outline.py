@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from composer.graph.graph import Graph
+
+#: Where something stands that several insertions of a block share.
+SHARED = "shared in the block"
 
 StepKind = Literal["layer", "reduce", "combine", "plain"]
 
@@ -30,6 +33,7 @@ class Insertion:
     """Something that was inserted: its spec, its path, where it is, and what stood there before.
 
     `where` is said in words, such as ``before the add``; `name` is the path from the part it is in.
+    `digest` tells its graph from others, and `code` has the Python of its nodes.
     """
 
     spec: str
@@ -37,7 +41,14 @@ class Insertion:
     where: str
     spent: Spent
     graph: Graph = field(compare=False)
+    digest: str = ""
     instead: tuple[Step, ...] = ()
+    code: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it only serves others of its block."""
+        return self.where == SHARED
 
     @property
     def added(self) -> Spent:
@@ -68,7 +79,7 @@ class Part:
 
     Two parts are equal where they differ in their paths alone. `steps` are what runs inside it,
     the last of which gives the value; there are none where its forward can't be read, and `note`
-    says why. `reads` are the paths of the parts whose values it takes.
+    says why. `reads` are the paths of the parts whose values it takes; it runs `runs` times.
     """
 
     path: str = field(compare=False)
@@ -79,6 +90,7 @@ class Part:
     inserted: tuple[Insertion, ...] = ()
     steps: tuple[Step, ...] = ()
     note: str | None = None
+    runs: int = 1
     reads: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -100,13 +112,23 @@ class Part:
             if step.insertion is None:
                 steps.append(replace(step, reads=reads))
             elif step.insertion.instead:
-                steps.append(replace(step.insertion.instead[0], name=step.name, reads=reads[:1]))
+                steps.append(replace(_one(step.insertion.instead), name=step.name, reads=reads[:1]))
             else:
                 names[step.name] = reads[0] if reads else ""
         kind = self.whole.instead[0].title if self.whole is not None else self.kind
         return replace(
             self, kind=kind, spent=self.spent - added, inserted=(), steps=tuple(steps)
         )
+
+
+def _one(steps: tuple[Step, ...]) -> Step:
+    """Return a layer with what followed it as one step."""
+    return replace(
+        steps[0],
+        title=" · ".join(step.title for step in steps),
+        lines=(" · ".join(line for step in steps for line in step.lines),),
+        spent=sum((step.spent for step in steps), Spent()),
+    )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from composer.graph.graph import INPUT, Graph, GraphNode
-from composer.primitives.structure import Alias
+from composer.primitives.structure import Alias, Given
 
 _OPERANDS = ("x", "by", "q", "k", "v", "weight")
 
@@ -72,6 +72,11 @@ class Reads:
                 found.add(name)
                 waiting += self.of(name)
         return found
+
+    @cached_property
+    def given(self) -> set[str]:
+        """The nodes whose value comes in beside the input, and so is made elsewhere."""
+        return {name for name, node in self.nodes.items() if isinstance(node.op, Given)}
 
     @cached_property
     def off(self) -> set[str]:

@@ -10,6 +10,7 @@ from textwrap import dedent
 
 from composer.errors import Diagnostic, Location
 from composer.graph.graph import Graph, GraphNode
+from composer.spec.source import Source, YamlPath
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,16 @@ class SpecText:
 
     def lines(self, node: GraphNode) -> tuple[str, str] | None:
         """Return where a node begins (``se.yaml:14``) and its lines, if it is in a text."""
-        source = node.source or self.graph.source
-        at = source.at_key(node.path[:2])
+        return self._lines(node.source or self.graph.source, node.path[:2])
+
+    def lines_at(self, name: str) -> tuple[str, str] | None:
+        """Return the same of a node of the spec itself that was expanded into others."""
+        return self._lines(self.graph.source, ("nodes", name))
+
+    def _lines(self, source: Source, path: YamlPath) -> tuple[str, str] | None:
+        if path not in source.keys:
+            return None
+        at = source.at_key(path)
         if at is None:
             return None
         later = [line for line in self._starts.get(at.file, []) if line > at.line]

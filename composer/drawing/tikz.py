@@ -43,6 +43,9 @@ _BADGE = (
     r"\fcolorbox{composerInsertedEdge}{composerInserted}{\footnotesize\bfseries\strut #1}}}"
 )
 
+#: That TeX can place in one picture, with some to spare.
+MOST_POINTS = 16_000
+
 
 def tikz(diagram: Diagram, theme: Theme) -> str:
     """Return a diagram, whose closed groups are boxes already, as a LaTeX document.

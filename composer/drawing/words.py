@@ -16,8 +16,9 @@ def badges(inserted: Sequence[Insertion]) -> tuple[str, ...]:
         found.setdefault(one.spec, []).append(one)
     badges = []
     for spec, ones in found.items():
-        where = dict.fromkeys(one.where for one in ones)
-        times = f" ×{len(ones)}" if len(ones) > 1 else ""
+        own = [one for one in ones if not one.is_shared]
+        where = dict.fromkeys(one.where for one in own)
+        times = f" ×{len(own)}" if len(own) > 1 else ""
         told = f" {next(iter(where))}" if len(where) == 1 else ""
         added = sum(one.added.parameters for one in ones)
         badges.append(f"{spec}{times}{told}, {added:+,} params")

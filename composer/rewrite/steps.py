@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,13 +24,13 @@ _SIGNS: dict[Any, str] = {
 #: What tells of a value's shape, and what only brings it into another one.
 _OF_SHAPE = ("size", "dim", "getattr", "numel")
 _POOLS = ("Pool", "pool")
+AT_INPUT = "at the input"
 
 
 def steps_of(
     block: nn.Module,
     forward: fx.Graph,
-    call: Call,
-    calls: Mapping[str, Call],
+    calls: Mapping[str, Sequence[Call]],
     inserted: Mapping[str, Insertion],
 ) -> tuple[Step, ...]:
     """Return the steps of a block in the order they run, the last of which gives its value.
@@ -41,22 +41,25 @@ def steps_of(
     Args:
         block: the block.
         forward: its traced forward.
-        call: the call of the block.
         calls: those of the modules inside, by the names they have in it.
         inserted: what was inserted, likewise.
     """
-    return _Reader(block, calls, inserted).read(forward, call)
+    return _Reader(block, calls, inserted).read(forward)
 
 
 class _Reader:
     def __init__(
-        self, block: nn.Module, calls: Mapping[str, Call], inserted: Mapping[str, Insertion]
+        self,
+        block: nn.Module,
+        calls: Mapping[str, Sequence[Call]],
+        inserted: Mapping[str, Insertion],
     ) -> None:
         self.block, self.calls, self.inserted = block, calls, inserted
         self.steps: dict[str, Step] = {}
+        self.called: dict[str, int] = {}
         self.means: dict[fx.Node, str | None] = {}  # the step that gives a value; None for no value
 
-    def read(self, forward: fx.Graph, call: Call) -> tuple[Step, ...]:
+    def read(self, forward: fx.Graph) -> tuple[Step, ...]:
         first = next(iter(forward.find_nodes(op="placeholder")), None)
         for node in forward.nodes:
             if node.op == "placeholder":
@@ -83,10 +86,29 @@ class _Reader:
         if len(reads) == 1 and changes_nothing(self.block, node):
             self.means[node] = reads[0]
             return
-        call = self.calls.get(name)
-        spent = Spent(parameters(module), call.flops if call is not None else 0)
-        insertion = self.inserted.get(name)
-        self._add(node, Step(name, name, described(module), _kind(module), reads, spent, insertion))
+        spent, insertion = self._spent(name), self.inserted.get(name)
+        lines = () if insertion is not None else described(module)
+        inner = [one for path, one in self.inserted.items() if path.startswith(f"{name}.")]
+        for one in inner:
+            spent -= one.spent
+            if one.where == AT_INPUT:
+                reads = (self._add(node, _inserted(one, reads)),)
+        self._add(node, Step(name, name, lines, _kind(module), reads, spent, insertion))
+        for one in inner:
+            if one.where != AT_INPUT:
+                self._add(node, _inserted(one, self._reads_of(node)))
+
+    def _spent(self, name: str) -> Spent:
+        """Return what a call of a module costs; its parameters count at the first."""
+        done = self.called.get(name, 0)
+        self.called[name] = done + 1
+        calls = self.calls.get(name, ())
+        flops = calls[done].flops if done < len(calls) else 0
+        return Spent(0 if done else parameters(self.block.get_submodule(name)), flops)
+
+    def _reads_of(self, node: fx.Node) -> tuple[str, ...]:
+        name = self.means[node]
+        return () if name is None else (name,)
 
     def _operation(self, node: fx.Node) -> None:
         reads = self._reads(node)
@@ -108,12 +130,13 @@ class _Reader:
             title = sign or word.rstrip("_")
             self._add(node, Step(node.name, title, (), "combine" if sign else "plain", reads))
 
-    def _add(self, node: fx.Node, step: Step) -> None:
+    def _add(self, node: fx.Node, step: Step) -> str:
         name = step.name
         while name in self.steps:  # a module that runs several times
             name += "'"
         self.steps[name] = replace(step, name=name)
         self.means[node] = name
+        return name
 
     def _ending(self, last: str | None) -> tuple[Step, ...]:
         """Return the steps, layers joined with what follows them, those without use left out."""
@@ -163,9 +186,11 @@ def _joined(steps: list[Step]) -> tuple[Step, ...]:
 
 def _follows(step: Step) -> bool:
     """Return whether a step is a norm or an activation, as those behind a layer are."""
-    return step.kind == "plain" and len(step.title) > 1 and (
-        not step.lines or step.lines[0] in _SHORT.values()
-    )
+    return step.kind == "plain" and (not step.lines or step.lines[0] in _SHORT.values())
+
+
+def _inserted(one: Insertion, reads: tuple[str, ...]) -> Step:
+    return Step(one.name, one.name, (), "layer", reads, one.spent, one)
 
 
 _SHORT = {
@@ -196,6 +221,8 @@ def described(module: nn.Module) -> tuple[str, ...]:
         return (" · ".join(inner),) if inner else ()
     if isinstance(module, nn.Identity):
         return ()
+    if isinstance(getattr(module, "act", None), nn.Identity):
+        kind = kind.replace("NormAct", "Norm")  # of timm, which leaves the activation out
     return (_SHORT.get(kind, kind),)
 
 
