@@ -52,6 +52,7 @@ def speed(*options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(run, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 def test_speed(tmp_path: Path) -> None:
     modes = ("eager", "training", "memory")
     small = ("--specs", "se,mhsa", "--batches", "2", "--shapes", "32x8x8,16x32")

@@ -43,6 +43,7 @@ def counted(text: str, sound: bool) -> dict[str, int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_twice_the_nodes_take_twice_the_calls(shape: str) -> None:
     sound, write = SHAPES[shape]

@@ -102,6 +102,7 @@ def run(model: nn.Module, x: Tensor) -> Tensor:
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
 def test_the_same_numbers(network: Network) -> None:
     reference = enlivened(create_model(network.theirs, **network.theirs_with)).double()

@@ -40,6 +40,7 @@ def test_every_command_and_pass_has_a_row(tmp_path: Path) -> None:
     assert {"check", "bind", "infer_axes", "merge_repeated"} <= said["passes"][0]["seconds"].keys()
 
 
+@pytest.mark.slow
 def test_without_commands() -> None:
     printed = run("--rounds", "0", "--sizes", "9")
     assert "composer --help" not in printed and "infer_axes" in printed
