@@ -222,6 +222,10 @@ def test_a_pattern_of_blocks_is_drawn_once():
     (pattern,) = [g for g in diagram.groups if g.title.startswith("×")]
     assert pattern.title == "×2"
     assert [item.name for item in pattern.items] == ["layer3.1", "layer3.2"]
+    links = ways(diagram.opened(diagram.to_depth(2)))
+    assert ("layer3.1.", "layer3.2.") in links
+    assert ("layer3.2.", "layer3.1.") not in links  # ×2 tells that
+    assert ("layer3.2.", "layer3.5.") in links
 
 
 def test_a_stage_tells_what_it_costs_and_what_was_added(plain, composed):

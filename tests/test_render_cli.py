@@ -269,14 +269,15 @@ def test_a_file_beside_it_is_never_touched(run):
     run.fine("render", "se", "-o", f"{83 * '漢'}.svg")
 
 
-def test_a_full_disk_leaves_the_old_file(run, monkeypatch):
+@pytest.mark.parametrize("step", ["write_bytes", "replace"])
+def test_a_full_disk_leaves_the_old_file(run, monkeypatch, step):
     Path("se.svg").write_text("mine")
 
-    def full(path: Path, content: bytes) -> int:
+    def full(path: Path, content: object) -> int:
         path.touch()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, step, full)
     result = run("render", "se", "--force")
     assert (result.status, result.err) == (
         1,
