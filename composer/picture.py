@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from composer.artifact.output import is_composition
 from composer.backbones.model_string import ModelString
 from composer.backbones.names import check_name
-from composer.drawing.diagram import Diagram, Group
+from composer.drawing.diagram import Diagram, Group, groups_in
 from composer.drawing.formats import DPI, format_of, written
 from composer.drawing.mechanism import Said, mechanism
 from composer.drawing.network import DEPTH, before_and_after, network
@@ -174,7 +174,9 @@ def _found(
             _check_model(word, failure)
         else:
             return _examined(text, file)
-    return _opened(word)
+    from composer.artifact.named import open_model
+
+    return open_model(word)
 
 
 def _examined(text: str, file: str) -> Spec | Examined:
@@ -196,16 +198,6 @@ def _check_model(word: str, not_a_spec: ComposerError) -> None:
         ways = [d.help for f in (not_a_spec, not_a_model) for d in f.diagnostics if d.help]
         message = f"{word!r} names no spec and no model"
         raise error("unknown-name", message, "; ".join(ways)) from None
-
-
-def _opened(word: str) -> tuple[nn.Module, str]:
-    from composer.artifact.folder import load, read_recipe
-    from composer.backbones.open import open_backbone
-
-    if is_composition(Path(word)):
-        return load(word), read_recipe(Path(word)).backbone
-    source = ModelString.parse(word)
-    return open_backbone(source), str(source)
 
 
 def _model(model: Any) -> tuple[nn.Module, str]:
@@ -322,8 +314,8 @@ def _around(items: tuple[Any, ...], name: str) -> set[str] | None:
         if not isinstance(item, Group):
             continue
         if item.name == name:
-            inner = {g.name for g in Diagram("", (), item.items, ()).groups}
-            return {name, *(inner if item.inserted else ())}
+            inner = groups_in(item.items) if item.inserted else ()
+            return {name, *(group.name for group in inner)}
         inside = _around(item.items, name)
         if inside is not None:
             return {item.name, *inside}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from composer.cli.models import check_model, open_model
+from composer.artifact.named import check_model, open_model
 from composer.cli.options import (
     check_params,
     check_paths,

@@ -10,6 +10,7 @@ import click
 
 from composer.cli.options import json_option, params_of, set_option, size_of
 from composer.cli.steps import Steps
+from composer.drawing.formats import DPI
 from composer.drawing.theme import ThemeName
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
               help="Of a spec's input; 256 unless told.")
 @click.option("--size", metavar="H[xW]", help="Of a spec's input; 14 unless told.")
 @set_option
-@click.option("--dpi", type=click.IntRange(10, 2400), default=216, show_default=True,
+@click.option("--dpi", type=click.IntRange(10, 2400), default=DPI, show_default=True,
               help="Of a PNG.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @json_option

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from composer.cli.models import check_model, open_model
+from composer.artifact.named import check_model, open_model
 from composer.cli.options import json_option
 from composer.cli.steps import Steps
 

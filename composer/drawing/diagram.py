@@ -98,7 +98,7 @@ class Diagram:
     @property
     def groups(self) -> Iterator[Group]:
         """Every group, the outer before the inner."""
-        return _groups(self.items)
+        return groups_in(self.items)
 
     def opened(self, names: frozenset[str]) -> Diagram:
         """Return the picture with these groups open, where those around them are, and no others.
@@ -134,11 +134,12 @@ def _boxes(items: tuple[Box | Group, ...]) -> Iterator[Box]:
             yield from _boxes(item.items)
 
 
-def _groups(items: tuple[Box | Group, ...]) -> Iterator[Group]:
+def groups_in(items: tuple[Box | Group, ...]) -> Iterator[Group]:
+    """Yield every group among some items, the outer before the inner."""
     for item in items:
         if isinstance(item, Group):
             yield item
-            yield from _groups(item.items)
+            yield from groups_in(item.items)
 
 
 def _seen(item: Box | Group, names: frozenset[str], stands_for: dict[str, str]) -> Box | Group:
@@ -147,7 +148,7 @@ def _seen(item: Box | Group, names: frozenset[str], stands_for: dict[str, str]) 
     if item.name in names:
         return replace(item, items=tuple(_seen(i, names, stands_for) for i in item.items))
     stands_for |= {box.name: item.closed.name for box in _boxes(item.items)}
-    stands_for |= {group.closed.name: item.closed.name for group in _groups(item.items)}
+    stands_for |= {group.closed.name: item.closed.name for group in groups_in(item.items)}
     return item.closed
 
 

@@ -66,14 +66,13 @@ def written(
                              f"Mermaid draws ({MOST_LINKS:,} and {MOST_TEXT:,})")  # fmt: skip
         return text.encode()
     if form == "tex":
-        from composer.drawing.layers import layers
-        from composer.drawing.tikz import MOST_POINTS, tikz
+        from composer.drawing.tikz import MOST_POINTS, laid_out, tikz_of
 
-        placed = layers(seen)
+        told, placed = laid_out(seen)
         if max(placed.width, placed.height) > MOST_POINTS:
             size = f"{placed.width:,.0f} × {placed.height:,.0f} points"
             raise _too_large(f"{size} are more than TeX can place ({MOST_POINTS:,})")
-        return tikz(seen, colours).encode()
+        return tikz_of(told, placed, colours, seen).encode()
     from composer.drawing.layout import lay_out
     from composer.drawing.svg import svg
 

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
-from composer.drawing.text import shown
+from composer.drawing.text import numbered, shown
 
 _ASCII: Mapping[str, str] = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "%": r"\%", "&": r"\&", "$": r"\$",
@@ -50,7 +50,7 @@ def told(text: str) -> str:
 
     That is ``<U+1F600>``. What is wide in LaTeX is then as wide where widths are reckoned.
     """
-    return "".join(c if _command(c) is not None else f"<U+{ord(c):04X}>" for c in shown(text))
+    return "".join(c if _command(c) is not None else numbered(c) for c in shown(text))
 
 
 def latex(text: str) -> str:

@@ -46,20 +46,20 @@ def cut(text: str, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def has_glyphs(text: str) -> bool:
-    """Return whether the font that comes with Composer has every character of a text."""
-    return all(char in _widths()["regular"] for char in text)
-
-
 def in_font(text: str) -> str:
     """Return a text whose characters the font has; of others the number stands there."""
     known = _widths()["regular"]
-    return "".join(c if c in known else f"<U+{ord(c):04X}>" for c in text)
+    return "".join(c if c in known else numbered(c) for c in text)
+
+
+def numbered(char: str) -> str:
+    """Return what stands for a character that can't be shown: ``<U+1F600>``."""
+    return f"<U+{ord(char):04X}>"
 
 
 def _visible(char: str) -> str:
     if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn") and char != "\u200d":
-        return f"<U+{ord(char):04X}>"
+        return numbered(char)
     return char
 
 

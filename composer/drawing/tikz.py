@@ -54,8 +54,18 @@ def tikz(diagram: Diagram, theme: Theme) -> str:
     the nodes ``b0`` and ``g0``, counted in the order of the diagram; places are in points. Title,
     caption and notes are comments.
     """
+    return tikz_of(*laid_out(diagram), theme, diagram)
+
+
+def laid_out(diagram: Diagram) -> tuple[Diagram, Layout]:
+    """Return a diagram in letters that LaTeX has, and its places."""
     drawn = _told(diagram)
-    return "\n".join(_Document(drawn, layers(drawn), theme, diagram).lines()) + "\n"
+    return drawn, layers(drawn)
+
+
+def tikz_of(drawn: Diagram, layout: Layout, theme: Theme, whole: Diagram) -> str:
+    """Return what `laid_out` made of the `whole` diagram as a LaTeX document."""
+    return "\n".join(_Document(drawn, layout, theme, whole).lines()) + "\n"
 
 
 class _Document:

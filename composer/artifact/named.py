@@ -1,4 +1,4 @@
-"""What MODEL names on the command line: a backbone, or a folder that `insert` wrote."""
+"""What MODEL names: a backbone, or a folder that `insert` wrote."""
 
 from __future__ import annotations
 
