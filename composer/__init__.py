@@ -10,6 +10,7 @@ Nothing here imports torch until it is called for.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
     from composer.api import insert, plan, sites
     from composer.artifact.folder import load, save
     from composer.artifact.recipe import recipe
+    from composer.compiling.optimize import optimize
+    from composer.drawing.picture import render
     from composer.errors import ComposerError
     from composer.graph.frontend import load_spec
     from composer.lower.build import build
     from composer.lower.schedule import advance
-    from composer.picture import render
-    from composer.rewrite.eject import eject
-    from composer.rewrite.optimize import optimize
+    from composer.surgery.eject import eject
 
 __version__ = "0.1.0"
 
@@ -31,14 +32,14 @@ _HOME = {
     "ComposerError": "composer.errors",
     "advance": "composer.lower.schedule",
     "build": "composer.lower.build",
-    "eject": "composer.rewrite.eject",
+    "eject": "composer.surgery.eject",
     "insert": "composer.api",
     "load": "composer.artifact.folder",
     "load_spec": "composer.graph.frontend",
-    "optimize": "composer.rewrite.optimize",
+    "optimize": "composer.compiling.optimize",
     "plan": "composer.api",
     "recipe": "composer.artifact.recipe",
-    "render": "composer.picture",
+    "render": "composer.drawing.picture",
     "save": "composer.artifact.folder",
     "sites": "composer.api",
 }
@@ -70,3 +71,30 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*__all__, "__version__"])
+
+
+#: What shows itself as a picture in Jupyter: the module of a type, and its name.
+_PICTURED = (
+    ("composer.primitives", "Spec"),
+    ("composer.graph.graph", "Graph"),
+    ("composer.surgery.site", "Plan"),
+    ("torch.nn.modules.module", "Module"),  # where something was inserted
+)
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Let Jupyter show specs, graphs, plans and composed models as pictures.
+
+    Importing composer in a notebook does this by itself.
+    """
+
+    def shown(value: Any) -> str | None:
+        picture: str | None = import_module("composer.drawing.notebook").shown(value)
+        return picture
+
+    for module, name in _PICTURED:
+        shell.display_formatter.formatters["text/html"].for_type_by_name(module, name, shown)
+
+
+if "IPython" in sys.modules and (_shell := sys.modules["IPython"].get_ipython()) is not None:
+    load_ipython_extension(_shell)

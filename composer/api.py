@@ -11,9 +11,9 @@ from torch import nn
 
 from composer.artifact.folder import load
 from composer.artifact.output import is_composition
-from composer.rewrite import insert as _insert
-from composer.rewrite import plan as _plan
-from composer.rewrite import sites as _sites
+from composer.surgery import insert as _insert
+from composer.surgery import plan as _plan
+from composer.surgery import sites as _sites
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import composer
-from composer.spec.library import shipped_names
+from composer.language.library import shipped_names
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = "README.md"

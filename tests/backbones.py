@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from composer.backbones.model_string import ModelString
-from composer.backbones.open import open_backbone
+from composer.models.model_string import ModelString
+from composer.models.open import open_backbone
 
 USER_MODEL = Path(__file__).with_name("user_model.py")
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, fx
 
 from composer.graph.graph import Graph
+from composer.language.expressions import evaluate
 from composer.lower.build import lower
 from composer.measure.cost import FlopCounter
 from composer.primitives.cost import Cost
-from composer.spec.expressions import evaluate
 
 
 def counted(graph: Graph, sizes: Mapping[str, int]) -> dict[str, Cost]:

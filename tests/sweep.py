@@ -22,13 +22,13 @@ from backbones import enlivened
 from torch import Tensor, nn
 
 import composer
-from composer.backbones.model_string import ModelString
-from composer.backbones.open import open_backbone
-from composer.backbones.probe import Probe, probe
+from composer.analysis.probe import Probe, probe
 from composer.errors import ComposerError
-from composer.rewrite.insert import apply
+from composer.models.model_string import ModelString
+from composer.models.open import open_backbone
+from composer.surgery.insert import apply
 
-planning = importlib.import_module("composer.rewrite.plan")
+planning = importlib.import_module("composer.surgery.plan")
 TABLE = Path(__file__).with_name("coverage.md")
 
 #: One model of each of timm's modules, the smallest that there is.

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 import composer
-from composer.backbones.anatomy import Anatomy, anatomy
-from composer.backbones.probe import probe
+from composer.analysis.anatomy import Anatomy, anatomy
+from composer.analysis.probe import probe
 from composer.errors import ComposerError
 
 HEAVY = [pytest.mark.slow]

@@ -26,11 +26,11 @@ from composer.artifact import identify as identify_file
 from composer.artifact.identify import identify
 from composer.artifact.recipe import Recipe, RecipeEdit, RecipeSite, _sha256
 from composer.artifact.report import change
-from composer.backbones.model_string import ModelString
-from composer.backbones.open import open_backbone
-from composer.backbones.weights import fit_weights, save_weights
-from composer.drawing.numbers import giga
 from composer.errors import ComposerError
+from composer.measure.numbers import giga
+from composer.models.model_string import ModelString
+from composer.models.open import open_backbone
+from composer.models.weights import fit_weights, save_weights
 
 TINY = "net.py:tiny"
 
@@ -555,7 +555,7 @@ def test_a_prefix_that_the_model_has_itself_stays():
     model = Wrapper()
     state = {key: torch.ones_like(tensor) for key, tensor in model.state_dict().items()}
     save_file(state, "w.safetensors")
-    from composer.backbones.weights import load_weights
+    from composer.models.weights import load_weights
 
     load_weights(model, Path("w.safetensors"), "Wrapper")
     assert torch.equal(model.module.weight, torch.ones(2, 2))

@@ -18,9 +18,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from composer.artifact import output
-from composer.backbones import network
-from composer.backbones.model_string import FORMS
-from composer.backbones.names import timm_names, torchvision_names
+from composer.models import network
+from composer.models.model_string import FORMS
+from composer.models.names import timm_names, torchvision_names
 
 TINY = "net.py:tiny"
 TIMM, TORCHVISION = f"{len(timm_names()):,}", f"{len(torchvision_names()):,}"
@@ -363,7 +363,7 @@ BAD = [
 
 @pytest.mark.parametrize(("args", "status", "said"), [c[1:] for c in BAD], ids=[c[0] for c in BAD])
 def test_the_message(run, args, status, said):
-    from composer.spec.library import shipped_names
+    from composer.language.library import shipped_names
 
     result = run(*args)
     cuda = ", or cuda:N" if torch.cuda.is_available() else ""

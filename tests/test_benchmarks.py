@@ -22,9 +22,9 @@ from results import Row, means  # noqa: E402
 from rivals import copy_weights, difference, draw, rivals  # noqa: E402
 from speed import main  # noqa: E402
 
+from composer.language.library import shipped_names  # noqa: E402
 from composer.measure.cost import parameters  # noqa: E402
 from composer.measure.latency import Timing  # noqa: E402
-from composer.spec.library import shipped_names  # noqa: E402
 
 #: For each case a small shape, of maps or of tokens.
 SMALL = {name: (64, 6, 6) if shapes[0].count("x") == 2 else (12, 64)

@@ -20,8 +20,8 @@ from composer.certificate.claims import CLAIMS
 from composer.certificate.row import Row
 from composer.errors import ComposerError
 from composer.graph.frontend import load_spec
+from composer.language.library import find_spec, shipped_names
 from composer.primitives import Spec
-from composer.spec.library import find_spec, shipped_names
 
 
 def changed(name: str, *changes: tuple[str, str]) -> Spec:

@@ -14,9 +14,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import composer
-from composer.backbones.model_string import ModelString
-from composer.backbones.names import _old_timm_names, check_name, timm_names, torchvision_names
-from composer.backbones.open import open_backbone
+from composer.models.model_string import ModelString
+from composer.models.names import _old_timm_names, check_name, timm_names, torchvision_names
+from composer.models.open import open_backbone
 
 WRITTEN = ["model.safetensors", "recipe.yaml", "report.json", "report.md"]
 TINY = "net.py:tiny"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 
 import composer
-from composer.spec.library import shipped_names
+from composer.language.library import shipped_names
 
 pytestmark = pytest.mark.slow  # compiling takes most of its time
 

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 import composer
 from composer.artifact.run import Verification
-from composer.backbones.model_string import ModelString
-from composer.backbones.open import open_backbone
 from composer.errors import ComposerError
 from composer.graph.frontend import load_spec
 from composer.lower.build import build
 from composer.lower.grid import grid
+from composer.models.model_string import ModelString
+from composer.models.open import open_backbone
 
 torch.set_num_threads(1)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from composer.spec.expressions import (
+from composer.language.expressions import (
     FUNCTIONS,
     MAX_MAGNITUDE,
     Expr,

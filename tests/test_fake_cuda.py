@@ -7,8 +7,8 @@ import torch
 from probe import random, randomise
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from composer.language.library import shipped_names
 from composer.lower.build import build
-from composer.spec.library import shipped_names
 
 WIDTH = 32
 MAP = ("b", "c", "h", "w")

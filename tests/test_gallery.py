@@ -17,7 +17,7 @@ from nbclient import NotebookClient
 
 import composer
 from composer.errors import ComposerError
-from composer.spec.library import shipped_names
+from composer.language.library import shipped_names
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).with_name("golden")

@@ -16,9 +16,9 @@ from torch import fx, nn
 
 from composer.errors import ComposerError
 from composer.graph.frontend import check_text, load_spec
+from composer.language.library import shipped_folder, shipped_names
+from composer.language.names import TAKEN
 from composer.lower.build import build
-from composer.spec.library import shipped_folder, shipped_names
-from composer.spec.names import TAKEN
 
 SPECS = shipped_names()
 WIDTH = 32
@@ -336,12 +336,12 @@ def test_the_names_taken_are_those_of_torch() -> None:
     module = fx.GraphModule(nn.Module(), fx.Graph())
     theirs = {name for name in dir(module) if not name.startswith("_")}
     theirs -= {"smart_apply"}  # put there by transformers, where another test has imported it
-    assert theirs <= TAKEN, "add these to composer/spec/names.py"
+    assert theirs <= TAKEN, "add these to composer/language/names.py"
     assert not any(map(keyword.iskeyword, TAKEN))
 
 
 def test_names_are_checked_without_torch() -> None:
-    source = Path(shipped_folder().parent / "composer/spec/names.py")
+    source = Path(shipped_folder().parent / "composer/language/names.py")
     if source.is_file():
         assert "import torch" not in source.read_text(encoding="utf-8")
 

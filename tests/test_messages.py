@@ -11,10 +11,10 @@ from composer.errors import ComposerError
 from composer.graph.frontend import check_text, graph_of, load_spec
 from composer.graph.graph import Settings
 from composer.graph.passes import compile_graph
+from composer.language.library import shipped_names
+from composer.language.models import Insert
 from composer.primitives import Spec, ops
 from composer.primitives.activations import FUNCTIONS
-from composer.spec.library import shipped_names
-from composer.spec.models import Insert
 
 SE = """\
 name: se

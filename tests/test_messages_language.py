@@ -10,10 +10,10 @@ from test_messages import LISTS
 
 from composer.errors import ComposerError
 from composer.graph.frontend import check_text, load_spec
+from composer.language.expressions import Value
+from composer.language.library import find_spec
+from composer.language.models import Beginning, Match
 from composer.lower.build import build
-from composer.spec.expressions import Value
-from composer.spec.library import find_spec
-from composer.spec.models import Beginning, Match
 
 MARKS = {
     **LISTS,

@@ -19,10 +19,10 @@ from torch import nn
 from torchvision import models
 from torchvision.models import _api
 
-from composer.backbones.model_string import ModelString
-from composer.backbones.names import check_name, timm_names, torchvision_names
-from composer.backbones.open import open_backbone
 from composer.errors import ComposerError, MissingPartError
+from composer.models.model_string import ModelString
+from composer.models.names import check_name, timm_names, torchvision_names
+from composer.models.open import open_backbone
 
 VERSION = f"transformers {transformers.__version__}"
 VIT: dict[str, Any] = {

@@ -16,9 +16,9 @@ from composer.drawing.formats import written
 from composer.drawing.layout import lay_out
 from composer.drawing.network import network
 from composer.drawing.outline import Outline, Part, Spent, Stage
+from composer.drawing.outline_of import outline
+from composer.drawing.picture import drawn
 from composer.measure.cost import parameters
-from composer.picture import drawn
-from composer.rewrite.outline import outline
 
 torch.set_num_threads(1)
 

@@ -19,6 +19,11 @@ from composer.graph.frontend import graph_of, load_spec
 from composer.graph.graph import Graph, Settings, Tokens
 from composer.graph.passes import analyse, compile_graph
 from composer.graph.sizes import sizes_for
+from composer.language.expressions import Value
+from composer.language.expressions import name as named
+from composer.language.library import shipped_folder
+from composer.language.reader import read_spec
+from composer.language.source import parse
 from composer.lower.build import lower
 from composer.primitives import op_fields
 from composer.primitives.base import Primitive
@@ -27,11 +32,6 @@ from composer.primitives.dot_product_attention import DotProductAttention
 from composer.primitives.structure import Given, Structure
 from composer.primitives.use import Use
 from composer.primitives.weighed_sum import WeighedSum
-from composer.spec.expressions import Value
-from composer.spec.expressions import name as named
-from composer.spec.library import shipped_folder
-from composer.spec.reader import read_spec
-from composer.spec.source import parse
 
 SPECS = sorted(path.stem for path in shipped_folder().glob("*.yaml"))
 

@@ -24,8 +24,8 @@ from composer.certificate.claims.keys import BIASED, NORM, renamed
 from composer.certificate.draw import randomise
 from composer.certificate.trace import first_difference
 from composer.graph.frontend import load_spec
+from composer.language.library import shipped_names
 from composer.lower.build import build
-from composer.spec.library import shipped_names
 
 CASES = [
     pytest.param(name, case, id=f"{name} {case}".strip())

@@ -22,10 +22,10 @@ from composer.graph.passes.merge_repeated import merge_repeated
 from composer.graph.passes.remove_unused import remove_unused
 from composer.graph.passes.start_at_identity import start_at_identity
 from composer.graph.passes.verify import verify
+from composer.language.expressions import constant
+from composer.language.library import shipped_names
 from composer.lower.build import lower
 from composer.primitives.axes import Axes
-from composer.spec.expressions import constant
-from composer.spec.library import shipped_names
 
 SIZES = {"c": 4, "h": 3, "w": 2}
 NAMES = {p.__name__: p for p in (infer_axes, *REWRITES)}

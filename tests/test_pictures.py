@@ -11,9 +11,9 @@ from geometry import faults, font, shape_area
 
 from composer.drawing.diagram import Box, Diagram, Group
 from composer.drawing.formats import written
+from composer.drawing.picture import Picture, drawn
 from composer.graph.frontend import load_spec
-from composer.picture import Picture, drawn
-from composer.spec.library import shipped_names
+from composer.language.library import shipped_names
 
 HEAD = "name: probe\ninput: [b, c, h, w]\nnodes:\n"
 

@@ -16,7 +16,7 @@ from torch import nn
 
 import composer
 from composer.errors import ComposerError
-from composer.rewrite.plan import Plan
+from composer.surgery.plan import Plan
 
 SCALE = """\
 name: scale

@@ -23,13 +23,13 @@ from composer.errors import ComposerError
 from composer.graph.frontend import check_text, graph_of, load_spec
 from composer.graph.graph import Settings
 from composer.graph.passes import compile_graph
+from composer.language.expressions import evaluate
 from composer.lower.build import lower
 from composer.primitives import PRIMITIVES
 from composer.primitives.activations import FUNCTIONS
 from composer.primitives.pick import Pick
 from composer.primitives.structure import Structure
 from composer.primitives.use import Use
-from composer.spec.expressions import evaluate
 
 Weights = Mapping[str, Tensor]
 Sizes = Mapping[str, int]

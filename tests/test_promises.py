@@ -16,7 +16,7 @@ from timm import create_model
 from torch import Tensor, nn
 
 import composer
-from composer.backbones.edited import MARK, is_inserted
+from composer.analysis.edited import MARK, is_inserted
 
 HEAVY = [pytest.mark.slow]
 ROWS = [pytest.param(row, marks=HEAVY if row.heavy else [], id=str(row)) for row in BACKBONES]

@@ -91,7 +91,7 @@ def test_the_message_of_the_readme_is_what_is_printed() -> None:
 
 
 def test_the_specs_named_are_those_shipped() -> None:
-    from composer.spec.library import shipped_names
+    from composer.language.library import shipped_names
 
     sentence = TEXT[TEXT.index("Twenty-one specs ship") :].split("\n\n")[0]
     assert set(re.findall(r"`(\w+)`", sentence)) == set(shipped_names())

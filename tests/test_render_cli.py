@@ -9,6 +9,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from types import SimpleNamespace
 
 import pypdfium2
 import pytest
@@ -16,6 +17,7 @@ import timm
 import torch
 from command import NET, Command, names
 from geometry import SVG, faults
+from IPython.core.formatters import DisplayFormatter
 from PIL import Image
 from torch import nn
 
@@ -466,23 +468,30 @@ def test_options_are_checked_in_python_too(tmp_path, options):
         composer.render("se", tmp_path / "a.svg", **options)
 
 
-def test_jupyter_shows_specs_graphs_plans_and_composed_models():
+@pytest.fixture
+def jupyter():
+    """Return what Jupyter shows of a value as HTML, once composer is its extension."""
+    shell = SimpleNamespace(display_formatter=DisplayFormatter())
+    composer.load_ipython_extension(shell)
+    return shell.display_formatter.formatters["text/html"]
+
+
+def test_jupyter_shows_specs_graphs_plans_and_composed_models(jupyter):
     spec = composer.load_spec("se")
     plain = timm.create_model("resnet18")
     plan = composer.plan(plain, spec)
     model = composer.insert(plain, spec)
     for value in (spec, plan.sites[0].graph, plan, model):
-        shown = value._repr_html_()
-        assert shown.startswith('<div style="overflow-x: auto"><svg ')
-    assert "se at 8 sites" in plan._repr_html_()
-    assert "resnet18 with se" in model._repr_html_()
-    assert not hasattr(plain, "_repr_html_")
-    assert not hasattr(composer.eject(model), "_repr_html_")
+        assert jupyter(value).startswith('<div style="overflow-x: auto"><svg ')
+    assert "se at 8 sites" in jupyter(plan)
+    assert "resnet18 with se" in jupyter(model)
+    assert jupyter(plain) is None
+    assert jupyter(composer.eject(model)) is None
     assert "layer1.0.se" in str(model.state_dict().keys())
 
 
-def test_jupyter_is_told_why_there_is_no_picture(no_engine):
-    shown = composer.load_spec("se")._repr_html_()
+def test_jupyter_is_told_why_there_is_no_picture(no_engine, jupyter):
+    shown = jupyter(composer.load_spec("se"))
     assert shown.startswith("<pre>error[no-engine]: there is no Graphviz here")
 
 

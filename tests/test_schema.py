@@ -11,11 +11,11 @@ import pytest
 from pydantic import BaseModel
 
 from composer.graph.frontend import check_text
+from composer.language.library import shipped_folder, shipped_names
+from composer.language.models import Insert, Param
+from composer.language.source import parse
 from composer.primitives import PRIMITIVES, Spec, ops
 from composer.primitives.schema import json_schema
-from composer.spec.library import shipped_folder, shipped_names
-from composer.spec.models import Insert, Param
-from composer.spec.source import parse
 
 SCHEMA = json_schema()
 CHECK = jsonschema.Draft7Validator(SCHEMA)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from composer.errors import ComposerError, Diagnostic
 from composer.graph.frontend import check_text
+from composer.language.library import shipped_folder
+from composer.language.source import MAX_VALUES, parse, resolve_scalar
 from composer.primitives import ops
-from composer.spec.library import shipped_folder
-from composer.spec.source import MAX_VALUES, parse, resolve_scalar
 
 
 def source_of(text: str):

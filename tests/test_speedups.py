@@ -17,8 +17,8 @@ from composer.graph.passes.recognise_attention import recognise_attention
 from composer.graph.passes.reduce_maps_first import reduce_maps_first
 from composer.graph.passes.verify import verify
 from composer.graph.passes.weigh_in_parts import weigh_in_parts
+from composer.language.library import shipped_names
 from composer.lower.build import lower
-from composer.spec.library import shipped_names
 
 SIZES = {"c": 4, "h": 3, "w": 2}
 Pass = Callable[[Graph], Graph]

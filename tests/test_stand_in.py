@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 import composer
-from composer.backbones.edited import is_inserted, is_stand_in
-from composer.backbones.model_string import ModelString
-from composer.backbones.open import open_backbone
+from composer.analysis.edited import is_inserted, is_stand_in
 from composer.errors import ComposerError
-from composer.rewrite import insert as insert_file
+from composer.models.model_string import ModelString
+from composer.models.open import open_backbone
+from composer.surgery import insert as insert_file
 
 torch.set_num_threads(1)
 

@@ -10,8 +10,8 @@ import pytest
 from command import Command
 
 from composer.certificate.claims import CLAIMS
-from composer.spec import library
-from composer.spec.library import find_spec, shipped_names
+from composer.language import library
+from composer.language.library import find_spec, shipped_names
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import nn
 
+from composer.analysis.probe import Probe, probe
 from composer.artifact.running import Mode, Running
-from composer.backbones.probe import Probe, probe
 from composer.errors import ComposerError, error
 from composer.measure.cost import parameters
 from composer.measure.latency import Timing, interleaved

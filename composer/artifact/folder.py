@@ -21,10 +21,10 @@ from composer.artifact.output import (
 )
 from composer.artifact.recipe import Recipe, recipe, replay
 from composer.artifact.report import Report, describe
-from composer.backbones.weights import fit_weights, read_weights, save_weights
 from composer.errors import ComposerError, Diagnostic
-from composer.rewrite.composition import replaced_modules
-from composer.spec.source import read_text
+from composer.language.source import read_text
+from composer.models.weights import fit_weights, read_weights, save_weights
+from composer.surgery.composition import replaced_modules
 
 
 def save(

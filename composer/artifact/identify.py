@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from composer.backbones.model_string import ModelString
-from composer.backbones.open import open_backbone
 from composer.errors import ComposerError
-from composer.rewrite.composition import composition
-from composer.rewrite.eject import eject
+from composer.models.model_string import ModelString
+from composer.models.open import open_backbone
+from composer.surgery.composition import composition
+from composer.surgery.eject import eject
 
 
 def identify(model: nn.Module) -> str | None:

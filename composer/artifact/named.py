@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from composer.artifact.output import is_composition
-from composer.backbones.model_string import ModelString
-from composer.backbones.names import check_name
+from composer.models.model_string import ModelString
+from composer.models.names import check_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,8 +35,8 @@ def open_model(
         ComposerError: it can't be made, or the weights don't fit.
     """
     from composer.artifact.folder import load, read_recipe
-    from composer.backbones.open import open_backbone
-    from composer.backbones.weights import load_weights
+    from composer.models.open import open_backbone
+    from composer.models.weights import load_weights
 
     if is_composition(Path(word)):
         return load(word), read_recipe(Path(word)).backbone

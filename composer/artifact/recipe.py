@@ -15,12 +15,14 @@ from torch import nn
 from yaml.emitter import ScalarAnalysis
 
 from composer.artifact.identify import identify
-from composer.backbones.model_string import ModelString
-from composer.backbones.open import open_backbone
 from composer.errors import ComposerError, Diagnostic, error
 from composer.graph.frontend import check_text
+from composer.language.models import Model
+from composer.language.source import parse, resolve_scalar
 from composer.measure.cost import floating_dtype
-from composer.rewrite.composition import (
+from composer.models.model_string import ModelString
+from composer.models.open import open_backbone
+from composer.surgery.composition import (
     At,
     Edit,
     PrefixTokens,
@@ -28,10 +30,8 @@ from composer.rewrite.composition import (
     difference_of_shapes,
     own_shapes,
 )
-from composer.rewrite.insert import apply
-from composer.rewrite.plan import plan_again
-from composer.spec.models import Model
-from composer.spec.source import parse, resolve_scalar
+from composer.surgery.insert import apply
+from composer.surgery.plan import plan_again
 
 
 class RecipeSite(Model):

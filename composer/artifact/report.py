@@ -8,13 +8,13 @@ from typing import Any
 
 from torch import nn
 
-from composer.backbones.probe import probe
-from composer.drawing.numbers import giga
+from composer.analysis.probe import probe
 from composer.errors import counted
 from composer.measure.cost import parameters
-from composer.rewrite.composition import composed, inserted_path, parameters_before
-from composer.rewrite.eject import eject
-from composer.rewrite.site import Plan
+from composer.measure.numbers import giga
+from composer.surgery.composition import composed, inserted_path, parameters_before
+from composer.surgery.eject import eject
+from composer.surgery.site import Plan
 
 VERSION = 1
 

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from composer.backbones.probe import Probe, input_shape, probe
+from composer.analysis.probe import Probe, input_shape, probe
 from composer.errors import ComposerError, Diagnostic, UsageError, counted, error
 from composer.measure.cost import floating_dtype
-from composer.rewrite.composition import inserted_prefixes
-from composer.rewrite.site import Plan
+from composer.surgery.composition import inserted_prefixes
+from composer.surgery.site import Plan
 
 
 @dataclass(frozen=True)

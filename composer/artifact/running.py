@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from composer.backbones.probe import Probe
+from composer.analysis.probe import Probe
 
 Mode = Literal["inference", "training"]
 

@@ -10,16 +10,16 @@ from math import prod
 import torch
 from torch import nn
 
-from composer.backbones.model_string import ModelString
-from composer.backbones.open import open_backbone
-from composer.backbones.probe import Probe, probe
+from composer.analysis.probe import Probe, probe
 from composer.certificate.claim import Place
+from composer.language.expressions import Value
 from composer.lower.build import build
 from composer.measure.cost import parameters
+from composer.models.model_string import ModelString
+from composer.models.open import open_backbone
 from composer.primitives import Spec
-from composer.rewrite.insert import apply
-from composer.rewrite.plan import Plan, plan
-from composer.spec.expressions import Value
+from composer.surgery.insert import apply
+from composer.surgery.plan import Plan, plan
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 

@@ -14,12 +14,12 @@ from composer.certificate.canonical import Canonical
 from composer.certificate.claim import Case, Claim, Count, Place
 from composer.certificate.row import Row
 from composer.errors import ComposerError, counted, listing
+from composer.language.expressions import Value
 from composer.lower.schedule import Schedule, advance
 from composer.measure.cost import parameters
 from composer.primitives import Spec
-from composer.rewrite.plan import Plan
-from composer.rewrite.replace import Replacement
-from composer.spec.expressions import Value
+from composer.surgery.plan import Plan
+from composer.surgery.replace import Replacement
 
 Outcome = tuple[bool, str]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from composer.rewrite.composition import Position
-from composer.spec.expressions import Value, bind, parse
+from composer.language.expressions import Value, bind, parse
+from composer.surgery.composition import Position
 
 #: What every count is compared with where its row says no other: to the unit, or 0.1 %.
 THOUSANDTH = 0.001

@@ -19,7 +19,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     """
     from composer.errors import ComposerError, Diagnostic, counted
     from composer.graph.frontend import check_text
-    from composer.spec.library import find_spec
+    from composer.language.library import find_spec
 
     files = []
     failed = False

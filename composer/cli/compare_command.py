@@ -21,7 +21,7 @@ from composer.cli.options import (
     usage,
 )
 from composer.cli.steps import Steps
-from composer.spec.place import Place
+from composer.language.place import Place
 
 if TYPE_CHECKING:
     from composer.artifact.compare import Cost
@@ -112,8 +112,8 @@ def command(
         from composer.artifact.run import target
         from composer.artifact.running import Running
         from composer.measure.machine import Machine
-        from composer.rewrite.composition import composed
-        from composer.rewrite.insert import insert
+        from composer.surgery.composition import composed
+        from composer.surgery.insert import insert
 
         place, number = target(device, dtype)
     with steps.step("making the backbone"):
@@ -182,7 +182,7 @@ def _batches_of(text: str) -> list[int]:
 def _print(costs: list[Cost]) -> None:
     """Print a row for each model, for one batch after the other."""
     from composer.cli.tables import table
-    from composer.drawing.numbers import giga
+    from composer.measure.numbers import giga
 
     headings = (
         "model", "sites", "parameters", "FLOPs", "batch", "ms", "quartiles", "ratio", "images/s",

@@ -27,10 +27,10 @@ def command(folder: str, output: str | None, force: bool, as_json: bool) -> None
     steps = Steps(total=2)
     with steps.step("loading the composition"):
         from composer.artifact.folder import load, read_recipe
-        from composer.backbones.model_string import ModelString
-        from composer.backbones.weights import write_weights
         from composer.files import check_file_free
-        from composer.rewrite.eject import eject
+        from composer.models.model_string import ModelString
+        from composer.models.weights import write_weights
+        from composer.surgery.eject import eject
 
         backbone = ModelString.parse(read_recipe(Path(folder)).backbone)
         file = Path(output or f"{backbone.short}.safetensors")

@@ -24,11 +24,11 @@ from composer.cli.options import (
 )
 from composer.cli.steps import Steps, loading
 from composer.errors import ComposerError, Diagnostic
-from composer.spec.place import Place
+from composer.language.place import Place
 
 if TYPE_CHECKING:
     from composer.artifact.report import Report
-    from composer.rewrite.plan import Plan
+    from composer.surgery.plan import Plan
 
 
 @click.command("insert", short_help="Put a mechanism into a backbone: plan, edit, verify, save.")
@@ -140,8 +140,8 @@ def command(
             from composer.artifact.folder import save
             from composer.artifact.report import describe
             from composer.artifact.run import Verification, read_image, target
-            from composer.rewrite.insert import apply
-            from composer.rewrite.plan import plan
+            from composer.surgery.insert import apply
+            from composer.surgery.plan import plan
 
             place, number = target(device, dtype)
         with steps.step("making the backbone"):
@@ -262,8 +262,8 @@ def _print(
 ) -> None:
     from composer.artifact.report import change
     from composer.cli.tables import table
-    from composer.drawing.numbers import giga
     from composer.errors import counted
+    from composer.measure.numbers import giga
 
     new = sum(len(found.sites) for found in plans)
     earlier = len(report.sites) - new

@@ -71,7 +71,7 @@ def _matches(name: str, filters: tuple[str, ...]) -> bool:
 
 def _specs() -> list[dict[str, Any]]:
     from composer.graph.frontend import load_spec
-    from composer.spec.library import shipped_names
+    from composer.language.library import shipped_names
 
     specs = [load_spec(name) for name in shipped_names()]
     return [
@@ -100,7 +100,7 @@ def _ops() -> list[dict[str, Any]]:
 
 
 def _backbones() -> list[dict[str, Any]]:
-    from composer.backbones.names import timm_names, torchvision_names
+    from composer.models.names import timm_names, torchvision_names
 
     names = [*timm_names(), *(f"torchvision:{name}" for name in torchvision_names())]
     return [{"name": name} for name in names]

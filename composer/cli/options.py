@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from composer.errors import ComposerError, Diagnostic, UsageError
-from composer.spec.expressions import Value
-from composer.spec.paths import check_pattern
-from composer.spec.position import PositionError, Spot
-from composer.spec.selection import Selection, SelectionError
-from composer.spec.source import resolve_scalar
+from composer.language.expressions import Value
+from composer.language.paths import check_pattern
+from composer.language.position import PositionError, Spot
+from composer.language.selection import Selection, SelectionError
+from composer.language.source import resolve_scalar
 
 if TYPE_CHECKING:
     from composer.primitives import Spec
@@ -46,7 +46,7 @@ def read_specs(words: tuple[str, ...]) -> list[Spec]:
         ComposerError: one is not found or not sound; it carries the problems of all.
     """
     from composer.graph.frontend import check_text
-    from composer.spec.library import find_spec
+    from composer.language.library import find_spec
 
     found: list[Spec] = []
     problems: list[Diagnostic] = []
@@ -140,7 +140,7 @@ def match_of(settings: tuple[str, ...]) -> dict[str, object]:
     Raises:
         UsageError: a setting is not K=V, its key is none, or its value does not suit.
     """
-    from composer.rewrite.match import overlaid
+    from composer.surgery.match import overlaid
 
     found: dict[str, object] = {}
     for setting in settings:

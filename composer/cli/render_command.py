@@ -14,7 +14,7 @@ from composer.drawing.formats import DPI
 from composer.drawing.theme import ThemeName
 
 if TYPE_CHECKING:
-    from composer.spec.expressions import Value
+    from composer.language.expressions import Value
 
 
 @click.command("render", short_help="Draw a mechanism, or a backbone and what was inserted.")
@@ -59,7 +59,7 @@ def command(
     height_width = size_of(size) if size is not None else None
     params: dict[str, Value] = params_of(settings, {"": set()})[""] if settings else {}
     with Steps(total=1).step("drawing"):
-        from composer.picture import render
+        from composer.drawing.picture import render
 
         render(
             what, file, theme=theme, depth=depth, expand=expand, before_after=before_after,
@@ -75,8 +75,8 @@ def command(
 
 def _short(what: str) -> str:
     """Return a word for the picture's name: of a path its own, of a MODEL the word it goes by."""
-    from composer.backbones.model_string import ModelString
     from composer.errors import ComposerError
+    from composer.models.model_string import ModelString
 
     path = Path(what)
     try:

@@ -12,7 +12,7 @@ from composer.cli.options import json_option
 from composer.cli.steps import Steps
 
 if TYPE_CHECKING:
-    from composer.rewrite.sites import Spot
+    from composer.surgery.sites import Spot
 
 
 @click.command("sites", short_help="Show a backbone's stages and blocks, and what can go where.")
@@ -27,7 +27,7 @@ def command(backbone: str, path: str | None, as_json: bool) -> None:
     steps = Steps(total=2)
     check_model(backbone)
     with steps.step("making the backbone"):
-        from composer.rewrite.sites import sites, why_of
+        from composer.surgery.sites import sites, why_of
 
         model, _ = open_model(backbone)
     if path is not None:

@@ -28,7 +28,7 @@ def command(specs: tuple[str, ...], everything: bool, as_json: bool) -> None:
     """
     if everything == bool(specs):
         raise usage("it is not said which specs", "name some, or say --all, not both")
-    from composer.spec.library import shipped_names
+    from composer.language.library import shipped_names
 
     read = read_specs(tuple(shipped_names()) if everything else specs)
     import torch

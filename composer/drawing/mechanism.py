@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from composer.drawing.diagram import Box, Diagram, Fact, Group, Link, closed_name
-from composer.drawing.numbers import cost_line, giga
 from composer.drawing.reads import Reads
 from composer.drawing.spec_text import SpecText
 from composer.errors import Diagnostic, listing
 from composer.graph.costs import node_costs
 from composer.graph.graph import INPUT, Graph, GraphNode
+from composer.language.names import COMMA
+from composer.measure.numbers import cost_line, giga
 from composer.primitives import Spec
 from composer.primitives.axes import Axes
 from composer.primitives.base import Primitive
@@ -25,7 +26,6 @@ from composer.primitives.branch import Branch
 from composer.primitives.cost import Cost
 from composer.primitives.structure import Repeating
 from composer.primitives.use import Use
-from composer.spec.names import COMMA
 
 LETTERS_OF_A_LINE = 28
 

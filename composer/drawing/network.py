@@ -12,11 +12,11 @@ from itertools import groupby
 
 from composer.drawing.diagram import Box, Diagram, Fact, Group, Link, closed_name
 from composer.drawing.mechanism import OUTPUT, Said, mechanism
-from composer.drawing.numbers import cost_line, giga
 from composer.drawing.outline import Insertion, Outline, Part, Spent, Stage, Step
 from composer.drawing.repeats import Run, likeness, runs
 from composer.drawing.words import badges, facts_of, from_to, spent_and_added
 from composer.errors import counted
+from composer.measure.numbers import cost_line, giga
 
 #: Of a part, whose values it reads; of more, the last alone is linked.
 MOST_READ = 2

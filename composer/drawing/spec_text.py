@@ -10,7 +10,7 @@ from textwrap import dedent
 
 from composer.errors import Diagnostic, Location
 from composer.graph.graph import Graph, GraphNode
-from composer.spec.source import Source, YamlPath
+from composer.language.source import Source, YamlPath
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from composer.drawing.diagram import Fact
-from composer.drawing.numbers import cost_line, giga
 from composer.drawing.outline import Insertion, Spent
+from composer.measure.numbers import cost_line, giga
 
 
 def badges(inserted: Sequence[Insertion]) -> tuple[str, ...]:

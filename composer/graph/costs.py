@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 from composer.errors import ComposerError, Diagnostic
 from composer.graph.graph import Graph, GraphNode
+from composer.language.expressions import Expr, bind
 from composer.primitives import Spec
 from composer.primitives.axes import Axes
 from composer.primitives.base import AxisProblem
 from composer.primitives.cost import Cost
-from composer.spec.expressions import Expr, bind
 
 
 def node_costs(graph: Graph, sizes: Mapping[str, int] | None = None) -> dict[str, Cost]:

@@ -7,15 +7,15 @@ from collections.abc import Iterable, Mapping
 
 from composer.errors import ComposerError, Diagnostic, suggestion
 from composer.graph.graph import INPUT, Graph, GraphNode, Settings
+from composer.language.expressions import Expr, constant, name
+from composer.language.models import Param
+from composer.language.names import COMMA
+from composer.language.reader import Reading
+from composer.language.stand_in import stand_in_names
 from composer.primitives import Spec
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Primitive
 from composer.primitives.unstack import Unstack
-from composer.spec.expressions import Expr, constant, name
-from composer.spec.models import Param
-from composer.spec.names import COMMA
-from composer.spec.reader import Reading
-from composer.spec.stand_in import stand_in_names
 
 
 def graph_of(spec: Spec, settings: Settings, reading: Reading[Spec] | None = None) -> Graph:

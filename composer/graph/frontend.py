@@ -12,13 +12,13 @@ from composer.errors import ComposerError, Diagnostic, Location, in_order_of_tex
 from composer.graph.from_spec import graph_of
 from composer.graph.graph import Graph, Settings
 from composer.graph.passes import analyse
+from composer.language.extends import extended
+from composer.language.library import find_spec
+from composer.language.reader import read_spec
+from composer.language.source import Source, YamlPath, kind_of, parse
 from composer.primitives import Spec, op_fields
 from composer.primitives.structure import Repeating
 from composer.primitives.use import Use
-from composer.spec.extends import extended
-from composer.spec.library import find_spec
-from composer.spec.reader import read_spec
-from composer.spec.source import Source, YamlPath, kind_of, parse
 
 __all__ = ["Examined", "check_text", "examine", "graph_of", "load_spec"]
 

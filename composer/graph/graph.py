@@ -9,13 +9,12 @@ from typing import Literal
 
 from composer.errors import ComposerError, Diagnostic, Location, in_order_of_text
 from composer.graph.order import ancestors, in_order
-from composer.notebook import ShowsPicture
+from composer.language.expressions import Expr, Value
+from composer.language.names import COMMA
+from composer.language.source import Source, YamlPath
 from composer.primitives import Spec
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Primitive
-from composer.spec.expressions import Expr, Value
-from composer.spec.names import COMMA
-from composer.spec.source import Source, YamlPath
 
 INPUT = "input"
 
@@ -81,7 +80,7 @@ class GraphNode:
 
 
 @dataclass(frozen=True)
-class Graph(ShowsPicture):
+class Graph:
     """A spec as a graph of nodes; every pass returns a new one."""
 
     spec: Spec

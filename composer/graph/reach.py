@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from composer.graph.graph import Graph
-from composer.spec.expressions import Expr, leaves
+from composer.language.expressions import Expr, leaves
 
 
 def unreached_nodes(graph: Graph, named: Callable[[Expr], set[str]]) -> frozenset[str]:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from composer.graph.graph import INPUT, Graph, GraphNode
+from composer.language.expressions import Expr
 from composer.primitives.axes import Axes
 from composer.primitives.base import Primitive
-from composer.spec.expressions import Expr
 
 
 def readers(graph: Graph) -> dict[str, list[GraphNode]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from copy import copy
 
-from composer.spec.expressions import Expr, Value
-from composer.spec.hints import Hints
+from composer.language.expressions import Expr, Value
+from composer.language.hints import Hints
 
 
 class Scope(Mapping[str, Value | Expr]):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from composer.errors import error
 from composer.graph.graph import Graph
+from composer.language.expressions import Expr, Value, bind
+from composer.language.stand_in import open_names, usual
 from composer.primitives import Spec
 from composer.primitives.channels import product
-from composer.spec.expressions import Expr, Value, bind
-from composer.spec.stand_in import open_names, usual
 
 
 def sizes_for(

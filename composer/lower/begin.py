@@ -18,11 +18,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from composer.errors import ComposerError, error
 from composer.graph.graph import Graph
 from composer.graph.passes.bind import bind_params
+from composer.language.expressions import Expr, Value, evaluate, parse
+from composer.language.models import Beginning
 from composer.primitives import Spec
 from composer.primitives.activations import FUNCTIONS
 from composer.primitives.parameter import Parameter
-from composer.spec.expressions import Expr, Value, evaluate, parse
-from composer.spec.models import Beginning
 
 #: Of the largest value of the original; float64 keeps what is the same far below.
 TOLERANCE = 1e-9

@@ -15,12 +15,12 @@ from composer.graph.frontend import graph_of, load_spec
 from composer.graph.graph import Begin, Graph, Settings, Tokens
 from composer.graph.passes import compile_graph
 from composer.graph.sizes import sizes_for
+from composer.language.expressions import Value
 from composer.lower.begin import Original, check_can_begin
 from composer.lower.begun import begun_as
 from composer.lower.emitter import FxEmitter
 from composer.lower.like import sizes_like
 from composer.primitives import Spec
-from composer.spec.expressions import Value
 
 
 def lower(graph: Graph) -> fx.GraphModule:

@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 from composer.errors import ComposerError, Diagnostic
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.graph.rewriting import readers
+from composer.language.expressions import Expr, constant
 from composer.lower.grid import TokenAxis
 from composer.lower.mechanism import Mechanism
 from composer.lower.paths import module_at
@@ -17,7 +18,6 @@ from composer.lower.schedule import Schedule
 from composer.primitives.axes import Axes
 from composer.primitives.base import AxisProblem, whole
 from composer.primitives.pick import Pick
-from composer.spec.expressions import Expr, constant
 
 
 class FxEmitter:

@@ -11,7 +11,7 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
-from composer.notebook import ShowsPicture
+from composer.language.models import Model, SpecOf
 from composer.primitives.arithmetic import Arithmetic
 from composer.primitives.attention import Attention
 from composer.primitives.base import Primitive
@@ -35,7 +35,6 @@ from composer.primitives.split import Split
 from composer.primitives.stack import Stack
 from composer.primitives.unstack import Unstack
 from composer.primitives.use import Use
-from composer.spec.models import Model, SpecOf
 
 AnyPrimitive = Annotated[
     Arithmetic | Attention | Branch | Conv1d | Conv2d | Gate | Linear | Merge | Mlp | Normalize
@@ -50,7 +49,7 @@ for _repeating in (Branch, Repeat):  # each of them holds any op, itself too
 PRIMITIVES: tuple[type[Primitive], ...] = get_args(get_args(AnyPrimitive)[0])
 
 
-class Spec(ShowsPicture, SpecOf[AnyPrimitive]):
+class Spec(SpecOf[AnyPrimitive]):
     """An attention mechanism as a graph of primitives over named axes."""
 
 

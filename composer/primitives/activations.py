@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from composer.language.expressions import Expr
+from composer.language.fields import word
 from composer.primitives.base import Emitter
-from composer.spec.expressions import Expr
-from composer.spec.fields import word
 
 #: As `torch` and `torch.nn.functional` know them; hard_sigmoid is relu6(x + 3) / 6.
 FUNCTIONS = {

@@ -8,11 +8,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from composer.language.expressions import Expr
+from composer.language.fields import NodeRef
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Emitter, Primitive
 from composer.primitives.broadcast import meet
-from composer.spec.expressions import Expr
-from composer.spec.fields import NodeRef
 
 _OPERATORS: dict[str, Callable[..., Any]] = {
     "add": operator.add,

@@ -8,6 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from composer.language.expressions import Expr, constant
+from composer.language.fields import AxisName, AxisNames, Flag, NodeRef, word
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import (
     AxisProblem,
@@ -21,8 +23,6 @@ from composer.primitives.base import (
 from composer.primitives.batch import folded, sizes_of, unfolded
 from composer.primitives.broadcast import meet
 from composer.primitives.cost import Cost, of_einsum
-from composer.spec.expressions import Expr, constant
-from composer.spec.fields import AxisName, AxisNames, Flag, NodeRef, word
 
 
 class Attention(Primitive):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from composer.spec.expressions import Expr
+from composer.language.expressions import Expr
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
+from composer.language.expressions import Expr, constant
+from composer.language.fields import Kind
+from composer.language.models import Model
+from composer.language.source import YamlPath
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.cost import Cost
-from composer.spec.expressions import Expr, constant
-from composer.spec.fields import Kind
-from composer.spec.models import Model
-from composer.spec.source import YamlPath
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

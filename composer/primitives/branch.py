@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from composer.language.expressions import constant
+from composer.language.fields import AxisName, NodeRef, Size
 from composer.primitives.stack import Stack
 from composer.primitives.structure import Part, Repeating, count
-from composer.spec.expressions import constant
-from composer.spec.fields import AxisName, NodeRef, Size
 
 if TYPE_CHECKING:
     from composer.primitives import AnyPrimitive

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from composer.language.expressions import Expr, bind, difference
+from composer.language.source import YamlPath
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem
-from composer.spec.expressions import Expr, bind, difference
-from composer.spec.source import YamlPath
 
 
 def meet(

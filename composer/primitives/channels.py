@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from composer.language.expressions import Expr, bind, constant
+from composer.language.fields import AxisName, Size
+from composer.language.source import YamlPath
 from composer.primitives.axes import Axes
 from composer.primitives.base import AxisProblem, Emitter, whole
-from composer.spec.expressions import Expr, bind, constant
-from composer.spec.fields import AxisName, Size
-from composer.spec.source import YamlPath
 
 #: A size keeps the axis; a mapping names the axes that replace it, and ``{}`` leaves none.
 Out = Size | dict[AxisName, Size] | None

@@ -7,12 +7,12 @@ import string
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from composer.language.expressions import Expr
+from composer.language.fields import AxisNames, NodeRef
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Emitter, Primitive, elements, whole
 from composer.primitives.broadcast import meet
 from composer.primitives.cost import Cost, of_einsum
-from composer.spec.expressions import Expr
-from composer.spec.fields import AxisNames, NodeRef
 
 
 class Contraction(Primitive):

@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from composer.language.expressions import Expr, constant
+from composer.language.fields import AxisName, Flag, NodeRef, Size
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import (
     Emitter,
@@ -19,8 +21,6 @@ from composer.primitives.base import (
 )
 from composer.primitives.batch import folded, unfolded
 from composer.primitives.cost import Cost, of_layer
-from composer.spec.expressions import Expr, constant
-from composer.spec.fields import AxisName, Flag, NodeRef, Size
 
 
 class Conv1d(Primitive):

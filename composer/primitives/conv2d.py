@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from composer.language.expressions import Expr, constant
+from composer.language.fields import Amount, AxisName, AxisNames, Flag, NodeRef, Size
 from composer.primitives.activations import Act, activate, applied
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import (
@@ -33,8 +35,6 @@ from composer.primitives.kernels import (
 )
 from composer.primitives.normalization import NO_NORM, NormField
 from composer.primitives.windows import strided, windowed
-from composer.spec.expressions import Expr, constant
-from composer.spec.fields import Amount, AxisName, AxisNames, Flag, NodeRef, Size
 
 
 class Conv2d(Primitive):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from composer.language.expressions import Expr, constant
+from composer.language.fields import AxisName, NodeRef, Number
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Emitter, Primitive, elements, whole
 from composer.primitives.batch import folded, unfolded
 from composer.primitives.broadcast import meet
 from composer.primitives.cost import Cost
-from composer.spec.expressions import Expr, constant
-from composer.spec.fields import AxisName, NodeRef, Number
 
 
 class DotProductAttention(Primitive):

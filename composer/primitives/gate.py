@@ -7,11 +7,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from composer.language.expressions import Expr, constant, name
+from composer.language.fields import AxisName, NodeRef, word
 from composer.primitives.activations import FUNCTIONS, activate, applied
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes
-from composer.spec.expressions import Expr, constant, name
-from composer.spec.fields import AxisName, NodeRef, word
 
 
 class Gate(Primitive):

@@ -6,9 +6,9 @@ import operator
 from dataclasses import dataclass
 from typing import Any
 
+from composer.language.expressions import Expr, bind, constant, difference
 from composer.primitives.axes import Axes
 from composer.primitives.base import AxisProblem, Emitter, need_axes
-from composer.spec.expressions import Expr, bind, constant, difference
 
 #: The axes of a kernel: channels out, channels in of one group, height, width.
 KERNEL_AXES = ("o", "i", "kh", "kw")

@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from composer.language.expressions import Expr, constant
+from composer.language.fields import AxisName, Flag, NodeRef, Size
 from composer.primitives.activations import Act, activate, applied
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Emitter, Primitive, elements, flag, need_axes, whole
@@ -14,8 +16,6 @@ from composer.primitives.batch import folded, unfolded
 from composer.primitives.channels import Out, need_free, need_groups, out_axes, product, spread
 from composer.primitives.cost import Cost, of_layer
 from composer.primitives.normalization import NO_NORM, Norm, NormField
-from composer.spec.expressions import Expr, constant
-from composer.spec.fields import AxisName, Flag, NodeRef, Size
 
 
 class Linear(Primitive):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from composer.language.expressions import Expr, constant
+from composer.language.fields import AxisName, AxisNames, NodeRef
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Emitter, Primitive
 from composer.primitives.pool import mean_of, side_by_side
-from composer.spec.expressions import Expr, constant
-from composer.spec.fields import AxisName, AxisNames, NodeRef
 
 
 class MeanAndMax(Primitive):

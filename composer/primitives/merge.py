@@ -7,11 +7,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from composer.language.expressions import Expr
+from composer.language.fields import AxisName, AxisNames, NodeRef
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes
 from composer.primitives.channels import product
-from composer.spec.expressions import Expr
-from composer.spec.fields import AxisName, AxisNames, NodeRef
 
 
 class Merge(Primitive):

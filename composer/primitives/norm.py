@@ -7,14 +7,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from composer.language.expressions import Expr, constant, name
+from composer.language.fields import AxisName, Epsilon, NodeRef, Number, Share, word
 from composer.primitives.activations import Act, activate, applied
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Emitter, Primitive, elements, need_axes, whole
 from composer.primitives.batch import folded, unfolded
 from composer.primitives.cost import Cost, of_norm
 from composer.primitives.normalization import Norm
-from composer.spec.expressions import Expr, constant, name
-from composer.spec.fields import AxisName, Epsilon, NodeRef, Number, Share, word
 
 BEHIND = 3  # torch has batch norms for up to three axes behind the channels
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from composer.language import expressions
+from composer.language.expressions import Expr
+from composer.language.fields import Epsilon, Number, Share, word
+from composer.language.models import Model
 from composer.primitives.cost import Cost, of_norm
-from composer.spec import expressions
-from composer.spec.expressions import Expr
-from composer.spec.fields import Epsilon, Number, Share, word
-from composer.spec.models import Model
 
 if TYPE_CHECKING:
     from torch import nn

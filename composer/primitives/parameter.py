@@ -9,11 +9,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from composer.language.expressions import Expr, Value, constant
+from composer.language.fields import AxisName, Kind, Size
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Emitter, Primitive, whole
 from composer.primitives.cost import Cost
-from composer.spec.expressions import Expr, Value, constant
-from composer.spec.fields import AxisName, Kind, Size
 
 CONV = "conv"
 _OF_A_VIDEO = 5

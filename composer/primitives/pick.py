@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from composer.errors import counted
+from composer.language.expressions import Expr, difference
+from composer.language.fields import Amount, AxisName, NodeRef
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes, whole
-from composer.spec.expressions import Expr, difference
-from composer.spec.fields import Amount, AxisName, NodeRef
 
 
 class Pick(Primitive):

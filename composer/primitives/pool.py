@@ -7,12 +7,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from composer.language.expressions import Expr, constant
+from composer.language.fields import AxisNames, Flag, NodeRef, Size, word
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive, flag, need_axes, whole
 from composer.primitives.batch import on_maps
 from composer.primitives.windows import strided
-from composer.spec.expressions import Expr, constant
-from composer.spec.fields import AxisNames, Flag, NodeRef, Size, word
 
 
 class Pool(Primitive):

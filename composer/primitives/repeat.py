@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from composer.language.expressions import constant
+from composer.language.expressions import name as named
+from composer.language.fields import Amount, Flag, Name, NodeRef
 from composer.primitives.structure import Alias, Part, Repeating, count
-from composer.spec.expressions import constant
-from composer.spec.expressions import name as named
-from composer.spec.fields import Amount, Flag, Name, NodeRef
 
 if TYPE_CHECKING:
     from composer.primitives import AnyPrimitive

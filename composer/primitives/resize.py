@@ -7,11 +7,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from composer.language.expressions import Expr
+from composer.language.fields import AxisNames, NodeRef
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Emitter, Primitive, need_axes
 from composer.primitives.batch import on_maps, sizes_of
-from composer.spec.expressions import Expr
-from composer.spec.fields import AxisNames, NodeRef
 
 
 class Resize(Primitive):

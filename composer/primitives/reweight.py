@@ -8,13 +8,13 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from composer.language.expressions import Expr
+from composer.language.fields import AxisNames, NodeRef
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive, elements, need_axes, whole
 from composer.primitives.batch import sizes_of
 from composer.primitives.broadcast import meet
 from composer.primitives.cost import Cost
-from composer.spec.expressions import Expr
-from composer.spec.fields import AxisNames, NodeRef
 
 
 class Reweight(Primitive):

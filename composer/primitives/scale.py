@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from composer.language.expressions import Expr
+from composer.language.fields import NodeRef, Number
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive
-from composer.spec.expressions import Expr
-from composer.spec.fields import NodeRef, Number
 
 
 class Scale(Primitive):

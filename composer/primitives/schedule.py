@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from composer.language.expressions import Expr
+from composer.language.fields import Number, Size
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Emitter, Primitive, whole
-from composer.spec.expressions import Expr
-from composer.spec.fields import Number, Size
 
 
 class Schedule(Primitive):

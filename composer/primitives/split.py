@@ -7,11 +7,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from composer.language.expressions import Expr, difference
+from composer.language.fields import AxisName, NodeRef, Size
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes, whole
 from composer.primitives.channels import need_free, product
-from composer.spec.expressions import Expr, difference
-from composer.spec.fields import AxisName, NodeRef, Size
 
 
 class Split(Primitive):

@@ -7,11 +7,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from composer.language.expressions import Expr, constant
+from composer.language.fields import AxisName, NodeRef
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive
 from composer.primitives.broadcast import meet
-from composer.spec.expressions import Expr, constant
-from composer.spec.fields import AxisName, NodeRef
 
 
 class Stack(Primitive):

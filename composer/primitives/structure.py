@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 from pydantic import field_validator
 
 from composer.errors import listing
+from composer.language.expressions import Expr
+from composer.language.fields import Kind, NodeRef
+from composer.language.source import YamlPath
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive
-from composer.spec.expressions import Expr
-from composer.spec.fields import Kind, NodeRef
-from composer.spec.source import YamlPath
 
 #: Of one structure; each is a node of its own.
 MAX_PARTS = 1_000

@@ -6,11 +6,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from composer.language.expressions import constant
+from composer.language.fields import AxisName, NodeRef
+from composer.language.names import COMMA
 from composer.primitives.pick import Pick
 from composer.primitives.structure import Part, Structure
-from composer.spec.expressions import constant
-from composer.spec.fields import AxisName, NodeRef
-from composer.spec.names import COMMA
 
 
 class Unstack(Structure):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from composer.language.expressions import Expr
+from composer.language.fields import NodeRef
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Emitter, Primitive
 from composer.primitives.broadcast import meet
-from composer.spec.expressions import Expr
-from composer.spec.fields import NodeRef
 
 
 class WeighedSum(Primitive):

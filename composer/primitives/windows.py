@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from composer.spec.expressions import Expr, bind, constant
+from composer.language.expressions import Expr, bind, constant
 
 
 def strided(size: Expr, stride: Expr) -> Expr:

@@ -86,7 +86,7 @@ def thousand(rounds: int) -> dict[str, list[float]]:
 
 def main() -> None:
     """Print a row for each kind of picture."""
-    from composer.spec.library import shipped_names
+    from composer.language.library import shipped_names
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3, metavar="N")

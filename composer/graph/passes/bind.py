@@ -15,13 +15,13 @@ from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.graph.reach import unreached_nodes
 from composer.graph.scope import Scope
 from composer.graph.sizes import sizes_of
+from composer.language import expressions
+from composer.language.expressions import MAX_PARTS, Expr, ExpressionError, leaves
+from composer.language.fields import Kind
+from composer.language.source import YamlPath
+from composer.language.stand_in import stand_in_names
 from composer.primitives.base import AxisProblem, replaced
 from composer.primitives.structure import Repeating, Structure
-from composer.spec import expressions
-from composer.spec.expressions import MAX_PARTS, Expr, ExpressionError, leaves
-from composer.spec.fields import Kind
-from composer.spec.source import YamlPath
-from composer.spec.stand_in import stand_in_names
 
 #: What branches and repeats, one in another, may come to.
 MAX_NODES = 20_000

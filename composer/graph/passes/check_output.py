@@ -5,11 +5,11 @@ from __future__ import annotations
 from composer.errors import Diagnostic
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.graph.sizes import sizes_of
+from composer.language.expressions import Expr, bind, difference, evaluate
+from composer.language.names import COMMA
+from composer.language.stand_in import convolved
 from composer.primitives.axes import Axes
 from composer.primitives.structure import Alias
-from composer.spec.expressions import Expr, bind, difference, evaluate
-from composer.spec.names import COMMA
-from composer.spec.stand_in import convolved
 
 
 def check_output(graph: Graph) -> Graph:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from composer.errors import Diagnostic, Location, suggestion
 from composer.graph.graph import Graph
 from composer.graph.sizes import sizes_of
-from composer.spec.expressions import ExpressionError, parse
-from composer.spec.hints import Hints
-from composer.spec.names import COMMA
-from composer.spec.source import YamlPath
+from composer.language.expressions import ExpressionError, parse
+from composer.language.hints import Hints
+from composer.language.names import COMMA
+from composer.language.source import YamlPath
 
 #: What of a convolution a node may begin with.
 _OF_CONVOLUTIONS = ("kernel", "bias")

@@ -8,10 +8,10 @@ from dataclasses import replace
 from composer.errors import Diagnostic, suggestion
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.graph.order import cycles
-from composer.spec.expressions import Expr, leaves
-from composer.spec.hints import Hints
-from composer.spec.names import COMMA
-from composer.spec.source import YamlPath
+from composer.language.expressions import Expr, leaves
+from composer.language.hints import Hints
+from composer.language.names import COMMA
+from composer.language.source import YamlPath
 
 
 def connect(graph: Graph) -> Graph:

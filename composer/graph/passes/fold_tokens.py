@@ -7,10 +7,10 @@ from typing import Any
 
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.graph.sizes import folded_axis
+from composer.language.expressions import constant
 from composer.primitives.base import Emitter
 from composer.primitives.merge import Merge
 from composer.primitives.split import Split
-from composer.spec.expressions import constant
 
 
 class _LikeInput(Split):

@@ -8,11 +8,11 @@ from dataclasses import replace
 from composer.errors import Diagnostic
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.graph.passes.use import used_graph
+from composer.language.expressions import MAX_PARTS, Expr, constant
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem
 from composer.primitives.structure import Alias
 from composer.primitives.use import Use
-from composer.spec.expressions import MAX_PARTS, Expr, constant
 
 
 def infer_axes(graph: Graph) -> Graph:

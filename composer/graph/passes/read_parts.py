@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from composer.graph.graph import INPUT, Graph
 from composer.graph.rewriting import Rewriting, readers
+from composer.language.expressions import Expr, constant
 from composer.primitives.arithmetic import Arithmetic
 from composer.primitives.base import Primitive
 from composer.primitives.pick import Pick
 from composer.primitives.pool import Pool
 from composer.primitives.stack import Stack
-from composer.spec.expressions import Expr, constant
 
 
 def read_parts(graph: Graph) -> Graph:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from composer.graph.graph import Graph, GraphNode
 from composer.graph.rewriting import Rewriting, read_once
+from composer.language.expressions import Expr, constant
 from composer.primitives.arithmetic import Arithmetic
 from composer.primitives.contraction import Contraction
 from composer.primitives.dot_product_attention import DotProductAttention
 from composer.primitives.gate import Gate
 from composer.primitives.scale import Scale
-from composer.spec.expressions import Expr, constant
 
 
 def recognise_attention(graph: Graph) -> Graph:

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 
 from composer.graph.graph import Graph, GraphNode
 from composer.graph.rewriting import Rewriting, read_once
+from composer.language.expressions import constant
 from composer.primitives.axes import Axes
 from composer.primitives.channels import product
 from composer.primitives.pool import Pool
-from composer.spec.expressions import constant
 
 _FEW = 16  # values that a small axis, such as that of branches, has at most
 

@@ -7,11 +7,11 @@ from typing import Literal
 
 from composer.errors import ComposerError, Diagnostic
 from composer.graph.graph import INPUT, Graph, GraphNode
+from composer.language.expressions import constant, difference
 from composer.primitives.arithmetic import Arithmetic
 from composer.primitives.axes import Axes
 from composer.primitives.base import Primitive
 from composer.primitives.parameter import Parameter
-from composer.spec.expressions import constant, difference
 
 
 def start_at_identity(graph: Graph) -> Graph:

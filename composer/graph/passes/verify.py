@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from composer.graph.graph import INPUT, Graph
 from composer.graph.order import in_order
+from composer.language.expressions import Expr
 from composer.primitives.axes import Axes
 from composer.primitives.base import AxisProblem
-from composer.spec.expressions import Expr
 
 #: In order: a rule may count on those before it.
 RULES: dict[str, Callable[[Graph], bool]] = {

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from composer.graph.graph import Graph, GraphNode
 from composer.graph.rewriting import Rewriting
+from composer.language.expressions import Expr, constant
 from composer.primitives.pick import Pick
 from composer.primitives.reweight import Reweight
 from composer.primitives.weighed_sum import WeighedSum
-from composer.spec.expressions import Expr, constant
 
 _FEW = 4  # values of the axis, at most
 

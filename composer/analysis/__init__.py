@@ -1,0 +1,1 @@
+"""What a model is made of, learnt from the model itself."""

@@ -1,0 +1,89 @@
+"""Whether tokens stand in the order of the places of a map: row by row."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from composer.analysis.probe import Call, Probe, blank_image
+from composer.analysis.values import MapShape
+from composer.measure.cost import untouched
+
+
+class _Reached(Exception):  # noqa: N818 - ends a forward pass where nothing more is needed
+    pass
+
+
+#: Row by row behind the prefix tokens; row by row, with other tokens behind; in another order.
+TokenOrder = Literal["rows", "behind", "other"]
+
+
+def token_order(model: nn.Module, probe: Probe, call: Call, shape: MapShape) -> TokenOrder:
+    """Return how the tokens that a module takes follow the rows of the image.
+
+    A few places of the image are changed, one at a time, and the token that changes most must be
+    that of the place, or of one beside it. A model without numbers is taken at its word.
+    """
+    if any(p.is_meta for p in model.parameters()):
+        return "rows"
+    places = _places(*shape.size)
+    image = torch.empty_like(blank_image(model, probe.input_shape))
+    draw = torch.Generator().manual_seed(0)
+    image.copy_(torch.randn(image.shape, generator=draw))
+    images = torch.cat([image, *(_changed(image, place, shape.size) for place in places)])
+    tokens = _given(model, probe, call, images)
+    if tokens is None:
+        return "rows"
+    axis, width = shape.layout.index("n"), shape.size[1]
+    change = (tokens[1:] - tokens[:1]).float().abs().sum(3 - axis)
+    moved = [int(row.argmax()) for row in change]
+    wanted = [row * width + column for row, column in places]
+    before = {token - place for token, place in zip(moved, wanted, strict=True)}
+    if len(before) == 1 and 0 <= min(before) < shape.prefix:
+        return "behind"
+    near = all(
+        abs(a - b) <= 1
+        for token, place in zip(moved, places, strict=True)
+        for a, b in zip(divmod(token - shape.prefix, width), place, strict=True)
+    )
+    return "rows" if near else "other"
+
+
+def _places(height: int, width: int) -> list[tuple[int, int]]:
+    """Return a few places, none of them on the diagonal, where rows and columns look alike."""
+    at = [(0.2, 0.7), (0.5, 0.1), (0.8, 0.4), (0.4, 0.9)]
+    return [(int(a * height), int(b * width)) for a, b in at]
+
+
+def _changed(image: Tensor, place: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Return the image with other numbers at one place of a map of a size."""
+    changed = image.clone()
+    (row, column), (high, wide) = place, (image.shape[2] // size[0], image.shape[3] // size[1])
+    changed[:, :, row * high : (row + 1) * high, column * wide : (column + 1) * wide] *= -3
+    return changed
+
+
+def _given(model: nn.Module, probe: Probe, call: Call, images: Tensor) -> Tensor | None:
+    """Return what a module is given when the model runs on images; None where it fails."""
+    found: list[Tensor] = []
+
+    def note(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        found.extend([v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)][:1])
+        raise _Reached
+
+    was = [(module, module.training) for module in model.modules()]
+    handle = model.get_submodule(call.path).register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        with untouched(model), torch.no_grad():
+            model.get_submodule(probe.entry).eval()(images)
+    except _Reached:
+        pass
+    except Exception:
+        return None
+    finally:
+        handle.remove()
+        for module, training in was:
+            module.training = training
+    return found[0] if found and found[0].shape[0] == len(images) else None

@@ -1,0 +1,91 @@
+"""What is read of a layer besides what it gives: ``self.proj.weight.device``, say.
+
+A module that takes the layer's place has no such attribute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import nn
+
+from composer.analysis.probe import blank_image
+from composer.measure.cost import FakeRun
+
+
+def read_besides(
+    model: nn.Module, paths: Sequence[str], input_shape: tuple[int, int, int], entry: str = ""
+) -> dict[str, str]:
+    """Return the attribute that other modules read of some layers, by their paths.
+
+    Args:
+        model: a model that runs on images of this shape.
+        paths: of the layers.
+        input_shape: channels, height, width.
+        entry: the module that takes the images.
+    """
+    found: dict[str, str] = {}
+    runs = _Running()
+    run = FakeRun.of(model)
+    with ExitStack() as watches:
+        for path in paths:
+            watches.enter_context(_watched(model.get_submodule(path), path, runs, found))
+        entered = model.get_submodule(entry)
+        watch = runs.while_running(entered)
+        run.inside(entry)(entered, lambda: (blank_image(model, input_shape),), watch)
+    return found
+
+
+class _Running:
+    """Tells whether the model runs; before that its weights are put in, which reads them too."""
+
+    on = False
+
+    @contextmanager
+    def while_running(self, model: nn.Module) -> Iterator[None]:
+        def begin(*_: Any) -> None:
+            self.on = True
+
+        def end(*_: Any) -> None:
+            self.on = False
+
+        hooks = [model.register_forward_pre_hook(begin), model.register_forward_hook(end)]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+@contextmanager
+def _watched(
+    layer: nn.Module, path: str, runs: _Running, found: dict[str, str]
+) -> Iterator[None]:
+    """Note what is read of a layer while the model runs and the layer itself does not."""
+    kind = type(layer)
+    held = {*vars(layer), *layer._parameters, *layer._buffers, *layer._modules} - {"training"}
+    names = {name for name in held if not name.startswith("_")}
+    depth = 0
+
+    def read(self: nn.Module, name: str) -> Any:
+        if name in names and runs.on and not depth:
+            found.setdefault(path, name)
+        return kind.__getattribute__(self, name)
+
+    def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        nonlocal depth
+        depth += 1
+        try:
+            return kind.forward(self, *args, **kwargs)
+        finally:
+            depth -= 1
+
+    body = {"__getattribute__": read, "forward": forward, "__module__": kind.__module__}
+    metaclass: Any = type(kind)
+    layer.__class__ = metaclass(kind.__name__, (kind,), body)
+    try:
+        yield
+    finally:
+        layer.__class__ = kind

@@ -1,0 +1,240 @@
+"""What a module gives, read as a feature map: its channels, height and width, its prefix tokens.
+
+The axes that grow with the image are height and width, or tokens; channels don't. A count of
+tokens is height times width of a map seen earlier, and the prefix tokens before them. Where a
+model takes images of one size only, maps that its convolutions gave tell the same, with the
+widths of the layers around.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor, nn
+
+from composer.analysis.probe import Call, Probe
+
+#: Of a model that takes one size only: class, distillation and register tokens are a few.
+_MOST_PREFIX_TOKENS = 16
+_MOST_PIXELS_OF_A_PATCH = 64
+
+Grid = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class MapShape:
+    """The layout of a feature map in memory, its channels, its height and width.
+
+    Tokens ``[b, n, c]`` are a map whose places follow `prefix` tokens that have no place in it.
+    Those that do not follow one another row by row are not `in_rows`: they have no neighbours.
+    """
+
+    layout: tuple[str, ...]
+    channels: int
+    size: Grid
+    prefix: int = 0
+    in_rows: bool = True
+
+    @property
+    def is_tokens(self) -> bool:
+        """Whether height and width are one axis in memory."""
+        return "n" in self.layout
+
+
+class NotAMap(Exception):  # noqa: N818 - a finding, which the plan reports
+    """A value whose axes could not be told apart; the message says what was seen."""
+
+
+@dataclass(frozen=True)
+class Values:
+    """Reads the values of one model, from one forward pass or, on a larger image, from two."""
+
+    model: nn.Module
+    first: Probe
+    second: Probe | None
+
+    def shape_of(self, path: str, value: Tensor, larger: Tensor | None, order: int) -> MapShape:
+        """Return a value as a feature map.
+
+        Args:
+            path: the module that gives it, or takes it.
+            value: in the first pass.
+            larger: the same on the larger image, where there was one.
+            order: when it came to be, in the first pass.
+
+        Raises:
+            NotAMap: it is none, or its axes could not be told apart.
+        """
+        if value.dim() not in (3, 4) or value.shape[0] != 1:
+            raise NotAMap(f"it gives {_shown(value)}, which is not a map")
+        if self.second is not None and larger is not None:
+            grown = tuple(i for i, (a, b) in enumerate(_sizes(value, larger)) if a != b)
+        else:
+            grown, larger = self._likely(path, value), None
+        match grown, value.dim():
+            case (2, 3), 4:
+                _, channels, *size = value.shape
+                return MapShape(("b", "c", "h", "w"), channels, (size[0], size[1]))
+            case (1, 2), 4:
+                _, *size, channels = value.shape
+                return MapShape(("b", "h", "w", "c"), channels, (size[0], size[1]))
+            case (1,), 3:
+                return self._tokens(("b", "n", "c"), value, larger, order)
+            case (2,), 3:
+                return self._tokens(("b", "c", "n"), value, larger, order)
+        raise NotAMap(f"height and width of {_shown(value)} could not be told apart")
+
+    def _tokens(
+        self, layout: tuple[str, ...], value: Tensor, larger: Tensor | None, order: int
+    ) -> MapShape:
+        axis = layout.index("n")
+        tokens = value.shape[axis]
+        more = None if larger is None else larger.shape[axis]
+        found: list[tuple[int, Grid]] = []
+        for grids in (self._maps_before(order), self._patches()):
+            for grid, larger_grid in grids:
+                prefix = tokens - grid[0] * grid[1]
+                if more is not None and larger_grid is not None:
+                    fits = prefix >= 0 and more - larger_grid[0] * larger_grid[1] == prefix
+                else:
+                    fits = 0 <= prefix <= _MOST_PREFIX_TOKENS
+                if fits:
+                    found.append((prefix, grid))
+            if found:
+                prefix, grid = min(found, key=lambda one: one[0])
+                return MapShape(layout, value.shape[layout.index("c")], grid, prefix)
+        raise NotAMap(f"its {tokens} tokens make no grid of a map seen before")
+
+    def _maps_before(self, order: int) -> Iterator[tuple[Grid, Grid | None]]:
+        """Yield the sizes of maps that convolutions gave, the last first, in both passes."""
+        for at, grid, larger in reversed(self._maps):
+            if at < order:
+                yield grid, larger
+
+    @cached_property
+    def _maps(self) -> list[tuple[int, Grid, Grid | None]]:
+        large = dict(_of_convolutions(self.model, self.second.calls)) if self.second else {}
+        found, seen = [], set()
+        for call, grid in _of_convolutions(self.model, self.first.calls):
+            if grid not in seen:
+                found.append((self._order[call], grid, large.get(call)))
+            seen.add(grid)
+        return found
+
+    @cached_property
+    def _order(self) -> dict[str, int]:
+        return {call.path: call.order for call in reversed(self.first.calls)}
+
+    @cached_property
+    def _all_widths(self) -> set[int]:
+        return {width for m in self.model.modules() for width in _widths(m)}
+
+    def _patches(self) -> Iterator[tuple[Grid, Grid | None]]:
+        """Yield the sizes of a map made of patches of the image."""
+        _, height, width = self.first.input_shape
+        larger = self.second.input_shape[1:] if self.second is not None else None
+        for pixels in range(1, _MOST_PIXELS_OF_A_PATCH + 1):
+            if height % pixels == 0 and width % pixels == 0:
+                large = (larger[0] // pixels, larger[1] // pixels) if larger else None
+                yield (height // pixels, width // pixels), large
+
+    def _likely(self, path: str, value: Tensor) -> tuple[int, ...]:
+        """Return the axes that would grow with the image, of a model that takes one size."""
+        shape = tuple(value.shape)
+        grids = {grid for _, grid, _ in self._maps} | {grid for grid, _ in self._patches()}
+        if len(shape) == 4:
+            pairs: tuple[tuple[int, ...], ...] = ((2, 3), (1, 2))
+            candidates = {a: c for a, c in zip(pairs, (1, 3), strict=True)
+                          if (shape[a[0]], shape[a[1]]) in grids}
+        else:
+            candidates = {(1,): 2, (2,): 1}
+        modules = list(self.model.get_submodule(path).modules())
+        widths = {width for m in modules for width in _widths(m)}
+        mixed = _mixed(modules, len(shape))
+        known = self._all_widths
+        for told in (
+            lambda _: True,
+            lambda c: shape[c] in widths,
+            lambda c: c == mixed,
+            lambda c: shape[c] in known,
+        ):
+            fitting = [axes for axes, channels in candidates.items() if told(channels)]
+            if len(fitting) == 1:
+                return fitting[0]
+        return ()
+
+
+def like_map(
+    known: MapShape, shape: tuple[int, ...], its: tuple[int, ...] | None
+) -> MapShape | None:
+    """Return a value inside a block as a map, where the block's own is known; None where it isn't.
+
+    Args:
+        known: what the block gives.
+        shape: of the value.
+        its: the shape of what the block gives.
+    """
+    if shape == its:
+        return known
+    (height, width), channels = known.size, known.channels
+    places = height * width
+    layouts: tuple[tuple[tuple[str, ...], tuple[int | None, ...]], ...] = (
+        (("b", "n", "c"), (1, places, channels)),
+        (("b", "c", "n"), (1, channels, places)),
+        (("b", "c", "h", "w"), (1, channels, height, width)),
+        (("b", "h", "w", "c"), (1, height, width, channels)),
+        (known.layout, tuple(_other_channels(known, its or ()))),
+    )
+    for layout, wanted in layouts:
+        fits = len(wanted) == len(shape) and all(
+            w is None or w == size for w, size in zip(wanted, shape, strict=True)
+        )
+        if fits:
+            prefix = known.prefix if layout == known.layout else 0
+            channels = shape[layout.index("c")]
+            return MapShape(layout, channels, known.size, prefix, known.in_rows)
+    return None
+
+
+def _other_channels(known: MapShape, its: tuple[int, ...]) -> Iterator[int | None]:
+    return (None if axis == "c" else n for axis, n in zip(known.layout, its, strict=False))
+
+
+def _of_convolutions(model: nn.Module, calls: Iterable[Call]) -> Iterator[tuple[str, Grid]]:
+    """Yield what convolutions of a batch of one gave, by their paths."""
+    for call in calls:
+        shape = call.shape
+        if shape is None or len(shape) != 4 or shape[0] != 1:
+            continue
+        if isinstance(model.get_submodule(call.path), (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
+            yield call.path, (shape[2], shape[3])
+
+
+def _mixed(modules: Iterable[nn.Module], axes: int) -> int | None:
+    """Return the axis that all layers of weights mix: the second, or the last of so many."""
+    modules = list(modules)
+    second = any(isinstance(m, (nn.Conv2d, nn.BatchNorm2d)) for m in modules)
+    last = any(isinstance(m, nn.Linear) for m in modules)
+    if second == last:
+        return None
+    return 1 if second else axes - 1
+
+
+def _widths(module: nn.Module) -> set[int]:
+    """Return the channels that a norm, a convolution or a linear layer says it works on."""
+    told = [getattr(module, a, None) for a in ("num_features", "out_channels", "out_features")]
+    shape = getattr(module, "normalized_shape", None)
+    told += [shape[-1]] if isinstance(shape, tuple) else []
+    return {width for width in told if isinstance(width, int)}
+
+
+def _sizes(value: Tensor, larger: Tensor) -> Iterator[tuple[int, int]]:
+    if value.dim() != larger.dim():
+        raise NotAMap(f"it gives {_shown(value)}, which is not a map")
+    return zip(value.shape, larger.shape, strict=True)
+
+
+def _shown(value: Tensor) -> str:
+    return "×".join(map(str, value.shape))

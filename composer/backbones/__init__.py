@@ -1,1 +1,0 @@
-"""MODEL string to `nn.Module`; and the anatomy of a backbone, learnt from itself."""

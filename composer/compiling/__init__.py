@@ -1,0 +1,1 @@
+"""Models compiled for what they are to do."""

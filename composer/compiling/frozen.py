@@ -1,0 +1,73 @@
+"""Calls of a module through code that its weights are a part of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from composer.compiling.compiled import Compiled
+from composer.errors import error
+
+_AGAIN = 'optimise it again: composer.optimize(model, for_="inference")'
+
+
+class Frozen(Compiled):
+    """Calls a module by code that its weights are built into, and never by stale ones.
+
+    Dynamo and inductor both read whether to freeze from a setting of inductor's, whenever they
+    compile; an option of `torch.compile` would reach inductor alone, and freeze nothing. So each
+    call makes the setting, for its own thread and while it lasts. Doubles stay outside the code:
+    inductor would hand their convolutions to oneDNN, which has none of that width.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__(module)
+        self._places = list(_places(module))
+        numbers = [t.dtype for t in (*module.parameters(), *module.buffers())]
+        self._freezes = not any(d.is_complex or d is torch.float64 for d in numbers)
+        self._marks: list[tuple[int, int] | None] | None = None
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the compiled code without gradients.
+
+        Raises:
+            ComposerError: its weights changed since they became code, or it is in training mode.
+        """
+        import torch._inductor.config as inductor
+
+        self._check()
+        with torch.inference_mode(False), torch.no_grad(), inductor.patch(freezing=self._freezes):
+            return super().run(*args, **kwargs)
+
+    def _check(self) -> None:
+        name = type(self.module).__name__
+        if self.module.training:
+            raise error(
+                "frozen",
+                f"this {name} is optimised for inference, and is in training mode",
+                "train the model that it was made from, or a copy: copy.deepcopy(model)",
+            )
+        tensors = [held.get(name) for _, held, name in self._places]
+        marks = [None if t is None else (t._version, t.data_ptr()) for t in tensors]
+        if self._marks is None:
+            self._marks = marks
+        elif marks != self._marks:  # written to, or another tensor
+            keys = (key for key, _, _ in self._places)
+            pairs = zip(keys, marks, self._marks, strict=True)
+            key = next(key for key, now, then in pairs if now != then)
+            raise error("frozen", f"{key!r} of this {name} changed after it became code", _AGAIN)
+
+
+def _places(module: nn.Module) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Yield where each tensor of a module is held: its key, a dictionary, and its name there.
+
+    What was made in inference mode is left out: torch keeps no count of its changes.
+    """
+    for path, inside in module.named_modules():
+        for held in (inside._parameters, inside._buffers):
+            for name, tensor in held.items():
+                if tensor is not None and not tensor.is_inference():
+                    yield f"{path}.{name}".removeprefix("."), held, name

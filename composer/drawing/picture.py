@@ -1,0 +1,335 @@
+"""`render`: a picture of a spec, a graph, or a backbone with what was inserted into it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from composer.artifact.output import is_composition
+from composer.drawing.diagram import Diagram, Group, groups_in
+from composer.drawing.formats import DPI, format_of, written
+from composer.drawing.mechanism import Said, mechanism
+from composer.drawing.network import DEPTH, before_and_after, network
+from composer.drawing.theme import ThemeName
+from composer.errors import (
+    ComposerError,
+    Diagnostic,
+    UsageError,
+    error,
+    suggestion,
+)
+from composer.files import check_file_free, write_file
+from composer.graph.frontend import Examined, examine, graph_of
+from composer.graph.graph import Graph, Settings
+from composer.graph.passes import analyse, compile_graph
+from composer.graph.sizes import sizes_for
+from composer.language.expressions import Value
+from composer.language.library import SUFFIXES, find_spec
+from composer.models.model_string import ModelString
+from composer.models.names import check_name
+from composer.primitives import Spec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+#: Of a spec's input, unless told.
+CHANNELS, SIZE = 256, (14, 14)
+#: A spec of more boxes is drawn with its groups closed, unless told.
+MOST_BOXES = 40
+MOST_IN_A_GROUP = 8
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is drawn, the groups that are open in it, and what is wrong with the spec."""
+
+    diagram: Diagram
+    opened: frozenset[str]
+    problems: tuple[Diagnostic, ...] = ()
+
+
+def render(
+    what: Spec | Graph | nn.Module | str | PathLike[str],
+    path: str | PathLike[str],
+    *,
+    theme: ThemeName = "paper",
+    depth: int | None = None,
+    expand: str | Sequence[str] = (),
+    before_after: bool = False,
+    channels: int | None = None,
+    size: tuple[int, int] | None = None,
+    params: Mapping[str, Value] | None = None,
+    dpi: int = DPI,
+    force: bool = False,
+) -> Path:
+    """Draw a spec, or a backbone with what was inserted into it.
+
+    Args:
+        what: a spec, its name, path or text; a graph; a model, composed or not, a MODEL string, or
+            a folder that `save` wrote.
+        path: the file, whose suffix names the format: svg, png, pdf, dot, mmd (Mermaid), tex
+            (TikZ) or html.
+        theme: ``"paper"``, ``"light"`` or ``"dark"``.
+        depth: how much is open. Of a spec, 1 closes all that a node stands for. Of a backbone, 1
+            shows its stages, 2 their blocks, 3 what is in these, 4 what is in insertions.
+        expand: what else is open, by the paths of blocks, insertions or nodes.
+        before_after: whether the backbone as it was stands beside it.
+        channels: of a spec's input; 256 unless told.
+        size: height and width of a spec's input; 14 and 14 unless told.
+        params: other values for a spec's params.
+        dpi: of a PNG, pixels for each inch.
+        force: replace a file that is there.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        UsageError: the suffix names no format, or an option does not suit.
+        MissingPartError: no Graphviz is installed; dot, mmd and tex need none.
+        ComposerError: the spec is at fault: the picture is written all the same, and shows where.
+    """
+    file = Path(path)
+    form = format_of(file)
+    _check_options(theme, depth, dpi)
+    check_file_free(file, force)
+    picture = drawn(
+        what, depth=depth, expand=expand, before_after=before_after, channels=channels, size=size,
+        params=params, code=form == "html",
+    )  # fmt: skip
+    content = written(picture.diagram, picture.opened, form, theme, dpi)
+    write_file(file, lambda place: place.write_bytes(content))
+    if picture.problems:
+        told = Diagnostic("drawn", f"{file} shows where", severity="note")
+        raise ComposerError((*picture.problems, told))
+    return file
+
+
+def drawn(
+    what: Spec | Graph | nn.Module | str | PathLike[str],
+    *,
+    depth: int | None = None,
+    expand: str | Sequence[str] = (),
+    before_after: bool = False,
+    channels: int | None = None,
+    size: tuple[int, int] | None = None,
+    params: Mapping[str, Value] | None = None,
+    code: bool = False,
+) -> Picture:
+    """Return what `render` writes; with `code` a spec's boxes tell what Python they become.
+
+    Raises:
+        ComposerError: there is no such spec or model, or it leaves nothing to draw.
+    """
+    found = _found(what)
+    problems: tuple[Diagnostic, ...] = ()
+    if isinstance(found, (Spec, Graph, Examined)):
+        if before_after:
+            raise _usage("before and after are of a backbone, and this is a spec", None)
+        diagram, problems = _of_spec(
+            found, channels or CHANNELS, size or SIZE, params or {}, code
+        )
+        usual = _usual_of_spec(diagram)
+    else:
+        from composer.drawing.outline_of import outline
+
+        model, name = found
+        if channels is not None or size is not None or params:
+            raise _usage(f"channels, size and params are of a spec, and {name} is a model", None)
+        seen = outline(model, name, code)
+        if before_after and not seen.specs:
+            raise _usage(f"nothing was inserted into {name}", "give a folder that insert wrote")
+        diagram = before_and_after(seen) if before_after else network(seen)
+        usual = diagram.to_depth(DEPTH)
+    opened = usual if depth is None else diagram.to_depth(depth)
+    wanted = (expand,) if isinstance(expand, str) else tuple(expand)
+    return Picture(diagram, opened | _expanded(diagram, wanted), problems)
+
+
+# -------------------------------------------------------------------------------------- what
+
+
+def _found(
+    what: Spec | Graph | nn.Module | str | PathLike[str],
+) -> Spec | Graph | Examined | tuple[nn.Module, str]:
+    """Return what a word names, and of a model the name, too.
+
+    Raises:
+        ComposerError: it names neither a spec nor a model.
+    """
+    if isinstance(what, (Spec, Graph)):
+        return what
+    if not isinstance(what, (str, PathLike)):
+        return _model(what)
+    word = fspath(what)
+    if not is_composition(Path(word)):
+        try:
+            text, file = find_spec(word)
+        except ComposerError as failure:
+            if Path(word).suffix in SUFFIXES:
+                raise
+            _check_model(word, failure)
+        else:
+            return _examined(text, file)
+    from composer.artifact.named import open_model
+
+    return open_model(word)
+
+
+def _examined(text: str, file: str) -> Spec | Examined:
+    found = examine(text, file)
+    if found.spec is not None:
+        return found.spec
+    if found.graph is None:
+        raise ComposerError([p for p in found.problems if p.severity == "error"])
+    return found
+
+
+def _check_model(word: str, not_a_spec: ComposerError) -> None:
+    """Refuse a word that is the name of no spec and of no model, before torch is imported."""
+    try:
+        check_name(ModelString.parse(word))
+    except ComposerError as not_a_model:
+        if ":" in word:
+            raise
+        ways = [d.help for f in (not_a_spec, not_a_model) for d in f.diagnostics if d.help]
+        message = f"{word!r} names no spec and no model"
+        raise error("unknown-name", message, "; ".join(ways)) from None
+
+
+def _model(model: Any) -> tuple[nn.Module, str]:
+    from torch import nn
+
+    from composer.surgery.composition import composition
+
+    if not isinstance(model, nn.Module):
+        message = f"a {type(model).__name__} can't be drawn"
+        raise error("not-a-model", message, "give a spec, a graph, a model, or the name of one")
+    record = composition(model)
+    config = getattr(model, "pretrained_cfg", None)
+    name = config.get("architecture") if isinstance(config, dict) else None
+    known = record.backbone if record is not None and record.backbone else name
+    return model, known if isinstance(known, str) else type(model).__name__
+
+
+# ------------------------------------------------------------------------------------- specs
+
+
+def _of_spec(
+    found: Spec | Graph | Examined,
+    channels: int,
+    size: tuple[int, int],
+    params: Mapping[str, Value],
+    code: bool,
+) -> tuple[Diagram, tuple[Diagnostic, ...]]:
+    if isinstance(found, Examined):
+        assert found.graph is not None
+        errors = tuple(p for p in found.problems if p.severity == "error")
+        return mechanism(found.graph, Said(errors, found.written)), errors
+    if isinstance(found, Graph):
+        graph = found
+    else:
+        sizes = sizes_for(found, channels, size)
+        if "n" in found.input:
+            sizes["n"] = math.prod(size)
+        settings = Settings(sizes, params)
+        graph = analyse(graph_of(found, settings))
+    lines = _code(graph) if code and not graph.errors else {}
+    return mechanism(graph, Said(graph.errors, code=lines)), graph.errors
+
+
+def _code(graph: Graph) -> dict[str, str]:
+    """Return the Python that each node becomes; none where a size that it needs is open."""
+    import torch
+
+    from composer.lower.build import lower
+    from composer.lower.code import code_by_node
+
+    try:
+        with torch.device("meta"):
+            fresh = graph_of(graph.spec, graph.settings)
+            return code_by_node(lower(compile_graph(fresh, as_written=True)))
+    except ComposerError:
+        return {}
+
+
+def _usual_of_spec(diagram: Diagram) -> frozenset[str]:
+    """Return the groups that are open unless told: all that leave a picture small enough."""
+    small = [g.name for g in diagram.groups if len(g.items) <= MOST_IN_A_GROUP]
+    deepest = 1
+    for depth in range(2, len(small) + 2):
+        seen = diagram.opened(diagram.to_depth(depth) & frozenset(small))
+        if len(list(seen.boxes)) > MOST_BOXES:
+            break
+        deepest = depth
+    return diagram.to_depth(deepest) & frozenset(small)
+
+
+# ----------------------------------------------------------------------------------- options
+
+
+def _expanded(diagram: Diagram, wanted: Iterable[str]) -> frozenset[str]:
+    """Return the groups of these paths with those around them; what was inserted opens whole.
+
+    Raises:
+        UsageError: there is no such group.
+    """
+    names = {group.name: _plain(group.name) for group in diagram.groups}
+    opened: set[str] = set()
+    for path in wanted:
+        meant = {path} | {
+            f"{_plain(drawn)}{path[len(_plain(whole)) :]}"
+            for whole, drawn in diagram.drawn_as.items()
+            if f"{path}.".startswith(f"{_plain(whole)}.")
+        }
+        found = [name for name, plain in names.items() if plain in meant]
+        if not found:
+            known = list(dict.fromkeys(p for n, p in names.items() if p and not _is_deep(n)))
+            shown = known if len(known) <= 24 else [*known[:24], "…"]
+            way_out = suggestion(path, shown, "These can be")
+            raise _usage(f"nothing at {path!r} can be expanded", way_out)
+        for name in found:
+            opened |= _around(diagram.items, name) or set()
+    return frozenset(opened)
+
+
+def _plain(name: str) -> str:
+    """Return the name of a group as a user writes it: a path, or such as ``stage 1``."""
+    for side in ("before/", "after/"):
+        name = name.removeprefix(side)
+    return name.removeprefix(".")
+
+
+def _is_deep(name: str) -> bool:
+    """Return whether a group is a part of what was inserted."""
+    return "/" in _plain(name)
+
+
+def _around(items: tuple[Any, ...], name: str) -> set[str] | None:
+    """Return a group with those around it, and those inside it where it was inserted."""
+    for item in items:
+        if not isinstance(item, Group):
+            continue
+        if item.name == name:
+            inner = groups_in(item.items) if item.inserted else ()
+            return {name, *(group.name for group in inner)}
+        inside = _around(item.items, name)
+        if inside is not None:
+            return {item.name, *inside}
+    return None
+
+
+def _check_options(theme: str, depth: int | None, dpi: int) -> None:
+    if theme not in get_args(ThemeName):
+        raise _usage(f"no theme {theme!r}", suggestion(theme, get_args(ThemeName), "Themes"))
+    if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 1):
+        raise _usage(f"the depth {depth!r} is no whole number from 1", "1 shows the least")
+    if isinstance(dpi, bool) or not isinstance(dpi, int) or not 10 <= dpi <= 2400:
+        raise _usage(f"{dpi!r} dpi is no whole number from 10 to 2400", "216: three for each point")
+
+
+def _usage(message: str, way_out: str | None) -> UsageError:
+    return UsageError(Diagnostic("usage", message, way_out))

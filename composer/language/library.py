@@ -1,0 +1,57 @@
+"""The shipped specs, and how the user's word for a spec finds its text."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+from composer.errors import ComposerError, Diagnostic, suggestion
+from composer.language.source import read_text
+
+SUFFIXES = (".yaml", ".yml")
+
+
+def shipped_folder() -> Path:
+    """Return the folder of the shipped specs: in the wheel, else in the source tree."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "specs"
+    return inside if inside.is_dir() else package.parent / "specs"
+
+
+def shipped_names() -> list[str]:
+    """Return the names of the shipped specs, sorted."""
+    return sorted(path.stem for path in shipped_folder().glob("*.yaml"))
+
+
+def find_spec(word: str) -> tuple[str, str]:
+    """Return (text, file) for a path, or the name of a shipped spec with or without ``.yaml``.
+
+    A file at that path wins. Text with a line break is a spec itself.
+
+    Raises:
+        ComposerError: there is no such file and no such shipped spec.
+    """
+    if "\n" in word:
+        return word, "<spec>"
+    path = Path(word)
+    if word and _is_file(path):
+        return read_text(path), word
+    name = path.stem if path.suffix in SUFFIXES else word
+    if name in shipped_names() and path.name == word:
+        file = shipped_folder() / f"{name}.yaml"
+        return read_text(file), f"specs/{name}.yaml"
+    shown = word if len(word) <= 80 else f"{word[:79]}…"
+    if word and len(word) < 256 and path.is_dir():
+        problem, code = f"{shown!r} is a folder, not a spec", "not-a-file"
+    else:
+        problem, code = f"no file and no shipped spec named {shown!r}", "unknown-spec"
+    way_out = suggestion(name.lower(), shipped_names(), "Shipped specs")
+    raise ComposerError(Diagnostic(code, problem, way_out))
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether a file is there; a word too long for a path names none."""
+    try:
+        return path.is_file()
+    except OSError as failure:
+        return failure.errno != errno.ENAMETOOLONG  # `read_text` says why it cannot be read

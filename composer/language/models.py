@@ -1,0 +1,189 @@
+"""What a spec holds, as pydantic models; unknown fields are refused.
+
+The union of the primitives is a type parameter, for each primitive is a model of its own and
+this file knows none of them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+
+from composer.language import expressions
+from composer.language.expressions import Expr, Value
+from composer.language.fields import (
+    Amount,
+    AxisName,
+    Name,
+    Names,
+    NodeRef,
+    Number,
+    Whole,
+    parse_expression,
+)
+from composer.language.names import free_names
+from composer.language.position import PositionText
+from composer.language.selection import Positions
+from composer.language.source import Source
+
+
+class Model(BaseModel):
+    """A frozen model that refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Param(Model):
+    """A knob of a spec: its default, and for a word the choices."""
+
+    default: int | float | bool | str = Field(
+        description="a number, a flag, a word of `choices`, or an expression over sizes and params"
+    )
+    choices: tuple[Name, ...] = Field(default=(), description="the words it may be")
+    help: str | None = Field(default=None, description="what it does, in a few words")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_value(cls, data: Any) -> Any:
+        return data if isinstance(data, dict) else {"default": data}
+
+    @model_validator(mode="after")
+    def _default_fits(self) -> Param:
+        self.expression(self.default)
+        return self
+
+    def expression(self, value: Value) -> Expr:
+        """Return `value` as an expression; a word must be one of the choices."""
+        if self.choices:
+            if value not in self.choices:
+                raise ValueError(f"{value!r} is not one of {', '.join(self.choices)}")
+            return expressions.constant(value)
+        return parse_expression(value) if isinstance(value, str) else expressions.constant(value)
+
+
+class Match(Model):
+    """Which convolutions a mechanism stands in for; a field left out takes any."""
+
+    kernel: Whole | None = Field(default=None, description="height and width, such as 3")
+    stride: Whole | None = Field(default=None, description="such as 2")
+    dilation: Whole | None = Field(default=None, description="such as 1")
+    groups: Whole | None = Field(default=None, description="such as 32")
+    channels: Whole | None = Field(default=None, description="how many come in")
+    out: Whole | None = Field(default=None, description="how many channels go out")
+    depthwise: bool | None = Field(
+        default=None, description="whether each channel is a group of its own"
+    )
+    position: Positions | None = Field(
+        default=None,
+        description="which of those in the order they run; 2..-1 leaves out the first of all",
+    )
+    name: str | None = Field(default=None, description="a glob over its own name, such as conv_*")
+
+
+class Insert(Model):
+    """Where the paper puts the mechanism."""
+
+    at: Literal["block", "stage", "stem", "head", "conv", "attention"] = Field(
+        description="each block, each stage, after the stem, before the head, or in place of "
+        "convolutions or attention modules"
+    )
+    position: PositionText | None = Field(
+        default=None,
+        description="the end of the residual branch before the add (a block's default), of "
+        "several that of residual:attn or residual:1; the input; the output; after:conv2",
+    )
+    stages: Positions | None = Field(default=None, description="which stages; all unless told")
+    blocks: Positions | None = Field(
+        default=None, description="which blocks of each stage; all unless told"
+    )
+    match: Match | None = Field(default=None, description="which convolutions; all unless told")
+    absorb: tuple[Literal["norm", "act"], ...] = Field(
+        default=(), description="what follows the convolution and goes with it"
+    )
+    share: Name | None = Field(
+        default=None,
+        description="a node that all sites of a block share, made from the block's input",
+    )
+
+
+class Beginning(Model):
+    """How one node with weights begins as what it stands in for."""
+
+    copies: Name | None = Field(
+        default=None,
+        description="the weights it takes: `kernel`, with the bias and norm where it has its own; "
+        "`bias`; or the name of a layer inside the attention module",
+    )
+    times: Number = Field(default=expressions.constant(1), description="a factor on what it gives")
+    live: Amount | None = Field(
+        default=None, description="the branch that takes them; the others are silent"
+    )
+    weight: Number | None = Field(default=None, description="what its weights begin at")
+    bias: Number | None = Field(default=None, description="what its biases begin at")
+
+
+class Identity(Model):
+    """How a stand-in begins computing what it replaces; `nodes` left out begin as published."""
+
+    requires: dict[str, str] = Field(
+        default_factory=dict,
+        description="conditions over sizes and params, each with the reason why it must hold",
+    )
+    nodes: dict[Name, Beginning] = Field(description="the nodes that begin in another way")
+
+
+Op = TypeVar("Op")
+NodeNames = Annotated[Names, AfterValidator(free_names)]
+
+
+class SpecOf(Model, Generic[Op]):
+    """An attention mechanism as a graph of primitives over named axes."""
+
+    composer: Literal[1] = Field(default=1, description="the version of the language")
+    name: Name = Field(description="one word; the checkpoint's keys carry it")
+    title: str | None = Field(default=None, description="the mechanism's name in prose")
+    source: str | None = Field(default=None, description="the paper: arXiv:1709.01507")
+    extends: str | None = Field(
+        default=None, description="the spec that this is a variant of, but for what it changes"
+    )
+    params: dict[Name, Param] = Field(default_factory=dict, description="the knobs")
+    input: tuple[AxisName, ...] = Field(
+        min_length=2, description="the axes of the input, the batch first: [b, c, h, w]"
+    )
+    nodes: dict[NodeNames, Op] = Field(
+        min_length=1, description="the graph, each node an op; `q, k, v` is a node of three values"
+    )
+    output: NodeRef | None = Field(default=None, description="the last node unless told")
+    stands_for: Literal["conv2d", "attention"] | None = Field(
+        default=None,
+        description="what it takes the place of; a convolution's sizes are then names, too: "
+        "out kernel stride padding dilation groups bias",
+    )
+    insert: Insert | None = Field(default=None, description="where the paper puts it")
+    identity: Identity | None = Field(
+        default=None, description="how a stand-in begins as what it replaces"
+    )
+    deviations: tuple[str, ...] = Field(
+        default=(), description="where paper and official code differ, and which this follows"
+    )
+
+    _source: Source = PrivateAttr(default_factory=lambda: Source("<spec>", ""))
+    _used: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _texts: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def origin(self) -> Source:
+        """The text the spec was read from, with the place of each value."""
+        return self._source
+
+    @property
+    def used(self) -> dict[str, Any]:
+        """The specs that nodes of this one use, by the word that names each."""
+        return self._used
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The texts of all specs that this one is made of, by the words that lead to them."""
+        return self._texts
+

@@ -1,0 +1,252 @@
+"""Text to a checked model: every problem of the file in one go, each at its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from composer.errors import Diagnostic, Location, counted, suggestion
+from composer.language.models import Beginning, Identity, Insert, Match, Param, SpecOf
+from composer.language.source import Source, YamlPath, kind_of
+
+S = TypeVar("S", bound=SpecOf[Any])
+
+
+@dataclass(frozen=True)
+class Reading(Generic[S]):
+    """What could be read of a text: the sound part as a spec, the problems, the broken names."""
+
+    spec: S | None
+    source: Source
+    problems: tuple[Diagnostic, ...] = ()
+    node_names: tuple[str, ...] = ()
+    broken_params: frozenset[str] = frozenset()
+
+
+def read_spec(
+    data: dict[str, Any], source: Source, model: type[S], ops: dict[str, list[str]]
+) -> Reading[S]:
+    """Read the spec that a mapping holds, as far as it can be read.
+
+    Args:
+        data: the fields, as plain values.
+        source: the text, with the place of each value.
+        model: the spec model over all primitives.
+        ops: the fields of each op, for suggestions.
+    """
+    nodes = data.get("nodes")
+    names = tuple(n for n in nodes if n != "input") if isinstance(nodes, dict) else ()
+    try:
+        spec: S | None = model.model_validate(data)
+        problems = tuple(source.problems)
+        broken: frozenset[str] = frozenset()
+    except ValidationError as failure:
+        details = _distinct(failure.errors(include_url=False), data)
+        fields = list(model.model_fields)
+        found = [_diagnostic(d, source, data, ops, fields) for d in details]
+        problems = (*source.problems, *found)
+        paths = [_yaml_path(d, data) for d in details]
+        spec = _sound_part(data, paths, model)
+        broken = frozenset(str(p[1]) for p in paths if len(p) > 1 and p[0] == "params")
+    if spec is not None:
+        spec._source = source
+    return Reading(spec, source, problems, names, broken)
+
+
+def _distinct(details: list[ErrorDetails], data: dict[str, Any]) -> list[ErrorDetails]:
+    """Return the first error at each place, and of two the inner.
+
+    A union reports once for each of its members.
+    """
+    kept: dict[tuple[object, ...], ErrorDetails] = {}
+    outer: set[tuple[object, ...]] = set()
+    for detail in details:
+        path: tuple[object, ...] = _yaml_path(detail, data)
+        outer.update(path[:end] for end in range(len(path)))
+        kept.setdefault((*path, "[key]") if detail["loc"][-1:] == ("[key]",) else path, detail)
+    return [detail for path, detail in kept.items() if path not in outer]
+
+
+def _sound_part(data: dict[str, Any], paths: list[YamlPath], model: type[S]) -> S | None:
+    """Return the spec without its faulty nodes and fields, so that the rest is checked too.
+
+    None where too much would be guessed: without the params or the axes nothing else has a sense.
+    """
+    if ("params",) in paths or ("input" in data and any(p[:1] == ("input",) for p in paths)):
+        return None
+    sound = {k: dict(v) if isinstance(v, dict) else v for k, v in data.items()}
+    for path in paths:
+        if len(path) > 1 and path[0] in ("nodes", "params") and isinstance(sound[path[0]], dict):
+            sound[path[0]].pop(path[1], None)
+        elif path and path[0] != "nodes":
+            sound.pop(str(path[0]), None)
+    sound.setdefault("name", "unnamed")
+    sound.setdefault("input", ["b", "c", "h", "w"])
+    try:
+        return model.model_validate(sound)
+    except ValidationError:
+        return None
+
+
+def _diagnostic(
+    detail: ErrorDetails,
+    source: Source,
+    data: dict[str, Any],
+    ops: dict[str, list[str]],
+    fields: list[str],
+) -> Diagnostic:
+    path = _yaml_path(detail, data)
+    context: dict[str, Any] = detail.get("ctx") or {}
+    value = detail["input"]
+    op_names = sorted(op for op in ops if "." not in op)
+    at_value = source.at_key(path) if detail["loc"][-1:] == ("[key]",) else source.at(path)
+
+    def say(
+        code: str, message: str, way_out: str | None, where: Location | None = at_value
+    ) -> Diagnostic:
+        return Diagnostic(code, message, way_out, where, source.file)
+
+    match detail["type"]:
+        case "extra_forbidden":
+            here, known = _surroundings(path[:-1], data, ops, fields)
+            word = str(path[-1])
+            way_out = suggestion(word, known, "Fields")
+            return say(
+                "unknown-field", f"{here} has no field {word!r}", way_out, source.at_key(path)
+            )
+        case "missing":
+            here, _ = _surroundings(path[:-1], data, ops, fields)
+            message = f"{here} needs the field {str(path[-1])!r}"
+            return say("missing-field", message, f"add '{_example(path)}'", source.at(path[:-1]))
+        case "union_tag_invalid" | "union_tag_not_found":
+            if (tag := value.get("op")) is None:
+                node = "'each'" if path[-1] == "each" else f"the node {str(path[-1])!r}"
+                message = f"{node} does not say its op"
+                way_out = f"write {path[-1]}: {{op: …}}, with one of {', '.join(op_names)}"
+                return say("missing-op", message, way_out)
+            message = f"no op named {tag!r}"
+            if not isinstance(tag, str):
+                message = f"an op is a name, not {kind_of(tag)}"
+            way_out = suggestion(str(tag), op_names, "Ops")
+            return say("unknown-op", message, way_out, source.at((*path, "op")))
+        case "string_pattern_mismatch":
+            way_out = "a name is letters, digits and _, and begins with a letter"
+            return say("bad-name", f"{value!r} is not a name", way_out)
+        case "string_too_long":
+            message = f"a name of {len(value)} characters is too long"
+            return say("bad-name", message, f"at most {context['max_length']}")
+        case "literal_error":
+            message = f"{kind_of(value)} does not suit {str(path[-1])!r}"
+            return say("invalid-value", message, f"it may be {context['expected']}")
+        case "dict_type" | "model_type" | "model_attributes_type":
+            message = f"a mapping is wanted here, not {kind_of(value)}"
+            return say("invalid-value", message, f"write it as '{_example(path)}'")
+        case "tuple_type" | "list_type":
+            message = f"a list is wanted here, not {kind_of(value)}"
+            return say("invalid-value", message, f"write it as '{_example(path)}'")
+        case "string_type":
+            wanted = "a text" if path[-1] in ("title", "source", "help") else "a name"
+            message = f"{wanted} is wanted here, not {kind_of(value)}"
+            quotable = wanted == "a text" and isinstance(value, (bool, int, float))
+            return say("invalid-value", message, "put it in quotes" if quotable else None)
+        case "int_type" if path[0] != "params":
+            message = f"a whole number is wanted here, not {kind_of(value)}"
+            return say("invalid-value", message, f"write it as '{path[-1]}: 3'")
+        case "int_type" | "float_type" | "bool_type":
+            message = f"a number, true, false or text is wanted here, not {kind_of(value)}"
+            return say("invalid-value", message, f"write it as '{path[1]}: 16'")
+        case "too_short" | "too_long" as which:
+            few = which == "too_short"
+            limit = context["min_length" if few else "max_length"]
+            wanted = f"at {'least' if few else 'most'} {counted(limit, 'value')}"
+            message = f"{wanted} must stand here, not {context['actual_length']}"
+            return say("invalid-value", message, f"write it as '{_example(path)}'")
+        case "greater_than_equal":
+            return say("invalid-value", f"{value} is less than {context['ge']}", None)
+        case "expression":
+            where = source.within(path, int(context["start"]), int(context["length"]))
+            return say(str(context["code"]), str(context["said"]), context["help"], where)
+        case "bad-name":
+            return say("bad-name", str(context["said"]), context["help"])
+        case "value_error":
+            return say("invalid-value", str(context["error"]), None)
+    return say("invalid-value", detail["msg"][0].lower() + detail["msg"][1:], context.get("help"))
+
+
+_EXAMPLES = {
+    "name": "name: my_attention", "input": "input: [b, c, h, w]", "at": "at: block",
+    "params": "params: {reduction: 16}", "insert": "insert: {at: block}",
+    "nodes": "nodes: {squeeze: {op: pool, over: [h, w]}}", "default": "default: 16",
+    "over": "over: [h, w]", "of": "of: [first, second]", "axes": "axes: {c: c}",
+    "norm": "norm: batch", "choices": "choices: [first, second]",
+    "deviations": "deviations: [first, second]", "each": "each: {op: …}",
+}  # fmt: skip
+
+
+def _example(path: YamlPath) -> str:
+    """Return how the field that `path` ends with is written."""
+    if len(path) == 2 and path[0] == "nodes":
+        return f"{path[1]}: {{op: …}}"
+    return _EXAMPLES.get(str(path[-1]), f"{path[-1]}: …")
+
+
+def _yaml_path(detail: ErrorDetails, data: Any) -> YamlPath:
+    """Follow the error's `loc` through the data; skip the union tags that pydantic adds."""
+    loc = detail["loc"]
+    path: list[str | int] = []
+    value = data
+    for index, part in enumerate(loc):
+        if part == "[key]":
+            break
+        if index == 2 and loc[0] == "nodes":
+            continue  # the op, by which pydantic picks the model
+        inside = (isinstance(value, dict) and part in value) or (
+            isinstance(value, list) and isinstance(part, int) and part < len(value)
+        )
+        if inside:
+            path.append(part)
+            value = value[part]
+        elif index == len(loc) - 1 and detail["type"] == "missing":
+            path.append(part)  # a missing field has no place of its own
+    if len(path) == 2 and path[0] == "params" and detail["type"] != "extra_forbidden":
+        default = isinstance(value, dict) and "default" in value and loc[-1] != "[key]"
+        return (*path, "default") if default else tuple(path)
+    return tuple(path)
+
+
+def _at(data: Any, path: YamlPath) -> Any:
+    for part in path:
+        data = data[part]
+    return data
+
+
+def _surroundings(
+    path: YamlPath, data: dict[str, Any], ops: dict[str, list[str]], fields: list[str]
+) -> tuple[str, list[str]]:
+    """Return what stands at `path` in words, and the fields that it may have."""
+    match path:
+        case ():
+            return "a spec", fields
+        case ("nodes", node):
+            op = str(data["nodes"][node]["op"])
+            return f"the op {op!r}", ops[op]
+        case ("params", param):
+            return f"the param {param!r}", list(Param.model_fields)
+        case ("nodes", _, *_, "each"):
+            value = _at(data, path)
+            return f"the op {value['op']!r}", ops[str(value["op"])]
+        case ("nodes", *_, field):
+            above = _at(data, path[:-1])
+            return f"{field!r}", ops.get(f"{above['op']}.{field}", [])
+        case ("insert",):
+            return "'insert'", list(Insert.model_fields)
+        case ("insert", "match"):
+            return "'match'", list(Match.model_fields)
+        case ("identity",):
+            return "'identity'", list(Identity.model_fields)
+        case ("identity", "nodes", _):
+            return f"{str(path[-1])!r}", list(Beginning.model_fields)
+    return f"{str(path[-1])!r}", []

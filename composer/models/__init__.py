@@ -1,0 +1,1 @@
+"""A MODEL string to an `nn.Module`."""

@@ -1,0 +1,97 @@
+"""The config.json that ``hf:PATH`` names, found and read; neither transformers nor torch is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from composer.errors import ComposerError, Diagnostic, Location, error
+from composer.models.paths import look_for, looked
+
+CONFIG = "config.json"
+
+Data = dict[str, Any]
+
+
+def read_config(name: str, beside: Path | None = None) -> tuple[Path, Data]:
+    """Return a config's file and what it holds; transformers is not imported.
+
+    Args:
+        name: a config.json, or a folder that holds one.
+        beside: see `open_backbone`.
+
+    Raises:
+        ComposerError: there is none, or it is no config of a transformers model.
+    """
+    path = look_for(name, beside, lambda p: p.is_file() or (p / CONFIG).is_file())
+    if path is None:
+        here = Path(name).is_dir()
+        what = f"no {CONFIG} in {name!r}" if here else f"no file or folder {name!r}"
+        raise error(
+            "unknown-backbone",
+            f"there is {what}{'' if here else looked(beside)}",
+            "hf: reads from this machine alone: fetch a config with "
+            "'hf download ORG/NAME config.json --local-dir vit', then write hf:vit",
+        )
+    file = path if path.is_file() else path / CONFIG
+    data = _json_of(file)
+    if not isinstance(data, dict):
+        kind = "list" if isinstance(data, list) else "single value"
+        raise refused(file, f"this holds a {kind}, not a JSON object", f"give a {CONFIG}")
+    if not isinstance(data.get("model_type"), str):
+        timm = data.get("architecture")
+        raise refused(
+            file,
+            "it names no model_type",
+            f"this is a config of timm: write timm:{timm}"
+            if isinstance(timm, str)
+            else 'a config of transformers says which model it is of: "model_type": "vit"',
+        )
+    names = data.get("architectures") or []
+    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+        raise refused(
+            file,
+            "architectures is not a list of class names",
+            'write "architectures": ["ViTForImageClassification"]',
+        )
+    return file, data
+
+
+def without_notes(value: Any) -> Any:
+    """Leave out what a config notes of the run that wrote it: kernels, and where weights were."""
+    if isinstance(value, list):
+        return [without_notes(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {k: without_notes(v) for k, v in value.items() if not k.startswith("_")}
+    kept.pop("attn_implementation", None)
+    if not kept.keys().isdisjoint({"backbone", "use_pretrained_backbone"}):
+        kept["use_pretrained_backbone"] = False
+    return kept
+
+
+def _json_of(file: Path) -> Any:
+    way_out = f"give a {CONFIG}, as save_pretrained writes it, or the folder that holds one"
+    if file.suffix != ".json":
+        raise refused(file, "this is not a .json file", way_out)
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        return json.loads(text)
+    except json.JSONDecodeError as failure:
+        lines = [*text.splitlines(), ""]
+        line = lines[min(failure.lineno, len(lines)) - 1]
+        where = Location(str(file), failure.lineno, failure.colno, 1, line)
+        said = f"{failure.msg[0].lower()}{failure.msg[1:]}"
+        raise ComposerError(
+            Diagnostic("bad-config", f"this is not JSON: {said}", way_out, where)
+        ) from None
+    except (UnicodeDecodeError, RecursionError):
+        raise refused(file, "this is not JSON", way_out) from None
+    except OSError as failure:
+        raise refused(file, f"cannot be read: {failure.strerror or failure}", None) from None
+
+
+def refused(file: Path, message: str, way_out: str | None) -> ComposerError:
+    """Return the error for a config that is at fault."""
+    return ComposerError(Diagnostic("bad-config", message, way_out, file=str(file)))

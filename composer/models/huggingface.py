@@ -1,0 +1,262 @@
+"""``hf:PATH``: a vision model of Hugging Face's transformers, made from a config on this machine.
+
+Nothing comes from the network, and neither code nor a pickle that lies beside the config is read.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from composer.errors import (
+    ComposerError,
+    Diagnostic,
+    counted,
+    did_you_mean,
+    error,
+    suggestion,
+)
+from composer.models.hf_config import Data, read_config, refused, without_notes
+from composer.models.library import library
+from composer.models.model_string import ModelString
+
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+PICKLE = "pytorch_model.bin"
+#: What may be set in every config, beside the fields of its own class.
+ALWAYS_SET = {"num_labels", "attn_implementation"}
+#: What else says the same as a field, so that it goes where that is set.
+SAME = {
+    "num_labels": {"id2label", "label2id"},
+    "out_indices": {"out_features"},
+    "out_features": {"out_indices"},
+}
+
+
+def hugging_face_factory(source: ModelString, beside: Path | None) -> Callable[..., Any]:
+    """Return what makes the model: by the fields of its config that are to be other ones.
+
+    Raises:
+        ComposerError: there is no config.
+        MissingPartError: transformers is not installed.
+    """
+    file, data = read_config(source.name, beside)
+    transformers = library("transformers")
+
+    def create(pretrained: bool = False, **fields: Any) -> Any:
+        with _quiet(transformers):
+            return _Maker(source, file, data, transformers).model(fields, pretrained)
+
+    return create
+
+
+class _Maker:
+    """Makes the model that a config is of."""
+
+    def __init__(self, source: ModelString, file: Path, data: Data, transformers: Any) -> None:
+        self.source, self.file, self.transformers = source, file, transformers
+        self.data: Data = without_notes(data)
+        self.model_type: str = data["model_type"]
+
+    def model(self, fields: Data, pretrained: bool) -> Any:
+        """Return the model; of its config, `fields` are to be other ones.
+
+        Raises:
+            ComposerError: it can't be made.
+        """
+        known = self.transformers.CONFIG_MAPPING
+        if self.model_type not in known:
+            near = did_you_mean(self.model_type, known.keys())
+            way_out = near or "a newer transformers may have it: pip install -U transformers"
+            raise self._refused(f"{self._library} has no model_type {self.model_type!r}", way_out)
+        own = known[self.model_type]
+        names = fields.pop("architectures", None) or self.data.get("architectures") or []
+        names = names if isinstance(names, list) else [names]
+        kind = self._named(str(names[0])) if names else self._usual(own)
+        made_from, data = self._part(own, kind)
+        self._check_takes_images(own, kind)
+        given = self._config(made_from, data, {})
+        config = self._config(made_from, data, fields) if fields else given
+        if pretrained:
+            return self._pretrained(kind, config, given.num_labels)
+        return kind(config)
+
+    def _named(self, name: str) -> Any:
+        kind = getattr(self.transformers, name, None)
+        models = self.transformers.PreTrainedModel
+        if isinstance(kind, type) and issubclass(kind, models) and kind is not models:
+            return kind
+        near = did_you_mean(name, (n for n in dir(self.transformers) if n != name))
+        raise self._refused(
+            f"{self._library} has no model class {name!r}",
+            f"{near + ' ' if near else ''}Code that comes with a config is never run; choose "
+            f"another class with hf:{self.source.name}?architectures=NAME",
+        )
+
+    def _usual(self, own: Any) -> Any:
+        """Return the class of a classifier made from a config, else of a model without a head."""
+        for mapping in ("MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING", "MODEL_MAPPING"):
+            kind = getattr(self.transformers, mapping).get(own, None)
+            if kind is not None:
+                return kind[0] if isinstance(kind, (tuple, list)) else kind
+        raise self._refused(
+            f"{self._library} has no model of model_type {self.model_type!r} but for a class "
+            "named in architectures, and none is",
+            f"name it: hf:{self.source.name}?architectures=NAME",
+        )
+
+    def _part(self, own: Any, kind: Any) -> tuple[Any, Data]:
+        """Return the class of config that a model is made from, and which part of this one it is.
+
+        A vision tower is made from the `vision_config` of a model that takes text too.
+        """
+        if issubclass(own, kind.config_class):
+            return own, self.data
+        part = self.data.get(getattr(kind.config_class, "base_config_key", ""))
+        if isinstance(part, dict):
+            return kind.config_class, part
+        usual = self._usual(own).__name__
+        raise self._refused(
+            f"{kind.__name__} is not made from a config of model_type {self.model_type!r}",
+            f"{usual} is: hf:{self.source.name}?architectures={usual}",
+        )
+
+    def _check_takes_images(self, own: Any, kind: Any) -> None:
+        takes = list(inspect.signature(kind.forward).parameters)[1]
+        if takes == "pixel_values":
+            return
+        tower = None
+        if isinstance(self.data.get("vision_config"), dict):
+            part = type(self._config(own, self.data, {}).vision_config)
+            if getattr(part, "base_config_key", None):
+                tower = self.transformers.MODEL_MAPPING.get(part, None)
+        raise self._refused(
+            f"{kind.__name__} takes no images, but {takes}",
+            f"its vision part alone is hf:{self.source.name}?architectures={tower.__name__}"
+            if tower
+            else "give the config of a vision model, such as ViT, ConvNeXt, Swin or SegFormer",
+        )
+
+    def _config(self, own: Any, data: Data, fields: Data) -> Any:
+        """Return a config object; what follows from the fields is worked out anew."""
+        generic = self.transformers.PretrainedConfig
+        known = _fields(own, generic)
+        for key, value in fields.items():
+            if key not in known:
+                raise error(
+                    "unknown-field",
+                    f"{own.__name__} has no field {key!r} to set",
+                    suggestion(key, sorted(known), "Fields"),
+                )
+            if key == "attn_implementation" and "/" in str(value):
+                raise error(
+                    "backbone-failed",
+                    f"{self.source} cannot be made: {value} is code of the Hub, which is never run",
+                    "write attn_implementation=sdpa or attn_implementation=eager",
+                )
+        if fields:
+            follow = own().to_dict().keys() - generic().to_dict().keys() - known
+            gone = follow.union(*(SAME.get(key, set()) for key in fields))
+            data = {key: value for key, value in data.items() if key not in gone}
+        try:
+            return own.from_dict(copy.deepcopy({**data, **fields}))
+        except Exception as failure:  # each config class checks as it likes
+            if type(failure).__name__ == "OfflineModeIsEnabled":
+                raise self._refused(
+                    "it takes another config from the Hub, and hf: reads from this machine alone",
+                    "write that config under backbone_config",
+                ) from None
+            said = " ".join(str(failure).split())[:200]
+            if fields:
+                raise error("backbone-failed", f"{self.source} cannot be made: {said}") from None
+            raise self._refused(f"{own.__name__} refuses it: {said}", None) from None
+
+    def _pretrained(self, kind: Any, config: Any, labels: int) -> Any:
+        """Return the model with the weights that lie beside its config.
+
+        A head for another number of classes, where that was asked for, begins fresh.
+        """
+        folder = self.file.parent
+        file = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+        if file is None:
+            pickle = f"; {PICKLE} is a pickle, which is not read" * (folder / PICKLE).is_file()
+            raise error(
+                "no-pretrained",
+                f"there are no weights beside {self.file}: no {WEIGHTS[0]}{pickle}",
+                "give a file of your own with --weights, or leave --pretrained away",
+            )
+        try:
+            model, told = kind.from_pretrained(
+                str(folder),
+                config=config,
+                local_files_only=True,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+        except Exception as failure:  # OSError, SafetensorError, RuntimeError …
+            said = " ".join(str(failure).split())[:200]
+            raise ComposerError(
+                Diagnostic("weights", f"cannot be read: {said}", None, file=str(file))
+            ) from None
+        state = model.state_dict()
+        missing = [k for k in told["missing_keys"] if k in state and state[k].is_floating_point()]
+        other = [
+            key
+            for key, theirs, ours in told["mismatched_keys"]
+            if labels == config.num_labels or (theirs[0], ours[0]) != (labels, config.num_labels)
+        ]
+        self._check_whole(missing, other, file)
+        return model.float().train()
+
+    def _check_whole(self, missing: list[str], other: list[str], file: Path) -> None:
+        """Refuse weights that leave a part of the model as it was made."""
+        problems = [
+            f"{counted(len(keys), 'key')} {what}: {', '.join(sorted(keys)[:3])}"
+            for what, keys in (("missing", missing), ("of another shape", other))
+            if keys
+        ]
+        if problems:
+            raise ComposerError(
+                Diagnostic(
+                    "weights",
+                    f"does not fit {self.source}: {'; '.join(problems)}",
+                    "are these the weights of another class (hf:PATH?architectures=NAME), or "
+                    "of other fields?",
+                    file=str(file),
+                )
+            )
+
+    @property
+    def _library(self) -> str:
+        return f"transformers {self.transformers.__version__}"
+
+    def _refused(self, message: str, way_out: str | None) -> ComposerError:
+        return refused(self.file, message, way_out)
+
+
+def _fields(own: Any, generic: Any) -> set[str]:
+    """Return the names of a config's fields that may be set; the generic ones may not."""
+    stated = inspect.signature(own).parameters.keys() - inspect.signature(generic).parameters.keys()
+    aliases = {alias for alias, name in own.attribute_map.items() if name in stated}
+    outputs = {"out_features", "out_indices"} if hasattr(own, "out_features") else set()
+    return {name.lstrip("_") for name in stated} | aliases | outputs | ALWAYS_SET
+
+
+@contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """Keep the library's bars and notes from stderr; what is wrong is raised."""
+    log = transformers.logging
+    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    if bars:
+        log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(level)
+        if bars:
+            log.enable_progress_bar()

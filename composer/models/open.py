@@ -1,0 +1,231 @@
+"""A MODEL string to a model, made by the library or the code that it names."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from composer.errors import ComposerError, did_you_mean, error
+from composer.models.huggingface import hugging_face_factory
+from composer.models.library import library
+from composer.models.model_string import FORMS, ModelString
+from composer.models.names import unknown_name
+from composer.models.network import cache_alone_if_offline, offline
+from composer.models.paths import look_for, looked
+from composer.models.torchvision_builder import torchvision_factory
+
+Factory = Callable[..., Any]
+
+
+def open_backbone(
+    source: ModelString, pretrained: bool = False, beside: Path | None = None
+) -> nn.Module:
+    """Make the backbone.
+
+    Args:
+        source: which one.
+        pretrained: whether the library loads its published weights; of ``hf:PATH``, those that
+            lie beside the config.
+        beside: a folder; a relative path that is not found from the current folder is looked for
+            from there, and from each folder above.
+
+    Raises:
+        ComposerError: there is no such backbone, or it cannot be made.
+        MissingPartError: the library is not installed.
+    """
+    if source.library == "timm":
+        return _make(source, _timm_factory(source.name), pretrained)
+    if source.library == "torchvision":
+        return _make(source, torchvision_factory(source.name), pretrained)
+    if source.library == "hf":
+        return _make(source, hugging_face_factory(source, beside), pretrained)
+    if source.library == "file":
+        where, _, name = source.name.rpartition(":")
+        file = _found(where, beside)
+        with _importable(file.parent):
+            return _make(source, _attribute(_file_module(file, where), name, where), pretrained)
+    dotted, _, name = source.name.rpartition(":")
+    with _importable(Path.cwd()):
+        return _make(source, _attribute(_module(dotted), name, dotted), pretrained)
+
+
+def _make(source: ModelString, factory: Factory, pretrained: bool) -> nn.Module:
+    arguments: dict[str, Any] = {
+        key: list(value) if isinstance(value, tuple) else value for key, value in source.arguments
+    }
+    if pretrained:
+        arguments |= _pretrained_argument(source, factory)
+    try:
+        with _network(source, pretrained):
+            model = factory(**arguments)
+    except ComposerError:
+        raise
+    except (Exception, SystemExit) as failure:
+        raise _failed(source, failure, pretrained) from None
+    if not isinstance(model, nn.Module):
+        raise error(
+            "not-a-model",
+            f"{source} gave {type(model).__name__}, not a torch.nn.Module",
+            "let the factory return the model itself",
+        )
+    return model
+
+
+def _network(source: ModelString, pretrained: bool) -> AbstractContextManager[None]:
+    """Return how far the Hub's client may reach while the model is made."""
+    if source.library == "hf":
+        return offline()
+    return cache_alone_if_offline() if pretrained else nullcontext()
+
+
+def _timm_factory(name: str) -> Factory:
+    timm = library("timm")
+    if not timm.is_model(name):
+        raise unknown_name(name, timm.list_models(), "timm")
+
+    def create(**arguments: Any) -> Any:
+        return timm.create_model(name, **arguments)
+
+    return create
+
+
+def _found(where: str, beside: Path | None) -> Path:
+    """Return the file that a MODEL string names."""
+    file = look_for(where, beside, Path.is_file)
+    if file is None:
+        raise error("unknown-backbone", f"there is no file {where!r}{looked(beside)}", FORMS)
+    return file
+
+
+def _file_module(path: Path, where: str) -> ModuleType:
+    """Run a file as a module of its own name, where that is free; so its classes can be found."""
+    name, path = path.stem, path.resolve()
+    taken = sys.modules.get(name)
+    if taken is not None and getattr(taken, "__file__", None) != str(path):
+        name = f"{name}_{sha256(str(path).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as failure:
+        del sys.modules[name]
+        raise _not_imported(where, failure) from None
+    return module
+
+
+def _module(dotted: str) -> ModuleType:
+    try:
+        return importlib.import_module(dotted)
+    except (Exception, SystemExit) as failure:
+        missing = failure.name if isinstance(failure, ModuleNotFoundError) else None
+        if missing and f"{dotted}.".startswith(f"{missing}."):
+            raise error(
+                "unknown-backbone", f"there is no module {missing!r}", FORMS
+            ) from None
+        raise _not_imported(dotted, failure) from None
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let what stands in a folder be imported, as Python does for the script that it runs."""
+    added = str(folder.resolve())
+    sys.path.insert(0, added)
+    try:
+        yield
+    finally:
+        if added in sys.path:
+            sys.path.remove(added)
+
+
+def _attribute(module: ModuleType, name: str, where: str) -> Factory:
+    factory = getattr(module, name, None)
+    if callable(factory):
+        found: Factory = factory
+        return found
+    own = [
+        key
+        for key, value in vars(module).items()
+        if callable(value)
+        and not key.startswith("_")
+        and getattr(value, "__module__", None) == module.__name__
+    ]
+    near = did_you_mean(name, own)
+    listed = f"it has {', '.join(own[:12])}" if own else "it defines no function"
+    raise error(
+        "unknown-backbone",
+        f"{where} has no function {name!r}",
+        f"{near} {listed}" if near else listed,
+    )
+
+
+def _pretrained_argument(source: ModelString, factory: Factory) -> dict[str, Any]:
+    if source.library == "timm":
+        return {"pretrained": True}
+    if source.library == "torchvision":
+        return {"weights": "DEFAULT"}
+    if "pretrained" in inspect.signature(factory).parameters:
+        return {"pretrained": True}
+    raise error(
+        "no-pretrained",
+        f"{source} takes no argument 'pretrained'",
+        "load the weights in the factory, or give a file with --weights",
+    )
+
+
+def _failed(source: ModelString, failure: BaseException, pretrained: bool) -> ComposerError:
+    said = _said(failure)
+    if pretrained and "No pretrained weights exist" in said:
+        return error(
+            "no-pretrained",
+            f"there are no published weights of {source}",
+            "give a file of your own with --weights, or leave --pretrained away",
+        )
+    if pretrained and isinstance(failure, OSError):  # as are the clients' errors of a network
+        reason = getattr(failure, "reason", None) or failure.strerror
+        why = f": {reason}" if reason else ""
+        return error(
+            "no-pretrained",
+            f"the published weights of {source} are not in the cache and "
+            f"cannot be downloaded{why}",
+            "run this once with a network, then the cache has them; or give a file with --weights",
+        )
+    return error("backbone-failed", f"{source} cannot be made: {said}", _place(failure))
+
+
+def _not_imported(what: str, failure: BaseException) -> ComposerError:
+    return error(
+        "backbone-failed", f"{what} cannot be imported: {_said(failure)}", _place(failure)
+    )
+
+
+def _said(failure: BaseException) -> str:
+    if isinstance(failure, SystemExit):
+        return f"it ends with SystemExit({failure.code!r})"
+    if isinstance(failure, SyntaxError):
+        return f"{type(failure).__name__}: {failure.msg}"
+    lines = str(failure).strip().splitlines()
+    return f"{type(failure).__name__}: {lines[0]}" if lines else type(failure).__name__
+
+
+def _place(failure: BaseException) -> str | None:
+    """Say where it was raised: the last line that is not of the import system."""
+    if isinstance(failure, SyntaxError) and failure.filename:
+        return f"look at {failure.filename}:{failure.lineno}"
+    frames = [
+        frame
+        for frame in traceback.extract_tb(failure.__traceback__)
+        if not frame.filename.startswith("<frozen") and frame.filename != __file__
+    ]
+    return f"raised at {frames[-1].filename}:{frames[-1].lineno}" if frames else None

@@ -1,0 +1,168 @@
+"""What was done to a model, kept on the model itself as a plain value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import nn
+
+from composer.errors import error
+from composer.graph.graph import Begin, Settings
+from composer.language.expressions import Value
+from composer.language.place import Place
+from composer.lower.paths import module_at
+from composer.primitives import Spec
+
+At = Place
+#: Where in a block or stage, as `composer.language.position.Spot` reads it; or ``replace``, in
+#: place of a layer; or ``shared``, at a block's input, for all its stand-ins.
+Position = str
+
+#: What becomes of tokens that have no place in the map, such as a class token.
+PrefixTokens = Literal["pass", "join"]
+
+_ATTRIBUTE = "_composition"
+
+
+@dataclass(frozen=True)
+class EditedSite:
+    """One inserted module, and what stood there before.
+
+    It is the child `name` of what stands at `path`; a stand-in, which has no name of its own, is
+    at the path itself. `classes` are those of edited modules before, and `replaced` the modules
+    that it took the place of, by path; they are kept here alone. `settings` are those of its graph.
+    """
+
+    path: str
+    name: str | None
+    position: Position
+    channels: int
+    size: tuple[int, ...]
+    classes: tuple[tuple[str, type[nn.Module]], ...]
+    settings: Settings
+    replaced: tuple[tuple[str, nn.Module], ...] = ()
+
+    @property
+    def module(self) -> str:
+        """The path of what was inserted."""
+        return inserted_path(self.path, self.name)
+
+
+def inserted_path(path: str, name: str | None) -> str:
+    """Return the path of what was inserted at a site."""
+    return path if name is None else f"{path}.{name}"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One insertion of a spec, as it was asked for, with all its sites.
+
+    `shared` are the modules that several of its sites share.
+    """
+
+    spec: Spec
+    at: At
+    position: Position
+    params: Mapping[str, Value]
+    init: Begin
+    prefix_tokens: PrefixTokens
+    sites: tuple[EditedSite, ...]
+    shared: tuple[EditedSite, ...] = ()
+
+    @property
+    def inserted(self) -> tuple[EditedSite, ...]:
+        """Everything that it inserted, in the order that was done."""
+        return (*self.shared, *self.sites)
+
+
+@dataclass(frozen=True)
+class Composition:
+    """The edits of a model in order, and the MODEL string it came from where that is known.
+
+    `shapes` are those of the backbone's own state dict when the first edit was made.
+    """
+
+    backbone: str | None
+    edits: tuple[Edit, ...] = ()
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def composition(model: nn.Module) -> Composition | None:
+    """Return what was done to a model, or None for one as its library made it."""
+    found = vars(model).get(_ATTRIBUTE)
+    return found if isinstance(found, Composition) else None
+
+
+def composed(model: nn.Module) -> Composition:
+    """Return what was done to a model.
+
+    Raises:
+        ComposerError: nothing was.
+    """
+    record = composition(model)
+    if record is None:
+        raise error(
+            "not-composed",
+            f"nothing was inserted into this {type(model).__name__}",
+            "give a model that composer.insert or composer.load returned",
+        )
+    return record
+
+
+def remember(model: nn.Module, record: Composition | None) -> None:
+    """Keep the record on the model; None forgets it."""
+    if record is None:
+        vars(model).pop(_ATTRIBUTE, None)
+    else:
+        vars(model)[_ATTRIBUTE] = record
+
+
+def inserted_sites(model: nn.Module) -> tuple[EditedSite, ...]:
+    """Return everything that was inserted, in the order that was done."""
+    record = composition(model)
+    return tuple(site for edit in record.edits for site in edit.inserted) if record else ()
+
+
+def inserted_prefixes(model: nn.Module) -> tuple[str, ...]:
+    """Return what the keys of everything inserted begin with, such as ``layer1.0.cbam.``."""
+    return tuple(f"{site.module}." for site in inserted_sites(model))
+
+
+def replaced_modules(model: nn.Module) -> nn.Module:
+    """Return what something stands in for, each layer at the path that it had."""
+    root = nn.Module()
+    for site in inserted_sites(model):
+        for path, module in site.replaced:
+            parent, _, name = path.rpartition(".")
+            module_at(root, parent).add_module(name, module)
+    return root
+
+
+def parameters_before(model: nn.Module) -> int:
+    """Return the number of parameters that the model had before every edit."""
+    modules = [model.get_submodule(site.module) for site in inserted_sites(model)]
+    inserted = {id(p) for module in modules for p in module.parameters()}
+    kept = (p for p in model.parameters() if id(p) not in inserted)
+    own = {id(p): p.numel() for p in (*kept, *replaced_modules(model).parameters())}
+    return sum(own.values())
+
+
+def own_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a model's state dict, as if nothing had been inserted."""
+    inserted = inserted_prefixes(model)
+    kept = {k: t for k, t in model.state_dict().items() if not k.startswith(inserted)}
+    own = {**kept, **replaced_modules(model).state_dict()}
+    return {key: tuple(tensor.shape) for key, tensor in own.items()}
+
+
+def difference_of_shapes(
+    now: Mapping[str, tuple[int, ...]], then: Mapping[str, tuple[int, ...]]
+) -> str | None:
+    """Return the first key that two state dicts do not share in words, or None where all agree."""
+    for key in [*then, *now]:
+        if now.get(key) != then.get(key):
+            sizes = ["×".join(map(str, s[key])) if key in s else "missing" for s in (now, then)]
+            return f"{key!r} is {sizes[0]} here and {sizes[1]} there"
+    return None

@@ -1,0 +1,40 @@
+"""`eject`: the model as it was before every edit, bit for bit."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+from torch import nn
+
+from composer.surgery.composition import EditedSite, composed, inserted_sites, remember
+from composer.surgery.replace import put_back
+
+
+def eject(model: nn.Module, *, inplace: bool = False) -> nn.Module:
+    """Return the model without what was inserted: its classes, keys and tensors of before.
+
+    Args:
+        model: a composed model; it is copied.
+        inplace: undo the edits on the model itself instead.
+
+    Raises:
+        ComposerError: nothing was inserted into this model.
+    """
+    composed(model)
+    model = model if inplace else copy.deepcopy(model)
+    undo(model, inserted_sites(model))
+    remember(model, None)
+    return model
+
+
+def undo(model: nn.Module, sites: Sequence[EditedSite]) -> None:
+    """Take what stands at these sites out again, the last first."""
+    for site in reversed(sites):
+        if site.name is None:
+            put_back(model, site)
+        for path, previous in site.classes:
+            model.get_submodule(path).__class__ = previous
+        if site.name is not None:
+            owner = model.get_submodule(site.path)
+            owner._modules.pop(site.name, None)  # it is not there where putting it failed

@@ -1,0 +1,167 @@
+"""What follows a convolution in the forward that calls it, where a stand-in brings its own.
+
+In ``act(norm(conv(x)))`` a stand-in that absorbs norm and act takes the place of all three.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+
+from composer.analysis.edited import is_edited
+from composer.analysis.forward import Forward, changes_nothing
+
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
+
+
+class NotFollowed(Exception):  # noqa: N818 - a finding, which the plan reports
+    """What a stand-in absorbs can't be taken out; the message says why."""
+
+
+class NotThere(NotFollowed):
+    """What a stand-in absorbs does not follow."""
+
+
+@dataclass(frozen=True)
+class Following:
+    """The norm and the activation behind a convolution, as nodes of the forward that calls it.
+
+    Where the norm holds the activation, as timm's do, that has no node.
+    """
+
+    norm: fx.Node | None = None
+    act: fx.Node | None = None
+
+    @property
+    def nodes(self) -> tuple[fx.Node, ...]:
+        """Those that there are, in the order they run."""
+        return tuple(node for node in (self.norm, self.act) if node is not None)
+
+
+def follow_both(
+    caller: nn.Module, forward: Forward, name: str, absorb: Collection[str]
+) -> tuple[Following, Following]:
+    """Return what follows a convolution, in training and in evaluation mode.
+
+    Args:
+        caller: the module whose forward calls it.
+        forward: that forward.
+        name: the path of the convolution from there.
+        absorb: ``norm``, ``act`` or both.
+
+    Raises:
+        NotFollowed: one of them does not follow.
+    """
+    training = follow(caller, forward.training, name, absorb)
+    evaluation = follow(caller, forward.evaluation, name, absorb)
+    if [n.target for n in training.nodes] != [n.target for n in evaluation.nodes]:
+        raise NotFollowed("what follows it differs in training and in evaluation mode")
+    return training, evaluation
+
+
+def follow(
+    caller: nn.Module, graph: fx.Graph, name: str, absorb: Collection[str]
+) -> Following:
+    """Return what follows a convolution in a traced forward; see `follow_both`."""
+    calls = graph.find_nodes(op="call_module", target=name)
+    if len(calls) != 1:
+        raise NotFollowed("the forward around it does not call it by itself")
+    node: fx.Node = calls[0]
+    norm = act = None
+    if "norm" in absorb:
+        norm = node = _unedited(caller, _next(caller, node))
+        module = _module(caller, norm)
+        if not isinstance(module, _NORMS):
+            raise NotThere("no norm follows it")
+        holds = held_activation(module) is not None
+        if holds and "act" not in absorb:
+            raise NotFollowed("its norm holds an activation, which would go with it")
+        if holds:
+            return Following(norm)
+    if "act" in absorb:
+        act = _unedited(caller, _next(caller, node))
+        if not _is_activation(caller, act):
+            raise NotThere(f"no activation follows {'its norm' if norm else 'it'}")
+    return Following(norm, act)
+
+
+def held_activation(norm: nn.Module) -> nn.Module | None:
+    """Return the activation inside a norm, as timm's norms have one."""
+    act = getattr(norm, "act", None)
+    return act if isinstance(act, nn.Module) and not isinstance(act, nn.Identity) else None
+
+
+def function_of(caller: nn.Module, node: fx.Node) -> Callable[[Tensor], Tensor]:
+    """Return what a node of one input computes, on copies of its modules."""
+    module = _module(caller, node)
+    if module is not None:
+        return copy.deepcopy(module)
+
+    def call(x: Tensor) -> Tensor:
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda _: x.clone())
+        if callable(node.target):
+            result: Tensor = node.target(*args, **kwargs)
+        else:
+            result = getattr(args[0], node.target)(*args[1:], **kwargs)
+        return result
+
+    return call
+
+
+def _next(caller: nn.Module, node: fx.Node) -> fx.Node:
+    """Return what alone reads a node, past what changes nothing in evaluation mode."""
+    while True:
+        readers = list(node.users)
+        if len(readers) != 1 or readers[0].op == "output" or len(readers[0].all_input_nodes) != 1:
+            return readers[0] if len(readers) == 1 else _several()
+        node = readers[0]
+        if not changes_nothing(caller, node):
+            return node
+
+
+def _unedited(caller: nn.Module, node: fx.Node) -> fx.Node:
+    module = _module(caller, node)
+    if module is not None and is_edited(module):
+        raise NotFollowed("something was inserted behind it")
+    return node
+
+
+def _several() -> fx.Node:
+    raise NotFollowed("what it gives is read in several places")
+
+
+def _module(caller: nn.Module, node: fx.Node) -> nn.Module | None:
+    if node.op != "call_module":
+        return None
+    return caller.get_submodule(str(node.target))
+
+
+def _is_activation(caller: nn.Module, node: fx.Node) -> bool:
+    """Return whether a node without weights acts on each element alone, and not linearly."""
+    if node.op not in ("call_module", "call_function", "call_method"):
+        return False
+    module = _module(caller, node)
+    weighs = module is not None and any(True for _ in module.state_dict())
+    if weighs or len(node.all_input_nodes) != 1:
+        return False
+    function = function_of(caller, node)
+    if isinstance(function, nn.Module):
+        function.eval()
+    with torch.device("cpu"), torch.no_grad():
+        return _is_curved(lambda x: function(x.reshape(2, 4, 3, 3)).flatten())
+
+
+def _is_curved(function: Callable[[Tensor], Tensor]) -> bool:
+    """Return whether a function of 72 numbers acts on each alone, and not linearly."""
+    x = torch.linspace(-4, 4, 72, dtype=torch.float64)
+    order = torch.randperm(72, generator=torch.Generator().manual_seed(0))
+    try:
+        y, turned, middle = (function(v) for v in (x, x[order], (x + x.roll(9)) / 2))
+        alone = torch.allclose(turned, y[order])
+        return alone and not torch.allclose(middle, (y + y.roll(9)) / 2)
+    except Exception:
+        return False

@@ -1,0 +1,301 @@
+"""`insert`: a spec's module at every site of a plan, on a copy of the model."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor, fx, nn
+
+from composer.errors import counted, error
+from composer.graph.graph import Begin, Graph
+from composer.language.expressions import Value
+from composer.lower.begin import begin
+from composer.lower.begun import begun_as
+from composer.lower.build import lower
+from composer.measure.cost import floating_dtype
+from composer.models.model_string import ModelString
+from composer.models.open import open_backbone
+from composer.primitives import Spec
+from composer.surgery.composition import (
+    At,
+    Composition,
+    Edit,
+    EditedSite,
+    Position,
+    PrefixTokens,
+    composition,
+    difference_of_shapes,
+    own_shapes,
+    remember,
+)
+from composer.surgery.edit import Editor
+from composer.surgery.eject import undo
+from composer.surgery.plan import plan
+from composer.surgery.replace import Replacement, put_shared
+from composer.surgery.site import Addition, Plan, SharedSite, Site
+from composer.surgery.wish import Chosen
+
+
+def insert(
+    model: nn.Module | str,
+    spec: Spec | str,
+    at: At | None = None,
+    *,
+    position: Position | None = None,
+    stages: Chosen = None,
+    blocks: Chosen = None,
+    every: int | None = None,
+    select: str | Sequence[str] | None = None,
+    match: Mapping[str, object] | None = None,
+    params: Mapping[str, Value] | None = None,
+    init: Begin = "paper",
+    prefix_tokens: PrefixTokens = "pass",
+    expect: int | None = None,
+    pretrained: bool = False,
+    backbone: str | None = None,
+    inplace: bool = False,
+) -> nn.Module:
+    """Put a spec's module at every site of the model, and return the composed model.
+
+    Every key and tensor of the model's state dict stays, but for those of layers that something
+    stands in for, which come back when that is ejected; the new keys stand under the block they
+    serve, or under the path of the layer. The model keeps its class and its methods. Each site
+    has its own weights, on the device, in the dtype and in the memory format of its block.
+
+    Args:
+        model: a model, which is copied, or a MODEL string such as ``"resnet50"``.
+        spec: a spec, the name of a shipped one, a path, or the text itself.
+        at: see `plan`, as for those that follow.
+        position: ``"residual"``, ``"residual:attn"``, ``"input"``, ``"output"`` or
+            ``"after:conv2"``.
+        stages: which stages, from 1.
+        blocks: which blocks of each stage.
+        every: keep the first of these sites, and each n-th after it.
+        select: module paths, globs over them, or regular expressions behind ``re:``.
+        match: which convolutions.
+        params: other values for the spec's params.
+        init: ``"paper"`` or ``"identity"``.
+        prefix_tokens: ``"pass"`` or ``"join"``.
+        expect: how many sites there must be.
+        pretrained: for a MODEL string, whether its library loads its published weights.
+        backbone: the MODEL string that a given model came from, kept in the recipe.
+        inplace: edit the model itself instead of a copy.
+
+    Raises:
+        ComposerError: no site matches, or the spec does not suit the sizes at a site.
+    """
+    if isinstance(model, str):
+        source = ModelString.parse(model)
+        model, backbone, inplace = open_backbone(source, pretrained), str(source), True
+    elif pretrained:
+        raise error(
+            "invalid-value",
+            "pretrained is for a MODEL string, and a model was given",
+            "load the weights into the model, or give its name",
+        )
+    elif backbone is not None:
+        _check_origin(model, backbone)
+    model = model if inplace else _copied(model)
+    found = plan(
+        model,
+        spec,
+        at,
+        position=position,
+        stages=stages,
+        blocks=blocks,
+        every=every,
+        select=select,
+        match=match,
+        params=params,
+        init=init,
+        prefix_tokens=prefix_tokens,
+        expect=expect,
+    )
+    return apply(model, found, backbone)
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model)
+    except RuntimeError as failure:  # of torch, on a tensor that a forward pass left in it
+        raise error(
+            "no-copy",
+            f"this {type(model).__name__} can't be copied: {str(failure).splitlines()[0][:120]}",
+            "give a fresh model, or edit this one: inplace=True",
+        ) from None
+
+
+def apply(model: nn.Module, found: Plan, backbone: str | None = None) -> nn.Module:
+    """Carry out a plan on the model it was made for, in place; return the model.
+
+    Raises:
+        ComposerError: a site cannot be edited, or a stand-in does not begin as it is to; the model
+            is as it was before.
+    """
+    before = composition(model) or Composition(backbone, shapes=own_shapes(model))
+    work = _Work(model, found)
+    try:
+        work.do()
+    except BaseException:
+        undo(model, (*work.shared, *work.sites))
+        raise
+    edit = Edit(
+        found.spec,
+        found.at,
+        found.position,
+        dict(found.params),
+        found.init,
+        found.prefix_tokens,
+        tuple(work.sites),
+        tuple(work.shared),
+    )
+    remember(model, replace(before, edits=(*before.edits, edit)))
+    return model
+
+
+class _Work:
+    """Carries out one plan, and keeps what was done, so that it can be undone."""
+
+    def __init__(self, model: nn.Module, found: Plan) -> None:
+        self.model, self.found = model, found
+        self.is_meta = any(p.is_meta for p in model.parameters())
+        self.editor = Editor()
+        self.sites: list[EditedSite] = []
+        self.shared: list[EditedSite] = []
+        self.values: dict[str, tuple[fx.GraphModule, Graph]] = {}  # what blocks share, in float64
+
+    def do(self) -> None:
+        """Edit every site; what is shared comes first, for the stand-ins begin with its value."""
+        for shared in self.found.shared:
+            self._put_shared(shared)
+        for site in self.found.sites:
+            if isinstance(site.how, Addition):
+                self._add(site, site.how)
+            else:
+                self._replace(site, site.how)
+
+    def _add(self, site: Site, how: Addition) -> None:
+        owner = self.model.get_submodule(site.path)
+        assert site.name is not None
+        module = self._suited(site, self._made(site, site.graph), owner)
+        classes = ((site.path, type(owner)),)
+        self.sites.append(
+            EditedSite(
+                site.path,
+                site.name,
+                site.position,
+                site.channels,
+                site.size,
+                classes,
+                site.graph.settings,
+            )
+        )
+        self.editor.put(owner, how.place, site.name, module)
+
+    def _replace(self, site: Site, how: Replacement) -> None:
+        layer = self.model.get_submodule(site.path)
+        module = self._made(site, site.graph)
+        if self.found.init == "identity" and not self.is_meta:
+            original, value = how.original(self.model), self.values.get(how.caller.path)
+            dtype = _dtype(layer, self.model)
+            with torch.device("cpu"):
+                module = begun_as(module, site.graph, original, value, dtype, site.path)
+        module = self._suited(site, module, layer)
+        self.sites.append(
+            EditedSite(
+                site.path,
+                None,
+                site.position,
+                site.channels,
+                site.size,
+                how.classes(self.model),
+                site.graph.settings,
+                how.replaced(self.model),
+            )
+        )
+        how.put(self.model, module, self.editor)
+
+    def _put_shared(self, shared: SharedSite) -> None:
+        owner = self.model.get_submodule(shared.path)
+        module = self._made(shared, shared.graph)
+        if self.found.init == "identity" and not self.is_meta:
+            module = module.double()
+            begin(module, shared.graph, None, shared.path)
+            self.values[shared.path] = copy.deepcopy(module), shared.graph
+        module = self._suited(shared, module, owner)
+        classes = ((shared.path, type(owner)),)
+        self.shared.append(
+            EditedSite(
+                shared.path,
+                shared.name,
+                "shared",
+                shared.channels,
+                shared.size,
+                classes,
+                shared.graph.settings,
+            )
+        )
+        users = [path.removeprefix(f"{shared.path}.") for path in shared.users]
+        put_shared(owner, shared.block.call, shared.name, module, users, self.editor)
+
+    def _made(self, site: Site | SharedSite, graph: Graph) -> fx.GraphModule:
+        """Make a module on the CPU, or without numbers for a model that has none."""
+        with _room(site), torch.device("meta" if self.is_meta else "cpu"):
+            return lower(graph)
+
+    def _suited(
+        self, site: Site | SharedSite, module: fx.GraphModule, owner: nn.Module
+    ) -> fx.GraphModule:
+        """Give a module the device, dtype, memory format and mode of its owner."""
+        near: Tensor | None = next(owner.parameters(), next(self.model.parameters(), None))
+        with _room(site):
+            if near is not None:
+                module = module.to(device=near.device, dtype=_dtype(owner, self.model))
+            if _channels_last(owner):
+                for kernel in (p for p in module.parameters() if p.dim() == 4):
+                    kernel.data = kernel.data.to(memory_format=torch.channels_last)
+        return module.train(owner.training)
+
+
+@contextmanager
+def _room(site: Site | SharedSite) -> Iterator[None]:
+    """Say which site finds no room, where torch's allocators say only how much."""
+    try:
+        yield
+    except RuntimeError as failure:
+        raise error(
+            "out-of-memory",
+            f"{counted(site.parameters, 'parameter')} at {site.path} find no room: "
+            f"{str(failure).splitlines()[0][:120]}",
+            "choose other params, or fewer sites",
+        ) from None
+
+
+def _check_origin(model: nn.Module, backbone: str) -> None:
+    """Refuse a MODEL string that makes another model than the one given."""
+    with torch.device("meta"):
+        made = open_backbone(ModelString.parse(backbone))
+    other = difference_of_shapes(own_shapes(model), own_shapes(made))
+    if other:
+        raise error(
+            "another-backbone",
+            f"{backbone} makes another model than the {type(model).__name__} given: {other}",
+            "name the MODEL that the given model came from, with its arguments",
+        )
+
+
+def _dtype(owner: nn.Module, model: nn.Module) -> torch.dtype:
+    has_own = any(p.is_floating_point() for p in owner.parameters())
+    return floating_dtype(owner if has_own else model)
+
+
+def _channels_last(owner: nn.Module) -> bool:
+    kernels = [p for p in owner.parameters() if p.dim() == 4 and p.shape[1] > 1]
+    kernels = [p for p in kernels if p.shape[2] > 1]
+    return bool(kernels) and all(
+        p.is_contiguous(memory_format=torch.channels_last) for p in kernels
+    )

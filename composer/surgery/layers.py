@@ -1,0 +1,198 @@
+"""The layers of a backbone that something could stand in for, in the order they run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from torch import Tensor, nn
+
+from composer.analysis.anatomy import LAYERS_OF_A_BLOCK, Anatomy, Stage, around
+from composer.analysis.edited import class_before_edits, is_edited, is_inserted, is_stand_in
+from composer.analysis.probe import Call
+from composer.analysis.reads import read_besides
+from composer.errors import counted
+from composer.lower.like import attention_refusal, conv2d_refusal, heads_of
+from composer.surgery.match import Facts
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A convolution or an attention module: where it is, what calls it, and why not to take it.
+
+    `number` counts those of its kind in the order they run; layers on pooled values have none.
+    """
+
+    path: str
+    call: Call
+    caller: Call
+    stage: int | None
+    block: int | None
+    facts: Facts
+    number: int | None
+    refusal: str | None
+
+    @property
+    def name(self) -> str:
+        """The path from the module that calls it."""
+        return self.path.removeprefix(f"{self.caller.path}." if self.caller.path else "")
+
+
+def convolutions(model: nn.Module, known: Anatomy) -> tuple[Layer, ...]:
+    """Return every `nn.Conv2d` that runs, and what stands in for one."""
+    pooled = _pooled(known)
+    found = _Found(model, known)
+    layers: list[Layer] = []
+    number = 0
+    for path, module in found.modules():
+        stands_in = is_stand_in(module) and _takes(found.calls[path][0]) == 4
+        if not (stands_in or isinstance(module, nn.Conv2d)):
+            continue
+        number += path not in pooled
+        refusal = found.refusal(path, module)
+        if isinstance(module, nn.Conv2d):
+            refusal = refusal or conv2d_refusal(module)
+        if _takes(found.calls[path][0]) != 4:
+            refusal = refusal or "it does not take [b, c, h, w]"
+        if path in pooled:
+            refusal = refusal or "it works on pooled values"
+        layers.append(
+            found.layer(path, _facts(path, module), None if path in pooled else number, refusal)
+        )
+    return found.unless_read(layers)
+
+
+def attention_modules(model: nn.Module, known: Anatomy) -> tuple[Layer, ...]:
+    """Return every module with heads that runs, and what stands in for one; the innermost each."""
+    found = _Found(model, known)
+    layers: list[Layer] = []
+    for path, module in found.modules():
+        stands_in = is_stand_in(module) and _takes(found.calls[path][0]) == 3
+        inner = any(heads_of(m) for m in module.modules() if m is not module)
+        if not (stands_in or (heads_of(module) and not inner)):
+            continue
+        refusal = found.refusal(path, module) or _unlike_attention(found.calls[path][0])
+        if not stands_in:
+            refusal = refusal or attention_refusal(module)
+        layers.append(found.layer(path, _facts(path, module), len(layers) + 1, refusal))
+    return found.unless_read(layers)
+
+
+def listed(layers: tuple[Layer, ...]) -> str:
+    """Return what there is, alike ones together: ``16 of kernel 3, groups 32; 33 of kernel 1``."""
+    kinds = Counter(str(layer.facts) for layer in layers)
+    return "; ".join(f"{count} of {kind}" for kind, count in kinds.items())
+
+
+class _Found:
+    """What ran of a model, but for the insides of what was inserted."""
+
+    def __init__(self, model: nn.Module, known: Anatomy) -> None:
+        self.model, self.known = model, known
+        self.calls: dict[str, list[Call]] = {}
+        for call in known.probe.calls:
+            self.calls.setdefault(call.path, []).append(call)
+        self.ours = {p for p, m in model.named_modules() if is_inserted(m) or is_stand_in(m)}
+
+    def modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the modules of the backbone that ran, with what stands in for one."""
+        for path in sorted(self.calls, key=lambda path: self.calls[path][0].order):
+            module = self.model.get_submodule(path)
+            inside = not self.ours.isdisjoint(around(path)[1:])
+            if path and not inside and not is_inserted(module):
+                yield path, module
+
+    def refusal(self, path: str, module: nn.Module) -> str | None:
+        """Return why a layer can't be replaced, for what it is in this model."""
+        if is_stand_in(module):
+            return "something stands in for it already"
+        if is_edited(module):
+            return "something was inserted behind it"
+        runs = len(self.calls[path])
+        return f"it runs {counted(runs, 'time')} in one pass" if runs > 1 else None
+
+    def layer(self, path: str, facts: Facts, number: int | None, refusal: str | None) -> Layer:
+        """Return the layer at a path."""
+        stage, block = self._place(path)
+        above = path
+        while above:
+            above = above.rpartition(".")[0]
+            if above in self.calls:
+                break
+        caller = self.calls[above][0]
+        return Layer(path, self.calls[path][0], caller, stage, block, facts, number, refusal)
+
+    def unless_read(self, layers: list[Layer]) -> tuple[Layer, ...]:
+        """Return the layers, and refuse those of which others read more than what they give."""
+        free = [layer.path for layer in layers if layer.refusal is None]
+        read = self._read(free) if free else {}
+        return tuple(
+            replace(layer, refusal=f"its {read[layer.path]} is read by others")
+            if layer.path in read
+            else layer
+            for layer in layers
+        )
+
+    def _read(self, paths: list[str]) -> dict[str, str]:
+        probe = self.known.probe
+        return read_besides(self.model, paths, probe.input_shape, probe.entry)
+
+    def _place(self, path: str) -> tuple[int | None, int | None]:
+        """Return the numbers of the stage and the block that a path is in."""
+        number, block = self.known.place_of(path)
+        if number is not None:
+            return number, block
+        order = self.calls[path][0].order
+        for stage in self.known.stages:
+            if not self._is_plain(stage) or order > stage.whole.call.order:
+                continue
+            ends = (n for n, b in enumerate(stage.blocks, start=1) if order <= b.call.order)
+            return stage.number, next(ends, None)
+        return None, None
+
+    def _is_plain(self, stage: Stage) -> bool:
+        """Return whether a stage is a row of layers, which is all before its end."""
+        return all(self.known.layers(block.path) < LAYERS_OF_A_BLOCK for block in stage.blocks)
+
+
+def _pooled(known: Anatomy) -> set[str]:
+    """Return what takes a map of one pixel, however large the image is."""
+    probes = [known.probe, *([known.larger] if known.larger else [])]
+    single = [
+        {c.path for c in probe.calls if (x := _given(c)) is not None and x.shape[2:] == (1, 1)}
+        for probe in probes
+    ]
+    return set.intersection(*single)
+
+
+def _given(call: Call) -> Tensor | None:
+    """Return the first thing that a module was given, where that is a tensor."""
+    first = call.args[0] if call.args else None
+    return first if isinstance(first, Tensor) else None
+
+
+def _takes(call: Call) -> int:
+    given = _given(call)
+    return 0 if given is None else given.dim()
+
+
+def _facts(path: str, module: nn.Module) -> Facts:
+    kind, name = class_before_edits(module).__name__, path.rpartition(".")[2]
+    if not isinstance(module, nn.Conv2d):
+        return Facts(kind, name, {}, {})
+    sizes = {"kernel": module.kernel_size, "stride": module.stride, "dilation": module.dilation}
+    counts = {"groups": module.groups, "channels": module.in_channels, "out": module.out_channels}
+    return Facts(kind, name, {key: (pair[0], pair[1]) for key, pair in sizes.items()}, counts)
+
+
+def _unlike_attention(call: Call) -> str | None:
+    given = _given(call)
+    more = [a for a in (*call.args[1:], *call.kwargs.values()) if isinstance(a, Tensor)]
+    if given is None or given.dim() != 3:
+        return "it does not take [b, n, c]"
+    if more:
+        return f"it takes {counted(1 + len(more), 'tensor')}, not one"
+    if not isinstance(call.output, Tensor) or call.output.shape != given.shape:
+        return "it does not give one tensor of the shape that it takes"
+    return None

@@ -1,0 +1,122 @@
+"""The spec's module at each site: its graph, compiled once for each size, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import nn
+
+from composer.analysis.values import MapShape
+from composer.errors import ComposerError, Diagnostic
+from composer.graph.frontend import graph_of
+from composer.graph.graph import Begin, Graph, Settings, Tokens
+from composer.graph.neighbours import looking_at_neighbours
+from composer.graph.passes import compile_graph
+from composer.language.expressions import Value
+from composer.lower.build import lower
+from composer.lower.inputs import input_shapes
+from composer.lower.like import sizes_like
+from composer.measure.cost import flops, parameters
+from composer.primitives import Spec
+from composer.surgery.composition import PrefixTokens
+
+
+@dataclass(frozen=True)
+class Made:
+    """A graph for the sizes of a site, its parameters, its multiply-adds for one image."""
+
+    graph: Graph
+    parameters: int
+    flops: int
+
+
+def _refuse_neighbours(graph: Graph, why: str, way_out: str) -> None:
+    """Refuse a graph that looks at neighbours in a map.
+
+    Raises:
+        ComposerError: with the node that does.
+    """
+    if (node := looking_at_neighbours(graph)) is not None:
+        message = f"{node.name!r} looks at neighbours in a map, and {why}"
+        raise ComposerError(Diagnostic("no-place", message, way_out, graph.where(node)))
+
+
+@dataclass
+class Maker:
+    """Compiles one spec under one choice of params."""
+
+    spec: Spec
+    params: Mapping[str, Value]
+    init: Begin
+    prefix_tokens: PrefixTokens = "pass"
+    _made: dict[object, Made] = field(default_factory=dict)
+
+    def at(self, shape: MapShape) -> Made:
+        """Return what is inserted where a block or a stage gives a map of this shape.
+
+        Raises:
+            ComposerError: the spec does not suit.
+        """
+        made = self._make(self._settings(shape))
+        if shape.is_tokens and "n" not in self.spec.input:
+            if self.prefix_tokens == "join":
+                way_out = "let them pass: prefix_tokens='pass'"
+                _refuse_neighbours(made.graph, "prefix tokens have none", way_out)
+            if not shape.in_rows:
+                why = "these tokens do not stand row by row"
+                _refuse_neighbours(made.graph, why, "take a spec that pools them all")
+        return made
+
+    def like(self, layer: nn.Module, size: tuple[int, ...]) -> Made:
+        """Return what takes a layer's place, where its input has this size behind the channels.
+
+        Raises:
+            ComposerError: the spec does not suit.
+        """
+        told = sizes_like(self.spec, layer)
+        params = {n: v for n, v in told.items() if n in self.spec.params}
+        sizes = {n: v for n, v in told.items() if n not in params}
+        axes = ("n",) if self.spec.stands_for == "attention" else ("h", "w")
+        sizes |= dict(zip(axes, size, strict=True))
+        layout = ("b", *axes, "c") if len(axes) == 1 else ("b", "c", *axes)
+        shares = self.spec.insert is not None and self.spec.insert.share is not None
+        settings = Settings(sizes, {**params, **self.params}, layout)
+        return self._make(replace(settings, part="rest") if shares else settings)
+
+    def shared(self, shape: MapShape) -> Made:
+        """Return what several stand-ins share, where their block's input has this shape.
+
+        Raises:
+            ComposerError: the spec does not suit.
+        """
+        return self._make(replace(self._settings(shape), init="paper", part="shared"))
+
+    def _settings(self, shape: MapShape) -> Settings:
+        """Return what is chosen where a value has this shape."""
+        height, width = shape.size
+        sizes, layout, tokens = {"c": shape.channels}, shape.layout, None
+        if shape.is_tokens:
+            join = self.prefix_tokens == "join"
+            tokens = Tokens(0 if join else shape.prefix, join)
+            if join:
+                height, width = shape.prefix + height * width, 1
+            if "n" not in self.spec.input:
+                place = layout.index("n")
+                layout = (*layout[:place], "h", "w", *layout[place + 1 :])
+        if "n" in layout:
+            sizes |= {"n": height * width}
+        else:
+            sizes |= {"h": height, "w": width}
+        return Settings(sizes, self.params, layout, tokens, self.init)
+
+    def _make(self, settings: Settings) -> Made:
+        key = tuple(settings.sizes.items()), settings.layout, settings.tokens, settings.part
+        if key not in self._made:
+            graph = compile_graph(graph_of(self.spec, settings))
+            with torch.device("meta"):
+                module = lower(graph).eval()
+            cost = flops(module, *input_shapes(graph))
+            self._made[key] = Made(graph, parameters(module), cost)
+        return self._made[key]

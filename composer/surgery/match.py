@@ -1,0 +1,112 @@
+"""Which convolutions are meant: the spec's own `match`, and what the caller says over it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from pydantic import ValidationError
+
+from composer.errors import ComposerError, Diagnostic, suggestion
+from composer.language.models import Match
+
+KEYS = tuple(Match.model_fields)
+
+_WANTED = {
+    "depthwise": "true or false",
+    "position": "positions such as 1, 3..5 or 2..-1",
+    "name": "a glob such as conv_*",
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What of a layer can be matched; `sizes` are height and width, where it is a convolution."""
+
+    kind: str
+    name: str
+    sizes: Mapping[str, tuple[int, int]]
+    counts: Mapping[str, int]
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether each channel is a group of its own."""
+        return self.counts.get("groups", 1) == self.counts.get("channels", 0) > 1
+
+    def __str__(self) -> str:
+        if not self.sizes:
+            return f"class {self.kind}"
+        words = [f"kernel {square(self.sizes['kernel'])}"]
+        if self.sizes["stride"] != (1, 1):
+            words.append(f"stride {square(self.sizes['stride'])}")
+        if self.depthwise:
+            words.append("depthwise")
+        elif self.counts["groups"] > 1:
+            words.append(f"groups {self.counts['groups']}")
+        return ", ".join(words)
+
+
+def overlaid(own: Match | None, given: Mapping[str, object] | None) -> Match:
+    """Return the spec's match with what the caller gives in its place; None takes any.
+
+    Raises:
+        ComposerError: a key that there is not, or a value that it may not have.
+    """
+    problems = []
+    wanted = {key: getattr(own, key) for key in KEYS} if own else {}
+    for key, value in (given or {}).items():
+        if key not in KEYS:
+            way_out = suggestion(str(key), KEYS, "Keys")
+            problems.append(_invalid(f"nothing is matched by {key!r}", way_out))
+            continue
+        try:
+            wanted[key] = getattr(Match.model_validate({key: value}), key)
+        except ValidationError:
+            way_out = f"give {_WANTED.get(key, 'a whole number from 1')}, or null for any"
+            problems.append(_invalid(f"a match of {key} can't be {value!r}", way_out))
+    if problems:
+        raise ComposerError(problems)
+    return Match(**wanted)
+
+
+def reason_against(match: Match, facts: Facts, number: int | None, count: int) -> str | None:
+    """Return why a layer does not match, or None where it does.
+
+    Args:
+        match: what is wanted.
+        facts: what it is.
+        number: which one it is of all in the order they run, where it counts as one.
+        count: how many there are.
+    """
+    for key, pair in facts.sizes.items():
+        want = getattr(match, key)
+        if want is not None and pair != (want, want):
+            return f"its {key} is {square(pair)}, and {want} is wanted"
+    for key, have in facts.counts.items():
+        want = getattr(match, key)
+        if want is not None and have != want:
+            return f"its {_PROSE.get(key, key)} {have}, and {want} is wanted"
+    if match.depthwise is not None and facts.depthwise != match.depthwise:
+        return "it is depthwise" if facts.depthwise else "it is not depthwise"
+    if match.name is not None and not fnmatchcase(facts.name, match.name):
+        return f"its name is {facts.name!r}, and {match.name!r} is wanted"
+    if match.position is not None and number and number not in match.position.of(count):
+        return f"it is number {number} of {count}, and {match.position} is wanted"
+    return None
+
+
+def square(pair: tuple[int, int]) -> str:
+    """Return one number for two that are equal, as in ``3``; else both, as in ``1×7``."""
+    return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}×{pair[1]}"
+
+
+_PROSE = {
+    "groups": "number of groups is",
+    "channels": "number of channels is",
+    "out": "number of channels out is",
+}
+
+
+def _invalid(message: str, way_out: str) -> Diagnostic:
+    return Diagnostic("invalid-match", message, way_out)

@@ -1,0 +1,230 @@
+"""`plan`: every site an insertion would have, and why a near miss did not match."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import get_args
+
+from torch import nn
+
+from composer.analysis.anatomy import Anatomy, anatomy
+from composer.errors import ComposerError, Diagnostic, counted, error
+from composer.graph.frontend import load_spec
+from composer.graph.graph import Begin
+from composer.language.expressions import Value
+from composer.measure.cost import parameters
+from composer.models.model_string import ModelString
+from composer.models.open import open_backbone
+from composer.primitives import Spec
+from composer.surgery.candidates import Candidate, candidates
+from composer.surgery.composition import At, Position, PrefixTokens
+from composer.surgery.make import Made, Maker
+from composer.surgery.place import NoPlace, Place, Placer
+from composer.surgery.site import Addition, NearMiss, Plan, Site
+from composer.surgery.stand_ins import StandIns, free_name
+from composer.surgery.wish import Chosen, Wish, none_matches, nothing_found
+
+__all__ = ["NearMiss", "Plan", "Site", "plan", "plan_again"]
+
+
+def plan(
+    model: nn.Module | str,
+    spec: Spec | str,
+    at: At | None = None,
+    *,
+    position: Position | None = None,
+    stages: Chosen = None,
+    blocks: Chosen = None,
+    every: int | None = None,
+    select: str | Sequence[str] | None = None,
+    match: Mapping[str, object] | None = None,
+    params: Mapping[str, Value] | None = None,
+    init: Begin = "paper",
+    prefix_tokens: PrefixTokens = "pass",
+    expect: int | None = None,
+) -> Plan:
+    """Find every site for a spec in a model; nothing is changed.
+
+    Args:
+        model: a model, or a MODEL string such as ``"resnet50"``.
+        spec: a spec, the name of a shipped one, a path, or the text itself.
+        at: ``"block"`` or ``"stage"``; ``"stem"``, behind it, or ``"head"``, before it;
+            ``"module"``, any that `select` names; or ``"conv"`` or ``"attention"`` to take the
+            place of such layers; where the spec's own ``insert`` says unless told.
+        position: ``"residual"``, the end of the residual branch before the add (a block's
+            default), of several branches the last, or that of ``"residual:attn"`` or
+            ``"residual:1"``; ``"input"``; ``"output"``; or ``"after:conv2"``, behind the child
+            of that name, or else the second convolution.
+        stages: which stages, from 1: ``"1,3"``, ``"1..-2"``, ``-1``.
+        blocks: which blocks of each stage, likewise.
+        every: keep the first of these sites, and each n-th after it.
+        select: module paths, globs over them such as ``"layer3.*"``, or regular expressions such
+            as ``"re:layer[34]"``.
+        match: which convolutions, such as ``{"kernel": 3, "depthwise": False}``, over what the
+            spec says; None takes any.
+        params: other values for the spec's params.
+        init: ``"paper"``, or ``"identity"`` for a model that begins as the original computes.
+        prefix_tokens: ``"pass"``, so that tokens without a place in the map, such as a class
+            token, are passed through; or ``"join"``, so that they take part as places do.
+        expect: how many sites there must be.
+
+    Raises:
+        ComposerError: no site matches, the count is not the one expected, or the spec does not
+            suit the sizes at a site.
+    """
+    spec = load_spec(spec)
+    if init not in get_args(Begin):
+        raise error("invalid-init", f"{init!r} is not a way to begin", "say 'paper' or 'identity'")
+    if isinstance(model, str):
+        model = open_backbone(ModelString.parse(model))
+    if prefix_tokens not in get_args(PrefixTokens):
+        message = f"{prefix_tokens!r} is nothing that prefix tokens do"
+        raise error("invalid-value", message, "say 'pass' or 'join'")
+    wish = Wish.of(spec, at, position, stages, blocks, every, select, match)
+    found = _plan(model, wish, Maker(spec, dict(params or {}), init, prefix_tokens))
+    if expect is not None and len(found.sites) != expect:
+        raise error(
+            "unexpected-count",
+            f"{counted(expect, 'site')} expected, and {len(found.sites)} found",
+            "look at them with --dry-run; choose others with --stages, --blocks or --select",
+        )
+    return found
+
+
+def plan_again(
+    model: nn.Module,
+    spec: Spec,
+    at: At,
+    position: Position,
+    paths: Sequence[str],
+    params: Mapping[str, Value],
+    init: Begin,
+    prefix_tokens: PrefixTokens = "pass",
+) -> Plan:
+    """Find the sites at some paths alone, wherever the spec itself would go.
+
+    Raises:
+        ComposerError: nothing can go to any of them any more.
+    """
+    wish = Wish.of(spec, at, position, None, None, None, "*", None)
+    return _plan(model, wish.only(paths), Maker(spec, params, init, prefix_tokens))
+
+
+def _plan(model: nn.Module, wish: Wish, maker: Maker) -> Plan:
+    known = anatomy(model)
+    if wish.position == "replace":
+        found = StandIns(model, known, wish, maker).found()
+        sites, shared, misses = found.sites, found.shared, found.misses
+    else:
+        sites, misses = _additions(model, known, wish, maker)
+        shared = []
+    return Plan(
+        maker.spec,
+        wish.at,
+        wish.position,
+        maker.init,
+        dict(maker.params),
+        maker.prefix_tokens,
+        tuple(sites),
+        tuple(shared),
+        tuple(misses),
+        known.probe.input_shape,
+        known.probe.flops,
+        parameters(model),
+        known.probe.entry,
+    )
+
+
+# ------------------------------------------------------------------------- what is added to
+
+
+def _additions(
+    model: nn.Module, known: Anatomy, wish: Wish, maker: Maker
+) -> tuple[list[Site], list[NearMiss]]:
+    """Return the sites in blocks, stages or other modules, in order, and what was passed over."""
+    candidates, misses = _choose(known, wish)
+    count = len(candidates) + len(misses)
+    placer = Placer(model, known)
+    placed: list[tuple[Candidate, Place]] = []
+    for candidate in candidates:
+        try:
+            place = placer.place(candidate.part, candidate.position or wish.position)
+        except NoPlace as why:
+            misses.append(NearMiss(candidate.part.path, str(why), by_choice=False))
+            continue
+        if wish.takes(place.part.path):
+            placed.append((candidate, place))
+    placed, others = wish.thinned(placed, lambda one: one[1].part.path)
+    misses += others
+    if not placed:
+        raise _none(known, wish, count, misses)
+    name = free_name(model, [place.part.path for _, place in placed], maker.spec.name)
+    sites = []
+    for candidate, place in placed:
+        made = _made(maker, place)
+        sites.append(
+            Site(
+                place.part.path,
+                name,
+                place.position,
+                candidate.stage,
+                candidate.block,
+                maker.spec.name,
+                place.shape.layout,
+                place.shape.channels,
+                place.shape.size,
+                made.parameters,
+                made.flops,
+                place.note,
+                how=Addition(place),
+                graph=made.graph,
+            )
+        )
+    return sites, misses
+
+
+def _made(maker: Maker, place: Place) -> Made:
+    shape = place.shape
+    try:
+        return maker.at(shape)
+    except ComposerError as failure:
+        if any(d.code == "unknown-param" for d in failure.diagnostics):
+            raise
+        seen = "×".join(map(str, (shape.channels, *shape.size)))
+        note = Diagnostic(
+            "at-site", f"{place.part.path} is the first such place; it gives {seen}",
+            severity="note",
+        )  # fmt: skip
+        raise ComposerError((*failure.diagnostics, note)) from None
+
+
+def _choose(known: Anatomy, wish: Wish) -> tuple[list[Candidate], list[NearMiss]]:
+    """Return what matches, in order, and what does not, with the reason."""
+    matching: list[Candidate] = []
+    misses: list[NearMiss] = []
+    counts = [len(stage.blocks) for stage in known.stages]
+    wish.check_range(counts)
+    everything = list(candidates(known, wish.at))
+    for one in everything:
+        reason = wish.reason_against(one.stage, one.block, one.part.path, counts)
+        if reason:
+            misses.append(NearMiss(one.part.path, reason, by_choice=True))
+        elif one.part.refusal and wish.position in ("residual", "output"):
+            misses.append(NearMiss(one.part.path, one.part.refusal, by_choice=False))
+        else:
+            matching.append(one)
+    if not matching:
+        raise _none(known, wish, len(everything), misses)
+    return matching, misses
+
+
+def _none(known: Anatomy, wish: Wish, count: int, misses: Sequence[NearMiss]) -> ComposerError:
+    """Return the error for no site: what there is, and why it is none."""
+    if not count:
+        way_out = "try at='stage'" if known.stages else "look at it with 'composer sites'"
+        return nothing_found(wish.noun, f"{counted(len(known.stages), 'stage')} seen", way_out)
+    there = ", ".join(
+        f"stage {s.number} {s.whole.path} ({counted(len(s.blocks), 'block')})"
+        for s in known.stages
+    )
+    return none_matches(wish.noun, count, misses, there)

@@ -1,0 +1,130 @@
+"""What a plan holds: the sites, what several of them share, and what was passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from composer.analysis.anatomy import Part
+from composer.errors import counted
+from composer.graph.graph import Begin, Graph
+from composer.language.expressions import Value
+from composer.primitives import Spec
+from composer.surgery.composition import At, Position, PrefixTokens, inserted_path
+from composer.surgery.place import Place
+from composer.surgery.replace import Replacement
+
+
+@dataclass(frozen=True)
+class Addition:
+    """How something is added to a block or a stage."""
+
+    place: Place
+
+
+@dataclass(frozen=True)
+class Site:
+    """One place where a module goes; a stand-in has the path of the layer, and no name.
+
+    `channels` and `size` are of what it gives, and `replaced` counts the parameters that go.
+    """
+
+    path: str
+    name: str | None
+    position: Position
+    stage: int | None
+    block: int | None
+    spec: str
+    layout: tuple[str, ...]
+    channels: int
+    size: tuple[int, ...]
+    parameters: int
+    flops: int
+    note: str | None = None
+    replaced: int = 0
+    how: Addition | Replacement = field(repr=False, compare=False, kw_only=True)
+    graph: Graph = field(repr=False, compare=False, kw_only=True)
+
+    @property
+    def module(self) -> str:
+        """The path that the inserted module will have."""
+        return inserted_path(self.path, self.name)
+
+
+@dataclass(frozen=True)
+class SharedSite:
+    """A module that several stand-ins of a block share; `users` are their paths."""
+
+    path: str
+    name: str
+    channels: int
+    size: tuple[int, ...]
+    parameters: int
+    flops: int
+    users: tuple[str, ...]
+    block: Part = field(repr=False, compare=False, kw_only=True)
+    graph: Graph = field(repr=False, compare=False, kw_only=True)
+
+    @property
+    def module(self) -> str:
+        """The path that the module will have."""
+        return inserted_path(self.path, self.name)
+
+
+@dataclass(frozen=True)
+class NearMiss:
+    """A place that is no site, and why: by choice, or for what it was seen to be."""
+
+    path: str
+    reason: str
+    by_choice: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The sites of an insertion in the order they run, and what was passed over."""
+
+    spec: Spec
+    at: At
+    position: Position
+    init: Begin
+    params: Mapping[str, Value]
+    prefix_tokens: PrefixTokens
+    sites: tuple[Site, ...]
+    shared: tuple[SharedSite, ...]
+    near_misses: tuple[NearMiss, ...]
+    input_shape: tuple[int, int, int]
+    flops_before: int
+    parameters_before: int
+    entry: str = ""  # the module that takes the image, where that is not the model
+
+    @property
+    def parameters_after(self) -> int:
+        """The parameters of the model once this is done."""
+        added = sum(site.parameters - site.replaced for site in self.sites)
+        return self.parameters_before + added + sum(site.parameters for site in self.shared)
+
+    @property
+    def flops_after(self) -> int | None:
+        """The multiply-adds once this is done; None where layers go, whose own are not known."""
+        if self.shared or not all(isinstance(site.how, Addition) for site in self.sites):
+            return None
+        return self.flops_before + sum(site.flops for site in self.sites)
+
+    def __str__(self) -> str:
+        lines = [f"{self.spec.name} at {counted(len(self.sites), 'site')}"]
+        for site in self.sites:
+            size = "×".join(map(str, (site.channels, *site.size)))
+            note = f"  ({site.note})" if site.note else ""
+            instead = f" for {site.replaced:,}" if site.position == "replace" else ""
+            lines.append(
+                f"  {site.module}  {site.position}  {size}  "
+                f"{'' if instead else '+'}{counted(site.parameters, 'parameter')}{instead}{note}"
+            )
+        lines += [
+            f"  {site.module}  shared by {counted(len(site.users), 'site')}  "
+            f"+{counted(site.parameters, 'parameter')}"
+            for site in self.shared
+        ]
+        lines += [f"  not {miss.path}: {miss.reason}" for miss in self.near_misses]
+        return "\n".join(lines)

@@ -1,0 +1,201 @@
+"""`sites`: a backbone's anatomy, and every place something can go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from torch import nn
+
+from composer.analysis.anatomy import Anatomy, Part, anatomy
+from composer.analysis.forward import Untraceable, branches
+from composer.errors import counted
+from composer.models.model_string import ModelString
+from composer.models.open import open_backbone
+from composer.surgery.composition import Position
+from composer.surgery.layers import attention_modules, convolutions
+from composer.surgery.place import NoPlace, Placer
+from composer.surgery.why import why
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A block, a stage, the stem or the head: what it gives, and where in it something can go.
+
+    `branches` are the children in each residual branch of a block that has several.
+    """
+
+    path: str
+    kind: str
+    channels: int | None
+    size: tuple[int, int] | None
+    layout: tuple[str, ...] | None
+    prefix_tokens: int
+    positions: tuple[Position, ...]
+    branches: tuple[tuple[str, ...], ...]
+    note: str | None
+
+    @property
+    def gives(self) -> str:
+        """What it gives, in a few characters: ``768×14×14 +1``."""
+        if self.channels is None:
+            return ""
+        prefix = f" +{self.prefix_tokens}" if self.prefix_tokens else ""
+        return "×".join(map(str, (self.channels, *(self.size or ())))) + prefix
+
+    @property
+    def places(self) -> str:
+        """Where in it something can go, in words."""
+        named = [f"residual:{number}" for number in range(1, len(self.branches) + 1)]
+        shown = [
+            f"{name} ({', '.join(children)})"
+            for name, children in zip(named, self.branches, strict=True)
+        ]
+        words = [p for p in self.positions if not (shown and p == "residual")]
+        return ", ".join([*shown, *words]) or "none"
+
+    def like(self, other: Spot) -> bool:
+        """Return whether another is the same but for its path."""
+        mine, theirs = ({**vars(one), "path": None} for one in (self, other))
+        return mine == theirs
+
+
+@dataclass(frozen=True)
+class StageSpots:
+    """A stage as a whole, and its blocks."""
+
+    number: int
+    whole: Spot
+    blocks: tuple[Spot, ...]
+
+    @property
+    def rows(self) -> Iterator[tuple[str, str, Spot]]:
+        """The blocks as (label, path, spot); like ones that follow one another in one row."""
+        numbered = list(enumerate(self.blocks, start=1))
+        first = {n: self._first_like(n) for n, _ in numbered}
+        for _, run in groupby(numbered, key=lambda item: first[item[0]]):
+            row = list(run)
+            (number, spot), (last, end) = row[0], row[-1]
+            many = last > number
+            label = f"block {number}..{last}" if many else f"block {number}"
+            yield label, f"{spot.path} … {end.path}  ×{len(row)}" if many else spot.path, spot
+
+    def _first_like(self, number: int) -> int:
+        """Return the number of the first block of the run of like ones that a block is in."""
+        while number > 1 and self.blocks[number - 1].like(self.blocks[number - 2]):
+            number -= 1
+        return number
+
+
+@dataclass(frozen=True)
+class Sites:
+    """Every place in a backbone, stage by stage, and how many layers something can stand in for."""
+
+    input_shape: tuple[int, int, int]
+    stem: Spot | None
+    stages: tuple[StageSpots, ...]
+    head: Spot | None
+    convolutions: int
+    attention_modules: int
+
+    @property
+    def rows(self) -> Iterator[tuple[str, str, Spot]]:
+        """All of them as (label, path, spot), like blocks in one row."""
+        if self.stem is not None:
+            yield "stem", self.stem.path, self.stem
+        for stage in self.stages:
+            yield f"stage {stage.number}", stage.whole.path, stage.whole
+            for label, path, spot in stage.rows:
+                yield f"  {label}", path, spot
+        if self.head is not None:
+            yield "before the head", self.head.path, self.head
+
+    def __str__(self) -> str:
+        lines = [f"input {'×'.join(map(str, self.input_shape))}"]
+        for label, path, spot in self.rows:
+            note = f"  ({spot.note})" if spot.note else ""
+            lines.append(f"{label}  {path}  {spot.kind}  {spot.gives or '?'}  {spot.places}{note}")
+        return "\n".join([*lines, self.replaceable])
+
+    @property
+    def replaceable(self) -> str:
+        """What something can stand in for, in words."""
+        convolutions = counted(self.convolutions, "convolution")
+        attention = counted(self.attention_modules, "attention module")
+        return f"a stand-in can take the place of {convolutions} and {attention}"
+
+
+def sites(model: nn.Module | str) -> Sites:
+    """Return the stages and blocks of a model with the positions each one has.
+
+    Raises:
+        ComposerError: the model is unknown, or its forward pass fails.
+    """
+    if isinstance(model, str):
+        model = open_backbone(ModelString.parse(model))
+    known = anatomy(model)
+    placer = Placer(model, known)
+    stages = tuple(
+        StageSpots(
+            stage.number,
+            _spot(placer, stage.whole, ("output", "input")),
+            tuple(_spot(placer, block, ("residual", "output", "input")) for block in stage.blocks),
+        )
+        for stage in known.stages
+    )
+    free = [
+        sum(layer.refusal is None for layer in layers(model, known))
+        for layers in (convolutions, attention_modules)
+    ]
+    stem, head = (
+        _spot(placer, part, ("output",)) if part is not None else None
+        for part in (known.stem, known.last)
+    )
+    return Sites(known.probe.input_shape, stem, stages, head, *free)
+
+
+def why_of(model: nn.Module, path: str) -> list[str]:
+    """Return why a module of a model is a block, a stage, or neither.
+
+    Raises:
+        ComposerError: there is no such module, or the model's forward pass fails.
+    """
+    return why(model, anatomy(model), path)
+
+
+def _spot(placer: Placer, part: Part, wanted: Sequence[Position]) -> Spot:
+    positions: list[Position] = []
+    note = part.refusal
+    for position in wanted:
+        try:
+            place = placer.place(part, position)
+        except NoPlace:
+            continue
+        if place.position == position:
+            positions.append(position)
+        if position == "residual":
+            note = place.note
+    shape = part.shape
+    several = _branches(placer.model, placer.known, part) if "residual" in positions else ()
+    return Spot(
+        part.path,
+        part.kind,
+        shape.channels if shape else None,
+        shape.size if shape else None,
+        shape.layout if shape else None,
+        shape.prefix if shape else 0,
+        tuple(positions),
+        several,
+        None if several else note,
+    )
+
+
+def _branches(model: nn.Module, known: Anatomy, part: Part) -> tuple[tuple[str, ...], ...]:
+    """Return the children in each residual branch, of a block that has several."""
+    try:
+        graph = known.traces.of(part.call).evaluation
+    except Untraceable:
+        return ()
+    found = branches(model.get_submodule(part.path), graph, part.call.index)
+    return tuple(map(tuple, found)) if len(found) > 1 else ()

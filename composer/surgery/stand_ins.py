@@ -1,0 +1,289 @@
+"""Which layers a spec stands in for: those that match, whose surroundings let it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor, fx, nn
+
+from composer.analysis.anatomy import Anatomy, Part
+from composer.analysis.forward import Forward, Untraceable
+from composer.analysis.probe import Call
+from composer.analysis.values import MapShape
+from composer.errors import ComposerError, Diagnostic, counted, listing
+from composer.lower.begin import check_can_begin
+from composer.lower.inputs import input_shapes
+from composer.measure.cost import parameters
+from composer.surgery.follow import NotFollowed, NotThere, follow_both
+from composer.surgery.layers import Layer, attention_modules, convolutions, listed
+from composer.surgery.make import Made, Maker
+from composer.surgery.match import reason_against
+from composer.surgery.replace import Replacement
+from composer.surgery.site import NearMiss, SharedSite, Site
+from composer.surgery.trials import Trials
+from composer.surgery.wish import Wish, none_matches, nothing_found
+
+
+class _Passed(Exception):  # noqa: N818 - a finding, which the plan reports
+    """A layer that a spec can't stand in for; the message says why."""
+
+
+@dataclass
+class Found:
+    """The sites in the order they run, what they share, and what was passed over."""
+
+    sites: list[Site] = field(default_factory=list)
+    shared: list[SharedSite] = field(default_factory=list)
+    misses: list[NearMiss] = field(default_factory=list)
+
+
+class StandIns:
+    """Finds the layers of one model that a spec is to stand in for."""
+
+    def __init__(self, model: nn.Module, known: Anatomy, wish: Wish, maker: Maker) -> None:
+        self.model, self.known, self.wish, self.maker = model, known, wish, maker
+        insert = maker.spec.insert
+        here = insert if insert is not None and insert.at == wish.at else None
+        self.absorb = here.absorb if here else ()
+        self.share = here.share if here else None
+        self.layers = (attention_modules if wish.at == "attention" else convolutions)(model, known)
+        self.blocks = {block.path: block for block in known.blocks}
+        self.failures: list[tuple[Layer, ComposerError]] = []
+        self.trials = Trials()
+
+    def found(self) -> Found:
+        """Return the sites.
+
+        Raises:
+            ComposerError: there are none; or the spec can't begin as it is to.
+        """
+        found = Found()
+        for layer in self._chosen(found.misses):
+            try:
+                found.sites.append(self._site(layer))
+            except _Passed as why:
+                found.misses.append(NearMiss(layer.path, str(why), by_choice=False))
+        found.sites, others = self.wish.thinned(found.sites, lambda site: site.path)
+        found.misses += others
+        if not found.sites:
+            raise self._nothing(found.misses)
+        if self.maker.init == "identity":
+            for site in found.sites:
+                check_can_begin(site.graph, site.path)
+        if self.share is not None:
+            found.shared += self._shared(found.sites)
+        return found
+
+    def _chosen(self, misses: list[NearMiss]) -> list[Layer]:
+        """Return the layers that match and may be replaced."""
+        counts = [len(stage.blocks) for stage in self.known.stages]
+        numbers = sum(layer.number is not None for layer in self.layers)
+        self.wish.check_range(counts, numbers)
+        chosen = []
+        for layer in self.layers:
+            reason = self.wish.reason_against(layer.stage, layer.block, layer.path, counts)
+            reason = reason or reason_against(
+                self.wish.match, layer.facts, layer.number, numbers
+            )
+            if reason or layer.refusal:
+                misses.append(NearMiss(layer.path, reason or layer.refusal or "", bool(reason)))
+            else:
+                chosen.append(layer)
+        return chosen
+
+    # ---------------------------------------------------------------------------------- a site
+
+    def _site(self, layer: Layer) -> Site:
+        how = Replacement(layer.path, layer.call, layer.caller, layer.name)
+        note = None
+        if self.absorb:
+            how, note = self._absorbing(layer, how)
+        module = self.model.get_submodule(layer.path)
+        if self.wish.at == "attention":
+            note = _more_than_projections(module)
+        made = self._made(layer, module)
+        if self.share is not None:
+            self._check_sharing(layer, made)
+        shape = layer.call.shape
+        assert shape is not None
+        channels, *size = (shape[2], shape[1]) if len(shape) == 3 else shape[1:]
+        gone = [module, *(self.model.get_submodule(path) for path in how.absorbed)]
+        return Site(
+            layer.path,
+            None,
+            "replace",
+            layer.stage,
+            layer.block,
+            self.maker.spec.name,
+            made.graph.input_axes.names,
+            channels,
+            tuple(size),
+            made.parameters,
+            made.flops,
+            note,
+            sum(map(parameters, gone)),
+            how=how,
+            graph=made.graph,
+        )
+
+    def _made(self, layer: Layer, module: nn.Module) -> Made:
+        shape = layer.call.args[0].shape
+        try:
+            return self.maker.like(module, shape[2:] if len(shape) == 4 else shape[1:2])
+        except ComposerError as failure:
+            if any(d.code == "unknown-param" for d in failure.diagnostics):
+                raise
+            self.failures.append((layer, failure))
+            raise _Passed(failure.diagnostics[0].message) from None
+
+    def _absorbing(self, layer: Layer, how: Replacement) -> tuple[Replacement, str]:
+        """Return how a layer is replaced with what follows it, and the remark on that."""
+        caller = self.model.get_submodule(layer.caller.path)
+        forward = self._traced(layer.caller)
+        try:
+            found = follow_both(caller, forward, layer.name, self.absorb)
+        except NotThere as why:
+            raise _Passed(f"{why}, and {self.maker.spec.name} brings its own") from None
+        except NotFollowed as why:
+            raise _Passed(str(why)) from None
+        alone = [p for node in found[1].nodes if (p := self._called_once(layer, forward, node))]
+        bypasses = len(alone) < len(found[1].nodes)
+        if bypasses:
+            self._check_edit(layer.caller, forward)
+        how = replace(how, absorb=self.absorb, absorbed=tuple(alone), bypasses=bypasses)
+        return how, f"{_gone(caller, found[1].nodes)} with it"
+
+    def _called_once(self, layer: Layer, forward: Forward, node: fx.Node) -> str | None:
+        """Return the path of the module that a node calls, where nothing else calls that."""
+        if node.op != "call_module":
+            return None
+        path = f"{layer.caller.path}.{node.target}" if layer.caller.path else str(node.target)
+        module = self.model.get_submodule(path)
+        runs = [
+            call
+            for call in self.known.probe.calls
+            if self.model.get_submodule(call.path) is module
+        ]
+        graphs = (forward.training, forward.evaluation)
+        calls = [len(g.find_nodes(op="call_module", target=node.target)) for g in graphs]
+        return path if len(runs) == 1 and calls == [1, 1] else None
+
+    def _traced(self, call: Call) -> Forward:
+        try:
+            return self.known.traces.of(call)
+        except Untraceable as why:
+            raise _Passed(f"the forward that calls it can't be traced ({why})") from None
+
+    def _check_edit(self, call: Call, forward: Forward) -> None:
+        """Refuse to edit a forward that can't be, or that its trace does not stand for."""
+        if not call.path:
+            raise _Passed("what follows it runs in the model's own forward, which is left as it is")
+        module = self.model.get_submodule(call.path)
+        reason = self.trials.disagreement(module, forward, call, (2, 3))
+        if reason is not None:
+            raise _Passed(reason)
+
+    # -------------------------------------------------------------------------- what is shared
+
+    def _check_sharing(self, layer: Layer, made: Made) -> None:
+        """Refuse a layer that can't be given a value made from its block's input."""
+        block = self.blocks.get(layer.caller.path)
+        if layer.block is None:
+            raise _Passed(f"it is in no block that could share {self.share}")
+        if block is None or layer.stage is None:
+            raise _Passed("the forward of its block does not call it by itself")
+        forward = self._traced(block.call)
+        for graph in (forward.training, forward.evaluation):
+            if len(graph.find_nodes(op="call_module", target=layer.name)) != 1:
+                raise _Passed("the forward of its block does not call it by itself")
+        given = self._shared_made(block)
+        wants = input_shapes(made.graph)[1:]
+        node = given.graph.by_name[given.graph.output]
+        assert node.axes is not None
+        gives = [tuple(1 if axis == "b" else int(size.value) for axis, size in node.axes.sizes)]
+        if list(wants) != gives:
+            raise _Passed(f"it can't take the {self.share} that is made from its block's input")
+        self._check_edit(block.call, forward)
+
+    def _shared_made(self, block: Part) -> Made:
+        given = block.call.args[0] if block.call.args else None
+        layout = ("b", "c", "h", "w")
+        if not isinstance(given, Tensor) or block.shape is None or block.shape.layout != layout:
+            raise _Passed("its block does not take [b, c, h, w]")
+        _, channels, height, width = given.shape
+        return self.maker.shared(MapShape(layout, channels, (height, width)))
+
+    def _shared(self, sites: Sequence[Site]) -> list[SharedSite]:
+        """Return what the sites of each block share."""
+        users: dict[str, list[str]] = {}
+        for site in sites:
+            assert isinstance(site.how, Replacement)
+            users.setdefault(site.how.caller.path, []).append(site.path)
+        name = free_name(self.model, list(users), self.maker.spec.name)
+        shared = []
+        for path, paths in users.items():
+            block = self.blocks[path]
+            made = self._shared_made(block)
+            _, channels, *size = block.call.args[0].shape
+            shared.append(
+                SharedSite(
+                    path,
+                    name,
+                    channels,
+                    tuple(size),
+                    made.parameters,
+                    made.flops,
+                    tuple(paths),
+                    block=block,
+                    graph=made.graph,
+                )
+            )
+        return shared
+
+    # ------------------------------------------------------------------------------ nothing found
+
+    def _nothing(self, misses: list[NearMiss]) -> ComposerError:
+        """Return the error for no site: what is wrong with the spec, or what there is instead."""
+        if self.failures:
+            layer, failure = self.failures[0]
+            message = f"{layer.path} is the first such place; it is {layer.facts}"
+            note = Diagnostic("at-site", message, severity="note")
+            return ComposerError((*failure.diagnostics, note))
+        noun = self.wish.noun
+        if not self.layers:
+            seen = f"{counted(len(self.known.blocks), 'block')} seen"
+            name = self.maker.spec.name
+            return nothing_found(noun, seen, f"{name} stands for one, so take another backbone")
+        return none_matches(noun, len(self.layers), misses, listed(self.layers))
+
+
+def _gone(caller: nn.Module, nodes: Sequence[fx.Node]) -> str:
+    """Return what goes in words: ``its BatchNorm2d and ReLU go``."""
+    names = [
+        type(caller.get_submodule(str(node.target))).__name__
+        if node.op == "call_module"
+        else getattr(node.target, "__name__", str(node.target))
+        for node in nodes
+    ]
+    return f"its {listing(names)} {'goes' if len(names) == 1 else 'go'}"
+
+
+def _more_than_projections(attention: nn.Module) -> str | None:
+    """Return what an attention module has beside its linear layers, and is lost with it."""
+    own = [name for name, _ in attention.named_parameters(recurse=False)]
+    own = [name for name in own if not name.startswith(("in_proj", "bias_k", "bias_v"))]
+    inner = [name for name, child in attention.named_children()
+             if not isinstance(child, nn.Linear) and next(child.parameters(), None) is not None]
+    names = [*own, *inner]
+    return f"its {listing(names)} {'goes' if len(names) == 1 else 'go'} with it" if names else None
+
+
+def free_name(model: nn.Module, paths: Sequence[str], name: str) -> str:
+    """Return `name`, or with a number behind, so that no owner has an attribute of it yet."""
+    owners = [model.get_submodule(path) for path in paths]
+    free, number = name, 1
+    while any(hasattr(owner, free) for owner in owners):
+        number += 1
+        free = f"{name}_{number}"
+    return free

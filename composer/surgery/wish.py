@@ -1,0 +1,296 @@
+"""What the caller wants of a plan, with what the spec says where the caller doesn't."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar, get_args
+
+from composer.errors import ComposerError, counted, error, listing
+from composer.language.models import Insert, Match
+from composer.language.paths import check_pattern, selects
+from composer.language.position import PositionError, Spot
+from composer.language.selection import Selection, SelectionError
+from composer.primitives import Spec
+from composer.surgery.composition import At, Position
+from composer.surgery.match import overlaid
+from composer.surgery.site import NearMiss
+
+T = TypeVar("T")
+Chosen = Selection | str | int | Sequence[int] | None
+
+#: What a site is, for each `at`.
+NOUNS: Mapping[At, str] = {
+    "block": "block",
+    "stage": "stage",
+    "stem": "stem",
+    "head": "head",
+    "module": "module",
+    "conv": "convolution",
+    "attention": "attention module",
+}
+_STANDS_FOR: Mapping[At, str] = {"conv": "conv2d", "attention": "attention"}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Where a spec is to go, and which of those places are wanted."""
+
+    at: At
+    position: Position
+    stages: Selection | None = None
+    blocks: Selection | None = None
+    every: int | None = None
+    select: tuple[str, ...] = ()
+    match: Match = field(default_factory=Match)
+    paths: frozenset[str] | None = None  # of the sites themselves
+
+    @classmethod
+    def of(
+        cls,
+        spec: Spec,
+        at: At | None,
+        position: Position | None,
+        stages: Chosen,
+        blocks: Chosen,
+        every: int | None,
+        select: str | Sequence[str] | None,
+        match: Mapping[str, object] | None,
+    ) -> Wish:
+        """Return what is wanted.
+
+        Raises:
+            ComposerError: it can't be, or the spec can't go there.
+        """
+        own = spec.insert if spec.insert and at in (None, spec.insert.at) else None
+        where = at or (own.at if own else _usual(spec))
+        _check_place(spec, where)
+        if every is not None and every < 1:
+            raise error("invalid-value", f"every is {every}", "it counts from 1")
+        if where in ("stage", "stem", "head") and blocks is not None:
+            message = f"blocks are chosen, and the sites are {NOUNS[where]}s"
+            raise error("invalid-value", message, "say at='block'")
+        chosen = (select,) if isinstance(select, str) else tuple(select or ())
+        for pattern in chosen:
+            try:
+                check_pattern(pattern)
+            except ValueError as failure:
+                raise error("invalid-selection", str(failure)) from None
+        if where == "module" and not chosen:
+            raise error(
+                "invalid-selection",
+                "at='module' is any module, and none is selected",
+                "select some: 'layer3.*.conv2', or 're:layer[34].*'",
+            )
+        return cls(
+            where,
+            _position(where, position, own),
+            _selection(stages) if stages is not None else (own.stages if own else None),
+            _selection(blocks) if blocks is not None else (own.blocks if own else None),
+            every,
+            chosen,
+            _match(where, own, match),
+        )
+
+    @property
+    def noun(self) -> str:
+        """What a site is."""
+        return NOUNS[self.at]
+
+    def only(self, paths: Sequence[str]) -> Wish:
+        """Return the wish for what stands at some paths, whatever was chosen otherwise."""
+        return replace(
+            self, stages=None, blocks=None, every=None, select=(), match=Match(),
+            paths=frozenset(paths),
+        )  # fmt: skip
+
+    def takes(self, path: str) -> bool:
+        """Return whether a site may be at a path, where the paths are known already."""
+        return self.paths is None or path in self.paths
+
+    def thinned(
+        self, found: Sequence[T], path: Callable[[T], str]
+    ) -> tuple[list[T], list[NearMiss]]:
+        """Return the first and each n-th of what matches, where that is wanted, and the others."""
+        every = self.every or 1
+        misses = [
+            NearMiss(path(one), f"only every {every}. one is taken", by_choice=True)
+            for n, one in enumerate(found)
+            if n % every
+        ]
+        return list(found[::every]), misses
+
+    def check_range(self, counts: Sequence[int], layers: int | None = None) -> None:
+        """Refuse a position beyond what there is.
+
+        Args:
+            counts: how many blocks each stage has.
+            layers: how many layers there are, where those are chosen.
+
+        Raises:
+            ComposerError: code ``no-such-position``.
+        """
+        wanted = [
+            ("stage", self.stages, len(counts), ""),
+            ("block", self.blocks, max(counts, default=0), " in the longest stage"),
+            (self.noun, self.match.position, layers or 0, ""),
+        ]
+        for what, selection, count, where in wanted:
+            beyond = selection.beyond(count) if selection and count else None
+            if beyond is not None:
+                there_are = f"there {'is' if count == 1 else 'are'} {counted(count, what)}"
+                raise error(
+                    "no-such-position", f"there is no {what} {beyond}", f"{there_are}{where}"
+                )
+
+    def reason_against(
+        self, stage: int | None, block: int | None, path: str, counts: Sequence[int]
+    ) -> str | None:
+        """Return why a place is not wanted, or None where it is.
+
+        Args:
+            stage: its stage, if it is in one.
+            block: its block, likewise.
+            path: its path.
+            counts: how many blocks each stage has.
+        """
+        if self.stages is not None and stage not in self.stages.of(len(counts)):
+            here = f"in stage {stage}" if stage else "in no stage"
+            return f"it is {here}, and stages {self.stages} are wanted"
+        if self.blocks is not None and not block:
+            return f"it is in no block, and blocks {self.blocks} are wanted"
+        if self.blocks is not None and stage and block not in self.blocks.of(counts[stage - 1]):
+            return f"it is block {block} of its stage, and blocks {self.blocks} are wanted"
+        if self.paths is not None and not any(_around(path, site) for site in self.paths):
+            return "it was none of the sites"
+        if self.select and not any(selects(pattern, path) for pattern in self.select):
+            return f"its path does not match {' or '.join(map(repr, self.select))}"
+        return None
+
+
+def _around(path: str, site: str) -> bool:
+    return path == site or site.startswith(f"{path}.") or path.startswith(f"{site}.") or not path
+
+
+def _usual(spec: Spec) -> At:
+    """Return where a spec goes that does not say it."""
+    return next((at for at, layer in _STANDS_FOR.items() if layer == spec.stands_for), "block")
+
+
+def _check_place(spec: Spec, at: str) -> None:
+    """Refuse a place where a spec can't go.
+
+    Raises:
+        ComposerError: with the way out.
+    """
+    if at not in get_args(At):
+        words = [repr(word) for word in get_args(At)]
+        raise error("invalid-value", f"at is {at!r}", f"it may be {listing(words, last='or')}")
+    layer = _STANDS_FOR.get(at)  # type: ignore[call-overload]
+    if layer is not None and spec.stands_for != layer:
+        noun = NOUNS[at]  # type: ignore[index]
+        raise error(
+            "not-a-stand-in",
+            f"{spec.name!r} does not stand for {_a(noun)}, so it can't take the place of one",
+            f"say at={_usual(spec)!r}, or write 'stands_for: {layer}' in the spec",
+        )
+    if layer is None and spec.stands_for == "conv2d":
+        raise error(
+            "stand-in",
+            f"{spec.name!r} stands for a convolution, so it has no place at a {at}",
+            "say at='conv'",
+        )
+    tokens, feature_map = "b, n, c", "b, c, h, w"
+    wanted = tokens if layer == "attention" else feature_map
+    also = tokens if layer is None else wanted  # which a map's pixels are, too
+    if sorted(spec.input) not in (sorted(wanted.split(", ")), sorted(also.split(", "))):
+        what = "an attention module takes" if layer == "attention" else "a feature map is"
+        raise error(
+            "not-a-map",
+            f"{spec.name!r} takes [{', '.join(spec.input)}], and {what} [{wanted}]",
+            f"write 'input: [{wanted}]'",
+        )
+
+
+def _position(at: At, position: Position | None, own: Insert | None) -> Position:
+    if at in _STANDS_FOR:
+        if position not in (None, "replace"):
+            message = f"position is {position!r}, and {_a(NOUNS[at])} is replaced"
+            raise error("invalid-value", message, "leave the position away")
+        return "replace"
+    default = "residual" if at == "block" else "output"
+    try:
+        spot = Spot.parse(position or (own.position if own else None) or default)
+    except PositionError as failure:
+        raise error("invalid-value", str(failure)) from None
+    if at in ("stage", "stem", "head") and spot.kind == "residual":
+        raise error(
+            "invalid-value",
+            f"a {at} has no residual branch",
+            "say at='block', or position='output'",
+        )
+    if at in ("stage", "stem", "head") and spot.kind == "after":
+        raise error("invalid-value", f"position is {str(spot)!r}, of a block", "say at='block'")
+    return str(spot)
+
+
+def _match(at: At, own: Insert | None, given: Mapping[str, object] | None) -> Match:
+    if at not in _STANDS_FOR:
+        if given:
+            raise error(
+                "invalid-match",
+                f"match chooses convolutions, and the sites are {NOUNS[at]}s",
+                "choose with stages, blocks or select",
+            )
+        return Match()
+    found = overlaid(own.match if own else None, given)
+    foreign = [k for k, v in found if v is not None and k not in ("position", "name")]
+    if at == "attention" and foreign:
+        raise error(
+            "invalid-match",
+            f"an attention module has no {foreign[0]}",
+            "match it by position or name",
+        )
+    return found
+
+
+def _selection(chosen: Chosen) -> Selection:
+    if isinstance(chosen, Selection):
+        return chosen
+    try:
+        if isinstance(chosen, (str, int)):
+            return Selection.parse(str(chosen))
+        return Selection.parse(",".join(str(n) for n in chosen or ()))
+    except SelectionError as failure:
+        raise error("invalid-selection", str(failure)) from None
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def nothing_found(noun: str, seen: str, way_out: str) -> ComposerError:
+    """Return the error for a backbone that has no such place at all."""
+    return error("no-sites", f"this backbone has no {noun} that could be found; {seen}", way_out)
+
+
+def none_matches(
+    noun: str, count: int, misses: Sequence[NearMiss], there_are: str
+) -> ComposerError:
+    """Return the error for a choice that nothing meets.
+
+    The reason is told where it is one for all, and else one that is not the choice itself.
+    """
+    reasons = Counter(miss.reason for miss in misses)
+    others = Counter(miss.reason for miss in misses if not miss.by_choice)
+    why = ""
+    if len(reasons) == 1:
+        why = f": {misses[0].reason}"
+    elif others:
+        reason, times = others.most_common(1)[0]
+        why = f"; {times} passed over: {reason}"
+    if count == 1:
+        return error("no-sites", f"the only {noun} does not match{why}", f"there is {there_are}")
+    message = f"none of the {counted(count, noun)} matches{why}"
+    return error("no-sites", message, f"there are {there_are}")
