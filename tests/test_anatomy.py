@@ -45,7 +45,7 @@ def test_stages_and_blocks(row: Backbone) -> None:
     assert sizes == sorted(sizes, reverse=True)
     if row.blocks:
         assert (known.blocks[0].path, known.blocks[-1].path) == (row.first, row.last)
-        skips = sum(known.traces.skips(block.call) for block in known.blocks)
+        skips = sum(known.skips(block.call) for block in known.blocks)
         untraceable = 1 if "user_model" in row.model else 0
         assert skips + untraceable == row.skips
 
@@ -194,7 +194,7 @@ def test_before_drop_path(name: str) -> None:
     model = make(backbone(name), drop=0.5).train()
     known = anatomy(model)
     edited = composer.insert(model, SCALE, at="block")
-    block = next(b for b in reversed(known.blocks) if known.traces.skips(b.call))
+    block = next(b for b in reversed(known.blocks) if known.skips(b.call))
     module = edited.get_submodule(block.path)
     assert block.shape is not None
     order: list[str] = []

@@ -20,10 +20,13 @@ from itertools import pairwise
 from torch import nn
 
 from composer.analysis.edited import class_before_edits, is_inserted, is_stand_in
-from composer.analysis.forward import Traces, weight_layers
 from composer.analysis.probe import Call, Probe, probe
 from composer.analysis.raster import TokenOrder, token_order
+from composer.analysis.recording import Untraceable
+from composer.analysis.residual import branch_end
+from composer.analysis.traces import Traces
 from composer.analysis.values import MapShape, NotAMap, Values
+from composer.analysis.weight_layers import weight_layers
 from composer.errors import ComposerError, error
 from composer.measure.cost import FakeRun
 
@@ -64,6 +67,7 @@ class Anatomy:
     probe: Probe
     larger: Probe | None  # on a larger image, where the model takes one
     traces: Traces
+    skips: Callable[[Call], bool]  # whether the forward that was called ends in a residual add
     knows: Callable[[str], bool]  # whether a module runs, and is the backbone's own
     layers: Callable[[str], int]  # how many layers of weights a module holds
     is_norm: Callable[[str], bool]  # whether a module has parameters, and no layer of weights
@@ -150,7 +154,7 @@ def anatomy(model: nn.Module) -> Anatomy:
     run = FakeRun.of(model)
     first = probe(model, run=run)
     second = _larger(model, first, run)
-    explorer = _Explorer(model, first, second)
+    explorer = _Explorer(model, first, second, run)
     stages, others = explorer.stages()
     return Anatomy(
         stages,
@@ -158,6 +162,7 @@ def anatomy(model: nn.Module) -> Anatomy:
         first,
         second,
         explorer.traces,
+        explorer.skips,
         explorer.calls.__contains__,
         explorer.layers,
         explorer.is_norm,
@@ -195,9 +200,12 @@ class _Found:
 
 
 class _Explorer:
-    def __init__(self, model: nn.Module, first: Probe, second: Probe | None) -> None:
+    def __init__(
+        self, model: nn.Module, first: Probe, second: Probe | None, run: FakeRun
+    ) -> None:
         self.model, self.first = model, first
-        self.traces = Traces(model)
+        self.traces = Traces(model, run, first)
+        self.skipping: dict[str, bool] = {}
         inserted = {path for path, m in model.named_modules() if is_inserted(m)}
         stand_ins = {path for path, m in model.named_modules() if is_stand_in(m)}
         self.modules = {
@@ -305,7 +313,18 @@ class _Explorer:
         return class_before_edits(self.modules[path])
 
     def _skips(self, path: str) -> bool:
-        return self.traces.skips(self.calls[path][0])
+        return self.skips(self.calls[path][0])
+
+    def skips(self, call: Call) -> bool:
+        """Return whether a module's own forward ends in a residual add."""
+        if call.path not in self.skipping:
+            try:
+                graph = self.traces.of(call).evaluation
+                branch = branch_end(self.model.get_submodule(call.path), graph, call.index)
+                self.skipping[call.path] = branch is not None and branch.add is not None
+            except Untraceable:
+                self.skipping[call.path] = False
+        return self.skipping[call.path]
 
     def _gives(self, path: str) -> frozenset[int]:
         """Return the tensors that a module gives, those from before what was inserted."""

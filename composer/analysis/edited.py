@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
 
 from torch import fx, nn
 
@@ -10,8 +13,9 @@ from torch import fx, nn
 MARK = "composer_inserted"
 #: In the `meta` of a module that took a layer's place: what there is to know of that layer.
 STAND_IN = "composer_stand_in"
-#: On a derived class: the class it was derived from.
-ORIGINAL = "composer_original"
+#: On a derived class: the class it was derived from, what was edited, and the class in whose
+#: methods a forward's own steps are, below those that only go around it.
+ORIGINAL, EDITS, INNER = "composer_original", "composer_edits", "composer_inner"
 
 
 @dataclass(frozen=True)
@@ -48,3 +52,24 @@ def is_edited(module: nn.Module) -> bool:
     """Return whether an edit changed this module, or put something into it."""
     inserted = any(is_inserted(m) or is_stand_in(m) for m in module.modules())
     return inserted or class_before_edits(module) is not type(module)
+
+
+def own_methods(kind: type[nn.Module]) -> dict[str, FunctionType]:
+    """Return the methods of a class of modules that its instances run, by name.
+
+    Left out are those of `nn.Module`, and what an edit put around a forward.
+    """
+    found: dict[str, FunctionType] = {}
+    for base in getattr(kind, INNER, kind).__mro__:
+        if base in (nn.Module, object):
+            break
+        for name, value in vars(base).items():
+            if isinstance(value, FunctionType):
+                found.setdefault(name, value)
+    return found
+
+
+def own_forward(module: nn.Module) -> Callable[..., Any]:
+    """Return the forward that a module's class had before edits went around it."""
+    forward: Callable[..., Any] = getattr(type(module), INNER, type(module)).forward
+    return forward

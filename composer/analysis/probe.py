@@ -88,6 +88,14 @@ class Probe:
         """Return the calls of one module."""
         return tuple(self._by_path.get(path, ()))
 
+    def inside(self, path: str) -> dict[str, list[Call]]:
+        """Return the calls of what is inside a module, by the paths from there."""
+        start = f"{path}." if path else ""
+        return {
+            p.removeprefix(start): calls for p, calls in self._by_path.items()
+            if p != path and p.startswith(start)
+        }  # fmt: skip
+
     @cached_property
     def _by_path(self) -> dict[str, list[Call]]:
         found: dict[str, list[Call]] = {}

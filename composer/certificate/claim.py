@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from composer.language.expressions import Value, bind, parse
-from composer.surgery.composition import Position
+from composer.language.position import Position
 
 #: What every count is compared with where its row says no other: to the unit, or 0.1 %.
 THOUSANDTH = 0.001
@@ -150,7 +150,7 @@ class Place:
     sites: int
     paths: str
     words: str
-    position: Position = "residual"
+    position: str = "residual"
     absorb: tuple[str, ...] = ()
     shares: bool = False
     instead: bool = False

@@ -9,7 +9,7 @@ import click
 from composer.errors import ComposerError, Diagnostic, UsageError
 from composer.language.expressions import Value
 from composer.language.paths import check_pattern
-from composer.language.position import PositionError, Spot
+from composer.language.position import Position, PositionError
 from composer.language.selection import Selection, SelectionError
 from composer.language.source import resolve_scalar
 
@@ -114,22 +114,22 @@ def check_paths(at: str | None, patterns: tuple[str, ...]) -> None:
             raise usage(f"--select {failure}", None) from None
 
 
-def position_of(position: str | None, branch: str | None) -> str | None:
+def position_of(position: str | None, branch: str | None) -> Position | None:
     """Return where inside a block is meant, by what was written.
 
     Raises:
         UsageError: that is no position, or it has no branches.
     """
     try:
-        spot = Spot.parse(position or "residual")
+        where = Position(position or "residual")
         if branch is None:
-            return None if position is None else str(spot)
-        if spot.kind != "residual" or spot.of not in (None, branch):
+            return None if position is None else where
+        if where.kind != "residual" or where.of not in (None, branch):
             raise usage(
                 f"--branch {branch!r} is of the residual branches, and --position is {position!r}",
                 "leave one of them away",
             )
-        return str(Spot.parse(f"residual:{branch}"))
+        return Position(f"residual:{branch}")
     except PositionError as failure:
         raise usage(str(failure), None) from None
 

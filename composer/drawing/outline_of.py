@@ -13,8 +13,9 @@ from torch import fx, nn
 
 from composer.analysis.anatomy import Anatomy, anatomy, is_inside
 from composer.analysis.edited import class_before_edits
-from composer.analysis.forward import Untraceable, blank
 from composer.analysis.probe import Call
+from composer.analysis.recording import Untraceable
+from composer.analysis.traces import blank
 from composer.drawing.outline import SHARED, Insertion, Outline, Part, Spent, Stage, Step
 from composer.drawing.steps import AT_INPUT, described, steps_of
 from composer.graph.frontend import graph_of
@@ -144,7 +145,7 @@ class _Outliner:
             forward = self.known.traces.of(call).evaluation
             steps = steps_of(module, forward, self._inside(path), self._by_name(inserted))
         except Untraceable as why:
-            note = f"its forward can't be traced: {why}"
+            note = f"its forward can't be followed: {why}"
         kind = class_before_edits(module).__name__
         return Part(path, kind, _gives(call), spent, True, inserted, steps, note, runs, reads)
 

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
-import torch
 from torch import fx, nn
 
-from composer.analysis.forward import changes_nothing
 from composer.analysis.probe import Call
+from composer.analysis.weight_layers import changes_nothing
 from composer.drawing.outline import Insertion, Spent, Step, StepKind
-from composer.kernels.residual_add import residual_add
 from composer.measure.cost import parameters
 
-_SIGNS: dict[Any, str] = {
-    **dict.fromkeys((operator.add, operator.iadd, torch.add, "add", "add_", residual_add), "+"),
-    **dict.fromkeys((operator.mul, operator.imul, torch.mul, "mul", "mul_"), "×"),
-    **dict.fromkeys((operator.sub, operator.isub, torch.sub, "sub", "sub_"), "−"),
+_SIGNS: dict[str, str] = {
+    **dict.fromkeys(("add", "add_", "__radd__"), "+"),
+    **dict.fromkeys(("mul", "mul_", "__rmul__"), "×"),
+    **dict.fromkeys(("sub", "sub_", "__rsub__"), "−"),
 }
-#: What tells of a value's shape, and what only brings it into another one.
-_OF_SHAPE = ("size", "dim", "getattr", "numel")
 _POOLS = ("Pool", "pool")
 AT_INPUT = "at the input"
 
@@ -66,7 +60,7 @@ class _Reader:
                 self.means[node] = "" if node is first else None
             elif node.op == "call_module":
                 self._module(node)
-            elif node.op in ("call_function", "call_method"):
+            elif node.op == "call_function":
                 self._operation(node)
             elif node.op == "output":
                 last = next((n for n in reversed(node.all_input_nodes) if self.means.get(n)), None)
@@ -112,12 +106,10 @@ class _Reader:
 
     def _operation(self, node: fx.Node) -> None:
         reads = self._reads(node)
-        word = node.target if isinstance(node.target, str) else getattr(
-            node.target, "__name__", str(node.target)
-        )
-        if not reads or word in _OF_SHAPE or word == "must_be":
+        word = getattr(node.target, "__name__", str(node.target))
+        if not reads:
             self.means[node] = None
-        elif len(reads) == 1 and node.target not in _SIGNS and word != "softmax":
+        elif len(reads) == 1 and word not in _SIGNS and word != "softmax":
             # it reshapes one value, or takes an item of it
             acts = word in ("relu", "relu_", "gelu", "silu", "sigmoid", "mean", "sum")
             if acts:
@@ -126,7 +118,7 @@ class _Reader:
             else:
                 self.means[node] = reads[0]
         else:
-            sign = _SIGNS.get(node.target)
+            sign = _SIGNS.get(word)
             title = sign or word.rstrip("_")
             self._add(node, Step(node.name, title, (), "combine" if sign else "plain", reads))
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 Kind = Literal["residual", "input", "output", "after"]
 
-_SPOT = re.compile(r"(residual|after)(?:[:_]([A-Za-z0-9_.]+))?|(input|output)")
+_POSITION = re.compile(r"(residual|after)(?:[:_]([A-Za-z0-9_.]+))?|(input|output)")
 _FORMS = "it may be residual, residual:BRANCH, input, output or after:NAME"
 
 
@@ -19,46 +18,50 @@ class PositionError(ValueError):
     """A position that cannot be read."""
 
 
-@dataclass(frozen=True)
-class Spot:
-    """A place inside a block; `of` names its residual branch, or the child that it is behind.
+class Position(str):
+    """A position inside a block, as it is written; parsed once, when it is made.
 
-    A branch is told by its number from 1, in the order of the adds, or by a child in it, such as
-    ``attn``; a child by its name, or as ``conv2`` where it is the second convolution.
+    A residual branch is named by its number from 1, in the order of the adds, or by a child in it,
+    such as ``attn``; a child by its name, or as ``conv2`` where it is the second convolution.
+
+    Attributes:
+        kind: which end, or ``after`` a child.
+        of: the residual branch, or the child.
+
+    Raises:
+        PositionError: it is none.
     """
 
+    __slots__ = ("kind", "of")
     kind: Kind
-    of: str | None = None
+    of: str | None
 
-    @classmethod
-    def parse(cls, text: str) -> Spot:
-        """Read a position.
-
-        Raises:
-            PositionError: it is none.
-        """
-        found = _SPOT.fullmatch(text)
+    def __new__(cls, text: str) -> Self:
+        """Read a position."""
+        found = _POSITION.fullmatch(text)
         if found is None or (found[1] == "after" and not found[2]):
             raise PositionError(f"{text!r} is no position; {_FORMS}")
         kind: Any = found[1] or found[3]
-        return cls(kind, found[2])
+        self = super().__new__(cls, f"{kind}:{found[2]}" if found[2] else kind)
+        self.kind, self.of = kind, found[2]
+        return self
 
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.of}" if self.of else self.kind
+    def __getnewargs__(self) -> tuple[str]:
+        return (str(self),)
 
 
-def _read(value: Any) -> str:
+def _read(value: Any) -> Position:
     if not isinstance(value, str):
         said = {"said": f"a position is a word; {_FORMS}"}
         raise PydanticCustomError("invalid-value", "{said}", said)
     try:
-        return str(Spot.parse(value))
+        return Position(value)
     except PositionError as failure:
         raise PydanticCustomError("invalid-value", "{said}", {"said": str(failure)}) from None
 
 
 PositionText = Annotated[
-    str,
+    Position,
     PlainValidator(_read),
     WithJsonSchema({
         "anyOf": [

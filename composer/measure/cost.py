@@ -160,12 +160,24 @@ class FakeRun:
         inputs: Callable[[], tuple[Any, ...]],
         watch: AbstractContextManager[Any],
         named: Callable[[], dict[str, Any]] = dict,
+        training: bool = False,
+        gradients: bool = False,
     ) -> Any:
-        """Run the forward pass in evaluation mode, inside `watch`; inputs are made fake."""
+        """Run the forward pass inside `watch`; inputs are made fake.
+
+        Args:
+            model: what was prepared.
+            inputs: makes what it is given.
+            watch: around the pass.
+            named: makes what it is given by name.
+            training: the mode of the model and all inside it.
+            gradients: whether the pass records them.
+        """
         with untouched(model):
             for module in model.modules():
-                module.training = False
-            with _quietly(), _uncompiled(model), self.mode, torch.no_grad(), watch:
+                module.training = training
+            grad = torch.set_grad_enabled(gradients)
+            with _quietly(), _uncompiled(model), self.mode, grad, watch:
                 return torch.func.functional_call(model, self.state, inputs(), named())
 
 

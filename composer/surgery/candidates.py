@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from composer.analysis.anatomy import Anatomy, Part
-from composer.surgery.composition import At, Position
+from composer.language.position import Position
+from composer.surgery.composition import At
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def candidates(known: Anatomy, at: At) -> Iterator[Candidate]:
         if (stem := known.stem) is not None:
             yield Candidate(None, None, stem)
         elif (first := known.first) is not None:  # no module gives what it takes
-            yield Candidate(None, None, first, "input")
+            yield Candidate(None, None, first, Position("input"))
     elif at == "head":
         if (last := known.last) is not None:
             yield Candidate(None, None, last)

@@ -14,11 +14,9 @@ from composer.language.expressions import Value
 from composer.language.place import Place
 from composer.lower.paths import module_at
 from composer.primitives import Spec
+from composer.surgery.edited_class import Edits
 
 At = Place
-#: Where in a block or stage, as `composer.language.position.Spot` reads it; or ``replace``, in
-#: place of a layer; or ``shared``, at a block's input, for all its stand-ins.
-Position = str
 
 #: What becomes of tokens that have no place in the map, such as a class token.
 PrefixTokens = Literal["pass", "join"]
@@ -31,16 +29,18 @@ class EditedSite:
     """One inserted module, and what stood there before.
 
     It is the child `name` of what stands at `path`; a stand-in, which has no name of its own, is
-    at the path itself. `classes` are those of edited modules before, and `replaced` the modules
-    that it took the place of, by path; they are kept here alone. `settings` are those of its graph.
+    at the path itself. Its `position` is as it is written, or ``replace``, in place of a layer, or
+    ``shared``, at a block's input, for all its stand-ins. `edits` are those of the edited modules'
+    classes before, and `replaced` the modules that it took the place of, by path; they are kept
+    here alone. `settings` are those of its graph.
     """
 
     path: str
     name: str | None
-    position: Position
+    position: str
     channels: int
     size: tuple[int, ...]
-    classes: tuple[tuple[str, type[nn.Module]], ...]
+    edits: tuple[tuple[str, Edits], ...]
     settings: Settings
     replaced: tuple[tuple[str, nn.Module], ...] = ()
 
@@ -64,7 +64,7 @@ class Edit:
 
     spec: Spec
     at: At
-    position: Position
+    position: str
     params: Mapping[str, Value]
     init: Begin
     prefix_tokens: PrefixTokens

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from composer.surgery.composition import EditedSite, composed, inserted_sites, remember
+from composer.surgery.edited_class import put_edits
 from composer.surgery.replace import put_back
 
 
@@ -33,8 +34,8 @@ def undo(model: nn.Module, sites: Sequence[EditedSite]) -> None:
     for site in reversed(sites):
         if site.name is None:
             put_back(model, site)
-        for path, previous in site.classes:
-            model.get_submodule(path).__class__ = previous
+        for path, edits in site.edits:
+            put_edits(model.get_submodule(path), edits)
         if site.name is not None:
             owner = model.get_submodule(site.path)
             owner._modules.pop(site.name, None)  # it is not there where putting it failed

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from composer.analysis.edited import is_edited
-from composer.analysis.forward import Forward, changes_nothing
+from composer.analysis.traces import Forward
+from composer.analysis.weight_layers import changes_nothing
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
@@ -103,10 +104,8 @@ def function_of(caller: nn.Module, node: fx.Node) -> Callable[[Tensor], Tensor]:
 
     def call(x: Tensor) -> Tensor:
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda _: x.clone())
-        if callable(node.target):
-            result: Tensor = node.target(*args, **kwargs)
-        else:
-            result = getattr(args[0], node.target)(*args[1:], **kwargs)
+        assert callable(node.target)
+        result: Tensor = node.target(*args, **kwargs)
         return result
 
     return call
@@ -142,7 +141,7 @@ def _module(caller: nn.Module, node: fx.Node) -> nn.Module | None:
 
 def _is_activation(caller: nn.Module, node: fx.Node) -> bool:
     """Return whether a node without weights acts on each element alone, and not linearly."""
-    if node.op not in ("call_module", "call_function", "call_method"):
+    if node.op not in ("call_module", "call_function"):
         return False
     module = _module(caller, node)
     weighs = module is not None and any(True for _ in module.state_dict())

@@ -20,19 +20,19 @@ from composer.measure.cost import floating_dtype
 from composer.models.model_string import ModelString
 from composer.models.open import open_backbone
 from composer.primitives import Spec
+from composer.surgery.change import put
 from composer.surgery.composition import (
     At,
     Composition,
     Edit,
     EditedSite,
-    Position,
     PrefixTokens,
     composition,
     difference_of_shapes,
     own_shapes,
     remember,
 )
-from composer.surgery.edit import Editor
+from composer.surgery.edited_class import edits_of
 from composer.surgery.eject import undo
 from composer.surgery.plan import plan
 from composer.surgery.replace import Replacement, put_shared
@@ -45,7 +45,7 @@ def insert(
     spec: Spec | str,
     at: At | None = None,
     *,
-    position: Position | None = None,
+    position: str | None = None,
     stages: Chosen = None,
     blocks: Chosen = None,
     every: int | None = None,
@@ -163,7 +163,6 @@ class _Work:
     def __init__(self, model: nn.Module, found: Plan) -> None:
         self.model, self.found = model, found
         self.is_meta = any(p.is_meta for p in model.parameters())
-        self.editor = Editor()
         self.sites: list[EditedSite] = []
         self.shared: list[EditedSite] = []
         self.values: dict[str, tuple[fx.GraphModule, Graph]] = {}  # what blocks share, in float64
@@ -182,7 +181,7 @@ class _Work:
         owner = self.model.get_submodule(site.path)
         assert site.name is not None
         module = self._suited(site, self._made(site, site.graph), owner)
-        classes = ((site.path, type(owner)),)
+        edits = ((site.path, edits_of(owner)),)
         self.sites.append(
             EditedSite(
                 site.path,
@@ -190,11 +189,11 @@ class _Work:
                 site.position,
                 site.channels,
                 site.size,
-                classes,
+                edits,
                 site.graph.settings,
             )
         )
-        self.editor.put(owner, how.place, site.name, module)
+        put(owner, how.place.change, site.name, module)
 
     def _replace(self, site: Site, how: Replacement) -> None:
         layer = self.model.get_submodule(site.path)
@@ -212,12 +211,12 @@ class _Work:
                 site.position,
                 site.channels,
                 site.size,
-                how.classes(self.model),
+                how.edits(self.model),
                 site.graph.settings,
                 how.replaced(self.model),
             )
         )
-        how.put(self.model, module, self.editor)
+        how.put(self.model, module)
 
     def _put_shared(self, shared: SharedSite) -> None:
         owner = self.model.get_submodule(shared.path)
@@ -227,7 +226,7 @@ class _Work:
             begin(module, shared.graph, None, shared.path)
             self.values[shared.path] = copy.deepcopy(module), shared.graph
         module = self._suited(shared, module, owner)
-        classes = ((shared.path, type(owner)),)
+        edits = ((shared.path, edits_of(owner)),)
         self.shared.append(
             EditedSite(
                 shared.path,
@@ -235,12 +234,12 @@ class _Work:
                 "shared",
                 shared.channels,
                 shared.size,
-                classes,
+                edits,
                 shared.graph.settings,
             )
         )
         users = [path.removeprefix(f"{shared.path}.") for path in shared.users]
-        put_shared(owner, shared.block.call, shared.name, module, users, self.editor)
+        put_shared(owner, shared.block.call, shared.name, module, users)
 
     def _made(self, site: Site | SharedSite, graph: Graph) -> fx.GraphModule:
         """Make a module on the CPU, or without numbers for a model that has none."""

@@ -3,123 +3,146 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor, fx, nn
 
 from composer.analysis.anatomy import Anatomy, Part
-from composer.analysis.forward import (
-    Branch,
-    Forward,
-    NoSuchBranch,
-    Untraceable,
-    branch_ends,
-    inserted,
-    returned,
-    value_at,
-)
+from composer.analysis.recording import VALUE, Untraceable
+from composer.analysis.residual import Branch, NoSuchBranch, branch_ends, returned
+from composer.analysis.traces import Forward
 from composer.analysis.values import MapShape, NotAMap, like_map
+from composer.analysis.weight_layers import calls_inserted
 from composer.errors import listing
-from composer.language.position import Spot
-from composer.surgery.composition import Position
-from composer.surgery.trials import Trials
+from composer.language.position import Position
+from composer.surgery.change import Appended, Change, Surrounding, WrittenIn
+from composer.surgery.source import NoSource
+from composer.surgery.trial import Trials
+from composer.surgery.wrapping import ways_to_write
 
 
 @dataclass(frozen=True)
 class Place:
-    """A position inside a part, with the shape of the value there.
-
-    Inside a forward, there are the forwards and where the value is made in each.
-    """
+    """A position inside a part, the shape of the value there, and what is changed for it."""
 
     part: Part
-    position: Position
+    position: str
     shape: MapShape
+    change: Change
     note: str | None = None
-    forward: Forward | None = None
-    ends: tuple[Branch, Branch] | None = None  # in training, in evaluation
 
 
 class NoPlace(Exception):  # noqa: N818 - a finding, which the plan reports
     """A part without the place that is wanted; the message says what was seen."""
 
 
-@dataclass
 class Placer:
-    """Finds places in the blocks of one model; blocks of equal structure are tried once."""
+    """Finds places in the blocks of one model; of changes that are alike, one is tried."""
 
-    model: nn.Module
-    known: Anatomy
-    trials: Trials = field(default_factory=Trials)
+    def __init__(self, model: nn.Module, known: Anatomy) -> None:
+        self.model, self.known = model, known
+        self.trials = Trials(known.traces.run, known.probe)
 
     def place(self, part: Part, position: Position) -> Place:
         """Return where `position` is in a part.
 
-        Where a block's forward can't be traced, or its branch can't be told from its shortcut,
-        this is the block's output, and the note says why; where a value is made by a child, it is
-        the output of that child.
+        Where a block's branch can't be told from its shortcut, or its forward can't be edited
+        there, this is the block's output, and the note says why; where a value is made by a child,
+        it is the output of that child.
 
         Raises:
             NoPlace: there is none such.
         """
-        spot = Spot.parse(position)
-        if spot.kind == "input":
+        if position.kind == "input":
             return self._input(part)
-        if spot.kind == "after":
-            assert spot.of is not None
-            return self._after(part, spot.of)
+        if position.kind == "after":
+            assert position.of is not None
+            return self._after(part, position.of)
         if part.shape is None:
             raise NoPlace(part.refusal or "it gives no map")
-        if spot.kind == "output":
-            return Place(part, "output", part.shape, _several(part))
-        return self._residual(part, part.shape, spot)
+        if position.kind == "output":
+            return self._output(part, part.shape, _several(part))
+        return self._residual(part, part.shape, position)
 
-    def _residual(self, part: Part, shape: MapShape, spot: Spot) -> Place:
+    # ----------------------------------------------------------------------- residual branch
+
+    def _residual(self, part: Part, shape: MapShape, position: Position) -> Place:
         module = self.model.get_submodule(part.path)
 
         def instead(reason: str) -> Place:
-            if spot.of is not None:
+            if position.of is not None:
                 raise NoPlace(reason)
-            return Place(part, "output", shape, f"{reason}; after the block instead")
+            return self._output(part, shape, f"{reason}; after the block instead")
 
         try:
             forward = self.known.traces.of(part.call)
         except Untraceable as why:
-            return instead(f"the forward can't be traced ({why})")
+            return instead(f"its forward can't be followed ({why})")
         try:
-            ends = branch_ends(module, forward, part.call.index, spot.of)
+            ends = branch_ends(module, forward, part.call.index, position.of)
         except NoSuchBranch as why:
             raise NoPlace(str(why)) from None
         if ends is None and returned(forward.evaluation, part.call.index) is None:
             return instead("its forward does not make the tuple that it gives by itself")
         if ends is None:
             return instead("the residual branch can't be told from the shortcut")
-        reason = self._disagreement(part, forward)
-        if reason:
-            return instead(reason)
-        value = self._value(part, module, forward.evaluation, ends[1].end)
-        if value is None:
-            return instead("the residual branch gives no tensor")
-        found = like_map(shape, tuple(value.shape), part.call.shape)
+        if (ends[0].add is None) is not (ends[1].add is None):
+            return instead("it has a skip in training or in evaluation alone")
+        found = self._shape_in(part, shape, forward, ends[1].end)
+        if isinstance(found, str):
+            return instead(found)
+        if ends[1].add is None and _is_returned(forward, ends, part.call.index):
+            whole = self._output(part, found, _remark(ends[1]))
+            return Place(part, position, found, whole.change, whole.note)
+        change = self._written(part, forward, ends)
+        if isinstance(change, str):
+            return instead(change)
+        return Place(part, position, found, change, _remark(ends[1]))
+
+    def _shape_in(
+        self, part: Part, shape: MapShape, forward: Forward, node: fx.Node
+    ) -> MapShape | str:
+        """Return the shape of a value inside a block, or why it has none."""
+        value = node.meta.get(VALUE)
+        if not isinstance(value, Tensor):
+            return "the residual branch gives no tensor"
+        sizes = tuple(value.shape)
+        if forward.batch > 1 and sizes and sizes[0] == forward.batch:
+            sizes = (1, *sizes[1:])
+        found = like_map(shape, sizes, part.call.shape)
         if found is None:
-            sizes = "×".join(map(str, value.shape))
-            return instead(f"the residual branch ends in {sizes}, which could not be read")
-        return Place(part, str(spot), found, _remark(ends[1]), forward, ends)
+            shown = "×".join(map(str, sizes))
+            return f"the residual branch ends in {shown}, which could not be read"
+        return found
 
-    def _value(
-        self, part: Part, module: nn.Module, graph: fx.Graph, node: fx.Node
-    ) -> Tensor | None:
-        """Return a value of a part's traced forward.
+    def _written(
+        self, part: Part, forward: Forward, ends: tuple[Branch, Branch]
+    ) -> WrittenIn | str:
+        """Return the change of an owner's source for a value in its forward, or why none does."""
+        module = self.model.get_submodule(part.path)
+        fault = None
+        try:
+            for change in ways_to_write(module, ends):
+                why = self._fault(part, change, forward, ends)
+                if why is None:
+                    return change
+                fault = fault or why
+        except NoSource as why_not:
+            return f"its forward can't be edited ({why_not})"
+        return fault or "no expression of its forward is that value"
 
-        What a child gives was seen when the model ran, as the traced forward runs too. Of a model
-        without numbers the two were not compared, so there it is run.
+    # ----------------------------------------------------------------------------- both ends
+
+    def _output(self, part: Part, shape: MapShape, note: str | None) -> Place:
+        """Return the place behind everything that a part does.
+
+        Raises:
+            NoPlace: what is put there would be lost, or run in another way than it should.
         """
-        if node.op == "call_module" and not any(p.is_meta for p in module.parameters()):
-            inside = f"{part.path}." if part.path else ""
-            calls = self.known.probe.of(f"{inside}{node.target}")
-            if len(calls) == 1 and isinstance(calls[0].output, Tensor):
-                return calls[0].output
-        return value_at(module, graph, node, part.call)
+        module, index = self.model.get_submodule(part.path), part.call.index
+        if type(module).forward is nn.Sequential.forward and index is None:
+            return Place(part, "output", shape, Appended(), note)
+        return Place(part, "output", shape, self._surrounding(part, "output", index), note)
 
     def _input(self, part: Part) -> Place:
         """Return the place before everything that a part does, its shortcut too."""
@@ -129,17 +152,24 @@ class Placer:
             shape = self.known.given_to(part.path)
         except NotAMap as why:
             raise NoPlace(f"what it takes can't be read: {why}") from None
+        return Place(part, "input", shape, self._surrounding(part, "input", None))
+
+    def _surrounding(self, part: Part, end: str, index: int | None) -> Change:
         try:
             forward = self.known.traces.of(part.call)
-            module = self.model.get_submodule(part.path)
-            ends = _taken(module, forward.training), _taken(module, forward.evaluation)
-            reason = self._disagreement(part, forward)
-        except Untraceable as why:
-            reason = str(why)
-        if reason:
-            note = f"the forward can't be traced ({reason}); in front of it instead"
-            return Place(part, "input", shape, note)
-        return Place(part, "input", shape, None, forward, ends)
+        except Untraceable:
+            forward = None
+        container = isinstance(
+            self.model.get_submodule(part.path), (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+        )
+        fault = None
+        for hides in (False, True) if container else (False,):
+            change = Surrounding("input" if end == "input" else "output", index, hides)
+            why = self._fault(part, change, forward, None)
+            if why is None:
+                return change
+            fault = fault or why
+        raise NoPlace(str(fault))
 
     def _takes_first(self, part: Part) -> bool:
         """Return whether the first thing given to a part is the first that its forward names."""
@@ -152,6 +182,8 @@ class Placer:
         first = first[0] if isinstance(first, tuple) and first else first
         return first is part.call.given
 
+    # ------------------------------------------------------------------------ after a child
+
     def _after(self, part: Part, name: str) -> Place:
         """Return the place behind a child, in the forward that calls it or as its output."""
         path = self._child(part, name)
@@ -160,17 +192,19 @@ class Placer:
             raise NoPlace(f"{path}: {child.refusal}")
         caller = self.known.caller_of(path)
         own = path.removeprefix(f"{caller.path}.") if caller.path else path
+        module = self.model.get_submodule(caller.path)
+        change: WrittenIn | str
         try:
             forward = self.known.traces.of(caller.call)
-            module = self.model.get_submodule(caller.path)
             graphs = forward.training, forward.evaluation
             ends = _given_by(module, graphs[0], own), _given_by(module, graphs[1], own)
-            reason = self._disagreement(caller, forward)
+            change = self._written(caller, forward, ends)
         except Untraceable as why:
-            reason = f"the forward that calls {own} can't be traced ({why})"
-        if reason:
-            return Place(child, "output", child.shape, f"{reason}; as the output of {own} instead")
-        return Place(caller, f"after:{own}", child.shape, None, forward, ends)
+            change = f"the forward that calls {own} can't be followed ({why})"
+        if isinstance(change, str):
+            note = f"{change}; as the output of {own} instead"
+            return self._output(child, child.shape, note)
+        return Place(caller, f"after:{own}", child.shape, change)
 
     def _child(self, part: Part, name: str) -> str:
         """Return the path of the child of a name, or of the n-th convolution as ``conv2``."""
@@ -190,43 +224,41 @@ class Placer:
         children = dict.fromkeys(path.removeprefix(inside).partition(".")[0] for path in called)
         raise NoPlace(f"it has no child {name!r}, but {listing(list(children)) or 'none'}")
 
-    def _disagreement(self, part: Part, forward: Forward) -> str | None:
-        """Return why a traced forward can't stand for a part's own, or None where it can."""
+    # -------------------------------------------------------------------------------- trials
+
+    def _fault(
+        self,
+        part: Part,
+        change: Change,
+        forward: Forward | None,
+        ends: tuple[Branch, Branch] | None,
+    ) -> str | None:
         module = self.model.get_submodule(part.path)
         layout = part.shape.layout if part.shape is not None else ()
         spatial = tuple(map(layout.index, ("h", "w"))) if "h" in layout else ()
-        return self.trials.disagreement(module, forward, part.call, spatial)
-
-
-def _taken(module: nn.Module, graph: fx.Graph) -> Branch:
-    """Return the first thing that a traced forward takes.
-
-    Raises:
-        Untraceable: it takes nothing that it reads.
-    """
-    node = next((n for n in graph.nodes if n.op == "placeholder" and n.users), None)
-    if node is None:
-        raise Untraceable("it reads nothing that it is given")
-    return _behind_edits(module, node)
+        return self.trials.fault(module, forward, part.call, change, spatial, ends)
 
 
 def _given_by(module: nn.Module, graph: fx.Graph, name: str) -> Branch:
-    """Return what a child gives in a traced forward.
+    """Return what a child gives in a forward, once what was inserted behind it has run.
 
     Raises:
-        Untraceable: that does not call the child once.
+        Untraceable: the forward does not call the child once.
     """
     calls = graph.find_nodes(op="call_module", target=name)
     if len(calls) != 1:
         raise Untraceable(f"it calls it {len(calls)} times")
-    return _behind_edits(module, calls[0])
-
-
-def _behind_edits(module: nn.Module, node: fx.Node) -> Branch:
-    """Return where a value is, once what was inserted there before has run."""
-    while len(node.users) == 1 and inserted(module, user := next(iter(node.users))):
+    node = calls[0]
+    while len(node.users) == 1 and calls_inserted(module, user := next(iter(node.users))):
         node = user
     return Branch(node, tuple(node.users), None)
+
+
+def _is_returned(forward: Forward, ends: tuple[Branch, Branch], index: int | None) -> bool:
+    """Return whether a branch ends in what the forward gives, in both modes."""
+    graphs = (forward.training, forward.evaluation)
+    pairs = zip(graphs, ends, strict=True)
+    return all(returned(graph, index) is end.end for graph, end in pairs)
 
 
 def _several(part: Part) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
@@ -17,7 +18,8 @@ from composer.models.model_string import ModelString
 from composer.models.open import open_backbone
 from composer.primitives import Spec
 from composer.surgery.candidates import Candidate, candidates
-from composer.surgery.composition import At, Position, PrefixTokens
+from composer.surgery.change import WrittenIn
+from composer.surgery.composition import At, PrefixTokens
 from composer.surgery.make import Made, Maker
 from composer.surgery.place import NoPlace, Place, Placer
 from composer.surgery.site import Addition, NearMiss, Plan, Site
@@ -32,7 +34,7 @@ def plan(
     spec: Spec | str,
     at: At | None = None,
     *,
-    position: Position | None = None,
+    position: str | None = None,
     stages: Chosen = None,
     blocks: Chosen = None,
     every: int | None = None,
@@ -95,7 +97,7 @@ def plan_again(
     model: nn.Module,
     spec: Spec,
     at: At,
-    position: Position,
+    position: str,
     paths: Sequence[str],
     params: Mapping[str, Value],
     init: Begin,
@@ -112,7 +114,7 @@ def plan_again(
 
 def _plan(model: nn.Module, wish: Wish, maker: Maker) -> Plan:
     known = anatomy(model)
-    if wish.position == "replace":
+    if wish.position is None:
         found = StandIns(model, known, wish, maker).found()
         sites, shared, misses = found.sites, found.shared, found.misses
     else:
@@ -121,7 +123,7 @@ def _plan(model: nn.Module, wish: Wish, maker: Maker) -> Plan:
     return Plan(
         maker.spec,
         wish.at,
-        wish.position,
+        wish.position or "replace",
         maker.init,
         dict(maker.params),
         maker.prefix_tokens,
@@ -147,8 +149,10 @@ def _additions(
     placer = Placer(model, known)
     placed: list[tuple[Candidate, Place]] = []
     for candidate in candidates:
+        position = candidate.position or wish.position
+        assert position is not None
         try:
-            place = placer.place(candidate.part, candidate.position or wish.position)
+            place = placer.place(candidate.part, position)
         except NoPlace as why:
             misses.append(NearMiss(candidate.part.path, str(why), by_choice=False))
             continue
@@ -158,6 +162,7 @@ def _additions(
     misses += others
     if not placed:
         raise _none(known, wish, count, misses)
+    _check_apart(placed)
     name = free_name(model, [place.part.path for _, place in placed], maker.spec.name)
     sites = []
     for candidate, place in placed:
@@ -181,6 +186,18 @@ def _additions(
             )
         )
     return sites, misses
+
+
+def _check_apart(placed: Sequence[tuple[Candidate, Place]]) -> None:
+    """Refuse two sites inside one forward: the second would be found in the first one's source."""
+    written = Counter(p.part.path for _, p in placed if isinstance(p.change, WrittenIn))
+    twice = next((path for path, times in written.items() if times > 1), None)
+    if twice is not None:
+        raise error(
+            "sites-meet",
+            f"two of the sites are inside the forward of {twice}",
+            "insert at one of them first, and then at the other: --select chooses",
+        )
 
 
 def _made(maker: Maker, place: Place) -> Made:
@@ -209,7 +226,7 @@ def _choose(known: Anatomy, wish: Wish) -> tuple[list[Candidate], list[NearMiss]
         reason = wish.reason_against(one.stage, one.block, one.part.path, counts)
         if reason:
             misses.append(NearMiss(one.part.path, reason, by_choice=True))
-        elif one.part.refusal and wish.position in ("residual", "output"):
+        elif one.part.refusal and wish.position and wish.position.kind in ("residual", "output"):
             misses.append(NearMiss(one.part.path, one.part.refusal, by_choice=False))
         else:
             matching.append(one)

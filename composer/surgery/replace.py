@@ -17,12 +17,25 @@ import torch
 from torch import Tensor, fx, nn
 
 from composer.analysis.edited import MARK, STAND_IN, Before
-from composer.analysis.forward import must_be, trace, weight_layers
 from composer.analysis.probe import Call
+from composer.analysis.recording import Untraceable, numbered
+from composer.analysis.traces import (
+    EVALUATION,
+    TRAINING,
+    Forward,
+    Traces,
+    recorded,
+    recorded_forward,
+)
+from composer.analysis.weight_layers import weight_layers
 from composer.lower.begin import Original
+from composer.surgery.change import WrittenIn, edits_with
 from composer.surgery.composition import EditedSite
-from composer.surgery.edit import Editor
+from composer.surgery.edited_class import Edits, edits_of, put_edits
 from composer.surgery.follow import Following, follow_both, function_of, held_activation
+from composer.surgery.source import CHILD, Splice
+from composer.surgery.trial import TRIED, changed
+from composer.surgery.wrapping import given_besides, passed_by
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,7 +56,7 @@ class Replacement:
     absorbed: tuple[str, ...] = ()
     bypasses: bool = False
 
-    def put(self, model: nn.Module, module: fx.GraphModule, editor: Editor) -> None:
+    def put(self, model: nn.Module, module: fx.GraphModule) -> None:
         """Put a module in place of the layer."""
         owner = model.get_submodule(self.caller.path)
         before = model.get_submodule(self.layer)
@@ -51,21 +64,45 @@ class Replacement:
         module.meta[STAND_IN] = Before(channels, weight_layers(before))
         _accept(module, before, self.call)
         if self.bypasses:
-            forward = trace(owner, self.caller)
-            found = follow_both(owner, forward, self.name, self.absorb)
-            kept = {path.removeprefix(f"{self.caller.path}.") for path in self.absorbed}
-            training = _without(forward.training, found[0], kept)
-            evaluation = _without(forward.evaluation, found[1], kept)
-            owner.__class__ = editor.class_with(owner, training, evaluation)
+            forward = recorded_forward(owner, self.caller)
+            change = self.bypass(owner, forward)
+            put_edits(owner, edits_with(owner, change, ""))
         model.set_submodule(self.layer, module)
         for path in self.absorbed:
             identity = nn.Identity().train(model.get_submodule(path).training)
             model.set_submodule(path, identity)
 
-    def classes(self, model: nn.Module) -> tuple[tuple[str, type[nn.Module]], ...]:
-        """Return the class of the module that is edited, before it is."""
+    def bypass(self, owner: nn.Module, forward: Forward) -> WrittenIn:
+        """Return the change by which the module that calls the layer passes by what it absorbs.
+
+        Raises:
+            NoSource: its source can't be edited so.
+        """
+        found = follow_both(owner, forward, self.name, self.absorb)
+        gone = [node for one in found for node in self._gone(one)]
+        return WrittenIn(tuple(passed_by(owner, gone).items()))
+
+    def bypass_fault(self, owner: nn.Module, traces: Traces) -> str | None:
+        """Return why that change does not do as it should, or None where it does.
+
+        Raises:
+            NoSource: see `bypass`.
+        """
+        forward = traces.of(self.caller)
+        found = follow_both(owner, forward, self.name, self.absorb)
+        graphs = (forward.training, forward.evaluation)
+        wanted = [_without(g, self._gone(one)) for g, one in zip(graphs, found, strict=True)]
+        return _fault(owner, self.caller, traces, self.bypass(owner, forward), wanted)
+
+    def _gone(self, found: Following) -> list[fx.Node]:
+        """Return what the caller passes by; the modules that nothing else calls are replaced."""
+        kept = {path.removeprefix(f"{self.caller.path}.") for path in self.absorbed}
+        return [n for n in found.nodes if n.op != "call_module" or str(n.target) not in kept]
+
+    def edits(self, model: nn.Module) -> tuple[tuple[str, Edits], ...]:
+        """Return the edits of the module that is edited, before it is."""
         path = self.caller.path
-        return ((path, type(model.get_submodule(path))),) if self.bypasses else ()
+        return ((path, edits_of(model.get_submodule(path))),) if self.bypasses else ()
 
     def original(self, model: nn.Module) -> Original:
         """Return what it takes the place of, to run by itself: on the CPU, in float64."""
@@ -73,7 +110,7 @@ class Replacement:
         layer = _double(model.get_submodule(self.layer))
         if not self.absorb:
             return Original(layer, steps=(layer,))
-        forward = trace(owner, self.caller)
+        forward = recorded_forward(owner, self.caller)
         _, found = follow_both(owner, forward, self.name, self.absorb)
         functions = [_double(function_of(owner, node)) for node in found.nodes]
         norm = functions[0] if found.norm is not None else None
@@ -88,12 +125,7 @@ class Replacement:
 
 
 def put_shared(
-    owner: nn.Module,
-    call: Call,
-    name: str,
-    module: fx.GraphModule,
-    users: Sequence[str],
-    editor: Editor,
+    owner: nn.Module, call: Call, name: str, module: fx.GraphModule, users: Sequence[str]
 ) -> None:
     """Put a module into a block, whose value on the block's input is given to its stand-ins.
 
@@ -103,13 +135,61 @@ def put_shared(
         name: what the module is called there.
         module: what makes the value.
         users: the paths of the stand-ins, from the block.
-        editor: of this insertion.
     """
-    forward = trace(owner, call)
+    change = _sharing(owner, recorded_forward(owner, call), users)
     module.meta[MARK] = True
+    edits = edits_with(owner, change, name)
     owner.add_module(name, module)
-    graphs = (_sharing(graph, name, users) for graph in (forward.training, forward.evaluation))
-    owner.__class__ = editor.class_with(owner, *graphs)
+    put_edits(owner, edits)
+
+
+def sharing_fault(
+    owner: nn.Module, call: Call, traces: Traces, users: Sequence[str]
+) -> str | None:
+    """Return why a value can't be given to some calls of a block, or None where it can.
+
+    Raises:
+        NoSource: the block's source can't be edited so.
+    """
+    forward = traces.of(call)
+    graphs = (forward.training, forward.evaluation)
+    wanted = [_with_value(graph, users) for graph in graphs]
+    return _fault(owner, call, traces, _sharing(owner, forward, users), wanted)
+
+
+def _sharing(owner: nn.Module, forward: Forward, users: Sequence[str]) -> WrittenIn:
+    methods: dict[str, set[Splice]] = {}
+    for graph in (forward.training, forward.evaluation):
+        calls = [node for user in users for node in graph.find_nodes(op="call_module", target=user)]
+        for name, splices in given_besides(owner, calls, f"{CHILD}_value").items():
+            methods.setdefault(name, set()).update(splices)
+    return WrittenIn(tuple((name, tuple(splices)) for name, splices in methods.items()))
+
+
+def _fault(
+    owner: nn.Module, call: Call, traces: Traces, change: WrittenIn, wanted: Sequence[fx.Graph]
+) -> str | None:
+    """Return whether an edited forward takes other steps than wanted, in either mode."""
+    run, inside = traces.run.inside(call.path), traces.probe.inside(call.path)
+    batch = traces.of(call).batch
+    for mode, expected in zip((TRAINING, EVALUATION), wanted, strict=True):
+        try:
+            with changed(owner, change):
+                found = recorded(owner, call, mode, run, 0, batch, inside)
+        except Untraceable as why:
+            return f"its edited forward fails ({why})"
+        numbers: dict[str, int] = {}
+        steps = [sorted(numbered(graph, numbers).values()) for graph in (expected, found)]
+        if steps[0] != steps[1]:
+            return f"its edited forward takes other steps in {mode}"
+    return None
+
+
+def must_be(given: Any, value: Any, name: str) -> None:
+    """Refuse an argument of a stand-in that is not what it was when it was put there."""
+    if type(given) is not type(value) or given != value:
+        shown = f"a {type(given).__name__}" if isinstance(given, Tensor) else repr(given)
+        raise ValueError(f"this layer was composed for {name}={value!r}, and {shown} was given")
 
 
 def put_back(model: nn.Module, site: EditedSite) -> None:
@@ -154,29 +234,26 @@ def _accept(module: fx.GraphModule, before: nn.Module, call: Call) -> None:
     module.recompile()
 
 
-def _without(graph: fx.Graph, found: Following, kept: set[str]) -> fx.Graph:
-    """Return a copy of the graph without what is absorbed, but for modules that are replaced."""
+def _without(graph: fx.Graph, gone: Sequence[fx.Node]) -> fx.Graph:
+    """Return a copy of a graph without some steps, the value of each taking its place."""
     copied = fx.Graph()
     places: dict[fx.Node, fx.Node] = {}
     copied.output(copied.graph_copy(graph, places))
-    for node in found.nodes:
-        if node.op != "call_module" or str(node.target) not in kept:
-            gone = places[node]
-            gone.replace_all_uses_with(gone.all_input_nodes[0])
-            copied.erase_node(gone)
-    copied.lint()
+    for node in gone:
+        place = places[node]
+        place.replace_all_uses_with(place.all_input_nodes[0])
+        copied.erase_node(place)
     return copied
 
 
-def _sharing(graph: fx.Graph, name: str, users: Sequence[str]) -> fx.Graph:
-    """Return a copy of the graph that gives a value made from its input to some of its calls."""
+def _with_value(graph: fx.Graph, users: Sequence[str]) -> fx.Graph:
+    """Return a copy of a graph that gives a value made from its input to some of its calls."""
     copied = fx.Graph()
     copied.output(copied.graph_copy(graph, {}))
     given = list(copied.find_nodes(op="placeholder"))
     with copied.inserting_after(given[-1]):
-        value = copied.call_module(name, (given[0],))
+        value = copied.call_module(TRIED, (given[0],))
     for user in users:
         (call,) = copied.find_nodes(op="call_module", target=user)
         call.args = (*call.args, value)
-    copied.lint()
     return copied

@@ -10,7 +10,7 @@ from composer.errors import counted
 from composer.graph.graph import Begin, Graph
 from composer.language.expressions import Value
 from composer.primitives import Spec
-from composer.surgery.composition import At, Position, PrefixTokens, inserted_path
+from composer.surgery.composition import At, PrefixTokens, inserted_path
 from composer.surgery.place import Place
 from composer.surgery.replace import Replacement
 
@@ -31,7 +31,7 @@ class Site:
 
     path: str
     name: str | None
-    position: Position
+    position: str
     stage: int | None
     block: int | None
     spec: str
@@ -86,7 +86,7 @@ class Plan:
 
     spec: Spec
     at: At
-    position: Position
+    position: str
     init: Begin
     params: Mapping[str, Value]
     prefix_tokens: PrefixTokens

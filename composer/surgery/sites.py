@@ -9,11 +9,12 @@ from itertools import groupby
 from torch import nn
 
 from composer.analysis.anatomy import Anatomy, Part, anatomy
-from composer.analysis.forward import Untraceable, branches
+from composer.analysis.recording import Untraceable
+from composer.analysis.residual import branches
 from composer.errors import counted
+from composer.language.position import Position
 from composer.models.model_string import ModelString
 from composer.models.open import open_backbone
-from composer.surgery.composition import Position
 from composer.surgery.layers import attention_modules, convolutions
 from composer.surgery.place import NoPlace, Placer
 from composer.surgery.why import why
@@ -32,7 +33,7 @@ class Spot:
     size: tuple[int, int] | None
     layout: tuple[str, ...] | None
     prefix_tokens: int
-    positions: tuple[Position, ...]
+    positions: tuple[str, ...]
     branches: tuple[tuple[str, ...], ...]
     note: str | None
 
@@ -164,12 +165,12 @@ def why_of(model: nn.Module, path: str) -> list[str]:
     return why(model, anatomy(model), path)
 
 
-def _spot(placer: Placer, part: Part, wanted: Sequence[Position]) -> Spot:
-    positions: list[Position] = []
+def _spot(placer: Placer, part: Part, wanted: Sequence[str]) -> Spot:
+    positions: list[str] = []
     note = part.refusal
     for position in wanted:
         try:
-            place = placer.place(part, position)
+            place = placer.place(part, Position(position))
         except NoPlace:
             continue
         if place.position == position:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor, fx, nn
 
 from composer.analysis.anatomy import Anatomy, Part
-from composer.analysis.forward import Forward, Untraceable
 from composer.analysis.probe import Call
+from composer.analysis.recording import Untraceable
+from composer.analysis.traces import Forward
 from composer.analysis.values import MapShape
 from composer.errors import ComposerError, Diagnostic, counted, listing
 from composer.lower.begin import check_can_begin
@@ -19,9 +20,9 @@ from composer.surgery.follow import NotFollowed, NotThere, follow_both
 from composer.surgery.layers import Layer, attention_modules, convolutions, listed
 from composer.surgery.make import Made, Maker
 from composer.surgery.match import reason_against
-from composer.surgery.replace import Replacement
+from composer.surgery.replace import Replacement, sharing_fault
 from composer.surgery.site import NearMiss, SharedSite, Site
-from composer.surgery.trials import Trials
+from composer.surgery.source import NoSource
 from composer.surgery.wish import Wish, none_matches, nothing_found
 
 
@@ -50,7 +51,6 @@ class StandIns:
         self.layers = (attention_modules if wish.at == "attention" else convolutions)(model, known)
         self.blocks = {block.path: block for block in known.blocks}
         self.failures: list[tuple[Layer, ComposerError]] = []
-        self.trials = Trials()
 
     def found(self) -> Found:
         """Return the sites.
@@ -149,9 +149,9 @@ class StandIns:
             raise _Passed(str(why)) from None
         alone = [p for node in found[1].nodes if (p := self._called_once(layer, forward, node))]
         bypasses = len(alone) < len(found[1].nodes)
-        if bypasses:
-            self._check_edit(layer.caller, forward)
         how = replace(how, absorb=self.absorb, absorbed=tuple(alone), bypasses=bypasses)
+        if bypasses:
+            self._check_edit(layer.caller, lambda: how.bypass_fault(caller, self.known.traces))
         return how, f"{_gone(caller, found[1].nodes)} with it"
 
     def _called_once(self, layer: Layer, forward: Forward, node: fx.Node) -> str | None:
@@ -173,14 +173,16 @@ class StandIns:
         try:
             return self.known.traces.of(call)
         except Untraceable as why:
-            raise _Passed(f"the forward that calls it can't be traced ({why})") from None
+            raise _Passed(f"the forward that calls it can't be followed ({why})") from None
 
-    def _check_edit(self, call: Call, forward: Forward) -> None:
-        """Refuse to edit a forward that can't be, or that its trace does not stand for."""
+    def _check_edit(self, call: Call, fault: Callable[[], str | None]) -> None:
+        """Refuse a forward that can't be edited as is needed."""
         if not call.path:
             raise _Passed("what follows it runs in the model's own forward, which is left as it is")
-        module = self.model.get_submodule(call.path)
-        reason = self.trials.disagreement(module, forward, call, (2, 3))
+        try:
+            reason = fault()
+        except NoSource as why:
+            reason = f"the forward that calls it can't be edited ({why})"
         if reason is not None:
             raise _Passed(reason)
 
@@ -204,7 +206,9 @@ class StandIns:
         gives = [tuple(1 if axis == "b" else int(size.value) for axis, size in node.axes.sizes)]
         if list(wants) != gives:
             raise _Passed(f"it can't take the {self.share} that is made from its block's input")
-        self._check_edit(block.call, forward)
+        owner, traces = self.model.get_submodule(block.path), self.known.traces
+        users = [layer.name]
+        self._check_edit(block.call, lambda: sharing_fault(owner, block.call, traces, users))
 
     def _shared_made(self, block: Part) -> Made:
         given = block.call.args[0] if block.call.args else None

@@ -6,7 +6,8 @@ from torch import nn
 
 from composer.analysis.anatomy import LAYERS_OF_A_BLOCK, Anatomy, is_inside
 from composer.analysis.edited import is_inserted, is_stand_in
-from composer.analysis.forward import Untraceable, weight_layers
+from composer.analysis.recording import Untraceable
+from composer.analysis.weight_layers import weight_layers
 from composer.errors import ComposerError, Diagnostic, counted, listing, suggestion
 
 _SHOWN = 12
@@ -69,7 +70,7 @@ def _against(module: nn.Module, known: Anatomy, path: str) -> list[str]:
         return [f"it holds {held} of weights, and a block holds two or more"]
     if known.part(path).shape is None or _around(known, path) or _holds(known, path):
         return []
-    if known.traces.skips(known.part(path).call):
+    if known.skips(known.part(path).call):
         return []
     return ["it has no residual add, and no other of its kind runs beside it"]
 
@@ -79,8 +80,8 @@ def _ending(known: Anatomy, path: str) -> str:
     try:
         known.traces.of(call)
     except Untraceable as reason:
-        return f"its forward can't be traced ({reason})"
-    skips = known.traces.skips(call)
+        return f"its forward can't be followed ({reason})"
+    skips = known.skips(call)
     return "its forward ends in a residual add" if skips else "it has no residual add"
 
 

@@ -10,10 +10,10 @@ from typing import TypeVar, get_args
 from composer.errors import ComposerError, counted, error, listing
 from composer.language.models import Insert, Match
 from composer.language.paths import check_pattern, selects
-from composer.language.position import PositionError, Spot
+from composer.language.position import Position, PositionError
 from composer.language.selection import Selection, SelectionError
 from composer.primitives import Spec
-from composer.surgery.composition import At, Position
+from composer.surgery.composition import At
 from composer.surgery.match import overlaid
 from composer.surgery.site import NearMiss
 
@@ -38,7 +38,7 @@ class Wish:
     """Where a spec is to go, and which of those places are wanted."""
 
     at: At
-    position: Position
+    position: Position | None  # None in place of a layer
     stages: Selection | None = None
     blocks: Selection | None = None
     every: int | None = None
@@ -51,7 +51,7 @@ class Wish:
         cls,
         spec: Spec,
         at: At | None,
-        position: Position | None,
+        position: str | None,
         stages: Chosen,
         blocks: Chosen,
         every: int | None,
@@ -213,26 +213,27 @@ def _check_place(spec: Spec, at: str) -> None:
         )
 
 
-def _position(at: At, position: Position | None, own: Insert | None) -> Position:
+def _position(at: At, position: str | None, own: Insert | None) -> Position | None:
+    """Return where in what is chosen, None in place of a layer."""
     if at in _STANDS_FOR:
         if position not in (None, "replace"):
             message = f"position is {position!r}, and {_a(NOUNS[at])} is replaced"
             raise error("invalid-value", message, "leave the position away")
-        return "replace"
+        return None
     default = "residual" if at == "block" else "output"
     try:
-        spot = Spot.parse(position or (own.position if own else None) or default)
+        chosen = Position(position or (own.position if own else None) or default)
     except PositionError as failure:
         raise error("invalid-value", str(failure)) from None
-    if at in ("stage", "stem", "head") and spot.kind == "residual":
+    if at in ("stage", "stem", "head") and chosen.kind == "residual":
         raise error(
             "invalid-value",
             f"a {at} has no residual branch",
             "say at='block', or position='output'",
         )
-    if at in ("stage", "stem", "head") and spot.kind == "after":
-        raise error("invalid-value", f"position is {str(spot)!r}, of a block", "say at='block'")
-    return str(spot)
+    if at in ("stage", "stem", "head") and chosen.kind == "after":
+        raise error("invalid-value", f"position is {str(chosen)!r}, of a block", "say at='block'")
+    return chosen
 
 
 def _match(at: At, own: Insert | None, given: Mapping[str, object] | None) -> Match:

@@ -1,0 +1,226 @@
+"""Where a block's residual branch ends: the last add both of whose operands come from its input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import fx, nn
+
+from composer.analysis.recording import numbered
+from composer.analysis.traces import Forward
+from composer.analysis.weight_layers import calls_inserted, changes_nothing, layers_of
+from composer.errors import listing
+
+_ADDS = ("add", "add_", "__radd__", "sub", "sub_", "__rsub__")
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Where a residual branch ends: its last node, and the nodes that read it there.
+
+    `add` is the residual add, or None where the block has no skip and the branch is all of it;
+    `of` counts the residual branches of the block up to this one.
+    """
+
+    end: fx.Node
+    readers: tuple[fx.Node, ...]
+    add: fx.Node | None
+    of: int = 1
+
+
+class NoSuchBranch(Exception):  # noqa: N818 - a finding, which the plan reports
+    """A block without the residual branch that is wanted; the message says which there are."""
+
+
+def branch_ends(
+    module: nn.Module, forward: Forward, index: int | None = None, which: str | None = None
+) -> tuple[Branch, Branch] | None:
+    """Return where the residual branch ends, in training and in evaluation mode.
+
+    What only training adds behind the branch, such as drop path written out in the forward, stays
+    behind what is inserted: the end is the same value in both modes where both have it.
+
+    Args:
+        module: the block.
+        forward: its forward.
+        index: where its value stands in what it returns, where that is a tuple.
+        which: of several branches, the number of one from 1, or a child in it; the last unless
+            told.
+
+    Raises:
+        NoSuchBranch: there is none such.
+    """
+    training = branch_end(module, forward.training, index, which)
+    evaluation = branch_end(module, forward.evaluation, index, which)
+    if training is None or evaluation is None:
+        return None
+    numbers: dict[str, int] = {}
+    number = numbered(forward.evaluation, numbers)[evaluation.end]
+    for node, its in numbered(forward.training, numbers).items():
+        if its == number and node is not training.end and node in _ancestors(training.end):
+            on_the_way = {training.end, *training.readers} | _ancestors(training.end)
+            readers = tuple(user for user in node.users if user in on_the_way)
+            return Branch(node, readers, training.add, training.of), evaluation
+    return training, evaluation
+
+
+def returned(graph: fx.Graph, index: int | None) -> fx.Node | None:
+    """Return the value that a forward gives, at a place of its tuple where it gives one.
+
+    None where the forward does not make that tuple itself.
+    """
+    value: Any = next(node for node in graph.nodes if node.op == "output").args[0]
+    if index is not None:
+        value = value[index] if isinstance(value, (tuple, list)) and index < len(value) else None
+    return value if isinstance(value, fx.Node) else None
+
+
+def branch_end(
+    module: nn.Module, graph: fx.Graph, index: int | None = None, which: str | None = None
+) -> Branch | None:
+    """Return where the residual branch of a forward ends.
+
+    The residual add is the last one both of whose operands come from the block's input, with no
+    layer of weights behind it but inserted ones. Of its operands the branch is the one with more
+    layers of weights; None where both have as many. Dropout and drop path at the end of the
+    branch stay behind what is inserted, as the papers' code has them. A block without such an
+    add is all branch.
+
+    Raises:
+        NoSuchBranch: there is no such one as `which`.
+    """
+    output = next(node for node in graph.nodes if node.op == "output")
+    value = returned(graph, index)
+    if value is None:
+        return None
+    last = _without_layers_behind(module, value)
+    adds = (node for node in last if _adds_two_of_the_input(node))
+    add = next((node for node in adds if _all_comes_by(node, value)), None)
+    if which is not None:
+        add = _chosen(add, which)
+    if add is None:
+        return _before_dropout(module, value, output, None)
+    left, right = _operands(add)
+    layers = _own_layers(module, left, right), _own_layers(module, right, left)
+    if layers[0] == layers[1]:
+        return None
+    found = _before_dropout(module, left if layers[0] > layers[1] else right, add, add)
+    return Branch(found.end, found.readers, add, 1 if which else len(_adds_up_to(add)))
+
+
+def branches(module: nn.Module, graph: fx.Graph, index: int | None = None) -> list[list[str]]:
+    """Return the children in each residual branch of a forward, in the order of the adds."""
+    last = branch_end(module, graph, index)
+    adds = _adds_up_to(last.add) if last is not None and last.add is not None else []
+    return [_children_in_the_branch(add) for add in adds]
+
+
+def _adds_up_to(add: fx.Node) -> list[fx.Node]:
+    """Return the residual adds of a block in the order they run, the last of which is `add`."""
+    before = _ancestors(add)
+    earlier = [
+        node
+        for node in add.graph.nodes
+        if node in before and _adds_two_of_the_input(node) and _all_comes_by(node, add)
+    ]
+    return [*earlier, add]
+
+
+def _chosen(last: fx.Node | None, which: str) -> fx.Node:
+    """Return the residual add of one branch.
+
+    Raises:
+        NoSuchBranch: there is none such.
+    """
+    adds = _adds_up_to(last) if last is not None else []
+    inside = [_children_in_the_branch(add) for add in adds]
+    for number, (add, children) in enumerate(zip(adds, inside, strict=True), start=1):
+        if which == str(number) or which in children:
+            return add
+    shown = [f"{n} ({', '.join(children)})" for n, children in enumerate(inside, start=1)]
+    raise NoSuchBranch(f"it has no residual branch {which!r}, but {listing(shown) or 'none'}")
+
+
+def _children_in_the_branch(add: fx.Node) -> list[str]:
+    left, right = _operands(add)
+    mine = _ancestors(left) ^ _ancestors(right) ^ {left, right}
+    called = [n for n in add.graph.nodes if n in mine and n.op == "call_module"]
+    return list(dict.fromkeys(str(n.target).partition(".")[0] for n in called))
+
+
+def _without_layers_behind(module: nn.Module, value: fx.Node) -> list[fx.Node]:
+    """Return what a value is made of, the last first, up to where layers of weights come."""
+    found: list[fx.Node] = [value]
+    needed = _ancestors(value) | {value}
+    behind = set() if layers_of(module, value) and not calls_inserted(module, value) else {value}
+    for node in reversed(value.graph.nodes):
+        users = [user for user in node.users if user in needed]
+        if users and all(user in behind for user in users):
+            found.append(node)
+            if not layers_of(module, node) or calls_inserted(module, node):
+                behind.add(node)
+    return found
+
+
+def _all_comes_by(node: fx.Node, value: fx.Node) -> bool:
+    """Return whether all that a value has of the block's input comes by a node on its way.
+
+    A sum that is then joined with others, as in an Inception block, is no residual add.
+    """
+    first = next(n for n in node.graph.nodes if n.op == "placeholder")
+    waiting, seen = [value], {node}
+    while waiting:
+        current = waiting.pop()
+        if current in seen:
+            continue
+        if current is first:
+            return False
+        seen.add(current)
+        waiting.extend(current.all_input_nodes)
+    return True
+
+
+def _operands(node: fx.Node) -> list[Any]:
+    """Return what an add adds, however it is written."""
+    named = [node.kwargs[key] for key in ("input", "other") if key in node.kwargs]
+    return [*node.args[:2], *named][:2]
+
+
+def _adds_two_of_the_input(node: fx.Node) -> bool:
+    if node.op != "call_function" or getattr(node.target, "__name__", "") not in _ADDS:
+        return False
+    operands = _operands(node)
+    if len(operands) != 2 or operands[0] is operands[1]:
+        return False
+    return all(
+        isinstance(o, fx.Node) and any(n.op == "placeholder" for n in _ancestors(o) | {o})
+        for o in operands
+    )
+
+
+def _ancestors(node: fx.Node) -> set[fx.Node]:
+    found: set[fx.Node] = set()
+    waiting = list(node.all_input_nodes)
+    while waiting:
+        current = waiting.pop()
+        if current not in found:
+            found.add(current)
+            waiting.extend(current.all_input_nodes)
+    return found
+
+
+def _own_layers(module: nn.Module, node: fx.Node, other: fx.Node) -> int:
+    mine = (_ancestors(node) | {node}) - (_ancestors(other) | {other})
+    return sum(layers_of(module, n) for n in mine)
+
+
+def _before_dropout(
+    module: nn.Module, node: fx.Node, reader: fx.Node, add: fx.Node | None
+) -> Branch:
+    """Step back over what changes nothing in evaluation mode: dropout, drop path, identity."""
+    while len(node.all_input_nodes) == 1 and changes_nothing(module, node):
+        node, reader = node.all_input_nodes[0], node
+    return Branch(node, (reader,), add)
+
+

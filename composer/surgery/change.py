@@ -1,0 +1,99 @@
+"""What is changed of an owner, so that a child of it runs at a place: kinds of change, as values.
+
+- `Appended`: an `nn.Sequential` runs its children in order, so the child is enough.
+- `Surrounding`: the child runs on what the owner gives or takes, whatever its forward does.
+- `WrittenIn`: the author's forward, with an expression or a statement that calls the child.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import fx, nn
+
+from composer.analysis.edited import MARK, own_methods
+from composer.kernels.weighed_sum import weighed, weighed_in_place, weighed_sum
+from composer.surgery.edited_class import Around, Edits, Method, edits_of, put_edits
+from composer.surgery.source import Splice, text_of
+
+#: Products and sums are new tensors, and no gradient reads them.
+_NEW = ("mul", "add", "mul_", "add_", "sub", weighed, weighed_in_place, weighed_sum)
+
+
+@dataclass(frozen=True)
+class Appended:
+    """The child comes last of an `nn.Sequential`."""
+
+
+@dataclass(frozen=True)
+class Surrounding:
+    """The child runs at the owner's input or output; `index` is its value's place in a tuple.
+
+    `hides` tells that the owner's own loop over its children would run the child, too.
+    """
+
+    end: Literal["input", "output"]
+    index: int | None = None
+    hides: bool = False
+
+
+@dataclass(frozen=True)
+class WrittenIn:
+    """The methods that are edited, by name, each with what is put into its text.
+
+    `is_overwritten` tells that what reads the child's value writes into it.
+    """
+
+    methods: tuple[tuple[str, tuple[Splice, ...]], ...]
+    is_overwritten: bool = False
+
+
+Change = Appended | Surrounding | WrittenIn
+
+
+def edits_with(owner: nn.Module, change: Change, child: str, given: str = "") -> Edits:
+    """Return the edits of an owner's class with one change more.
+
+    Args:
+        owner: as it is.
+        change: found on this owner, or on one of equal class.
+        child: the name of what runs there.
+        given: what is done to the value it gives, such as ``.clone()``.
+    """
+    edits = edits_of(owner)
+    match change:
+        case Appended():
+            return edits
+        case Surrounding(end=end, index=index, hides=hides):
+            hidden = (*edits.hidden, child) if hides else edits.hidden
+            around = edits.with_around(Around(child, end, index))
+            return Edits(around.methods, around.around, hidden)
+    own = own_methods(type(owner))
+    digests = {method.name: method.own for method in edits.methods}
+    for name, splices in change.methods:
+        text = text_of(own[name])
+        author = digests.get(name, text.digest)
+        edits = edits.with_method(Method(name, text.edited(splices, child, given), author))
+    return edits
+
+
+def put(owner: nn.Module, change: Change, child: str, module: fx.GraphModule) -> None:
+    """Put a module into an owner under a name, so that it runs where the change says."""
+    module.meta[MARK] = True
+    writes = isinstance(change, WrittenIn) and change.is_overwritten
+    given = ".clone()" if writes and not _gives_what_is_new(module) else ""
+    edits = edits_with(owner, change, child, given)
+    owner.add_module(child, module)
+    put_edits(owner, edits)
+
+
+def _gives_what_is_new(module: fx.GraphModule) -> bool:
+    """Return whether a module gives a new tensor that no gradient of its own reads."""
+    (output,) = module.graph.find_nodes(op="output")
+    given = output.args[0]
+    if not isinstance(given, fx.Node):
+        return False
+    target = given.target
+    return target in _NEW or getattr(target, "__name__", None) in _NEW or target is torch.cat

@@ -1,0 +1,298 @@
+"""Classes whose forward holds what was inserted, made from a backbone's class and the edits.
+
+Owners of one class that are edited alike share one derived class. It is made anew from the class
+that it was derived from and the edits, which are plain values; so its instances pickle as those of
+any class do, wherever that class and Composer can be imported.
+"""
+
+from __future__ import annotations
+
+import builtins
+import copyreg
+import inspect
+import linecache
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, replace
+from functools import cache
+from types import CellType, CodeType, FunctionType, MethodType
+from typing import Any, Literal, Self, cast
+
+from torch import nn
+
+from composer.analysis.edited import EDITS, INNER, ORIGINAL, class_before_edits, own_methods
+from composer.errors import error
+from composer.surgery.source import NoSource, Text, function_of, text_of
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method whose source was edited: as it is now, and what tells the author's own."""
+
+    name: str
+    text: Text
+    own: str
+
+
+@dataclass(frozen=True)
+class Around:
+    """What runs at one end of a forward, whatever that does: a child, on what it takes or gives.
+
+    `index` is the place of the value, where the forward gives several. `forward` names the method
+    that runs as the forward.
+    """
+
+    child: str
+    end: Literal["input", "output"]
+    index: int | None = None
+    forward: str = "forward"
+
+
+@dataclass(frozen=True)
+class Edits:
+    """All that was edited of a class; `hidden` are children that its own loops pass over."""
+
+    methods: tuple[Method, ...] = ()
+    around: tuple[Around, ...] = ()
+    hidden: tuple[str, ...] = ()
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self
+
+    def with_method(self, method: Method) -> Edits:
+        """Return the edits with another text of a method."""
+        others = tuple(m for m in self.methods if m.name != method.name)
+        return replace(self, methods=(*others, method))
+
+    def with_around(self, around: Around) -> Edits:
+        """Return the edits with something around the forward.
+
+        Of what runs at the input the first made comes first, as it does at the output.
+        """
+        if around.end == "output":
+            return replace(self, around=(*self.around, around))
+        return replace(self, around=(around, *self.around))
+
+
+def edits_of(module: nn.Module) -> Edits:
+    """Return what was edited of a module's class."""
+    found = getattr(type(module), EDITS, None)
+    return found if isinstance(found, Edits) else Edits()
+
+
+def put_edits(module: nn.Module, edits: Edits) -> None:
+    """Give a module the class that its original one becomes by these edits."""
+    module.__class__ = edited_class(cast("Hashable", class_before_edits(module)), edits)
+
+
+@cache
+def edited_class(original: type[nn.Module], edits: Edits) -> type[nn.Module]:
+    """Return the class that a backbone's class becomes.
+
+    Raises:
+        ComposerError: its source is not what it was when it was edited.
+    """
+    if edits == Edits():
+        return original
+    own = own_methods(original)
+    methods = {method.name: _method(original, own.get(method.name), method)
+               for method in edits.methods}  # fmt: skip
+    kind = _derived(original, original, edits, {**methods, **_loops(original, edits.hidden)})
+    inner = kind
+    for around in edits.around:
+        cell = CellType()
+        forward = _forward_around(kind, around, cell)
+        kind = _derived(kind, original, edits, {"forward": forward, INNER: inner})
+        cell.cell_contents = kind
+    return kind
+
+
+def _method(original: type[nn.Module], own: FunctionType | None, method: Method) -> FunctionType:
+    try:
+        if own is None or text_of(own).digest != method.own:
+            raise NoSource("it is another than the one that was edited")
+        return function_of(method.text, own)
+    except NoSource as why:
+        name = f"{original.__module__}.{original.__qualname__}.{method.name}"
+        raise error(
+            "other-source",
+            f"{name} can't be edited as it was: {why}",
+            "install the version that the model was composed with, or insert again",
+        ) from None
+
+
+def _derived(
+    base: type[nn.Module], original: type[nn.Module], edits: Edits, body: dict[str, Any]
+) -> type[nn.Module]:
+    named: dict[str, Any] = {
+        ORIGINAL: original,
+        EDITS: edits,
+        "__module__": original.__module__,
+        "__qualname__": original.__qualname__,
+        "__doc__": original.__doc__,
+        "__reduce_ex__": _reduce,
+    }
+    if other_forwards(original):
+        named["__setattr__"] = _set
+    metaclass: Any = type(base)
+    return cast("type[nn.Module]", metaclass(original.__name__, (base,), {**named, **body}))
+
+
+# ------------------------------------------------------------------------------------ pickling
+
+
+def _reduce(module: nn.Module, protocol: int) -> Any:
+    """Return how to make a module again: its original class, the edits, and its state."""
+    kind = type(module)
+    original = class_before_edits(module)
+    reduced = original.__reduce_ex__(module, max(protocol, 2))
+    if reduced[0] is copyreg.__newobj__ and reduced[1][0] is kind:  # type: ignore[attr-defined]
+        return (_empty, (original, getattr(kind, EDITS)), *reduced[2:])
+    return reduced
+
+
+def _empty(original: type[nn.Module], edits: Edits) -> nn.Module:
+    kind = edited_class(cast("Hashable", original), edits)
+    return kind.__new__(kind)
+
+
+# --------------------------------------------------------------------------- around a forward
+
+
+def _forward_around(kind: type[nn.Module], around: Around, cell: CellType) -> FunctionType:
+    """Return a forward that calls that of the class above, with the signature that it has.
+
+    Args:
+        kind: the class above.
+        around: what runs before or after it.
+        cell: will hold the class that the forward is of.
+    """
+    signature = inspect.signature(getattr(kind, around.forward))
+    taken = list(signature.parameters.values())
+    if taken[0].kind is taken[0].VAR_POSITIONAL:  # forward(*args): the module is among them
+        taken = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY), *taken]
+    me = taken[0].name
+    call = f"super().{around.forward}({', '.join(map(_passed, taken[1:]))})"
+    if around.end == "input":
+        lines = [*_first(taken[1], f"{me}.{around.child}"), f"return {call}"]
+    elif around.index is None:
+        lines = [f"return {me}.{around.child}({call})"]
+    else:
+        item = f"{me}.{around.child}(given[{around.index}])"
+        lines = [f"given = {call}", f"return with_item(given, {around.index}, {item})"]
+    shown = signature.replace(
+        parameters=[_readable(parameter) for parameter in taken],
+        return_annotation=inspect.Signature.empty,
+    )
+    source = f"    def forward{shown}:\n" + "".join(f"        {line}\n" for line in lines)
+    text = Text(source, f"{kind.__qualname__}.forward")
+    file = f"<composer: {text.qualname} {text.digest[:12]}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    module = compile(f"class _:\n{source}", file, "exec", dont_inherit=True)
+    (body,) = (one for one in module.co_consts if isinstance(one, CodeType))
+    (code,) = (one for one in body.co_consts if isinstance(one, CodeType))
+    code = code.replace(co_firstlineno=1)
+    named = {"with_item": with_item, "__name__": __name__, "__builtins__": builtins}
+    forward = FunctionType(code, named, "forward", None, (cell,))
+    positional = [p.default for p in taken if p.default is not p.empty
+                  and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]  # fmt: skip
+    forward.__defaults__ = tuple(positional) or None
+    forward.__kwdefaults__ = {p.name: p.default for p in taken
+                              if p.kind is p.KEYWORD_ONLY and p.default is not p.empty} or None
+    forward.__module__, forward.__qualname__ = kind.__module__, text.qualname
+    return forward
+
+
+def _passed(parameter: inspect.Parameter) -> str:
+    if parameter.kind is parameter.KEYWORD_ONLY:
+        return f"{parameter.name}={parameter.name}"
+    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}
+    return f"{stars[parameter.kind] if parameter.kind in stars else ''}{parameter.name}"
+
+
+def _first(taken: inspect.Parameter, call: str) -> list[str]:
+    if taken.kind is taken.VAR_POSITIONAL:
+        return [f"{taken.name} = ({call}({taken.name}[0]), *{taken.name}[1:])"]
+    return [f"{taken.name} = {call}({taken.name})"]
+
+
+class _Shown(str):
+    """A default as it is shown in a signature; the function has the value itself."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def _readable(parameter: inspect.Parameter) -> inspect.Parameter:
+    if parameter.default is parameter.empty:
+        return parameter.replace(annotation=parameter.empty)
+    plain = isinstance(parameter.default, (bool, int, float, str, type(None)))
+    shown = _Shown(repr(parameter.default) if plain else "...")
+    return parameter.replace(default=shown, annotation=parameter.empty)
+
+
+def with_item(given: Any, index: int, made: Any) -> Any:
+    """Return a tuple or a list with another value at one place."""
+    values = [made if place == index else value for place, value in enumerate(given)]
+    kind = type(given)
+    return kind(*values) if hasattr(given, "_fields") else kind(values)
+
+
+# --------------------------------------------------------------------------- other forwards
+
+
+def other_forwards(kind: type[nn.Module]) -> tuple[str, ...]:
+    """Return the methods of a class that may be put in the place of its forward.
+
+    YOLO's convolution has one: ``fuse()`` sets ``m.forward = m.forward_fuse``.
+    """
+    return tuple(name for name in own_methods(kind) if name.startswith("forward_"))
+
+
+def _set(module: nn.Module, name: str, value: Any) -> None:
+    """Set an attribute; another forward goes where the edited one was, with what is around it.
+
+    Raises:
+        ComposerError: what was inserted stands inside the forward that would go.
+    """
+    if name != "forward":
+        class_before_edits(module).__setattr__(module, name, value)
+        return
+    edits = edits_of(module)
+    method = getattr(value, "__func__", None)
+    known = isinstance(value, MethodType) and value.__self__ is module
+    if not known or method is None or edits.methods or edits.hidden:
+        raise error(
+            "forward-replaced",
+            f"this {type(module).__name__} has a forward into which something was inserted, "
+            "and it would be lost with that",
+            "eject it first: composer.eject(model)",
+        )
+    around = tuple(replace(one, forward="forward") for one in edits.around)
+    first = replace(around[0], forward=method.__name__)
+    put_edits(module, replace(edits, around=(first, *around[1:])))
+
+
+# ---------------------------------------------------------------------------------- loops
+
+
+def _loops(original: type[nn.Module], hidden: Iterable[str]) -> dict[str, Callable[..., Any]]:
+    """Return the ways to loop over a container's children that pass over what was inserted."""
+    names = frozenset(hidden)
+    if not names:
+        return {}
+
+    def seen(module: nn.Module) -> dict[str, nn.Module | None]:
+        return {name: child for name, child in module._modules.items() if name not in names}
+
+    if issubclass(original, nn.ModuleDict):
+        return {
+            "__iter__": lambda self: iter(seen(self)),
+            "__len__": lambda self: len(seen(self)),
+            "keys": lambda self: seen(self).keys(),
+            "items": lambda self: seen(self).items(),
+            "values": lambda self: seen(self).values(),
+        }
+    return {
+        "__iter__": lambda self: iter(seen(self).values()),
+        "__len__": lambda self: len(seen(self)),
+    }

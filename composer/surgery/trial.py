@@ -1,0 +1,346 @@
+"""Whether a change does what it should, tried before it is planned.
+
+With a child that gives back what it takes, the owner must take the same steps as before, the child
+among them at its place, and give the same bits: in training and in evaluation, without gradients,
+at two sizes, under several seeds. And what the owner may put in the place of its own forward, such
+as ``fuse()``, must run the child, too.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_leaves
+
+from composer.analysis.edited import own_methods
+from composer.analysis.probe import Call, Probe
+from composer.analysis.recording import Untraceable, numbered, seeded, told
+from composer.analysis.residual import Branch
+from composer.analysis.traces import (
+    EVALUATION,
+    INFERENCE,
+    SEEDS,
+    TRAINING,
+    Forward,
+    Mode,
+    blank,
+    random_inputs,
+    recorded,
+)
+from composer.measure.cost import FakeRun
+from composer.surgery.change import Change, WrittenIn, edits_with
+from composer.surgery.edited_class import other_forwards, put_edits
+
+#: The name of the child that stands in for what is to be inserted.
+TRIED = "composer_tried"
+#: What an owner is asked to become for inference: timm's and Ultralytics' words.
+_FUSES = ("fuse", "reparameterize", "switch_to_deploy")
+_ELSEWHERE = "no expression of its own forward is that value alone"
+_PIXELS = (8, 11)  # of the height; the width has one more
+
+
+class Passing(nn.Module):
+    """Gives back what it takes, and counts how often."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return a copy."""
+        self.calls += 1
+        return x.clone()
+
+
+@dataclass
+class Trials:
+    """Tries changes on the modules of one model; of equal ones, one."""
+
+    run: FakeRun
+    probe: Probe
+    _tried: dict[tuple[Any, ...], str | None] = field(default_factory=dict)
+
+    def fault(
+        self,
+        module: nn.Module,
+        forward: Forward | None,
+        call: Call,
+        change: Change,
+        spatial: tuple[int, ...] = (),
+        ends: tuple[Branch, Branch] | None = None,
+    ) -> str | None:
+        """Return why a change does not do as it should, or None where it does.
+
+        Args:
+            module: the owner.
+            forward: its forward, where that could be recorded.
+            call: of the owner.
+            change: what would be done.
+            spatial: the axes of height and width of what it takes.
+            ends: where the child belongs, in training and in evaluation, if inside its forward.
+        """
+        key = type(module), change, _shape_of(forward), ends and tuple(map(_place, ends))
+        if key not in self._tried:
+            trial = _Trial(module, forward, call, change, spatial, ends, self)
+            self._tried[key] = trial.fault()
+        return self._tried[key]
+
+
+@dataclass(frozen=True)
+class _Trial:
+    module: nn.Module
+    forward: Forward | None
+    call: Call
+    change: Change
+    spatial: tuple[int, ...]
+    ends: tuple[Branch, Branch] | None
+    trials: Trials
+
+    def fault(self) -> str | None:
+        with seeded(0):
+            return self._fault()
+
+    def _fault(self) -> str | None:
+        if "forward" in vars(self.module):
+            return "its forward is set on the object itself, past its class"
+        if not isinstance(self.change, WrittenIn):
+            return self._steps() or self._fuses()
+        if "forward" in dict(self.change.methods) and (others := self._other_forwards()):
+            return f"its {others[0]} may take the place of its forward"
+        return self._steps() or self._numbers()
+
+    def _other_forwards(self) -> list[str]:
+        """Return what may take the forward's place and is no part of it."""
+        called = own_methods(type(self.module))["forward"].__code__.co_names
+        return [name for name in other_forwards(type(self.module)) if name not in called]
+
+    # ------------------------------------------------------------------------------- steps
+
+    def _steps(self) -> str | None:
+        """Compare the steps of the forward with the child and without it."""
+        if self.forward is None:
+            return self._runs_once()
+        numbers: dict[str, int] = {}
+        graphs = [(EVALUATION, self.forward.evaluation, 0)]
+        chances = self.forward.chances or (self.forward.training,)
+        graphs += [(TRAINING, graph, seed) for seed, graph in zip(SEEDS, chances, strict=False)]
+        try:
+            for mode, before, seed in graphs:
+                after = self._recorded(mode, seed)
+                if why := self._compared(mode, before, after, numbers):
+                    return why
+            batch = self.forward.batch
+            before = recorded(
+                self.module, self.call, INFERENCE, self._run, 0, batch, self._inside
+            )
+            return self._compared(INFERENCE, before, self._recorded(INFERENCE, 0), numbers)
+        except Untraceable as why_not:
+            return f"with something inserted its forward fails ({why_not})"
+
+    def _runs_once(self) -> str | None:
+        """Run a forward that can't be recorded."""
+        call = self.call
+        with changed(self.module, self.change) as passing:
+            try:
+                self._run(
+                    self.module, lambda: blank(call.args), nullcontext(), lambda: blank(call.kwargs)
+                )
+            except Exception:
+                return "with something inserted its forward fails"
+        return None if passing.calls == 1 else f"it runs what is inserted {passing.calls} times"
+
+    @property
+    def _run(self) -> FakeRun:
+        return self.trials.run.inside(self.call.path)
+
+    @property
+    def _inside(self) -> dict[str, list[Call]]:
+        return self.trials.probe.inside(self.call.path)
+
+    def _recorded(self, mode: Mode, seed: int) -> fx.Graph:
+        with changed(self.module, self.change):
+            assert self.forward is not None
+            batch = self.forward.batch
+            return recorded(self.module, self.call, mode, self._run, seed, batch, self._inside)
+
+    def _compared(
+        self, mode: Mode, before: fx.Graph, after: fx.Graph, numbers: dict[str, int]
+    ) -> str | None:
+        was, now = numbered(before, numbers), numbered(after, numbers, without=TRIED)
+        calls = after.find_nodes(op="call_module", target=TRIED)
+        steps = sorted(now[node] for node in after.nodes if node not in calls)
+        if mode == INFERENCE and not calls:
+            return "without gradients its forward takes another way, past what would be inserted"
+        if len(calls) > 1 and self.ends is None:
+            return f"its forward runs what is inserted {len(calls)} times, as all its children"
+        if steps != sorted(was.values()):
+            return _ELSEWHERE if self.ends else "with something inserted it takes other steps"
+        if self.ends is None:
+            wanted = [1]
+        else:
+            number = numbered(self._end_graph(mode), numbers)[self._end(mode).end]
+            there = [node for node, its in was.items() if its == number]
+            wanted = [1] if there or not self.forward or not self.forward.chances else [0]
+            if calls and now[calls[0]] != number:
+                return _ELSEWHERE
+        if [len(calls)] != wanted:
+            return _ELSEWHERE if self.ends else f"in {mode} it does not run what is inserted"
+        return self._readers(mode, before, after, calls[0]) if calls and self.ends else None
+
+    def _end(self, mode: Mode) -> Branch:
+        assert self.ends is not None
+        return self.ends[0] if mode.training else self.ends[1]
+
+    def _end_graph(self, mode: Mode) -> fx.Graph:
+        return self._end(mode).end.graph
+
+    def _readers(
+        self, mode: Mode, before: fx.Graph, after: fx.Graph, call: fx.Node
+    ) -> str | None:
+        """Compare who reads the child's value with who should."""
+        if mode == INFERENCE or before is not self._end_graph(mode):
+            return None
+        numbers: dict[str, int] = {}
+        was, now = numbered(before, numbers), numbered(after, numbers, without=TRIED)
+        wanted = sorted(was[reader] for reader in self._end(mode).readers)
+        if sorted(now[reader] for reader in call.users) != wanted:
+            return _ELSEWHERE
+        return None
+
+    # ----------------------------------------------------------------------------- numbers
+
+    def _numbers(self) -> str | None:
+        """Compare the bits that come out, on random numbers."""
+        if any(p.is_meta for p in self.module.parameters()):
+            return None
+        tries: list[tuple[int | None, int]] = [(None, 2), (None, 1)]
+        if self.spatial:
+            tries = [*((most, 2) for most in _PIXELS), *tries]
+        why, sizes = None, 0
+        for most, batch in tries:
+            try:
+                own, other = copy.deepcopy(self.module), self._copy()
+            except RuntimeError:
+                return "it holds what can't be copied"
+            if other is None:
+                return "a copy of it is of another class"
+            failed = self._on(own, other, most, batch)
+            if isinstance(failed, _Fails):
+                why = why or failed.why
+            elif failed is not None:
+                return failed
+            else:
+                sizes += 1
+                if sizes == len(_PIXELS) or most is None:
+                    return self._fuses()
+        return self._fuses() if sizes else why
+
+    def _copy(self) -> nn.Module | None:
+        """Return a changed copy of the owner; None where a copy is not what it is of."""
+        with changed(self.module, self.change):
+            other = copy.deepcopy(self.module)
+            return other if type(other) is type(self.module) else None
+
+    def _on(
+        self, own: nn.Module, other: nn.Module, most: int | None, batch: int
+    ) -> str | _Fails | None:
+        passing = getattr(other, TRIED)
+        modes = ((EVALUATION, 1), (INFERENCE, 1), (TRAINING, 1), (TRAINING, 2))
+        for mode, seed in modes:
+            args, kwargs = random_inputs(self.module, self.call, self.spatial, most, batch)
+            with torch.set_grad_enabled(mode.gradients):
+                try:
+                    with seeded(seed):  # without the hooks on it
+                        own.train(mode.training)
+                        expected = own.forward(*copy.deepcopy(args), **copy.deepcopy(kwargs))
+                except Exception as failure:
+                    return _Fails(f"its forward fails on random numbers: {failure}")
+                count = passing.calls
+                try:
+                    with seeded(seed):
+                        other.train(mode.training)
+                        given = other.forward(*copy.deepcopy(args), **copy.deepcopy(kwargs))
+                except Exception as failure:
+                    return f"in {mode} the edited forward fails: {type(failure).__name__}"
+            wanted, got = tree_leaves(expected), tree_leaves(given)
+            if len(wanted) != len(got) or not all(map(_same, wanted, got)):
+                return f"in {mode} the edited forward gives other numbers"
+            calls = passing.calls - count
+            chance = mode.training and (self.forward is None or bool(self.forward.chances))
+            if calls != 1 and not (chance and calls == 0):
+                return f"in {mode} its forward goes past what is inserted"
+        return None
+
+    def _fuses(self) -> str | None:
+        """Return what the owner may become, where that does not run the child."""
+        names = [name for name in _FUSES if callable(getattr(type(self.module), name, None))]
+        if not names or any(p.is_meta for p in self.module.parameters()):
+            return None
+        args, kwargs = random_inputs(self.module, self.call, (), None, 1)
+        for name in names:
+            fused = self._copy()
+            assert fused is not None
+            passing = getattr(fused.eval(), TRIED)
+            try:
+                made = getattr(fused, name)()
+                became = made if isinstance(made, nn.Module) else fused
+                with torch.no_grad():
+                    became(*args, **kwargs)
+            except Exception:  # it wants arguments, or does something else
+                continue
+            if not passing.calls:
+                return f"its {name}() leaves out what is inserted"
+        return None
+
+
+@dataclass(frozen=True)
+class _Fails:
+    """The owner itself fails on these inputs."""
+
+    why: str
+
+
+@contextmanager
+def changed(module: nn.Module, change: Change) -> Iterator[Passing]:
+    """Let a module be changed for a while, with a child that gives back what it takes."""
+    kind, passing = type(module), Passing()
+    edits = edits_with(module, change, TRIED)
+    module._modules[TRIED] = passing
+    try:
+        put_edits(module, edits)
+        yield passing
+    finally:
+        module.__class__ = kind
+        del module._modules[TRIED]
+
+
+def _shape_of(forward: Forward | None) -> tuple[str, ...]:
+    """Return the steps of a forward, whatever the numbers in them."""
+    if forward is None:
+        return ()
+    lines = []
+    for graph in (forward.training, forward.evaluation):
+        numbers = {node: number for number, node in enumerate(graph.nodes)}
+        lines += [
+            f"{node.op} {told(node.target)} {[numbers[n] for n in node.all_input_nodes]}"
+            for node in graph.nodes
+        ]
+    return tuple(lines)
+
+
+def _place(end: Branch) -> tuple[Any, ...]:
+    order = {node: number for number, node in enumerate(end.end.graph.nodes)}
+    return order[end.end], tuple(order[reader] for reader in end.readers)
+
+
+def _same(wanted: Any, got: Any) -> bool:
+    if not isinstance(wanted, Tensor) or not isinstance(got, Tensor):
+        return bool(wanted == got)
+    numbers = (torch.nan_to_num(t.detach().float()) for t in (wanted, got))
+    return wanted.shape == got.shape and torch.equal(*numbers)

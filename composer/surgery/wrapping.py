@@ -1,0 +1,175 @@
+"""From a value in a recorded forward to the source: every way to let it pass through a child."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Iterable, Iterator
+from types import FunctionType
+from typing import Any
+
+from torch import fx, nn
+
+from composer.analysis.edited import own_methods
+from composer.analysis.recording import INSTRUCTIONS
+from composer.analysis.residual import Branch
+from composer.surgery.change import WrittenIn
+from composer.surgery.source import (
+    CHILD,
+    GIVEN,
+    Extent,
+    NoSource,
+    Splice,
+    body_of,
+    found_at,
+    text_of,
+)
+
+_MOST = 12  # ways that are tried
+
+_Way = tuple[str, tuple[Splice, ...]]
+
+
+def ways_to_write(module: nn.Module, ends: tuple[Branch, Branch]) -> Iterator[WrittenIn]:
+    """Yield the changes of a module's methods that may let a value pass through a child.
+
+    First where the value is made, in the outermost method, so that whatever else that does comes
+    before; then where it is read. Where training makes it by another expression than evaluation,
+    both are written. Which way does as it should is for a trial to find.
+
+    Args:
+        module: the owner.
+        ends: the value and its readers, in training and in evaluation mode.
+
+    Raises:
+        NoSource: no method that is concerned has a source.
+    """
+    training, evaluation = (list(_ways(module, end)) for end in ends)
+    overwritten = any(_is_overwritten(module, end) for end in ends)
+    same = [way for way in evaluation if way in training]
+    pairs = itertools.product(training, evaluation)
+    both = (sorted({*pair}, key=repr) for pair in pairs if pair[0] != pair[1])
+    for ways in itertools.islice(itertools.chain(([way] for way in same), both), _MOST):
+        methods: dict[str, tuple[Splice, ...]] = {}
+        for name, splices in ways:
+            methods[name] = (*methods.get(name, ()), *splices)
+        yield WrittenIn(tuple(methods.items()), overwritten)
+
+
+def _ways(module: nn.Module, end: Branch) -> Iterator[_Way]:
+    for method, node, me in _written(module, end.end):
+        yield method, _around(node, me)
+    if len(end.readers) == 1:
+        for method, node, me in _written(module, end.readers[0]):
+            yield from ((method, splices) for splices in _read_in(node, me))
+
+
+def _written(
+    module: nn.Module, node: fx.Node
+) -> Iterator[tuple[str, ast.expr | ast.AugAssign, str]]:
+    """Yield the expressions that a step of a forward comes from, the outermost method's first."""
+    own = own_methods(type(module))
+    for instruction in node.meta.get(INSTRUCTIONS, ()):
+        function: FunctionType = own[instruction.method]
+        found = found_at(text_of(function), function.__code__, instruction)
+        if found is not None:
+            yield instruction.method, found, function.__code__.co_varnames[0]
+
+
+def _around(node: ast.expr | ast.AugAssign, me: str) -> tuple[Splice, ...]:
+    if isinstance(node, ast.AugAssign):  # x += y; x = self.child(x)
+        extent, name = Extent.of(node), ast.unparse(node.target)
+        text = f"; {name} = {me}.{CHILD}({name}){GIVEN}"
+        return (Splice(extent.end, text),)
+    extent = Extent.of(node)
+    return Splice(extent.start, f"{me}.{CHILD}("), Splice(extent.end, f"){GIVEN}")
+
+
+def _read_in(node: ast.expr | ast.AugAssign, me: str) -> Iterator[tuple[Splice, ...]]:
+    """Yield the ways to let what an expression reads pass through a child."""
+    if isinstance(node, ast.AugAssign):
+        extent, name = Extent.of(node), ast.unparse(node.target)
+        text = f"{name} = {me}.{CHILD}({name}){GIVEN}; "
+        yield (Splice(extent.start, text),)
+        read: list[Any] = [node.value]
+    elif isinstance(node, ast.BinOp):
+        read = [node.left, node.right]
+    elif isinstance(node, ast.Call):
+        read = [*node.args, *(keyword.value for keyword in node.keywords)]
+        read += [node.func.value] if isinstance(node.func, ast.Attribute) else []
+    else:
+        read = [node.value] if isinstance(node, (ast.Subscript, ast.Attribute)) else []
+    for one in read:
+        if isinstance(one, ast.expr) and not isinstance(one, (ast.Starred, ast.Constant)):
+            yield _around(one, me)
+
+
+def _is_overwritten(module: nn.Module, end: Branch) -> bool:
+    """Return whether what reads a value writes into it."""
+    return any(
+        getattr(module.get_submodule(str(reader.target)), "inplace", False)
+        if reader.op == "call_module"
+        else str(getattr(reader.target, "__name__", "")).endswith("_")
+        for reader in end.readers
+    )
+
+
+# ------------------------------------------------------------------------- steps passed by
+
+
+def passed_by(module: nn.Module, steps: Iterable[fx.Node]) -> dict[str, tuple[Splice, ...]]:
+    """Return how the methods of a module become ones that leave some steps out.
+
+    Each step is a call of a function of one value, and the value itself takes its place.
+
+    Raises:
+        NoSource: a step is no such call.
+    """
+    found: dict[str, set[Splice]] = {}
+    for step in steps:
+        method, node, _ = next(_innermost(module, step), ("", None, ""))
+        if not isinstance(node, ast.Call):
+            raise NoSource("what follows is no call in its source")
+        values = [one for one in (*node.args, getattr(node.func, "value", None))
+                  if isinstance(one, ast.expr)]  # fmt: skip
+        own = own_methods(type(module))[method]
+        value = Extent.of(values[0])
+        text = text_of(own).piece(value)
+        found.setdefault(method, set()).add(Splice(Extent.of(node), f"({text})"))
+    for splices in found.values():
+        extents = sorted(one.extent for one in splices)
+        if any(a.end.start > b.start for a, b in itertools.pairwise(extents)):
+            raise NoSource("what follows is one call inside another")
+    return {method: tuple(splices) for method, splices in found.items()}
+
+
+def given_besides(
+    module: nn.Module, calls: Iterable[fx.Node], name: str
+) -> dict[str, tuple[Splice, ...]]:
+    """Return how a module's forward becomes one that gives a child's value to some calls.
+
+    The child, which the text calls `CHILD`, runs first, on what the forward is given.
+
+    Raises:
+        NoSource: a call is not one of the forward itself.
+    """
+    own = own_methods(type(module))["forward"]
+    text, code = text_of(own), own.__code__
+    me, given = code.co_varnames[:2]
+    first = body_of(text, code)[0]
+    splices = [Splice(Extent.of(first).start, f"{name} = {me}.{CHILD}({given}); ")]
+    if isinstance(first, (ast.If, ast.For, ast.While, ast.With, ast.Try)):
+        indent = " " * first.col_offset
+        splices = [Splice(Extent.of(first).start, f"{name} = {me}.{CHILD}({given})\n{indent}")]
+    for call in calls:
+        method, node, _ = next(_innermost(module, call), ("", None, ""))
+        if method != "forward" or not isinstance(node, ast.Call) or not node.args:
+            raise NoSource("it is not called in the forward of its block itself")
+        splices.append(Splice(Extent.of(node.args[-1]).end, f", {name}"))
+    return {"forward": tuple(splices)}
+
+
+def _innermost(
+    module: nn.Module, step: fx.Node
+) -> Iterator[tuple[str, ast.expr | ast.AugAssign, str]]:
+    return reversed(list(_written(module, step)))
