@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 _SMALL = 64  # places of a map
 
@@ -37,6 +38,10 @@ def conv_of_each(
     Returns:
         ``[other, samples, out, height, width]``
     """
+    if has_torch_function_variadic(x, kernel):
+        return handle_torch_function(
+            conv_of_each, (x, kernel), x, kernel, stride, padding, dilation, groups
+        )
     plain = torch.compiler.is_compiling() or type(x) is not Tensor or not x.is_cpu
     if plain or x.shape[-2] * x.shape[-1] > _SMALL:
         samples, out = kernel.shape[:2]

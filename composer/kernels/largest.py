@@ -10,6 +10,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 _FEW = 64  # numbers that lie side by side behind the axis
 _SMALL = 256  # channels that are reduced as they are
@@ -17,6 +18,8 @@ _SMALL = 256  # channels that are reduced as they are
 
 def largest(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     """Return ``x.amax(axes)``; with equal values, its gradient is shared among all of them."""
+    if has_torch_function_unary(x):
+        return handle_torch_function(largest, (x,), x, axes)
     if len(axes) == 1 and _pays(x, axes[0]):
         (axis,) = axes
         while x.shape[axis] > _SMALL and x.shape[axis] % 2 == 0:

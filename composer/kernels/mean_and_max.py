@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from composer.kernels.largest import largest
 from composer.kernels.memory import is_plain
@@ -22,6 +23,8 @@ from composer.kernels.memory import is_plain
 
 def mean_and_max(x: Tensor, axes: tuple[int, ...], at: int, mean_first: bool) -> Tensor:
     """Return mean and maximum of x over some `axes`, stacked on a new axis at position `at`."""
+    if has_torch_function_unary(x):
+        return handle_torch_function(mean_and_max, (x,), x, axes, at, mean_first)
     if (
         torch.compiler.is_compiling()
         or type(x) is not Tensor

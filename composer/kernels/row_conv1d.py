@@ -13,8 +13,34 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 _IMAGE = 20_480  # numbers, to which torch takes an image of one channel for a small one
+
+
+def row_conv1d(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the convolution of each row, of the same length.
+
+    Args:
+        rows: ``[rows, length]``.
+        weight: ``[1, 1, kernel]``, where the kernel is odd.
+        bias: ``[1]``.
+    """
+    given = (rows, weight) if bias is None else (rows, weight, bias)
+    if has_torch_function_variadic(*given):
+        return handle_torch_function(row_conv1d, given, rows, weight, bias)
+    padding = weight.shape[2] // 2
+    if rows.shape[0] == 1:  # one row is one signal as it is
+        return functional.conv1d(rows.unsqueeze(1), weight, bias, 1, padding).squeeze(1)
+    kernel = weight.unsqueeze(2)
+
+    def filtered(rows: Tensor) -> Tensor:
+        return functional.conv2d(rows[None, None], kernel, bias, 1, (0, padding))[0, 0]
+
+    if torch.compiler.is_compiling() or rows.numel() <= _IMAGE:
+        return filtered(rows)
+    rows_of_an_image = max(_IMAGE // rows.shape[1], 1)
+    return torch.cat([filtered(some) for some in torch.split(rows, rows_of_an_image)])
 
 
 class RowConv1d(nn.Conv1d):
@@ -25,17 +51,4 @@ class RowConv1d(nn.Conv1d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the word torch uses
         """Return rows of the same length."""
-        padding = self.kernel_size[0] // 2
-        if input.shape[0] == 1:  # one row is one signal as it is
-            return functional.conv1d(
-                input.unsqueeze(1), self.weight, self.bias, 1, padding
-            ).squeeze(1)
-        kernel = self.weight.unsqueeze(2)
-
-        def filtered(rows: Tensor) -> Tensor:
-            return functional.conv2d(rows[None, None], kernel, self.bias, 1, (0, padding))[0, 0]
-
-        if torch.compiler.is_compiling() or input.numel() <= _IMAGE:
-            return filtered(input)
-        rows_of_an_image = max(_IMAGE // input.shape[1], 1)
-        return torch.cat([filtered(rows) for rows in torch.split(input, rows_of_an_image)])
+        return row_conv1d(input, self.weight, self.bias)

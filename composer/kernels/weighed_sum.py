@@ -16,17 +16,26 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from composer.kernels.memory import empty_like, is_large, is_plain
 
 
 def weighed(x: Tensor, by: Tensor) -> Tensor:
     """Return ``x * by``, a new tensor; `by` broadcasts to x."""
+    if has_torch_function_variadic(x, by):
+        return handle_torch_function(weighed, (x, by), x, by)
     return _large((x,), (by,)) if is_large(x) and _are_large((x,), (by,)) else x * by
 
 
 def weighed_in_place(x: Tensor, by: Tensor) -> Tensor:
-    """Return ``x * by`` in the memory of x, where no gradient is asked for; x is not read again."""
+    """Return ``x * by`` in the memory of x, where no gradient is asked for; x is not read again.
+
+    What overrides torch's functions is called with `weighed`: a trace may be edited, so that x is
+    read again after all, such as one of torchvision's `create_feature_extractor`.
+    """
+    if has_torch_function_variadic(x, by):
+        return weighed(x, by)
     if torch.compiler.is_compiling() or not (is_plain(x) and is_plain(by)) or x.dtype != by.dtype:
         return x * by
     return weighed(x, by) if _needs_gradient((x, by)) else x.mul_(by)
@@ -39,6 +48,8 @@ def weighed_sum(values: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
         values: tensors of one shape.
         weights: as many, each of a shape that broadcasts to that.
     """
+    if has_torch_function_variadic(*values, *weights):
+        return handle_torch_function(weighed_sum, (*values, *weights), values, weights)
     if is_large(values[0]) and _are_large(values, weights):
         return _large(values, weights)
     y = values[0] * weights[0]

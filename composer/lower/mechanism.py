@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from torch import fx
+import copy
+from typing import Any
+
+from torch import fx, nn
+
+from composer.lower.graph_data import GraphData
+
+#: What a module has of its graph, and makes anew with it.
+_OF_THE_GRAPH = ("_graph", "_code", "_lineno_map", "_prologue_start")
 
 
 class Mechanism(fx.GraphModule):
-    """A `torch.fx.GraphModule` that is called as any other module is.
+    """A `torch.fx.GraphModule` that is called, pickled and copied as any other module is.
 
     fx wraps each call, to print where in its generated code one failed; a message that names the
     node of the spec says more, and at small sizes the wrapper is a tenth of the time.
+
+    fx pickles the generated code alone, and traces that to load it; that loses the class, its
+    `meta` and that of the nodes. Here the graph itself is in the pickle, as plain values. A copy
+    of fx's loses the hooks of the forward.
     """
 
     def recompile(self) -> fx.graph.PythonCode:
@@ -17,3 +29,56 @@ class Mechanism(fx.GraphModule):
         code = super().recompile()
         del type(self).__call__  # so that the call is a module's, which tracers look for
         return code
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        kind = next(one for one in type(self).__mro__ if not _is_of_one_module(one))
+        state = _without_graph(self.__getstate__())  # type: ignore[no-untyped-call]
+        made_from = (kind, type(self).__name__, GraphData.of(self.graph), self._tracer_cls)
+        return _made_again, made_from, state
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Mechanism:
+        twin = _empty(type(self), type(self).__name__)
+        memo[id(self)] = twin
+        twin.graph = copy.deepcopy(self.graph, memo)
+        vars(twin).update(copy.deepcopy(_without_graph(vars(self)), memo))
+        for hook in self._deepcopy_hooks:
+            hook(twin)
+        return twin
+
+    def __copy__(self) -> Mechanism:
+        twin = _empty(type(self), type(self).__name__)
+        twin.graph = self.graph
+        vars(twin).update(_without_graph(vars(self)))
+        return twin
+
+    def _replicate_for_data_parallel(self) -> Mechanism:
+        replica: Mechanism = nn.Module._replicate_for_data_parallel(self)  # type: ignore[no-untyped-call]
+        replica.__class__ = type(self)  # which has the forward
+        return replica
+
+
+def _is_of_one_module(kind: type) -> bool:
+    """Return whether fx made a class for one module alone, which holds its forward."""
+    return kind.__qualname__.endswith("GraphModuleImpl")
+
+
+def _without_graph(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the state less what the graph makes, and what `torch.compile` made of the module."""
+    left = (*_OF_THE_GRAPH, "_compiled_call_impl")
+    return {key: value for key, value in state.items() if key not in left}
+
+
+def _empty(kind: type[Mechanism], name: str) -> Mechanism:
+    """Return a module without graph and weights, of a class of its own."""
+    module = kind.__new__(kind)
+    nn.Module.__init__(module)
+    type(module).__name__ = name
+    return module
+
+
+def _made_again(
+    kind: type[Mechanism], name: str, data: GraphData, tracer: type[fx.Tracer] | None
+) -> Mechanism:
+    module = _empty(kind, name)
+    module.graph = data.graph(tracer)
+    return module
