@@ -93,8 +93,8 @@ def test_code_is_readable() -> None:
         "excite_relu_ = torch.relu_(excite_fc1)",
         "excite_fc2 = self.excite.fc2(excite_relu_)",
         "gate_sigmoid = torch.sigmoid(excite_fc2)",
-        "out_reshape = gate_sigmoid.reshape(-1, 64, 1, 1)",
-        "out_weighed = composer_kernels_weighed_sum_weighed(x, out_reshape)",
+        "out_unflatten = gate_sigmoid.unflatten(1, (-1, 1, 1))",
+        "out_weighed = composer_kernels_weighed_sum_weighed(x, out_unflatten)",
         "return out_weighed",
     ]
 

@@ -192,7 +192,7 @@ class _Outliner:
 
     def _graph(self, edit: Edit, site: EditedSite) -> tuple[Graph, str]:
         """Return the graph of a site as its spec has it, and what tells it from others."""
-        chosen = site.settings
+        chosen = site.settings.closed
         if not (site.replaced or site.position == "shared"):
             chosen = replace(chosen, init=edit.init)  # which the graph forgets once it is so
         key = (id(edit), tuple(chosen.sizes.items()), chosen.layout, chosen.tokens, chosen.part)

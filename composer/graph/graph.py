@@ -36,7 +36,8 @@ class Tokens:
 class Settings:
     """What is chosen from outside: sizes, params, the layout in memory, how it begins.
 
-    A size left out stays a name, and is checked as one. Where the input comes as `tokens`,
+    A size left out stays a name, and is checked as one; `planned` has what some of these are where
+    the module is planned for, which costs and pictures show. Where the input comes as `tokens`,
     `layout` is that of the map they hold. Of a spec whose sites share a node, `part` is what makes
     that node, or the rest, which takes its value as a second input.
     """
@@ -48,6 +49,19 @@ class Settings:
     init: Begin = "paper"
     part: Literal["whole", "shared", "rest"] = "whole"
     inside: bool = False  # of another spec
+    planned: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def opened(self) -> Settings:
+        """These, with the sizes of the map, or the number of tokens, left open."""
+        places = {axis: size for axis, size in self.sizes.items() if axis in ("h", "w", "n")}
+        rest = {axis: size for axis, size in self.sizes.items() if axis not in places}
+        return replace(self, sizes=rest, planned={**self.planned, **places})
+
+    @property
+    def closed(self) -> Settings:
+        """These, with every size that is planned for given."""
+        return replace(self, sizes={**self.sizes, **self.planned}, planned={})
 
 
 @dataclass(frozen=True)

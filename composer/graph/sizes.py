@@ -55,7 +55,7 @@ def sizes_of(graph: Graph) -> dict[str, Value | Expr]:
         sizes[axis] = product({part: graph.input_axes[part] for part in parts})
     spec, settings = graph.spec, graph.settings
     match = spec.insert.match if spec.insert else None
-    met = bool(settings.sizes) or settings.inside
+    met = bool(settings.sizes or settings.planned) or settings.inside
     layer = (usual if met else open_names)(spec.stands_for, match.kernel if match else None)
     for told in (settings.sizes, settings.params):
         layer |= {n: v for n, v in told.items() if n in layer}

@@ -115,7 +115,8 @@ _BINARY: dict[type[ast.AST], str] = {
     ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=",
 }  # fmt: skip
 
-_APPLY: dict[str, Callable[..., Any]] = {
+#: What each operation but ``if`` computes.
+OPERATIONS: dict[str, Callable[..., Any]] = {
     "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv,
     "//": operator.floordiv, "%": operator.mod, "**": operator.pow, "negative": operator.neg,
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le,
@@ -298,7 +299,7 @@ def _apply(expr: Expr) -> Value:
     if expr.kind == "**" and abs(values[1]) > 64:  # type: ignore[arg-type]
         raise refuse("value-too-large", f"the power {values[1]} is more than 64")
     try:
-        result = _APPLY[expr.kind](*values)
+        result = OPERATIONS[expr.kind](*values)
     except ZeroDivisionError:
         raise refuse("division-by-zero", f"{expr} divides by zero") from None
     except (ValueError, OverflowError) as failure:
@@ -322,7 +323,7 @@ def _identity(expr: Expr) -> Expr:
         )
     neutral = {"+": 0, "-": 0, "*": 1, "//": 1, "**": 1}.get(expr.kind)
     if right.is_constant and right.value == neutral and neutral is not None:
-        return left if expr.kind != "//" or _is_whole(left) else expr
+        return left if expr.kind != "//" or is_whole(left) else expr
     if left.is_constant and expr.kind in ("+", "*") and left.value == neutral:
         return right
     return expr
@@ -331,14 +332,14 @@ def _identity(expr: Expr) -> Expr:
 _WHOLE = frozenset({"+", "-", "*", "//", "%", "negative", "min", "max", "abs"})
 
 
-def _is_whole(expr: Expr) -> bool:
-    """Whether the value is a whole number, an open name being a size."""
+def is_whole(expr: Expr) -> bool:
+    """Return whether the value is a whole number, an open name being a size."""
     if expr.kind == "constant":
         return isinstance(expr.value, int)
     if expr.kind in ("name", "ceil", "floor", "round", "odd"):
         return True
     branches = expr.args[1:] if expr.kind == "if" else expr.args
-    return (expr.kind in _WHOLE or expr.kind == "if") and all(map(_is_whole, branches))
+    return (expr.kind in _WHOLE or expr.kind == "if") and all(map(is_whole, branches))
 
 
 def leaves(expr: Expr) -> Iterator[Expr]:

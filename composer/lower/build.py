@@ -10,10 +10,10 @@ from typing import get_args
 import torch
 from torch import fx, nn
 
-from composer.errors import error
+from composer.errors import ComposerError, error
 from composer.graph.frontend import graph_of, load_spec
 from composer.graph.graph import Begin, Graph, Settings, Tokens
-from composer.graph.passes import compile_graph
+from composer.graph.passes import analyse, compile_graph
 from composer.graph.sizes import sizes_for
 from composer.language.expressions import Value
 from composer.lower.begin import Original, check_can_begin
@@ -33,6 +33,39 @@ def lower(graph: Graph) -> fx.GraphModule:
         emitter.write(node)
     words = graph.spec.name.split("_")
     return emitter.finish("".join(word[:1].upper() + word[1:] for word in words))
+
+
+def compiled(spec: Spec, settings: Settings) -> Graph:
+    """Return the graph of a spec, where the sizes of the map stay open if it lowers so.
+
+    A spec that can't do without them keeps the numbers, and its module refuses any other size; see
+    `composer.lower.grid.needed_size`. What is wrong at these sizes is refused in either case.
+
+    Args:
+        spec: what is compiled.
+        settings: with the sizes where it goes; the graph's have as `planned` those left open.
+
+    Raises:
+        ComposerError: the spec does not suit.
+    """
+    opened = settings.opened
+    if opened.planned == settings.planned:  # no size of a map is given
+        return compile_graph(graph_of(spec, settings))
+    analyse(graph_of(spec, settings)).sound()
+    graph = compile_graph(graph_of(spec, opened))
+    return graph if _lowers(graph) else compile_graph(graph_of(spec, settings))
+
+
+def _lowers(graph: Graph) -> bool:
+    """Return whether a graph does without the sizes that are open."""
+    try:
+        with torch.device("meta"):
+            lower(graph)
+    except ComposerError as failure:
+        if any(problem.code != "open-size" for problem in failure.diagnostics):
+            raise
+        return False
+    return True
 
 
 def build(
@@ -56,7 +89,8 @@ def build(
         channels: the size of the axis ``c`` of the input.
         like: the layer that a stand-in takes the place of, such as an ``nn.Conv2d``; it tells the
             channels, kernel, stride and so on.
-        size: the sizes of ``h`` and ``w``; left out, any size will do where the spec allows it.
+        size: the sizes of ``h`` and ``w``, for a spec that is built for one size of the map, as
+            with a weight for each place; other specs take maps of any size even so.
         params: other values for the spec's params; for a stand-in built without `like`, values
             for ``out``, ``kernel``, ``stride``, ``padding``, ``dilation``, ``groups`` and ``bias``
             too.
@@ -73,9 +107,10 @@ def build(
         compile: whether to wrap the module by ``torch.compile(fullgraph=True)``.
 
     Returns:
-        A module that takes and gives tensors with the axes of the spec's input and output. A
-        tensor of other sizes fails in torch's words. A batch norm behind a global pool needs more
-        than one sample in training mode, as everywhere in torch.
+        A module that takes and gives tensors with the axes of the spec's input and output. One
+        that is built for one size refuses another by a `ValueError` that names both; a tensor of
+        other channels fails in torch's words. A batch norm behind a global pool needs more than
+        one sample in training mode, as everywhere in torch.
 
     Raises:
         ComposerError: the spec is at fault, or does not suit these sizes and params.
@@ -83,7 +118,7 @@ def build(
     spec = load_spec(spec)
     settings = settings_for(spec, channels, like, size, params, layout, prefix, init)
     as_layer = like if init == "identity" else None
-    graph = compile_graph(graph_of(spec, settings))
+    graph = compiled(spec, settings)
     if as_layer is not None:
         module = _begun(graph, as_layer, dtype)
         if device is not None:

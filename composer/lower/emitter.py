@@ -10,14 +10,18 @@ from torch import Tensor, fx, nn
 from composer.errors import ComposerError, Diagnostic
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.graph.rewriting import readers
-from composer.language.expressions import Expr, constant
-from composer.lower.grid import TokenAxis
+from composer.language.expressions import OPERATIONS, Expr, Value, constant, is_whole
+from composer.lower.grid import TokenAxis, needed_size
 from composer.lower.mechanism import Mechanism
 from composer.lower.paths import module_at
+from composer.lower.provenance import mark
+from composer.lower.run_time import evaluated, of_size
 from composer.lower.schedule import Schedule
 from composer.primitives.axes import Axes
 from composer.primitives.base import AxisProblem, whole
 from composer.primitives.pick import Pick
+
+_TRACEABLE = frozenset({"constant", "name", "+", "-", "*", "/", "//", "%", "**", "negative"})
 
 
 class FxEmitter:
@@ -35,9 +39,10 @@ class FxEmitter:
         tokens = graph.settings.tokens
         self.tokens = None if tokens is None else TokenAxis(graph, self.fx, tokens)
         taken = self.x if self.tokens is None else self.tokens.taken(self.x)
-        self.written: dict[str, fx.Node] = {INPUT: taken}
+        self.written: dict[str, fx.Node] = {INPUT: self._of_one_size(taken)}
         self.order = tuple(graph.in_order())
         self._readers = readers(graph)
+        self._sizes: dict[str, fx.Node] = {}  # of the input, once read
         self._slices: dict[tuple[str, str], fx.Node] = {}
         self._passed_by: dict[fx.Node, None] = {}  # permutes whose value was sliced before them
         self._node: GraphNode | None = None
@@ -51,6 +56,7 @@ class FxEmitter:
         self._node = node
         assert node.op is not None
         try:
+            node.op.need_known()
             self.written[node.name] = node.op.lower(self)
         except AxisProblem as problem:
             where = self.graph.where(node, problem.field)
@@ -85,15 +91,58 @@ class FxEmitter:
         return self.written[str(ref.value)]
 
     def size(self, size: Expr) -> int | fx.Node:
-        """Return a size where it is known, else write a read of the input's.
+        """Return a size where it is known, else write how it follows from those of the input.
 
         Raises:
-            AxisProblem: it is neither known nor a size of the input.
+            AxisProblem: it depends on more than these.
         """
-        for position, (_, its) in enumerate(self.graph.input_axes.sizes):
-            if its == size and not size.is_constant:
-                return self.method("size", self.written[INPUT], position)
-        return whole(size)
+        whole_size = size if size.is_constant or is_whole(size) else Expr("floor", 0, (size,))
+        value = self.number(whole_size)
+        return value if isinstance(value, fx.Node) else int(value)
+
+    def number(self, number: Expr) -> Value | fx.Node:
+        """Return a number where it is known, else write how it follows from the input's sizes.
+
+        Raises:
+            AxisProblem: it depends on more than these.
+        """
+        if number.is_constant:
+            return number.value
+        if not number.names <= set(self.graph.input_axes):
+            whole(number)
+        return self._computed(number)
+
+    def _computed(self, number: Expr) -> Value | fx.Node:
+        """Write an expression whose names are all sizes of the input.
+
+        Each operation is a node, but for what fx can't trace again, such as a choice.
+        """
+        if number.is_constant:
+            return number.value
+        if number.kind == "name":
+            return self._read(str(number.value))
+        if any(part.kind not in _TRACEABLE for part in number.walk()):
+            sizes = {name: self._read(name) for name in sorted(number.names)}
+            return self.function(evaluated, _tree(number), **sizes)
+        return self.function(OPERATIONS[number.kind], *map(self._computed, number.args))
+
+    def _read(self, axis: str) -> fx.Node:
+        """Write one read of an open size of the input, which all that depends on it takes."""
+        if axis not in self._sizes:
+            where = self.graph.input_axes.index(axis)
+            self._sizes[axis] = self.method("size", self.written[INPUT], where)
+        return self._sizes[axis]
+
+    def _of_one_size(self, x: fx.Node) -> fx.Node:
+        """Write the refusal of another size than the one that all is lowered for, if there is."""
+        if (size := needed_size(self.graph)) is None:
+            return x
+        places = [axis for axis in ("h", "w", "n") if axis in self.graph.input_axes]
+        axes = tuple(map(self.graph.input_axes.index, places))[: len(size)]
+        taken = (x, axes, size, self.graph.spec.name)
+        node = self.fx.create_node("call_function", of_size, taken, {}, name="input_of_size")
+        mark(node, self.graph)
+        return node
 
     def function(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
         """Write a call of a function."""
@@ -151,17 +200,16 @@ class FxEmitter:
         return x
 
     def spread(self, ref: Expr, want: tuple[str, ...]) -> fx.Node:
-        """Write what brings an operand to the axes wanted, in one step where its sizes allow."""
-        axes = self.axes(ref)
-        missing, known = len(want) - len(axes), [s.is_constant for _, s in axes.sizes]
-        if missing < 2 or known.count(False) > 1 or axes.names != tuple(
-            axis for axis in want if axis in axes
-        ):
-            return self.arrange(self.node(ref), axes.names, want)
-        sizes = (axes[axis] if axis in axes else constant(1) for axis in want)
-        return self.method(
-            "reshape", self.node(ref), *(whole(s) if s.is_constant else -1 for s in sizes)
-        )
+        """Write what brings an operand to the axes wanted, in one step where they lie together.
+
+        No size of the operand is written, so that a pruned one goes through.
+        """
+        have = self.axes(ref).names
+        around = _around_one(have, want) if len(want) - len(have) > 1 else None
+        if around is None:
+            return self.arrange(self.node(ref), have, want)
+        axis, sizes = around
+        return self.method("unflatten", self.node(ref), have.index(axis), sizes)
 
     def slices(self, ref: Expr, axis: str) -> tuple[fx.Node, tuple[int, ...]] | None:
         """Write all slices of an operand along an axis, where several nodes pick some of them.
@@ -218,17 +266,28 @@ class FxEmitter:
         self, op: str, target: Any, what: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> fx.Node:
         node = self.fx.create_node(op, target, args, kwargs, name=f"{self._name}_{what}")
-        assert self._node is not None
-        place = self.graph.where(self._node)
-        node.meta["composer"] = {
-            "spec": self.graph.spec.name,
-            "node": self._name,
-            "file": place.file if place else None,
-            "line": place.line if place else None,
-        }
-        if place is not None:
-            node.meta["stack_trace"] = (
-                f'  File "{place.file}", line {place.line}, in {self._name}\n'
-                f"    {place.text.strip()}\n"
-            )
+        mark(node, self.graph, self._node)
         return node
+
+
+def _tree(number: Expr) -> Any:
+    """Return an expression as nested tuples, each an operation and what it takes."""
+    return (number.kind, *map(_tree, number.args)) if number.args else number.value
+
+
+def _around_one(
+    have: tuple[str, ...], want: tuple[str, ...]
+) -> tuple[str, tuple[int, ...]] | None:
+    """Return the axis beside which all those missing stand, and itself with them as sizes."""
+    if have != tuple(axis for axis in want if axis in have):
+        return None
+    missing = [place for place, axis in enumerate(want) if axis not in have]
+    first, last = missing[0], missing[-1]
+    there = [axis for axis in want[first : last + 1] if axis in have]
+    if not there and have:
+        first, last = (first - 1, last) if first else (first, last + 1)
+        there = [want[first] if first < missing[0] else want[last]]
+    if len(there) != 1:
+        return None
+    sizes = (-1 if axis == there[0] else 1 for axis in want[first : last + 1])
+    return there[0], tuple(sizes)

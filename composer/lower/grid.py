@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import fx
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from composer.graph.graph import Graph, Tokens
-from composer.graph.neighbours import looking_at_neighbours
+from composer.graph.neighbours import looking_at_neighbours, reads_shape
+from composer.language.expressions import bind
+from composer.lower.provenance import mark
 from composer.primitives.base import whole
 
 
@@ -21,6 +24,9 @@ def grid(places: int, height: int, width: int) -> tuple[int, int]:
     Raises:
         ValueError: there is no such map.
     """
+    if has_torch_function_unary(places):  # a symbolic trace, which writes one node for it
+        traced: tuple[int, int] = handle_torch_function(grid, (places,), places, height, width)
+        return traced
     if places == height * width:
         return height, width
     high = int((places * height / width) ** 0.5 + 0.5)
@@ -29,6 +35,19 @@ def grid(places: int, height: int, width: int) -> tuple[int, int]:
     raise ValueError(
         f"{places} tokens make no grid of the aspect {height}×{width}, for which this was composed"
     )
+
+
+def needed_size(graph: Graph) -> tuple[int, ...] | None:
+    """Return the height and width that a module's input must have, or the number of its tokens.
+
+    None where any will do. A graph has numbers for these sizes where it can't do without them;
+    see `composer.lower.build.compiled`.
+    """
+    axes, tokens = graph.input_axes, graph.settings.tokens
+    sizes = [axes[axis] for axis in ("h", "w", "n") if axis in axes and axes[axis].is_constant]
+    if tokens is not None and tokens.join and "n" not in axes:  # the map is one column of them
+        sizes = sizes[:1]
+    return tuple(map(whole, sizes)) or None
 
 
 @dataclass(frozen=True)
@@ -52,11 +71,11 @@ class TokenAxis:
         axes = self.graph.input_axes
         if "n" in axes.names:
             return x
-        if self.tokens.join or looking_at_neighbours(self.graph) is None:
+        if self.tokens.join or not self._has_a_shape():
             return self._new("call_method", "unflatten", (x, self.axis, (-1, 1)))
         places = self._new("call_method", "size", (x, self.axis))
-        sizes = (places, whole(axes["h"]), whole(axes["w"]))
-        shape = self._new("call_function", grid, sizes)
+        planned = [whole(bind(axes[a], self.graph.settings.planned)) for a in ("h", "w")]
+        shape = self._new("call_function", grid, (places, *planned))
         return self._new("call_method", "unflatten", (x, self.axis, shape))
 
     def given(self, x: fx.Node, y: fx.Node) -> fx.Node:
@@ -70,6 +89,12 @@ class TokenAxis:
         prefix = self._part(x, slice(None, self.tokens.prefix))
         return self._new("call_function", torch.cat, ((prefix, y), self.axis))
 
+    def _has_a_shape(self) -> bool:
+        """Return whether it matters how high and wide the map is that the tokens hold."""
+        graph = self.graph
+        one_size = needed_size(graph) is not None
+        return one_size or looking_at_neighbours(graph) is not None or reads_shape(graph)
+
     def _part(self, x: fx.Node, part: slice) -> fx.Node:
         index = (*(slice(None) for _ in range(self.axis)), part)
         return self._new("call_function", operator.getitem, (x, index))
@@ -77,11 +102,5 @@ class TokenAxis:
     def _new(self, op: str, target: Any, args: tuple[Any, ...]) -> fx.Node:
         word = target if isinstance(target, str) else target.__name__
         node = self.nodes.create_node(op, target, args, {}, name=f"tokens_{word}")
-        place = self.graph.source.at(("input",))
-        node.meta["composer"] = {
-            "spec": self.graph.spec.name,
-            "node": "input",
-            "file": place.file if place else None,
-            "line": place.line if place else None,
-        }
+        mark(node, self.graph)
         return node

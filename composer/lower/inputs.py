@@ -6,13 +6,18 @@ import torch
 from torch import Tensor
 
 from composer.graph.graph import Graph
+from composer.language.expressions import bind
 from composer.primitives.base import whole
 
-_OPEN = 16  # of an axis whose size is not told: what holds there holds for more
+_OPEN = 16  # the most of an axis whose size is open: what holds there holds for more
 
 
 def input_shapes(graph: Graph, batch: int = 1) -> tuple[tuple[int, ...], ...]:
-    """Return the shapes of what a module takes, where the size of every axis is known."""
+    """Return the shapes of what a module takes where it is planned for.
+
+    The size of every axis is known, or planned; see `Settings`.
+    """
+    planned = graph.settings.planned
     axes = [graph.input_axes]
     share = graph.spec.insert.share if graph.spec.insert else None
     if graph.settings.part == "rest" and share is not None and share in graph.by_name:
@@ -20,7 +25,8 @@ def input_shapes(graph: Graph, batch: int = 1) -> tuple[tuple[int, ...], ...]:
         assert given is not None
         axes.append(given)
     shapes = [
-        tuple(batch if axis == "b" else whole(size) for axis, size in one.sizes) for one in axes
+        tuple(batch if axis == "b" else whole(bind(size, planned)) for axis, size in one.sizes)
+        for one in axes
     ]
     return (_in_memory(graph, shapes[0]), *shapes[1:])
 
@@ -38,16 +44,11 @@ def _in_memory(graph: Graph, shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*shape[:place], places, *shape[place + 2 :])
 
 
-def random_input(graph: Graph, draw: torch.Generator, most: int | None) -> Tensor:
-    """Return random numbers for a module, in float64, a batch of two.
-
-    Args:
-        graph: what the module was made from.
-        draw: where the numbers come from.
-        most: the most pixels of height and width, or tokens; None for those that are told.
-    """
+def random_input(graph: Graph, draw: torch.Generator) -> Tensor:
+    """Return random numbers for a module, in float64, a batch of two."""
+    planned = graph.settings.planned
     shape = []
     for axis, size in graph.input_axes.sizes:
-        told = 2 if axis == "b" else whole(size) if size.is_constant else most or _OPEN
-        shape.append(min(told, most) if most and axis in ("h", "w", "n") else told)
+        some = 2 if axis == "b" else min(planned.get(axis, _OPEN), _OPEN)
+        shape.append(whole(size) if size.is_constant else some)
     return torch.randn(*shape, generator=draw, dtype=torch.float64)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
-from composer.language.expressions import Expr, constant
+from composer.language.expressions import Expr, Value, constant
 from composer.language.fields import Kind
 from composer.language.models import Model
 from composer.language.source import YamlPath
@@ -42,7 +42,10 @@ class Emitter(Protocol):
         """Return the fx node of an operand."""
 
     def size(self, size: Expr) -> int | FxNode:
-        """Return a size where it is known, else write a read of the input's."""
+        """Return a size where it is known, else write how it follows from those of the input."""
+
+    def number(self, number: Expr) -> Value | FxNode:
+        """Return a number where it is known, else write how it follows from the input's sizes."""
 
     def function(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> FxNode:
         """Write a call of a function."""
@@ -66,7 +69,7 @@ class Emitter(Protocol):
         """Write what brings axes from one order to another, adding those missing with size 1."""
 
     def spread(self, ref: Expr, want: tuple[str, ...]) -> FxNode:
-        """Write what brings an operand to the axes wanted, in one step where its sizes allow."""
+        """Write what brings an operand to the axes wanted, in one step where they lie together."""
 
     def slices(self, ref: Expr, axis: str) -> tuple[FxNode, tuple[int, ...]] | None:
         """Write all slices of an operand along an axis, where several nodes pick some of them.
@@ -83,11 +86,13 @@ class Primitive(Model):
 
     `colour` is the group that a picture draws it in; `draws_weights` tells that two nodes with
     equal fields still differ, for each has parameters of its own; `anew` that its value is a new
-    tensor under any fields.
+    tensor under any fields; `computed` names the fields whose numbers may follow from the sizes
+    of the input when the module runs.
     """
 
     draws_weights: ClassVar[bool] = False
     anew: ClassVar[bool] = False
+    computed: ClassVar[tuple[str, ...]] = ()
     colour: ClassVar[str] = "plain"
 
     op: str
@@ -128,6 +133,23 @@ class Primitive(Model):
             AxisProblem: the operands do not suit.
         """
         raise NotImplementedError
+
+    def need_known(self) -> None:
+        """Refuse a number or a flag that is not known, and is kept where it can't be computed.
+
+        Raises:
+            AxisProblem: code ``open-size``.
+        """
+        for path, kind, expr in self.expressions():
+            if kind.name not in ("number", "flag") or path[0] in self.computed:
+                continue
+            if not expr.is_constant:
+                raise AxisProblem(
+                    "open-size",
+                    f"the {kind.name} {expr} is not known when the module is built",
+                    path,
+                    help="say the sizes to build, such as size=(14, 14) for h and w",
+                )
 
     def lower(self, emit: Emitter) -> FxNode:
         """Write the value as fx nodes."""

@@ -74,4 +74,13 @@ def spread(emit: Emitter, node: Any, new: Mapping[str, Expr], where: int) -> Any
         return emit.method("squeeze", node, where)
     if len(new) == 1:
         return node
-    return emit.method("unflatten", node, where, tuple(map(whole, new.values())))
+    return emit.method("unflatten", node, where, inferred(new))
+
+
+def inferred(axes: Mapping[str, Expr]) -> tuple[int, ...]:
+    """Return the sizes of axes that one is taken apart into, of which the last is what is left.
+
+    So the channels of a pruned layer come apart, too.
+    """
+    *first, _ = axes.values()
+    return (*map(whole, first), -1)

@@ -10,7 +10,7 @@ from pydantic import Field
 from composer.language.expressions import Expr
 from composer.language.fields import NodeRef, Number
 from composer.primitives.axes import Axes, AxisOrder
-from composer.primitives.base import AxisProblem, Emitter, Primitive
+from composer.primitives.base import Emitter, Primitive
 
 
 class Scale(Primitive):
@@ -18,6 +18,7 @@ class Scale(Primitive):
 
     colour: ClassVar[str] = "combine"
     anew: ClassVar[bool] = True
+    computed: ClassVar[tuple[str, ...]] = ("by",)
 
     op: Literal["scale"]
     x: NodeRef | None = Field(default=None, description="the node above unless told")
@@ -31,14 +32,8 @@ class Scale(Primitive):
     def lower(self, emit: Emitter) -> Any:
         """Write the product."""
         assert self.x is not None
-        if not self.by.is_constant:
-            raise AxisProblem(
-                "open-size",
-                f"the number {self.by} is not known when the module is built",
-                ("by",),
-                help="say the sizes to build, such as size=(14, 14) for h and w",
-            )
-        return emit.method("mul", emit.node(self.x), float(self.by.value))
+        by = float(self.by.value) if self.by.is_constant else emit.number(self.by)
+        return emit.method("mul", emit.node(self.x), by)
 
     def label(self) -> str:
         """Return such as ``× 0.125``."""

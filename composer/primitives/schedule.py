@@ -31,7 +31,8 @@ class Schedule(Primitive):
     @property
     def meets_zero(self) -> bool:
         """Whether it may be zero at some step, once bound."""
-        return float(self.begin.value) * float(self.end.value) <= 0
+        known = self.begin.is_constant and self.end.is_constant
+        return known and float(self.begin.value) * float(self.end.value) <= 0
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return no axes: it is one number."""

@@ -11,7 +11,7 @@ from composer.language.expressions import Expr, difference
 from composer.language.fields import AxisName, NodeRef, Size
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes, whole
-from composer.primitives.channels import need_free, product
+from composer.primitives.channels import inferred, need_free, product
 
 
 class Split(Primitive):
@@ -65,6 +65,8 @@ class Split(Primitive):
     def _sizes(self, emit: Emitter) -> tuple[Any, ...]:
         """Return the sizes; of those that are open, one may be what the others leave."""
         sizes = self.into.values()
+        if all(size.is_constant for size in sizes):
+            return inferred(self.into)
         if sum(not size.is_constant for size in sizes) == 1:
             return tuple(whole(size) if size.is_constant else -1 for size in sizes)
         return tuple(map(emit.size, sizes))

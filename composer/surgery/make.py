@@ -1,35 +1,38 @@
-"""The spec's module at each site: its graph, compiled once for each size, and what it costs."""
+"""The spec's module at each site: its graph, and what it costs there."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-import torch
 from torch import nn
 
 from composer.analysis.values import MapShape
 from composer.errors import ComposerError, Diagnostic
-from composer.graph.frontend import graph_of
+from composer.graph.costs import node_costs
 from composer.graph.graph import Begin, Graph, Settings, Tokens
 from composer.graph.neighbours import looking_at_neighbours
-from composer.graph.passes import compile_graph
 from composer.language.expressions import Value
-from composer.lower.build import lower
-from composer.lower.inputs import input_shapes
+from composer.lower.build import compiled
+from composer.lower.grid import needed_size
 from composer.lower.like import sizes_like
-from composer.measure.cost import flops, parameters
 from composer.primitives import Spec
+from composer.primitives.cost import Cost
 from composer.surgery.composition import PrefixTokens
 
 
 @dataclass(frozen=True)
 class Made:
-    """A graph for the sizes of a site, its parameters, its multiply-adds for one image."""
+    """A graph for a site, its parameters, its multiply-adds for one image.
+
+    `needs_size` is the height and width that its input must have, or the number of tokens, where
+    the mechanism is made for one size alone.
+    """
 
     graph: Graph
     parameters: int
     flops: int
+    needs_size: tuple[int, ...] | None = None
 
 
 def _refuse_neighbours(graph: Graph, why: str, way_out: str) -> None:
@@ -114,9 +117,7 @@ class Maker:
     def _make(self, settings: Settings) -> Made:
         key = tuple(settings.sizes.items()), settings.layout, settings.tokens, settings.part
         if key not in self._made:
-            graph = compile_graph(graph_of(self.spec, settings))
-            with torch.device("meta"):
-                module = lower(graph).eval()
-            cost = flops(module, *input_shapes(graph))
-            self._made[key] = Made(graph, parameters(module), cost)
+            graph = compiled(self.spec, settings)
+            cost = sum(node_costs(graph, graph.settings.planned).values(), Cost())
+            self._made[key] = Made(graph, cost.parameters, cost.flops, needed_size(graph))
         return self._made[key]

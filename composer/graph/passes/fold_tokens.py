@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.graph.sizes import folded_axis
 from composer.language.expressions import constant
-from composer.primitives.base import Emitter
 from composer.primitives.merge import Merge
 from composer.primitives.split import Split
-
-
-class _LikeInput(Split):
-    """A split into the sizes that the input has when it runs, whatever it was planned for."""
-
-    def _sizes(self, emit: Emitter) -> tuple[Any, ...]:
-        axes, x = emit.axes(constant(INPUT)), emit.node(constant(INPUT))
-        return tuple(emit.method("size", x, axes.index(axis)) for axis in self.into)
 
 
 def fold_tokens(graph: Graph) -> Graph:
@@ -34,7 +24,7 @@ def fold_tokens(graph: Graph) -> Graph:
     path = ("input",)
     tokens = Merge(op="merge", x=constant(INPUT), axes=parts, into=axis)
     sizes = {part: graph.input_axes[part] for part in parts}
-    split = _LikeInput(op="split", x=constant(graph.output), axis=axis, into=sizes)
+    split = Split(op="split", x=constant(graph.output), axis=axis, into=sizes)
     nodes = (
         GraphNode(merged, tokens, path, written=tokens),
         *(

@@ -1,0 +1,72 @@
+"""What lowered modules do with the sizes of their input: compute with them, or refuse another.
+
+A symbolic trace has no value for a size, so it writes one node for each of these.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.overrides import (
+    handle_torch_function,
+    has_torch_function,
+    has_torch_function_unary,
+)
+
+from composer.language.expressions import OPERATIONS, Value
+
+
+def evaluated(tree: Any, **sizes: int) -> Value:
+    """Return what an expression comes to where the sizes that it names are these.
+
+    Only the branch taken is computed, so the other may divide by zero.
+
+    Args:
+        tree: a number, a name, or a tuple of an operation and what it takes.
+        sizes: by name.
+    """
+    values = tuple(sizes.values())
+    if has_torch_function(values):
+        traced: Value = handle_torch_function(evaluated, values, tree, **sizes)
+        return traced
+    return _value(tree, sizes)
+
+
+def _value(tree: Any, sizes: dict[str, int]) -> Value:
+    if not isinstance(tree, tuple):
+        value: Value = sizes[tree] if isinstance(tree, str) else tree
+        return value
+    operation, *parts = tree
+    if operation == "if":
+        return _value(parts[1] if _value(parts[0], sizes) else parts[2], sizes)
+    result: Value = OPERATIONS[operation](*[_value(part, sizes) for part in parts])
+    return result
+
+
+def of_size(x: Tensor, axes: tuple[int, ...], size: tuple[int, ...], name: str) -> Tensor:
+    """Return x, which has the one size that the mechanism `name` was built for.
+
+    Args:
+        x: its input, prefix tokens apart.
+        axes: where height and width are in memory, or the tokens.
+        size: what they must be.
+        name: that of the spec, for the message.
+
+    Raises:
+        ValueError: x has another size.
+    """
+    if has_torch_function_unary(x):
+        traced: Tensor = handle_torch_function(of_size, (x,), x, axes, size, name)
+        return traced
+    have = tuple([x.size(axis) for axis in axes])
+    if have == size:
+        return x
+    if len(size) == 2:  # written out, for so torch.compile can tell the numbers, too
+        both = f"maps of {size[0]}×{size[1]}, and this one is {have[0]}×{have[1]}"
+    else:
+        both = f"{size[0]} tokens, and here are {have[0]}"
+    raise ValueError(
+        f"{name} here was built for {both}; insert it into a model made for that size, or build "
+        "it for that size"
+    )
