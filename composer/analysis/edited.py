@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from types import FunctionType
-from typing import Any
+from functools import update_wrapper
+from types import CellType, FunctionType
+from typing import Any, cast
 
 from torch import fx, nn
 
@@ -55,10 +55,15 @@ def is_edited(module: nn.Module) -> bool:
 
 
 def own_methods(kind: type[nn.Module]) -> dict[str, FunctionType]:
-    """Return the methods of a class of modules that its instances run, by name.
+    """Return the methods of a class of modules that its instances run, by name, undecorated.
 
     Left out are those of `nn.Module`, and what an edit put around a forward.
     """
+    return {name: undecorated(value) for name, value in decorated_methods(kind).items()}
+
+
+def decorated_methods(kind: type[nn.Module]) -> dict[str, FunctionType]:
+    """Return what `own_methods` does, in their decorators."""
     found: dict[str, FunctionType] = {}
     for base in getattr(kind, INNER, kind).__mro__:
         if base in (nn.Module, object):
@@ -69,7 +74,30 @@ def own_methods(kind: type[nn.Module]) -> dict[str, FunctionType]:
     return found
 
 
-def own_forward(module: nn.Module) -> Callable[..., Any]:
-    """Return the forward that a module's class had before edits went around it."""
-    forward: Callable[..., Any] = getattr(type(module), INNER, type(module)).forward
-    return forward
+def undecorated(function: FunctionType) -> FunctionType:
+    """Return the function that a decorator closes over, where it says which that is."""
+    inner = vars(function).get("__wrapped__")
+    held = [cell for cell in function.__closure__ or () if _holds(cell, inner)]
+    return undecorated(inner) if held and isinstance(inner, FunctionType) else function
+
+
+def redecorated(function: FunctionType, made: FunctionType) -> FunctionType:
+    """Return a decorated function with another in the place of the one inside."""
+    if undecorated(function) is function:
+        return made
+    inner = vars(function)["__wrapped__"]
+    made = redecorated(inner, made)
+    cells = tuple(CellType(made) if _holds(c, inner) else c for c in function.__closure__ or ())
+    copied = FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, cells
+    )
+    copied.__kwdefaults__ = function.__kwdefaults__
+    return cast("FunctionType", update_wrapper(copied, made))
+
+
+def _holds(cell: CellType, value: Any) -> bool:
+    try:
+        return value is not None and cell.cell_contents is value
+    except ValueError:  # it is empty
+        return False
+

@@ -81,9 +81,10 @@ def recorded(
     run = run or FakeRun.of(module)
 
     def on_fakes() -> None:
-        given = blank(call.args, batch), blank(call.kwargs, batch)
-        run(module, lambda: given[0], nullcontext(), lambda: given[1], mode.training,
-            mode.gradients)  # fmt: skip
+        device = next((t.device for t in run.state.values()), None)  # it may have moved since
+        given = (blank(x, batch, device) for x in (call.args, call.kwargs))
+        args, kwargs = given
+        run(module, lambda: args, nullcontext(), lambda: kwargs, mode.training, mode.gradients)
 
     try:
         return record(module, on_fakes, seed, _givers(inside or {}, batch))
@@ -178,12 +179,12 @@ class Traces:
         return found
 
 
-def blank(given: Any, batch: int = 1) -> Any:
+def blank(given: Any, batch: int = 1, device: torch.device | None = None) -> Any:
     """Return what a call was given with tensors of the same sizes, whose numbers are none."""
 
     def made(fake: Tensor) -> Tensor:
         shape = (batch, *fake.shape[1:]) if fake.dim() > 1 and fake.shape[0] == 1 else fake.shape
-        return torch.empty(shape, dtype=fake.dtype, device=fake.device)
+        return torch.empty(shape, dtype=fake.dtype, device=device or fake.device)
 
     return tree_map_only(Tensor, made, given)
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from composer.language.expressions import Value, bind, parse
-from composer.language.position import Position
 
 #: What every count is compared with where its row says no other: to the unit, or 0.1 %.
 THOUSANDTH = 0.001

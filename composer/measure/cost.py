@@ -96,9 +96,10 @@ def untouched(model: nn.Module) -> Iterator[list[str]]:
                     put(items)
             changed += names
             for name in names:
-                now.pop(name, None)
                 if name in attributes:
                     now[name] = attributes[name]
+                else:
+                    now.pop(name, None)
 
 
 def _contents(module: nn.Module) -> dict[str, tuple[Any, Any]]:

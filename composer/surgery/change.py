@@ -31,12 +31,12 @@ class Appended:
 class Surrounding:
     """The child runs at the owner's input or output; `index` is its value's place in a tuple.
 
-    `hides` tells that the owner's own loop over its children would run the child, too.
+    `loops` are edits of the owner's own loops over its children, which pass by the child then.
     """
 
     end: Literal["input", "output"]
     index: int | None = None
-    hides: bool = False
+    loops: tuple[tuple[str, tuple[Splice, ...]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,13 @@ def edits_with(owner: nn.Module, change: Change, child: str, given: str = "") ->
     match change:
         case Appended():
             return edits
-        case Surrounding(end=end, index=index, hides=hides):
-            hidden = (*edits.hidden, child) if hides else edits.hidden
-            around = edits.with_around(Around(child, end, index))
-            return Edits(around.methods, around.around, hidden)
+        case Surrounding(end=end, index=index, loops=methods):
+            edits = edits.with_around(Around(child, end, index))
+        case WrittenIn(methods=methods):
+            pass
     own = own_methods(type(owner))
     digests = {method.name: method.own for method in edits.methods}
-    for name, splices in change.methods:
+    for name, splices in methods:
         text = text_of(own[name])
         author = digests.get(name, text.digest)
         edits = edits.with_method(Method(name, text.edited(splices, child, given), author))

@@ -8,10 +8,9 @@ any class do, wherever that class and Composer can be imported.
 from __future__ import annotations
 
 import builtins
-import copyreg
 import inspect
 import linecache
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import cache
 from types import CellType, CodeType, FunctionType, MethodType
@@ -19,7 +18,16 @@ from typing import Any, Literal, Self, cast
 
 from torch import nn
 
-from composer.analysis.edited import EDITS, INNER, ORIGINAL, class_before_edits, own_methods
+from composer.analysis.edited import (
+    EDITS,
+    INNER,
+    ORIGINAL,
+    class_before_edits,
+    decorated_methods,
+    own_methods,
+    redecorated,
+    undecorated,
+)
 from composer.errors import error
 from composer.surgery.source import NoSource, Text, function_of, text_of
 
@@ -49,11 +57,10 @@ class Around:
 
 @dataclass(frozen=True)
 class Edits:
-    """All that was edited of a class; `hidden` are children that its own loops pass over."""
+    """All that was edited of a class."""
 
     methods: tuple[Method, ...] = ()
     around: tuple[Around, ...] = ()
-    hidden: tuple[str, ...] = ()
 
     def __deepcopy__(self, memo: Any) -> Self:
         return self
@@ -93,10 +100,10 @@ def edited_class(original: type[nn.Module], edits: Edits) -> type[nn.Module]:
     """
     if edits == Edits():
         return original
-    own = own_methods(original)
+    own = decorated_methods(original)
     methods = {method.name: _method(original, own.get(method.name), method)
                for method in edits.methods}  # fmt: skip
-    kind = _derived(original, original, edits, {**methods, **_loops(original, edits.hidden)})
+    kind = _derived(original, original, edits, methods)
     inner = kind
     for around in edits.around:
         cell = CellType()
@@ -108,9 +115,9 @@ def edited_class(original: type[nn.Module], edits: Edits) -> type[nn.Module]:
 
 def _method(original: type[nn.Module], own: FunctionType | None, method: Method) -> FunctionType:
     try:
-        if own is None or text_of(own).digest != method.own:
+        if own is None or text_of(undecorated(own)).digest != method.own:
             raise NoSource("it is another than the one that was edited")
-        return function_of(method.text, own)
+        return redecorated(own, function_of(method.text, undecorated(own)))
     except NoSource as why:
         name = f"{original.__module__}.{original.__qualname__}.{method.name}"
         raise error(
@@ -133,6 +140,8 @@ def _derived(
     }
     if other_forwards(original):
         named["__setattr__"] = _set
+    if hasattr(original, "__deepcopy__"):
+        named["__deepcopy__"] = _deepcopy
     metaclass: Any = type(base)
     return cast("type[nn.Module]", metaclass(original.__name__, (base,), {**named, **body}))
 
@@ -141,18 +150,25 @@ def _derived(
 
 
 def _reduce(module: nn.Module, protocol: int) -> Any:
-    """Return how to make a module again: its original class, the edits, and its state."""
-    kind = type(module)
+    """Return how to make a module again: as its original class does, and then by the edits."""
     original = class_before_edits(module)
-    reduced = original.__reduce_ex__(module, max(protocol, 2))
-    if reduced[0] is copyreg.__newobj__ and reduced[1][0] is kind:  # type: ignore[attr-defined]
-        return (_empty, (original, getattr(kind, EDITS)), *reduced[2:])
-    return reduced
+    make, given, *rest = original.__reduce_ex__(module, max(protocol, 2))
+    given = tuple(original if one is type(module) else one for one in given)
+    return (_again, (edits_of(module), make, given), *rest)
 
 
-def _empty(original: type[nn.Module], edits: Edits) -> nn.Module:
-    kind = edited_class(cast("Hashable", original), edits)
-    return kind.__new__(kind)
+def _again(edits: Edits, make: Callable[..., nn.Module], given: tuple[Any, ...]) -> nn.Module:
+    module = make(*given)
+    put_edits(module, edits)
+    return module
+
+
+def _deepcopy(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    """Return a copy, of a class that copies itself in a way of its own, as fx's modules do."""
+    original: Any = class_before_edits(module)
+    copied: nn.Module = original.__deepcopy__(module, memo)
+    put_edits(copied, edits_of(module))
+    return copied
 
 
 # --------------------------------------------------------------------------- around a forward
@@ -206,7 +222,8 @@ def _passed(parameter: inspect.Parameter) -> str:
     if parameter.kind is parameter.KEYWORD_ONLY:
         return f"{parameter.name}={parameter.name}"
     stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}
-    return f"{stars[parameter.kind] if parameter.kind in stars else ''}{parameter.name}"
+    star = next((sign for kind, sign in stars.items() if kind is parameter.kind), "")
+    return f"{star}{parameter.name}"
 
 
 def _first(taken: inspect.Parameter, call: str) -> list[str]:
@@ -260,7 +277,7 @@ def _set(module: nn.Module, name: str, value: Any) -> None:
     edits = edits_of(module)
     method = getattr(value, "__func__", None)
     known = isinstance(value, MethodType) and value.__self__ is module
-    if not known or method is None or edits.methods or edits.hidden:
+    if not known or method is None or edits.methods:
         raise error(
             "forward-replaced",
             f"this {type(module).__name__} has a forward into which something was inserted, "
@@ -270,29 +287,3 @@ def _set(module: nn.Module, name: str, value: Any) -> None:
     around = tuple(replace(one, forward="forward") for one in edits.around)
     first = replace(around[0], forward=method.__name__)
     put_edits(module, replace(edits, around=(first, *around[1:])))
-
-
-# ---------------------------------------------------------------------------------- loops
-
-
-def _loops(original: type[nn.Module], hidden: Iterable[str]) -> dict[str, Callable[..., Any]]:
-    """Return the ways to loop over a container's children that pass over what was inserted."""
-    names = frozenset(hidden)
-    if not names:
-        return {}
-
-    def seen(module: nn.Module) -> dict[str, nn.Module | None]:
-        return {name: child for name, child in module._modules.items() if name not in names}
-
-    if issubclass(original, nn.ModuleDict):
-        return {
-            "__iter__": lambda self: iter(seen(self)),
-            "__len__": lambda self: len(seen(self)),
-            "keys": lambda self: seen(self).keys(),
-            "items": lambda self: seen(self).items(),
-            "values": lambda self: seen(self).values(),
-        }
-    return {
-        "__iter__": lambda self: iter(seen(self).values()),
-        "__len__": lambda self: len(seen(self)),
-    }

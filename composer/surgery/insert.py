@@ -239,7 +239,7 @@ class _Work:
             )
         )
         users = [path.removeprefix(f"{shared.path}.") for path in shared.users]
-        put_shared(owner, shared.block.call, shared.name, module, users)
+        put_shared(owner, shared.block.call, shared.inside, shared.name, module, users)
 
     def _made(self, site: Site | SharedSite, graph: Graph) -> fx.GraphModule:
         """Make a module on the CPU, or without numbers for a model that has none."""

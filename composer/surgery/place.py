@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, fx, nn
 
-from composer.analysis.anatomy import Anatomy, Part
+from composer.analysis.anatomy import Anatomy, Part, around
 from composer.analysis.recording import VALUE, Untraceable
 from composer.analysis.residual import Branch, NoSuchBranch, branch_ends, returned
 from composer.analysis.traces import Forward
@@ -17,8 +17,8 @@ from composer.errors import listing
 from composer.language.position import Position
 from composer.surgery.change import Appended, Change, Surrounding, WrittenIn
 from composer.surgery.source import NoSource
-from composer.surgery.trial import Trials
-from composer.surgery.wrapping import ways_to_write
+from composer.surgery.trial import Trials, lost_in, passed_in
+from composer.surgery.wrapping import loops_without, ways_to_write
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Placer:
     def __init__(self, model: nn.Module, known: Anatomy) -> None:
         self.model, self.known = model, known
         self.trials = Trials(known.traces.run, known.probe)
+        self._passed: dict[object, bool] = {}
 
     def place(self, part: Part, position: Position) -> Place:
         """Return where `position` is in a part.
@@ -159,17 +160,18 @@ class Placer:
             forward = self.known.traces.of(part.call)
         except Untraceable:
             forward = None
-        container = isinstance(
-            self.model.get_submodule(part.path), (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-        )
-        fault = None
-        for hides in (False, True) if container else (False,):
-            change = Surrounding("input" if end == "input" else "output", index, hides)
-            why = self._fault(part, change, forward, None)
-            if why is None:
-                return change
-            fault = fault or why
-        raise NoPlace(str(fault))
+        change = Surrounding("input" if end == "input" else "output", index)
+        fault = self._fault(part, change, forward, None)
+        if fault is None:
+            return change
+        try:
+            loops = loops_without(self.model.get_submodule(part.path))
+        except NoSource:
+            loops = ()
+        change = replace(change, loops=loops)
+        if not loops or self._fault(part, change, forward, None) is not None:
+            raise NoPlace(fault)
+        return change
 
     def _takes_first(self, part: Part) -> bool:
         """Return whether the first thing given to a part is the first that its forward names."""
@@ -236,7 +238,28 @@ class Placer:
         module = self.model.get_submodule(part.path)
         layout = part.shape.layout if part.shape is not None else ()
         spatial = tuple(map(layout.index, ("h", "w"))) if "h" in layout else ()
-        return self.trials.fault(module, forward, part.call, change, spatial, ends)
+        fault = self.trials.fault(module, forward, part.call, change, spatial, ends)
+        return fault or self._lost_around(part, module, change)
+
+    def _lost_around(self, part: Part, module: nn.Module, change: Change) -> str | None:
+        """Return which module around an owner may go past it, or leave it out, or None."""
+        for path in around(part.path)[1:-1]:
+            if self.known.knows(path):
+                holder = self.model.get_submodule(path)
+                inside = part.path.removeprefix(f"{path}.")
+                if fault := lost_in(holder, self.known.part(path).call, inside, change):
+                    return fault
+        if not module._parameters or not part.path:
+            return None
+        caller = self.known.caller_of(part.path)
+        key = type(self.model.get_submodule(caller.path)), part.path.rpartition(".")[2], change
+        if key not in self._passed:
+            holder = self.model.get_submodule(caller.path)
+            inside = part.path.removeprefix(f"{caller.path}.") if caller.path else part.path
+            self._passed[key] = passed_in(holder, caller.call, inside, change)
+        if self._passed[key]:
+            return f"without gradients {caller.kind} computes it by itself, past what is inserted"
+        return None
 
 
 def _given_by(module: nn.Module, graph: fx.Graph, name: str) -> Branch:

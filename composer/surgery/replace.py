@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
@@ -45,7 +45,8 @@ class Replacement:
     """How a layer is replaced: what calls it, what goes with it, what it is given besides.
 
     `layer` is its path, and `name` that from the module that calls it. Of what it absorbs,
-    `absorbed` are the paths of modules that nothing else calls.
+    `absorbed` are the paths of modules that nothing else calls; `inside` are the calls of all that
+    is in the module that calls the layer.
     """
 
     layer: str
@@ -55,6 +56,7 @@ class Replacement:
     absorb: tuple[str, ...] = ()
     absorbed: tuple[str, ...] = ()
     bypasses: bool = False
+    inside: Mapping[str, Sequence[Call]] = field(default_factory=dict, repr=False, compare=False)
 
     def put(self, model: nn.Module, module: fx.GraphModule) -> None:
         """Put a module in place of the layer."""
@@ -64,7 +66,7 @@ class Replacement:
         module.meta[STAND_IN] = Before(channels, weight_layers(before))
         _accept(module, before, self.call)
         if self.bypasses:
-            forward = recorded_forward(owner, self.caller)
+            forward = recorded_forward(owner, self.caller, inside=self.inside)
             change = self.bypass(owner, forward)
             put_edits(owner, edits_with(owner, change, ""))
         model.set_submodule(self.layer, module)
@@ -110,7 +112,7 @@ class Replacement:
         layer = _double(model.get_submodule(self.layer))
         if not self.absorb:
             return Original(layer, steps=(layer,))
-        forward = recorded_forward(owner, self.caller)
+        forward = recorded_forward(owner, self.caller, inside=self.inside)
         _, found = follow_both(owner, forward, self.name, self.absorb)
         functions = [_double(function_of(owner, node)) for node in found.nodes]
         norm = functions[0] if found.norm is not None else None
@@ -125,18 +127,24 @@ class Replacement:
 
 
 def put_shared(
-    owner: nn.Module, call: Call, name: str, module: fx.GraphModule, users: Sequence[str]
+    owner: nn.Module,
+    call: Call,
+    inside: Mapping[str, Sequence[Call]],
+    name: str,
+    module: fx.GraphModule,
+    users: Sequence[str],
 ) -> None:
     """Put a module into a block, whose value on the block's input is given to its stand-ins.
 
     Args:
         owner: the block.
         call: of the block.
+        inside: the calls of what is in it.
         name: what the module is called there.
         module: what makes the value.
         users: the paths of the stand-ins, from the block.
     """
-    change = _sharing(owner, recorded_forward(owner, call), users)
+    change = _sharing(owner, recorded_forward(owner, call, inside=inside), users)
     module.meta[MARK] = True
     edits = edits_with(owner, change, name)
     owner.add_module(name, module)

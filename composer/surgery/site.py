@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from composer.analysis.anatomy import Part
+from composer.analysis.probe import Call
 from composer.errors import counted
 from composer.graph.graph import Begin, Graph
 from composer.language.expressions import Value
@@ -63,6 +64,7 @@ class SharedSite:
     flops: int
     users: tuple[str, ...]
     block: Part = field(repr=False, compare=False, kw_only=True)
+    inside: Mapping[str, Sequence[Call]] = field(repr=False, compare=False, kw_only=True)
     graph: Graph = field(repr=False, compare=False, kw_only=True)
 
     @property

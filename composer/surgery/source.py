@@ -204,8 +204,10 @@ def _same(one: CodeType, other: CodeType) -> bool:
 
 
 def _steps(code: CodeType) -> list[tuple[str, object]]:
-    """Return what the instructions do; a method is loaded in another way where its file's imports
-    are seen.
+    """Return what the instructions do.
+
+    The function of an imported module is loaded as an attribute where the import is in sight, and
+    else as a method.
     """
     steps = []
     for one in dis.get_instructions(code):

@@ -95,7 +95,8 @@ class StandIns:
     # ---------------------------------------------------------------------------------- a site
 
     def _site(self, layer: Layer) -> Site:
-        how = Replacement(layer.path, layer.call, layer.caller, layer.name)
+        inside = self.known.probe.inside(layer.caller.path)
+        how = Replacement(layer.path, layer.call, layer.caller, layer.name, inside=inside)
         note = None
         if self.absorb:
             how, note = self._absorbing(layer, how)
@@ -240,6 +241,7 @@ class StandIns:
                     made.flops,
                     tuple(paths),
                     block=block,
+                    inside=self.known.probe.inside(path),
                     graph=made.graph,
                 )
             )

@@ -141,7 +141,7 @@ class _Trial:
             )
             return self._compared(INFERENCE, before, self._recorded(INFERENCE, 0), numbers)
         except Untraceable as why_not:
-            return f"with something inserted its forward fails ({why_not})"
+            return _ELSEWHERE if self.ends else f"with something inserted it fails ({why_not})"
 
     def _runs_once(self) -> str | None:
         """Run a forward that can't be recorded."""
@@ -278,25 +278,65 @@ class _Trial:
         return None
 
     def _fuses(self) -> str | None:
-        """Return what the owner may become, where that does not run the child."""
-        names = [name for name in _FUSES if callable(getattr(type(self.module), name, None))]
-        if not names or any(p.is_meta for p in self.module.parameters()):
-            return None
-        args, kwargs = random_inputs(self.module, self.call, (), None, 1)
-        for name in names:
-            fused = self._copy()
-            assert fused is not None
-            passing = getattr(fused.eval(), TRIED)
-            try:
-                made = getattr(fused, name)()
-                became = made if isinstance(made, nn.Module) else fused
-                with torch.no_grad():
-                    became(*args, **kwargs)
-            except Exception:  # it wants arguments, or does something else
-                continue
-            if not passing.calls:
-                return f"its {name}() leaves out what is inserted"
+        return lost_in(self.module, self.call, "", self.change)
+
+
+def lost_in(holder: nn.Module, call: Call, path: str, change: Change) -> str | None:
+    """Return what a module may become that leaves out a child inside it, or None.
+
+    Args:
+        holder: the owner, or a module around it.
+        call: of the holder.
+        path: of the owner, from there.
+        change: of the owner.
+    """
+    names = [name for name in _FUSES if callable(getattr(type(holder), name, None))]
+    if not names or any(p.is_meta for p in holder.parameters()):
         return None
+    args, kwargs = random_inputs(holder, call, (), None, 1)
+    for name in names:
+        fused, passing = _copied_with(holder, path, change)
+        try:
+            made = getattr(fused, name)()
+            became = made if isinstance(made, nn.Module) else fused
+            with torch.no_grad():
+                became(*args, **kwargs)
+        except Exception:  # it wants arguments, or does something else
+            continue
+        if not passing.calls:
+            return f"{name}() of {type(holder).__name__} leaves out what is inserted"
+    return None
+
+
+def passed_in(caller: nn.Module, call: Call, path: str, change: Change) -> bool:
+    """Return whether a module computes without gradients what it else calls a layer for.
+
+    Args:
+        caller: the module that calls the layer.
+        call: of the caller.
+        path: of the layer, from there.
+        change: of the layer.
+    """
+    if any(p.is_meta for p in caller.parameters()):
+        return False
+    args, kwargs = random_inputs(caller, call, (), None, 1)
+    copied, passing = _copied_with(caller, path, change)
+    try:
+        with torch.no_grad():
+            copied(*args, **kwargs)
+    except Exception:  # of random numbers, say
+        return False
+    return not passing.calls
+
+
+def _copied_with(holder: nn.Module, path: str, change: Change) -> tuple[nn.Module, Passing]:
+    """Return a copy of a module in evaluation mode, an owner inside it changed."""
+    copied = copy.deepcopy(holder).eval()
+    owner, passing = copied.get_submodule(path), Passing()
+    edits = edits_with(owner, change, TRIED)
+    owner.add_module(TRIED, passing)
+    put_edits(owner, edits)
+    return copied, passing
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from composer.surgery.source import (
     Splice,
     body_of,
     found_at,
+    parsed,
     text_of,
 )
 
@@ -112,6 +113,43 @@ def _is_overwritten(module: nn.Module, end: Branch) -> bool:
         else str(getattr(reader.target, "__name__", "")).endswith("_")
         for reader in end.readers
     )
+
+
+# ---------------------------------------------------------------------------- own loops
+
+_PAIRS, _VALUES = ("items", "named_children"), ("values", "children")
+
+
+def loops_without(module: nn.Module) -> tuple[_Way, ...]:
+    """Return how a module's forward becomes one whose loops over its children pass by a child.
+
+    Raises:
+        NoSource: its source can't be had.
+    """
+    own = own_methods(type(module)).get("forward")
+    if own is None:
+        return ()
+    text, me = text_of(own), own.__code__.co_varnames[0]
+    splices = []
+    for node in ast.walk(parsed(text, own.__code__)):
+        whole = _loop(node, me, isinstance(module, nn.ModuleDict))
+        if whole is not None:
+            splices.append(Splice(Extent.of(whole[0]), whole[1]))
+    return (("forward", tuple(splices)),) if splices else ()
+
+
+def _loop(node: ast.AST, me: str, keyed: bool) -> tuple[ast.expr, str] | None:
+    """Return an expression that gives a module's children, and the one without a child."""
+    if isinstance(node, (ast.For, ast.comprehension)) and ast.unparse(node.iter) == me:
+        pairs, what = f"{me}.items()" if keyed else f"{me}.named_children()", "n" if keyed else "m"
+        return node.iter, f'[{what} for n, m in {pairs} if n != "{CHILD}"]'
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and not node.args:
+        whose, name = ast.unparse(node.func.value), node.func.attr
+        if whose in (me, f"{me}._modules") and name in (*_PAIRS, *_VALUES):
+            pairs = f"{whose}.items()" if whose != me or keyed else f"{me}.named_children()"
+            what = "(n, m)" if name in _PAIRS else "m"
+            return node, f'[{what} for n, m in {pairs} if n != "{CHILD}"]'
+    return None
 
 
 # ------------------------------------------------------------------------- steps passed by
