@@ -152,9 +152,9 @@ def _derived(
 def _reduce(module: nn.Module, protocol: int) -> Any:
     """Return how to make a module again: as its original class does, and then by the edits."""
     original = class_before_edits(module)
-    make, given, *rest = original.__reduce_ex__(module, max(protocol, 2))
-    given = tuple(original if one is type(module) else one for one in given)
-    return (_again, (edits_of(module), make, given), *rest)
+    reduced: Any = original.__reduce_ex__(module, max(protocol, 2))
+    given = tuple(original if one is type(module) else one for one in reduced[1])
+    return (_again, (edits_of(module), reduced[0], given), *reduced[2:])
 
 
 def _again(edits: Edits, make: Callable[..., nn.Module], given: tuple[Any, ...]) -> nn.Module:
