@@ -18,7 +18,7 @@ from composer.lower.provenance import mark
 from composer.lower.run_time import evaluated, of_size
 from composer.lower.schedule import Schedule
 from composer.primitives.axes import Axes
-from composer.primitives.base import AxisProblem, whole
+from composer.primitives.base import AxisProblem, Primitive, whole
 from composer.primitives.pick import Pick
 
 _TRACEABLE = frozenset({"constant", "name", "+", "-", "*", "/", "//", "%", "**", "negative"})
@@ -79,6 +79,12 @@ class FxEmitter:
         """The node being written, as a reference to itself."""
         assert self._node is not None
         return constant(self._node.name)
+
+    @property
+    def as_written(self) -> Primitive | None:
+        """The op of the node being written as the spec has it, before its names were bound."""
+        assert self._node is not None
+        return self._node.written
 
     def axes(self, ref: Expr) -> Axes:
         """Return the axes of an operand, or of the node being written."""

@@ -47,6 +47,10 @@ class Emitter(Protocol):
     def number(self, number: Expr) -> Value | FxNode:
         """Return a number where it is known, else write how it follows from the input's sizes."""
 
+    @property
+    def as_written(self) -> Primitive | None:
+        """The op of the node being written as the spec has it, before its names were bound."""
+
     def function(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> FxNode:
         """Write a call of a function."""
 

@@ -68,19 +68,23 @@ def product(axes: Mapping[str, Expr]) -> Expr:
     return total
 
 
-def spread(emit: Emitter, node: Any, new: Mapping[str, Expr], where: int) -> Any:
-    """Write the channels at the position `where` as the axes that they stand for."""
+def spread(emit: Emitter, node: Any, new: Mapping[str, Expr], where: int, mixed: str) -> Any:
+    """Write the channels at the position `where`, of the axis `mixed`, as those that replace it."""
     if not new:
         return emit.method("squeeze", node, where)
     if len(new) == 1:
         return node
-    return emit.method("unflatten", node, where, inferred(new))
+    return emit.method("unflatten", node, where, inferred(emit, new, "out", mixed))
 
 
-def inferred(axes: Mapping[str, Expr]) -> tuple[int, ...]:
-    """Return the sizes of axes that one is taken apart into, of which the last is what is left.
+def inferred(emit: Emitter, new: Mapping[str, Expr], field: str, whose: str) -> tuple[int, ...]:
+    """Return the sizes of axes that the axis `whose` is taken apart into.
 
-    So the channels of a pruned layer come apart, too.
+    The one that the spec makes of the whole, such as ``d: c / heads``, is what the others leave:
+    so the channels of a pruned layer come apart, too. Where several are, all are numbers, for
+    a guess would put other channels together.
     """
-    *first, _ = axes.values()
-    return (*map(whole, first), -1)
+    written: Mapping[str, Expr] = getattr(emit.as_written, field, None) or {}
+    made = [axis for axis in new if axis in written and written[axis].names & {whose, "out"}]
+    left = made[0] if len(made) == 1 else None
+    return tuple(-1 if axis == left else whole(size) for axis, size in new.items())

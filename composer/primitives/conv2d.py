@@ -171,7 +171,7 @@ class Conv2d(Primitive):
         if self.norm.is_on:
             node = emit.module("norm", self.norm.build(width, 2), node)
         node = activate(emit, str(self.act.value), node, own=True)
-        node = unfolded(emit, spread(emit, node, new, 1), x, len(riding))
+        node = unfolded(emit, spread(emit, node, new, 1, self.channels), x, len(riding))
         return emit.arrange(node, (*riding, *new, *self.over), emit.axes(emit.here).names)
 
     @property

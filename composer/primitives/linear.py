@@ -61,7 +61,7 @@ class Linear(Primitive):
         node = self._layer(emit, node, whole(axes[self.over]), width, len(rest))
         node = normalized(emit, self.norm, node, width, len(rest))
         node = activate(emit, str(self.act.value), node, own=True)
-        node = spread(emit, node, new, len(rest))
+        node = spread(emit, node, new, len(rest), self.over)
         return emit.arrange(node, (*rest, *new), emit.axes(emit.here).names)
 
     @property

@@ -60,7 +60,7 @@ class Mlp(Primitive):
         node = normalized(emit, self.norm, node, hidden, len(rest))
         node = activate(emit, str(self.act.value), node, own=True)
         node = emit.module("fc2", nn.Linear(hidden, out, bias=flag(self.bias)), node)
-        node = spread(emit, node, new, len(rest))
+        node = spread(emit, node, new, len(rest), self.over)
         return emit.arrange(node, (*rest, *new), emit.axes(emit.here).names)
 
     def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:

@@ -66,7 +66,7 @@ class Split(Primitive):
         """Return the sizes; of those that are open, one may be what the others leave."""
         sizes = self.into.values()
         if all(size.is_constant for size in sizes):
-            return inferred(self.into)
+            return inferred(emit, self.into, "into", self.axis)
         if sum(not size.is_constant for size in sizes) == 1:
             return tuple(whole(size) if size.is_constant else -1 for size in sizes)
         return tuple(map(emit.size, sizes))
