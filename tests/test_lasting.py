@@ -152,7 +152,7 @@ def alive(model: nn.Module) -> nn.Module:
     """Return a model with no silent branch, whose statistics are not all alike."""
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        for tensor in [*model.parameters(), *model.buffers()]:
             if tensor.is_floating_point() and tensor.dim() == 1:
                 tensor.copy_(0.5 + torch.rand(tensor.shape, generator=draw).to(tensor))
     return model

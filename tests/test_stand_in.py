@@ -581,7 +581,7 @@ class ReadTwice(Cell):
 
 class Untraceable(Cell):
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) if x.shape[0] < 99 else x
+        return super().forward(x) if float(x.sum()) < 1e9 else x
 
 
 class ByMode(Cell):
@@ -643,7 +643,7 @@ def test_a_forward_that_cannot_be_traced() -> None:
     assert code == "no-sites"
     assert message.startswith(
         "none of the 14 convolutions matches; 4 passed over: the forward that calls it can't "
-        "be traced ("
+        "be followed ("
     )
     assert len(composer.plan(net(Untraceable), PLAIN).sites) == 14  # it needs no trace
 

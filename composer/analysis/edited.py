@@ -55,9 +55,11 @@ def is_edited(module: nn.Module) -> bool:
 
 
 def own_methods(kind: type[nn.Module]) -> dict[str, FunctionType]:
-    """Return the methods of a class of modules that its instances run, by name, undecorated.
+    """Return the methods of a class of modules and of those it is derived from, undecorated.
 
-    Left out are those of `nn.Module`, and what an edit put around a forward.
+    Each is named by its class, such as ``timm.models.resnet.Bottleneck.forward``; the first of a
+    name is the one that an instance runs. Left out are those of `nn.Module`, and what an edit put
+    around a forward.
     """
     return {name: undecorated(value) for name, value in decorated_methods(kind).items()}
 
@@ -70,8 +72,13 @@ def decorated_methods(kind: type[nn.Module]) -> dict[str, FunctionType]:
             break
         for name, value in vars(base).items():
             if isinstance(value, FunctionType):
-                found.setdefault(name, value)
+                found.setdefault(f"{base.__module__}.{base.__qualname__}.{name}", value)
     return found
+
+
+def run_as(kind: type[nn.Module], name: str) -> str | None:
+    """Return the method of `own_methods` that an instance runs under a name."""
+    return next((key for key in own_methods(kind) if key.rpartition(".")[2] == name), None)
 
 
 def undecorated(function: FunctionType) -> FunctionType:

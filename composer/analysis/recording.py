@@ -38,7 +38,7 @@ class Untraceable(Exception):  # noqa: N818 - a finding, which the plan reports
 
 @dataclass(frozen=True)
 class Instruction:
-    """An instruction of one of a module's methods: the method's name, its code, the offset."""
+    """An instruction of a module's method: the name among `own_methods`, the code, the offset."""
 
     method: str
     code: CodeType
@@ -270,8 +270,8 @@ class _Recorder(TorchFunctionMode):
             name = self._methods.get(frame.f_code)
             if name is not None and frame.f_locals.get(_first_name(frame.f_code)) is self.module:
                 found.append(Instruction(name, frame.f_code, frame.f_lasti))
-                if name == "forward":
-                    break
+            if frame.f_code is record.__code__:
+                break
             frame = frame.f_back
         return tuple(reversed(found))
 

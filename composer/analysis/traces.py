@@ -79,15 +79,15 @@ def recorded(
         Untraceable: it does not run so, or see `record`.
     """
     run = run or FakeRun.of(module)
+    device = next((t.device for t in run.state.values()), None)  # it may have moved since
 
     def on_fakes() -> None:
-        device = next((t.device for t in run.state.values()), None)  # it may have moved since
         given = (blank(x, batch, device) for x in (call.args, call.kwargs))
         args, kwargs = given
         run(module, lambda: args, nullcontext(), lambda: kwargs, mode.training, mode.gradients)
 
     try:
-        return record(module, on_fakes, seed, _givers(inside or {}, batch))
+        return record(module, on_fakes, seed, _givers(inside or {}, batch, device))
     except Untraceable as why:
         if "aten." not in str(why) and "data-dependent" not in str(why):
             raise
@@ -96,12 +96,14 @@ def recorded(
     return _on_numbers(module, call, mode, seed)
 
 
-def _givers(calls: Mapping[str, Sequence[Call]], batch: int) -> dict[str, Callable[[], Any]]:
+def _givers(
+    calls: Mapping[str, Sequence[Call]], batch: int, device: torch.device | None
+) -> dict[str, Callable[[], Any]]:
     """Return what gives values like those that modules gave, call after call."""
 
     def giver(its: Sequence[Call]) -> Callable[[], Any]:
         following = itertools.cycle(its)
-        return lambda: blank(next(following).output, batch)
+        return lambda: blank(next(following).output, batch, device)
 
     return {path: giver(its) for path, its in calls.items()}
 

@@ -34,7 +34,10 @@ from composer.surgery.source import NoSource, Text, function_of, text_of
 
 @dataclass(frozen=True)
 class Method:
-    """A method whose source was edited: as it is now, and what tells the author's own."""
+    """A method whose source was edited, by its name among `own_methods`.
+
+    `text` is what it is now, and `own` tells the author's text from any other.
+    """
 
     name: str
     text: Text
@@ -100,50 +103,72 @@ def edited_class(original: type[nn.Module], edits: Edits) -> type[nn.Module]:
     """
     if edits == Edits():
         return original
-    own = decorated_methods(original)
-    methods = {method.name: _method(original, own.get(method.name), method)
-               for method in edits.methods}  # fmt: skip
-    kind = _derived(original, original, edits, methods)
+    kind = _with_methods(original, edits)
     inner = kind
     for around in edits.around:
         cell = CellType()
         forward = _forward_around(kind, around, cell)
-        kind = _derived(kind, original, edits, {"forward": forward, INNER: inner})
+        kind = _derived((kind,), original, edits, {"forward": forward, INNER: inner})
         cell.cell_contents = kind
     return kind
 
 
-def _method(original: type[nn.Module], own: FunctionType | None, method: Method) -> FunctionType:
+def _with_methods(original: type[nn.Module], edits: Edits) -> type[nn.Module]:
+    """Return a class with the edited methods.
+
+    Those of a class that the original is derived from go into a class derived from that one, which
+    stands before it where the original asks ``super()``.
+    """
+    own = decorated_methods(original)
+    bodies: dict[str, dict[str, Any]] = {}
+    for method in edits.methods:
+        whose, _, name = method.name.rpartition(".")
+        bodies.setdefault(whose, {})[name] = _method(own.get(method.name), method)
+    body = bodies.pop(f"{original.__module__}.{original.__qualname__}", {})
+    above = tuple(
+        _derived((base,), original, edits, made, named=base)
+        for base in original.__mro__
+        if (made := bodies.get(f"{base.__module__}.{base.__qualname__}")) is not None
+    )
+    return _derived((original, *above), original, edits, body)
+
+
+def _method(own: FunctionType | None, method: Method) -> FunctionType:
     try:
         if own is None or text_of(undecorated(own)).digest != method.own:
             raise NoSource("it is another than the one that was edited")
         return redecorated(own, function_of(method.text, undecorated(own)))
     except NoSource as why:
-        name = f"{original.__module__}.{original.__qualname__}.{method.name}"
         raise error(
             "other-source",
-            f"{name} can't be edited as it was: {why}",
+            f"{method.name} can't be edited as it was: {why}",
             "install the version that the model was composed with, or insert again",
         ) from None
 
 
 def _derived(
-    base: type[nn.Module], original: type[nn.Module], edits: Edits, body: dict[str, Any]
+    bases: tuple[type[nn.Module], ...],
+    original: type[nn.Module],
+    edits: Edits,
+    body: dict[str, Any],
+    named: type[nn.Module] | None = None,
 ) -> type[nn.Module]:
-    named: dict[str, Any] = {
+    """Return a class that says its name is that of the original, or of another."""
+    named = named or original
+    space: dict[str, Any] = {
         ORIGINAL: original,
         EDITS: edits,
-        "__module__": original.__module__,
-        "__qualname__": original.__qualname__,
-        "__doc__": original.__doc__,
+        "__module__": named.__module__,
+        "__qualname__": named.__qualname__,
+        "__doc__": named.__doc__,
         "__reduce_ex__": _reduce,
     }
     if other_forwards(original):
-        named["__setattr__"] = _set
+        space["__setattr__"] = _set
     if hasattr(original, "__deepcopy__"):
-        named["__deepcopy__"] = _deepcopy
-    metaclass: Any = type(base)
-    return cast("type[nn.Module]", metaclass(original.__name__, (base,), {**named, **body}))
+        space["__deepcopy__"] = _deepcopy
+    metaclass: Any = type(original)
+    return cast("type[nn.Module]", metaclass(named.__name__, bases, {**space, **body}))
 
 
 # ------------------------------------------------------------------------------------ pickling
@@ -262,7 +287,8 @@ def other_forwards(kind: type[nn.Module]) -> tuple[str, ...]:
 
     YOLO's convolution has one: ``fuse()`` sets ``m.forward = m.forward_fuse``.
     """
-    return tuple(name for name in own_methods(kind) if name.startswith("forward_"))
+    names = dict.fromkeys(method.rpartition(".")[2] for method in own_methods(kind))
+    return tuple(name for name in names if name.startswith("forward_"))
 
 
 def _set(module: nn.Module, name: str, value: Any) -> None:

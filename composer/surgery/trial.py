@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
-from composer.analysis.edited import own_methods
+from composer.analysis.edited import own_methods, run_as
 from composer.analysis.probe import Call, Probe
 from composer.analysis.recording import Untraceable, numbered, seeded, told
 from composer.analysis.residual import Branch
@@ -111,13 +111,16 @@ class _Trial:
             return "its forward is set on the object itself, past its class"
         if not isinstance(self.change, WrittenIn):
             return self._steps() or self._fuses()
-        if "forward" in dict(self.change.methods) and (others := self._other_forwards()):
+        own = run_as(type(self.module), "forward")
+        if own in dict(self.change.methods) and (others := self._other_forwards()):
             return f"its {others[0]} may take the place of its forward"
         return self._steps() or self._numbers()
 
     def _other_forwards(self) -> list[str]:
         """Return what may take the forward's place and is no part of it."""
-        called = own_methods(type(self.module))["forward"].__code__.co_names
+        methods = own_methods(type(self.module)).items()
+        forwards = [f for name, f in methods if name.rpartition(".")[2] == "forward"]
+        called = {name for forward in forwards for name in forward.__code__.co_names}
         return [name for name in other_forwards(type(self.module)) if name not in called]
 
     # ------------------------------------------------------------------------------- steps

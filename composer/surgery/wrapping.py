@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import fx, nn
 
-from composer.analysis.edited import own_methods
+from composer.analysis.edited import own_methods, run_as
 from composer.analysis.recording import INSTRUCTIONS
 from composer.analysis.residual import Branch
 from composer.surgery.change import WrittenIn
@@ -126,16 +126,17 @@ def loops_without(module: nn.Module) -> tuple[_Way, ...]:
     Raises:
         NoSource: its source can't be had.
     """
-    own = own_methods(type(module)).get("forward")
-    if own is None:
+    name = run_as(type(module), "forward")
+    if name is None:
         return ()
+    own = own_methods(type(module))[name]
     text, me = text_of(own), own.__code__.co_varnames[0]
     splices = []
     for node in ast.walk(parsed(text, own.__code__)):
         whole = _loop(node, me, isinstance(module, nn.ModuleDict))
         if whole is not None:
             splices.append(Splice(Extent.of(whole[0]), whole[1]))
-    return (("forward", tuple(splices)),) if splices else ()
+    return ((name, tuple(splices)),) if splices else ()
 
 
 def _loop(node: ast.AST, me: str, keyed: bool) -> tuple[ast.expr, str] | None:
@@ -184,27 +185,32 @@ def passed_by(module: nn.Module, steps: Iterable[fx.Node]) -> dict[str, tuple[Sp
 def given_besides(
     module: nn.Module, calls: Iterable[fx.Node], name: str
 ) -> dict[str, tuple[Splice, ...]]:
-    """Return how a module's forward becomes one that gives a child's value to some calls.
+    """Return how a method of a module becomes one that gives a child's value to some calls in it.
 
-    The child, which the text calls `CHILD`, runs first, on what the forward is given.
+    The child, which the text calls `CHILD`, runs first, on what the method is given.
 
     Raises:
-        NoSource: a call is not one of the forward itself.
+        NoSource: the calls are in several methods, or have another form.
     """
-    own = own_methods(type(module))["forward"]
+    found = [next(_innermost(module, call), None) for call in calls]
+    methods = {one[0] for one in found if one is not None}
+    if len(methods) != 1 or None in found:
+        raise NoSource("the calls are not all of one method")
+    (method,) = methods
+    own = own_methods(type(module))[method]
     text, code = text_of(own), own.__code__
     me, given = code.co_varnames[:2]
     first = body_of(text, code)[0]
-    splices = [Splice(Extent.of(first).start, f"{name} = {me}.{CHILD}({given}); ")]
-    if isinstance(first, (ast.If, ast.For, ast.While, ast.With, ast.Try)):
-        indent = " " * first.col_offset
-        splices = [Splice(Extent.of(first).start, f"{name} = {me}.{CHILD}({given})\n{indent}")]
-    for call in calls:
-        method, node, _ = next(_innermost(module, call), ("", None, ""))
-        if method != "forward" or not isinstance(node, ast.Call) or not node.args:
-            raise NoSource("it is not called in the forward of its block itself")
-        splices.append(Splice(Extent.of(node.args[-1]).end, f", {name}"))
-    return {"forward": tuple(splices)}
+    after = "; " if isinstance(first, _SIMPLE) else f"\n{' ' * first.col_offset}"
+    splices = [Splice(Extent.of(first).start, f"{name} = {me}.{CHILD}({given}){after}")]
+    for one in found:
+        if one is None or not isinstance(one[1], ast.Call) or not one[1].args:
+            raise NoSource("a layer is not called in the source by what it is given")
+        splices.append(Splice(Extent.of(one[1].args[-1]).end, f", {name}"))
+    return {method: tuple(splices)}
+
+
+_SIMPLE = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Expr, ast.Return, ast.Assert)
 
 
 def _innermost(
