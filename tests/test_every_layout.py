@@ -595,10 +595,10 @@ def test_a_tuple_that_a_child_makes() -> None:
 
     model, x = Net().eval(), torch.randn(1, 3, 16, 16)
     plan = composer.plan(model, "eca", at="block")
-    assert [(site.position, site.note) for site in plan.sites] == 2 * [
-        ("output", "no expression of its own forward is that value alone; after the block instead")
-    ]
+    assert [(site.position, site.note) for site in plan.sites] == 2 * [("residual", None)]
     composed = composer.insert(model, TWICE, at="block")
     with torch.no_grad():
-        doubled = 2 * model.one(model.stem(x))[0]
-        torch.testing.assert_close(composed(x), 2 * model.two(doubled)[0])
+        y = model.stem(x)
+        for block in (model.one, model.two):
+            y = y + 2 * block.b(block.a(y))
+        torch.testing.assert_close(composed(x), y)

@@ -15,7 +15,6 @@ from composer.kernels import memory, row_conv1d
 from composer.kernels.conv_of_each import conv_of_each
 from composer.kernels.largest import largest
 from composer.kernels.mean_and_max import mean_and_max
-from composer.kernels.residual_add import residual_add
 from composer.kernels.row_conv1d import RowConv1d
 from composer.kernels.weighed_sum import weighed, weighed_in_place, weighed_sum
 
@@ -231,26 +230,6 @@ def test_each_sample_by_its_kernel(groups: int, other: int, size: tuple[int, int
     for b in range(3):
         want = nn.functional.conv2d(x[:, b], kernel[b], None, 2, (1, 2), 2, groups)
         torch.testing.assert_close(y[:, b], want)
-
-
-def test_many_values_beside_one_are_summed_anew() -> None:
-    x, many = random(2, 3), random(4, 2, 3, seed=1)
-    summed = torch.func.vmap(residual_add, in_dims=(None, 0))(x.clone(), many)
-    torch.testing.assert_close(summed, x + many)
-    tangent = random(2, 3, seed=2)
-    _, change = torch.func.jvp(lambda y: residual_add(x.clone(), y), (many[0],), (tangent,))
-    torch.testing.assert_close(change, tangent)
-
-
-def test_a_sum_is_written_over_its_first_value_where_it_fits() -> None:
-    x, y = random(2, 3), random(2, 3, seed=1)
-    want = x + y
-    z = residual_add(x, y)
-    assert torch.equal(z, want) and z.data_ptr() == x.data_ptr()
-    for other in (random(4, 2, 3), random(2, 3).float()):
-        z = residual_add(x, other)
-        assert z.data_ptr() != x.data_ptr()
-        torch.testing.assert_close(z, x + other)
 
 
 @pytest.mark.parametrize("name", ["se", "cbam", "eca", "bam", "sk", "split_attention"])

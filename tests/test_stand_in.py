@@ -581,7 +581,9 @@ class ReadTwice(Cell):
 
 class Untraceable(Cell):
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) if float(x.sum()) < 1e9 else x
+        with torch._C.DisableTorchFunction():  # as compiled code of others does
+            x = x + 0
+        return super().forward(x)
 
 
 class ByMode(Cell):
@@ -813,7 +815,7 @@ def test_attention_modules(vit: nn.Module) -> None:
 
 def test_the_heads_are_those_of_the_module(vit: nn.Module) -> None:
     code = composer.insert(vit, "mhsa").blocks[0].attn.code
-    assert "3, 3, 64" in code.replace("(", "").replace(")", "")  # part, heads, d
+    assert "3, 3, -1" in code.replace("(", "").replace(")", "")  # part, heads, d
     other = composer.insert(vit, "mhsa", params={"heads": 6}).blocks[0].attn.code
     assert "3, 6, 32" in other
 
@@ -872,7 +874,7 @@ def test_a_module_like_a_layer() -> None:
     x = torch.randn(2, 6, 13, 9)
     assert torch.equal(module(x), conv(x))
     attention = composer.build("mhsa", like=Attention())
-    assert attention.qkv.linear.weight.shape == (24, 8) and "2, 4" in attention.code
+    assert attention.qkv.linear.weight.shape == (24, 8) and "2, -1" in attention.code
     assert composer.build("mhsa", like=nn.MultiheadAttention(6, 3)).qkv.linear.in_features == 6
 
 

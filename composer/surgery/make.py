@@ -35,6 +35,15 @@ class Made:
     needs_size: tuple[int, ...] | None = None
 
 
+def with_size(note: str | None, made: Made) -> str | None:
+    """Return the remark on a site, with the one size that what goes there is made for."""
+    if made.needs_size is None:
+        return note
+    shown = "×".join(map(str, made.needs_size))
+    what = f"maps of {shown}" if len(made.needs_size) > 1 else f"{shown} tokens"
+    return "; ".join(filter(None, (note, f"made for {what} alone")))
+
+
 def _refuse_neighbours(graph: Graph, why: str, way_out: str) -> None:
     """Refuse a graph that looks at neighbours in a map.
 

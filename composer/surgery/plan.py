@@ -20,7 +20,7 @@ from composer.primitives import Spec
 from composer.surgery.candidates import Candidate, candidates
 from composer.surgery.change import WrittenIn
 from composer.surgery.composition import At, PrefixTokens
-from composer.surgery.make import Made, Maker
+from composer.surgery.make import Made, Maker, with_size
 from composer.surgery.place import NoPlace, Place, Placer
 from composer.surgery.site import Addition, NearMiss, Plan, Site
 from composer.surgery.stand_ins import StandIns, free_name
@@ -180,7 +180,7 @@ def _additions(
                 place.shape.size,
                 made.parameters,
                 made.flops,
-                place.note,
+                with_size(place.note, made),
                 how=Addition(place),
                 graph=made.graph,
             )

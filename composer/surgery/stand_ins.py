@@ -13,12 +13,14 @@ from composer.analysis.recording import Untraceable
 from composer.analysis.traces import Forward
 from composer.analysis.values import MapShape
 from composer.errors import ComposerError, Diagnostic, counted, listing
+from composer.language.expressions import bind
 from composer.lower.begin import check_can_begin
 from composer.lower.inputs import input_shapes
 from composer.measure.cost import parameters
+from composer.primitives.base import whole
 from composer.surgery.follow import NotFollowed, NotThere, follow_both
 from composer.surgery.layers import Layer, attention_modules, convolutions, listed
-from composer.surgery.make import Made, Maker
+from composer.surgery.make import Made, Maker, with_size
 from composer.surgery.match import reason_against
 from composer.surgery.replace import Replacement, sharing_fault
 from composer.surgery.site import NearMiss, SharedSite, Site
@@ -122,7 +124,7 @@ class StandIns:
             tuple(size),
             made.parameters,
             made.flops,
-            note,
+            with_size(note, made),
             sum(map(parameters, gone)),
             how=how,
             graph=made.graph,
@@ -204,7 +206,9 @@ class StandIns:
         wants = input_shapes(made.graph)[1:]
         node = given.graph.by_name[given.graph.output]
         assert node.axes is not None
-        gives = [tuple(1 if axis == "b" else int(size.value) for axis, size in node.axes.sizes)]
+        planned = given.graph.settings.planned
+        sizes = [(axis, bind(size, planned)) for axis, size in node.axes.sizes]
+        gives = [tuple(1 if axis == "b" else whole(size) for axis, size in sizes)]
         if list(wants) != gives:
             raise _Passed(f"it can't take the {self.share} that is made from its block's input")
         owner, traces = self.model.get_submodule(block.path), self.known.traces
