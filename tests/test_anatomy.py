@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 import composer
-from composer.analysis.anatomy import Anatomy, anatomy
+from composer.analysis.anatomy import anatomy
+from composer.analysis.parts import Anatomy
 from composer.analysis.probe import probe
 from composer.errors import ComposerError
 

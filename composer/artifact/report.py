@@ -12,29 +12,19 @@ from composer.analysis.probe import probe
 from composer.errors import counted
 from composer.measure.cost import parameters
 from composer.measure.numbers import giga
-from composer.surgery.composition import composed, inserted_path, parameters_before
+from composer.surgery.composition import Inserted, composed, parameters_before
 from composer.surgery.eject import eject
 from composer.surgery.site import Plan
 
 VERSION = 1
 
 
-@dataclass(frozen=True)
-class SiteReport:
-    """One inserted module; a stand-in has no name but the path."""
+@dataclass(frozen=True, kw_only=True)
+class SiteReport(Inserted):
+    """One inserted module, as it is reported."""
 
-    path: str
-    name: str | None
-    position: str
     spec: str
-    channels: int
-    size: tuple[int, ...]
     parameters: int
-
-    @property
-    def module(self) -> str:
-        """The path of the module."""
-        return inserted_path(self.path, self.name)
 
     @property
     def shown_size(self) -> str:
@@ -157,13 +147,13 @@ def describe(
             inserted = model.get_submodule(site.module)
             rows.append(
                 SiteReport(
-                    site.path,
-                    site.name,
-                    site.position,
-                    edit.spec.name,
-                    site.channels,
-                    site.size,
-                    parameters(inserted),
+                    path=site.path,
+                    name=site.name,
+                    position=site.position,
+                    channels=site.channels,
+                    size=site.size,
+                    spec=edit.spec.name,
+                    parameters=parameters(inserted),
                 )
             )
     flops_after = done.flops_after if done is not None else None

@@ -11,8 +11,10 @@ from itertools import groupby
 
 from torch import fx, nn
 
-from composer.analysis.anatomy import Anatomy, anatomy, is_inside
+from composer.analysis.anatomy import anatomy
 from composer.analysis.edited import class_before_edits
+from composer.analysis.parts import Anatomy
+from composer.analysis.paths import is_inside
 from composer.analysis.probe import Call
 from composer.analysis.recording import Untraceable
 from composer.analysis.traces import blank

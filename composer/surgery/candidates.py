@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from composer.analysis.anatomy import Anatomy, Part
+from composer.analysis.parts import Anatomy, Part
 from composer.language.position import Position
 from composer.surgery.composition import At
 

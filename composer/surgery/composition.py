@@ -24,15 +24,14 @@ PrefixTokens = Literal["pass", "join"]
 _ATTRIBUTE = "_composition"
 
 
-@dataclass(frozen=True)
-class EditedSite:
-    """One inserted module, and what stood there before.
+@dataclass(frozen=True, kw_only=True)
+class Inserted:
+    """One thing that is inserted, planned or done.
 
     It is the child `name` of what stands at `path`; a stand-in, which has no name of its own, is
     at the path itself. Its `position` is as it is written, or ``replace``, in place of a layer, or
-    ``shared``, at a block's input, for all its stand-ins. `edits` are those of the edited modules'
-    classes before, and `replaced` the modules that it took the place of, by path; they are kept
-    here alone. `settings` are those of its graph.
+    ``shared``, at a block's input, for all its stand-ins. `channels` and `size` are of what it
+    gives.
     """
 
     path: str
@@ -40,14 +39,24 @@ class EditedSite:
     position: str
     channels: int
     size: tuple[int, ...]
-    edits: tuple[tuple[str, Edits], ...]
-    settings: Settings
-    replaced: tuple[tuple[str, nn.Module], ...] = ()
 
     @property
     def module(self) -> str:
-        """The path of what was inserted."""
+        """The path of what is inserted."""
         return inserted_path(self.path, self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditedSite(Inserted):
+    """What was inserted, and what stood there before.
+
+    `edits` are those of the edited modules' classes before, and `replaced` the modules that it
+    took the place of, by path; they are kept here alone. `settings` are those of its graph.
+    """
+
+    edits: tuple[tuple[str, Edits], ...]
+    settings: Settings
+    replaced: tuple[tuple[str, nn.Module], ...] = ()
 
 
 def inserted_path(path: str, name: str | None) -> str:

@@ -32,12 +32,12 @@ from composer.surgery.composition import (
     own_shapes,
     remember,
 )
-from composer.surgery.edited_class import edits_of
+from composer.surgery.edited_class import Edits, edits_of
 from composer.surgery.eject import undo
+from composer.surgery.placement import Chosen
 from composer.surgery.plan import plan
 from composer.surgery.replace import Replacement, put_shared
 from composer.surgery.site import Addition, Plan, SharedSite, Site
-from composer.surgery.wish import Chosen
 
 
 def insert(
@@ -183,15 +183,7 @@ class _Work:
         module = self._suited(site, self._made(site, site.graph), owner)
         edits = ((site.path, edits_of(owner)),)
         self.sites.append(
-            EditedSite(
-                site.path,
-                site.name,
-                site.position,
-                site.channels,
-                site.size,
-                edits,
-                site.graph.settings,
-            )
+            _edited(site, edits=edits)
         )
         put(owner, how.place.change, site.name, module)
 
@@ -205,16 +197,7 @@ class _Work:
                 module = begun_as(module, site.graph, original, value, dtype, site.path)
         module = self._suited(site, module, layer)
         self.sites.append(
-            EditedSite(
-                site.path,
-                None,
-                site.position,
-                site.channels,
-                site.size,
-                how.edits(self.model),
-                site.graph.settings,
-                how.replaced(self.model),
-            )
+            _edited(site, edits=how.edits(self.model), replaced=how.replaced(self.model))
         )
         how.put(self.model, module)
 
@@ -228,15 +211,7 @@ class _Work:
         module = self._suited(shared, module, owner)
         edits = ((shared.path, edits_of(owner)),)
         self.shared.append(
-            EditedSite(
-                shared.path,
-                shared.name,
-                "shared",
-                shared.channels,
-                shared.size,
-                edits,
-                shared.graph.settings,
-            )
+            _edited(shared, edits=edits)
         )
         users = [path.removeprefix(f"{shared.path}.") for path in shared.users]
         put_shared(owner, shared.block.call, shared.inside, shared.name, module, users)
@@ -258,6 +233,23 @@ class _Work:
                 for kernel in (p for p in module.parameters() if p.dim() == 4):
                     kernel.data = kernel.data.to(memory_format=torch.channels_last)
         return module.train(owner.training)
+
+
+def _edited(
+    site: Site | SharedSite,
+    edits: tuple[tuple[str, Edits], ...],
+    replaced: tuple[tuple[str, nn.Module], ...] = (),
+) -> EditedSite:
+    return EditedSite(
+        path=site.path,
+        name=site.name,
+        position=site.position,
+        channels=site.channels,
+        size=site.size,
+        edits=edits,
+        settings=site.graph.settings,
+        replaced=replaced,
+    )
 
 
 @contextmanager

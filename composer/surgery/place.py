@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, fx, nn
 
-from composer.analysis.anatomy import Anatomy, Part, around
+from composer.analysis.parts import Anatomy, Part
+from composer.analysis.paths import around
 from composer.analysis.recording import VALUE, Untraceable
 from composer.analysis.residual import Branch, NoSuchBranch, branch_ends, returned
 from composer.analysis.traces import Forward

@@ -8,7 +8,8 @@ from typing import get_args
 
 from torch import nn
 
-from composer.analysis.anatomy import Anatomy, anatomy
+from composer.analysis.anatomy import anatomy
+from composer.analysis.parts import Anatomy
 from composer.errors import ComposerError, Diagnostic, counted, error
 from composer.graph.frontend import load_spec
 from composer.graph.graph import Begin
@@ -21,10 +22,12 @@ from composer.surgery.candidates import Candidate, candidates
 from composer.surgery.change import WrittenIn
 from composer.surgery.composition import At, PrefixTokens
 from composer.surgery.make import Made, Maker, with_size
+from composer.surgery.near_miss import NearMiss
+from composer.surgery.nothing import none_matches, nothing_found
 from composer.surgery.place import NoPlace, Place, Placer
-from composer.surgery.site import Addition, NearMiss, Plan, Site
+from composer.surgery.placement import Chosen, Placement
+from composer.surgery.site import Addition, Plan, Site
 from composer.surgery.stand_ins import StandIns, free_name
-from composer.surgery.wish import Chosen, Wish, none_matches, nothing_found
 
 __all__ = ["NearMiss", "Plan", "Site", "plan", "plan_again"]
 
@@ -82,8 +85,8 @@ def plan(
     if prefix_tokens not in get_args(PrefixTokens):
         message = f"{prefix_tokens!r} is nothing that prefix tokens do"
         raise error("invalid-value", message, "say 'pass' or 'join'")
-    wish = Wish.of(spec, at, position, stages, blocks, every, select, match)
-    found = _plan(model, wish, Maker(spec, dict(params or {}), init, prefix_tokens))
+    placement = Placement.of(spec, at, position, stages, blocks, every, select, match)
+    found = _plan(model, placement, Maker(spec, dict(params or {}), init, prefix_tokens))
     if expect is not None and len(found.sites) != expect:
         raise error(
             "unexpected-count",
@@ -108,32 +111,31 @@ def plan_again(
     Raises:
         ComposerError: nothing can go to any of them any more.
     """
-    wish = Wish.of(spec, at, position, None, None, None, "*", None)
-    return _plan(model, wish.only(paths), Maker(spec, params, init, prefix_tokens))
+    placement = Placement.of(spec, at, position, None, None, None, "*", None)
+    return _plan(model, placement.only(paths), Maker(spec, params, init, prefix_tokens))
 
 
-def _plan(model: nn.Module, wish: Wish, maker: Maker) -> Plan:
+def _plan(model: nn.Module, placement: Placement, maker: Maker) -> Plan:
     known = anatomy(model)
-    if wish.position is None:
-        found = StandIns(model, known, wish, maker).found()
+    if placement.position is None:
+        found = StandIns(model, known, placement, maker).found()
         sites, shared, misses = found.sites, found.shared, found.misses
     else:
-        sites, misses = _additions(model, known, wish, maker)
+        sites, misses = _additions(model, known, placement, maker)
         shared = []
     return Plan(
-        maker.spec,
-        wish.at,
-        wish.position or "replace",
-        maker.init,
-        dict(maker.params),
-        maker.prefix_tokens,
-        tuple(sites),
-        tuple(shared),
-        tuple(misses),
-        known.probe.input_shape,
-        known.probe.flops,
-        parameters(model),
-        known.probe.entry,
+        spec=maker.spec,
+        placement=placement,
+        init=maker.init,
+        params=dict(maker.params),
+        prefix_tokens=maker.prefix_tokens,
+        sites=tuple(sites),
+        shared=tuple(shared),
+        near_misses=tuple(misses),
+        input_shape=known.probe.input_shape,
+        flops_before=known.probe.flops,
+        parameters_before=parameters(model),
+        entry=known.probe.entry,
     )
 
 
@@ -141,27 +143,27 @@ def _plan(model: nn.Module, wish: Wish, maker: Maker) -> Plan:
 
 
 def _additions(
-    model: nn.Module, known: Anatomy, wish: Wish, maker: Maker
+    model: nn.Module, known: Anatomy, placement: Placement, maker: Maker
 ) -> tuple[list[Site], list[NearMiss]]:
     """Return the sites in blocks, stages or other modules, in order, and what was passed over."""
-    candidates, misses = _choose(known, wish)
+    candidates, misses = _choose(known, placement)
     count = len(candidates) + len(misses)
     placer = Placer(model, known)
     placed: list[tuple[Candidate, Place]] = []
     for candidate in candidates:
-        position = candidate.position or wish.position
+        position = candidate.position or placement.position
         assert position is not None
         try:
             place = placer.place(candidate.part, position)
         except NoPlace as why:
             misses.append(NearMiss(candidate.part.path, str(why), by_choice=False))
             continue
-        if wish.takes(place.part.path):
+        if placement.takes(place.part.path):
             placed.append((candidate, place))
-    placed, others = wish.thinned(placed, lambda one: one[1].part.path)
+    placed, others = placement.thinned(placed, lambda one: one[1].part.path)
     misses += others
     if not placed:
-        raise _none(known, wish, count, misses)
+        raise _none(known, placement, count, misses)
     _check_apart(placed)
     name = free_name(model, [place.part.path for _, place in placed], maker.spec.name)
     sites = []
@@ -169,18 +171,18 @@ def _additions(
         made = _made(maker, place)
         sites.append(
             Site(
-                place.part.path,
-                name,
-                place.position,
-                candidate.stage,
-                candidate.block,
-                maker.spec.name,
-                place.shape.layout,
-                place.shape.channels,
-                place.shape.size,
-                made.parameters,
-                made.flops,
-                with_size(place.note, made),
+                path=place.part.path,
+                name=name,
+                position=place.position,
+                channels=place.shape.channels,
+                size=place.shape.size,
+                stage=candidate.stage,
+                block=candidate.block,
+                spec=maker.spec.name,
+                layout=place.shape.layout,
+                parameters=made.parameters,
+                flops=made.flops,
+                note=with_size(place.note, made),
                 how=Addition(place),
                 graph=made.graph,
             )
@@ -215,33 +217,35 @@ def _made(maker: Maker, place: Place) -> Made:
         raise ComposerError((*failure.diagnostics, note)) from None
 
 
-def _choose(known: Anatomy, wish: Wish) -> tuple[list[Candidate], list[NearMiss]]:
+def _choose(known: Anatomy, placement: Placement) -> tuple[list[Candidate], list[NearMiss]]:
     """Return what matches, in order, and what does not, with the reason."""
     matching: list[Candidate] = []
     misses: list[NearMiss] = []
     counts = [len(stage.blocks) for stage in known.stages]
-    wish.check_range(counts)
-    everything = list(candidates(known, wish.at))
+    placement.check_range(counts)
+    everything = list(candidates(known, placement.at))
     for one in everything:
-        reason = wish.reason_against(one.stage, one.block, one.part.path, counts)
+        reason = placement.reason_against(one.stage, one.block, one.part.path, counts)
         if reason:
             misses.append(NearMiss(one.part.path, reason, by_choice=True))
-        elif one.part.refusal and wish.position and wish.position.kind in ("residual", "output"):
+        elif one.part.refusal and str(placement.position).startswith(("residual", "output")):
             misses.append(NearMiss(one.part.path, one.part.refusal, by_choice=False))
         else:
             matching.append(one)
     if not matching:
-        raise _none(known, wish, len(everything), misses)
+        raise _none(known, placement, len(everything), misses)
     return matching, misses
 
 
-def _none(known: Anatomy, wish: Wish, count: int, misses: Sequence[NearMiss]) -> ComposerError:
+def _none(
+    known: Anatomy, placement: Placement, count: int, misses: Sequence[NearMiss]
+) -> ComposerError:
     """Return the error for no site: what there is, and why it is none."""
     if not count:
         way_out = "try at='stage'" if known.stages else "look at it with 'composer sites'"
-        return nothing_found(wish.noun, f"{counted(len(known.stages), 'stage')} seen", way_out)
+        return nothing_found(placement.noun, f"{counted(len(known.stages), 'stage')} seen", way_out)
     there = ", ".join(
         f"stage {s.number} {s.whole.path} ({counted(len(s.blocks), 'block')})"
         for s in known.stages
     )
-    return none_matches(wish.noun, count, misses, there)
+    return none_matches(placement.noun, count, misses, there)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from composer.analysis.anatomy import Part
+from composer.analysis.parts import Part
 from composer.analysis.probe import Call
 from composer.errors import counted
 from composer.graph.graph import Begin, Graph
 from composer.language.expressions import Value
 from composer.primitives import Spec
-from composer.surgery.composition import At, PrefixTokens, inserted_path
+from composer.surgery.composition import At, Inserted, PrefixTokens
+from composer.surgery.near_miss import NearMiss
 from composer.surgery.place import Place
+from composer.surgery.placement import Placement
 from composer.surgery.replace import Replacement
 
 
@@ -23,72 +25,42 @@ class Addition:
     place: Place
 
 
-@dataclass(frozen=True)
-class Site:
-    """One place where a module goes; a stand-in has the path of the layer, and no name.
+@dataclass(frozen=True, kw_only=True)
+class Site(Inserted):
+    """One place where a module goes; `replaced` counts the parameters of the layers that go."""
 
-    `channels` and `size` are of what it gives, and `replaced` counts the parameters that go.
-    """
-
-    path: str
-    name: str | None
-    position: str
     stage: int | None
     block: int | None
     spec: str
     layout: tuple[str, ...]
-    channels: int
-    size: tuple[int, ...]
     parameters: int
     flops: int
     note: str | None = None
     replaced: int = 0
-    how: Addition | Replacement = field(repr=False, compare=False, kw_only=True)
-    graph: Graph = field(repr=False, compare=False, kw_only=True)
-
-    @property
-    def module(self) -> str:
-        """The path that the inserted module will have."""
-        return inserted_path(self.path, self.name)
+    how: Addition | Replacement = field(repr=False, compare=False)
+    graph: Graph = field(repr=False, compare=False)
 
 
-@dataclass(frozen=True)
-class SharedSite:
+@dataclass(frozen=True, kw_only=True)
+class SharedSite(Inserted):
     """A module that several stand-ins of a block share; `users` are their paths."""
 
-    path: str
+    position: str = "shared"
     name: str
-    channels: int
-    size: tuple[int, ...]
     parameters: int
     flops: int
     users: tuple[str, ...]
-    block: Part = field(repr=False, compare=False, kw_only=True)
-    inside: Mapping[str, Sequence[Call]] = field(repr=False, compare=False, kw_only=True)
-    graph: Graph = field(repr=False, compare=False, kw_only=True)
-
-    @property
-    def module(self) -> str:
-        """The path that the module will have."""
-        return inserted_path(self.path, self.name)
+    block: Part = field(repr=False, compare=False)
+    inside: Mapping[str, Sequence[Call]] = field(repr=False, compare=False)
+    graph: Graph = field(repr=False, compare=False)
 
 
-@dataclass(frozen=True)
-class NearMiss:
-    """A place that is no site, and why: by choice, or for what it was seen to be."""
-
-    path: str
-    reason: str
-    by_choice: bool
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """The sites of an insertion in the order they run, and what was passed over."""
 
     spec: Spec
-    at: At
-    position: str
+    placement: Placement
     init: Begin
     params: Mapping[str, Value]
     prefix_tokens: PrefixTokens
@@ -99,6 +71,16 @@ class Plan:
     flops_before: int
     parameters_before: int
     entry: str = ""  # the module that takes the image, where that is not the model
+
+    @property
+    def at(self) -> At:
+        """The kind of place."""
+        return self.placement.at
+
+    @property
+    def position(self) -> str:
+        """The position in each place, or ``replace``."""
+        return self.placement.position or "replace"
 
     @property
     def parameters_after(self) -> int:

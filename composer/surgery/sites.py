@@ -8,7 +8,8 @@ from itertools import groupby
 
 from torch import nn
 
-from composer.analysis.anatomy import Anatomy, Part, anatomy
+from composer.analysis.anatomy import anatomy
+from composer.analysis.parts import Anatomy, Part
 from composer.analysis.recording import Untraceable
 from composer.analysis.residual import branches
 from composer.errors import counted

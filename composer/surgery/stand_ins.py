@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor, fx, nn
 
-from composer.analysis.anatomy import Anatomy, Part
+from composer.analysis.parts import Anatomy, Part
 from composer.analysis.probe import Call
 from composer.analysis.recording import Untraceable
 from composer.analysis.traces import Forward
@@ -22,10 +22,12 @@ from composer.surgery.follow import NotFollowed, NotThere, follow_both
 from composer.surgery.layers import Layer, attention_modules, convolutions, listed
 from composer.surgery.make import Made, Maker, with_size
 from composer.surgery.match import reason_against
+from composer.surgery.near_miss import NearMiss
+from composer.surgery.nothing import none_matches, nothing_found
+from composer.surgery.placement import Placement
 from composer.surgery.replace import Replacement, sharing_fault
-from composer.surgery.site import NearMiss, SharedSite, Site
+from composer.surgery.site import SharedSite, Site
 from composer.surgery.source import NoSource
-from composer.surgery.wish import Wish, none_matches, nothing_found
 
 
 class _Passed(Exception):  # noqa: N818 - a finding, which the plan reports
@@ -44,13 +46,16 @@ class Found:
 class StandIns:
     """Finds the layers of one model that a spec is to stand in for."""
 
-    def __init__(self, model: nn.Module, known: Anatomy, wish: Wish, maker: Maker) -> None:
-        self.model, self.known, self.wish, self.maker = model, known, wish, maker
+    def __init__(
+        self, model: nn.Module, known: Anatomy, placement: Placement, maker: Maker
+    ) -> None:
+        self.model, self.known, self.placement, self.maker = model, known, placement, maker
         insert = maker.spec.insert
-        here = insert if insert is not None and insert.at == wish.at else None
+        here = insert if insert is not None and insert.at == placement.at else None
         self.absorb = here.absorb if here else ()
         self.share = here.share if here else None
-        self.layers = (attention_modules if wish.at == "attention" else convolutions)(model, known)
+        layers = attention_modules if placement.at == "attention" else convolutions
+        self.layers = layers(model, known)
         self.blocks = {block.path: block for block in known.blocks}
         self.failures: list[tuple[Layer, ComposerError]] = []
 
@@ -66,7 +71,7 @@ class StandIns:
                 found.sites.append(self._site(layer))
             except _Passed as why:
                 found.misses.append(NearMiss(layer.path, str(why), by_choice=False))
-        found.sites, others = self.wish.thinned(found.sites, lambda site: site.path)
+        found.sites, others = self.placement.thinned(found.sites, lambda site: site.path)
         found.misses += others
         if not found.sites:
             raise self._nothing(found.misses)
@@ -81,12 +86,12 @@ class StandIns:
         """Return the layers that match and may be replaced."""
         counts = [len(stage.blocks) for stage in self.known.stages]
         numbers = sum(layer.number is not None for layer in self.layers)
-        self.wish.check_range(counts, numbers)
+        self.placement.check_range(counts, numbers)
         chosen = []
         for layer in self.layers:
-            reason = self.wish.reason_against(layer.stage, layer.block, layer.path, counts)
+            reason = self.placement.reason_against(layer.stage, layer.block, layer.path, counts)
             reason = reason or reason_against(
-                self.wish.match, layer.facts, layer.number, numbers
+                self.placement.match, layer.facts, layer.number, numbers
             )
             if reason or layer.refusal:
                 misses.append(NearMiss(layer.path, reason or layer.refusal or "", bool(reason)))
@@ -103,7 +108,7 @@ class StandIns:
         if self.absorb:
             how, note = self._absorbing(layer, how)
         module = self.model.get_submodule(layer.path)
-        if self.wish.at == "attention":
+        if self.placement.at == "attention":
             note = _more_than_projections(module)
         made = self._made(layer, module)
         if self.share is not None:
@@ -113,19 +118,19 @@ class StandIns:
         channels, *size = (shape[2], shape[1]) if len(shape) == 3 else shape[1:]
         gone = [module, *(self.model.get_submodule(path) for path in how.absorbed)]
         return Site(
-            layer.path,
-            None,
-            "replace",
-            layer.stage,
-            layer.block,
-            self.maker.spec.name,
-            made.graph.input_axes.names,
-            channels,
-            tuple(size),
-            made.parameters,
-            made.flops,
-            with_size(note, made),
-            sum(map(parameters, gone)),
+            path=layer.path,
+            name=None,
+            position="replace",
+            channels=channels,
+            size=tuple(size),
+            stage=layer.stage,
+            block=layer.block,
+            spec=self.maker.spec.name,
+            layout=made.graph.input_axes.names,
+            parameters=made.parameters,
+            flops=made.flops,
+            note=with_size(note, made),
+            replaced=sum(map(parameters, gone)),
             how=how,
             graph=made.graph,
         )
@@ -237,13 +242,13 @@ class StandIns:
             _, channels, *size = block.call.args[0].shape
             shared.append(
                 SharedSite(
-                    path,
-                    name,
-                    channels,
-                    tuple(size),
-                    made.parameters,
-                    made.flops,
-                    tuple(paths),
+                    path=path,
+                    name=name,
+                    channels=channels,
+                    size=tuple(size),
+                    parameters=made.parameters,
+                    flops=made.flops,
+                    users=tuple(paths),
                     block=block,
                     inside=self.known.probe.inside(path),
                     graph=made.graph,
@@ -260,7 +265,7 @@ class StandIns:
             message = f"{layer.path} is the first such place; it is {layer.facts}"
             note = Diagnostic("at-site", message, severity="note")
             return ComposerError((*failure.diagnostics, note))
-        noun = self.wish.noun
+        noun = self.placement.noun
         if not self.layers:
             seen = f"{counted(len(self.known.blocks), 'block')} seen"
             name = self.maker.spec.name

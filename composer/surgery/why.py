@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from composer.analysis.anatomy import LAYERS_OF_A_BLOCK, Anatomy, is_inside
 from composer.analysis.edited import is_inserted, is_stand_in
+from composer.analysis.parts import LAYERS_OF_A_BLOCK, Anatomy
+from composer.analysis.paths import is_inside
 from composer.analysis.recording import Untraceable
 from composer.analysis.weight_layers import weight_layers
 from composer.errors import ComposerError, Diagnostic, counted, listing, suggestion

@@ -1,13 +1,12 @@
-"""What the caller wants of a plan, with what the spec says where the caller doesn't."""
+"""Where a spec is to go: what the caller says, and what the spec says where the caller does not."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar, get_args
 
-from composer.errors import ComposerError, counted, error, listing
+from composer.errors import counted, error, listing
 from composer.language.models import Insert, Match
 from composer.language.paths import check_pattern, selects
 from composer.language.position import Position, PositionError
@@ -15,7 +14,7 @@ from composer.language.selection import Selection, SelectionError
 from composer.primitives import Spec
 from composer.surgery.composition import At
 from composer.surgery.match import overlaid
-from composer.surgery.site import NearMiss
+from composer.surgery.near_miss import NearMiss
 
 T = TypeVar("T")
 Chosen = Selection | str | int | Sequence[int] | None
@@ -34,7 +33,7 @@ _STANDS_FOR: Mapping[At, str] = {"conv": "conv2d", "attention": "attention"}
 
 
 @dataclass(frozen=True)
-class Wish:
+class Placement:
     """Where a spec is to go, and which of those places are wanted."""
 
     at: At
@@ -57,7 +56,7 @@ class Wish:
         every: int | None,
         select: str | Sequence[str] | None,
         match: Mapping[str, object] | None,
-    ) -> Wish:
+    ) -> Placement:
         """Return what is wanted.
 
         Raises:
@@ -98,8 +97,8 @@ class Wish:
         """What a site is."""
         return NOUNS[self.at]
 
-    def only(self, paths: Sequence[str]) -> Wish:
-        """Return the wish for what stands at some paths, whatever was chosen otherwise."""
+    def only(self, paths: Sequence[str]) -> Placement:
+        """Return the placement for what stands at some paths, whatever was chosen otherwise."""
         return replace(
             self, stages=None, blocks=None, every=None, select=(), match=Match(),
             paths=frozenset(paths),
@@ -269,29 +268,3 @@ def _selection(chosen: Chosen) -> Selection:
 
 def _a(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
-
-
-def nothing_found(noun: str, seen: str, way_out: str) -> ComposerError:
-    """Return the error for a backbone that has no such place at all."""
-    return error("no-sites", f"this backbone has no {noun} that could be found; {seen}", way_out)
-
-
-def none_matches(
-    noun: str, count: int, misses: Sequence[NearMiss], there_are: str
-) -> ComposerError:
-    """Return the error for a choice that nothing meets.
-
-    The reason is told where it is one for all, and else one that is not the choice itself.
-    """
-    reasons = Counter(miss.reason for miss in misses)
-    others = Counter(miss.reason for miss in misses if not miss.by_choice)
-    why = ""
-    if len(reasons) == 1:
-        why = f": {misses[0].reason}"
-    elif others:
-        reason, times = others.most_common(1)[0]
-        why = f"; {times} passed over: {reason}"
-    if count == 1:
-        return error("no-sites", f"the only {noun} does not match{why}", f"there is {there_are}")
-    message = f"none of the {counted(count, noun)} matches{why}"
-    return error("no-sites", message, f"there are {there_are}")

@@ -1,0 +1,122 @@
+"""What an anatomy holds: parts, stages, and what may be asked of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from composer.analysis.paths import around
+from composer.analysis.probe import Call, Probe
+from composer.analysis.traces import Traces
+from composer.analysis.values import MapShape
+
+#: Of weights, at the least.
+LAYERS_OF_A_BLOCK = 2
+
+
+@dataclass(frozen=True)
+class Part:
+    """A block, or a stage as a whole: its path, its class, and what it gives.
+
+    `shape` is None where the value is no feature map whose axes could be told apart; `refusal`
+    then says what was seen.
+    """
+
+    path: str
+    kind: str
+    call: Call
+    shape: MapShape | None
+    refusal: str | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage: the module whose output is its output, and its blocks in the order they run."""
+
+    number: int
+    whole: Part
+    blocks: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """The stages of a backbone, in the order they run."""
+
+    stages: tuple[Stage, ...]
+    others: tuple[Part, ...]  # blocks that give no map, such as those of a class token alone
+    probe: Probe
+    larger: Probe | None  # on a larger image, where the model takes one
+    traces: Traces
+    skips: Callable[[Call], bool]  # whether the forward that was called ends in a residual add
+    knows: Callable[[str], bool]  # whether a module runs, and is the backbone's own
+    layers: Callable[[str], int]  # how many layers of weights a module holds
+    is_norm: Callable[[str], bool]  # whether a module has parameters, and no layer of weights
+    part: Callable[[str], Part]  # any module that runs, with what it gives
+    given_to: Callable[[str], MapShape]  # what a module takes; raises NotAMap
+
+    @property
+    def stem(self) -> Part | None:
+        """What gives the first stage its input: the stem, or the last of several modules of it."""
+        first = self.first
+        feeding = [p for p in self.modules if first and p.shape and _feeds(p, first)]
+        return feeding[-1] if feeding else None
+
+    @property
+    def first(self) -> Part | None:
+        """The first block, or the first stage where it has none."""
+        if not self.stages:
+            return None
+        return self.stages[0].blocks[0] if self.stages[0].blocks else self.stages[0].whole
+
+    @property
+    def last(self) -> Part | None:
+        """What gives the head its input: the last stage, or a norm behind it."""
+        found = next((s.whole for s in reversed(self.stages) if s.whole.shape is not None), None)
+        if found is None:
+            return None
+        for part in self.modules:
+            behind = part.call.given is found.call.value and part.call.order > found.call.order
+            if behind and part.shape == found.shape and self.is_norm(part.path):
+                found = part
+        return found
+
+    @cached_property
+    def modules(self) -> tuple[Part, ...]:
+        """Every module that runs, in the order they end; of two that give one value the outer."""
+        seen = dict.fromkeys(c.path for c in self.probe.calls if c.path and self.knows(c.path))
+        return tuple(map(self.part, seen))
+
+    def place_of(self, path: str) -> tuple[int | None, int | None]:
+        """Return the numbers of the stage and the block that a path is in."""
+        places = (self._places.get(above) for above in around(path))
+        return next((place for place in places if place is not None), (None, None))
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[int, int | None]]:
+        """The numbers of each stage and block, by their paths."""
+        found: dict[str, tuple[int, int | None]] = {}
+        for stage in self.stages:
+            found[stage.whole.path] = stage.number, None
+        for stage in self.stages:
+            numbered = enumerate(stage.blocks, start=1)
+            found |= {block.path: (stage.number, number) for number, block in numbered}
+        return found
+
+    def caller_of(self, path: str) -> Part:
+        """Return the nearest module around one that runs, which is not a bare list."""
+        above = path.rpartition(".")[0]
+        while above and not self.knows(above):
+            above = above.rpartition(".")[0]
+        return self.part(above)
+
+    @property
+    def blocks(self) -> tuple[Part, ...]:
+        """All blocks, in the order they run."""
+        return tuple(block for stage in self.stages for block in stage.blocks)
+
+
+def _feeds(part: Part, first: Part) -> bool:
+    """Return whether a part gives what another takes."""
+    gives = part.call.value is not None and part.call.value is first.call.given
+    return gives and part.call.order < first.call.order
