@@ -177,6 +177,12 @@ def set_drop_path(model: nn.Module) -> None:
             block.drop_path = DropPath(0.5)
 
 
+def unset_gamma(model: nn.Module) -> None:
+    for module in model.modules():
+        if hasattr(module, "gamma"):
+            module.gamma = None
+
+
 def fuse(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, FusedConv):
@@ -211,6 +217,7 @@ ROWS: list[tuple[str, Callable[[], nn.Module], dict[str, Any], Callable[..., Non
     ("a checkpoint inside", lambda: of(Checkpointed), {}, nothing, 32, True),
     ("two expressions", lambda: of(OneOfTwoWays), {}, set_scale, 32, True),
     ("drop_path set later", timm("resnet18", zero_init_last=False), {}, set_drop_path, 64, True),
+    ("gamma unset later", timm("test_convnext"), {}, unset_gamma, 64, False),
     ("fuse, blocks", lambda: of(Bottleneck), {}, fuse, 32, False),
     ("fuse, the convolution", lambda: of(Bottleneck),
      {"at": "module", "select": "*.cv1", "position": "output"}, fuse, 32, False),

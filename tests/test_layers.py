@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import networkx as nx
 import pytest
 
 import composer
@@ -106,3 +107,21 @@ def test_the_front_end_does_not_import_torch():
         [sys.executable, "-c", WITHOUT_TORCH], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
+
+
+def test_no_two_files_import_one_another():
+    """Whatever stands at the head of a file: a circle of files can't be read one by one."""
+    files = {path: ".".join(("composer", *path.relative_to(ROOT).with_suffix("").parts))
+             for path in MODULES}  # fmt: skip
+    names = {name.removesuffix(".__init__") for name in files.values()}
+    graph = nx.DiGraph()
+    for path, name in files.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        heads = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        package = ("composer", *path.relative_to(ROOT).parent.parts)
+        for _, target in imported(ast.Module(heads, []), package):
+            found = target if target in names else target.rpartition(".")[0]
+            if found in names and found != name.removesuffix(".__init__"):
+                graph.add_edge(name.removesuffix(".__init__"), found)
+    assert len(graph) > 200
+    assert [sorted(circle) for circle in nx.simple_cycles(graph)] == []

@@ -153,7 +153,7 @@ class Explorer:
         """Return whether a module's own forward ends in a residual add."""
         if call.path not in self.skipping:
             try:
-                graph = self.traces.of(call).evaluation
+                graph = self.traces.evaluation(call)
                 branch = branch_end(self.model.get_submodule(call.path), graph, call.index)
                 self.skipping[call.path] = branch is not None and branch.add is not None
             except Untraceable:

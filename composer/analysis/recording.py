@@ -133,7 +133,7 @@ class _Recorder(TorchFunctionMode):
         self._depth = -1  # of calls of children; -1 while the forward itself does not run
         self._known: dict[int, fx.Node | tuple[fx.Node, Any]] = {}
         self._kept: list[Any] = []  # so that no id is given away
-        self._own: dict[int, str] = {}
+        self._own: dict[int, str] | None = None
         self._methods = {
             function.__code__: name for name, function in own_methods(type(module)).items()
         }
@@ -144,7 +144,7 @@ class _Recorder(TorchFunctionMode):
     def watching(self) -> Iterator[None]:
         """Record the calls of the module's children, and what runs between them."""
         with ExitStack() as stack:
-            for path, child in self.module.named_modules():
+            for path, child in self._seen("", self.module, set()):
                 begin, end = self._around(path)
                 before = child.register_forward_pre_hook(begin, with_kwargs=True, prepend=True)
                 stack.callback(before.remove)
@@ -153,6 +153,18 @@ class _Recorder(TorchFunctionMode):
                     stack.enter_context(_instead_of_forward(child, self.gives[path]))
             stack.enter_context(self)
             yield
+
+    def _seen(
+        self, path: str, module: nn.Module, known: set[nn.Module]
+    ) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the module and those inside it, but for what is in those that need not run."""
+        known.add(module)
+        yield path, module
+        if path in self.gives and path:
+            return
+        for name, child in module.named_children():
+            if child not in known:
+                yield from self._seen(f"{path}.{name}" if path else name, child, known)
 
     def _around(self, path: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
         def begin(module: nn.Module, args: Any, kwargs: Any) -> None:
@@ -177,7 +189,6 @@ class _Recorder(TorchFunctionMode):
         if self._depth >= 0 or self.is_done:
             raise Untraceable("it runs itself again")
         self._depth = 0
-        self._own = _held_tensors(self.module)
         for name, tensor in _named_tensors(self.module, args, kwargs):
             if id(tensor) not in self._known:
                 node = self.graph.placeholder(name)
@@ -262,12 +273,18 @@ class _Recorder(TorchFunctionMode):
             for key in path:
                 item = getattr(key, "idx", getattr(key, "key", getattr(key, "name", None)))
                 node = self.graph.create_node("call_function", _item, (node, item), name="item")
-        elif id(tensor) in self._own:
-            node = self.graph.create_node("get_attr", self._own[id(tensor)], name="attribute")
+        elif (name := self._held(tensor)) is not None:
+            node = self.graph.create_node("get_attr", name, name="attribute")
         else:
             raise Untraceable("a value of its comes from code that torch's functions don't show")
         self._knows(tensor, node)
         return node
+
+    def _held(self, tensor: Tensor) -> str | None:
+        """Return the name of a tensor that the module holds; None for any other."""
+        if self._own is None:
+            self._own = _held_tensors(self.module)
+        return self._own.get(id(tensor))
 
     def _instructions(self) -> tuple[Instruction, ...]:
         """Return the instructions of the module's own methods that run now, the outermost first."""

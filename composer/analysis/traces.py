@@ -128,8 +128,11 @@ def recorded_forward(
     call: Call,
     run: FakeRun | None = None,
     inside: Mapping[str, Sequence[Call]] | None = None,
+    known: fx.Graph | None = None,
 ) -> Forward:
     """Return the forward of a module as it runs in `call`, in both modes; see `recorded`.
+
+    The graph of one sample in evaluation may be known.
 
     Raises:
         Untraceable: it can't be recorded, or its modes differ in more than chance.
@@ -138,7 +141,8 @@ def recorded_forward(
     why: Untraceable | None = None
     for batch in _BATCHES:
         try:
-            evaluation = recorded(module, call, EVALUATION, run, 0, batch, inside)
+            seen = known if batch == 1 else None
+            evaluation = seen or recorded(module, call, EVALUATION, run, 0, batch, inside)
             training = recorded(module, call, TRAINING, run, 0, batch, inside)
             if not draws(training):
                 return Forward(training, evaluation, batch=batch)
@@ -161,6 +165,20 @@ class Traces:
     run: FakeRun
     probe: Probe
     _done: dict[str, Forward | Untraceable] = field(default_factory=dict)
+    _evaluations: dict[str, fx.Graph] = field(default_factory=dict)
+
+    def evaluation(self, call: Call) -> fx.Graph:
+        """Return the forward of the module that was called in evaluation mode alone.
+
+        Raises:
+            Untraceable: see `recorded`.
+        """
+        path = call.path
+        if path not in self._evaluations:
+            module, run = self.model.get_submodule(path), self.run.inside(path)
+            inside = self.probe.inside(path)
+            self._evaluations[path] = recorded(module, call, EVALUATION, run, inside=inside)
+        return self._evaluations[path]
 
     def of(self, call: Call) -> Forward:
         """Return the forward of the module that was called.
@@ -172,7 +190,8 @@ class Traces:
             try:
                 module = self.model.get_submodule(call.path)
                 run, inside = self.run.inside(call.path), self.probe.inside(call.path)
-                self._done[call.path] = recorded_forward(module, call, run, inside)
+                known = self._evaluations.get(call.path)
+                self._done[call.path] = recorded_forward(module, call, run, inside, known)
             except Untraceable as why:
                 self._done[call.path] = why
         found = self._done[call.path]

@@ -34,9 +34,10 @@ _Way = tuple[str, tuple[Splice, ...]]
 def ways_to_write(module: nn.Module, ends: tuple[Branch, Branch]) -> Iterator[WrittenIn]:
     """Yield the changes of a module's methods that may let a value pass through a child.
 
-    First where the value is made, in the outermost method, so that whatever else that does comes
-    before; then where it is read. Where training makes it by another expression than evaluation,
-    both are written. Which way does as it should is for a trial to find.
+    First what runs whatever the flags of the module say, and last what stands under a condition.
+    Of these first where the value is made, in the outermost method, so that whatever else that does
+    comes before; then where it is read. Where training makes it by another expression than
+    evaluation, both are written. Which way does as it should is for a trial to find.
 
     Args:
         module: the owner.
@@ -45,7 +46,7 @@ def ways_to_write(module: nn.Module, ends: tuple[Branch, Branch]) -> Iterator[Wr
     Raises:
         NoSource: no method that is concerned has a source.
     """
-    training, evaluation = (list(_ways(module, end)) for end in ends)
+    training, evaluation = (_ways(module, end) for end in ends)
     overwritten = any(_is_overwritten(module, end) for end in ends)
     same = [way for way in evaluation if way in training]
     pairs = itertools.product(training, evaluation)
@@ -57,12 +58,26 @@ def ways_to_write(module: nn.Module, ends: tuple[Branch, Branch]) -> Iterator[Wr
         yield WrittenIn(tuple(methods.items()), overwritten)
 
 
-def _ways(module: nn.Module, end: Branch) -> Iterator[_Way]:
+def _ways(module: nn.Module, end: Branch) -> list[_Way]:
+    found: list[tuple[bool, _Way]] = []
     for method, node, me in _written(module, end.end):
-        yield method, _around(node, me)
+        found.append((_is_conditional(module, method, node), (method, _around(node, me))))
     if len(end.readers) == 1:
         for method, node, me in _written(module, end.readers[0]):
-            yield from ((method, splices) for splices in _read_in(node, me))
+            conditional = _is_conditional(module, method, node)
+            found += [(conditional, (method, splices)) for splices in _read_in(node, me)]
+    return [way for _, way in sorted(found, key=lambda one: one[0])]
+
+
+def _is_conditional(module: nn.Module, method: str, node: ast.AST) -> bool:
+    """Return whether an expression may be passed by, as a flag of the module says."""
+    own = own_methods(type(module))[method]
+    for around in ast.walk(parsed(text_of(own), own.__code__)):
+        if isinstance(around, (ast.If, ast.IfExp, ast.For, ast.While, ast.Try)):
+            inside = (part for child in ast.iter_child_nodes(around) for part in ast.walk(child))
+            if any(part is node for part in inside):
+                return True
+    return False
 
 
 def _written(
