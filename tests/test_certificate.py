@@ -15,9 +15,9 @@ from composer.certificate import certify, checks
 from composer.certificate.agreement import agreement
 from composer.certificate.canonical import Canonical
 from composer.certificate.checks import Check, deviations, schedule, sites, size, source, total
-from composer.certificate.claim import Conv, Count, Place
+from composer.certificate.claim import CanonicalPlace, Conv, Count
 from composer.certificate.claims import CLAIMS
-from composer.certificate.row import Row
+from composer.certificate.row import CertificateRow
 from composer.errors import ComposerError
 from composer.graph.frontend import load_spec
 from composer.language.library import find_spec, shipped_names
@@ -33,7 +33,7 @@ def changed(name: str, *changes: tuple[str, str]) -> Spec:
     return load_spec(text)
 
 
-def rows(spec: Spec, *names: str) -> list[Row]:
+def rows(spec: Spec, *names: str) -> list[CertificateRow]:
     """Return the rows of some checks."""
     return [c.row() for c in certify.certificate(spec) if c.name.startswith(names)]
 
@@ -204,7 +204,7 @@ def test_torch_itself_may_refuse() -> None:
         raise RuntimeError("no room\nand more")
 
     row = Check("se", "x", "y", refuse).row()
-    assert row == Row("se", "x", "y", False, "it can't run: no room")
+    assert row == CertificateRow("se", "x", "y", False, "it can't run: no room")
 
 
 @pytest.mark.parametrize(
@@ -237,8 +237,8 @@ def test_a_count_to_the_unit_allows_none_off() -> None:
 
 def test_a_place_is_more_than_a_number() -> None:
     network = Canonical(load_spec("se_var1"), CLAIMS["se_var1"].place, {})
-    assert sites(network, Place("resnet50", 16, "layer?.?", ""))[0]
-    passed, said = sites(network, Place("resnet50", 16, "layer[123].?", ""))
+    assert sites(network, CanonicalPlace("resnet50", 16, "layer?.?", ""))[0]
+    passed, said = sites(network, CanonicalPlace("resnet50", 16, "layer[123].?", ""))
     assert (passed, said) == (
         False, "16 sites, layer1.0 to layer4.2; layer4.0 is none of layer[123].?"
     )  # fmt: skip

@@ -15,7 +15,7 @@ from composer.drawing.diagram import Box, Diagram
 from composer.drawing.formats import written
 from composer.drawing.layout import lay_out
 from composer.drawing.network import network
-from composer.drawing.outline import Outline, Part, Spent, Stage
+from composer.drawing.outline import DrawnPart, DrawnStage, Outline, Spent
 from composer.drawing.outline_of import outline
 from composer.drawing.picture import drawn
 from composer.measure.cost import parameters
@@ -319,13 +319,13 @@ def test_nothing_overlaps_at_any_depth(backbone, spec):
         assert faults(svg_of(picture.diagram, picture.opened)) == []
 
 
-def block(number: int, parameters: int) -> Part:
+def block(number: int, parameters: int) -> DrawnPart:
     reads = (f"blocks.{number - 1}",) if number else ()
-    return Part(f"blocks.{number}", "Block", "8×4×4", Spent(parameters, 10), True, reads=reads)
+    return DrawnPart(f"blocks.{number}", "Block", "8×4×4", Spent(parameters, 10), True, reads=reads)
 
 
-def of_blocks(parts: list[Part]) -> Outline:
-    return Outline("net", (), (3, 32, 32), (Stage(1, "blocks", tuple(parts)),), Spent(1, 1))
+def of_blocks(parts: list[DrawnPart]) -> Outline:
+    return Outline("net", (), (3, 32, 32), (DrawnStage(1, "blocks", tuple(parts)),), Spent(1, 1))
 
 
 def test_a_thousand_blocks_are_one_box_where_they_are_equal():

@@ -13,7 +13,7 @@ from test_open_sizes import CHANNELS, SHAPES, input_at, refusal, said, scaled_by
 from torch import fx
 
 import composer
-from composer.analysis.values import MapShape
+from composer.analysis.maps import MapShape
 from composer.errors import ComposerError
 from composer.graph.frontend import load_spec
 from composer.graph.graph import Settings

@@ -15,9 +15,9 @@ from timm import create_model
 from torch import Tensor, fx, nn
 
 import composer
-from composer.analysis.values import MapShape
+from composer.analysis.maps import MapShape
 from composer.graph.frontend import graph_of, load_spec
-from composer.graph.graph import Begin, Settings, Tokens
+from composer.graph.graph import Init, Settings, Tokens
 from composer.graph.passes import compile_graph
 from composer.language.library import shipped_names
 from composer.lower.build import lower, settings_for
@@ -111,7 +111,7 @@ def test_what_is_inserted_at_one_size(name: str, shape: MapShape) -> None:
         torch.testing.assert_close(module(x), twin(x))
 
 
-def planned(name: str, init: Begin, size: tuple[int, int]) -> Iterator[Made]:
+def planned(name: str, init: Init, size: tuple[int, int]) -> Iterator[Made]:
     """Yield what is made of a shipped spec, in every form, at a size."""
     spec = load_spec(name)
     maker = Maker(spec, {}, init)
@@ -129,7 +129,7 @@ def planned(name: str, init: Begin, size: tuple[int, int]) -> Iterator[Made]:
       for init in ("paper", "identity") for size in (*SIZES, (1, 7))),
 ])  # fmt: skip
 @pytest.mark.parametrize("name", shipped_names())
-def test_a_plan_counts_as_torch_does(name: str, init: Begin, size: tuple[int, int]) -> None:
+def test_a_plan_counts_as_torch_does(name: str, init: Init, size: tuple[int, int]) -> None:
     for made in planned(name, init, size):
         with torch.device("meta"):
             module = lower(made.graph).eval()

@@ -11,14 +11,14 @@ from itertools import pairwise
 from torch import nn
 
 from composer.analysis.edited import class_before_edits, is_inserted, is_stand_in
+from composer.analysis.maps import MapShape, NotAMap, Values
 from composer.analysis.parts import LAYERS_OF_A_BLOCK, Part, Stage
 from composer.analysis.paths import around, is_inside
 from composer.analysis.probe import Call, Probe
-from composer.analysis.raster import TokenOrder, token_order
 from composer.analysis.recording import Untraceable
 from composer.analysis.residual import branch_end
+from composer.analysis.token_order import TokenOrder, token_order
 from composer.analysis.traces import Traces
-from composer.analysis.values import MapShape, NotAMap, Values
 from composer.analysis.weight_layers import weight_layers
 from composer.measure.cost import FakeRun
 

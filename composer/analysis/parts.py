@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+from composer.analysis.maps import MapShape
 from composer.analysis.paths import around
 from composer.analysis.probe import Call, Probe
 from composer.analysis.traces import Traces
-from composer.analysis.values import MapShape
 
 #: Of weights, at the least.
 LAYERS_OF_A_BLOCK = 2

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from composer.analysis.probe import Probe, probe
-from composer.certificate.claim import Place
+from composer.certificate.claim import CanonicalPlace
 from composer.language.expressions import Value
 from composer.lower.build import build
 from composer.measure.cost import parameters
@@ -27,7 +27,7 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 class Canonical:
     """The sites that a spec finds by itself, and the network with it at each of them."""
 
-    def __init__(self, spec: Spec, place: Place, params: Mapping[str, Value]) -> None:
+    def __init__(self, spec: Spec, place: CanonicalPlace, params: Mapping[str, Value]) -> None:
         self.spec, self.place, self.params = spec, place, params
 
     @cached_property

@@ -11,8 +11,8 @@ import torch
 
 from composer.certificate.agreement import agreement, module_of
 from composer.certificate.canonical import Canonical
-from composer.certificate.claim import Case, Claim, Count, Place
-from composer.certificate.row import Row
+from composer.certificate.claim import CanonicalPlace, Case, Claim, Count
+from composer.certificate.row import CertificateRow
 from composer.errors import ComposerError, counted, listing
 from composer.language.expressions import Value
 from composer.lower.schedule import Schedule, advance
@@ -35,7 +35,7 @@ class Check:
     against: str
     run: Callable[[], Outcome]
 
-    def row(self) -> Row:
+    def row(self) -> CertificateRow:
         """Run it; a spec that can't be built or run fails the check, in its own words."""
         try:
             passed, detail = self.run()
@@ -44,7 +44,7 @@ class Check:
         except (RuntimeError, ValueError) as failure:  # of torch, on what the spec became
             said = str(failure).strip().splitlines()
             passed, detail = False, f"it can't run: {said[0] if said else type(failure).__name__}"
-        return Row(self.spec, self.name, self.against, passed, detail)
+        return CertificateRow(self.spec, self.name, self.against, passed, detail)
 
 
 def checks(spec: Spec, claim: Claim) -> Iterator[Check]:
@@ -116,7 +116,7 @@ def schedule(spec: Spec, claim: Claim) -> Outcome:
     return True, f"each of {len(claim.schedule)} agrees"
 
 
-def sites(network: Canonical, place: Place) -> Outcome:
+def sites(network: Canonical, place: CanonicalPlace) -> Outcome:
     """Compare where the spec goes by itself."""
     paths = network.paths
     found = f"{counted(len(paths), 'site')}, {' to '.join(_ends(paths))}"
@@ -131,7 +131,7 @@ def sites(network: Canonical, place: Place) -> Outcome:
     return True, found
 
 
-def _otherwise(plan: Plan, place: Place) -> str | None:
+def _otherwise(plan: Plan, place: CanonicalPlace) -> str | None:
     """Return how the sites are not as they should be, or None."""
     for site in plan.sites:
         absorb = site.how.absorb if isinstance(site.how, Replacement) else ()

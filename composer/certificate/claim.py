@@ -129,7 +129,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Place:
+class CanonicalPlace:
     """Where the paper puts a mechanism, in the network it is best known in.
 
     Attributes:
@@ -211,7 +211,7 @@ class Claim:
     spec: str
     paper: str
     cases: tuple[Case, ...]
-    place: Place
+    place: CanonicalPlace
     parameters: tuple[Count, ...]
     flops: tuple[Count, ...] = ()
     deviations: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Row:
+class CertificateRow:
     """What was checked, against which source, whether it holds, and what was found."""
 
     spec: str

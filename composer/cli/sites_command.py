@@ -12,7 +12,7 @@ from composer.cli.options import json_option
 from composer.cli.steps import Steps
 
 if TYPE_CHECKING:
-    from composer.surgery.sites import Spot
+    from composer.surgery.sites import PartPlaces
 
 
 @click.command("sites", short_help="Show a backbone's stages and blocks, and what can go where.")
@@ -68,22 +68,22 @@ def command(backbone: str, path: str | None, as_json: bool) -> None:
         return
     click.echo(f"{backbone} on {'×'.join(map(str, found.input_shape))}")
     rows = [
-        [label, where, spot.kind, spot.gives, spot.places, spot.note or ""]
-        for label, where, spot in found.rows
+        [label, where, part.kind, part.gives, part.places, part.note or ""]
+        for label, where, part in found.rows
     ]
     click.echo("\n" + table(("", "module", "class", "gives", "positions", ""), rows))
     click.echo(f"\n{found.replaceable}")
 
 
-def _as_json(spot: Spot) -> dict[str, Any]:
+def _as_json(part: PartPlaces) -> dict[str, Any]:
     return {
-        "path": spot.path,
-        "class": spot.kind,
-        "channels": spot.channels,
-        "size": list(spot.size) if spot.size else None,
-        "layout": list(spot.layout) if spot.layout else None,
-        "prefix_tokens": spot.prefix_tokens,
-        "positions": list(spot.positions),
-        "branches": [list(children) for children in spot.branches],
-        "note": spot.note,
+        "path": part.path,
+        "class": part.kind,
+        "channels": part.channels,
+        "size": list(part.size) if part.size else None,
+        "layout": list(part.layout) if part.layout else None,
+        "prefix_tokens": part.prefix_tokens,
+        "positions": list(part.positions),
+        "branches": [list(children) for children in part.branches],
+        "note": part.note,
     }

@@ -12,7 +12,7 @@ from composer.cli.steps import Steps
 from composer.cli.tables import fitted, note, say
 
 if TYPE_CHECKING:
-    from composer.certificate.row import Row
+    from composer.certificate.row import CertificateRow
 
 
 @click.command("verify", short_help="Certify that specs are what their papers say.")
@@ -38,7 +38,7 @@ def command(specs: tuple[str, ...], everything: bool, as_json: bool) -> None:
     torch.set_num_threads(1)  # for tensors this small, more of them only wait for each other
     certificates = [(shipped_certificate if everything else certificate)(spec) for spec in read]
     steps = Steps(total=sum(map(len, certificates)))
-    rows: list[Row] = []
+    rows: list[CertificateRow] = []
     for checks in certificates:
         for check in checks:
             with steps.step(f"{check.spec}: {check.name}"):
@@ -53,6 +53,6 @@ def command(specs: tuple[str, ...], everything: bool, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _table(rows: list[Row]) -> str:
+def _table(rows: list[CertificateRow]) -> str:
     cells = [[row.check, "ok" if row.passed else "FAILS", row.against, row.detail] for row in rows]
     return fitted((rows[0].spec, "", "against", "found"), cells, folding=(2, 3))

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from torch import nn
 
 from composer.compiling.compiled import Compiled
-from composer.compiling.frozen import Frozen
+from composer.compiling.with_weights import Frozen
 from composer.errors import error, suggestion
 
 Purpose = Literal["inference", "training"]

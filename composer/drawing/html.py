@@ -15,7 +15,16 @@ from typing import Any
 from composer.drawing.diagram import Box, Diagram, Group, Link
 from composer.drawing.frame import frame_of, heading_of
 from composer.drawing.layout import Layout, Rect, lay_out
-from composer.drawing.pieces import Body, Chain, Part, Piece, Row, names_within, pieces, take_apart
+from composer.drawing.pieces import (
+    Body,
+    BoxRow,
+    Chain,
+    Part,
+    Piece,
+    names_within,
+    pieces,
+    take_apart,
+)
 from composer.drawing.svg import svg
 from composer.drawing.text import shown, shown_lines
 from composer.drawing.theme import MEANING, NAMED, THEMES, Theme, ThemeName, variables
@@ -101,7 +110,7 @@ class _Page:
             shown_first = [view for view in body.views if view <= self.opened][-1]
             for view in body.views:
                 yield from self._view(*next(self.laid_out), view, view == shown_first)
-        elif isinstance(body, Row):
+        elif isinstance(body, BoxRow):
             yield '<div class="row">'
             for part in body.parts:
                 yield from self._part(part)

@@ -12,7 +12,7 @@ from itertools import groupby
 
 from composer.drawing.diagram import Box, Diagram, Fact, Group, Link, closed_name
 from composer.drawing.mechanism import OUTPUT, Said, mechanism
-from composer.drawing.outline import Insertion, Outline, Part, Spent, Stage, Step
+from composer.drawing.outline import DrawnPart, DrawnStage, Insertion, Outline, Spent, Step
 from composer.drawing.repeats import Run, likeness, runs
 from composer.drawing.words import badges, facts_of, from_to, spent_and_added
 from composer.errors import counted
@@ -58,7 +58,7 @@ class _Network:
         self.entries: dict[str, list[tuple[str, bool]]] = {}  # the boxes that take a part's input
         self.exits: dict[str, str] = {}  # the box that gives a part's value
         self.given: dict[str, list[str]] = {}  # the boxes that take what a block's parts share
-        self.drawn: dict[str, Part] = {}  # which of the equal parts is drawn
+        self.drawn: dict[str, DrawnPart] = {}  # which of the equal parts is drawn
         self.notes: dict[str, None] = {}
 
     def diagram(self) -> Diagram:
@@ -67,7 +67,7 @@ class _Network:
         start = Box(f"{self.prefix}.input", "end", "input", facts=(Fact("gives", size),))
         items: list[Box | Group] = [start]
         for number, row in enumerate(outline.rows):
-            if isinstance(row, Stage):
+            if isinstance(row, DrawnStage):
                 items.append(self._stage(row))
             else:
                 place = "stem" if not number else "head"
@@ -100,7 +100,7 @@ class _Network:
 
     # ---------------------------------------------------------------------------------- stages
 
-    def _stage(self, stage: Stage) -> Group:
+    def _stage(self, stage: DrawnStage) -> Group:
         title = " · ".join(text for text in (f"stage {stage.number}", _where(stage)) if text)
         spent, added = stage.spent, stage.added
         small = spent_and_added(spent, added)
@@ -115,12 +115,12 @@ class _Network:
         name = f"{self.prefix}.stage {stage.number}"
         return Group(name, title, tuple(self._rows(stage.parts)), closed, small)
 
-    def _beside(self, place: str, parts: tuple[Part, ...]) -> Iterator[Box | Group]:
+    def _beside(self, place: str, parts: tuple[DrawnPart, ...]) -> Iterator[Box | Group]:
         """Yield what stands before, between or behind the stages, as one box where that is plain.
 
         What was inserted there stays a box of its own.
         """
-        run: list[Part] = []
+        run: list[DrawnPart] = []
         for part in (*parts, None):
             if part is not None and not part.inserted and not part.is_block:
                 run.append(part)
@@ -131,7 +131,7 @@ class _Network:
             if part is not None:
                 yield from self._rows((part,))
 
-    def _plain_row(self, place: str, parts: list[Part]) -> Box | Group:
+    def _plain_row(self, place: str, parts: list[DrawnPart]) -> Box | Group:
         boxes = [self._whole(part, 1, part.path) for part in parts]
         if len(parts) == 1:
             return replace(boxes[0], lines=(*boxes[0].lines, f"({place})"))
@@ -144,7 +144,7 @@ class _Network:
         )  # fmt: skip
         return Group(name, place, tuple(boxes), closed, closed.small, level=3)
 
-    def _rows(self, parts: Sequence[Part]) -> Iterator[Box | Group]:
+    def _rows(self, parts: Sequence[DrawnPart]) -> Iterator[Box | Group]:
         """Yield the parts of a stage: equal ones as one, and many that are but alike in a group."""
         for _, together in groupby(runs(parts), key=likeness):
             alike = list(together)
@@ -190,7 +190,7 @@ class _Network:
         )  # fmt: skip
         return Group(name, title, items, closed, small, level=3)
 
-    def _row(self, part: Part, times: int, last: str) -> Box | Group:
+    def _row(self, part: DrawnPart, times: int, last: str) -> Box | Group:
         where = part.path if times == 1 else f"{part.path} … {last}"
         if part.whole is not None:
             return self._insertion(part.whole, part.path, part)
@@ -198,14 +198,14 @@ class _Network:
             return self._whole(part, times, where)
         return self._block(part, times, where)
 
-    def _whole(self, part: Part, times: int, where: str) -> Box:
+    def _whole(self, part: DrawnPart, times: int, where: str) -> Box:
         """Return a part that is one box."""
         name = f"{self.prefix}{part.path}"
         self.entries[part.path], self.exits[part.path] = [(name, True)], name
         self.drawn.setdefault(part.path, part)
         return replace(self._closed(part, times, where), name=name)
 
-    def _closed(self, part: Part, times: int, where: str) -> Box:
+    def _closed(self, part: DrawnPart, times: int, where: str) -> Box:
         title = part.kind if part.is_block else part.path.rpartition(".")[2]
         title += f" ×{times}" if times > 1 else ""
         if part.is_block:
@@ -228,7 +228,7 @@ class _Network:
 
     # ----------------------------------------------------------------------------------- blocks
 
-    def _block(self, part: Part, times: int, where: str) -> Group:
+    def _block(self, part: DrawnPart, times: int, where: str) -> Group:
         closed = self._closed(part, times, where)
         name = f"{self.prefix}{part.path}"
         items: list[Box | Group] = []
@@ -259,7 +259,7 @@ class _Network:
         small = (where, *closed.small)
         return Group(name, closed.title, tuple(items), closed, small)
 
-    def _insertion(self, one: Insertion, path: str, part: Part | None) -> Group:
+    def _insertion(self, one: Insertion, path: str, part: DrawnPart | None) -> Group:
         """Return what was inserted, with the graph of its spec inside."""
         inside = f"{self.prefix}{path}/"
         drawing = mechanism(one.graph, Said(inside=inside, code=one.code))
@@ -298,7 +298,7 @@ class _Network:
         """Link the parts to one another."""
         parts = list(self.outline.parts)
         place = {part.path: number for number, part in enumerate(parts)}
-        before: Part | None = None
+        before: DrawnPart | None = None
         for part in parts:
             drawn = self.drawn.get(part.path, part)
             reads = list(part.reads)
@@ -334,7 +334,7 @@ class _Network:
             self.links.append(Link(source, target, label, road))
 
 
-def _where(stage: Stage) -> str:
+def _where(stage: DrawnStage) -> str:
     """Return the path of a stage, or of its first and last part where it has none of its own."""
     paths = [part.path for part in stage.parts]
     if stage.path not in paths or len(paths) == 1:

@@ -74,7 +74,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Part:
+class DrawnPart:
     """A block, another module beside the blocks, or something inserted between them.
 
     Two parts are equal where they differ in their paths alone. `steps` are what runs inside it,
@@ -100,7 +100,7 @@ class Part:
         return self.inserted[0] if alone else None
 
     @property
-    def before(self) -> Part | None:
+    def before(self) -> DrawnPart | None:
         """The part as it was before anything was inserted; None where it was not there."""
         if self.whole is not None and not self.whole.instead:
             return None
@@ -132,12 +132,12 @@ def _one(steps: tuple[Step, ...]) -> Step:
 
 
 @dataclass(frozen=True)
-class Stage:
+class DrawnStage:
     """A stage: its number, its path, and the parts inside it in the order they run."""
 
     number: int
     path: str
-    parts: tuple[Part, ...]
+    parts: tuple[DrawnPart, ...]
 
     @property
     def spent(self) -> Spent:
@@ -157,14 +157,14 @@ class Outline:
     name: str
     specs: tuple[str, ...]
     input_shape: tuple[int, int, int]
-    rows: tuple[Stage | tuple[Part, ...], ...]
+    rows: tuple[DrawnStage | tuple[DrawnPart, ...], ...]
     spent: Spent
 
     @property
-    def parts(self) -> Iterator[Part]:
+    def parts(self) -> Iterator[DrawnPart]:
         """All parts in the order they run."""
         for row in self.rows:
-            yield from row.parts if isinstance(row, Stage) else row
+            yield from row.parts if isinstance(row, DrawnStage) else row
 
     @property
     def added(self) -> Spent:
@@ -174,18 +174,18 @@ class Outline:
     @property
     def before(self) -> Outline:
         """The backbone as it was before anything was inserted."""
-        rows: list[Stage | tuple[Part, ...]] = []
+        rows: list[DrawnStage | tuple[DrawnPart, ...]] = []
         gone: dict[str, tuple[str, ...]] = {}
         for row in self.rows:
             parts = []
-            for part in row.parts if isinstance(row, Stage) else row:
+            for part in row.parts if isinstance(row, DrawnStage) else row:
                 reads = tuple(p for path in part.reads for p in gone.get(path, (path,)))
                 before = part.before
                 if before is None:
                     gone[part.path] = reads
                 else:
                     parts.append(replace(before, reads=reads))
-            if isinstance(row, Stage):
+            if isinstance(row, DrawnStage):
                 rows.append(replace(row, parts=tuple(parts)))
             elif parts:
                 rows.append(tuple(parts))

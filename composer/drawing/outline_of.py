@@ -18,7 +18,7 @@ from composer.analysis.paths import is_inside
 from composer.analysis.probe import Call
 from composer.analysis.recording import Untraceable
 from composer.analysis.traces import blank
-from composer.drawing.outline import SHARED, Insertion, Outline, Part, Spent, Stage, Step
+from composer.drawing.outline import SHARED, DrawnPart, DrawnStage, Insertion, Outline, Spent, Step
 from composer.drawing.steps import AT_INPUT, described, steps_of
 from composer.graph.frontend import graph_of
 from composer.graph.graph import Graph
@@ -97,11 +97,11 @@ class _Outliner:
             gives = parts[-1].path
             self.given_by |= dict.fromkeys(self.calls[host][-1].outputs, gives)
         numbers = self._numbers(parts)
-        rows: list[Stage | tuple[Part, ...]] = []
+        rows: list[DrawnStage | tuple[DrawnPart, ...]] = []
         for number, run in groupby(zip(numbers, parts, strict=True), key=lambda pair: pair[0]):
             inside_row = tuple(part for _, part in run)
             path = next((s.whole.path for s in self.known.stages if s.number == number), "")
-            rows.append(Stage(number, path, inside_row) if number else inside_row)
+            rows.append(DrawnStage(number, path, inside_row) if number else inside_row)
         spent = Spent(parameters(self.model), self.known.probe.flops)
         return Outline(self.name, self.specs, self.known.probe.input_shape, tuple(rows), spent)
 
@@ -127,20 +127,21 @@ class _Outliner:
         inside = (p for p in self.sites if p != path and is_inside(p, path) and p in self.calls)
         return sorted(inside, key=lambda p: self.calls[p][0].order)
 
-    def _part(self, path: str, reads: tuple[str, ...]) -> Part:
+    def _part(self, path: str, reads: tuple[str, ...]) -> DrawnPart:
         calls = self.calls[path]
         call, runs = calls[0], len(calls)
         module = self.model.get_submodule(path)
         spent = Spent(parameters(module), sum(one.flops for one in calls))
         if path in self.sites:
             insertion, gives = self._insertion(path, path), _gives(call)
-            return Part(path, insertion.spec, gives, spent, False, (insertion,), reads=reads)
+            return DrawnPart(path, insertion.spec, gives, spent, False, (insertion,), reads=reads)
         inserted = tuple(self._insertion(p, path) for p in self._sites_in(path))
         if path not in self.blocks:
             inside = sum((one.spent for one in inserted), Spent())
             lines = described(module)
             kind = lines[0] if lines else ""
-            return Part(path, kind, _gives(call), spent - inside, False, runs=runs, reads=reads)
+            gives = _gives(call)
+            return DrawnPart(path, kind, gives, spent - inside, False, runs=runs, reads=reads)
         steps: tuple[Step, ...] = ()
         note = None
         try:
@@ -149,7 +150,7 @@ class _Outliner:
         except Untraceable as why:
             note = f"its forward can't be followed: {why}"
         kind = class_before_edits(module).__name__
-        return Part(path, kind, _gives(call), spent, True, inserted, steps, note, runs, reads)
+        return DrawnPart(path, kind, _gives(call), spent, True, inserted, steps, note, runs, reads)
 
     def _by_name(self, inserted: tuple[Insertion, ...]) -> dict[str, Insertion]:
         return {one.name: one for one in inserted}
@@ -167,7 +168,7 @@ class _Outliner:
         found = {self.given_by[t]: None for t in inputs if t in self.given_by}
         return tuple(sorted(found, key=lambda p: self.calls[p][0].order))
 
-    def _numbers(self, parts: list[Part]) -> list[int]:
+    def _numbers(self, parts: list[DrawnPart]) -> list[int]:
         """Return the number of the stage that each part is in; 0 for none.
 
         What runs between two parts of a stage is in it, too.

@@ -27,7 +27,7 @@ class Chain:
 
 
 @dataclass(frozen=True)
-class Row:
+class BoxRow:
     """Items side by side that have nothing to do with one another."""
 
     parts: tuple[Part, ...]
@@ -53,7 +53,7 @@ class Fold:
     body: Body
 
 
-Body = Chain | Row | Piece
+Body = Chain | BoxRow | Piece
 Part = Box | Fold
 
 
@@ -109,7 +109,7 @@ def _body(
         return Fold(item, _body(item.items, own, titles, opened))
 
     if len(items) != 1 and not (between or entering or leaving):
-        return Row(tuple(map(part, range(len(items)))))
+        return BoxRow(tuple(map(part, range(len(items)))))
     order = _in_a_row(len(items), between)
     if order is None or not (entering.keys() <= {order[0]} and leaving.keys() <= {order[-1]}):
         return _piece(items, links, place, titles, opened)

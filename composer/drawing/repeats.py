@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from composer.drawing.outline import Part
+from composer.drawing.outline import DrawnPart
 
 #: Of parts in turn, such as a block with an insertion and one without.
 LONGEST_PATTERN = 8
@@ -15,16 +15,16 @@ LONGEST_PATTERN = 8
 class Run:
     """Parts that follow one another, the first of them `times` times."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[DrawnPart, ...]
     times: int
 
     @property
-    def pattern(self) -> tuple[Part, ...]:
+    def pattern(self) -> tuple[DrawnPart, ...]:
         """Those that come again and again."""
         return self.parts[: len(self.parts) // self.times]
 
 
-def runs(parts: Sequence[Part]) -> Iterator[Run]:
+def runs(parts: Sequence[DrawnPart]) -> Iterator[Run]:
     """Yield parts in runs, each the longest of equal parts, or of a pattern of them."""
     at = 0
     while at < len(parts):

@@ -18,7 +18,7 @@ from composer.primitives.base import Primitive
 
 INPUT = "input"
 
-Begin = Literal["paper", "identity"]
+Init = Literal["paper", "identity"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Settings:
     params: Mapping[str, Value | Expr] = field(default_factory=dict)
     layout: tuple[str, ...] | None = None
     tokens: Tokens | None = None
-    init: Begin = "paper"
+    init: Init = "paper"
     part: Literal["whole", "shared", "rest"] = "whole"
     inside: bool = False  # of another spec
     planned: Mapping[str, int] = field(default_factory=dict)

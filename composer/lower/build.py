@@ -12,13 +12,13 @@ from torch import fx, nn
 
 from composer.errors import ComposerError, error
 from composer.graph.frontend import graph_of, load_spec
-from composer.graph.graph import Begin, Graph, Settings, Tokens
+from composer.graph.graph import Graph, Init, Settings, Tokens
 from composer.graph.passes import analyse, compile_graph
 from composer.graph.sizes import sizes_for
 from composer.language.expressions import Value
-from composer.lower.begin import Original, check_can_begin
-from composer.lower.begun import begun_as
 from composer.lower.emitter import FxEmitter
+from composer.lower.identity import Original, check_can_be_identical
+from composer.lower.identity_checked import identical_to
 from composer.lower.like import sizes_like
 from composer.primitives import Spec
 
@@ -77,7 +77,7 @@ def build(
     params: Mapping[str, Value] | None = None,
     layout: tuple[str, ...] | None = None,
     prefix: int = 0,
-    init: Begin = "paper",
+    init: Init = "paper",
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     compile: bool = False,  # noqa: A002 - the word torch uses
@@ -120,7 +120,7 @@ def build(
     as_layer = like if init == "identity" else None
     graph = compiled(spec, settings)
     if as_layer is not None:
-        module = _begun(graph, as_layer, dtype)
+        module = _identical(graph, as_layer, dtype)
         if device is not None:
             module = module.to(device)
     else:
@@ -141,14 +141,14 @@ def settings_for(
     params: Mapping[str, Value] | None = None,
     layout: tuple[str, ...] | None = None,
     prefix: int = 0,
-    init: Begin = "paper",
+    init: Init = "paper",
 ) -> Settings:
     """Return what is chosen for a module that stands alone; the arguments are those of `build`.
 
     Raises:
         ComposerError: they do not suit the spec.
     """
-    if init not in get_args(Begin):
+    if init not in get_args(Init):
         raise error("invalid-init", f"{init!r} is not a way to begin", "say 'paper' or 'identity'")
     order, tokens = _checked_layout(spec, layout, prefix)
     if tokens is not None and "h" in (order or ()) and size is None:
@@ -168,15 +168,15 @@ def settings_for(
     return Settings(sizes, params, order, tokens, "paper" if like is not None else init)
 
 
-def _begun(graph: Graph, like: nn.Module, dtype: torch.dtype | None) -> fx.GraphModule:
+def _identical(graph: Graph, like: nn.Module, dtype: torch.dtype | None) -> fx.GraphModule:
     """Return a stand-in that computes what the layer does; on the CPU."""
     here = f"this {type(like).__name__}"
-    check_can_begin(graph, here)
+    check_can_be_identical(graph, here)
     like = copy.deepcopy(like).to("cpu", torch.float64)
     with torch.device("cpu"):
         module = lower(graph)
         original = Original(like, steps=(like,))
-        return begun_as(module, graph, original, None, dtype or torch.get_default_dtype(), here)
+        return identical_to(module, graph, original, None, dtype or torch.get_default_dtype(), here)
 
 
 def _agreed(channels: int | None, told: int) -> int:

@@ -9,7 +9,7 @@ from typing import Literal
 from torch import nn
 
 from composer.errors import error
-from composer.graph.graph import Begin, Settings
+from composer.graph.graph import Init, Settings
 from composer.language.expressions import Value
 from composer.language.place import Place
 from composer.lower.paths import module_at
@@ -75,7 +75,7 @@ class Edit:
     at: At
     position: str
     params: Mapping[str, Value]
-    init: Begin
+    init: Init
     prefix_tokens: PrefixTokens
     sites: tuple[EditedSite, ...]
     shared: tuple[EditedSite, ...] = ()

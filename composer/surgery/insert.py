@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from composer.errors import counted, error
-from composer.graph.graph import Begin, Graph
+from composer.graph.graph import Graph, Init
 from composer.language.expressions import Value
-from composer.lower.begin import begin
-from composer.lower.begun import begun_as
 from composer.lower.build import lower
+from composer.lower.identity import begin
+from composer.lower.identity_checked import identical_to
 from composer.measure.cost import floating_dtype
 from composer.models.model_string import ModelString
 from composer.models.open import open_backbone
@@ -52,7 +52,7 @@ def insert(
     select: str | Sequence[str] | None = None,
     match: Mapping[str, object] | None = None,
     params: Mapping[str, Value] | None = None,
-    init: Begin = "paper",
+    init: Init = "paper",
     prefix_tokens: PrefixTokens = "pass",
     expect: int | None = None,
     pretrained: bool = False,
@@ -194,7 +194,7 @@ class _Work:
             original, value = how.original(self.model), self.values.get(how.caller.path)
             dtype = _dtype(layer, self.model)
             with torch.device("cpu"):
-                module = begun_as(module, site.graph, original, value, dtype, site.path)
+                module = identical_to(module, site.graph, original, value, dtype, site.path)
         module = self._suited(site, module, layer)
         self.sites.append(
             _edited(site, edits=how.edits(self.model), replaced=how.replaced(self.model))

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
+from composer.analysis.attribute_reads import read_besides
 from composer.analysis.edited import class_before_edits, is_edited, is_inserted, is_stand_in
 from composer.analysis.parts import LAYERS_OF_A_BLOCK, Anatomy, Stage
 from composer.analysis.paths import around
 from composer.analysis.probe import Call
-from composer.analysis.reads import read_besides
 from composer.errors import counted
 from composer.lower.like import attention_refusal, conv2d_refusal, heads_of
 from composer.surgery.match import Facts

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 
 from torch import nn
 
-from composer.analysis.values import MapShape
+from composer.analysis.maps import MapShape
 from composer.errors import ComposerError, Diagnostic
 from composer.graph.costs import node_costs
-from composer.graph.graph import Begin, Graph, Settings, Tokens
+from composer.graph.graph import Graph, Init, Settings, Tokens
 from composer.graph.neighbours import looking_at_neighbours
 from composer.language.expressions import Value
 from composer.lower.build import compiled
@@ -61,7 +61,7 @@ class Maker:
 
     spec: Spec
     params: Mapping[str, Value]
-    init: Begin
+    init: Init
     prefix_tokens: PrefixTokens = "pass"
     _made: dict[object, Made] = field(default_factory=dict)
 

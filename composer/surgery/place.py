@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, fx, nn
 
+from composer.analysis.maps import MapShape, NotAMap, like_map
 from composer.analysis.parts import Anatomy, Part
 from composer.analysis.paths import around
 from composer.analysis.recording import VALUE, Untraceable
 from composer.analysis.residual import Branch, NoSuchBranch, branch_ends, returned
 from composer.analysis.traces import Forward
-from composer.analysis.values import MapShape, NotAMap, like_map
 from composer.analysis.weight_layers import calls_inserted
 from composer.errors import listing
 from composer.language.position import Position

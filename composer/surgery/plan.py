@@ -12,7 +12,7 @@ from composer.analysis.anatomy import anatomy
 from composer.analysis.parts import Anatomy
 from composer.errors import ComposerError, Diagnostic, counted, error
 from composer.graph.frontend import load_spec
-from composer.graph.graph import Begin
+from composer.graph.graph import Init
 from composer.language.expressions import Value
 from composer.measure.cost import parameters
 from composer.models.model_string import ModelString
@@ -44,7 +44,7 @@ def plan(
     select: str | Sequence[str] | None = None,
     match: Mapping[str, object] | None = None,
     params: Mapping[str, Value] | None = None,
-    init: Begin = "paper",
+    init: Init = "paper",
     prefix_tokens: PrefixTokens = "pass",
     expect: int | None = None,
 ) -> Plan:
@@ -78,7 +78,7 @@ def plan(
             suit the sizes at a site.
     """
     spec = load_spec(spec)
-    if init not in get_args(Begin):
+    if init not in get_args(Init):
         raise error("invalid-init", f"{init!r} is not a way to begin", "say 'paper' or 'identity'")
     if isinstance(model, str):
         model = open_backbone(ModelString.parse(model))
@@ -103,7 +103,7 @@ def plan_again(
     position: str,
     paths: Sequence[str],
     params: Mapping[str, Value],
-    init: Begin,
+    init: Init,
     prefix_tokens: PrefixTokens = "pass",
 ) -> Plan:
     """Find the sites at some paths alone, wherever the spec itself would go.

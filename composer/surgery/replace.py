@@ -28,11 +28,11 @@ from composer.analysis.traces import (
     recorded_forward,
 )
 from composer.analysis.weight_layers import weight_layers
-from composer.lower.begin import Original
+from composer.lower.identity import Original
+from composer.surgery.absorbed import Absorbed, absorbed_in_both, function_of, held_activation
 from composer.surgery.change import WrittenIn, edits_with
 from composer.surgery.composition import EditedSite
 from composer.surgery.edited_class import Edits, edits_of, put_edits
-from composer.surgery.follow import Following, follow_both, function_of, held_activation
 from composer.surgery.source import CHILD, Splice
 from composer.surgery.trial import TRIED, changed
 from composer.surgery.wrapping import given_besides, passed_by
@@ -80,7 +80,7 @@ class Replacement:
         Raises:
             NoSource: its source can't be edited so.
         """
-        found = follow_both(owner, forward, self.name, self.absorb)
+        found = absorbed_in_both(owner, forward, self.name, self.absorb)
         gone = [node for one in found for node in self._gone(one)]
         return WrittenIn(tuple(passed_by(owner, gone).items()))
 
@@ -91,12 +91,12 @@ class Replacement:
             NoSource: see `bypass`.
         """
         forward = traces.of(self.caller)
-        found = follow_both(owner, forward, self.name, self.absorb)
+        found = absorbed_in_both(owner, forward, self.name, self.absorb)
         graphs = (forward.training, forward.evaluation)
         wanted = [_without(g, self._gone(one)) for g, one in zip(graphs, found, strict=True)]
         return _fault(owner, self.caller, traces, self.bypass(owner, forward), wanted)
 
-    def _gone(self, found: Following) -> list[fx.Node]:
+    def _gone(self, found: Absorbed) -> list[fx.Node]:
         """Return what the caller passes by; the modules that nothing else calls are replaced."""
         kept = {path.removeprefix(f"{self.caller.path}.") for path in self.absorbed}
         return [n for n in found.nodes if n.op != "call_module" or str(n.target) not in kept]
@@ -113,7 +113,7 @@ class Replacement:
         if not self.absorb:
             return Original(layer, steps=(layer,))
         forward = recorded_forward(owner, self.caller, inside=self.inside)
-        _, found = follow_both(owner, forward, self.name, self.absorb)
+        _, found = absorbed_in_both(owner, forward, self.name, self.absorb)
         functions = [_double(function_of(owner, node)) for node in found.nodes]
         norm = functions[0] if found.norm is not None else None
         act = functions[-1] if found.act is not None else None

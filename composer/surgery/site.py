@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from composer.analysis.parts import Part
 from composer.analysis.probe import Call
 from composer.errors import counted
-from composer.graph.graph import Begin, Graph
+from composer.graph.graph import Graph, Init
 from composer.language.expressions import Value
 from composer.primitives import Spec
 from composer.surgery.composition import At, Inserted, PrefixTokens
@@ -61,7 +61,7 @@ class Plan:
 
     spec: Spec
     placement: Placement
-    init: Begin
+    init: Init
     params: Mapping[str, Value]
     prefix_tokens: PrefixTokens
     sites: tuple[Site, ...]

@@ -22,7 +22,7 @@ from composer.surgery.why import why
 
 
 @dataclass(frozen=True)
-class Spot:
+class PartPlaces:
     """A block, a stage, the stem or the head: what it gives, and where in it something can go.
 
     `branches` are the children in each residual branch of a block that has several.
@@ -57,31 +57,31 @@ class Spot:
         words = [p for p in self.positions if not (shown and p == "residual")]
         return ", ".join([*shown, *words]) or "none"
 
-    def like(self, other: Spot) -> bool:
+    def like(self, other: PartPlaces) -> bool:
         """Return whether another is the same but for its path."""
         mine, theirs = ({**vars(one), "path": None} for one in (self, other))
         return mine == theirs
 
 
 @dataclass(frozen=True)
-class StageSpots:
+class StagePlaces:
     """A stage as a whole, and its blocks."""
 
     number: int
-    whole: Spot
-    blocks: tuple[Spot, ...]
+    whole: PartPlaces
+    blocks: tuple[PartPlaces, ...]
 
     @property
-    def rows(self) -> Iterator[tuple[str, str, Spot]]:
-        """The blocks as (label, path, spot); like ones that follow one another in one row."""
+    def rows(self) -> Iterator[tuple[str, str, PartPlaces]]:
+        """The blocks as (label, path, part); like ones that follow one another in one row."""
         numbered = list(enumerate(self.blocks, start=1))
         first = {n: self._first_like(n) for n, _ in numbered}
         for _, run in groupby(numbered, key=lambda item: first[item[0]]):
             row = list(run)
-            (number, spot), (last, end) = row[0], row[-1]
+            (number, part), (last, end) = row[0], row[-1]
             many = last > number
             label = f"block {number}..{last}" if many else f"block {number}"
-            yield label, f"{spot.path} … {end.path}  ×{len(row)}" if many else spot.path, spot
+            yield label, f"{part.path} … {end.path}  ×{len(row)}" if many else part.path, part
 
     def _first_like(self, number: int) -> int:
         """Return the number of the first block of the run of like ones that a block is in."""
@@ -95,29 +95,29 @@ class Sites:
     """Every place in a backbone, stage by stage, and how many layers something can stand in for."""
 
     input_shape: tuple[int, int, int]
-    stem: Spot | None
-    stages: tuple[StageSpots, ...]
-    head: Spot | None
+    stem: PartPlaces | None
+    stages: tuple[StagePlaces, ...]
+    head: PartPlaces | None
     convolutions: int
     attention_modules: int
 
     @property
-    def rows(self) -> Iterator[tuple[str, str, Spot]]:
-        """All of them as (label, path, spot), like blocks in one row."""
+    def rows(self) -> Iterator[tuple[str, str, PartPlaces]]:
+        """All of them as (label, path, part), like blocks in one row."""
         if self.stem is not None:
             yield "stem", self.stem.path, self.stem
         for stage in self.stages:
             yield f"stage {stage.number}", stage.whole.path, stage.whole
-            for label, path, spot in stage.rows:
-                yield f"  {label}", path, spot
+            for label, path, part in stage.rows:
+                yield f"  {label}", path, part
         if self.head is not None:
             yield "before the head", self.head.path, self.head
 
     def __str__(self) -> str:
         lines = [f"input {'×'.join(map(str, self.input_shape))}"]
-        for label, path, spot in self.rows:
-            note = f"  ({spot.note})" if spot.note else ""
-            lines.append(f"{label}  {path}  {spot.kind}  {spot.gives or '?'}  {spot.places}{note}")
+        for label, path, part in self.rows:
+            note = f"  ({part.note})" if part.note else ""
+            lines.append(f"{label}  {path}  {part.kind}  {part.gives or '?'}  {part.places}{note}")
         return "\n".join([*lines, self.replaceable])
 
     @property
@@ -139,10 +139,13 @@ def sites(model: nn.Module | str) -> Sites:
     known = anatomy(model)
     placer = Placer(model, known)
     stages = tuple(
-        StageSpots(
+        StagePlaces(
             stage.number,
-            _spot(placer, stage.whole, ("output", "input")),
-            tuple(_spot(placer, block, ("residual", "output", "input")) for block in stage.blocks),
+            _part_places(placer, stage.whole, ("output", "input")),
+            tuple(
+                _part_places(placer, block, ("residual", "output", "input"))
+                for block in stage.blocks
+            ),
         )
         for stage in known.stages
     )
@@ -151,7 +154,7 @@ def sites(model: nn.Module | str) -> Sites:
         for layers in (convolutions, attention_modules)
     ]
     stem, head = (
-        _spot(placer, part, ("output",)) if part is not None else None
+        _part_places(placer, part, ("output",)) if part is not None else None
         for part in (known.stem, known.last)
     )
     return Sites(known.probe.input_shape, stem, stages, head, *free)
@@ -166,7 +169,7 @@ def why_of(model: nn.Module, path: str) -> list[str]:
     return why(model, anatomy(model), path)
 
 
-def _spot(placer: Placer, part: Part, wanted: Sequence[str]) -> Spot:
+def _part_places(placer: Placer, part: Part, wanted: Sequence[str]) -> PartPlaces:
     positions: list[str] = []
     note = part.refusal
     for position in wanted:
@@ -180,7 +183,7 @@ def _spot(placer: Placer, part: Part, wanted: Sequence[str]) -> Spot:
             note = place.note
     shape = part.shape
     several = _branches(placer.model, placer.known, part) if "residual" in positions else ()
-    return Spot(
+    return PartPlaces(
         part.path,
         part.kind,
         shape.channels if shape else None,

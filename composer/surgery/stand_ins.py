@@ -7,18 +7,18 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor, fx, nn
 
+from composer.analysis.maps import MapShape
 from composer.analysis.parts import Anatomy, Part
 from composer.analysis.probe import Call
 from composer.analysis.recording import Untraceable
 from composer.analysis.traces import Forward
-from composer.analysis.values import MapShape
 from composer.errors import ComposerError, Diagnostic, counted, listing
 from composer.language.expressions import bind
-from composer.lower.begin import check_can_begin
+from composer.lower.identity import check_can_be_identical
 from composer.lower.inputs import input_shapes
 from composer.measure.cost import parameters
 from composer.primitives.base import whole
-from composer.surgery.follow import NotFollowed, NotThere, follow_both
+from composer.surgery.absorbed import NotAbsorbed, NotThere, absorbed_in_both
 from composer.surgery.layers import Layer, attention_modules, convolutions, listed
 from composer.surgery.make import Made, Maker, with_size
 from composer.surgery.match import reason_against
@@ -77,7 +77,7 @@ class StandIns:
             raise self._nothing(found.misses)
         if self.maker.init == "identity":
             for site in found.sites:
-                check_can_begin(site.graph, site.path)
+                check_can_be_identical(site.graph, site.path)
         if self.share is not None:
             found.shared += self._shared(found.sites)
         return found
@@ -150,10 +150,10 @@ class StandIns:
         caller = self.model.get_submodule(layer.caller.path)
         forward = self._traced(layer.caller)
         try:
-            found = follow_both(caller, forward, layer.name, self.absorb)
+            found = absorbed_in_both(caller, forward, layer.name, self.absorb)
         except NotThere as why:
             raise _Passed(f"{why}, and {self.maker.spec.name} brings its own") from None
-        except NotFollowed as why:
+        except NotAbsorbed as why:
             raise _Passed(str(why)) from None
         alone = [p for node in found[1].nodes if (p := self._called_once(layer, forward, node))]
         bypasses = len(alone) < len(found[1].nodes)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from composer.certificate import oracles
-from composer.certificate.claim import Case, Claim, Count, Place
+from composer.certificate.claim import CanonicalPlace, Case, Claim, Count
 from composer.certificate.claims.keys import BIASED, WEIGHTS, renamed
 
-RESNET50 = Place(
+RESNET50 = CanonicalPlace(
     "resnet50", 16, "layer?.?", "the end of the residual branch of every block, before the add"
 )
 PLAIN = "the plain ResNet-50, its stride on the 3×3, and little more"

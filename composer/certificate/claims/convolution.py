@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from composer.certificate import oracles
-from composer.certificate.claim import Case, Claim, Conv, Count, Place
+from composer.certificate.claim import CanonicalPlace, Case, Claim, Conv, Count
 from composer.certificate.claims.keys import BIASED, NORM, WEIGHTS, renamed
 
 
@@ -89,7 +89,7 @@ CLAIMS = (
             _sk(2, Conv(stride=2)),
             _sk(3, Conv(groups=8)),
         ),
-        Place(
+        CanonicalPlace(
             "resnext50_32x4d",
             16,
             "layer?.?*",
@@ -115,7 +115,7 @@ CLAIMS = (
             _split_attention(4, Conv(groups=2, dilation=2)),
             _split_attention(1, Conv()),
         ),
-        Place(
+        CanonicalPlace(
             "resnet50d",
             16,
             "layer?.?*",
@@ -137,7 +137,7 @@ CLAIMS = (
             _cond_conv(8, Conv(kernel=1, bias=True, widen=2)),
             _cond_conv(8, Conv(kernel=5, groups=0, dilation=2)),
         ),
-        Place(
+        CanonicalPlace(
             "efficientnet_b0",
             24,
             "blocks.[456].*",
@@ -162,7 +162,7 @@ CLAIMS = (
             _dynamic_conv(3, 1, Conv(stride=2, groups=4)),
             _dynamic_conv(4, 2, Conv(kernel=1, bias=True)),
         ),
-        Place("mobilenetv2_100", 51, "*", "every convolution but the first", "replace"),
+        CanonicalPlace("mobilenetv2_100", 51, "*", "every convolution but the first", "replace"),
         (
             Count(
                 "12,404,540",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from composer.certificate import oracles
-from composer.certificate.claim import Case, Claim, Count, Place
+from composer.certificate.claim import CanonicalPlace, Case, Claim, Count
 from composer.certificate.claims.channel import MLP, RESNET50
 from composer.certificate.claims.keys import BIASED, NORM, WEIGHTS, renamed, under
 
@@ -126,7 +126,7 @@ CLAIMS = (
                 widths=(8, 64, 256),
             ),
         ),
-        Place("resnet50", 3, "layer?", "behind stages 1, 2 and 3", "output"),
+        CanonicalPlace("resnet50", 3, "layer?", "behind stages 1, 2 and 3", "output"),
         (Count("25,915,099", "the authors' code"),),
         (Count("4.20 G", "4.11 G of the plain ResNet-50, its stride on the 3×3, and BAM", 0.01),),
         deviations=("adds",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from composer.certificate import oracles
-from composer.certificate.claim import Case, Claim, Conv, Count, Place
+from composer.certificate.claim import CanonicalPlace, Case, Claim, Conv, Count
 from composer.certificate.claims.channel import RESNET50
 from composer.certificate.claims.keys import BIASED, renamed
 
@@ -61,7 +61,9 @@ CLAIMS = (
                 shapes=TOKENS,
             ),
         ),
-        Place(VIT, 12, "blocks.*", "the attention module of each of ViT's blocks", "replace"),
+        CanonicalPlace(
+            VIT, 12, "blocks.*", "the attention module of each of ViT's blocks", "replace"
+        ),
         (Count("86,567,656", "ViT-B/16 as timm has it: its own attention is as large"),),
         defaults={"heads": 8},
     ),
@@ -83,7 +85,9 @@ CLAIMS = (
                 shapes=TOKENS,
             ),
         ),
-        Place(VIT, 12, "blocks.*", "the layers of ViT-B/16, in place of its own", instead=True),
+        CanonicalPlace(
+            VIT, 12, "blocks.*", "the layers of ViT-B/16, in place of its own", instead=True
+        ),
         (Count("86,567,656", "ViT-B/16 as timm has it: its own layers are as large"),),
         defaults={"expansion": 4},
     ),
@@ -115,7 +119,7 @@ CLAIMS = (
                 sized=True,
             ),
         ),
-        Place(
+        CanonicalPlace(
             "resnet50", 3, "layer4.?*", "the 3×3 of the three blocks of the last stage", "replace"
         ),
         (

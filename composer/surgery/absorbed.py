@@ -19,16 +19,16 @@ from composer.analysis.weight_layers import changes_nothing
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
-class NotFollowed(Exception):  # noqa: N818 - a finding, which the plan reports
+class NotAbsorbed(Exception):  # noqa: N818 - a finding, which the plan reports
     """What a stand-in absorbs can't be taken out; the message says why."""
 
 
-class NotThere(NotFollowed):
+class NotThere(NotAbsorbed):
     """What a stand-in absorbs does not follow."""
 
 
 @dataclass(frozen=True)
-class Following:
+class Absorbed:
     """The norm and the activation behind a convolution, as nodes of the forward that calls it.
 
     Where the norm holds the activation, as timm's do, that has no node.
@@ -43,9 +43,9 @@ class Following:
         return tuple(node for node in (self.norm, self.act) if node is not None)
 
 
-def follow_both(
+def absorbed_in_both(
     caller: nn.Module, forward: Forward, name: str, absorb: Collection[str]
-) -> tuple[Following, Following]:
+) -> tuple[Absorbed, Absorbed]:
     """Return what follows a convolution, in training and in evaluation mode.
 
     Args:
@@ -55,22 +55,22 @@ def follow_both(
         absorb: ``norm``, ``act`` or both.
 
     Raises:
-        NotFollowed: one of them does not follow.
+        NotAbsorbed: one of them does not follow.
     """
-    training = follow(caller, forward.training, name, absorb)
-    evaluation = follow(caller, forward.evaluation, name, absorb)
+    training = absorbed_in(caller, forward.training, name, absorb)
+    evaluation = absorbed_in(caller, forward.evaluation, name, absorb)
     if [n.target for n in training.nodes] != [n.target for n in evaluation.nodes]:
-        raise NotFollowed("what follows it differs in training and in evaluation mode")
+        raise NotAbsorbed("what follows it differs in training and in evaluation mode")
     return training, evaluation
 
 
-def follow(
+def absorbed_in(
     caller: nn.Module, graph: fx.Graph, name: str, absorb: Collection[str]
-) -> Following:
-    """Return what follows a convolution in a traced forward; see `follow_both`."""
+) -> Absorbed:
+    """Return what follows a convolution in a traced forward; see `absorbed_in_both`."""
     calls = graph.find_nodes(op="call_module", target=name)
     if len(calls) != 1:
-        raise NotFollowed("the forward around it does not call it by itself")
+        raise NotAbsorbed("the forward around it does not call it by itself")
     node: fx.Node = calls[0]
     norm = act = None
     if "norm" in absorb:
@@ -80,14 +80,14 @@ def follow(
             raise NotThere("no norm follows it")
         holds = held_activation(module) is not None
         if holds and "act" not in absorb:
-            raise NotFollowed("its norm holds an activation, which would go with it")
+            raise NotAbsorbed("its norm holds an activation, which would go with it")
         if holds:
-            return Following(norm)
+            return Absorbed(norm)
     if "act" in absorb:
         act = _unedited(caller, _next(caller, node))
         if not _is_activation(caller, act):
             raise NotThere(f"no activation follows {'its norm' if norm else 'it'}")
-    return Following(norm, act)
+    return Absorbed(norm, act)
 
 
 def held_activation(norm: nn.Module) -> nn.Module | None:
@@ -125,12 +125,12 @@ def _next(caller: nn.Module, node: fx.Node) -> fx.Node:
 def _unedited(caller: nn.Module, node: fx.Node) -> fx.Node:
     module = _module(caller, node)
     if module is not None and is_edited(module):
-        raise NotFollowed("something was inserted behind it")
+        raise NotAbsorbed("something was inserted behind it")
     return node
 
 
 def _several() -> fx.Node:
-    raise NotFollowed("what it gives is read in several places")
+    raise NotAbsorbed("what it gives is read in several places")
 
 
 def _module(caller: nn.Module, node: fx.Node) -> nn.Module | None:

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from composer.analysis.maps import MapShape
 from composer.analysis.probe import Call, Probe, blank_image
-from composer.analysis.values import MapShape
 from composer.measure.cost import untouched
 
 

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, fx
 
 from composer.graph.graph import Graph
-from composer.lower.begin import Original, begin, cast, check_same
+from composer.lower.identity import Original, begin, cast, check_same
 from composer.lower.inputs import random_input
 
 
-def begun_as(
+def identical_to(
     module: fx.GraphModule,
     graph: Graph,
     original: Original,

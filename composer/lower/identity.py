@@ -49,7 +49,7 @@ class Original:
     steps: tuple[_Function, ...] = ()
 
 
-def check_can_begin(graph: Graph, path: str) -> None:
+def check_can_be_identical(graph: Graph, path: str) -> None:
     """Refuse a stand-in that can't begin as what it stands for.
 
     Args:
