@@ -18,7 +18,7 @@ sys.path.append(str(FOLDER))
 
 from cases import SHAPES, Case, cases  # noqa: E402
 from modes import Setting  # noqa: E402
-from results import CertificateRow, means  # noqa: E402
+from results import Row, means  # noqa: E402
 from rivals import copy_weights, difference, draw, rivals  # noqa: E402
 from speed import main  # noqa: E402
 
@@ -155,9 +155,9 @@ def test_other_weights_are_refused() -> None:
 
 
 def test_means_name_the_worst_case() -> None:
-    def row(batch: int, ours: float, timm: float) -> CertificateRow:
+    def row(batch: int, ours: float, timm: float) -> Row:
         timings = {"ours": Timing((ours,)), "timm": Timing((timm,)), "limit": Timing((0.5,))}
-        return CertificateRow(Case("se", batch, (32, 8, 8)), Setting(), {}, None, timings, {})
+        return Row(Case("se", batch, (32, 8, 8)), Setting(), {}, None, timings, {})
 
     found = {(m.name, m.ratio): m for m in means([row(1, 1.0, 4.0), row(8, 2.0, 2.0)])}
     assert set(found) == {(n, r) for n in ("se", "all") for r in ("timm/ours", "ours/limit")}

@@ -150,7 +150,12 @@ class Explorer:
         return self.skips(self.calls[path][0])
 
     def skips(self, call: Call) -> bool:
-        """Return whether a module's own forward ends in a residual add."""
+        """Return whether a module's own forward ends in a residual add.
+
+        What takes a list of maps and adds some of them, as a module of HRNet, has no shortcut.
+        """
+        if call.given is None:
+            return False
         if call.path not in self.skipping:
             try:
                 graph = self.traces.evaluation(call)

@@ -216,7 +216,8 @@ class _Recorder(TorchFunctionMode):
 
     def _write(self, op: str, target: Any, args: Any, kwargs: Any, given: Any) -> Any:
         node_args, node_kwargs = self._argument(args), self._argument(kwargs)
-        name = target if isinstance(target, str) else getattr(target, "__name__", "function")
+        name = target if isinstance(target, str) else getattr(target, "__name__", "value")
+        name = name.strip("_")
         node = self.graph.create_node(op, target, node_args, node_kwargs, name=name)
         node.meta[INSTRUCTIONS] = self._instructions()
         if isinstance(given, Tensor):

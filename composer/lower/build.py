@@ -9,6 +9,7 @@ from typing import get_args
 
 import torch
 from torch import fx, nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from composer.errors import ComposerError, error
 from composer.graph.frontend import graph_of, load_spec
@@ -59,7 +60,7 @@ def compiled(spec: Spec, settings: Settings) -> Graph:
 def _lowers(graph: Graph) -> bool:
     """Return whether a graph does without the sizes that are open."""
     try:
-        with torch.device("meta"):
+        with unset_fake_temporarily(), torch.device("meta"):  # the caller's may be of a GPU
             lower(graph)
     except ComposerError as failure:
         if any(problem.code != "open-size" for problem in failure.diagnostics):

@@ -93,7 +93,7 @@ class Placer:
         found = self._shape_in(part, shape, forward, ends[1].end)
         if isinstance(found, str):
             return instead(found)
-        if ends[1].add is None and _is_returned(forward, ends, part.call.index):
+        if ends[1].add is None and _is_returned(module, forward, ends, part.call.index):
             whole = self._output(part, found, _remark(ends[1]))
             return Place(part, position, found, whole.change, whole.note)
         change = self._written(part, forward, ends)
@@ -278,11 +278,23 @@ def _given_by(module: nn.Module, graph: fx.Graph, name: str) -> Branch:
     return Branch(node, tuple(node.users), None)
 
 
-def _is_returned(forward: Forward, ends: tuple[Branch, Branch], index: int | None) -> bool:
+def _is_returned(
+    module: nn.Module, forward: Forward, ends: tuple[Branch, Branch], index: int | None
+) -> bool:
     """Return whether a branch ends in what the forward gives, in both modes."""
     graphs = (forward.training, forward.evaluation)
-    pairs = zip(graphs, ends, strict=True)
-    return all(returned(graph, index) is end.end for graph, end in pairs)
+    for graph, end in zip(graphs, ends, strict=True):
+        node = returned(graph, index)
+        while node is not None and node is not end.end and _is_identity(module, node):
+            (node,) = node.all_input_nodes
+        if node is not end.end:
+            return False
+    return True
+
+
+def _is_identity(module: nn.Module, node: fx.Node) -> bool:
+    called = module.get_submodule(str(node.target)) if node.op == "call_module" else None
+    return isinstance(called, nn.Identity) and len(node.all_input_nodes) == 1
 
 
 def _several(part: Part) -> str | None:
