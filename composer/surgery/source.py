@@ -144,10 +144,9 @@ def function_of(text: Text, like: FunctionType) -> FunctionType:
 
 def _compiled(text: Text, like: CodeType, file: str | None = None) -> CodeType | None:
     """Return the code of a text that stands where another code stood; None where it has none."""
-    tree = ast.parse("".join(_around(text, like)) + text.text)
-    _move_up(tree, len(_around(text, like)))
     flags = like.co_flags & _FUTURE
-    module = compile(tree, file or like.co_filename, "exec", flags=flags, dont_inherit=True)
+    origin = file or like.co_filename
+    module = compile(parsed(text, like), origin, "exec", flags=flags, dont_inherit=True)
     return next((code for code in _inside(module) if code.co_name == like.co_name), None)
 
 
