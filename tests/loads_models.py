@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 
-def main(folder: str) -> None:
+def main(folder: str, threads: str) -> None:
+    torch.set_num_threads(int(threads))  # sums are split by them: other threads, other last bits
     for file in sorted(Path(folder).glob("*.pt")):
         model, x, y = torch.load(file, weights_only=False)
         with torch.no_grad():
@@ -17,4 +18,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

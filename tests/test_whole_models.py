@@ -103,13 +103,14 @@ def test_a_model_is_loaded_in_a_fresh_process(tmp_path: Path) -> None:
         with torch.no_grad():
             torch.save((model, x, model(x)), tmp_path / f"{name}.pt")
     done = subprocess.run(
-        [sys.executable, HERE / "loads_models.py", tmp_path],
+        [sys.executable, HERE / "loads_models.py", tmp_path, str(torch.get_num_threads())],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.stdout.splitlines() == [f"{name} True" for name in sorted(MODELS)], done.stderr
 
 
-def answer(model: nn.Module, x: Tensor, queue: Any) -> None:
+def answer(model: nn.Module, x: Tensor, threads: int, queue: Any) -> None:
+    torch.set_num_threads(threads)  # sums are split by them: other threads, other last bits
     with torch.no_grad():
         queue.put(model(x).numpy())
 
@@ -118,7 +119,7 @@ def test_a_model_is_sent_to_a_spawned_process() -> None:
     model, x = composed("residual")
     context = get_context("spawn")
     queue = context.Queue()
-    process = context.Process(target=answer, args=(model, x, queue))
+    process = context.Process(target=answer, args=(model, x, torch.get_num_threads(), queue))
     process.start()
     given = queue.get(timeout=120)
     process.join()
