@@ -11,6 +11,8 @@ inserted is looked through; what it put in place of a layer counts as that layer
 
 from __future__ import annotations
 
+import inspect
+
 from torch import nn
 
 from composer.analysis.explorer import Explorer
@@ -37,6 +39,14 @@ def anatomy(model: nn.Module, inputs: Inputs | None = None) -> Anatomy:
             "compiled-model",
             "this is what torch.compile made of a model",
             "give the model itself, and compile what comes back",
+        )
+    if "mode" not in inspect.signature(type(model).train).parameters:
+        kind = type(model).__name__
+        raise error(
+            "not-a-model",
+            f"{kind} runs a network and is none itself: its train() is no module's",
+            f"give the network in it: {kind.lower()}.model = composer.insert("
+            f"{kind.lower()}.model, …)",
         )
     run = FakeRun.of(model)
     first = probe(model, inputs, run)

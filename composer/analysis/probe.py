@@ -139,10 +139,23 @@ def input_shape(model: nn.Module) -> tuple[int, int, int] | None:
         shape = config.get("input_size") if isinstance(config, dict) else None
         if isinstance(shape, (tuple, list)) and len(shape) == 3:
             return int(shape[0]), int(shape[1]), int(shape[2])
+    if (shape := _of_ultralytics(model)) is not None:
+        return shape
     config = getattr(model, "config", None)  # of Hugging Face
     size = _pair(getattr(config, "image_size", None))
     channels = getattr(config, "num_channels", None)
     return (channels, *size) if size and isinstance(channels, int) else None
+
+
+def _of_ultralytics(model: nn.Module) -> tuple[int, int, int] | None:
+    """Return the images that a network of a ``YOLO`` is trained on by default."""
+    args, task = getattr(model, "args", None), getattr(model, "task", None)
+    size = args.get("imgsz") if isinstance(args, dict) else getattr(args, "imgsz", None)
+    sizes = _pair(size)
+    config = getattr(model, "yaml", None)
+    if sizes is None or not isinstance(config, dict):
+        return None
+    return config.get("channels", 3), *((224, 224) if task == "classify" else sizes)
 
 
 def _pair(size: Any) -> tuple[int, int] | None:

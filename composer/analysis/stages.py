@@ -27,10 +27,8 @@ class Staging:
         blocks = sorted(
             seen.explore(seen.root) or [], key=lambda found: seen.calls[found.path][0].order
         )
-        if blocks:
-            wholes = self._grouped(blocks)
-        else:
-            wholes = [] if seen.is_traced else self._plain()
+        in_a_row = [] if blocks or seen.is_traced else self._plain()
+        wholes = self._grouped(blocks) if blocks else in_a_row
         parts = [(seen.part(whole), tuple(map(seen.part, paths))) for whole, paths in wholes]
         mapped = [(whole, inside) for whole, inside in parts if _any_map(whole, *inside)]
         stages = tuple(

@@ -38,6 +38,7 @@ from composer.surgery.edited_class import Edits, edits_of
 from composer.surgery.eject import undo
 from composer.surgery.placement import Chosen
 from composer.surgery.plan import plan
+from composer.surgery.rebuilt import guard_yaml, warn_if_rebuilt
 from composer.surgery.replace import Replacement, put_shared
 from composer.surgery.site import Addition, Plan, SharedSite, Site
 from composer.surgery.unwrapped import unwrapped
@@ -105,6 +106,7 @@ def insert(
     elif backbone is not None:
         _check_origin(model, backbone)
     model = unwrapped(model)
+    warn_if_rebuilt(model)
     model = model if inplace else _copied(model)
     found = plan(
         model,
@@ -162,6 +164,7 @@ def apply(model: nn.Module, found: Plan, backbone: str | None = None) -> nn.Modu
         tuple(work.sites),
         tuple(work.shared),
     )
+    guard_yaml(model)
     remember(model, replace(before, edits=(*before.edits, edit)))
     return model
 
