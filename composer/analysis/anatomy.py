@@ -58,10 +58,10 @@ def anatomy(model: nn.Module) -> Anatomy:
 
 def _larger(model: nn.Module, first: Probe, run: FakeRun) -> Probe | None:
     """Return a pass on a larger image, where the model takes one."""
-    channels, height, width = first.input_shape
-    for more in (64, height, 32):
+    channels, *lengths = first.input_shape
+    for more in (64, lengths[0], 32):
         try:
-            size = (channels, height + more, width + more)
+            size = (channels, *(length + more for length in lengths))
             second = probe(model, size, run, first.entry)
         except ComposerError:
             continue

@@ -16,7 +16,7 @@ from composer.measure.cost import FakeRun
 
 
 def read_besides(
-    model: nn.Module, paths: Sequence[str], input_shape: tuple[int, int, int], entry: str = ""
+    model: nn.Module, paths: Sequence[str], input_shape: tuple[int, ...], entry: str = ""
 ) -> dict[str, str]:
     """Return the attribute that other modules read of some layers, by their paths.
 

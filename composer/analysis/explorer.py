@@ -76,12 +76,16 @@ class Explorer:
         inside = [
             p
             for p in self._giving_below(path)
-            if _may_be_a_map(self.calls[p][0].shape)
+            if self._may_be_a_map(self.calls[p][0].shape)
             and weight_layers(self.modules[p]) >= LAYERS_OF_A_BLOCK
         ]
         inside.sort(key=lambda p: self.calls[p][0].order)
         together = Counter(map(self._takes, inside))
         return [p for p in inside if together[self._takes(p)] == 1]
+
+    def _may_be_a_map(self, shape: tuple[int, ...] | None) -> bool:
+        """Return whether a shape may be that of a map of one image, or of its tokens."""
+        return shape is not None and len(shape) in self.values.axes_of_maps and shape[0] == 1
 
     def _giving_below(self, path: str) -> list[str]:
         """Return the nearest modules below that give a tensor; records of several are opened."""
@@ -133,7 +137,8 @@ class Explorer:
     def _embeds(self, path: str) -> bool:
         """Return whether a module makes tokens of a map, as what comes before all blocks does."""
         call = self.calls[path][0]
-        return call.given is not None and call.given.dim() == 4 and len(call.shape or ()) == 3
+        axes = 1 + len(self.first.input_shape)
+        return call.given is not None and call.given.dim() == axes > len(call.shape or ()) == 3
 
     def _in_a_row(self, path: str) -> list[str]:
         """Return what runs inside a stage that has no two of a kind, nor any with a skip."""
@@ -298,7 +303,7 @@ class Explorer:
         trunk = [
             call
             for call in self.trunk
-            if len(call.shape or ()) == 4
+            if len(call.shape or ()) == 1 + len(self.first.input_shape)
             and not self._children(call.path)
             and is_inside(call.path, self.root)
         ]
@@ -383,11 +388,6 @@ def _falls(shape: tuple[int, ...] | None, following: tuple[int, ...] | None) -> 
 
 def _any_map(*parts: Part) -> bool:
     return any(part.shape is not None for part in parts)
-
-
-def _may_be_a_map(shape: tuple[int, ...] | None) -> bool:
-    """Return whether a shape may be that of a map of one image, or of its tokens."""
-    return shape is not None and len(shape) in (3, 4) and shape[0] == 1
 
 
 def _named_stages(model: nn.Module) -> tuple[str, ...]:

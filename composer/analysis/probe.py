@@ -19,6 +19,14 @@ from composer.measure.cost import FakeRun, FlopCounter, floating_dtype
 #: Tried in turn for a model that does not say which size it takes.
 SIZES = (224, 256, 32, 64, 28, 96, 128, 192, 299, 384, 512)
 
+#: The same for a model whose first convolution is over one axis, or over three: frames or slices
+#: of a height and a width, and cubes.
+OTHER_SIZES: dict[int, tuple[tuple[int, ...], ...]] = {
+    1: tuple((n,) for n in (1024, 4096, 256, 16_384, 128, 64)),
+    3: ((16, 112, 112), (16, 224, 224), (64, 64, 64), (96, 96, 96), (128, 128, 128),
+        (32, 32, 32), (32, 224, 224)),
+}  # fmt: skip
+
 
 @dataclass(frozen=True, eq=False)
 class Call:
@@ -79,7 +87,7 @@ class Probe:
     `entry` is the module that was given the images: the model, or of a detector its backbone.
     """
 
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     calls: tuple[Call, ...]
     flops: int
     entry: str = ""
@@ -135,7 +143,7 @@ def _built_for(model: nn.Module) -> Iterator[tuple[int, int]]:
 
 def probe(
     model: nn.Module,
-    shape: tuple[int, int, int] | None = None,
+    shape: tuple[int, ...] | None = None,
     run: FakeRun | None = None,
     entered: str | None = None,
 ) -> Probe:
@@ -144,7 +152,8 @@ def probe(
     Args:
         model: any model that takes a batch of images.
         shape: the (channels, height, width) to run at; what the model says, else the first size
-            that it takes.
+            that it takes. A model of signals takes (channels, length), and one of volumes or of
+            videos (channels, depth, height, width), as its first convolution tells.
         run: a fake copy of the model, where there is one already.
         entered: the module that takes the images, where that is known; the model itself, else its
             backbone, where the model takes more than a batch of images, as detectors do.
@@ -153,14 +162,7 @@ def probe(
         ComposerError: the forward pass fails at every size tried.
     """
     run = run or FakeRun.of(model)
-    told = shape or input_shape(model)
-    first = _image_channels(model)
-    images = [(told[1], told[2])] if told else []
-    if shape is None:  # it may be made for another size than its configuration says
-        images += _built_for(model)
-    images = list(dict.fromkeys(images if told else [*images, *((n, n) for n in SIZES)]))
-    channels = [shape[0]] if shape else [first, told[0] if told else 3]
-    tries = [(c, h, w) for c in dict.fromkeys(channels) if c for h, w in images]
+    tries = [shape] if shape else list(_shapes(model))
     reasons = []
     for entry in ("", *_backbones(model)) if shape is None or entered is None else (entered,):
         for attempt in tries:
@@ -168,7 +170,8 @@ def probe(
                 return _probe_at(model, run, attempt, entry)
             except Exception as failure:
                 said = str(failure).strip().splitlines()
-                reasons.append(f"{attempt[1]}x{attempt[2]}: {said[0] if said else failure!r}")
+                size = "x".join(map(str, attempt[1:]))
+                reasons.append(f"{size}: {said[0] if said else failure!r}")
     if "aten." in reasons[0]:
         raise error(
             "forward-failed",
@@ -176,30 +179,68 @@ def probe(
             f"({reasons[0].partition(': ')[2]})",
             "give the part of it whose forward hangs on shapes alone, such as its backbone",
         )
+    what, axes, kind = _WORDS[len(tries[0]) - 1]
+    sizes = (str(n[0]) if len(n) == 2 else "×".join(map(str, n)) for _, *n in tries)
     raise error(
         "forward-failed",
         f"the forward pass of {type(model).__name__} fails on a batch of "
-        f"{tries[0][0]}-channel images ({reasons[0]})",
-        "a backbone takes one batch of images [batch, channels, height, width]; "
-        f"sizes tried: {', '.join(str(h) for h, _ in images)}",
+        f"{tries[0][0]}-channel {what} ({reasons[0]})",
+        f"a {kind} takes one batch of {what} [batch, channels, {axes}]; "
+        f"sizes tried: {', '.join(dict.fromkeys(sizes))}",
     )
 
 
-def _image_channels(model: nn.Module) -> int | None:
-    """Return the channels that the first convolution takes."""
+_WORDS = {
+    1: ("signals", "length", "model"),
+    2: ("images", "height, width", "backbone"),
+    3: ("volumes", "depth, height, width", "model"),
+}
+
+
+def _shapes(model: nn.Module) -> Iterator[tuple[int, ...]]:
+    """Yield the shapes of what a model may take, each once, the likeliest first.
+
+    It takes images where it says so, else what its first convolution slides over.
+    """
+    told = input_shape(model)
+    channels = _channels(model)
+    for dimensions in () if told else channels:
+        if dimensions == 2:
+            break
+        yield from ((channels[dimensions], *size) for size in OTHER_SIZES[dimensions])
+    if channels and 2 not in channels and told is None:
+        return
+    images = [told[1:]] if told else []
+    images += _built_for(model)  # it may be made for another size than its configuration says
+    images = list(dict.fromkeys(images if told else [*images, *((n, n) for n in SIZES)]))
+    for number in dict.fromkeys((channels.get(2), told[0] if told else 3)):
+        if number:
+            yield from ((number, *size) for size in images)
+
+
+def _channels(model: nn.Module) -> dict[int, int]:
+    """Return the channels that the first convolution takes, of those over one, two, three axes.
+
+    They stand in the order in which the model has them.
+    """
+    found: dict[int, int] = {}
     for module in model.modules():
         before = before_stand_in(module)
         if before is not None and before.in_channels is not None:
-            return before.in_channels
+            found.setdefault(2, before.in_channels)
         channels = getattr(module, "in_channels", None)
         weight = getattr(module, "weight", None)
-        if isinstance(channels, int) and isinstance(weight, Tensor) and weight.dim() == 4:
-            return channels
-    return None
+        if not isinstance(channels, int) or not isinstance(weight, Tensor):
+            continue
+        if weight.dim() == 4 or isinstance(module, (nn.Conv1d, nn.Conv3d)):
+            found.setdefault(weight.dim() - 2, channels)
+    return found
 
 
-def blank_image(model: nn.Module, shape: tuple[int, int, int]) -> Tensor:
+def blank_image(model: nn.Module, shape: tuple[int, ...]) -> Tensor:
     """Return a batch of one image of (channels, height, width), on a model's device, of its dtype.
+
+    So it is of one signal, or of one volume, where the shape has one place axis or three.
 
     Its numbers are none in particular.
     """
@@ -213,7 +254,7 @@ def _backbones(model: nn.Module) -> Iterator[str]:
 
 
 def _probe_at(
-    model: nn.Module, run: FakeRun, shape: tuple[int, int, int], entry: str
+    model: nn.Module, run: FakeRun, shape: tuple[int, ...], entry: str
 ) -> Probe:
     calls: list[Call] = []
     counter = FlopCounter()

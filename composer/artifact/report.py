@@ -40,7 +40,7 @@ class Report:
     sites: tuple[SiteReport, ...]
     parameters: tuple[int, int]
     flops: tuple[int, int]
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     difference: float | None = None
     output: str | None = None
     notes: tuple[str, ...] = ()

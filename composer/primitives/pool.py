@@ -111,9 +111,11 @@ class Pool(Primitive):
             return emit.node(self.x)
         tiles = kernel % 2 == 0
         options: dict[str, Any] = {"padding": 0 if tiles else kernel // 2, "ceil_mode": tiles}
-        pool: Callable[..., Any] = functional.max_pool2d
+        largest = (functional.max_pool1d, functional.max_pool2d, functional.max_pool3d)
+        means = (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)
+        pool: Callable[..., Any] = largest[len(self.over) - 1]
         if self.reduce.value == "mean":
-            pool = functional.avg_pool2d
+            pool = means[len(self.over) - 1]
             options["count_include_pad"] = flag(self.count_padding)
 
         def pooled(x: Any) -> Any:
@@ -124,7 +126,8 @@ class Pool(Primitive):
     def label(self) -> str:
         """Return such as ``mean over h, w``."""
         if self.kernel is not None:
-            return f"{self.reduce} of {self.kernel}×{self.kernel}, stride {self.stride}"
+            size = "×".join([str(self.kernel)] * len(self.over))
+            return f"{self.reduce} of {size}, stride {self.stride}"
         return f"{self.reduce} over {', '.join(self.over)}"
 
     def formula(self) -> str:
@@ -136,7 +139,8 @@ class Pool(Primitive):
         if self.kernel is None:
             return mean_of(self.over)
         plain = self.kernel.is_constant or self.kernel.kind == "name"
-        return f"Σ x / {self.kernel if plain else f'({self.kernel})'}²"
+        power = ("", "²", "³")[len(self.over) - 1]
+        return f"Σ x / {self.kernel if plain else f'({self.kernel})'}{power}"
 
 
 def mean_of(axes: Sequence[str]) -> str:

@@ -67,7 +67,7 @@ class Plan:
     sites: tuple[Site, ...]
     shared: tuple[SharedSite, ...]
     near_misses: tuple[NearMiss, ...]
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     flops_before: int
     parameters_before: int
     entry: str = ""  # the module that takes the image, where that is not the model

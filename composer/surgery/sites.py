@@ -31,7 +31,7 @@ class PartPlaces:
     path: str
     kind: str
     channels: int | None
-    size: tuple[int, int] | None
+    size: tuple[int, ...] | None
     layout: tuple[str, ...] | None
     prefix_tokens: int
     positions: tuple[str, ...]
@@ -94,7 +94,7 @@ class StagePlaces:
 class Sites:
     """Every place in a backbone, stage by stage, and how many layers something can stand in for."""
 
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     stem: PartPlaces | None
     stages: tuple[StagePlaces, ...]
     head: PartPlaces | None
