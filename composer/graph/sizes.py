@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from composer.errors import error
-from composer.graph.graph import Graph
+from composer.graph.graph import Graph, Settings
+from composer.graph.places import layout_at, places_of
 from composer.language.expressions import Expr, Value, bind
 from composer.language.stand_in import open_names, usual
 from composer.primitives import Spec
@@ -49,6 +52,20 @@ def sizes_for(
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise error("invalid-size", f"the size of {axis!r} is {n!r}, not a whole number from 1")
     return sizes
+
+
+def settings_at(
+    spec: Spec, channels: int | None, size: tuple[int, ...], params: Mapping[str, Value]
+) -> Settings:
+    """Return what is chosen for a spec that is looked at on a map of a size.
+
+    Raises:
+        ComposerError: see `sizes_for`.
+    """
+    layout, places = layout_at(spec, None, size)
+    lengths = size if places_of(spec.input) else None  # else it only says how many tokens there are
+    sizes = sizes_for(spec, channels, lengths, layout, places)
+    return Settings(sizes, params, layout, places=places)
 
 
 def checked_size(size: object, places: tuple[str, ...]) -> tuple[int, ...]:

@@ -233,7 +233,7 @@ class Conv2d(Primitive):
         size = "×".join([str(self.kernel)] * len(self.over))
         size = f"by {self.weight}" if self.kernel is None else size
         dilated = "" if self.dilation == constant(1) else f", dilation {self.dilation}"
-        return f"conv2d {size}{dilated}"
+        return f"conv{len(self.over)}d {size}{dilated}"
 
     def formula(self) -> str:
         """Return such as ``relu(BN(W * x))``, or ``kernel * x`` where a node is its kernel."""

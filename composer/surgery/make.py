@@ -138,11 +138,11 @@ class Maker:
         """Return what the spec calls the places of a map of this shape."""
         dimensions, own = len(shape.size), places_of(self.spec.input)
         if own and own != HW and own != PLACES[dimensions]:
-            maps = [("b", "c", *places) for places in (own, PLACES[dimensions])]
-            takes, there = (f"[{', '.join(axes)}]" for axes in maps)
+            there = ", ".join(("b", "c", *PLACES[dimensions]))
             raise error(
                 "not-a-map",
-                f"{self.spec.name!r} takes {takes}, and the maps here are {there}",
+                f"{self.spec.name!r} takes [{', '.join(self.spec.input)}], and a feature map here "
+                f"is [{there}]",
                 "write 'input: [b, c, h, w]', which serves maps of one, two and three dimensions",
             )
         return names_for(self.spec, dimensions)
