@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from command import Command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from probe import random, randomise, spec_text
@@ -125,9 +126,9 @@ ROWS = [
         lambda p, x: nearest(cells(x, 3, 2, torch.nan).nanmean(-1), x.shape[2:])),
     Row("probe: {op: attention, q: input, k: input, v: input, over: [h, w], along: c}", "b c *",
         lambda p, x: attended(x)),
-    Row("probe: {op: merge, axes: [h, w], into: n}", "b c prod", lambda p, x: x.flatten(2)),
-    Row("probe: {op: merge, axes: [w, h], into: n}", "b c prod",
-        lambda p, x: x.permute(0, 1, *reversed(range(2, x.dim()))).flatten(2)),
+    Row("probe: {op: merge, axes: [h, w], into: n}", "b prod c", lambda p, x: x.flatten(2).mT),
+    Row("probe: {op: merge, axes: [w, h], into: n}", "b prod c",
+        lambda p, x: x.permute(0, 1, *reversed(range(2, x.dim()))).flatten(2).mT),
     Row("""flat: {op: merge, axes: [h, w], into: n}
         probe: {op: split, axis: n, into: {h: h, w: w}}""", "b c *", lambda p, x: x),
     Row("""each: {op: parameter, axes: {c: c, h: h, w: w}, init: conv}
@@ -281,3 +282,161 @@ def test_a_paper_on_maps_of_other_dimensions(
     graph = compile_graph(graph_of(load_spec(name), planned))
     cost = sum(node_costs(graph).values(), Cost())
     assert cost == Cost(parameters(module), flops(module.eval(), (1, 32, *size)))
+
+
+# ----------------------------------------------------------------- stand-ins for convolutions
+
+
+@pytest.mark.parametrize("like", [nn.Conv3d(16, 32, 3, 2, 1), nn.Conv1d(16, 32, 5, 1, 2)], ids=str)
+@pytest.mark.parametrize("name", ["cond_conv", "dynamic_conv"])
+def test_a_stand_in_begins_as_its_convolution(name: str, like: nn.Module) -> None:
+    module = composer.build(name, like=like, init="identity").eval()
+    x = torch.randn(3, 16, *(7 for _ in like.weight.shape[2:]))
+    torch.testing.assert_close(module(x), like(x), rtol=1e-5, atol=1e-5)
+
+
+# ------------------------------------------------------------------------ names that are taken
+
+
+def test_names_that_a_spec_has_given_to_something_else() -> None:
+    nodes = """apart: {op: split, axis: c, into: {d: t, e: c / t}}
+        means: {op: pool, over: [h, w]}
+        joined: {op: merge, axes: [d, e], into: c}
+        gate: {op: gate, fn: sigmoid}
+        out: {op: reweight, x: input, by: gate}"""
+    text = spec_text(nodes, params="{t: 2}")
+    for size in ((3, 4, 5), (7,)):
+        x = random(2, 4, *size)
+        module = composer.build(text, 4, size=size).double()
+        assert torch.equal(module(x), x * expanded_each(x.flatten(2).mean(2).sigmoid(), x))
+
+
+@pytest.mark.parametrize("size", [(3, 4, 5), (7,)], ids=str)
+def test_a_spec_that_names_the_places_itself_is_taken_as_written(size: tuple[int, ...]) -> None:
+    places = ", ".join(PLACES[len(size)])
+    nodes = f"mean: {{op: pool, over: [{places}]}}\nout: {{op: reweight, x: input, by: mean}}"
+    x = random(2, 4, *size)
+    module = composer.build(spec_text(nodes, f"b, c, {places}"), 4, size=size).double()
+    torch.testing.assert_close(module(x), x * expanded_each(x.flatten(2).mean(2), x))
+
+
+def test_height_and_width_alone_of_a_spec_for_volumes() -> None:
+    nodes = "probe: {op: conv2d, kernel: 3, bias: false}"
+    module = composer.build(spec_text(nodes, "b, c, d, h, w"), 4, size=(3, 4, 5)).double()
+    (weight,) = module.parameters()
+    assert weight.shape == (4, 4, 3, 3)
+    x = random(2, 4, 3, 4, 5)
+    each = [F.conv2d(one, weight, padding=1) for one in x.unbind(2)]
+    torch.testing.assert_close(module(x), torch.stack(each, 2))
+
+
+# --------------------------------------------------------------------------------- refusals
+
+OF_ITS_OWN = (
+    "name h and w together where all places of the map are meant, or write a spec for such maps: "
+)
+VOLUME, SIGNAL = "'input: [b, c, d, h, w]'", "'input: [b, c, t]'"
+FLAT = [
+    ("probe: {op: pool, over: h}", "'probe' names 'h' alone"),
+    ("probe: {op: pool, over: [c, w]}", "'probe' names 'w' alone"),
+    ("probe: {op: conv1d, along: w, kernel: 3}", "'probe' names 'w' alone"),
+    ("probe: {op: linear, over: h}", "'probe' names 'h' alone"),
+    ("probe: {op: scale, by: 1 / w}", "'probe' names 'w' alone"),
+    ("probe: {op: conv2d, kernel: odd(h / 2)}", "'probe' names 'h' alone"),
+    ("probe: {op: conv2d, kernel: side}", "the param 'side' depends on 'h' alone"),
+    ("each: {op: parameter, axes: {h: h, w: h}, init: 0}\nprobe: {op: pool, over: [h, w]}",
+     "'each' does not treat 'h' and 'w' alike"),
+    ("probe: {op: merge, axes: [h, c, w], into: n}", "'probe' does not treat 'h' and 'w' alike"),
+    ("probe: {op: branch, axis: k, times: 2, each: {op: pool, over: h}}",
+     "'probe' names 'h' alone"),
+    ("probe: {op: attention, q: input, k: input, v: input, over: [h, w], along: c, "
+     "position: relative}", "'probe' knows the position down and across"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("size", "meets", "way_out"), [
+    ((3, 4, 5), "[d, h, w]", VOLUME), ((7,), "[t]", SIGNAL),
+])  # fmt: skip
+@pytest.mark.parametrize(("nodes", "said"), FLAT)
+def test_what_is_for_two_dimensions(
+    nodes: str, said: str, size: tuple[int, ...], meets: str, way_out: str
+) -> None:
+    params = "{side: odd(h / 2)}" if "side" in nodes else "{}"
+    text = spec_text(nodes, params=params)
+    composer.build(text, 4, size=(4, 5))
+    with pytest.raises(ComposerError) as failure:
+        composer.build(text, 4, size=size)
+    first = failure.value.diagnostics[0]
+    assert first.code == "two-dimensional"
+    assert first.message == f"{said}, so 'probe' is for maps [h, w], and this one is {meets}"
+    assert first.help == OF_ITS_OWN + way_out
+    assert first.where is not None or "param" in said
+    assert len(failure.value.diagnostics) == 1
+
+
+def test_a_node_that_these_params_do_not_reach_is_not_refused() -> None:
+    nodes = """rows: {op: pool, over: h}
+        means: {op: pool, x: input, over: [h, w]}
+        out: {op: reweight, x: input, by: rows if flat else means}"""
+    text = spec_text(nodes, params="{flat: false}")
+    x = random(2, 4, 3, 4, 5)
+    module = composer.build(text, 4, size=(3, 4, 5)).double()
+    torch.testing.assert_close(module(x), x * expanded_each(x.flatten(2).mean(2), x))
+    with pytest.raises(ComposerError, match="'rows' names 'h' alone"):
+        composer.build(text, 4, size=(3, 4, 5), params={"flat": True})
+
+
+@pytest.mark.parametrize(("spec", "size", "said"), [
+    ("se", (1, 2, 3, 4), "the size (1, 2, 3, 4) is not a height and a width"),
+    ("se", (3, 0, 4), "the size of 'h' is 0, not a whole number from 1"),
+    ("sa", (7,), "the size (7,) is not a height and a width"),
+    (spec_text("probe: {op: pool, over: t}", "b, c, t"), (3, 4),
+     "the size (3, 4) is not that of a map [t]"),
+    (spec_text("probe: {op: pool, over: d}", "b, c, d, h, w"), (3, 4),
+     "the size (3, 4) is not that of a map [d, h, w]"),
+])  # fmt: skip
+def test_a_size_that_does_not_fit(spec: str, size: tuple[int, ...], said: str) -> None:
+    with pytest.raises(ComposerError) as failure:
+        composer.build(spec, 4, size=size)
+    assert failure.value.diagnostics[0].message == said
+
+
+@pytest.mark.parametrize(("size", "other", "said"), [
+    ((3, 4, 5), (3, 4, 6), "maps of 3×4×5, and this one is 3×4×6"),
+    ((7,), (9,), "7 places, and here are 9"),
+])  # fmt: skip
+def test_what_is_built_for_one_size_names_both(
+    size: tuple[int, ...], other: tuple[int, ...], said: str
+) -> None:
+    module = composer.build("ge_theta", 4, size=size).eval()
+    assert module(torch.randn(2, 4, *size)).shape == (2, 4, *size)
+    with pytest.raises(ValueError) as failure:
+        module(torch.randn(2, 4, *other))
+    assert str(failure.value).startswith(f"ge_theta here was built for {said}; insert it into")
+
+
+# ---------------------------------------------------------------------------- the command line
+
+
+@pytest.mark.parametrize(("size", "axes", "lengths", "label", "weights"), [
+    ("8x14x14", "b c d h w", [8, 14, 14], "conv3d 7×7×7", 2 * 7**3 + 2),
+    ("t=100", "b c t", [100], "conv1d 7", 2 * 7 + 2),
+    ("14x7", "b c h w", [14, 7], "conv2d 7×7", 2 * 7**2 + 2),
+    ("14", "b c h w", [14, 14], "conv2d 7×7", 2 * 7**2 + 2),
+])  # fmt: skip
+def test_what_show_says(
+    capsys: pytest.CaptureFixture[str],
+    size: str,
+    axes: str,
+    lengths: list[int],
+    label: str,
+    weights: int,
+) -> None:
+    given = ("--channels", "64", "--size", size, "--json")
+    shown = Command(capsys).fine("show", "cbam_spatial", *given).json
+    nodes = {node["node"]: node for node in shown["nodes"]}
+    assert shown["size"] == lengths
+    assert nodes["input"]["axes"] == axes.split()
+    assert nodes["input"]["sizes"] == ["b", 64, *lengths]
+    locate = nodes["locate"]
+    assert (locate["label"], locate["parameters"]) == (label, weights)

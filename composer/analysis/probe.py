@@ -227,7 +227,7 @@ def _channels(model: nn.Module) -> dict[int, int]:
     for module in model.modules():
         before = before_stand_in(module)
         if before is not None and before.in_channels is not None:
-            found.setdefault(2, before.in_channels)
+            found.setdefault(before.dimensions, before.in_channels)
         channels = getattr(module, "in_channels", None)
         weight = getattr(module, "weight", None)
         if not isinstance(channels, int) or not isinstance(weight, Tensor):

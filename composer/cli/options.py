@@ -40,7 +40,8 @@ def size_of(text: str, dimensions: int = 2) -> tuple[int, ...]:
     parts = words.removeprefix("t=").split("x")
     numbers = all(p.isdecimal() and len(p) < 6 and int(p) > 0 for p in parts)
     if not numbers or len(parts) > (1 if signal else 3):
-        raise usage(f"--size {text!r} is not a size", "write --size 14, 14x7, 8x14x14 for a volume, or t=100 for a signal")
+        way_out = "write --size 14, or --size 14x7; 8x14x14 for a volume, t=100 for a signal"
+        raise usage(f"--size {text!r} is not a size", way_out)
     lengths = tuple(map(int, parts))
     return lengths * dimensions if len(lengths) == 1 and not signal else lengths
 

@@ -64,18 +64,22 @@ def input_at(spec: Spec, places: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def layout_at(
-    spec: Spec, layout: tuple[str, ...] | None, size: tuple[int, ...] | None
+    spec: Spec,
+    layout: tuple[str, ...] | None,
+    size: tuple[int, ...] | None,
+    dimensions: int | None = None,
 ) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
     """Return the layout of a spec's input, and the places of the map that it is built for.
 
-    A map is of as many dimensions as its layout says, else the spec, else the size. The places
-    are called as the spec calls them; see `names_for`.
+    A map is of as many dimensions as its layout says, else the spec, else as are given, else the
+    size. The places are called as the spec calls them; see `names_for`.
     """
     if layout is None:
-        general = is_general(spec) and isinstance(size, (tuple, list))
-        if not general or size is None or len(size) == 2 or len(size) not in PLACES:
+        if dimensions is None:
+            dimensions = len(size) if isinstance(size, (tuple, list)) else 2
+        if not is_general(spec) or dimensions == 2 or dimensions not in PLACES:
             return None, places_of(spec.input) or HW
-        places = names_for(spec, len(size))
+        places = names_for(spec, dimensions)
         return input_at(spec, places), places
     found = places_of(layout) or HW
     places = names_for(spec, len(found))
@@ -92,10 +96,15 @@ def node_at_places(
     if not graph.is_spread or node.op is None:
         return node
     op, alone = at_places(node.op, graph.settings.places)
-    for one in alone[:1]:
-        said = f"{node.name!r} says something of {one.axis!r} alone"
-        problems.append(refusal(graph, said, node, one.field))
+    if alone:
+        said = f"{written_name(node)!r} {alone[0].said}"
+        problems.append(refusal(graph, said, node, alone[0].field))
     return replace(node, op=None if alone else op, written=op)
+
+
+def written_name(node: GraphNode) -> str:
+    """Return the name of a node in its spec, of a part of a structure that of the whole."""
+    return str(node.path[1]) if len(node.path) > 1 else node.name
 
 
 def value_at_places(graph: Graph, name: str, value: Expr) -> Expr:

@@ -21,7 +21,7 @@ from composer.language.expressions import Value
 from composer.lower.emitter import FxEmitter
 from composer.lower.identity import Original, check_can_be_identical
 from composer.lower.identity_checked import identical_to
-from composer.lower.like import sizes_like
+from composer.lower.like import ANY_CONVOLUTION, sizes_like
 from composer.primitives import Spec
 from composer.primitives.places import PLACES
 
@@ -90,8 +90,8 @@ def build(
     Args:
         spec: a spec, the name of a shipped one, a path, or the text itself.
         channels: the size of the axis ``c`` of the input.
-        like: the layer that a stand-in takes the place of, such as an ``nn.Conv2d``; it tells the
-            channels, kernel, stride and so on.
+        like: the layer that a stand-in takes the place of, such as an ``nn.Conv2d`` (or one of one
+            or three dimensions); it tells the channels, kernel, stride and so on.
         size: the sizes of ``h`` and ``w``, for a spec that is built for one size of the map, as
             with a weight for each place; other specs take maps of any size even so. Three numbers
             are those of a map ``[b, c, d, h, w]``, and one that of ``[b, c, t]``: what such a spec
@@ -155,7 +155,7 @@ def settings_for(
     """
     if init not in get_args(Init):
         raise error("invalid-init", f"{init!r} is not a way to begin", "say 'paper' or 'identity'")
-    order, tokens, places = _checked_layout(spec, layout, prefix, size)
+    order, tokens, places = _checked_layout(spec, layout, prefix, size, like)
     if tokens is not None and "n" not in (order or ("n",)) and size is None:
         raise error(
             "missing-size",
@@ -196,7 +196,11 @@ def _agreed(channels: int | None, told: int) -> int:
 
 
 def _checked_layout(
-    spec: Spec, layout: tuple[str, ...] | None, prefix: int, size: tuple[int, ...] | None
+    spec: Spec,
+    layout: tuple[str, ...] | None,
+    prefix: int,
+    size: tuple[int, ...] | None,
+    like: nn.Module | None,
 ) -> tuple[tuple[str, ...] | None, Tokens | None, tuple[str, ...]]:
     """Return the layout of the map, how it comes where it comes as tokens, and its places."""
     named = spec.input if layout is None else layout
@@ -214,19 +218,23 @@ def _checked_layout(
         place, count = named.index("n"), len(size) if isinstance(size, (tuple, list)) else 2
         places = names_for(spec, count if count in PLACES else 2)
         layout = (*named[:place], *places, *named[place + 1 :])
-    order, places = _of_maps(spec, layout, size)
+    dimensions = len(like.kernel_size) if isinstance(like, ANY_CONVOLUTION) else None
+    order, places = _of_maps(spec, layout, size, dimensions)
     return order, tokens, places
 
 
 def _of_maps(
-    spec: Spec, layout: tuple[str, ...] | None, size: tuple[int, ...] | None
+    spec: Spec,
+    layout: tuple[str, ...] | None,
+    size: tuple[int, ...] | None,
+    dimensions: int | None,
 ) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
     """Return the layout of a map under the spec's names, and its places.
 
     Raises:
         ComposerError: the layout does not hold the axes of the spec.
     """
-    order, places = layout_at(spec, layout, size)
+    order, places = layout_at(spec, layout, size, dimensions)
     if order is None or layout is None:
         return order, places
     wanted = input_at(spec, places)

@@ -33,10 +33,10 @@ _OTHERS = ("op", "spec", "index", "params")
 
 @dataclass(frozen=True)
 class Alone:
-    """Where an op says something of one of the two axes, and of which."""
+    """What keeps an op to two dimensions: the field, and what it does there."""
 
     field: YamlPath
-    axis: str
+    said: str
 
 
 Op = TypeVar("Op", bound=Primitive)
@@ -61,7 +61,7 @@ def at_places(op: Op, places: Sequence[str]) -> tuple[Op, tuple[Alone, ...]]:
         if path[-1] in places and not expr.names & set(HW) - {path[-1]}:
             continue  # the size of one axis, made of its own
         exprs[path] = of_all(expr, places)
-        alone += [Alone(path, axis) for axis in left_alone(expr)]
+        alone += [Alone(path, f"names {axis!r} alone") for axis in left_alone(expr)]
     return (replaced(op, exprs) if exprs else op), tuple(alone)
 
 
@@ -103,7 +103,7 @@ def _renamed(
         return None
     if isinstance(value, str):
         if value in HW:
-            alone.append(Alone((field,), value))
+            alone.append(Alone((field,), f"names {value!r} alone"))
         return None
     if not isinstance(value, tuple | dict) or not all(isinstance(key, str) for key in value):
         return None
@@ -117,7 +117,9 @@ def _renamed(
         elif pair == HW:
             key = next(iter(axis for axis in sizes if axis in pair))
             where = key if isinstance(value, dict) else list(value).index(key)
-            alone.append(Alone((field, where), key))
+            both = set(pair) <= set(sizes)
+            said = "does not treat 'h' and 'w' alike" if both else f"names {key!r} alone"
+            alone.append(Alone((field, where), said))
     if list(sizes) == list(value):
         return None
     return sizes if isinstance(value, dict) else tuple(sizes)

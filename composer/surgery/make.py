@@ -94,11 +94,13 @@ class Maker:
         told = sizes_like(self.spec, layer)
         params = {n: v for n, v in told.items() if n in self.spec.params}
         sizes = {n: v for n, v in told.items() if n not in params}
-        axes = ("n",) if self.spec.stands_for == "attention" else ("h", "w")
+        tokens = self.spec.stands_for == "attention"
+        places = HW if tokens else names_for(self.spec, len(size))
+        axes = ("n",) if tokens else places
         sizes |= dict(zip(axes, size, strict=True))
-        layout = ("b", *axes, "c") if len(axes) == 1 else ("b", "c", *axes)
+        layout = ("b", "n", "c") if tokens else ("b", "c", *axes)
         shares = self.spec.insert is not None and self.spec.insert.share is not None
-        settings = Settings(sizes, {**params, **self.params}, layout)
+        settings = Settings(sizes, {**params, **self.params}, layout, places=places)
         return self._make(replace(settings, part="rest") if shares else settings)
 
     def shared(self, shape: MapShape) -> Made:

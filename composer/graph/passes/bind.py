@@ -12,7 +12,7 @@ from itertools import islice
 
 from composer.errors import Diagnostic, listing, suggestion
 from composer.graph.graph import INPUT, Graph, GraphNode
-from composer.graph.places import node_at_places, refusal, value_at_places
+from composer.graph.places import node_at_places, refusal, value_at_places, written_name
 from composer.graph.reach import unreached_nodes
 from composer.graph.scope import Scope
 from composer.graph.sizes import sizes_of
@@ -270,7 +270,7 @@ def _bind_node(
     bound = replaced(node.op, new)
     if graph.is_spread and (why := bound.flat()) is not None:
         field, said = why
-        problems.append(refusal(graph, f"{node.name!r} {said}", node, field))
+        problems.append(refusal(graph, f"{written_name(node)!r} {said}", node, field))
         return replace(node, op=None)
     return replace(node, op=bound)
 
