@@ -143,9 +143,9 @@ class Maker:
             there = ", ".join(("b", "c", *PLACES[dimensions]))
             raise error(
                 "not-a-map",
-                f"{self.spec.name!r} takes [{', '.join(self.spec.input)}], and a feature map here "
-                f"is [{there}]",
-                "write 'input: [b, c, h, w]', which serves maps of one, two and three dimensions",
+                f"{self.spec.name!r} takes [{', '.join(self.spec.input)}], and a feature map is "
+                f"[{there}]",
+                "write 'input: [b, c, h, w]'",
             )
         return names_for(self.spec, dimensions)
 
