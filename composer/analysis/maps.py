@@ -82,7 +82,7 @@ class Values:
         Raises:
             NotAMap: it is none, or its axes could not be told apart.
         """
-        if value.dim() not in self.axes_of_maps or value.shape[0] != 1:
+        if value.dim() not in self.axes_of_maps or not self._is_batch(value, larger):
             raise NotAMap(f"it gives {_shown(value)}, which is not a map")
         if self.second is not None and larger is not None:
             grown = tuple(i for i, (a, b) in enumerate(_sizes(value, larger)) if a != b)
@@ -104,8 +104,8 @@ class Values:
 
     @property
     def dimensions(self) -> int:
-        """Over how many axes a map of the model goes: as many as what it takes."""
-        return len(self.first.input_shape) - 1
+        """Over how many axes a map of the model goes."""
+        return self.first.dimensions
 
     @property
     def axes_of_maps(self) -> tuple[int, ...]:
@@ -124,6 +124,11 @@ class Values:
                 return found
         layout = ("b", "c", "t") if axis == 2 else ("b", "t", "c")
         return MapShape(layout, channels, (length,))
+
+    def _is_batch(self, value: Tensor, larger: Tensor | None) -> bool:
+        """Return whether the first axis may be the batch, of images or of the frames of a video."""
+        grows = larger is not None and larger.dim() > 0 and larger.shape[0] != value.shape[0]
+        return value.shape[0] in self.first.batches and not grows
 
     def _tokens(
         self, layout: tuple[str, ...], value: Tensor, larger: Tensor | None, order: int
@@ -172,8 +177,8 @@ class Values:
 
     def _patches(self) -> Iterator[tuple[Grid, Grid | None]]:
         """Yield the sizes of a map made of patches of the image."""
-        _, *lengths = self.first.input_shape
-        larger = self.second.input_shape[1:] if self.second is not None else None
+        lengths = self.first.input_shape[-self.dimensions :]
+        larger = self.second.input_shape[-self.dimensions :] if self.second is not None else None
         for pixels in range(1, _MOST_PIXELS_OF_A_PATCH + 1):
             if all(length % pixels == 0 for length in lengths):
                 large = tuple(length // pixels for length in larger) if larger else None
@@ -245,10 +250,10 @@ def _other_channels(known: MapShape, its: tuple[int, ...]) -> Iterator[int | Non
 
 def _of_convolutions(model: nn.Module, probe: Probe) -> Iterator[tuple[str, Grid]]:
     """Yield what convolutions of a batch of one gave, by their paths."""
-    axes = 1 + len(probe.input_shape)
+    axes = 2 + probe.dimensions
     for call in probe.calls:
         shape = call.shape
-        if shape is None or len(shape) != axes or shape[0] != 1:
+        if shape is None or len(shape) != axes or shape[0] not in probe.batches:
             continue
         kinds = (CONVOLUTIONS[axes - 2], *_POOLS[axes - 2])
         if isinstance(model.get_submodule(call.path), kinds):

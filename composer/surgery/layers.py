@@ -54,7 +54,7 @@ def convolutions(model: nn.Module, known: Anatomy) -> tuple[Layer, ...]:
     In a model of signals or of volumes these are its convolutions of one and three dimensions.
     """
     pooled = _pooled(known)
-    dimensions = len(known.probe.input_shape) - 1
+    dimensions = known.probe.dimensions
     kind, taken = CONVOLUTIONS[dimensions], ", ".join(("b", "c", *PLACES[dimensions]))
     found = _Found(model, known)
     layers: list[Layer] = []
@@ -152,7 +152,7 @@ class _Found:
 
     def _read(self, paths: list[str]) -> dict[str, str]:
         probe = self.known.probe
-        return read_besides(self.model, paths, probe.input_shape, probe.entry)
+        return read_besides(self.model, paths, probe)
 
     def _place(self, path: str) -> tuple[int | None, int | None]:
         """Return the numbers of the stage and the block that a path is in."""
@@ -174,7 +174,7 @@ class _Found:
 
 def _pooled(known: Anatomy) -> set[str]:
     """Return what takes a map of one pixel, however large the image is."""
-    axes = 1 + len(known.probe.input_shape)
+    axes = 2 + known.probe.dimensions
     probes = [known.probe, *([known.larger] if known.larger else [])]
     single = [
         {c.path for c in probe.calls if (x := _given(c)) is not None

@@ -216,7 +216,7 @@ class Placer:
         called = list(dict.fromkeys(p for p in paths if p.startswith(inside) and p))
         if f"{inside}{name}" in called:
             return f"{inside}{name}"
-        kind = CONVOLUTIONS[len(self.known.probe.input_shape) - 1]
+        kind = CONVOLUTIONS[self.known.probe.dimensions]
         convolutions = [path for path in called if isinstance(self.model.get_submodule(path), kind)]
         number = name.removeprefix("conv")
         if name.startswith("conv") and number.isdecimal():

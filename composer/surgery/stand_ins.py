@@ -225,7 +225,7 @@ class StandIns:
 
     def _shared_made(self, block: Part) -> Made:
         given = block.call.args[0] if block.call.args else None
-        layout = ("b", "c", *PLACES[len(self.known.probe.input_shape) - 1])
+        layout = ("b", "c", *PLACES[self.known.probe.dimensions])
         if not isinstance(given, Tensor) or block.shape is None or block.shape.layout != layout:
             raise _Passed(f"its block does not take [{', '.join(layout)}]")
         _, channels, *size = given.shape
