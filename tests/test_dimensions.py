@@ -133,7 +133,7 @@ ROWS = [
         probe: {op: split, axis: n, into: {h: h, w: w}}""", "b c *", lambda p, x: x),
     Row("""each: {op: parameter, axes: {c: c, h: h, w: w}, init: conv}
         probe: {op: reweight, x: input, by: each, sum: [h, w]}""", "b c",
-        lambda p, x: (x * p["each"]).flatten(2).sum(2)),
+        lambda p, x: (x * p["each"].reshape(x.shape[1:])).flatten(2).sum(2)),
     Row("""all: {op: pool, over: [h, w], reduce: sum}
         probe: {op: scale, by: 1 / (2 * h * w)}""", "b c", lambda p, x: x.flatten(2).mean(2) / 2),
     Row("""probe: {op: repeat, times: 2, each: {op: pool, over: [h, w], kernel: 3, stride: 1}}""",
@@ -440,3 +440,13 @@ def test_what_show_says(
     assert nodes["input"]["sizes"] == ["b", 64, *lengths]
     locate = nodes["locate"]
     assert (locate["label"], locate["parameters"]) == (label, weights)
+
+
+@pytest.mark.parametrize("name", ["ge_theta", "cbam", "cond_conv"])
+def test_the_memory_format_of_volumes(name: str) -> None:
+    module = composer.build(name, 16, size=(2, 3, 4)).eval()
+    x = torch.randn(2, 16, 2, 3, 4)
+    want = module(x)
+    module.to(memory_format=torch.channels_last_3d)
+    got = module(x.contiguous(memory_format=torch.channels_last_3d))
+    torch.testing.assert_close(got, want)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from probe import randomise, spec_text
 from signal_model import Tokens, signal, volume
 from torch import Tensor, nn
+from torch.fx import symbolic_trace
 
 import composer
 from composer.analysis.maps import CONVOLUTIONS
 from composer.analysis.probe import probe
+from composer.artifact.run import read_image
 from composer.errors import ComposerError
 
 HERE = Path(__file__).with_name("signal_model.py")
@@ -205,3 +209,33 @@ def test_a_model_that_takes_none_of_the_sizes() -> None:
     )
     assert only.help is not None
     assert only.help.startswith("sizes tried: 16×112×112, 16×224×224, 64×64×64, 96×96×96")
+
+
+def test_an_image_for_a_model_of_volumes(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "image.png")
+    with pytest.raises(ComposerError) as failure:
+        read_image(tmp_path / "image.png", volume())
+    (only,) = failure.value.diagnostics
+    assert only.message == "the backbone takes volumes, and this is an image"
+
+
+def test_example_inputs_of_a_volume() -> None:
+    x = torch.randn(1, 1, 5, 8, 11)
+    planned = composer.plan(volume(), "eca", example_inputs=x)
+    assert planned.input_shape == (1, 5, 8, 11)
+    assert planned.sites[0].size == (3, 4, 6)
+
+
+@pytest.mark.parametrize("make", [signal, volume])
+def test_what_a_trainer_and_a_deployer_do(make: Callable[[], nn.Module]) -> None:
+    composed = composer.insert(made(make), "bam", params={"reduction": 4})
+    composed = composer.insert(composed, "cbam", params={"reduction": 4}).eval()
+    x = torch.randn(NETWORKS[make.__name__][1])
+    want = composed(x)
+    exported = torch.export.export(composed, (x,)).module()
+    torch.testing.assert_close(exported(x), want)
+    again = pickle.loads(pickle.dumps(composed))
+    assert torch.equal(again(x), want)
+    symbolic_trace(composed)
+    composer.optimize(composed, for_="inference")
+    torch.testing.assert_close(composed(x), want, rtol=1e-4, atol=1e-4)
