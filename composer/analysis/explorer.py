@@ -11,7 +11,7 @@ from torch import nn
 from composer.analysis.edited import class_before_edits, is_inserted, is_stand_in
 from composer.analysis.maps import MapShape, NotAMap, Values
 from composer.analysis.parts import LAYERS_OF_A_BLOCK, Part
-from composer.analysis.paths import around
+from composer.analysis.paths import around, is_inside
 from composer.analysis.probe import Call, Probe
 from composer.analysis.recording import Untraceable
 from composer.analysis.residual import branch_end
@@ -88,9 +88,16 @@ class Explorer:
         """
         found: list[str] = []
         for child in self._called_below(path):
-            opened = not self.may_be_a_map(self.calls[child][0].shape)
-            found += (self._giving_below(child) if opened else []) or [child]
+            if self.may_be_a_map(self.calls[child][0].shape):
+                found.append(child)
+                continue
+            found += [p for p in self._giving_below(child) if not self._is_one_place(p)] or [child]
         return found
+
+    def _is_one_place(self, path: str) -> bool:
+        """Return whether a module works on one token or place, as in the head of a pooled map."""
+        shape = self.calls[path][0].shape or ()
+        return (len(shape) == 3 and 1 in shape[1:]) or (len(shape) == 4 and shape[2:] == (1, 1))
 
     def _called_below(self, path: str) -> list[str]:
         """Return the nearest modules below that were called; a bare list is looked through."""
@@ -99,7 +106,10 @@ class Explorer:
             child = f"{path}.{name}" if path else name
             if child not in self.modules:
                 continue  # inserted, or shared and known by its first path
-            found += [child] if child in self.calls else self._called_below(child)
+            if child not in self.calls:
+                found += self._called_below(child)
+            elif not self._is_lent(child):
+                found.append(child)
         return found
 
     def may_be_a_map(self, shape: tuple[int, ...] | None) -> bool:
@@ -107,6 +117,11 @@ class Explorer:
         if shape is None or len(shape) not in self.values.axes_of_maps:
             return False
         return shape[0] in self.first.batches
+
+    def _is_lent(self, path: str) -> bool:
+        """Return whether several other modules call this one, as a part that they share."""
+        calls = self.calls[path]
+        return len(calls) > 1 and not any(is_inside(path, call.caller) for call in calls)
 
     def explore(self, path: str) -> list[Found] | None:
         """Return the blocks below a module, or None where it does not come apart."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+from torch import Tensor
+
 from composer.analysis.explorer import Explorer, Found
 from composer.analysis.parts import Part, Stage
 from composer.analysis.paths import is_inside
@@ -45,11 +47,19 @@ class Staging:
             return self._row(groups)
         wholes: list[tuple[str, list[str]]] = []
         for container, paths in groups.items():
-            if len(groups) == 1 or not container:
+            if len(groups) == 1 or not container or self._gives_features(container):
                 wholes += [(run[-1], run) for run in self._runs(paths)]
             else:
                 wholes.append((self._climb(container, groups), paths))
         return wholes
+
+    def _gives_features(self, path: str) -> bool:
+        """Return whether a module gives maps of several sizes, as an encoder does for a decoder."""
+        output = self.seen.calls[path][0].output if path in self.seen.calls else None
+        if not isinstance(output, (tuple, list)):
+            return False
+        maps = [value for value in output if isinstance(value, Tensor) and value.dim() == 4]
+        return len({value.shape[2:] for value in maps}) > 1
 
     def _stage_of(self, block: Found) -> str:
         """Return the stage that the model itself names around a block, else what holds the block.
