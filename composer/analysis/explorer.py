@@ -97,7 +97,7 @@ class Explorer:
     def _is_one_place(self, path: str) -> bool:
         """Return whether a module works on one token or place, as in the head of a pooled map."""
         shape = self.calls[path][0].shape or ()
-        return (len(shape) == 3 and 1 in shape[1:]) or (len(shape) == 4 and shape[2:] == (1, 1))
+        return (len(shape) == 3 and 1 in shape[1:]) or (len(shape) > 3 and set(shape[2:]) == {1})
 
     def _called_below(self, path: str) -> list[str]:
         """Return the nearest modules below that were called; a bare list is looked through."""
