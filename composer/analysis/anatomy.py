@@ -17,7 +17,7 @@ from torch import nn
 
 from composer.analysis.explorer import Explorer
 from composer.analysis.parts import Anatomy
-from composer.analysis.probe import Probe, places_of, probe
+from composer.analysis.probe import Probe, probe
 from composer.analysis.stages import Staging
 from composer.errors import ComposerError, error
 from composer.measure.cost import FakeRun
@@ -71,11 +71,9 @@ def anatomy(model: nn.Module, inputs: Inputs | None = None) -> Anatomy:
 
 def _larger(model: nn.Module, first: Probe, run: FakeRun) -> Probe | None:
     """Return a pass on a larger image, where the model takes one."""
-    dimensions = places_of(model)
-    height = first.input_shape[-dimensions]
-    for more in (64, height, 32):
+    for more in (64, first.input_shape[-first.dimensions], 32):
         try:
-            larger = first.inputs.larger(more, dimensions)
+            larger = first.inputs.larger(more, first.dimensions)
             second = probe(model, larger, run, first.entry)
         except ComposerError:
             continue

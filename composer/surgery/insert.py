@@ -241,9 +241,10 @@ class _Work:
         with _room(site):
             if near is not None:
                 module = module.to(device=near.device, dtype=_dtype(owner, self.model))
-            if _channels_last(owner):
-                for kernel in (p for p in module.parameters() if p.dim() == 4):
-                    kernel.data = kernel.data.to(memory_format=torch.channels_last)
+            for axes, memory_format in _LAST.items():
+                if _channels_last(owner, axes, memory_format):
+                    for kernel in (p for p in module.parameters() if p.dim() == axes):
+                        kernel.data = kernel.data.to(memory_format=memory_format)
         return module.train(owner.training)
 
 
@@ -296,9 +297,11 @@ def _dtype(owner: nn.Module, model: nn.Module) -> torch.dtype:
     return floating_dtype(owner if has_own else model)
 
 
-def _channels_last(owner: nn.Module) -> bool:
-    kernels = [p for p in owner.parameters() if p.dim() == 4 and p.shape[1] > 1]
+#: The memory formats with the channels last, by the axes of a kernel.
+_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
+def _channels_last(owner: nn.Module, axes: int, memory_format: torch.memory_format) -> bool:
+    kernels = [p for p in owner.parameters() if p.dim() == axes and p.shape[1] > 1]
     kernels = [p for p in kernels if p.shape[2] > 1]
-    return bool(kernels) and all(
-        p.is_contiguous(memory_format=torch.channels_last) for p in kernels
-    )
+    return bool(kernels) and all(p.is_contiguous(memory_format=memory_format) for p in kernels)
