@@ -139,8 +139,8 @@ SAID: dict[str, tuple[Callable[[], nn.Module], dict[str, Any], tuple[str, ...], 
     "nothing reads it": (lambda: Net(True, first_alone), {},
         ("its output is not used, so it learns nothing (1 place: b.se)",),
         "each of the 4 new parameter tensors has a gradient, but for the places named above; 2 of "
-        "them are zero in the first step, since these begin at zero: a.norm.weight and 1 more of the "
-        "backbone"),
+        "them are zero in the first step, since these begin at zero: a.norm.weight and 1 more of "
+        "the backbone"),
     "no gradient comes back": (lambda: Net(False, without_gradient), {},
         ("its output is used, and no gradient reaches it: the model's forward cuts it off, as "
          "detach() and no_grad() do (1 place: b.se)",),
