@@ -74,7 +74,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Probe:
-    """The calls of one forward pass, in the order they ended, and the FLOPs of it.
+    """The calls of one forward pass, in the order they ended, and its multiply-adds, `flops`.
 
     `entry` is the module that was given the images: the model, or of a detector its backbone.
     """

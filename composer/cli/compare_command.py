@@ -12,7 +12,7 @@ from composer.cli.options import (
     check_params,
     check_paths,
     check_selection,
-    json_option,
+    costs_json_option,
     match_of,
     params_of,
     position_of,
@@ -56,7 +56,7 @@ MIB = 2**20
               default="float32", show_default=True, help="The half ones by autocast.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), default=3.0,
               show_default=True, help="For how long each model is timed.")
-@json_option
+@costs_json_option
 def command(
     backbone: str,
     specs: tuple[str, ...],
@@ -185,8 +185,8 @@ def _print(costs: list[Cost]) -> None:
     from composer.measure.numbers import giga
 
     headings = (
-        "model", "sites", "parameters", "FLOPs", "batch", "ms", "quartiles", "ratio", "images/s",
-        "peak MiB",
+        "model", "sites", "parameters", "multiply-adds", "batch", "ms", "quartiles", "ratio",
+        "images/s", "peak MiB",
     )  # fmt: skip
     rows = []
     for cost in costs:

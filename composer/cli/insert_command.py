@@ -14,7 +14,7 @@ from composer.cli.options import (
     check_params,
     check_paths,
     check_selection,
-    json_option,
+    costs_json_option,
     match_of,
     params_of,
     position_of,
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Show the plan; write nothing.")
 @click.option("--expect", type=click.IntRange(1), metavar="N", help="Fail unless N sites match.")
 @click.option("--force", is_flag=True, help="Replace a composition that is there.")
-@json_option
+@costs_json_option
 def command(
     specs: tuple[str, ...],
     backbone: str,

@@ -16,7 +16,13 @@ from composer.language.source import resolve_scalar
 if TYPE_CHECKING:
     from composer.primitives import Spec
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+_JSON = "Print JSON, for machines"
+
+json_option = click.option("--json", "as_json", is_flag=True, help=f"{_JSON}.")
+
+#: Of commands that count.
+costs_json_option = click.option("--json", "as_json", is_flag=True,
+                                 help=f"{_JSON}; its flops are multiply-adds.")  # fmt: skip
 
 set_option = click.option(
     "--set",
