@@ -654,7 +654,7 @@ def test_a_problem_in_a_spec_is_shown_at_its_line(run):
     assert result.err.startswith("bad.yaml:4:")
     assert "    4 |   pool: {op: pool, over: [h, w], from: inputt}\n" in result.err
     assert run("check", "bad.yaml", "se").status == 1
-    assert run("check", "bad.yaml", "se").out == "bad.yaml: 1 error\nspecs/se.yaml: ok\n"
+    assert run("check", "bad.yaml", "se").out == "bad.yaml: 1 error\nse (shipped): ok\n"
 
 
 @pytest.mark.parametrize(

@@ -836,85 +836,85 @@ def test_a_text(case: str) -> None:
 #: A shipped spec, its channels, its params, and what is said of them.
 BUILDS: list[tuple[str, int, dict[str, Value], str]] = [
     ("ge_theta", 64, {}, """\
-specs/ge_theta.yaml:10:43: error[open-size]: the size h is not known when the module is built
+ge_theta (shipped):10:43: error[open-size]: the size h is not known when the module is built
    10 |   filter: {op: parameter, axes: {c: c, h: h, w: w}, init: conv}  # one depthwise h×w convolution
       |                                           ^
   help: say it to build, such as size=(14, 14) for h and w"""),
     ("ge_theta_plus", 64, {}, """\
-specs/ge_theta_plus.yaml:12:43: error[open-size]: the size h is not known when the module is built
+ge_theta_plus (shipped):12:43: error[open-size]: the size h is not known when the module is built
    12 |   filter: {op: parameter, axes: {c: c, h: h, w: w}, init: conv}
       |                                           ^
   help: say it to build, such as size=(14, 14) for h and w"""),
     ("ge_theta", 64, {"extent": 3}, """\
-specs/ge_theta.yaml:13:41: error[invalid-value]: 1.584962500721156 is not a whole number
+ge_theta (shipped):13:41: error[invalid-value]: 1.584962500721156 is not a whole number
    13 |   near:   {op: repeat, x: input, times: log2(extent), index: i,  # each step halves the map
       |                                         ^^^^^^^^^^^^
   help: here extent = 3"""),
     ("mhsa", 60, {}, """\
-specs/mhsa.yaml:11:65: error[does-not-divide]: heads = 8 does not divide c = 60
+mhsa (shipped):11:65: error[does-not-divide]: heads = 8 does not divide c = 60
    11 |   qkv:     {op: linear, over: c, out: {part: 3, head: heads, d: c / heads}}
       |                                                                 ^^^^^^^^^
   help: choose a value of heads that divides 60"""),
     ("transformer_layer", 64, {"heads": 7}, """\
-specs/mhsa.yaml:11:65: error[does-not-divide]: heads = 7 does not divide c = 64
+mhsa (shipped):11:65: error[does-not-divide]: heads = 7 does not divide c = 64
    11 |   qkv:     {op: linear, over: c, out: {part: 3, head: heads, d: c / heads}}
       |                                                                 ^^^^^^^^^
   help: choose a value of heads that divides 64"""),
     ("sa", 64, {"width": 0}, """\
-specs/sa.yaml:10:52: error[size-too-small]: d is width = 0, and a size is at least 1
+sa (shipped):10:52: error[size-too-small]: d is width = 0, and a size is at least 1
    10 |   qkv:     {op: linear, over: c, out: {part: 3, d: width}}
       |                                                    ^^^^^
   help: here width = 0; choose other params, or write max(width, 1)"""),
     ("split_attention", 64, {"cardinality": 3}, """\
-specs/split_attention.yaml:14:58: error[groups-do-not-divide]: 6 groups do not divide 64 channels in
+split_attention (shipped):14:58: error[groups-do-not-divide]: 6 groups do not divide 64 channels in
    14 |   splits:  {op: conv2d, out: {r: radix, c: out}, groups: radix * cardinality,
       |                                                          ^^^^^^^^^^^^^^^^^^^
   help: choose groups that divide both
-specs/split_attention.yaml:20:48: error[does-not-divide]: cardinality = 3 does not divide out = 64
+split_attention (shipped):20:48: error[does-not-divide]: cardinality = 3 does not divide out = 64
    20 |             out: {g: cardinality, r: radix, d: out / cardinality}}
       |                                                ^^^^^^^^^^^^^^^^^
   help: choose a value of cardinality that divides 64"""),
     ("split_attention", 64, {"radix": 3}, """\
-specs/split_attention.yaml:14:58: error[groups-do-not-divide]: 3 groups do not divide 64 channels in
+split_attention (shipped):14:58: error[groups-do-not-divide]: 3 groups do not divide 64 channels in
    14 |   splits:  {op: conv2d, out: {r: radix, c: out}, groups: radix * cardinality,
       |                                                          ^^^^^^^^^^^^^^^^^^^
   help: choose groups that divide both"""),
     ("split_attention", 128, {"groups": 32, "radix": 3}, """\
-specs/split_attention.yaml:14:58: error[groups-do-not-divide]: 96 groups do not divide 128 channels in
+split_attention (shipped):14:58: error[groups-do-not-divide]: 96 groups do not divide 128 channels in
    14 |   splits:  {op: conv2d, out: {r: radix, c: out}, groups: radix * cardinality,
       |                                                          ^^^^^^^^^^^^^^^^^^^
   help: choose groups that divide both"""),
     ("bot_mhsa", 64, {}, """\
-specs/bot_mhsa.yaml:14:52: error[open-size]: the size h is not known when the module is built
+bot_mhsa (shipped):14:52: error[open-size]: the size h is not known when the module is built
    14 |   attend:  {op: attention, q: q, k: k, v: v, over: [h, w], along: d,
       |                                                    ^^^^^^
   help: say it to build, such as size=(14, 14) for h and w"""),
     ("bot_mhsa", 64, {"heads": 5}, """\
-specs/bot_mhsa.yaml:12:65: error[does-not-divide]: heads = 5 does not divide out = 64
+bot_mhsa (shipped):12:65: error[does-not-divide]: heads = 5 does not divide out = 64
    12 |   qkv:     {op: linear, over: c, out: {part: 3, head: heads, d: out / heads}, bias: false}
       |                                                                 ^^^^^^^^^^^
   help: choose a value of heads that divides 64"""),
     ("cond_conv", 64, {"groups": 5}, """\
-specs/cond_conv.yaml:15:43: error[does-not-divide]: groups = 5 does not divide c = 64
+cond_conv (shipped):15:43: error[does-not-divide]: groups = 5 does not divide c = 64
    15 |             axes: {n: experts, o: out, i: c / groups, kh: kernel, kw: kernel}}
       |                                           ^^^^^^^^^^
   help: choose a value of groups that divides 64"""),
     ("sk", 64, {"groups": 5}, """\
-specs/sk.yaml:15:44: error[groups-do-not-divide]: 5 groups do not divide 64 channels in
+sk (shipped):15:44: error[groups-do-not-divide]: 5 groups do not divide 64 channels in
    15 |                    stride: stride, groups: groups, norm: batch, act: relu}}
       |                                            ^^^^^^
   help: choose groups that divide both"""),
     ("dynamic_conv", 3, {}, """\
-specs/dynamic_conv.yaml:16:40: error[size-too-small]: hidden is max(c // reduction, min_width) = 0, and a size is at least 1
+dynamic_conv (shipped):16:40: error[size-too-small]: hidden is max(c // reduction, min_width) = 0, and a size is at least 1
    16 |   logits:  {op: mlp, over: c, hidden: "max(c // reduction, min_width)", out: {n: experts}}
       |                                        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   help: here c = 3, min_width = 0, reduction = 4; choose other params"""),
     ("sk", 64, {"branches": 0}, """\
-specs/sk.yaml:13:41: error[size-too-small]: times is branches = 0, and a size is at least 1
+sk (shipped):13:41: error[size-too-small]: times is branches = 0, and a size is at least 1
    13 |   split:   {op: branch, axis: k, times: branches,
       |                                         ^^^^^^^^
   help: here branches = 0; choose other params, or write max(branches, 1)
-specs/sk.yaml:19:43: error[size-too-small]: k is branches = 0, and a size is at least 1
+sk (shipped):19:43: error[size-too-small]: k is branches = 0, and a size is at least 1
    19 |   logits:  {op: linear, over: c, out: {k: branches, c: out}, bias: false}
       |                                           ^^^^^^^^
   help: here branches = 0; choose other params, or write max(branches, 1)"""),

@@ -1183,7 +1183,7 @@ def test_the_command_line(command: Command) -> None:
     args = ("insert", "--spec", "sk", "--into", "net.py:tiny")
     result = command.fine(*args)
     lines = result.out.splitlines()
-    assert lines[0] == "sk from specs/sk.yaml  (Selective Kernel convolution)"
+    assert lines[0] == "sk (shipped)  (Selective Kernel convolution)"
     assert lines[1] == "net.py:tiny on 3×224×224: 4 sites"
     assert lines[5].split() == ["stage1.0.conv1", "replace", "16", "56×56", "6,272"]
     assert (

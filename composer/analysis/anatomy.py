@@ -15,13 +15,14 @@ from torch import nn
 
 from composer.analysis.explorer import Explorer
 from composer.analysis.parts import Anatomy
-from composer.analysis.probe import Probe, probe
+from composer.analysis.probe import Probe, places_of, probe
 from composer.errors import ComposerError, error
 from composer.measure.cost import FakeRun
+from composer.measure.inputs import Inputs
 
 
-def anatomy(model: nn.Module) -> Anatomy:
-    """Return the stages and blocks of a model.
+def anatomy(model: nn.Module, inputs: Inputs | None = None) -> Anatomy:
+    """Return the stages and blocks of a model, as it runs on `inputs`; see `probe`.
 
     Raises:
         ComposerError: the model's forward pass fails.
@@ -37,7 +38,7 @@ def anatomy(model: nn.Module) -> Anatomy:
             "give the model itself, and compile what comes back",
         )
     run = FakeRun.of(model)
-    first = probe(model, run=run)
+    first = probe(model, inputs, run)
     second = _larger(model, first, run)
     explorer = Explorer(model, first, second, run)
     stages, others = explorer.stages()
@@ -58,11 +59,12 @@ def anatomy(model: nn.Module) -> Anatomy:
 
 def _larger(model: nn.Module, first: Probe, run: FakeRun) -> Probe | None:
     """Return a pass on a larger image, where the model takes one."""
-    channels, height, width = first.input_shape
+    dimensions = places_of(model)
+    height = first.input_shape[-dimensions]
     for more in (64, height, 32):
         try:
-            size = (channels, height + more, width + more)
-            second = probe(model, size, run, first.entry)
+            larger = first.inputs.larger(more, dimensions)
+            second = probe(model, larger, run, first.entry)
         except ComposerError:
             continue
         if any(a.shape != b.shape for a, b in zip(first.calls, second.calls, strict=False)):

@@ -11,20 +11,19 @@ from typing import Any
 
 from torch import nn
 
-from composer.analysis.probe import blank_image
+from composer.analysis.probe import Probe, run_through
 from composer.measure.cost import FakeRun
 
 
 def read_besides(
-    model: nn.Module, paths: Sequence[str], input_shape: tuple[int, int, int], entry: str = ""
+    model: nn.Module, paths: Sequence[str], probe: Probe
 ) -> dict[str, str]:
     """Return the attribute that other modules read of some layers, by their paths.
 
     Args:
-        model: a model that runs on images of this shape.
+        model: a model.
         paths: of the layers.
-        input_shape: channels, height, width.
-        entry: the module that takes the images.
+        probe: how it runs.
     """
     found: dict[str, str] = {}
     runs = _Running()
@@ -32,9 +31,8 @@ def read_besides(
     with ExitStack() as watches:
         for path in paths:
             watches.enter_context(_watched(model.get_submodule(path), path, runs, found))
-        entered = model.get_submodule(entry)
-        watch = runs.while_running(entered)
-        run.inside(entry)(entered, lambda: (blank_image(model, input_shape),), watch)
+        watch = runs.while_running(model.get_submodule(probe.entry))
+        run_through(model, run, probe.inputs, probe.entry, watch, probe.has_numbers)
     return found
 
 

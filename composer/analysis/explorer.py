@@ -76,7 +76,7 @@ class Explorer:
         inside = [
             p
             for p in self._giving_below(path)
-            if _may_be_a_map(self.calls[p][0].shape)
+            if self._may_be_a_map(self.calls[p][0].shape)
             and weight_layers(self.modules[p]) >= LAYERS_OF_A_BLOCK
         ]
         inside.sort(key=lambda p: self.calls[p][0].order)
@@ -100,6 +100,10 @@ class Explorer:
                 continue  # inserted, or shared and known by its first path
             found += [child] if child in self.calls else self._called_below(child)
         return found
+
+    def _may_be_a_map(self, shape: tuple[int, ...] | None) -> bool:
+        """Return whether a shape may be that of a map of one image, or of its tokens."""
+        return shape is not None and len(shape) in (3, 4) and shape[0] in self.first.batches
 
     def explore(self, path: str) -> list[_Found] | None:
         """Return the blocks below a module, or None where it does not come apart."""
@@ -382,11 +386,6 @@ def _falls(shape: tuple[int, ...] | None, following: tuple[int, ...] | None) -> 
 
 def _any_map(*parts: Part) -> bool:
     return any(part.shape is not None for part in parts)
-
-
-def _may_be_a_map(shape: tuple[int, ...] | None) -> bool:
-    """Return whether a shape may be that of a map of one image, or of its tokens."""
-    return shape is not None and len(shape) in (3, 4) and shape[0] == 1
 
 
 def _named_stages(model: nn.Module) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from functools import cached_property
 
 from torch import Tensor, nn
 
-from composer.analysis.probe import Call, Probe
+from composer.analysis.probe import Probe
 
 #: Of a model that takes one size only: class, distillation and register tokens are a few.
 _MOST_PREFIX_TOKENS = 16
@@ -67,7 +67,7 @@ class Values:
         Raises:
             NotAMap: it is none, or its axes could not be told apart.
         """
-        if value.dim() not in (3, 4) or value.shape[0] != 1:
+        if value.dim() not in (3, 4) or not self._is_batch(value, larger):
             raise NotAMap(f"it gives {_shown(value)}, which is not a map")
         if self.second is not None and larger is not None:
             grown = tuple(i for i, (a, b) in enumerate(_sizes(value, larger)) if a != b)
@@ -85,6 +85,11 @@ class Values:
             case (2,), 3:
                 return self._tokens(("b", "c", "n"), value, larger, order)
         raise NotAMap(f"height and width of {_shown(value)} could not be told apart")
+
+    def _is_batch(self, value: Tensor, larger: Tensor | None) -> bool:
+        """Return whether the first axis may be the batch, of images or of the frames of a video."""
+        grows = larger is not None and larger.dim() > 0 and larger.shape[0] != value.shape[0]
+        return value.shape[0] in self.first.batches and not grows
 
     def _tokens(
         self, layout: tuple[str, ...], value: Tensor, larger: Tensor | None, order: int
@@ -115,9 +120,9 @@ class Values:
 
     @cached_property
     def _maps(self) -> list[tuple[int, Grid, Grid | None]]:
-        large = dict(_of_convolutions(self.model, self.second.calls)) if self.second else {}
+        large = dict(_of_convolutions(self.model, self.second)) if self.second else {}
         found, seen = [], set()
-        for call, grid in _of_convolutions(self.model, self.first.calls):
+        for call, grid in _of_convolutions(self.model, self.first):
             if grid not in seen:
                 found.append((self._order[call], grid, large.get(call)))
             seen.add(grid)
@@ -133,8 +138,8 @@ class Values:
 
     def _patches(self) -> Iterator[tuple[Grid, Grid | None]]:
         """Yield the sizes of a map made of patches of the image."""
-        _, height, width = self.first.input_shape
-        larger = self.second.input_shape[1:] if self.second is not None else None
+        height, width = self.first.input_shape[-2:]
+        larger = self.second.input_shape[-2:] if self.second is not None else None
         for pixels in range(1, _MOST_PIXELS_OF_A_PATCH + 1):
             if height % pixels == 0 and width % pixels == 0:
                 large = (larger[0] // pixels, larger[1] // pixels) if larger else None
@@ -202,11 +207,11 @@ def _other_channels(known: MapShape, its: tuple[int, ...]) -> Iterator[int | Non
     return (None if axis == "c" else n for axis, n in zip(known.layout, its, strict=False))
 
 
-def _of_convolutions(model: nn.Module, calls: Iterable[Call]) -> Iterator[tuple[str, Grid]]:
+def _of_convolutions(model: nn.Module, probe: Probe) -> Iterator[tuple[str, Grid]]:
     """Yield what convolutions of a batch of one gave, by their paths."""
-    for call in calls:
+    for call in probe.calls:
         shape = call.shape
-        if shape is None or len(shape) != 4 or shape[0] != 1:
+        if shape is None or len(shape) != 4 or shape[0] not in probe.batches:
             continue
         if isinstance(model.get_submodule(call.path), (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
             yield call.path, (shape[2], shape[3])

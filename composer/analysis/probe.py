@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.weak import WeakIdKeyDictionary
 
 from composer.analysis.edited import before_stand_in
-from composer.errors import error
-from composer.measure.cost import FakeRun, FlopCounter, floating_dtype
+from composer.errors import ComposerError, error
+from composer.measure.cost import FakeRun, FlopCounter, on_numbers
+from composer.measure.inputs import Inputs, remembered_inputs
 
 #: Tried in turn for a model that does not say which size it takes.
 SIZES = (224, 256, 32, 64, 28, 96, 128, 192, 299, 384, 512)
+
+#: What models that take more than a batch of images call the part that takes these.
+_BACKBONES = ("backbone", "trunk", "encoder", "visual", "vision_model", "image_encoder")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +50,15 @@ class Call:
     def index(self) -> int | None:
         """Where the value stands in the output, where that is a tuple or a list.
 
-        It is the first tensor in it of the batch that was given.
+        It is the first tensor in it of the batch that was given; one that only passed through,
+        as an image among features, if there is no other.
         """
-        if isinstance(self.output, (tuple, list)):
-            for place, value in enumerate(self.output):
-                if isinstance(value, Tensor) and value.dim() > 2 and value.shape[0] == 1:
-                    return place
-        return None
+        if not isinstance(self.output, (tuple, list)):
+            return None
+        places = [place for place, value in enumerate(self.output) if _may_be_a_map(value)]
+        places = [p for p in places if self.output[p].shape[0] == 1] or places
+        made = [place for place in places if id(self.output[place]) not in self.inputs]
+        return next(iter(made or places), None)
 
     @property
     def value(self) -> Tensor | None:
@@ -76,13 +83,30 @@ class Call:
 class Probe:
     """The calls of one forward pass, in the order they ended, and its multiply-adds, `flops`.
 
-    `entry` is the module that was given the images: the model, or of a detector its backbone.
+    Attributes:
+        inputs: what it was given.
+        calls: what was called.
+        flops: the multiply-adds of all.
+        entry: the module that was given the inputs: the model, or of a detector its backbone.
+        has_numbers: whether the pass needs real numbers, for its forward reads some.
     """
 
-    input_shape: tuple[int, int, int]
+    inputs: Inputs
     calls: tuple[Call, ...]
     flops: int
     entry: str = ""
+    has_numbers: bool = False
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The channels, height and width of the image."""
+        return self.inputs.shape
+
+    @cached_property
+    def batches(self) -> frozenset[int]:
+        """The sizes that the first axis of a map may have: one image, or the frames of a video."""
+        shape = self.input_shape
+        return frozenset((1, shape[0])) if len(shape) > 3 else frozenset((1,))
 
     def of(self, path: str) -> tuple[Call, ...]:
         """Return the calls of one module."""
@@ -135,97 +159,158 @@ def _built_for(model: nn.Module) -> Iterator[tuple[int, int]]:
 
 def probe(
     model: nn.Module,
-    shape: tuple[int, int, int] | None = None,
+    inputs: Inputs | None = None,
     run: FakeRun | None = None,
     entered: str | None = None,
 ) -> Probe:
     """Run the model once on fake tensors and note what was called.
 
+    Where the forward reads the numbers in a tensor, the model runs on real ones in evaluation.
+
     Args:
-        model: any model that takes a batch of images.
-        shape: the (channels, height, width) to run at; what the model says, else the first size
-            that it takes.
+        model: any model.
+        inputs: what to run it on; else what is remembered of it; else one image of the size that
+            the model says, or the first size that it takes.
         run: a fake copy of the model, where there is one already.
-        entered: the module that takes the images, where that is known; the model itself, else its
+        entered: the module that takes the inputs, where that is known; the model itself, else its
             backbone, where the model takes more than a batch of images, as detectors do.
 
     Raises:
-        ComposerError: the forward pass fails at every size tried.
+        ComposerError: the forward pass fails on all that was tried.
     """
     run = run or FakeRun.of(model)
-    told = shape or input_shape(model)
-    first = _image_channels(model)
-    images = [(told[1], told[2])] if told else []
-    if shape is None:  # it may be made for another size than its configuration says
-        images += _built_for(model)
-    images = list(dict.fromkeys(images if told else [*images, *((n, n) for n in SIZES)]))
-    channels = [shape[0]] if shape else [first, told[0] if told else 3]
-    tries = [(c, h, w) for c in dict.fromkeys(channels) if c for h, w in images]
-    reasons = []
-    for entry in ("", *_backbones(model)) if shape is None or entered is None else (entered,):
+    known = inputs or remembered_inputs(model)
+    if known is not None:
+        entries = [entered] if entered is not None else ["", *_backbones(model)]
+        tries = [known.on(model)]
+    else:
+        entries = ["", *_backbones(model)]
+        tries = _images(model)
+    reasons: list[str] = []
+    for entry in entries[:1] if known is not None and known.are_examples else entries:
         for attempt in tries:
-            try:
-                return _probe_at(model, run, attempt, entry)
-            except Exception as failure:
-                said = str(failure).strip().splitlines()
-                reasons.append(f"{attempt[1]}x{attempt[2]}: {said[0] if said else failure!r}")
-    if "aten." in reasons[0]:
+            found = _tried(model, run, attempt, entry)
+            if isinstance(found, Probe):
+                return found
+            reasons.append(found)
+    if known is not None and known.are_examples:
         raise error(
             "forward-failed",
-            f"the forward pass of {type(model).__name__} hangs on the numbers in a tensor "
-            f"({reasons[0].partition(': ')[2]})",
-            "give the part of it whose forward hangs on shapes alone, such as its backbone",
+            f"the forward pass of {type(model).__name__} fails on the inputs given: {reasons[0]}",
+            "give as example_inputs what the model's forward takes",
         )
+    channels, *size = tries[0].shape
     raise error(
         "forward-failed",
-        f"the forward pass of {type(model).__name__} fails on a batch of "
-        f"{tries[0][0]}-channel images ({reasons[0]})",
-        "a backbone takes one batch of images [batch, channels, height, width]; "
-        f"sizes tried: {', '.join(str(h) for h, _ in images)}",
+        f"the forward pass of {type(model).__name__} fails on a batch of {channels}-channel "
+        f"images ({size[0]}x{size[1]}: {reasons[0]})",
+        f"sizes tried: {', '.join(dict.fromkeys(str(t.shape[1]) for t in tries))}; give another "
+        "with --input-size or, of a model that takes more than images, example_inputs=",
     )
 
 
-def _image_channels(model: nn.Module) -> int | None:
-    """Return the channels that the first convolution takes."""
+def _images(model: nn.Module) -> list[Inputs]:
+    """Return the images to try: of the size that a model says, else of usual ones."""
+    told, found = input_shape(model), _first_convolution(model)
+    sizes = [(told[1], told[2])] if told else []
+    sizes += _built_for(model)  # it may be made for another size than its configuration says
+    sizes = list(dict.fromkeys(sizes if told else [*sizes, *((n, n) for n in SIZES)]))
+    channels = dict.fromkeys((found[0] if found else None, told[0] if told else 3))
+    return [Inputs.images(model, (c, *size)) for c in channels if c for size in sizes]
+
+
+def _tried(model: nn.Module, run: FakeRun, inputs: Inputs, entry: str) -> Probe | str:
+    """Return what one pass shows, or the reason why it fails."""
+    try:
+        return _probe_at(model, run, inputs, entry, has_numbers=False)
+    except ComposerError:
+        raise
+    except Exception as failure:
+        reason = _reason(failure)
+        if "aten." not in reason or any(p.is_meta for p in model.parameters()):
+            return reason
+    try:
+        return _probe_at(model, run, inputs, entry, has_numbers=True)
+    except Exception as failure:
+        return _reason(failure)
+
+
+def _reason(failure: Exception) -> str:
+    said = str(failure).strip().splitlines()
+    return said[0] if said else repr(failure)
+
+
+def _first_convolution(model: nn.Module) -> tuple[int, int] | None:
+    """Return the channels that the first convolution takes, and along how many axes it goes."""
     for module in model.modules():
         before = before_stand_in(module)
         if before is not None and before.in_channels is not None:
-            return before.in_channels
+            return before.in_channels, 2
         channels = getattr(module, "in_channels", None)
         weight = getattr(module, "weight", None)
         if isinstance(channels, int) and isinstance(weight, Tensor) and weight.dim() == 4:
-            return channels
+            return channels, 2
     return None
 
 
-def blank_image(model: nn.Module, shape: tuple[int, int, int]) -> Tensor:
-    """Return a batch of one image of (channels, height, width), on a model's device, of its dtype.
-
-    Its numbers are none in particular.
-    """
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    return torch.empty((1, *shape), device=device, dtype=floating_dtype(model))
+def places_of(model: nn.Module) -> int:
+    """Return how many axes of places a model's maps have: two, height and width."""
+    found = _first_convolution(model)
+    return 2 if found is None else found[1]
 
 
 def _backbones(model: nn.Module) -> Iterator[str]:
     """Yield the children that are a backbone by name."""
-    return (name for name, _ in model.named_children() if name in ("backbone", "trunk", "encoder"))
+    return (name for name, _ in model.named_children() if name in _BACKBONES)
 
 
 def _probe_at(
-    model: nn.Module, run: FakeRun, shape: tuple[int, int, int], entry: str
+    model: nn.Module, run: FakeRun, inputs: Inputs, entry: str, has_numbers: bool
 ) -> Probe:
     calls: list[Call] = []
     counter = FlopCounter()
-    with _noted(model, calls, counter):
-        entered = model.get_submodule(entry)
-        run.inside(entry)(entered, lambda: (blank_image(model, shape),), counter)
-    return Probe(shape, tuple(calls), counter.total, entry)
+    with _noted(model, calls, counter, _Twins(run) if has_numbers else None):
+        run_through(model, run, inputs, entry, counter, has_numbers)
+    return Probe(inputs, tuple(calls), counter.total, entry, has_numbers)
+
+
+def run_through(
+    model: nn.Module,
+    run: FakeRun,
+    inputs: Inputs,
+    entry: str,
+    watch: AbstractContextManager[Any],
+    has_numbers: bool,
+) -> None:
+    """Run a model once inside `watch`: on fake tensors, or on numbers in evaluation."""
+    entered = model.get_submodule(entry)
+    if has_numbers:
+        filled = inputs.filled()
+        on_numbers(entered, filled.args, dict(filled.kwargs), watch)
+        return
+    run.inside(entry)(entered, lambda: inputs.made()[0], watch, lambda: inputs.made()[1])
+
+
+class _Twins:
+    """Fake tensors in the place of real ones, one for each, so that these need not be kept."""
+
+    def __init__(self, run: FakeRun) -> None:
+        self.run, self.known = run, WeakIdKeyDictionary()
+
+    def of(self, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        if value not in self.known:
+            self.known[value] = self.run.mode.from_tensor(value.detach())
+        return self.known[value]
 
 
 @contextlib.contextmanager
-def _noted(model: nn.Module, calls: list[Call], counter: FlopCounter) -> Iterator[None]:
+def _noted(
+    model: nn.Module, calls: list[Call], counter: FlopCounter, twins: _Twins | None
+) -> Iterator[None]:
     handles = []
+    seen: Callable[[Any], Any] = twins.of if twins is not None else lambda value: value
 
     def watch(path: str, module: nn.Module) -> None:
         begun: list[int] = []
@@ -235,7 +320,7 @@ def _noted(model: nn.Module, calls: list[Call], counter: FlopCounter) -> Iterato
 
         def note(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
             # a list may grow after the call: keep what it held
-            given, named, gave = tree_map(lambda value: value, (args, kwargs, out))
+            given, named, gave = tree_map(seen, (args, kwargs, out))
             flops = counter.total - begun.pop()
             calls.append(Call(path, len(calls), given, named, gave, flops))
 
@@ -253,3 +338,7 @@ def _noted(model: nn.Module, calls: list[Call], counter: FlopCounter) -> Iterato
 
 def _tensors(value: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+
+
+def _may_be_a_map(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dim() > 2

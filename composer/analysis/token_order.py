@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from composer.analysis.maps import MapShape
-from composer.analysis.probe import Call, Probe, blank_image
+from composer.analysis.probe import Call, Probe
 from composer.measure.cost import untouched
 
 
@@ -29,9 +29,11 @@ def token_order(model: nn.Module, probe: Probe, call: Call, shape: MapShape) -> 
     if any(p.is_meta for p in model.parameters()):
         return "rows"
     places = _places(*shape.size)
-    image = torch.empty_like(blank_image(model, probe.input_shape))
+    given = probe.inputs.image
+    if given is None or given.dim() != 4:
+        return "rows"
     draw = torch.Generator().manual_seed(0)
-    image.copy_(torch.randn(image.shape, generator=draw))
+    image = torch.randn(given.shape, generator=draw).to(given)
     images = torch.cat([image, *(_changed(image, place, shape.size) for place in places)])
     tokens = _given(model, probe, call, images)
     if tokens is None:
@@ -77,7 +79,8 @@ def _given(model: nn.Module, probe: Probe, call: Call, images: Tensor) -> Tensor
     handle = model.get_submodule(call.path).register_forward_pre_hook(note, with_kwargs=True)
     try:
         with untouched(model), torch.no_grad():
-            model.get_submodule(probe.entry).eval()(images)
+            given = probe.inputs.filled().with_image(images)
+            model.get_submodule(probe.entry).eval()(*given.args, **given.kwargs)
     except _Reached:
         pass
     except Exception:

@@ -63,7 +63,7 @@ class Cost:
     model: str
     kind: Kind
     sites: int | None
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     parameters: int
     flops: int
     batch: int

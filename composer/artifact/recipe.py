@@ -20,6 +20,12 @@ from composer.graph.frontend import check_text
 from composer.language.models import Model
 from composer.language.source import parse, resolve_scalar
 from composer.measure.cost import floating_dtype
+from composer.measure.inputs import (
+    described,
+    from_description,
+    remember_inputs,
+    remembered_inputs,
+)
 from composer.models.model_string import ModelString
 from composer.models.open import open_backbone
 from composer.surgery.composition import (
@@ -62,12 +68,23 @@ class RecipeEdit(Model):
     uses: Mapping[str, str] = Field(default_factory=dict)
 
 
+class RecipeInputs(Model):
+    """What the backbone takes, where that is more than an image: its arguments.
+
+    A tensor is ``{shape: [1, 4, 64, 64], dtype: float32}``.
+    """
+
+    args: list[Any]
+    kwargs: dict[str, Any]
+
+
 class Recipe(Model):
     """A composition: the backbone, the edits in order, and the versions that made it."""
 
     composer: Literal[1] = 1
     backbone: str
     dtype: str
+    inputs: RecipeInputs | None = None
     edits: tuple[RecipeEdit, ...]
     versions: dict[str, str]
 
@@ -78,6 +95,8 @@ class Recipe(Model):
             edit["sites"] = [_Line(_told(site)) for site in edit["sites"]]
             if not edit["uses"]:
                 del edit["uses"]
+        if data["inputs"] is None:
+            del data["inputs"]
         text: str = yaml.dump(
             data, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True
         )
@@ -174,9 +193,18 @@ def recipe(model: nn.Module) -> Recipe:
     return Recipe(
         backbone=backbone,
         dtype=str(floating_dtype(model)).removeprefix("torch."),
+        inputs=_recipe_inputs(model),
         edits=tuple(map(_recipe_edit, record.edits)),
         versions=versions(backbone),
     )
+
+
+def _recipe_inputs(model: nn.Module) -> RecipeInputs | None:
+    given = remembered_inputs(model)
+    if given is None or not given.are_examples:
+        return None
+    args, kwargs = described(given)
+    return RecipeInputs(args=args, kwargs=kwargs)
 
 
 def _like(model: nn.Module) -> str:
@@ -217,6 +245,8 @@ def replay(made: Recipe, beside: Path | None = None) -> nn.Module:
         ComposerError: the backbone can't be made, or an edit no longer finds its sites.
     """
     model = open_backbone(ModelString.parse(made.backbone), beside=beside)
+    if made.inputs is not None and remembered_inputs(model) is None:
+        remember_inputs(model, from_description(made.inputs.args, made.inputs.kwargs))
     for edit in made.edits:
         spec, problems = check_text(edit.text, f"the recipe's {edit.spec}", edit.uses)
         if spec is None:

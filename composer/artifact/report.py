@@ -40,7 +40,7 @@ class Report:
     sites: tuple[SiteReport, ...]
     parameters: tuple[int, int]
     flops: tuple[int, int]
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     difference: float | None = None
     output: str | None = None
     notes: tuple[str, ...] = ()
@@ -158,19 +158,19 @@ def describe(
             )
     flops_after = done.flops_after if done is not None else None
     if done is not None and flops_after is not None:
-        shape = done.input_shape
+        inputs = done.inputs
     else:
         after = probe(model)
-        shape, flops_after = after.input_shape, after.flops
+        inputs, flops_after = after.inputs, after.flops
     if flops_before is None:
-        flops_before = probe(eject(copy.deepcopy(model), inplace=True), shape).flops
+        flops_before = probe(eject(copy.deepcopy(model), inplace=True), inputs).flops
     total = parameters(model)
     return Report(
         backbone,
         tuple(rows),
         (parameters_before(model), total),
         (flops_before, flops_after),
-        shape,
+        inputs.shape,
         difference,
         None,
         notes,

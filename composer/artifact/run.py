@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,20 +14,19 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from composer.analysis.probe import Probe, input_shape, probe
-from composer.errors import ComposerError, Diagnostic, UsageError, counted, error
-from composer.measure.cost import floating_dtype
-from composer.surgery.composition import inserted_prefixes
+from composer.errors import ComposerError, Diagnostic, UsageError, error
+from composer.measure.inputs import Inputs, remembered_inputs
 from composer.surgery.site import Plan
 
 
 @dataclass(frozen=True)
 class Verification:
-    """Runs a model on one batch: an image, or random numbers from a fixed seed.
+    """Runs a model on one batch: examples, an image, or random numbers from a fixed seed.
 
-    `entry` is the module that takes images: the model itself, or of a detector its backbone.
+    `entry` is the module that takes the inputs: the model itself, or of a detector its backbone.
     """
 
-    batch: Tensor
+    inputs: Inputs
     entry: str = ""
 
     @classmethod
@@ -38,12 +37,9 @@ class Verification:
 
         Where the model ran before, `ran` knows what it takes.
         """
-        near = next(model.parameters(), torch.empty(0))
         ran = ran or probe(model)
-        if pixels is None:
-            draw = torch.Generator().manual_seed(0)
-            pixels = torch.randn((1, *ran.input_shape), generator=draw)
-        return cls(pixels.to(near.device, floating_dtype(model)), ran.entry)
+        inputs = ran.inputs.filled()
+        return cls((inputs if pixels is None else inputs.with_image(pixels)).on(model), ran.entry)
 
     def output(self, model: nn.Module) -> list[Tensor]:
         """Return the tensors that the model gives in evaluation mode.
@@ -52,10 +48,13 @@ class Verification:
             ComposerError: the forward pass fails.
         """
         try:
-            with _mode(model, training=False), torch.no_grad():
-                return _tensors(model.get_submodule(self.entry)(self.batch))
+            with in_mode(model, training=False), torch.no_grad():
+                return self._run(model.get_submodule(self.entry))
         except Exception as failure:
-            raise _failed("forward", failure) from None
+            raise pass_failed("forward", failure) from None
+
+    def _run(self, entered: Callable[..., Any]) -> list[Tensor]:
+        return tensors_of(entered(*self.inputs.args, **self.inputs.kwargs))
 
     def difference(self, before: list[Tensor], after: list[Tensor]) -> float:
         """Return the largest difference between two outputs.
@@ -74,51 +73,6 @@ class Verification:
             )
         return largest
 
-    def backward(self, model: nn.Module) -> tuple[str, ...]:
-        """Run a training step's forward and backward; nothing of the model is changed.
-
-        Returns:
-            The inserted modules that nothing behind them reads, by their paths: of their
-            parameters none gets any gradient.
-
-        Raises:
-            ComposerError: a pass fails, or a new parameter gets no gradient.
-        """
-        inside = inserted_prefixes(model)
-        new = {
-            name: parameter
-            for name, parameter in model.named_parameters()
-            if name.startswith(inside) and parameter.requires_grad
-        }
-        entered = model.get_submodule(self.entry)
-        buffers = {name: buffer.clone() for name, buffer in entered.named_buffers()}
-        batch = torch.cat([self.batch, self.batch.flip(-1)]).requires_grad_()
-        try:
-            with _mode(model, training=True):
-                with torch.random.fork_rng(devices=[]):
-                    out = torch.func.functional_call(entered, buffers, (batch,))
-                loss = torch.stack([t.float().square().mean() for t in _tensors(out)]).sum()
-                wanted = [*new.values(), batch]  # a mechanism may have no parameter at all
-                *gradients, _ = torch.autograd.grad(loss, wanted, allow_unused=True)
-        except Exception as failure:
-            raise _failed("training", failure) from None
-        reached: dict[str, Tensor | None] = dict(zip(new, gradients, strict=True))
-        unread = tuple(
-            prefix.removesuffix(".") for prefix in inside if _none_reached(prefix, reached)
-        )
-        without = [
-            name
-            for name, gradient in reached.items()
-            if gradient is None and not name.startswith(tuple(f"{path}." for path in unread))
-        ]
-        if without:
-            raise error(
-                "no-gradient",
-                f"{counted(len(without), 'new parameter')} without a gradient: {without[0]}",
-                "does the spec's output depend on every node with weights?",
-            )
-        return unread
-
     def compiled(self, model: nn.Module) -> None:
         """Run the model through ``torch.compile(fullgraph=True)`` and compare.
 
@@ -127,11 +81,10 @@ class Verification:
         """
         expected = self.output(model)
         try:
-            with _mode(model, training=False), torch.no_grad():
-                entered = model.get_submodule(self.entry)
-                out = _tensors(torch.compile(entered, fullgraph=True)(self.batch))
+            with in_mode(model, training=False), torch.no_grad():
+                out = self._run(torch.compile(model.get_submodule(self.entry), fullgraph=True))
         except Exception as failure:
-            raise _failed("compiled", failure) from None
+            raise pass_failed("compiled", failure) from None
         difference = self.difference(expected, out)
         scale = max(float(t.abs().max()) for t in expected) or 1.0
         if not difference <= 1e-2 * scale:
@@ -142,14 +95,8 @@ class Verification:
             )
 
 
-def _none_reached(prefix: str, gradients: Mapping[str, Tensor | None]) -> bool:
-    """Return whether no parameter of a module, of which it has some, gets any gradient."""
-    mine = [g for name, g in gradients.items() if name.startswith(prefix)]
-    return bool(mine) and not any(g is not None and bool(g.any()) for g in mine)
-
-
 @contextmanager
-def _mode(model: nn.Module, training: bool) -> Iterator[None]:
+def in_mode(model: nn.Module, training: bool) -> Iterator[None]:
     """Put every module into one mode, and back into its own afterwards."""
     was = {module: module.training for module in model.modules()}
     model.train(training)
@@ -221,7 +168,7 @@ def transform_for(model: nn.Module) -> Any:
 
     resolve: Any = resolve_data_config
     config = resolve({}, model=model)
-    if input_shape(model) is None:
+    if input_shape(model) is None or remembered_inputs(model) is not None:
         config["input_size"] = probe(model).input_shape
     return create_transform(**config)
 
@@ -237,14 +184,20 @@ def _no_image(path: Path, message: str) -> ComposerError:
     return ComposerError(Diagnostic("image", message, "give a PNG or JPEG", file=str(path)))
 
 
-def _tensors(out: Any) -> list[Tensor]:
+def tensors_of(out: Any) -> list[Tensor]:
+    """Return the tensors of numbers in what a model gives.
+
+    Raises:
+        ComposerError: there is none.
+    """
     found = [t for t in tree_leaves(out) if isinstance(t, Tensor) and t.is_floating_point()]
     if not found:
         raise error("no-output", "the model gives no tensor", None)
     return found
 
 
-def _failed(what: str, failure: Exception) -> ComposerError:
+def pass_failed(what: str, failure: Exception) -> ComposerError:
+    """Return the error for a pass of the composed model that fails."""
     if isinstance(failure, ComposerError):
         return failure
     lines = str(failure).strip().splitlines() or [type(failure).__name__]

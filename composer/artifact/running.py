@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from composer.analysis.probe import Probe
+from composer.measure.inputs import Inputs
 
 Mode = Literal["inference", "training"]
 
@@ -54,22 +55,26 @@ class Running:
         """Return what is timed: one pass of a model on a batch."""
         entered = model.get_submodule(ran.entry)
         model.to(self.device).train(self.mode == "training")
-        images = torch.randn(batch, *ran.input_shape, device=self.device)
+        inputs = ran.inputs.filled().batch(batch).on(model)
         if self.channels_last:
             model.to(memory_format=torch.channels_last)
-            images = images.contiguous(memory_format=torch.channels_last)
+            inputs = inputs.channels_last()
         call: Callable[..., Any] = entered
         if self.compiled:
             call = torch.compile(entered, fullgraph=True, dynamic=False)
         if self.mode == "inference":
-            return partial(call, images)
-        return partial(_trained, call, entered, images.requires_grad_())
+            return partial(call, *inputs.args, **inputs.kwargs)
+        return partial(_trained, call, entered, inputs)
 
 
-def _trained(call: Callable[..., Any], model: nn.Module, images: Tensor) -> None:
+def _trained(call: Callable[..., Any], model: nn.Module, inputs: Inputs) -> None:
     """Run a pass forward and backward; its gradients are dropped."""
-    found = tree_leaves(call(images))
+    image = inputs.image
+    if image is not None and image.is_floating_point():
+        image.requires_grad_()
+    found = tree_leaves(call(*inputs.args, **inputs.kwargs))
     tensors = [t for t in found if isinstance(t, Tensor) and t.is_floating_point()]
     torch.stack([t.float().square().mean() for t in tensors]).sum().backward()  # type: ignore[no-untyped-call]
-    images.grad = None
+    if image is not None:
+        image.grad = None
     model.zero_grad(set_to_none=True)

@@ -9,10 +9,12 @@ import click
 
 from composer.artifact.named import check_model, open_model
 from composer.cli.options import (
+    at_input_size,
     check_params,
     check_paths,
     check_selection,
     costs_json_option,
+    input_size_option,
     match_of,
     params_of,
     position_of,
@@ -56,6 +58,7 @@ MIB = 2**20
               default="float32", show_default=True, help="The half ones by autocast.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), default=3.0,
               show_default=True, help="For how long each model is timed.")
+@input_size_option
 @costs_json_option
 def command(
     backbone: str,
@@ -77,6 +80,7 @@ def command(
     device: str,
     dtype: str,
     seconds: float,
+    input_size: str | None,
     as_json: bool,
 ) -> None:
     """Show what mechanisms cost in a backbone: parameters, multiply-adds, time and memory.
@@ -91,6 +95,8 @@ def command(
         raise usage(
             f"nothing is compared with {backbone}", "say --spec cbam, or --against timm:seresnet50"
         )
+    backbone = at_input_size(backbone, input_size)
+    against = tuple(at_input_size(word, input_size) for word in against)
     sizes = _batches_of(batches)
     check_selection("--stages", stages)
     check_selection("--blocks", blocks)

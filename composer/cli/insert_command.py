@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -11,10 +10,12 @@ import click
 
 from composer.artifact.named import check_model, open_model
 from composer.cli.options import (
+    at_input_size,
     check_params,
     check_paths,
     check_selection,
     costs_json_option,
+    input_size_option,
     match_of,
     params_of,
     position_of,
@@ -24,9 +25,11 @@ from composer.cli.options import (
 )
 from composer.cli.steps import Steps, loading
 from composer.errors import ComposerError, Diagnostic
+from composer.language.library import SHIPPED
 from composer.language.place import Place
 
 if TYPE_CHECKING:
+    from composer.artifact.learning import Learning
     from composer.artifact.report import Report
     from composer.surgery.plan import Plan
 
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
 @click.option("--pretrained", is_flag=True, help="Load the library's published weights.")
 @click.option("--weights", type=click.Path(), metavar="FILE",
               help="Load these: .safetensors, or a state dict.")
+@input_size_option
 @click.option("--input", "image", type=click.Path(), metavar="IMAGE",
               help="Verify on this image instead of random numbers.")
 @click.option("--device", default="cpu", show_default=True)
@@ -89,6 +93,7 @@ def command(
     init: str,
     pretrained: bool,
     weights: str | None,
+    input_size: str | None,
     image: str | None,
     device: str,
     dtype: str,
@@ -118,6 +123,7 @@ def command(
             f"{backbone} is a composition with weights of its own",
             "leave --pretrained and --weights away",
         )
+    backbone = at_input_size(backbone, input_size)
     check_selection("--stages", stages)
     check_selection("--blocks", blocks)
     position = position_of(position, branch)
@@ -138,6 +144,7 @@ def command(
     with loading():
         with steps.step("importing torch"):
             from composer.artifact.folder import save
+            from composer.artifact.learning import learning
             from composer.artifact.report import describe
             from composer.artifact.run import Verification, read_image, target
             from composer.surgery.insert import apply
@@ -179,14 +186,14 @@ def command(
             model = apply(model, found, name)
     notes = _notes(plans, in_full=dry_run)
     difference: float | None = None
-    unread: tuple[str, ...] = ()
+    learns: Learning | None = None
     if not dry_run:
         with steps.step("running forward and backward"):
             verification = Verification.of(model, pixels, plans[0])
             if before is not None:
                 difference = verification.difference(before, verification.output(model))
-            unread = verification.backward(model)
-            notes = (*notes, *_unread(unread))
+            learns = learning(model, verification)
+            notes = (*notes, *learns.notes)
             if compiled:
                 verification.compiled(model)
     with steps.step("counting"):
@@ -201,25 +208,7 @@ def command(
     if as_json:
         click.echo(json.dumps(report.as_json(), indent=2))
     else:
-        _print(report, read, plans, dry_run, compiled, image, unread)
-
-
-def _unread(paths: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the remark on what was inserted where nothing reads it."""
-    if not paths:
-        return ()
-    return (
-        "nothing behind it reads what it changes, as where the class token alone goes on, so it "
-        f"learns nothing ({_places(paths)})",
-    )
-
-
-def _places(paths: Sequence[str]) -> str:
-    """Return how many places there are, and the first of them."""
-    from composer.errors import counted
-
-    shown = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if paths[3:] else "")
-    return f"{counted(len(paths), 'place')}: {shown}"
+        _print(report, read, plans, learns, compiled, image)
 
 
 def _notes(plans: list[Plan], in_full: bool) -> tuple[str, ...]:
@@ -227,6 +216,7 @@ def _notes(plans: list[Plan], in_full: bool) -> tuple[str, ...]:
 
     Why a place was not chosen is told in full in a dry run, which is for looking.
     """
+    from composer.artifact.learning import some
     from composer.errors import counted
 
     notes = []
@@ -247,7 +237,7 @@ def _notes(plans: list[Plan], in_full: bool) -> tuple[str, ...]:
             reason = "passed over by choice" if brief else f"passed over: {miss.reason}"
             remarks.setdefault(reason, []).append(miss.path)
         for remark, paths in remarks.items():
-            notes.append(f"{found.spec.name}: {remark} ({_places(paths)})")
+            notes.append(f"{found.spec.name}: {remark} ({some(paths, 'place')})")
     return tuple(notes)
 
 
@@ -255,10 +245,9 @@ def _print(
     report: Report,
     specs: list[Any],
     plans: list[Plan],
-    dry_run: bool,
+    learns: Learning | None,
     compiled: bool,
     image: str | None,
-    unread: tuple[str, ...],
 ) -> None:
     from composer.artifact.report import change
     from composer.cli.tables import table
@@ -268,7 +257,9 @@ def _print(
     new = sum(len(found.sites) for found in plans)
     earlier = len(report.sites) - new
     for spec in specs:
-        click.echo(f"{spec.name} from {spec.origin.file}  ({spec.title or 'untitled'})")
+        shipped = spec.origin.file == f"{spec.name}{SHIPPED}"
+        read = spec.origin.file if shipped else f"{spec.name} from {spec.origin.file}"
+        click.echo(f"{read}  ({spec.title or 'untitled'})")
     click.echo(
         f"{report.backbone} on {'×'.join(map(str, report.input_shape))}: "
         f"{counted(new, 'site')}{f', {earlier} from before' if earlier else ''}"
@@ -292,11 +283,10 @@ def _print(
         ["multiply-adds", *(giga(n) for n in report.flops), change(report.flops)],
     ]
     click.echo(table(("", "before", "after", "change"), totals, right=(1, 2, 3)) + "\n")
-    if dry_run:
+    if learns is None:
         click.echo("dry run: nothing was verified, nothing was written")
         return
-    but = ", but for the places named above" if unread else ""
-    click.echo(f"forward and backward: every new parameter has a gradient{but}")
+    click.echo(f"forward and backward: {learns}")
     if compiled:
         click.echo("torch.compile(fullgraph=True): one graph, the same output")
     if report.difference is not None:

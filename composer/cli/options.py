@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from composer.artifact.output import is_composition
 from composer.errors import ComposerError, Diagnostic, UsageError
 from composer.language.expressions import Value
 from composer.language.paths import check_pattern
 from composer.language.position import Position, PositionError
 from composer.language.selection import Selection, SelectionError
 from composer.language.source import resolve_scalar
+from composer.models.model_string import INPUT_SIZE, ModelString
 
 if TYPE_CHECKING:
     from composer.primitives import Spec
@@ -31,6 +34,33 @@ set_option = click.option(
     multiple=True,
     help="Another value for a param of the spec; SPEC.K=V for one spec of several.",
 )
+
+
+input_size_option = click.option(
+    "--input-size",
+    metavar="C,H,W",
+    help="The image to run the model on, as 3,64,64; the size that the model says, by default.",
+)
+
+
+def at_input_size(model: str, size: str | None) -> str:
+    """Return MODEL with the size of its image, where one is given.
+
+    Raises:
+        UsageError: it is none, or the model has one already.
+    """
+    if size is None:
+        return model
+    numbers = size.split(",")
+    if len(numbers) < 2 or not all(n.isdecimal() and 0 < int(n) < 100_000 for n in numbers):
+        message = f"--input-size {size!r} is not the channels, height and width of an image"
+        raise usage(message, "write --input-size 3,64,64")
+    if is_composition(Path(model)):
+        raise usage(f"{model} is a composition, which knows its input", "omit --input-size")
+    source = ModelString.parse(model)
+    if INPUT_SIZE in dict(source.arguments):
+        raise usage(f"{model!r} says its input size, and so does --input-size", "omit one of them")
+    return str(source.at_size(tuple(map(int, numbers))))
 
 
 def size_of(text: str) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from composer.artifact.named import check_model, open_model
-from composer.cli.options import json_option
+from composer.cli.options import at_input_size, input_size_option, json_option
 from composer.cli.steps import Steps
 
 if TYPE_CHECKING:
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 @click.argument("backbone", metavar="MODEL")
 @click.option("--why", "path", metavar="PATH",
               help="Say what was seen of one module, and why it is a block or none.")
+@input_size_option
 @json_option
-def command(backbone: str, path: str | None, as_json: bool) -> None:
+def command(backbone: str, path: str | None, input_size: str | None, as_json: bool) -> None:
     """Show the stages and blocks of a backbone, and every place where something can go."""
     from composer.cli.tables import table
 
     steps = Steps(total=2)
+    backbone = at_input_size(backbone, input_size)
     check_model(backbone)
     with steps.step("making the backbone"):
         from composer.surgery.sites import sites, why_of

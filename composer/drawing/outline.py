@@ -156,7 +156,7 @@ class Outline:
 
     name: str
     specs: tuple[str, ...]
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     rows: tuple[DrawnStage | tuple[DrawnPart, ...], ...]
     spent: Spent
 

@@ -9,6 +9,8 @@ from composer.errors import ComposerError, Diagnostic, suggestion
 from composer.language.source import read_text
 
 SUFFIXES = (".yaml", ".yml")
+#: What follows the name of a shipped spec where a file's name would stand.
+SHIPPED = " (shipped)"
 
 
 def shipped_folder() -> Path:
@@ -39,7 +41,7 @@ def find_spec(word: str) -> tuple[str, str]:
     name = path.stem if path.suffix in SUFFIXES else word
     if name in shipped_names() and path.name == word:
         file = shipped_folder() / f"{name}.yaml"
-        return read_text(file), f"specs/{name}.yaml"
+        return read_text(file), f"{name}{SHIPPED}"
     shown = word if len(word) <= 80 else f"{word[:79]}…"
     if word and len(word) < 256 and path.is_dir():
         problem, code = f"{shown!r} is a folder, not a spec", "not-a-file"

@@ -156,6 +156,21 @@ class FakeRun:
                 return torch.func.functional_call(model, self.state, inputs(), named())
 
 
+def on_numbers(
+    model: nn.Module, args: Any, kwargs: Any, watch: AbstractContextManager[Any]
+) -> None:
+    """Run a model on real numbers in evaluation inside `watch`; it is left as it was."""
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    try:
+        plain = torch.inference_mode(False)  # see FakeRun
+        with untouched(model), plain, torch.no_grad(), torch.random.fork_rng(devices=[]), watch:
+            torch.func.functional_call(model.eval(), buffers, args, kwargs)
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 def _uncompiled(model: nn.Module) -> AbstractContextManager[Any]:
     """Where parts of a model were compiled, run them as they were: what is fake has no numbers."""
     if any(module._compiled_call_impl is not None for module in model.modules()):

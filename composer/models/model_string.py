@@ -18,6 +18,10 @@ Arguments = tuple[tuple[str, Argument], ...]
 LOADING = ("pretrained", "pretrained_backbone", "weights", "weights_backbone")
 
 
+#: The argument that says on which image a model is run: channels, height, width.
+INPUT_SIZE = "input_size"
+
+
 @dataclass(frozen=True)
 class ModelString:
     """Where a backbone comes from, its name there, and the arguments it is made with."""
@@ -47,6 +51,10 @@ class ModelString:
         if prefix and all(part.isidentifier() for part in prefix.split(".")):
             return cls("module", where, arguments)
         raise error("unknown-backbone", f"{text!r} names no backbone", FORMS)
+
+    def at_size(self, size: tuple[int, ...]) -> ModelString:
+        """Return the same backbone, run on an image of (channels, height, width)."""
+        return ModelString(self.library, self.name, (*self.arguments, (INPUT_SIZE, size)))
 
     @property
     def short(self) -> str:

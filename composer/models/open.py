@@ -17,9 +17,10 @@ from typing import Any
 from torch import nn
 
 from composer.errors import ComposerError, did_you_mean, error
+from composer.measure.inputs import Inputs, remember_inputs
 from composer.models.huggingface import hugging_face_factory
 from composer.models.library import library
-from composer.models.model_string import FORMS, ModelString
+from composer.models.model_string import FORMS, INPUT_SIZE, ModelString
 from composer.models.names import unknown_name
 from composer.models.network import cache_alone_if_offline, offline
 from composer.models.paths import look_for, looked
@@ -31,7 +32,7 @@ Factory = Callable[..., Any]
 def open_backbone(
     source: ModelString, pretrained: bool = False, beside: Path | None = None
 ) -> nn.Module:
-    """Make the backbone.
+    """Make the backbone; what its factory says that it takes is remembered of it.
 
     Args:
         source: which one.
@@ -64,22 +65,47 @@ def _make(source: ModelString, factory: Factory, pretrained: bool) -> nn.Module:
     arguments: dict[str, Any] = {
         key: list(value) if isinstance(value, tuple) else value for key, value in source.arguments
     }
+    size = None if _has_parameter(factory, INPUT_SIZE) else arguments.pop(INPUT_SIZE, None)
     if pretrained:
         arguments |= _pretrained_argument(source, factory)
     try:
         with _network(source, pretrained):
-            model = factory(**arguments)
+            made = factory(**arguments)
     except ComposerError:
         raise
     except (Exception, SystemExit) as failure:
         raise _failed(source, failure, pretrained) from None
+    model, inputs = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(model, nn.Module):
         raise error(
             "not-a-model",
-            f"{source} gave {type(model).__name__}, not a torch.nn.Module",
-            "let the factory return the model itself",
+            f"{source} gave {type(made).__name__}, not a torch.nn.Module",
+            "let the factory return the model itself, or (model, example_inputs)",
         )
+    if inputs is not None:
+        remember_inputs(model, Inputs.examples(model, inputs))
+    if size is not None:
+        remember_inputs(model, Inputs.images(model, _sizes(source, size)))
     return model
+
+
+def _has_parameter(factory: Factory, name: str) -> bool:
+    try:
+        return name in inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+def _sizes(source: ModelString, size: Any) -> tuple[int, ...]:
+    """Return the channels, height and width that a MODEL string says."""
+    sizes = tuple(size) if isinstance(size, list) else (size,)
+    if len(sizes) < 2 or not all(type(n) is int and n > 0 for n in sizes):
+        raise error(
+            "unknown-backbone",
+            f"input_size in {str(source)!r} is not the channels, height and width of an image",
+            "write input_size=3,64,64",
+        )
+    return sizes
 
 
 def _network(source: ModelString, pretrained: bool) -> AbstractContextManager[None]:
@@ -175,7 +201,7 @@ def _pretrained_argument(source: ModelString, factory: Factory) -> dict[str, Any
         return {"pretrained": True}
     if source.library == "torchvision":
         return {"weights": "DEFAULT"}
-    if "pretrained" in inspect.signature(factory).parameters:
+    if _has_parameter(factory, "pretrained"):
         return {"pretrained": True}
     raise error(
         "no-pretrained",

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -17,6 +18,7 @@ from composer.lower.build import lower
 from composer.lower.identity import begin
 from composer.lower.identity_checked import identical_to
 from composer.measure.cost import floating_dtype
+from composer.measure.inputs import remember_inputs
 from composer.models.model_string import ModelString
 from composer.models.open import open_backbone
 from composer.primitives import Spec
@@ -58,6 +60,7 @@ def insert(
     pretrained: bool = False,
     backbone: str | None = None,
     inplace: bool = False,
+    example_inputs: Any = None,
 ) -> nn.Module:
     """Put a spec's module at every site of the model, and return the composed model.
 
@@ -84,6 +87,7 @@ def insert(
         pretrained: for a MODEL string, whether its library loads its published weights.
         backbone: the MODEL string that a given model came from, kept in the recipe.
         inplace: edit the model itself instead of a copy.
+        example_inputs: what the model's forward takes; the composed model remembers it.
 
     Raises:
         ComposerError: no site matches, or the spec does not suit the sizes at a site.
@@ -114,6 +118,7 @@ def insert(
         init=init,
         prefix_tokens=prefix_tokens,
         expect=expect,
+        example_inputs=example_inputs,
     )
     return apply(model, found, backbone)
 
@@ -136,6 +141,8 @@ def apply(model: nn.Module, found: Plan, backbone: str | None = None) -> nn.Modu
         ComposerError: a site cannot be edited, or a stand-in does not begin as it is to; the model
             is as it was before.
     """
+    if found.inputs.are_examples:
+        remember_inputs(model, found.inputs)
     before = composition(model) or Composition(backbone, shapes=own_shapes(model))
     work = _Work(model, found)
     try:

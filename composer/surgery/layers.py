@@ -137,7 +137,7 @@ class _Found:
 
     def _read(self, paths: list[str]) -> dict[str, str]:
         probe = self.known.probe
-        return read_besides(self.model, paths, probe.input_shape, probe.entry)
+        return read_besides(self.model, paths, probe)
 
     def _place(self, path: str) -> tuple[int | None, int | None]:
         """Return the numbers of the stage and the block that a path is in."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import get_args
+from typing import Any, get_args
 
 from torch import nn
 
@@ -15,6 +15,7 @@ from composer.graph.frontend import load_spec
 from composer.graph.graph import Init
 from composer.language.expressions import Value
 from composer.measure.cost import parameters
+from composer.measure.inputs import Inputs
 from composer.models.model_string import ModelString
 from composer.models.open import open_backbone
 from composer.primitives import Spec
@@ -47,6 +48,7 @@ def plan(
     init: Init = "paper",
     prefix_tokens: PrefixTokens = "pass",
     expect: int | None = None,
+    example_inputs: Any = None,
 ) -> Plan:
     """Find every site for a spec in a model; nothing is changed.
 
@@ -72,6 +74,9 @@ def plan(
         prefix_tokens: ``"pass"``, so that tokens without a place in the map, such as a class
             token, are passed through; or ``"join"``, so that they take part as places do.
         expect: how many sites there must be.
+        example_inputs: what the model's forward takes, where that is not one image of a size that
+            Composer finds: a tensor, a tuple of arguments, a mapping of keyword arguments, or
+            ``(args, kwargs)``.
 
     Raises:
         ComposerError: no site matches, the count is not the one expected, or the spec does not
@@ -86,7 +91,9 @@ def plan(
         message = f"{prefix_tokens!r} is nothing that prefix tokens do"
         raise error("invalid-value", message, "say 'pass' or 'join'")
     placement = Placement.of(spec, at, position, stages, blocks, every, select, match)
-    found = _plan(model, placement, Maker(spec, dict(params or {}), init, prefix_tokens))
+    inputs = None if example_inputs is None else Inputs.examples(model, example_inputs)
+    maker = Maker(spec, dict(params or {}), init, prefix_tokens)
+    found = _plan(model, placement, maker, inputs)
     if expect is not None and len(found.sites) != expect:
         raise error(
             "unexpected-count",
@@ -115,8 +122,10 @@ def plan_again(
     return _plan(model, placement.only(paths), Maker(spec, params, init, prefix_tokens))
 
 
-def _plan(model: nn.Module, placement: Placement, maker: Maker) -> Plan:
-    known = anatomy(model)
+def _plan(
+    model: nn.Module, placement: Placement, maker: Maker, inputs: Inputs | None = None
+) -> Plan:
+    known = anatomy(model, inputs)
     if placement.position is None:
         found = StandIns(model, known, placement, maker).found()
         sites, shared, misses = found.sites, found.shared, found.misses
@@ -132,7 +141,7 @@ def _plan(model: nn.Module, placement: Placement, maker: Maker) -> Plan:
         sites=tuple(sites),
         shared=tuple(shared),
         near_misses=tuple(misses),
-        input_shape=known.probe.input_shape,
+        inputs=known.probe.inputs,
         flops_before=known.probe.flops,
         parameters_before=parameters(model),
         entry=known.probe.entry,

@@ -10,6 +10,7 @@ from composer.analysis.probe import Call
 from composer.errors import counted
 from composer.graph.graph import Graph, Init
 from composer.language.expressions import Value
+from composer.measure.inputs import Inputs
 from composer.primitives import Spec
 from composer.surgery.composition import At, Inserted, PrefixTokens
 from composer.surgery.near_miss import NearMiss
@@ -73,10 +74,15 @@ class Plan:
     sites: tuple[Site, ...]
     shared: tuple[SharedSite, ...]
     near_misses: tuple[NearMiss, ...]
-    input_shape: tuple[int, int, int]
+    inputs: Inputs
     flops_before: int
     parameters_before: int
-    entry: str = ""  # the module that takes the image, where that is not the model
+    entry: str = ""  # the module that takes the inputs, where that is not the model
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The channels, height and width of the image that the model was run on."""
+        return self.inputs.shape
 
     @property
     def at(self) -> At:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from torch import nn
 
@@ -14,6 +15,7 @@ from composer.analysis.recording import Untraceable
 from composer.analysis.residual import branches
 from composer.errors import counted
 from composer.language.position import Position
+from composer.measure.inputs import Inputs
 from composer.models.model_string import ModelString
 from composer.models.open import open_backbone
 from composer.surgery.layers import attention_modules, convolutions
@@ -94,7 +96,7 @@ class StagePlaces:
 class Sites:
     """Every place in a backbone, stage by stage, and how many layers something can stand in for."""
 
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     stem: PartPlaces | None
     stages: tuple[StagePlaces, ...]
     head: PartPlaces | None
@@ -128,15 +130,20 @@ class Sites:
         return f"a stand-in can take the place of {convolutions} and {attention}"
 
 
-def sites(model: nn.Module | str) -> Sites:
+def sites(model: nn.Module | str, *, example_inputs: Any = None) -> Sites:
     """Return the stages and blocks of a model with the positions each one has.
+
+    Args:
+        model: a model, or a MODEL string.
+        example_inputs: what its forward takes; see `composer.plan`.
 
     Raises:
         ComposerError: the model is unknown, or its forward pass fails.
     """
     if isinstance(model, str):
         model = open_backbone(ModelString.parse(model))
-    known = anatomy(model)
+    given = None if example_inputs is None else Inputs.examples(model, example_inputs)
+    known = anatomy(model, given)
     placer = Placer(model, known)
     stages = tuple(
         StagePlaces(

@@ -1,0 +1,231 @@
+"""What a model is given when it runs: its arguments by place and by name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from composer.errors import error
+from composer.measure.cost import floating_dtype
+
+_ATTRIBUTE = "_example_inputs"
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """The arguments of one forward pass on a batch of one.
+
+    Attributes:
+        args: by place.
+        kwargs: by name.
+        are_examples: whether the numbers in them are a user's; else only the sizes are meant.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    are_examples: bool = False
+
+    @classmethod
+    def images(cls, model: nn.Module, shape: Sequence[int]) -> Inputs:
+        """Return one image of (channels, height, width), on a model's device, of its dtype."""
+        device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        return cls((torch.empty((1, *shape), device=device, dtype=floating_dtype(model)),))
+
+    @classmethod
+    def examples(cls, model: nn.Module, given: Any) -> Inputs:
+        """Read what a user gives as example inputs; of a batch the first is taken.
+
+        Args:
+            model: whose inputs they are.
+            given: a tensor; a tuple or list of arguments; a mapping, which is keyword arguments
+                where the forward names them all, else one argument; or a tuple of both, as in
+                ``((image,), {"text": text})``.
+
+        Raises:
+            ComposerError: there is no tensor in them.
+        """
+        args: tuple[Any, ...]
+        kwargs: Mapping[str, Any] = {}
+        if isinstance(given, Inputs):
+            return given
+        match given:
+            case Mapping():
+                args, kwargs = ((), given) if _names(model, given) else ((given,), {})
+            case (tuple() | list() as places, Mapping() as names):
+                args, kwargs = tuple(places), names
+            case tuple() | list():
+                args = tuple(given)
+            case _:
+                args = (given,)
+        found = cls(args, kwargs, are_examples=True)
+        if found.image is None:
+            raise error(
+                "invalid-inputs",
+                "there is no tensor in example_inputs",
+                "give what the model's forward takes: a tensor, (image, text), or "
+                "{'pixel_values': image}",
+            )
+        batch = found.image.shape[0] if found.image.dim() else 1
+        return found._each(lambda t: t[:1] if t.dim() and t.shape[0] == batch else t)
+
+    @property
+    def image(self) -> Tensor | None:
+        """The tensor that has the map: the first of most axes that holds no whole numbers."""
+        tensors = [leaf for leaf in tree_leaves((self.args, dict(self.kwargs))) if _is(leaf)]
+        numbers = [t for t in tensors if t.is_floating_point()] or tensors
+        return max(numbers, key=Tensor.dim, default=None)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the image without its batch: (channels, height, width)."""
+        return () if self.image is None else tuple(self.image.shape[1:])
+
+    def made(self, device: torch.device | None = None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return tensors of the same sizes whose numbers are none in particular."""
+        blank = self._each(
+            lambda t: torch.empty(t.shape, dtype=t.dtype, device=device or t.device)
+        )
+        return blank.args, dict(blank.kwargs)
+
+    def on(self, model: nn.Module) -> Inputs:
+        """Return the same on a model's device; numbers that are not whole in its dtype."""
+        device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        dtype = floating_dtype(model)
+        return self._each(
+            lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else t.dtype)
+        )
+
+    def filled(self) -> Inputs:
+        """Return inputs with numbers: those of examples as they are, else random ones."""
+        if self.are_examples:
+            return self
+        draw = torch.Generator().manual_seed(0)
+        return self._each(lambda t: torch.randn(t.shape, generator=draw).to(t))
+
+    def larger(self, more: int, dimensions: int) -> Inputs:
+        """Return inputs whose image, and what is as large, has more places along each axis."""
+        size = self.shape[-dimensions:]
+
+        def grown(t: Tensor) -> Tensor:
+            if t.dim() < dimensions or tuple(t.shape[-dimensions:]) != size:
+                return t
+            return t.new_empty((*t.shape[:-dimensions], *(n + more for n in size)))
+
+        return self._each(grown)
+
+    def channels_last(self) -> Inputs:
+        """Return the same with the channels of each map last in memory."""
+        return self._each(
+            lambda t: t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 else t
+        )
+
+    def batch(self, count: int) -> Inputs:
+        """Return `count` samples instead of one."""
+        return self._each(lambda t: t.expand(count, *t.shape[1:]).clone() if _one(t) else t)
+
+    def mirrored(self) -> Inputs:
+        """Return two samples: this one, and one with its image mirrored."""
+        own, twice = self.image, self.batch(2)
+        if own is None or not own.is_floating_point() or twice.image is None:
+            return twice
+        return twice.with_image(torch.cat([own, own.flip(-1)]).detach())
+
+    def with_image(self, image: Tensor) -> Inputs:
+        """Return the same with another image, or a batch of them."""
+        own = self.image
+        return self._each(
+            lambda t: image if t is own
+            else (t.expand(len(image), *t.shape[1:]) if _one(t) else t)
+        )  # fmt: skip
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Inputs:
+        args, kwargs = tree_map_only(Tensor, change, (self.args, dict(self.kwargs)))
+        return Inputs(args, kwargs, self.are_examples)
+
+
+def described(inputs: Inputs) -> tuple[list[Any], dict[str, Any]]:
+    """Return inputs as plain values: a tensor is its shape and its dtype.
+
+    Raises:
+        ComposerError: they hold something else than tensors and plain values.
+    """
+    return [_plain(value) for value in inputs.args], {
+        name: _plain(value) for name, value in inputs.kwargs.items()
+    }
+
+
+def from_description(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Inputs:
+    """Return inputs like those that were described, their numbers all zero.
+
+    Raises:
+        ComposerError: a tensor has no such shape or dtype.
+    """
+    return Inputs(
+        tuple(map(_read, args)), {name: _read(v) for name, v in kwargs.items()}, are_examples=True
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return {"shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise error(
+        "invalid-inputs",
+        f"the example inputs hold {type(value).__name__}, which a recipe can't say",
+        "name the backbone as file.py:factory, and let the factory return (model, example_inputs)",
+    )
+
+
+def _read(value: Any) -> Any:
+    if isinstance(value, dict) and value.keys() == {"shape", "dtype"}:
+        shape, dtype = value["shape"], getattr(torch, str(value["dtype"]), None)
+        sound = isinstance(shape, list) and all(type(n) is int and n >= 0 for n in shape)
+        if not sound or not isinstance(dtype, torch.dtype):
+            message = f"no tensor is of shape {shape} and dtype {value['dtype']}"
+            raise error("bad-recipe", message, "was the recipe edited?")
+        return torch.zeros(shape, dtype=dtype)
+    if isinstance(value, dict):
+        return {key: _read(inner) for key, inner in value.items()}
+    return [_read(inner) for inner in value] if isinstance(value, list) else value
+
+
+def remember_inputs(model: nn.Module, inputs: Inputs | None) -> None:
+    """Keep on the model what it takes; None keeps what is there."""
+    if inputs is not None:
+        vars(model)[_ATTRIBUTE] = inputs
+
+
+def remembered_inputs(model: nn.Module) -> Inputs | None:
+    """Return what was said that a model takes, if anything was."""
+    found = vars(model).get(_ATTRIBUTE)
+    return found if isinstance(found, Inputs) else None
+
+
+def _names(model: nn.Module, given: Mapping[str, Any]) -> bool:
+    """Return whether a model's forward takes what is given by these names."""
+    if not all(isinstance(name, str) for name in given):
+        return False
+    try:
+        inspect.signature(model.forward).bind(**given)
+    except TypeError:
+        return False
+    return True
+
+
+def _is(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor)
+
+
+def _one(tensor: Tensor) -> bool:
+    return tensor.dim() > 0 and tensor.shape[0] == 1
