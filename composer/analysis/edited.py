@@ -9,6 +9,8 @@ from typing import Any, cast
 
 from torch import fx, nn
 
+from composer.language.place import Place
+
 #: In the `meta` of an inserted module: the name of its spec.
 MARK = "composer_inserted"
 #: In the `meta` of a module that took a layer's place: what there is to know of that layer.
@@ -20,10 +22,11 @@ ORIGINAL, EDITS, INNER = "composer_original", "composer_edits", "composer_inner"
 
 @dataclass(frozen=True)
 class Before:
-    """The layer that was there: the channels that a convolution takes, its layers of weights."""
+    """What was there: the channels that a convolution takes, the layers of weights, the place."""
 
     in_channels: int | None
     layers: int
+    at: Place
 
 
 def is_inserted(module: nn.Module) -> bool:

@@ -128,6 +128,11 @@ class FakeRun:
                  if k.startswith(f"{path}.")}  # fmt: skip
         return FakeRun(self.mode, state)
 
+    def without(self, path: str) -> FakeRun:
+        """Return the run of the model with something else in place of a module inside it."""
+        state = {k: t for k, t in self.state.items() if not k.startswith(f"{path}.")}
+        return FakeRun(self.mode, state)
+
     def __call__(
         self,
         model: nn.Module,

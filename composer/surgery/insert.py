@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import replace as with_fields
 from typing import Any
 
 import torch
@@ -61,13 +61,16 @@ def insert(
     backbone: str | None = None,
     inplace: bool = False,
     example_inputs: Any = None,
+    replace: bool = False,
+    type: str | Sequence[str] | None = None,  # noqa: A002 - as in `plan`
 ) -> nn.Module:
     """Put a spec's module at every site of the model, and return the composed model.
 
     Every key and tensor of the model's state dict stays, but for those of layers that something
-    stands in for, which come back when that is ejected; the new keys stand under the block they
-    serve, or under the path of the layer. The model keeps its class and its methods. Each site
-    has its own weights, on the device, in the dtype and in the memory format of its block.
+    stands in for or that it replaces, which come back when that is ejected; the new keys stand
+    under the block they serve, or under the path of what they replace. The model keeps its class
+    and its methods. Each site has its own weights, on the device, in the dtype and in the memory
+    format of its block.
 
     Args:
         model: a model, which is copied, or a MODEL string such as ``"resnet50"``.
@@ -88,6 +91,8 @@ def insert(
         backbone: the MODEL string that a given model came from, kept in the recipe.
         inplace: edit the model itself instead of a copy.
         example_inputs: what the model's forward takes; the composed model remembers it.
+        replace: with ``at="module"``, take the place of what is there.
+        type: which modules are replaced, by the name of their class.
 
     Raises:
         ComposerError: no site matches, or the spec does not suit the sizes at a site.
@@ -119,6 +124,8 @@ def insert(
         prefix_tokens=prefix_tokens,
         expect=expect,
         example_inputs=example_inputs,
+        replace=replace,
+        type=type,
     )
     return apply(model, found, backbone)
 
@@ -160,7 +167,7 @@ def apply(model: nn.Module, found: Plan, backbone: str | None = None) -> nn.Modu
         tuple(work.sites),
         tuple(work.shared),
     )
-    remember(model, replace(before, edits=(*before.edits, edit)))
+    remember(model, with_fields(before, edits=(*before.edits, edit)))
     return model
 
 

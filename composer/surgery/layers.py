@@ -9,7 +9,13 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 
 from composer.analysis.attribute_reads import read_besides
-from composer.analysis.edited import class_before_edits, is_edited, is_inserted, is_stand_in
+from composer.analysis.edited import (
+    before_stand_in,
+    class_before_edits,
+    is_edited,
+    is_inserted,
+    is_stand_in,
+)
 from composer.analysis.parts import LAYERS_OF_A_BLOCK, Anatomy, Stage
 from composer.analysis.paths import around
 from composer.analysis.probe import Call
@@ -47,7 +53,10 @@ def convolutions(model: nn.Module, known: Anatomy) -> tuple[Layer, ...]:
     layers: list[Layer] = []
     number = 0
     for path, module in found.modules():
-        stands_in = is_stand_in(module) and _takes(found.calls[path][0]) == 4
+        before = before_stand_in(module)
+        if before is not None and before.at == "module":
+            continue
+        stands_in = before is not None and _takes(found.calls[path][0]) == 4
         if not (stands_in or isinstance(module, nn.Conv2d)):
             continue
         number += path not in pooled
@@ -69,7 +78,10 @@ def attention_modules(model: nn.Module, known: Anatomy) -> tuple[Layer, ...]:
     found = _Found(model, known)
     layers: list[Layer] = []
     for path, module in found.modules():
-        stands_in = is_stand_in(module) and _takes(found.calls[path][0]) == 3
+        before = before_stand_in(module)
+        if before is not None and before.at == "module":
+            continue
+        stands_in = before is not None and _takes(found.calls[path][0]) == 3
         inner = any(heads_of(m) for m in module.modules() if m is not module)
         if not (stands_in or (heads_of(module) and not inner)):
             continue

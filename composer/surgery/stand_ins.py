@@ -104,7 +104,9 @@ class StandIns:
 
     def _site(self, layer: Layer) -> Site:
         inside = self.known.probe.inside(layer.caller.path)
-        how = Replacement(layer.path, layer.call, layer.caller, layer.name, inside=inside)
+        how = Replacement(
+            layer.path, layer.call, layer.caller, layer.name, at=self.placement.at, inside=inside
+        )
         note = None
         if self.absorb:
             how, note = self._absorbing(layer, how)
