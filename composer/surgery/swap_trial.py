@@ -6,16 +6,25 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from composer.analysis.parts import Anatomy, Part
 from composer.analysis.paths import around
 from composer.analysis.probe import Call
 from composer.analysis.recording import seeded
 from composer.analysis.traces import EVALUATION, INFERENCE, TRAINING, blank, random_inputs
-from composer.surgery.trial import FUSES, Passing
+from composer.surgery.trial import FUSES
+
+
+class _Passing(nn.Module):
+    """Gives back what it takes first, whatever it is given besides."""
+
+    def forward(self, x: Tensor, *_: Any, **__: Any) -> Tensor:
+        """Return a copy."""
+        return x.clone()
 
 
 def swap_fault(model: nn.Module, known: Anatomy, part: Part) -> str | None:
@@ -74,8 +83,7 @@ def _fused_fault(model: nn.Module, path: str, call: Call) -> str | None:
     args, kwargs = random_inputs(holder, call, (), None, 1)
     for name in names:
         fused, other = copy.deepcopy(holder).eval(), copy.deepcopy(holder).eval()
-        passing = Passing()
-        other.set_submodule(inner, passing)
+        calls = _counted(other, inner)
         try:
             with torch.no_grad():
                 _become(fused, name)(*args, **kwargs)
@@ -86,7 +94,7 @@ def _fused_fault(model: nn.Module, path: str, call: Call) -> str | None:
                 _become(other, name)(*args, **kwargs)
         except Exception as failure:
             return f"{name}() of {type(holder).__name__} fails then: {failure}"
-        if not passing.calls:
+        if not calls:
             return f"{name}() of {type(holder).__name__} leaves out what is in its place"
     return None
 
@@ -98,15 +106,21 @@ def _become(module: nn.Module, name: str) -> nn.Module:
 
 @contextmanager
 def _swapped(model: nn.Module, path: str) -> Iterator[list[None]]:
-    """Let a module's place be taken for a while by one that gives back what it takes.
-
-    Gives a list with an item for each call of that; its own count a fake run would undo.
-    """
-    before, passing = model.get_submodule(path), Passing()
-    calls: list[None] = []
-    passing.register_forward_hook(lambda *_: calls.append(None))
-    model.set_submodule(path, passing)
+    """Let a module's place be taken for a while; see `_counted`."""
+    before = model.get_submodule(path)
     try:
-        yield calls
+        yield _counted(model, path)
     finally:
         model.set_submodule(path, before)
+
+
+def _counted(model: nn.Module, path: str) -> list[None]:
+    """Put a module that gives back what it takes at a path.
+
+    Returns:
+        A list with an item for each call of it. Its own count a fake run would undo.
+    """
+    passing, calls = _Passing(), list[None]()
+    passing.register_forward_hook(lambda *_: calls.append(None))
+    model.set_submodule(path, passing)
+    return calls

@@ -6,6 +6,7 @@ nothing knows but for what it gives: what calls it is tried with another module 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from composer.analysis.edited import class_before_edits, is_edited, is_stand_in
 from composer.analysis.maps import MapShape, NotAMap
 from composer.analysis.parts import Anatomy, Part
 from composer.analysis.paths import around
+from composer.analysis.probe import Call
 from composer.errors import ComposerError, Diagnostic, counted, error, suggestion
 from composer.measure.cost import parameters
 from composer.surgery.make import Maker, with_size
@@ -116,8 +118,12 @@ class Swaps:
         given = [a for a in (*call.args, *call.kwargs.values()) if isinstance(a, Tensor)]
         if len(given) != 1:
             raise _Stays(f"it takes {counted(len(given), 'tensor')}, not one map")
-        if call.args[:1] != (given[0],):
-            raise _Stays("the map is not the first thing that it is given")
+        if not call.args or call.args[0] is not given[0]:
+            by_name = any(value is given[0] for value in call.kwargs.values())
+            how = "by the name of what it takes" if by_name else "with something before the map"
+            raise _Stays(f"it is called {how}")
+        if (more := _not_taken(module, call)) is not None:
+            raise _Stays(f"it is given {more!r} besides, which its forward does not name")
         if not isinstance(call.output, Tensor):
             raise _Stays(f"it gives a {type(call.output).__name__}, not one map")
         try:
@@ -197,6 +203,14 @@ class Swaps:
 def _names(module: nn.Module) -> set[str]:
     """Return the names of a module's class, and of those it is derived from."""
     return {kind.__name__ for kind in class_before_edits(module).__mro__} - {"Module", "object"}
+
+
+def _not_taken(module: nn.Module, call: Call) -> str | None:
+    """Return an argument of a call that the forward takes as one of any, not by its name."""
+    taken = inspect.signature(module.forward).parameters.values()
+    named = [p.name for p in taken if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY)]
+    others = [name for name in call.kwargs if name not in named]
+    return "*args" if len(call.args) > len(named) else next(iter(others), None)
 
 
 def _shown(shape: MapShape) -> str:
