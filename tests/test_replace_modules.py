@@ -265,13 +265,24 @@ def test_a_module_that_can_not_be_replaced(forward: Any, methods: Any, reason: s
         Net.fuse = methods["fuse"]  # type: ignore[attr-defined]
     with pytest.raises(ComposerError) as caught:
         composer.plan(Net(), "se", type="Scale", **REPLACE)
-    assert f"1 passed over: {reason}" in str(caught.value)
+    assert f"the module chosen cannot be replaced: {reason}" in str(caught.value)
 
 
 def test_another_shape_is_refused_by_its_sizes() -> None:
     plan = composer.plan(make("test_efficientnet"), "se", select="blocks.1.0.*", **REPLACE)
     reasons = {miss.path: miss.reason for miss in plan.near_misses}
     assert reasons["blocks.1.0.conv_exp"] == "it takes 16×80×80 and gives 64×40×40"
+
+
+def test_none_of_several_can_go() -> None:
+    with pytest.raises(ComposerError) as caught:
+        composer.plan(make("test_efficientnet"), "se", select=["conv_stem", "blocks.?.0.conv_exp"],
+                      type="Conv2d", **REPLACE)  # fmt: skip
+    assert str(caught.value) == (
+        "error[no-sites]: none of the 3 modules chosen can be replaced: "
+        "it takes 3×160×160 and gives 24×80×80 (1 of them)\n"
+        "  help: there are modules of class BatchNormAct2d, SqueezeExcite"
+    )
 
 
 def test_what_is_inside_another_stays() -> None:

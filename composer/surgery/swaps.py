@@ -7,6 +7,7 @@ nothing knows but for what it gives: what calls it is tried with another module 
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -50,7 +51,6 @@ class Swaps:
             ComposerError: there are none; or the spec does not suit the first of them.
         """
         chosen, misses = self._chosen()
-        count = len(chosen) + len(misses)
         if self.placement.types and not chosen:
             self._check_types()
         paths = [part.path for part in chosen]
@@ -70,8 +70,7 @@ class Swaps:
         possible, others = self.placement.thinned(possible, lambda one: one[0].path)
         misses += others
         if not possible:
-            kinds = self._kinds()
-            raise none_matches("module", count, misses, f"modules of class {', '.join(kinds)}")
+            raise self._nothing(len(chosen), misses)
         return [self._site(part, shape) for part, shape in possible], misses
 
     def _chosen(self) -> tuple[list[Part], list[NearMiss]]:
@@ -170,6 +169,18 @@ class Swaps:
         )
 
     # ----------------------------------------------------------------------- nothing found
+
+    def _nothing(self, chosen: int, misses: Sequence[NearMiss]) -> ComposerError:
+        """Return the error for no site: why what was chosen stays, or what there is instead."""
+        there = f"modules of class {', '.join(self._kinds())}"
+        if not chosen:
+            return none_matches("module", len(misses), misses, there)
+        reasons = Counter(miss.reason for miss in misses if not miss.by_choice).most_common()
+        reason, times = reasons[0]
+        more = f" ({times} of them)" if len(reasons) > 1 else ""
+        which = "the module" if chosen == 1 else f"none of the {chosen} modules"
+        message = f"{which} chosen can{'not' if chosen == 1 else ''} be replaced: {reason}{more}"
+        return error("no-sites", message, f"there are {there}")
 
     def _check_types(self) -> None:
         """Refuse a class that no module here is of.
