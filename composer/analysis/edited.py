@@ -22,11 +22,15 @@ ORIGINAL, EDITS, INNER = "composer_original", "composer_edits", "composer_inner"
 
 @dataclass(frozen=True)
 class Before:
-    """What was there: the channels that a convolution takes, the layers of weights, the place."""
+    """What was there: its layers of weights, and of a convolution the channels it takes.
+
+    `at` is the kind of place; `dimensions` are those of the map that a convolution slides over.
+    """
 
     in_channels: int | None
     layers: int
     at: Place
+    dimensions: int = 2
 
 
 def is_inserted(module: nn.Module) -> bool:
