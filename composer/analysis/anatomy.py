@@ -16,6 +16,7 @@ from torch import nn
 from composer.analysis.explorer import Explorer
 from composer.analysis.parts import Anatomy
 from composer.analysis.probe import Probe, places_of, probe
+from composer.analysis.stages import Staging
 from composer.errors import ComposerError, error
 from composer.measure.cost import FakeRun
 from composer.measure.inputs import Inputs
@@ -41,7 +42,7 @@ def anatomy(model: nn.Module, inputs: Inputs | None = None) -> Anatomy:
     first = probe(model, inputs, run)
     second = _larger(model, first, run)
     explorer = Explorer(model, first, second, run)
-    stages, others = explorer.stages()
+    stages, others = Staging(explorer).stages()
     return Anatomy(
         stages,
         others,

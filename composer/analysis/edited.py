@@ -28,7 +28,12 @@ class Before:
 
 def is_inserted(module: nn.Module) -> bool:
     """Return whether an edit put this module where nothing was."""
-    return isinstance(module, fx.GraphModule) and MARK in module.meta
+    return isinstance(module, fx.GraphModule) and MARK in _meta(module)
+
+
+def _meta(module: fx.GraphModule) -> dict[str, Any]:
+    """Return what is noted of a graph module; some of torchvision's have no such attribute."""
+    return getattr(module, "meta", {})
 
 
 def is_stand_in(module: nn.Module) -> bool:
@@ -38,7 +43,7 @@ def is_stand_in(module: nn.Module) -> bool:
 
 def before_stand_in(module: nn.Module) -> Before | None:
     """Return what there is to know of the layer that a module took the place of, if it did."""
-    found = module.meta.get(STAND_IN) if isinstance(module, fx.GraphModule) else None
+    found = _meta(module).get(STAND_IN) if isinstance(module, fx.GraphModule) else None
     return found if isinstance(found, Before) else None
 
 

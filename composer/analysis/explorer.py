@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 
 from torch import nn
 
 from composer.analysis.edited import class_before_edits, is_inserted, is_stand_in
 from composer.analysis.maps import MapShape, NotAMap, Values
-from composer.analysis.parts import LAYERS_OF_A_BLOCK, Part, Stage
+from composer.analysis.parts import LAYERS_OF_A_BLOCK, Part
 from composer.analysis.paths import around, is_inside
 from composer.analysis.probe import Call, Probe
 from composer.analysis.recording import Untraceable
@@ -24,7 +22,7 @@ from composer.measure.cost import FakeRun
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
     """A block with the module that holds it."""
 
     path: str
@@ -59,7 +57,7 @@ class Explorer:
             for given in call.outputs
             for made in call.inputs
         }
-        self.explored: dict[str, list[_Found] | None] = {}
+        self.explored: dict[str, list[Found] | None] = {}
         self.larger = {c.path: c for c in second.calls} if second else {}
         self.values = Values(model, first, second)
         self.named_stages = _named_stages(model)
@@ -76,20 +74,30 @@ class Explorer:
         inside = [
             p
             for p in self._giving_below(path)
-            if self._may_be_a_map(self.calls[p][0].shape)
+            if self.may_be_a_map(self.calls[p][0].shape)
             and weight_layers(self.modules[p]) >= LAYERS_OF_A_BLOCK
         ]
         inside.sort(key=lambda p: self.calls[p][0].order)
-        together = Counter(map(self._takes, inside))
-        return [p for p in inside if together[self._takes(p)] == 1]
+        together = Counter(map(self.takes, inside))
+        return [p for p in inside if together[self.takes(p)] == 1]
 
     def _giving_below(self, path: str) -> list[str]:
-        """Return the nearest modules below that give a tensor; records of several are opened."""
+        """Return the nearest modules below that give a map.
+
+        What gives a vector, as a backbone with a head of its own does, or a record is opened.
+        """
         found: list[str] = []
         for child in self._called_below(path):
-            opaque = self.calls[child][0].value is None
-            found += (self._giving_below(child) if opaque else []) or [child]
+            if self.may_be_a_map(self.calls[child][0].shape):
+                found.append(child)
+                continue
+            found += [p for p in self._giving_below(child) if not self._is_one_place(p)] or [child]
         return found
+
+    def _is_one_place(self, path: str) -> bool:
+        """Return whether a module works on one token or place, as in the head of a pooled map."""
+        shape = self.calls[path][0].shape or ()
+        return (len(shape) == 3 and 1 in shape[1:]) or (len(shape) == 4 and shape[2:] == (1, 1))
 
     def _called_below(self, path: str) -> list[str]:
         """Return the nearest modules below that were called; a bare list is looked through."""
@@ -98,20 +106,28 @@ class Explorer:
             child = f"{path}.{name}" if path else name
             if child not in self.modules:
                 continue  # inserted, or shared and known by its first path
-            found += [child] if child in self.calls else self._called_below(child)
+            if child not in self.calls:
+                found += self._called_below(child)
+            elif not self._is_lent(child):
+                found.append(child)
         return found
 
-    def _may_be_a_map(self, shape: tuple[int, ...] | None) -> bool:
+    def may_be_a_map(self, shape: tuple[int, ...] | None) -> bool:
         """Return whether a shape may be that of a map of one image, or of its tokens."""
         return shape is not None and len(shape) in (3, 4) and shape[0] in self.first.batches
 
-    def explore(self, path: str) -> list[_Found] | None:
+    def _is_lent(self, path: str) -> bool:
+        """Return whether several other modules call this one, as a part that they share."""
+        calls = self.calls[path]
+        return len(calls) > 1 and not any(is_inside(path, call.caller) for call in calls)
+
+    def explore(self, path: str) -> list[Found] | None:
         """Return the blocks below a module, or None where it does not come apart."""
         if path not in self.explored:
             self.explored[path] = self._explore(path)
         return self.explored[path]
 
-    def _explore(self, path: str) -> list[_Found] | None:
+    def _explore(self, path: str) -> list[Found] | None:
         inner = {u: None if self._skips(u) else self.explore(u) for u in self.units(path)}
         units = [u for u in inner if inner[u] is not None or not self._embeds(u)]
         whole = [u for u in units if inner[u] is None]
@@ -121,17 +137,17 @@ class Explorer:
         siblings = max(kinds.values(), default=0) > 1 or any(map(self._skips, units))
         if not apart and not siblings:
             return None
-        found: list[_Found] = []
+        found: list[Found] = []
         for unit in units:
             blocks = inner[unit]
             if blocks is not None:
                 found += blocks
             elif (only := self._only_child(unit)) is not None:
-                found.append(_Found(only, unit))
+                found.append(Found(only, unit))
             elif self._skips(unit) or (not apart and (kinds[self._kind(unit)] > 1 or found)):
-                found.append(_Found(unit, path))
+                found.append(Found(unit, path))
             elif self._kind(unit) in kinds_apart:
-                found += [_Found(block, unit) for block in self._in_a_row(unit)]
+                found += [Found(block, unit) for block in self._in_a_row(unit)]
         return found or None
 
     def _embeds(self, path: str) -> bool:
@@ -169,11 +185,12 @@ class Explorer:
                 self.skipping[call.path] = False
         return self.skipping[call.path]
 
-    def _gives(self, path: str) -> frozenset[int]:
+    def gives(self, path: str) -> frozenset[int]:
         """Return the tensors that a module gives, those from before what was inserted."""
         return frozenset(map(self._unedited, self.calls[path][0].outputs))
 
-    def _takes(self, path: str) -> frozenset[int]:
+    def takes(self, path: str) -> frozenset[int]:
+        """Return the tensors that a module takes, likewise."""
         return frozenset(map(self._unedited, self.calls[path][0].inputs))
 
     def _unedited(self, tensor: int) -> int:
@@ -191,8 +208,8 @@ class Explorer:
             self._kind(p) is self._kind(path) and p != path and self._holds(p)
             for p in self._beside(path)
         )
-        same = self._takes(path) == self._takes(below[0])
-        same = same and self._gives(path) == self._gives(below[0])
+        same = self.takes(path) == self.takes(below[0])
+        same = same and self.gives(path) == self.gives(below[0])
         return below[0] if same and (plain or siblings_hold) else None
 
     def _beside(self, path: str) -> list[str]:
@@ -225,105 +242,10 @@ class Explorer:
             return token_order(self.model, self.first, call, shape)
         return "rows"
 
-    # ------------------------------------------------------------------------------- stages
-
-    def stages(self) -> tuple[tuple[Stage, ...], tuple[Part, ...]]:
-        """Return the stages in the order they run, and blocks in none, for they give no map."""
-        blocks = sorted(
-            self.explore(self.root) or [], key=lambda found: self.calls[found.path][0].order
-        )
-        if not blocks:
-            wholes = self._plain()
-        else:
-            groups: dict[str, list[str]] = {}
-            for found in blocks:
-                groups.setdefault(self._stage_of(found.container), []).append(found.path)
-            if len(groups) == 1:  # a name for all of them tells no stages apart
-                groups = {}
-                for found in blocks:
-                    groups.setdefault(found.container, []).append(found.path)
-            flat = len(groups) == 1
-            wholes = []
-            for container, paths in groups.items():
-                if flat or not container:
-                    wholes += [(run[-1], run) for run in self._runs(paths)]
-                else:
-                    wholes.append((self._climb(container, groups), paths))
-        parts = [(self.part(whole), tuple(map(self.part, paths))) for whole, paths in wholes]
-        mapped = [(whole, inside) for whole, inside in parts if _any_map(whole, *inside)]
-        stages = tuple(
-            Stage(number, whole, inside)
-            for number, (whole, inside) in enumerate(mapped or parts, start=1)
-        )
-        taken = {part.path for stage in stages for part in (stage.whole, *stage.blocks)}
-        others = [part for whole, inside in parts for part in inside or (whole,)]
-        return stages, tuple(part for part in others if part.path not in taken)
-
-    def _stage_of(self, container: str) -> str:
-        """Return the stage that the model itself names around a container, else the container."""
-        around = [path for path in self.named_stages if is_inside(container, path)]
-        return max(around, key=len, default=container)
-
-    def _climb(self, container: str, groups: dict[str, list[str]]) -> str:
-        """Return the outermost module that gives what the container gives, and no more stages."""
-        best = container if container in self.calls else groups[container][-1]
-        outputs = self._gives(best)
-        path = container
-        while path:
-            path = path.rpartition(".")[0]
-            others = [c for c in groups if c != container and is_inside(c, path)]
-            if others or not path:
-                break
-            if path in self.calls and self._gives(path) == outputs:
-                best = path
-        return best
-
-    def _children(self, path: str) -> list[str]:
+    def children(self, path: str) -> list[str]:
+        """Return the names of a module's own children, without what was inserted."""
         names = (name for name, _ in self.modules[path].named_children())
         return [name for name in names if (f"{path}.{name}" if path else name) in self.modules]
-
-    def _runs(self, paths: Sequence[str]) -> list[list[str]]:
-        runs: list[list[str]] = []
-        last = None
-        for path in paths:
-            shape = self.part(path).shape
-            if not runs or (shape is not None and last not in (None, shape.size)):
-                runs.append([])
-            runs[-1].append(path)
-            last = shape.size if shape is not None else last
-        return runs
-
-    def _plain(self) -> list[tuple[str, list[str]]]:
-        """Return stages and blocks of a network whose layers stand in one row.
-
-        A stage ends where the resolution falls, a block before the next layer of weights; there
-        are no blocks where the layers don't follow one another. Each is told by its last module.
-        """
-        trunk = [
-            call
-            for call in self.trunk
-            if len(call.shape or ()) == 4
-            and not self._children(call.path)
-            and is_inside(call.path, self.root)
-        ]
-        in_a_row = all(self._follow(a, b) for a, b in pairwise(trunk))
-        stages: list[tuple[str, list[str]]] = []
-        blocks: list[str] = []
-        in_stage = in_block = 0
-        for call, following in pairwise(trunk):
-            layers = self.layers(call.path)
-            in_stage, in_block = in_stage + layers, in_block + layers
-            falls = _falls(call.shape, following.shape)
-            if in_block and (falls or self.layers(following.path)):
-                blocks.append(call.path)
-                in_block = 0
-            if falls and in_stage and self._follow(call, following):
-                stages.append((call.path, blocks if in_a_row else []))
-                blocks, in_stage = [], 0
-        if not stages and in_stage:  # it never falls
-            last = trunk[-1].path
-            stages.append((last, [*blocks, last] if in_a_row else []))
-        return stages
 
     def is_norm(self, path: str) -> bool:
         """Return whether a module has parameters, and no layer of weights."""
@@ -336,8 +258,9 @@ class Explorer:
         ours = sum(weight_layers(child) for child in module.children() if is_inserted(child))
         return weight_layers(module) - ours
 
-    def _follow(self, call: Call, following: Call) -> bool:
-        return bool(self._takes(following.path) & self._gives(call.path))
+    def follow(self, call: Call, following: Call) -> bool:
+        """Return whether a call takes what another gave."""
+        return bool(self.takes(following.path) & self.gives(call.path))
 
     # -------------------------------------------------------------------------------- shapes
 
@@ -361,7 +284,7 @@ class Explorer:
         """Return the block or stage at `path` with the shape of what it gives."""
         calls = self.calls[path]
         kind = self._kind(path).__name__
-        if len(calls) > 1:
+        if len(calls) > 1 and not self._of_a_trunk(path):
             return Part(path, kind, calls[0], None, f"it runs {len(calls)} times in one pass")
         if calls[0].value is None:
             what = type(calls[0].output).__name__
@@ -374,19 +297,17 @@ class Explorer:
             shape = self._in_order(shape)
         except NotAMap as why:
             return Part(path, kind, calls[0], None, str(why))
-        return Part(path, kind, calls[0], shape)
+        return Part(path, kind, calls[0], shape, times=len(calls))
 
+    def _of_a_trunk(self, path: str) -> bool:
+        """Return whether a module runs once in each run of one that is run several times.
 
-def _falls(shape: tuple[int, ...] | None, following: tuple[int, ...] | None) -> bool:
-    """Return whether a map is much smaller than the one before; a border that is lost is not."""
-    if shape is None or following is None:
-        return False
-    sizes = zip(shape[2:], following[2:], strict=True)
-    return any(4 * after <= 3 * before for before, after in sizes)
-
-
-def _any_map(*parts: Part) -> bool:
-    return any(part.shape is not None for part in parts)
+        So it is with siamese networks, whose trunk sees one image after another.
+        """
+        calls = self.calls[path]
+        alike = len({call.shape for call in calls}) == 1
+        above = [self.calls.get(trunk, []) for trunk in around(path)[1:-1]]
+        return alike and any(len(its) == len(calls) for its in above)
 
 
 def _named_stages(model: nn.Module) -> tuple[str, ...]:

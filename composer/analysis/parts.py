@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from composer.analysis.maps import MapShape
-from composer.analysis.paths import around
+from composer.analysis.maps import MapShape, NotAMap
+from composer.analysis.paths import around, is_inside
 from composer.analysis.probe import Call, Probe
 from composer.analysis.traces import Traces
 
@@ -20,7 +20,7 @@ class Part:
     """A block, or a stage as a whole: its path, its class, and what it gives.
 
     `shape` is None where the value is no feature map whose axes could be told apart; `refusal`
-    then says what was seen.
+    then says what was seen. `times` is how often it runs in one pass.
     """
 
     path: str
@@ -28,6 +28,7 @@ class Part:
     call: Call
     shape: MapShape | None
     refusal: str | None = None
+    times: int = 1
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,32 @@ class Anatomy:
     @property
     def stem(self) -> Part | None:
         """What gives the first stage its input: the stem, or the last of several modules of it."""
-        first = self.first
+        first = self._entrance
         feeding = [p for p in self.modules if first and p.shape and _feeds(p, first)]
         return feeding[-1] if feeding else None
+
+    @property
+    def _entrance(self) -> Part | None:
+        """The outermost module of the first stage, from its first block on, with maps of one size.
+
+        So what comes before the blocks inside a cross-stage-partial module is no stem.
+        """
+        found = self.first
+        if found is None:
+            return None
+        whole = self.stages[0].whole.path
+        for path in around(found.path):
+            if path == found.path or not is_inside(path, whole) or not self.knows(path):
+                continue
+            part = self.part(path)
+            try:
+                given = self.given_to(path)
+            except NotAMap:
+                break
+            if part.shape is None or given.size != part.shape.size:
+                break
+            found = part
+        return found
 
     @property
     def first(self) -> Part | None:
@@ -117,6 +141,7 @@ class Anatomy:
 
 
 def _feeds(part: Part, first: Part) -> bool:
-    """Return whether a part gives what another takes."""
+    """Return whether a part gives what another takes; what is inside that other does not."""
     gives = part.call.value is not None and part.call.value is first.call.given
-    return gives and part.call.order < first.call.order
+    before = part.call.order < first.call.order
+    return gives and before and not is_inside(part.path, first.path)

@@ -27,7 +27,10 @@ _BACKBONES = ("backbone", "trunk", "encoder", "visual", "vision_model", "image_e
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One call of a module: what went in, what came out, when, and its multiply-adds."""
+    """One call of a module: what went in, what came out, when, and its multiply-adds.
+
+    `caller` is the module in whose forward it was called, the nearest that runs.
+    """
 
     path: str
     order: int
@@ -35,6 +38,7 @@ class Call:
     kwargs: dict[str, Any]
     output: Any
     flops: int = 0
+    caller: str = ""
 
     @property
     def inputs(self) -> frozenset[int]:
@@ -312,17 +316,18 @@ def _noted(
     handles = []
     seen: Callable[[Any], Any] = twins.of if twins is not None else lambda value: value
 
-    def watch(path: str, module: nn.Module) -> None:
-        begun: list[int] = []
+    running: list[tuple[str, int]] = []  # what was called and has not ended, and the sum then
 
+    def watch(path: str, module: nn.Module) -> None:
         def begin(*_: Any) -> None:
-            begun.append(counter.total)
+            running.append((path, counter.total))
 
         def note(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
             # a list may grow after the call: keep what it held
             given, named, gave = tree_map(seen, (args, kwargs, out))
-            flops = counter.total - begun.pop()
-            calls.append(Call(path, len(calls), given, named, gave, flops))
+            flops = counter.total - running.pop()[1]
+            caller = running[-1][0] if running else ""
+            calls.append(Call(path, len(calls), given, named, gave, flops, caller))
 
         handles.append(module.register_forward_pre_hook(begin))
         handles.append(module.register_forward_hook(note, with_kwargs=True))

@@ -7,11 +7,13 @@ from typing import Any
 
 from torch import fx, nn
 
+from composer.analysis.paths import is_inside
 from composer.analysis.recording import numbered
 from composer.analysis.traces import Forward
 from composer.analysis.weight_layers import calls_inserted, changes_nothing, layers_of
 from composer.errors import listing
 
+_JOINS = ("cat", "concat", "concatenate")
 _ADDS = ("add", "add_", "__radd__", "sub", "sub_", "__rsub__")
 
 
@@ -107,6 +109,24 @@ def branch_end(
         return None
     found = _before_dropout(module, left if layers[0] > layers[1] else right, add, add)
     return Branch(found.end, found.readers, add, 1 if which else len(_adds_up_to(add)))
+
+
+def joins_ways(graph: fx.Graph, child: str) -> bool:
+    """Return whether a forward concatenates what a child gives with what goes past the child."""
+    after: set[fx.Node] = set()
+    from_input: set[fx.Node] = set()
+    for node in graph.nodes:
+        inputs = node.all_input_nodes
+        if node.op == "placeholder" or not from_input.isdisjoint(inputs):
+            from_input.add(node)
+        called = node.op == "call_module" and is_inside(child, str(node.target))
+        if called or not after.isdisjoint(inputs):
+            after.add(node)
+        ways = [way for way in inputs if way in from_input]
+        joins = getattr(node.target, "__name__", "") in _JOINS and node in after
+        if joins and any(way not in after for way in ways):
+            return True
+    return False
 
 
 def branches(module: nn.Module, graph: fx.Graph, index: int | None = None) -> list[list[str]]:

@@ -177,9 +177,21 @@ class FakeRun:
         with untouched(model):
             for module in model.modules():
                 module.training = training
+                without_checkpointing(module)
             grad = torch.set_grad_enabled(gradients)
             with _quietly(), _uncompiled(model), self.mode, grad, watch:
                 return torch.func.functional_call(model, self.state, inputs(), named())
+
+
+#: What libraries call the flag by which a forward goes another way to save memory.
+_CHECKPOINTING = ("grad_checkpointing", "gradient_checkpointing", "use_checkpoint", "with_cp")
+
+
+def without_checkpointing(module: nn.Module) -> None:
+    """Let a module run as it does where it need not save memory: what is seen is the same."""
+    for name in _CHECKPOINTING:
+        if vars(module).get(name) is True:
+            setattr(module, name, False)
 
 
 def on_numbers(
@@ -190,6 +202,8 @@ def on_numbers(
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     try:
         with untouched(model), torch.no_grad(), torch.random.fork_rng(devices=[]), watch:
+            for module in model.modules():
+                without_checkpointing(module)
             torch.func.functional_call(model.eval(), buffers, args, kwargs)
     finally:
         for module, training in modes:

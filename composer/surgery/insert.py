@@ -40,6 +40,7 @@ from composer.surgery.placement import Chosen
 from composer.surgery.plan import plan
 from composer.surgery.replace import Replacement, put_shared
 from composer.surgery.site import Addition, Plan, SharedSite, Site
+from composer.surgery.unwrapped import unwrapped
 
 
 def insert(
@@ -103,6 +104,7 @@ def insert(
         )
     elif backbone is not None:
         _check_origin(model, backbone)
+    model = unwrapped(model)
     model = model if inplace else _copied(model)
     found = plan(
         model,

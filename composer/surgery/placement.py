@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar, get_args
 
@@ -44,6 +44,7 @@ class Placement:
     select: tuple[str, ...] = ()
     match: Match = field(default_factory=Match)
     paths: frozenset[str] | None = None  # of the sites themselves
+    by_spec: frozenset[str] = frozenset()  # the choices that are the spec's own, not a user's
 
     @classmethod
     def of(
@@ -90,6 +91,7 @@ class Placement:
             every,
             chosen,
             _match(where, own, match),
+            by_spec=frozenset(_of_spec(own, stages=stages, blocks=blocks, position=match)),
         )
 
     @property
@@ -131,12 +133,20 @@ class Placement:
             ComposerError: code ``no-such-position``.
         """
         wanted = [
-            ("stage", self.stages, len(counts), ""),
-            ("block", self.blocks, max(counts, default=0), " in the longest stage"),
-            (self.noun, self.match.position, layers or 0, ""),
+            ("stage", "stages", self.stages, len(counts), ""),
+            ("block", "blocks", self.blocks, max(counts, default=0), " in the longest stage"),
+            (self.noun, "position", self.match.position, layers or 0, ""),
         ]
-        for what, selection, count, where in wanted:
+        for what, key, selection, count, where in wanted:
             beyond = selection.beyond(count) if selection and count else None
+            if beyond is not None and key in self.by_spec:
+                is_one = count == 1
+                raise error(
+                    "no-such-position",
+                    f"the spec goes to {key} {selection} (its insert says so), and there "
+                    f"{'is' if is_one else 'are'} {counted(count, what)}{where}",
+                    f"choose others, as with --{_OPTIONS[key]}1 or, in Python, {_IN_PYTHON[key]}",
+                )
             if beyond is not None:
                 there_are = f"there {'is' if count == 1 else 'are'} {counted(count, what)}"
                 raise error(
@@ -253,6 +263,27 @@ def _match(at: At, own: Insert | None, given: Mapping[str, object] | None) -> Ma
             "match it by position or name",
         )
     return found
+
+
+#: How a user chooses in the place of a spec.
+_OPTIONS = {"stages": "stages ", "blocks": "blocks ", "position": "match position="}
+_IN_PYTHON = {"stages": "stages=1", "blocks": "blocks=1", "position": 'match={"position": 1}'}
+
+
+def _of_spec(
+    own: Insert | None, *, stages: Chosen, blocks: Chosen, position: Mapping[str, object] | None
+) -> Iterator[str]:
+    """Yield the choices that a spec makes, for the user makes none there."""
+    if own is None:
+        return
+    if stages is None and own.stages is not None:
+        yield "stages"
+    if blocks is None and own.blocks is not None:
+        yield "blocks"
+    if own.match is not None and own.match.position is not None and "position" not in (
+        position or {}
+    ):
+        yield "position"
 
 
 def _selection(chosen: Chosen) -> Selection:

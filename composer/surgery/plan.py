@@ -29,6 +29,7 @@ from composer.surgery.place import NoPlace, Place, Placer
 from composer.surgery.placement import Chosen, Placement
 from composer.surgery.site import Addition, Plan, Site
 from composer.surgery.stand_ins import StandIns, free_name
+from composer.surgery.unwrapped import unwrapped
 
 __all__ = ["NearMiss", "Plan", "Site", "plan", "plan_again"]
 
@@ -87,6 +88,7 @@ def plan(
         raise error("invalid-init", f"{init!r} is not a way to begin", "say 'paper' or 'identity'")
     if isinstance(model, str):
         model = open_backbone(ModelString.parse(model))
+    model = unwrapped(model)
     if prefix_tokens not in get_args(PrefixTokens):
         message = f"{prefix_tokens!r} is nothing that prefix tokens do"
         raise error("invalid-value", message, "say 'pass' or 'join'")
@@ -190,7 +192,7 @@ def _additions(
                 spec=maker.spec.name,
                 layout=place.shape.layout,
                 parameters=made.parameters,
-                flops=made.flops,
+                flops=made.flops * candidate.part.times,
                 note=with_size(place.note, made),
                 how=Addition(place),
                 graph=made.graph,

@@ -20,6 +20,7 @@ from composer.models.model_string import ModelString
 from composer.models.open import open_backbone
 from composer.surgery.layers import attention_modules, convolutions
 from composer.surgery.place import NoPlace, Placer
+from composer.surgery.unwrapped import unwrapped
 from composer.surgery.why import why
 
 
@@ -142,6 +143,7 @@ def sites(model: nn.Module | str, *, example_inputs: Any = None) -> Sites:
     """
     if isinstance(model, str):
         model = open_backbone(ModelString.parse(model))
+    model = unwrapped(model)
     given = None if example_inputs is None else Inputs.examples(model, example_inputs)
     known = anatomy(model, given)
     placer = Placer(model, known)

@@ -1,0 +1,202 @@
+"""Groups the blocks of a backbone into stages; `composer.analysis.anatomy` says how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from torch import Tensor
+
+from composer.analysis.explorer import Explorer, Found
+from composer.analysis.parts import Part, Stage
+from composer.analysis.paths import is_inside
+from composer.analysis.probe import Call
+from composer.analysis.recording import Untraceable
+from composer.analysis.residual import joins_ways
+
+
+class Staging:
+    """Finds the stages of one model, whose blocks an explorer has seen."""
+
+    def __init__(self, seen: Explorer) -> None:
+        self.seen = seen
+
+    def stages(self) -> tuple[tuple[Stage, ...], tuple[Part, ...]]:
+        """Return the stages in the order they run, and blocks in none, for they give no map."""
+        seen = self.seen
+        blocks = sorted(
+            seen.explore(seen.root) or [], key=lambda found: seen.calls[found.path][0].order
+        )
+        wholes = self._grouped(blocks) if blocks else self._plain()
+        parts = [(seen.part(whole), tuple(map(seen.part, paths))) for whole, paths in wholes]
+        mapped = [(whole, inside) for whole, inside in parts if _any_map(whole, *inside)]
+        stages = tuple(
+            Stage(number, whole, inside)
+            for number, (whole, inside) in enumerate(mapped or parts, start=1)
+        )
+        taken = {part.path for stage in stages for part in (stage.whole, *stage.blocks)}
+        others = [part for whole, inside in parts for part in inside or (whole,)]
+        return stages, tuple(part for part in others if part.path not in taken)
+
+    def _grouped(self, blocks: Sequence[Found]) -> list[tuple[str, list[str]]]:
+        """Return the path of each stage, and those of its blocks."""
+        groups = _by(self._stage_of, blocks)
+        if len(groups) == 1:  # a name for all of them tells no stages apart
+            groups = _by(lambda found: found.container, blocks)
+        if len(groups) > 1 and self._is_a_row(groups):
+            return self._row(groups)
+        wholes: list[tuple[str, list[str]]] = []
+        for container, paths in groups.items():
+            if len(groups) == 1 or not container or self._gives_features(container):
+                wholes += [(run[-1], run) for run in self._runs(paths)]
+            else:
+                wholes.append((self._climb(container, groups), paths))
+        return wholes
+
+    def _gives_features(self, path: str) -> bool:
+        """Return whether a module gives maps of several sizes, as an encoder does for a decoder."""
+        output = self.seen.calls[path][0].output if path in self.seen.calls else None
+        if not isinstance(output, (tuple, list)):
+            return False
+        maps = [value for value in output if isinstance(value, Tensor) and value.dim() == 4]
+        return len({value.shape[2:] for value in maps}) > 1
+
+    def _stage_of(self, block: Found) -> str:
+        """Return the stage that the model itself names around a block, else what holds the block.
+
+        Where blocks are on one of the two ways of a cross-stage-partial module, that holds them.
+        """
+        around = [path for path in self.seen.named_stages if is_inside(block.container, path)]
+        if around:
+            return max(around, key=len)
+        holder = block.container
+        path = inside = holder if holder in self.seen.calls else block.path
+        while path := path.rpartition(".")[0]:
+            if path not in self.seen.calls:
+                continue
+            if self._joins(path, inside):
+                holder = path
+            elif self.seen.gives(path) != self.seen.gives(inside):
+                break
+            inside = path
+        return holder
+
+    def _climb(self, container: str, groups: dict[str, list[str]]) -> str:
+        """Return the outermost module that gives what the container gives, and no more stages."""
+        best = container if container in self.seen.calls else groups[container][-1]
+        outputs = self.seen.gives(best)
+        path = container
+        while path:
+            path = path.rpartition(".")[0]
+            others = [c for c in groups if c != container and is_inside(c, path)]
+            if others or not path:
+                break
+            if path in self.seen.calls and self.seen.gives(path) == outputs:
+                best = path
+        return best
+
+    def _joins(self, path: str, inside: str) -> bool:
+        """Return whether a module joins what one inside it gives with another way past that."""
+        whole, part = (self.seen.calls[p][0] for p in (path, inside))
+        if whole.given is None or not self.seen.may_be_a_map(whole.shape):
+            return False
+        if part.value is None or (whole.shape or ())[2:] != tuple(part.value.shape)[2:]:
+            return False
+        try:
+            graph = self.seen.traces.evaluation(whole)
+        except Untraceable:
+            return False
+        return joins_ways(graph, inside.removeprefix(f"{path}."))
+
+    def _is_a_row(self, groups: dict[str, list[str]]) -> bool:
+        """Return whether each block stands in a module of its own, and these beside one another.
+
+        As in ``Sequential(Residual(…), ReLU())``, again and again.
+        """
+        alone = all(len(paths) == 1 and container for container, paths in groups.items())
+        beside = {container.rpartition(".")[0] for container in groups}
+        return alone and len(beside) == 1 and all(map(self.seen.calls.__contains__, groups))
+
+    def _row(self, groups: dict[str, list[str]]) -> list[tuple[str, list[str]]]:
+        """Return the stages of such blocks: those that follow one another with maps alike."""
+        stages: list[tuple[str, list[str]]] = []
+        last = None
+        for container, (block,) in groups.items():
+            shape = self.seen.part(container).shape
+            if stages and shape is not None and shape == last:
+                stages[-1] = container, [*stages[-1][1], block]
+            else:
+                stages.append((self._climb(container, groups), [block]))
+            last = shape
+        return stages
+
+    def _runs(self, paths: Sequence[str]) -> list[list[str]]:
+        runs: list[list[str]] = []
+        last = None
+        for path in paths:
+            shape = self.seen.part(path).shape
+            if not runs or (shape is not None and last not in (None, shape.size)):
+                runs.append([])
+            runs[-1].append(path)
+            last = shape.size if shape is not None else last
+        return runs
+
+    def _plain(self) -> list[tuple[str, list[str]]]:
+        """Return stages and blocks of a network whose layers stand in one row.
+
+        A stage ends where the resolution falls, a block before the next layer of weights; there
+        are no blocks where the layers don't follow one another. Each is told by its last module.
+        """
+        trunk = [
+            call
+            for call in self.seen.trunk
+            if len(call.shape or ()) == 4
+            and not self.seen.children(call.path)
+            and is_inside(call.path, self.seen.root)
+        ]
+        in_a_row = all(self.seen.follow(a, b) for a, b in pairwise(trunk))
+        stages: list[tuple[str, list[str]]] = []
+        blocks: list[str] = []
+        in_stage = in_block = 0
+        for call, following in pairwise(trunk):
+            layers = self.seen.layers(call.path)
+            in_stage, in_block = in_stage + layers, in_block + layers
+            falls = _falls(call.shape, following.shape)
+            if in_block and (falls or self.seen.layers(following.path)):
+                blocks.append(call.path)
+                in_block = 0
+            if falls and in_stage and self.seen.follow(call, following):
+                stages.append((call.path, blocks if in_a_row else []))
+                blocks, in_stage = [], 0
+        if not stages and in_stage:  # it never falls
+            last = trunk[-1]
+            if blocks and self._is_image(last):
+                stages.append((blocks[-1], blocks if in_a_row else []))
+            else:
+                stages.append((last.path, [*blocks, last.path] if in_a_row else []))
+        return stages
+
+    def _is_image(self, call: Call) -> bool:
+        """Return whether a call gives an image, as the output layer of a restorer does."""
+        channels = (call.shape or (0, 0))[1]
+        return channels in (1, 3, self.seen.first.input_shape[0])
+
+
+def _by(holder: Callable[[Found], str], blocks: Sequence[Found]) -> dict[str, list[str]]:
+    """Return the paths of the blocks that one module holds, by its path."""
+    groups: dict[str, list[str]] = {}
+    for found in blocks:
+        groups.setdefault(holder(found), []).append(found.path)
+    return groups
+
+
+def _falls(shape: tuple[int, ...] | None, following: tuple[int, ...] | None) -> bool:
+    """Return whether a map is much smaller than the one before; a border that is lost is not."""
+    if shape is None or following is None:
+        return False
+    sizes = zip(shape[2:], following[2:], strict=True)
+    return any(4 * after <= 3 * before for before, after in sizes)
+
+
+def _any_map(*parts: Part) -> bool:
+    return any(part.shape is not None for part in parts)
