@@ -38,8 +38,8 @@ def made(name: str) -> tuple[nn.Module, Mapping[str, Any]] | nn.Module:
 
 
 def image(*shape: int, seed: int = 1) -> Tensor:
-    """Return a batch of one with random numbers."""
-    return torch.randn(1, *shape, generator=torch.Generator().manual_seed(seed))
+    """Return a batch of two with random numbers."""
+    return torch.randn(2, *shape, generator=torch.Generator().manual_seed(seed))
 
 
 # --------------------------------------------------------------------------------- Ultralytics
@@ -92,7 +92,7 @@ def _pixels(*shape: int) -> Callable[[], Mapping[str, Any]]:
 
 
 def _image_and_text(size: int, tokens: int, **more: str) -> Callable[[], Mapping[str, Any]]:
-    ids = torch.arange(1, tokens + 1)[None]
+    ids = torch.arange(1, tokens + 1).repeat(2, 1)
     return lambda: {"input_ids": ids, "pixel_values": image(3, size, size)}
 
 
@@ -160,7 +160,7 @@ _HUGGING_FACE = {
     "hf-mobilenetv1": _hf("MobileNetV1ForImageClassification", depth_multiplier=0.25),
     "hf-mobilenetv2": _hf("MobileNetV2ForImageClassification", depth_multiplier=0.35),
     "hf-efficientnet": _hf("EfficientNetForImageClassification", width_coefficient=0.25,
-                           depth_coefficient=0.5, hidden_dim=128, image_size=64),
+                           depth_coefficient=0.5, hidden_dim=320, image_size=64),
     "hf-levit": _hf("LevitForImageClassification", image_size=64, hidden_sizes=[16, 24, 32],
                     num_attention_heads=[2, 3, 4], depths=[2, 2, 2], key_dim=[8, 8, 8]),
     "hf-poolformer": _hf("PoolFormerForImageClassification", hidden_sizes=[8, 16, 24, 32]),
@@ -172,8 +172,9 @@ _HUGGING_FACE = {
                     depths=[1, 2, 2], num_heads=[1, 2, 4], query_stride=[2, 2],
                     num_query_pool=2, masked_unit_size=[4, 4]),
     "hf-hgnetv2": _hf("HGNetV2ForImageClassification"),
-    "hf-dpt": _hf("DPTForDepthEstimation", **_VISION, neck_hidden_sizes=[8, 16, 24, 32],
-                  backbone_out_indices=[0, 1, 2, 2], fusion_hidden_size=16),
+    "hf-dpt": _hf("DPTForDepthEstimation", **{**_VISION, "num_hidden_layers": 4},
+                  fusion_hidden_size=16, neck_hidden_sizes=[8, 16, 24, 32],
+                  backbone_out_indices=[0, 1, 2, 3]),
     "hf-clip": _hf("CLIPModel", _image_and_text(64, 8), text_config=_TEXT, vision_config=_VISION,
                    projection_dim=16),
     "hf-clip-vision": _hf("CLIPVisionModel", **_VISION),
@@ -199,7 +200,7 @@ def _smp(kind: str, encoder: str, **arguments: Any) -> Other:
         smp = importlib.import_module("segmentation_models_pytorch")
         return getattr(smp, kind)(encoder, encoder_weights=None, classes=3, **arguments)
 
-    return Other("segmentation_models_pytorch", make)
+    return Other("segmentation_models_pytorch", make, lambda: {"x": image(3, 64, 64)})
 
 
 _SMP = {
@@ -236,7 +237,7 @@ def _open_clip(vision: Mapping[str, Any], *, whole: bool = True) -> Other:
         )
         return model if whole else model.visual
 
-    ids = torch.arange(1, 9)[None]
+    ids = torch.arange(1, 9).repeat(2, 1)
     inputs = (lambda: {"image": image(3, 64, 64), "text": ids}) if whole else None
     return Other("open_clip", make, inputs)
 
@@ -298,7 +299,7 @@ def _diffusers(kind: str, inputs: Callable[[], Mapping[str, Any]], **named: Any)
 
 def _latents(channels: int, size: int, *, text: int = 0) -> Callable[[], Mapping[str, Any]]:
     def inputs() -> Mapping[str, Any]:
-        given = {"sample": image(channels, size, size), "timestep": torch.tensor([3])}
+        given = {"sample": image(channels, size, size), "timestep": torch.tensor([3, 5])}
         return {**given, "encoder_hidden_states": image(5, text, seed=2)} if text else given
 
     return inputs
@@ -324,14 +325,14 @@ _DIFFUSERS = {
         up_block_types=("UpDecoderBlock2D",) * 2),
     "dit": _diffusers(
         "DiTTransformer2DModel",
-        lambda: {"hidden_states": image(4, 16, 16), "timestep": torch.tensor([3]),
-                 "class_labels": torch.tensor([1])},
+        lambda: {"hidden_states": image(4, 16, 16), "timestep": torch.tensor([3, 5]),
+                 "class_labels": torch.tensor([1, 2])},
         num_attention_heads=2, attention_head_dim=16, in_channels=4, num_layers=3, sample_size=16,
         num_embeds_ada_norm=10),
 }  # fmt: skip
 
 
-# --------------------------------------------------------------- Lightning, and wrappers of one's own
+# ------------------------------------------------------------- Lightning, and wrappers of one's own
 
 
 def _wrapped(package: str, name: str, inputs: Callable[[], Mapping[str, Any]] | None) -> Other:

@@ -228,7 +228,7 @@ def influence(
     if out.requires_grad:
         loss = (out * torch.randn_like(out)).sum()
         grads = torch.autograd.grad(loss, wanted, allow_unused=True)
-    moved = [g is not None and bool(g.abs().max() > 0) for g in grads]
+    moved = [g is not None and bool(g.count_nonzero()) for g in grads]
     return {n for n, m in zip(weights, moved, strict=False) if m}, any(moved[len(weights):])
 
 
@@ -284,7 +284,7 @@ def calls_of(
 
 def table(found: list[Row]) -> str:
     """Return the table with its totals."""
-    head = ["| model | at | sites by stage | positions | passed over | |", "|---|---|---|---|---|---|"]
+    head = ["| model | at | by stage | positions | passed over | |", "|---|---|---|---|---|---|"]
     lines = ["# Models outside timm and torchvision", ""]
     lines += [f"- {line}" for line in totals(found)]
     return "\n".join([*lines, "", *head, *map(str, found)]) + "\n"

@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from composer.errors import error
+from composer.measure.caches import nothing_fake_remembered
 
 _NORMS = (
     "native_batch_norm",
@@ -174,7 +175,7 @@ class FakeRun:
             training: the mode of the model and all inside it.
             gradients: whether the pass records them.
         """
-        with untouched(model):
+        with nothing_fake_remembered(), untouched(model):
             for module in model.modules():
                 module.training = training
                 without_checkpointing(module)
