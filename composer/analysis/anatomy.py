@@ -55,6 +55,7 @@ def anatomy(model: nn.Module, inputs: Inputs | None = None) -> Anatomy:
         explorer.is_norm,
         explorer.part,
         explorer.given_to,
+        explorer.is_traced,
     )
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from torch import nn
+from torch import fx, nn
 
 from composer.analysis.edited import class_before_edits, is_inserted, is_stand_in
 from composer.analysis.maps import MapShape, NotAMap, Values
@@ -66,6 +66,17 @@ class Explorer:
         """Return what holds the stages: the model, or a backbone that gives maps to heads."""
         several = [p for p in ("backbone",) if p in self.calls and self.calls[p][0].value is None]
         return several[0] if several else ""
+
+    @property
+    def is_traced(self) -> bool:
+        """Return whether torch.fx traced the model past modules in it, which then do not run."""
+        if not isinstance(self.model, fx.GraphModule):
+            return False
+        return any(
+            path not in self.calls and self.children(path)
+            for path in self.modules
+            if path and any(is_inside(called, path) for called in self.calls)
+        )
 
     # ------------------------------------------------------------------------------- blocks
 

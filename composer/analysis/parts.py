@@ -55,6 +55,7 @@ class Anatomy:
     is_norm: Callable[[str], bool]  # whether a module has parameters, and no layer of weights
     part: Callable[[str], Part]  # any module that runs, with what it gives
     given_to: Callable[[str], MapShape]  # what a module takes; raises NotAMap
+    is_traced: bool = False  # by torch.fx, so that its blocks and stages no longer run as modules
 
     @property
     def stem(self) -> Part | None:

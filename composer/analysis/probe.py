@@ -191,12 +191,18 @@ def probe(
         entries = ["", *_backbones(model)]
         tries = _images(model)
     reasons: list[str] = []
-    for entry in entries[:1] if known is not None and known.are_examples else entries:
-        for attempt in tries:
-            found = _tried(model, run, attempt, entry)
-            if isinstance(found, Probe):
-                return found
-            reasons.append(found)
+    if known is not None and known.are_examples:
+        entries = entries[:1]
+    can_have_numbers = not any(p.is_meta for p in model.parameters())
+    for has_numbers in (False, True) if can_have_numbers else (False,):
+        if has_numbers and not _reads_numbers(reasons[0]):
+            break
+        for entry in entries:
+            for attempt in tries:
+                found = _tried(model, run, attempt, entry, has_numbers)
+                if isinstance(found, Probe):
+                    return found
+                reasons.append(found)
     if known is not None and known.are_examples:
         raise error(
             "forward-failed",
@@ -223,25 +229,22 @@ def _images(model: nn.Module) -> list[Inputs]:
     return [Inputs.images(model, (c, *size)) for c in channels if c for size in sizes]
 
 
-def _tried(model: nn.Module, run: FakeRun, inputs: Inputs, entry: str) -> Probe | str:
+def _tried(
+    model: nn.Module, run: FakeRun, inputs: Inputs, entry: str, has_numbers: bool
+) -> Probe | str:
     """Return what one pass shows, or the reason why it fails."""
     try:
-        return _probe_at(model, run, inputs, entry, has_numbers=False)
+        return _probe_at(model, run, inputs, entry, has_numbers)
     except ComposerError:
         raise
     except Exception as failure:
-        reason = _reason(failure)
-        if "aten." not in reason or any(p.is_meta for p in model.parameters()):
-            return reason
-    try:
-        return _probe_at(model, run, inputs, entry, has_numbers=True)
-    except Exception as failure:
-        return _reason(failure)
+        said = str(failure).strip().splitlines()
+        return said[0] if said else repr(failure)
 
 
-def _reason(failure: Exception) -> str:
-    said = str(failure).strip().splitlines()
-    return said[0] if said else repr(failure)
+def _reads_numbers(reason: str) -> bool:
+    """Return whether a pass on fake tensors failed for they have no numbers."""
+    return "aten." in reason
 
 
 def _first_convolution(model: nn.Module) -> tuple[int, int] | None:

@@ -27,7 +27,10 @@ class Staging:
         blocks = sorted(
             seen.explore(seen.root) or [], key=lambda found: seen.calls[found.path][0].order
         )
-        wholes = self._grouped(blocks) if blocks else self._plain()
+        if blocks:
+            wholes = self._grouped(blocks)
+        else:
+            wholes = [] if seen.is_traced else self._plain()
         parts = [(seen.part(whole), tuple(map(seen.part, paths))) for whole, paths in wholes]
         mapped = [(whole, inside) for whole, inside in parts if _any_map(whole, *inside)]
         stages = tuple(

@@ -74,14 +74,14 @@ class Learning:
         if not self.zero:
             return said
         why = [
-            f"{some(names, None)} {whose} {'begins' if len(names) == 1 else 'begin'} at zero"
+            f"{some(names, None)} {whose}"
             for names, whose in (
                 (self.begin_at_zero, "of the backbone"),
                 (self.own_begin_at_zero, "of what is inserted"),
             )
             if names
         ]
-        because = f", since {' and '.join(why)}" if why else " on this batch"
+        because = f", since these begin at zero: {', '.join(why)}" if why else " on this batch"
         many = "all of them" if len(self.zero) == self.count else f"{len(self.zero)} of them"
         zeros = "it is zero" if one else f"{many} are zero"
         return f"{said}; {zeros} in the first step{because}"

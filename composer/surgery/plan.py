@@ -252,6 +252,12 @@ def _none(
     known: Anatomy, placement: Placement, count: int, misses: Sequence[NearMiss]
 ) -> ComposerError:
     """Return the error for no site: what there is, and why it is none."""
+    if not count and known.is_traced:
+        return nothing_found(
+            placement.noun,
+            "torch.fx traced it, and its blocks no longer run as modules",
+            "insert into the model before it is traced, or say at='module' with select",
+        )
     if not count:
         way_out = "try at='stage'" if known.stages else "look at it with 'composer sites'"
         return nothing_found(placement.noun, f"{counted(len(known.stages), 'stage')} seen", way_out)
