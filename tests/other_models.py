@@ -161,7 +161,7 @@ _HUGGING_FACE = {
     "hf-mobilenetv2": _hf("MobileNetV2ForImageClassification", depth_multiplier=0.35),
     "hf-efficientnet": _hf("EfficientNetForImageClassification", width_coefficient=0.25,
                            depth_coefficient=0.5, hidden_dim=320, image_size=64),
-    "hf-levit": _hf("LevitForImageClassification", image_size=64, hidden_sizes=[16, 24, 32],
+    "hf-levit": _hf("LevitForImageClassification", image_size=128, hidden_sizes=[16, 24, 32],
                     num_attention_heads=[2, 3, 4], depths=[2, 2, 2], key_dim=[8, 8, 8]),
     "hf-poolformer": _hf("PoolFormerForImageClassification", hidden_sizes=[8, 16, 24, 32]),
     "hf-cvt": _hf("CvtForImageClassification", embed_dim=[8, 16, 24], num_heads=[1, 2, 3],
