@@ -185,15 +185,17 @@ BAD = [
     ),
     (
         "a size that is none",
-        ("show", "se", "--size", "7x7x7"),
+        ("show", "se", "--size", "7x7x7x7"),
         2,
-        "error[usage]: --size '7x7x7' is not a size\n  help: write --size 14, or --size 14x7\n",
+        "error[usage]: --size '7x7x7x7' is not a size\n  help: write --size 14, or --size 14x7; "
+        "8x14x14 for a volume, t=100 for a signal\n",
     ),
     (
         "a size of nothing",
         ("show", "se", "--size", "0"),
         2,
-        "error[usage]: --size '0' is not a size\n  help: write --size 14, or --size 14x7\n",
+        "error[usage]: --size '0' is not a size\n  help: write --size 14, or --size 14x7; "
+        "8x14x14 for a volume, t=100 for a signal\n",
     ),
     (
         "a device that is not here",

@@ -356,7 +356,7 @@ def test_names_are_checked_without_torch() -> None:
         ("se", {"channels": 0}, "invalid-size"),
         ("se", {"channels": 64.0}, "invalid-size"),
         ("se", {"channels": True}, "invalid-size"),
-        ("se", {"channels": 64, "size": (7,)}, "invalid-size"),
+        ("se", {"channels": 64, "size": (7, 7, 7, 7)}, "invalid-size"),
         ("se", {"channels": 64, "size": (7, 0)}, "invalid-size"),
         ("se", {"channels": 8}, "size-too-small"),
         ("se", {"channels": 64, "layout": ("b", "c", "h")}, "invalid-layout"),

@@ -11,11 +11,13 @@ inserted is looked through; what it put in place of a layer counts as that layer
 
 from __future__ import annotations
 
+import inspect
+
 from torch import nn
 
 from composer.analysis.explorer import Explorer
 from composer.analysis.parts import Anatomy
-from composer.analysis.probe import Probe, places_of, probe
+from composer.analysis.probe import Probe, probe
 from composer.analysis.stages import Staging
 from composer.errors import ComposerError, error
 from composer.measure.cost import FakeRun
@@ -37,6 +39,14 @@ def anatomy(model: nn.Module, inputs: Inputs | None = None) -> Anatomy:
             "compiled-model",
             "this is what torch.compile made of a model",
             "give the model itself, and compile what comes back",
+        )
+    if "mode" not in inspect.signature(type(model).train).parameters:
+        kind = type(model).__name__
+        raise error(
+            "not-a-model",
+            f"{kind} runs a network and is none itself: its train() is no module's",
+            f"give the network in it: {kind.lower()}.model = composer.insert("
+            f"{kind.lower()}.model, …)",
         )
     run = FakeRun.of(model)
     first = probe(model, inputs, run)
@@ -61,11 +71,9 @@ def anatomy(model: nn.Module, inputs: Inputs | None = None) -> Anatomy:
 
 def _larger(model: nn.Module, first: Probe, run: FakeRun) -> Probe | None:
     """Return a pass on a larger image, where the model takes one."""
-    dimensions = places_of(model)
-    height = first.input_shape[-dimensions]
-    for more in (64, height, 32):
+    for more in (64, first.input_shape[-first.dimensions], 32):
         try:
-            larger = first.inputs.larger(more, dimensions)
+            larger = first.inputs.larger(more, first.dimensions)
             second = probe(model, larger, run, first.entry)
         except ComposerError:
             continue

@@ -20,10 +20,14 @@ ORIGINAL, EDITS, INNER = "composer_original", "composer_edits", "composer_inner"
 
 @dataclass(frozen=True)
 class Before:
-    """The layer that was there: the channels that a convolution takes, its layers of weights."""
+    """The layer that was there: its layers of weights, and of a convolution the channels it takes.
+
+    `dimensions` are those of the map that a convolution slides over.
+    """
 
     in_channels: int | None
     layers: int
+    dimensions: int = 2
 
 
 def is_inserted(module: nn.Module) -> bool:

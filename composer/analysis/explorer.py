@@ -108,7 +108,7 @@ class Explorer:
     def _is_one_place(self, path: str) -> bool:
         """Return whether a module works on one token or place, as in the head of a pooled map."""
         shape = self.calls[path][0].shape or ()
-        return (len(shape) == 3 and 1 in shape[1:]) or (len(shape) == 4 and shape[2:] == (1, 1))
+        return (len(shape) == 3 and 1 in shape[1:]) or (len(shape) > 3 and set(shape[2:]) == {1})
 
     def _called_below(self, path: str) -> list[str]:
         """Return the nearest modules below that were called; a bare list is looked through."""
@@ -125,7 +125,9 @@ class Explorer:
 
     def may_be_a_map(self, shape: tuple[int, ...] | None) -> bool:
         """Return whether a shape may be that of a map of one image, or of its tokens."""
-        return shape is not None and len(shape) in (3, 4) and shape[0] in self.first.batches
+        if shape is None or len(shape) not in self.values.axes_of_maps:
+            return False
+        return shape[0] in self.first.batches
 
     def _is_lent(self, path: str) -> bool:
         """Return whether several other modules call this one, as a part that they share."""
@@ -164,7 +166,8 @@ class Explorer:
     def _embeds(self, path: str) -> bool:
         """Return whether a module makes tokens of a map, as what comes before all blocks does."""
         call = self.calls[path][0]
-        return call.given is not None and call.given.dim() == 4 and len(call.shape or ()) == 3
+        axes = 2 + self.first.dimensions
+        return call.given is not None and call.given.dim() == axes > len(call.shape or ()) == 3
 
     def _in_a_row(self, path: str) -> list[str]:
         """Return what runs inside a stage that has no two of a kind, nor any with a skip."""

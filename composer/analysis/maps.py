@@ -8,27 +8,42 @@ widths of the layers around.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from torch import Tensor, nn
 
 from composer.analysis.probe import Probe
+from composer.primitives.places import PLACES
 
 #: Of a model that takes one size only: class, distillation and register tokens are a few.
 _MOST_PREFIX_TOKENS = 16
 _MOST_PIXELS_OF_A_PATCH = 64
 
-Grid = tuple[int, int]
+Grid = tuple[int, ...]
+
+#: Layers by the dimensions of the map that they work on.
+CONVOLUTIONS: Mapping[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_POOLS: Mapping[int, tuple[type[nn.Module], ...]] = {
+    1: (nn.MaxPool1d, nn.AvgPool1d),
+    2: (nn.MaxPool2d, nn.AvgPool2d),
+    3: (nn.MaxPool3d, nn.AvgPool3d),
+}
+_NORMS: Mapping[int, type[nn.Module]] = {
+    1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class MapShape:
     """The layout of a feature map in memory, its channels, its height and width.
 
-    Tokens ``[b, n, c]`` are a map whose places follow `prefix` tokens that have no place in it.
-    Those that do not follow one another row by row are not `in_rows`: they have no neighbours.
+    The map of a volume or a video has depth, height and width, ``[b, c, d, h, w]``, and that of a
+    signal one size, ``[b, c, t]``. Tokens ``[b, n, c]`` are a map whose places follow `prefix`
+    tokens that have no place in it. Those that do not follow one another row by row are not
+    `in_rows`: they have no neighbours.
     """
 
     layout: tuple[str, ...]
@@ -67,24 +82,48 @@ class Values:
         Raises:
             NotAMap: it is none, or its axes could not be told apart.
         """
-        if value.dim() not in (3, 4) or not self._is_batch(value, larger):
+        if value.dim() not in self.axes_of_maps or not self._is_batch(value, larger):
             raise NotAMap(f"it gives {_shown(value)}, which is not a map")
         if self.second is not None and larger is not None:
             grown = tuple(i for i, (a, b) in enumerate(_sizes(value, larger)) if a != b)
         else:
             grown, larger = self._likely(path, value), None
-        match grown, value.dim():
-            case (2, 3), 4:
-                _, channels, *size = value.shape
-                return MapShape(("b", "c", "h", "w"), channels, (size[0], size[1]))
-            case (1, 2), 4:
-                _, *size, channels = value.shape
-                return MapShape(("b", "h", "w", "c"), channels, (size[0], size[1]))
-            case (1,), 3:
-                return self._tokens(("b", "n", "c"), value, larger, order)
-            case (2,), 3:
-                return self._tokens(("b", "c", "n"), value, larger, order)
-        raise NotAMap(f"height and width of {_shown(value)} could not be told apart")
+        inner = value.dim() - 2
+        places = PLACES[inner]
+        if inner == 1 and grown in ((1,), (2,)):
+            if self.dimensions == 1:
+                return self._signal(value, larger, order, grown[0])
+            layout = ("b", "n", "c") if grown == (1,) else ("b", "c", "n")
+            return self._tokens(layout, value, larger, order)
+        if inner > 1 and grown == tuple(range(2, inner + 2)):
+            return MapShape(("b", "c", *places), value.shape[1], tuple(value.shape[2:]))
+        if inner > 1 and grown == tuple(range(1, inner + 1)):
+            return MapShape(("b", *places, "c"), value.shape[-1], tuple(value.shape[1:-1]))
+        words = {1: "the length", 2: "height and width", 3: "depth, height and width"}
+        raise NotAMap(f"{words[inner]} of {_shown(value)} could not be told apart")
+
+    @property
+    def dimensions(self) -> int:
+        """Over how many axes a map of the model goes."""
+        return self.first.dimensions
+
+    @property
+    def axes_of_maps(self) -> tuple[int, ...]:
+        """How many axes a map or its tokens may have."""
+        return (3,) if self.dimensions == 1 else (3, 4) if self.dimensions == 2 else (3, 4, 5)
+
+    def _signal(self, value: Tensor, larger: Tensor | None, order: int, axis: int) -> MapShape:
+        """Return a value of a signal: a map as it is, or tokens behind some that have no place."""
+        length, channels = value.shape[axis], value.shape[3 - axis]
+        if axis == 1:
+            try:
+                found = self._tokens(("b", "n", "c"), value, larger, order)
+            except NotAMap:
+                found = None
+            if found is not None and found.prefix:
+                return found
+        layout = ("b", "c", "t") if axis == 2 else ("b", "t", "c")
+        return MapShape(layout, channels, (length,))
 
     def _is_batch(self, value: Tensor, larger: Tensor | None) -> bool:
         """Return whether the first axis may be the batch, of images or of the frames of a video."""
@@ -100,9 +139,9 @@ class Values:
         found: list[tuple[int, Grid]] = []
         for grids in (self._maps_before(order), self._patches()):
             for grid, larger_grid in grids:
-                prefix = tokens - grid[0] * grid[1]
+                prefix = tokens - math.prod(grid)
                 if more is not None and larger_grid is not None:
-                    fits = prefix >= 0 and more - larger_grid[0] * larger_grid[1] == prefix
+                    fits = prefix >= 0 and more - math.prod(larger_grid) == prefix
                 else:
                     fits = 0 <= prefix <= _MOST_PREFIX_TOKENS
                 if fits:
@@ -138,26 +177,26 @@ class Values:
 
     def _patches(self) -> Iterator[tuple[Grid, Grid | None]]:
         """Yield the sizes of a map made of patches of the image."""
-        height, width = self.first.input_shape[-2:]
-        larger = self.second.input_shape[-2:] if self.second is not None else None
+        lengths = self.first.input_shape[-self.dimensions :]
+        larger = self.second.input_shape[-self.dimensions :] if self.second is not None else None
         for pixels in range(1, _MOST_PIXELS_OF_A_PATCH + 1):
-            if height % pixels == 0 and width % pixels == 0:
-                large = (larger[0] // pixels, larger[1] // pixels) if larger else None
-                yield (height // pixels, width // pixels), large
+            if all(length % pixels == 0 for length in lengths):
+                large = tuple(length // pixels for length in larger) if larger else None
+                yield tuple(length // pixels for length in lengths), large
 
     def _likely(self, path: str, value: Tensor) -> tuple[int, ...]:
         """Return the axes that would grow with the image, of a model that takes one size."""
         shape = tuple(value.shape)
         grids = {grid for _, grid, _ in self._maps} | {grid for grid, _ in self._patches()}
-        if len(shape) == 4:
-            pairs: tuple[tuple[int, ...], ...] = ((2, 3), (1, 2))
-            candidates = {a: c for a, c in zip(pairs, (1, 3), strict=True)
-                          if (shape[a[0]], shape[a[1]]) in grids}
+        if (inner := len(shape) - 2) > 1:
+            first, last = tuple(range(1, inner + 1)), tuple(range(2, inner + 2))
+            candidates = {axes: c for axes, c in ((last, 1), (first, inner + 1))
+                          if tuple(shape[axis] for axis in axes) in grids}
         else:
             candidates = {(1,): 2, (2,): 1}
         modules = list(self.model.get_submodule(path).modules())
         widths = {width for m in modules for width in _widths(m)}
-        mixed = _mixed(modules, len(shape))
+        mixed = _mixed(modules, len(shape), self.dimensions)
         known = self._all_widths
         for told in (
             lambda _: True,
@@ -183,15 +222,17 @@ def like_map(
     """
     if shape == its:
         return known
-    (height, width), channels = known.size, known.channels
-    places = height * width
+    size, channels = known.size, known.channels
+    axes, places = PLACES[len(size)], math.prod(size)
     layouts: tuple[tuple[tuple[str, ...], tuple[int | None, ...]], ...] = (
         (("b", "n", "c"), (1, places, channels)),
         (("b", "c", "n"), (1, channels, places)),
-        (("b", "c", "h", "w"), (1, channels, height, width)),
-        (("b", "h", "w", "c"), (1, height, width, channels)),
+        (("b", "c", *axes), (1, channels, *size)),
+        (("b", *axes, "c"), (1, *size, channels)),
         (known.layout, tuple(_other_channels(known, its or ()))),
     )
+    if len(size) == 1 and not known.is_tokens:  # the places of a signal are its own axis
+        layouts = layouts[2:]
     for layout, wanted in layouts:
         fits = len(wanted) == len(shape) and all(
             w is None or w == size for w, size in zip(wanted, shape, strict=True)
@@ -209,18 +250,21 @@ def _other_channels(known: MapShape, its: tuple[int, ...]) -> Iterator[int | Non
 
 def _of_convolutions(model: nn.Module, probe: Probe) -> Iterator[tuple[str, Grid]]:
     """Yield what convolutions of a batch of one gave, by their paths."""
+    axes = 2 + probe.dimensions
     for call in probe.calls:
         shape = call.shape
-        if shape is None or len(shape) != 4 or shape[0] not in probe.batches:
+        if shape is None or len(shape) != axes or shape[0] not in probe.batches:
             continue
-        if isinstance(model.get_submodule(call.path), (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
-            yield call.path, (shape[2], shape[3])
+        kinds = (CONVOLUTIONS[axes - 2], *_POOLS[axes - 2])
+        if isinstance(model.get_submodule(call.path), kinds):
+            yield call.path, tuple(shape[2:])
 
 
-def _mixed(modules: Iterable[nn.Module], axes: int) -> int | None:
+def _mixed(modules: Iterable[nn.Module], axes: int, dimensions: int) -> int | None:
     """Return the axis that all layers of weights mix: the second, or the last of so many."""
     modules = list(modules)
-    second = any(isinstance(m, (nn.Conv2d, nn.BatchNorm2d)) for m in modules)
+    kinds = (CONVOLUTIONS[dimensions], _NORMS[dimensions])
+    second = any(isinstance(m, kinds) for m in modules)
     last = any(isinstance(m, nn.Linear) for m in modules)
     if second == last:
         return None

@@ -21,6 +21,14 @@ from composer.measure.inputs import Inputs, remembered_inputs
 #: Tried in turn for a model that does not say which size it takes.
 SIZES = (224, 256, 32, 64, 28, 96, 128, 192, 299, 384, 512)
 
+#: The same for a model whose first convolution is over one axis, or over three: frames or slices
+#: of a height and a width, and cubes.
+OTHER_SIZES: dict[int, tuple[tuple[int, ...], ...]] = {
+    1: tuple((n,) for n in (1024, 4096, 256, 16_384, 128, 64)),
+    3: ((16, 112, 112), (16, 224, 224), (64, 64, 64), (96, 96, 96), (128, 128, 128),
+        (32, 32, 32), (32, 224, 224)),
+}  # fmt: skip
+
 #: What models that take more than a batch of images call the part that takes these.
 _BACKBONES = ("backbone", "trunk", "encoder", "visual", "vision_model", "image_encoder")
 
@@ -93,6 +101,7 @@ class Probe:
         flops: the multiply-adds of all.
         entry: the module that was given the inputs: the model, or of a detector its backbone.
         has_numbers: whether the pass needs real numbers, for its forward reads some.
+        dimensions: over how many axes the maps go; two, where these are height and width.
     """
 
     inputs: Inputs
@@ -100,6 +109,7 @@ class Probe:
     flops: int
     entry: str = ""
     has_numbers: bool = False
+    dimensions: int = 2
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -110,7 +120,7 @@ class Probe:
     def batches(self) -> frozenset[int]:
         """The sizes that the first axis of a map may have: one image, or the frames of a video."""
         shape = self.input_shape
-        return frozenset((1, shape[0])) if len(shape) > 3 else frozenset((1,))
+        return frozenset((1, shape[0])) if len(shape) > 1 + self.dimensions else frozenset((1,))
 
     def of(self, path: str) -> tuple[Call, ...]:
         """Return the calls of one module."""
@@ -139,10 +149,23 @@ def input_shape(model: nn.Module) -> tuple[int, int, int] | None:
         shape = config.get("input_size") if isinstance(config, dict) else None
         if isinstance(shape, (tuple, list)) and len(shape) == 3:
             return int(shape[0]), int(shape[1]), int(shape[2])
+    if (shape := _of_ultralytics(model)) is not None:
+        return shape
     config = getattr(model, "config", None)  # of Hugging Face
     size = _pair(getattr(config, "image_size", None))
     channels = getattr(config, "num_channels", None)
     return (channels, *size) if size and isinstance(channels, int) else None
+
+
+def _of_ultralytics(model: nn.Module) -> tuple[int, int, int] | None:
+    """Return the images that a network of a ``YOLO`` is trained on by default."""
+    args, task = getattr(model, "args", None), getattr(model, "task", None)
+    size = args.get("imgsz") if isinstance(args, dict) else getattr(args, "imgsz", None)
+    sizes = _pair(size)
+    config = getattr(model, "yaml", None)
+    if sizes is None or not isinstance(config, dict):
+        return None
+    return config.get("channels", 3), *((224, 224) if task == "classify" else sizes)
 
 
 def _pair(size: Any) -> tuple[int, int] | None:
@@ -210,23 +233,45 @@ def probe(
             "give as example_inputs what the model's forward takes",
         )
     channels, *size = tries[0].shape
+    what = {1: "signals", 3: "volumes"}.get(len(size), "images")
+    sizes = (str(n[0]) if len(n) == 2 else "×".join(map(str, n)) for _, *n in map(_shape, tries))
     raise error(
         "forward-failed",
         f"the forward pass of {type(model).__name__} fails on a batch of {channels}-channel "
-        f"images ({size[0]}x{size[1]}: {reasons[0]})",
-        f"sizes tried: {', '.join(dict.fromkeys(str(t.shape[1]) for t in tries))}; give another "
-        "with --input-size or, of a model that takes more than images, example_inputs=",
+        f"{what} ({'x'.join(map(str, size))}: {reasons[0]})",
+        f"sizes tried: {', '.join(dict.fromkeys(sizes))}; give another with --input-size or, of a "
+        f"model that takes more than {what}, example_inputs=",
     )
+
+
+def _shape(inputs: Inputs) -> tuple[int, ...]:
+    return inputs.shape
 
 
 def _images(model: nn.Module) -> list[Inputs]:
     """Return the images to try: of the size that a model says, else of usual ones."""
-    told, found = input_shape(model), _first_convolution(model)
+    return [Inputs.images(model, shape) for shape in _shapes(model)]
+
+
+def _shapes(model: nn.Module) -> Iterator[tuple[int, ...]]:
+    """Yield the shapes of what a model may take, each once, the likeliest first.
+
+    It takes images where it says so, else what its first convolution slides over.
+    """
+    told = input_shape(model)
+    channels = _channels(model)
+    for dimensions in () if told else channels:
+        if dimensions == 2:
+            break
+        yield from ((channels[dimensions], *size) for size in OTHER_SIZES[dimensions])
+    if channels and 2 not in channels and told is None:
+        return
     sizes = [(told[1], told[2])] if told else []
     sizes += _built_for(model)  # it may be made for another size than its configuration says
     sizes = list(dict.fromkeys(sizes if told else [*sizes, *((n, n) for n in SIZES)]))
-    channels = dict.fromkeys((found[0] if found else None, told[0] if told else 3))
-    return [Inputs.images(model, (c, *size)) for c in channels if c for size in sizes]
+    for number in dict.fromkeys((channels.get(2), told[0] if told else 3)):
+        if number:
+            yield from ((number, *size) for size in sizes)
 
 
 def _tried(
@@ -247,23 +292,35 @@ def _reads_numbers(reason: str) -> bool:
     return "aten." in reason
 
 
-def _first_convolution(model: nn.Module) -> tuple[int, int] | None:
-    """Return the channels that the first convolution takes, and along how many axes it goes."""
+def _channels(model: nn.Module) -> dict[int, int]:
+    """Return the channels that the first convolution takes, of those over one, two, three axes.
+
+    They stand in the order in which the model has them.
+    """
+    found: dict[int, int] = {}
     for module in model.modules():
         before = before_stand_in(module)
         if before is not None and before.in_channels is not None:
-            return before.in_channels, 2
+            found.setdefault(before.dimensions, before.in_channels)
         channels = getattr(module, "in_channels", None)
         weight = getattr(module, "weight", None)
-        if isinstance(channels, int) and isinstance(weight, Tensor) and weight.dim() == 4:
-            return channels, 2
-    return None
+        if not isinstance(channels, int) or not isinstance(weight, Tensor):
+            continue
+        if weight.dim() == 4 or isinstance(module, (nn.Conv1d, nn.Conv3d)):
+            found.setdefault(weight.dim() - 2, channels)
+    return found
 
 
-def places_of(model: nn.Module) -> int:
-    """Return how many axes of places a model's maps have: two, height and width."""
-    found = _first_convolution(model)
-    return 2 if found is None else found[1]
+def dimensions_of(model: nn.Module, inputs: Inputs) -> int:
+    """Return over how many axes a model's maps go: those of its first convolution that suits.
+
+    One of three axes takes no frames of images, ``[b, frames, c, h, w]``: its channels come first.
+    """
+    shape = inputs.shape
+    for dimensions, channels in _channels(model).items():
+        if len(shape) > dimensions and shape[-dimensions - 1] == channels:
+            return dimensions
+    return 2 if len(shape) > 2 else 1
 
 
 def _backbones(model: nn.Module) -> Iterator[str]:
@@ -278,7 +335,8 @@ def _probe_at(
     counter = FlopCounter()
     with _noted(model, calls, counter, _Twins(run) if has_numbers else None):
         run_through(model, run, inputs, entry, counter, has_numbers)
-    return Probe(inputs, tuple(calls), counter.total, entry, has_numbers)
+    dimensions = dimensions_of(model, inputs)
+    return Probe(inputs, tuple(calls), counter.total, entry, has_numbers, dimensions)
 
 
 def run_through(

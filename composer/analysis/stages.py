@@ -27,10 +27,8 @@ class Staging:
         blocks = sorted(
             seen.explore(seen.root) or [], key=lambda found: seen.calls[found.path][0].order
         )
-        if blocks:
-            wholes = self._grouped(blocks)
-        else:
-            wholes = [] if seen.is_traced else self._plain()
+        in_a_row = [] if blocks or seen.is_traced else self._plain()
+        wholes = self._grouped(blocks) if blocks else in_a_row
         parts = [(seen.part(whole), tuple(map(seen.part, paths))) for whole, paths in wholes]
         mapped = [(whole, inside) for whole, inside in parts if _any_map(whole, *inside)]
         stages = tuple(
@@ -61,7 +59,8 @@ class Staging:
         output = self.seen.calls[path][0].output if path in self.seen.calls else None
         if not isinstance(output, (tuple, list)):
             return False
-        maps = [value for value in output if isinstance(value, Tensor) and value.dim() == 4]
+        axes = 2 + self.seen.first.dimensions
+        maps = [value for value in output if isinstance(value, Tensor) and value.dim() == axes]
         return len({value.shape[2:] for value in maps}) > 1
 
     def _stage_of(self, block: Found) -> str:
@@ -153,7 +152,7 @@ class Staging:
         trunk = [
             call
             for call in self.seen.trunk
-            if len(call.shape or ()) == 4
+            if len(call.shape or ()) == 2 + self.seen.first.dimensions
             and not self.seen.children(call.path)
             and is_inside(call.path, self.seen.root)
         ]

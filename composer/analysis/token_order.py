@@ -28,9 +28,9 @@ def token_order(model: nn.Module, probe: Probe, call: Call, shape: MapShape) -> 
     """
     if any(p.is_meta for p in model.parameters()):
         return "rows"
-    places = _places(*shape.size)
+    places = _places(shape.size)
     given = probe.inputs.image
-    if given is None or given.dim() != 4:
+    if given is None or given.dim() != 2 + len(shape.size):
         return "rows"
     draw = torch.Generator().manual_seed(0)
     image = torch.randn(given.shape, generator=draw).to(given)
@@ -38,32 +38,50 @@ def token_order(model: nn.Module, probe: Probe, call: Call, shape: MapShape) -> 
     tokens = _given(model, probe, call, images)
     if tokens is None:
         return "rows"
-    axis, width = shape.layout.index("n"), shape.size[1]
+    axis = shape.layout.index("n")
     change = (tokens[1:] - tokens[:1]).float().abs().sum(3 - axis)
     moved = [int(row.argmax()) for row in change]
-    wanted = [row * width + column for row, column in places]
+    wanted = [_number(place, shape.size) for place in places]
     before = {token - place for token, place in zip(moved, wanted, strict=True)}
     if len(before) == 1 and 0 <= min(before) < shape.prefix:
         return "behind"
     near = all(
         abs(a - b) <= 1
         for token, place in zip(moved, places, strict=True)
-        for a, b in zip(divmod(token - shape.prefix, width), place, strict=True)
+        for a, b in zip(_place(token - shape.prefix, shape.size), place, strict=True)
     )
     return "rows" if near else "other"
 
 
-def _places(height: int, width: int) -> list[tuple[int, int]]:
+def _places(size: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Return a few places, none of them on the diagonal, where rows and columns look alike."""
-    at = [(0.2, 0.7), (0.5, 0.1), (0.8, 0.4), (0.4, 0.9)]
-    return [(int(a * height), int(b * width)) for a, b in at]
+    at = [(0.6, 0.2, 0.7), (0.3, 0.5, 0.1), (0.9, 0.8, 0.4), (0.1, 0.4, 0.9)]
+    return [tuple(int(a * n) for a, n in zip(one[-len(size) :], size, strict=True)) for one in at]
 
 
-def _changed(image: Tensor, place: tuple[int, int], size: tuple[int, int]) -> Tensor:
+def _number(place: tuple[int, ...], size: tuple[int, ...]) -> int:
+    """Return the number of a place of a map, counted row by row."""
+    number = 0
+    for at, length in zip(place, size, strict=True):
+        number = number * length + at
+    return number
+
+
+def _place(number: int, size: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the place of a map that has a number."""
+    found: list[int] = []
+    for length in reversed(size[1:]):
+        number, at = divmod(number, length)
+        found.append(at)
+    return (number, *reversed(found))
+
+
+def _changed(image: Tensor, place: tuple[int, ...], size: tuple[int, ...]) -> Tensor:
     """Return the image with other numbers at one place of a map of a size."""
     changed = image.clone()
-    (row, column), (high, wide) = place, (image.shape[2] // size[0], image.shape[3] // size[1])
-    changed[:, :, row * high : (row + 1) * high, column * wide : (column + 1) * wide] *= -3
+    steps = (n // length for n, length in zip(image.shape[2:], size, strict=True))
+    patch = (slice(at * n, (at + 1) * n) for at, n in zip(place, steps, strict=True))
+    changed[(slice(None), slice(None), *patch)] *= -3
     return changed
 
 

@@ -228,7 +228,7 @@ def random_inputs(
         shape = list(fake.shape)
         if fake.dim() > 1 and shape[0] == 1:  # else it is of no image
             shape[0] = batch
-        if fake.dim() == 4 and most:
+        if spatial and fake.dim() == len(spatial) + 2 and most:
             for nth, axis in enumerate(spatial):
                 shape[axis] = min(shape[axis], most + nth)
         return torch.randn(shape, device=device).to(fake.dtype)

@@ -271,7 +271,8 @@ def replay(made: Recipe, beside: Path | None = None) -> nn.Module:
 def versions(backbone: str) -> dict[str, str]:
     """Return the versions of what a composition depends on."""
     packages = ["attention-composer", "torch", "torchvision", "timm"]
-    packages += ["transformers"] if backbone.startswith("hf:") else []
+    libraries = {"hf:": "transformers", "ultralytics:": "ultralytics"}
+    packages += [name for prefix, name in libraries.items() if backbone.startswith(prefix)]
     found = {"python": platform.python_version()}
     for package in packages:
         try:

@@ -151,8 +151,13 @@ def read_image(path: Path, model: nn.Module) -> Tensor:
         raise _no_image(path, "this is not an image") from None
     except (OSError, ValueError, Image.DecompressionBombError) as failure:
         raise _no_image(path, f"this image cannot be read: {failure}") from None
+    ran = probe(model)
+    if ran.dimensions != 2:
+        taken = "volumes" if ran.dimensions == 3 else "signals"
+        message = f"the backbone takes {taken}, and this is an image"
+        raise ComposerError(Diagnostic("image", message, "omit --input", file=str(path)))
     batch: Tensor = transform_for(model)(picture).unsqueeze(0)
-    channels = probe(model).input_shape[0]
+    channels = ran.input_shape[0]
     if channels == 1:
         return batch.mean(1, keepdim=True)
     if channels != batch.shape[1]:

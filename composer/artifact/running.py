@@ -57,7 +57,9 @@ class Running:
         model.to(self.device).train(self.mode == "training")
         inputs = ran.inputs.filled().batch(batch).on(model)
         if self.channels_last:
-            model.to(memory_format=torch.channels_last)
+            volumes = ran.dimensions == 3
+            last = torch.channels_last_3d if volumes else torch.channels_last
+            model.to(memory_format=last)
             inputs = inputs.channels_last()
         call: Callable[..., Any] = entered
         if self.compiled:

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 @click.option("--spec", "specs", multiple=True, required=True, metavar="SPEC",
               help="A YAML file or a shipped name; several are inserted in order.")
 @click.option("--into", "backbone", required=True, metavar="MODEL",
-              help="resnet50, torchvision:resnet50, hf:config.json, package.module:factory, "
+              help="resnet50, torchvision:resnet50, hf:config.json, ultralytics:yolov8n.yaml, "
+              "package.module:factory, "
               "file.py:factory, or a folder that insert wrote.")
 @click.option("-o", "--output", metavar="DIR", help="Where to; ./BACKBONE-SPEC unless told.")
 @click.option("--at", type=click.Choice(get_args(Place)),

@@ -57,16 +57,23 @@ def at_input_size(model: str, size: str | None) -> str:
     return str(source.at_size(tuple(map(int, numbers))))
 
 
-def size_of(text: str) -> tuple[int, int]:
-    """Read ``14`` or ``14x7``.
+def size_of(text: str, dimensions: int = 2) -> tuple[int, ...]:
+    """Read ``14``, ``14x7``, ``8x14x14`` for a volume, or ``t=100`` for a signal.
+
+    One number is that of all `dimensions`.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: it is none of these.
     """
-    parts = text.lower().replace("×", "x").split("x")
-    if len(parts) > 2 or not all(p.isdecimal() and len(p) < 6 and int(p) > 0 for p in parts):
-        raise usage(f"--size {text!r} is not a size", "write --size 14, or --size 14x7")
-    return int(parts[0]), int(parts[-1])
+    words = text.lower().replace("×", "x")
+    signal = words.startswith("t=")
+    parts = words.removeprefix("t=").split("x")
+    numbers = all(p.isdecimal() and len(p) < 6 and int(p) > 0 for p in parts)
+    if not numbers or len(parts) > (1 if signal else 3):
+        way_out = "write --size 14, or --size 14x7; 8x14x14 for a volume, t=100 for a signal"
+        raise usage(f"--size {text!r} is not a size", way_out)
+    lengths = tuple(map(int, parts))
+    return lengths * dimensions if len(lengths) == 1 and not signal else lengths
 
 
 def read_specs(words: tuple[str, ...]) -> list[Spec]:

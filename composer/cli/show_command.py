@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 @click.command("show", short_help="Show a spec's nodes: axes, sizes, parameters, FLOPs.")
 @click.argument("spec")
 @click.option("--channels", type=click.IntRange(1), default=256, show_default=True)
-@click.option("--size", default="14", show_default=True, metavar="H[xW]")
+@click.option("--size", default="14", show_default=True, metavar="[Dx]H[xW]",
+              help="Of the map; t=100 is that of a signal.")
 @set_option
 @click.option("--code", is_flag=True, help="Print the Python of the module too.")
 @json_option
@@ -34,18 +35,19 @@ def command(
     from composer.cli.tables import table
     from composer.errors import counted
     from composer.graph.frontend import graph_of, load_spec
-    from composer.graph.graph import Settings
     from composer.graph.passes import compile_graph
-    from composer.graph.sizes import sizes_for
+    from composer.graph.places import places_of
+    from composer.graph.sizes import settings_at
 
-    height_width = size_of(size)
+    size_of(size)  # which may be wrong in any case
     read = load_spec(spec)
     chosen = params_of(settings, {read.name: set(read.params)})
     check_params([read], chosen)
     params = chosen[read.name]
-    known = sizes_for(read, channels, height_width)
-    graph = compile_graph(graph_of(read, Settings(known, params)), as_written=True)
-    rows = list(_rows(graph, height_width))
+    lengths = size_of(size, len(places_of(read.input)) or 2)
+    graph = compile_graph(graph_of(read, settings_at(read, channels, lengths, params)),
+                          as_written=True)
+    rows = list(_rows(graph, lengths))
     python = _code(graph) if code and not as_json else ""
     total = sum(row.parameters for row in rows), sum(row.flops for row in rows)
     if as_json:
@@ -57,7 +59,7 @@ def command(
                     "title": read.title,
                     "source": read.source,
                     "channels": channels,
-                    "size": list(height_width),
+                    "size": list(lengths),
                     "params": {k: params.get(k, p.default) for k, p in read.params.items()},
                     "nodes": [row.as_json() for row in rows],
                     "parameters": total[0],
@@ -108,7 +110,7 @@ class _Row:
         }
 
 
-def _rows(graph: Graph, size: tuple[int, int]) -> Iterator[_Row]:
+def _rows(graph: Graph, size: tuple[int, ...]) -> Iterator[_Row]:
     """Yield the input and every node, each after what it reads."""
     from composer.graph.costs import node_cost, open_sizes
     from composer.graph.graph import INPUT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -24,9 +24,9 @@ from composer.errors import (
 )
 from composer.files import check_file_free, write_file
 from composer.graph.frontend import Examined, examine, graph_of
-from composer.graph.graph import Graph, Settings
+from composer.graph.graph import Graph
 from composer.graph.passes import analyse, compile_graph
-from composer.graph.sizes import sizes_for
+from composer.graph.sizes import settings_at
 from composer.language.expressions import Value
 from composer.language.library import SUFFIXES, find_spec
 from composer.models.model_string import ModelString
@@ -61,7 +61,7 @@ def render(
     expand: str | Sequence[str] = (),
     before_after: bool = False,
     channels: int | None = None,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, ...] | None = None,
     params: Mapping[str, Value] | None = None,
     dpi: int = DPI,
     force: bool = False,
@@ -115,7 +115,7 @@ def drawn(
     expand: str | Sequence[str] = (),
     before_after: bool = False,
     channels: int | None = None,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, ...] | None = None,
     params: Mapping[str, Value] | None = None,
     code: bool = False,
 ) -> Picture:
@@ -221,7 +221,7 @@ def _model(model: Any) -> tuple[nn.Module, str]:
 def _of_spec(
     found: Spec | Graph | Examined,
     channels: int,
-    size: tuple[int, int],
+    size: tuple[int, ...],
     params: Mapping[str, Value],
     code: bool,
 ) -> tuple[Diagram, tuple[Diagnostic, ...]]:
@@ -232,10 +232,9 @@ def _of_spec(
     if isinstance(found, Graph):
         graph = found
     else:
-        sizes = sizes_for(found, channels, size)
+        settings = settings_at(found, channels, size, params)
         if "n" in found.input:
-            sizes["n"] = math.prod(size)
-        settings = Settings(sizes, params)
+            settings = replace(settings, sizes={**settings.sizes, "n": math.prod(size)})
         graph = analyse(graph_of(found, settings))
     lines = _code(graph) if code and not graph.errors else {}
     return mechanism(graph, Said(graph.errors, code=lines)), graph.errors

@@ -186,7 +186,8 @@ def _inserted(one: Insertion, reads: tuple[str, ...]) -> Step:
 
 
 _SHORT = {
-    "BatchNorm2d": "BN", "BatchNormAct2d": "BN + act", "FrozenBatchNorm2d": "BN",
+    "BatchNorm1d": "BN", "BatchNorm2d": "BN", "BatchNorm3d": "BN",
+    "BatchNormAct2d": "BN + act", "FrozenBatchNorm2d": "BN",
     "LayerNorm": "LN", "LayerNorm2d": "LN", "GroupNorm": "GN", "GroupNorm1": "GN",
     "ReLU": "relu", "ReLU6": "relu6", "GELU": "gelu", "SiLU": "silu", "Hardswish": "hard swish",
     "Sigmoid": "sigmoid", "Hardsigmoid": "hard sigmoid", "LeakyReLU": "leaky relu",
@@ -196,7 +197,7 @@ _SHORT = {
 def described(module: nn.Module) -> tuple[str, ...]:
     """Return what a module does in a few words: ``conv 3×3, 256, stride 2``."""
     kind = type(module).__name__
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
         words = [f"conv {'×'.join(map(str, module.kernel_size))}", str(module.out_channels)]
         if set(module.stride) != {1}:
             words.append(f"stride {module.stride[0]}")

@@ -52,10 +52,10 @@ def node_cost(graph: Graph, node: GraphNode, sizes: Mapping[str, int] | None = N
         ) from None
 
 
-def open_sizes(spec: Spec, size: tuple[int, int]) -> dict[str, int]:
+def open_sizes(spec: Spec, size: tuple[int, ...]) -> dict[str, int]:
     """Return what the open sizes of a spec's input count as.
 
-    The tokens are the places of a map of this height and width; any other axis counts as 1.
+    The tokens are the places of a map of this size; any other axis counts as 1.
     """
     return {axis: math.prod(size) if axis == "n" else 1 for axis in spec.input}
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from composer.errors import ComposerError, Diagnostic, suggestion
 from composer.graph.graph import INPUT, Graph, GraphNode, Settings
+from composer.graph.places import input_at
 from composer.language.expressions import Expr, constant, name
 from composer.language.models import Param
 from composer.language.names import COMMA
@@ -26,16 +27,21 @@ def graph_of(spec: Spec, settings: Settings, reading: Reading[Spec] | None = Non
     """
     if problems := wrong_params(spec, settings.params):
         raise ComposerError(problems)
-    layout = settings.layout or spec.input
+    layout = settings.layout or input_at(spec, settings.places)
     axes = Axes(tuple((axis, _size(axis, settings)) for axis in layout))
     return _graph(spec, settings, axes, AxisOrder(layout), reading)
 
 
 def inner_graph(
-    spec: Spec, params: Mapping[str, Expr], input_axes: Axes, order: AxisOrder
+    spec: Spec,
+    params: Mapping[str, Expr],
+    input_axes: Axes,
+    order: AxisOrder,
+    places: tuple[str, ...],
 ) -> Graph:
     """Return the graph of a spec that another uses, on a value that has at least its axes."""
-    return _graph(spec, Settings(params=params, inside=True), input_axes, order, None)
+    settings = Settings(params=params, inside=True, places=places)
+    return _graph(spec, settings, input_axes, order, None)
 
 
 def _graph(
@@ -59,6 +65,7 @@ def _graph(
         spec=spec,
         source=spec.origin,
         settings=settings,
+        input=input_at(spec, settings.places),
         nodes=tuple(nodes),
         output=output,
         order=order,

@@ -15,6 +15,7 @@ from composer.language.source import Source, YamlPath
 from composer.primitives import Spec
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Primitive
+from composer.primitives.places import HW
 
 INPUT = "input"
 
@@ -37,7 +38,8 @@ class Settings:
     """What is chosen from outside: sizes, params, the layout in memory, how it begins.
 
     A size left out stays a name, and is checked as one; `planned` has what some of these are where
-    the module is planned for, which costs and pictures show. Where the input comes as `tokens`,
+    the module is planned for, which costs and pictures show. `places` are the axes that height and
+    width stand for: of a volume d, h, w, of a signal t. Where the input comes as `tokens`,
     `layout` is that of the map they hold. Of a spec whose sites share a node, `part` is what makes
     that node, or the rest, which takes its value as a second input.
     """
@@ -50,11 +52,13 @@ class Settings:
     part: Literal["whole", "shared", "rest"] = "whole"
     inside: bool = False  # of another spec
     planned: Mapping[str, int] = field(default_factory=dict)
+    places: tuple[str, ...] = HW
 
     @property
     def opened(self) -> Settings:
         """These, with the sizes of the map, or the number of tokens, left open."""
-        places = {axis: size for axis, size in self.sizes.items() if axis in ("h", "w", "n")}
+        of_map = (*self.places, "n")
+        places = {axis: size for axis, size in self.sizes.items() if axis in of_map}
         rest = {axis: size for axis, size in self.sizes.items() if axis not in places}
         return replace(self, sizes=rest, planned={**self.planned, **places})
 
@@ -100,6 +104,7 @@ class Graph:
     spec: Spec
     source: Source
     settings: Settings
+    input: tuple[str, ...]  # the axes of the spec's input, on a map of these places
     nodes: tuple[GraphNode, ...]
     output: str
     order: AxisOrder
@@ -107,6 +112,11 @@ class Graph:
     problems: tuple[Diagnostic, ...] = ()
     broken_params: frozenset[str] = frozenset()
     unreached: frozenset[str] = frozenset()  # by the output, under these params
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether what the spec says of height and width is said of other places."""
+        return self.input != self.spec.input
 
     @cached_property
     def by_name(self) -> dict[str, GraphNode]:

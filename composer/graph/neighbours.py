@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import permutations
 
 from composer.graph.graph import Graph, GraphNode
 from composer.language.expressions import evaluate, name
@@ -15,19 +16,22 @@ from composer.primitives.pool import Pool
 from composer.primitives.resize import Resize
 from composer.primitives.split import Split
 
-_MAP = ("h", "w")
-_OF_ONE_AREA = [{"h": h, "w": 420 // h, "b": 2} for h in (12, 20, 21, 35, 420)]
+_PLACES = 420  # of maps that have another shape each
 #: The fields in which an op names one axis that it works on; `over` names one or several.
 _ONE_AXIS = ("axis", "along", "queries", "keys", "features")
 
 
 def looking_at_neighbours(graph: Graph) -> GraphNode | None:
     """Return the first node for which it matters where in a map a place is; None without any."""
-    return next((node for node in graph.nodes if node.op is not None and _looks(node.op)), None)
+    places = graph.settings.places
+    ops = ((node, node.op) for node in graph.nodes)
+    return next((node for node, op in ops if op is not None and _looks(op, places)), None)
 
 
 def reads_shape(graph: Graph) -> bool:
     """Return whether a number in the graph depends on height and width, not on h · w alone."""
+    places = graph.settings.places
+    shapes = [{**shape, "b": 2} for shape in _of_one_area(places)]
     expressions = (
         expr
         for node in graph.nodes
@@ -36,29 +40,40 @@ def reads_shape(graph: Graph) -> bool:
         if not (isinstance(node.op, Split) and expr == name(str(path[-1])))  # as it was before
     )
     return any(
-        expr.names & set(_MAP) and len({evaluate(expr, shape) for shape in _OF_ONE_AREA}) > 1
+        expr.names & set(places) and len({evaluate(expr, shape) for shape in shapes}) > 1
         for expr in expressions
     )
 
 
-def _looks(op: Primitive) -> bool:
-    over = set(_MAP) & set(getattr(op, "over", None) or ())
-    if isinstance(op, (Conv2d, Resize)) or len(over) == 1:
+def _of_one_area(places: Sequence[str]) -> Iterator[dict[str, int]]:
+    """Yield sizes of the places of maps that have as many places, and another shape each."""
+    if len(places) == 1:
+        yield {places[0]: _PLACES}
+        return
+    for first, second in permutations(places, 2):
+        rest = dict.fromkeys(places, 1)
+        for high in (12, 20, 21, 35, _PLACES):
+            yield {**rest, first: high, second: _PLACES // high}
+
+
+def _looks(op: Primitive, places: tuple[str, ...]) -> bool:
+    over = set(places) & set(getattr(op, "over", None) or ())
+    if isinstance(op, (Conv2d, Resize)) or 0 < len(over) < len(places):
         return True
-    if any(getattr(op, field, None) in _MAP for field in _ONE_AXIS):
+    if any(getattr(op, field, None) in places for field in _ONE_AXIS):
         return True
     if isinstance(op, Pool):
         return op.kernel is not None
     if isinstance(op, Attention):
         return bool(over) and str(op.position.value) != "none"
     if isinstance(op, Parameter):
-        return not set(_MAP).isdisjoint(op.axes)
+        return not set(places).isdisjoint(op.axes)
     if isinstance(op, Merge):
-        return _is_in_parts(op.axes)
-    return isinstance(op, Split) and _is_in_parts(tuple(op.into))
+        return _is_in_parts(op.axes, places)
+    return isinstance(op, Split) and _is_in_parts(tuple(op.into), places)
 
 
-def _is_in_parts(axes: Sequence[str]) -> bool:
+def _is_in_parts(axes: Sequence[str], places: tuple[str, ...]) -> bool:
     """Return whether rows or columns are among the axes, and not all places row by row."""
-    found = [place for place, axis in enumerate(axes) if axis in _MAP]
-    return bool(found) and tuple(axes[found[0] : found[0] + 2]) != _MAP
+    found = [place for place, axis in enumerate(axes) if axis in places]
+    return bool(found) and tuple(axes[found[0] : found[0] + len(places)]) != places

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from composer.errors import error
-from composer.graph.graph import Graph
+from composer.graph.graph import Graph, Settings
+from composer.graph.places import layout_at, places_of
 from composer.language.expressions import Expr, Value, bind
 from composer.language.stand_in import open_names, usual
 from composer.primitives import Spec
 from composer.primitives.channels import product
+from composer.primitives.places import HW
+
+_EXAMPLES = {1: (100,), 3: (8, 14, 14)}
 
 
 def sizes_for(
     spec: Spec,
     channels: int | None,
-    size: tuple[int, int] | None,
+    size: tuple[int, ...] | None,
     layout: tuple[str, ...] | None = None,
+    places: tuple[str, ...] = HW,
 ) -> dict[str, int]:
     """Return the size of each axis that is known.
+
+    Args:
+        spec: what is built.
+        channels: the size of the axis ``c``.
+        size: the sizes of the places of the map: height and width, or as many as there are.
+        layout: the axes of the input, where they are not those that the spec names.
+        places: the axes that `size` is of.
 
     Raises:
         ComposerError: the channels are missing, or a size is not a whole number from 1.
@@ -32,16 +46,42 @@ def sizes_for(
             )
         sizes["c"] = channels
     if size is not None:
-        try:
-            height, width = size
-        except (TypeError, ValueError):
-            message = f"the size {size!r} is not a height and a width"
-            raise error("invalid-size", message, "say size=(14, 14)") from None
-        sizes |= {axis: n for axis, n in (("h", height), ("w", width)) if axis in axes}
+        lengths = dict(zip(places, checked_size(size, places), strict=True))
+        sizes |= {axis: n for axis, n in lengths.items() if axis in axes}
     for axis, n in sizes.items():
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise error("invalid-size", f"the size of {axis!r} is {n!r}, not a whole number from 1")
     return sizes
+
+
+def settings_at(
+    spec: Spec, channels: int | None, size: tuple[int, ...], params: Mapping[str, Value]
+) -> Settings:
+    """Return what is chosen for a spec that is looked at on a map of a size.
+
+    Raises:
+        ComposerError: see `sizes_for`.
+    """
+    layout, places = layout_at(spec, None, size)
+    lengths = size if places_of(spec.input) else None  # else it only says how many tokens there are
+    sizes = sizes_for(spec, channels, lengths, layout, places)
+    return Settings(sizes, params, layout, places=places)
+
+
+def checked_size(size: object, places: tuple[str, ...]) -> tuple[int, ...]:
+    """Return the sizes of the places of a map.
+
+    Raises:
+        ComposerError: they are not as many as these.
+    """
+    if isinstance(size, (tuple, list)) and len(size) == len(places):
+        return tuple(size)
+    if places == HW:
+        message, way_out = f"the size {size!r} is not a height and a width", "say size=(14, 14)"
+    else:
+        message = f"the size {size!r} is not that of a map [{', '.join(places)}]"
+        way_out = f"say size={_EXAMPLES[len(places)]}"
+    raise error("invalid-size", message, way_out)
 
 
 def sizes_of(graph: Graph) -> dict[str, Value | Expr]:
@@ -67,7 +107,7 @@ def sizes_of(graph: Graph) -> dict[str, Value | Expr]:
 
 def folded_axis(graph: Graph) -> tuple[str, tuple[str, ...]] | None:
     """Return the one axis of the spec that the input has not, and those that make it up."""
-    missing = [axis for axis in graph.spec.input if axis not in graph.input_axes]
+    missing = [axis for axis in graph.input if axis not in graph.input_axes]
     if len(missing) != 1 or graph.settings.inside:
         return None
-    return missing[0], tuple(a for a in graph.input_axes if a not in graph.spec.input)
+    return missing[0], tuple(a for a in graph.input_axes if a not in graph.input)

@@ -9,6 +9,8 @@ the time for 512 channels of 7×7.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -16,21 +18,24 @@ from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 _SMALL = 64  # places of a map
 
+#: Torch's convolutions by the dimensions of the map.
+CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+
 
 def conv_of_each(
     x: Tensor,
     kernel: Tensor,
     stride: int,
-    padding: tuple[int, int],
+    padding: tuple[int, ...],
     dilation: int,
     groups: int,
 ) -> Tensor:
     """Return the convolution of each sample by its own kernel.
 
     Args:
-        x: ``[other, samples, channels, height, width]``.
-        kernel: ``[samples, out, channels / groups, height, width]``.
-        stride: in both directions, as `dilation`.
+        x: ``[other, samples, channels, height, width]``, or with one place axis, or three.
+        kernel: ``[samples, out, channels / groups, height, width]``, likewise.
+        stride: in every direction, as `dilation`.
         padding: zeros above and below, left and right.
         dilation: from one weight to the next.
         groups: of the convolution of one sample.
@@ -43,14 +48,15 @@ def conv_of_each(
             conv_of_each, (x, kernel), x, kernel, stride, padding, dilation, groups
         )
     plain = torch.compiler.is_compiling() or type(x) is not Tensor or not x.is_cpu
-    if plain or x.shape[-2] * x.shape[-1] > _SMALL:
+    convolution = CONVOLUTIONS[len(padding)]
+    if plain or math.prod(x.shape[3:]) > _SMALL:
         samples, out = kernel.shape[:2]
-        y = functional.conv2d(
+        y = convolution(
             x.flatten(1, 2), kernel.flatten(0, 1), None, stride, padding, dilation,
             samples * groups,
         )  # fmt: skip
         return torch.unflatten(y, 1, (samples, out))
     return torch.stack([
-        functional.conv2d(one, by, None, stride, padding, dilation, groups)
+        convolution(one, by, None, stride, padding, dilation, groups)
         for one, by in zip(x.unbind(1), kernel.unbind(0), strict=True)
     ], 1)  # fmt: skip

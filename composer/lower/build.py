@@ -15,13 +15,15 @@ from composer.errors import ComposerError, error
 from composer.graph.frontend import graph_of, load_spec
 from composer.graph.graph import Graph, Init, Settings, Tokens
 from composer.graph.passes import analyse, compile_graph
+from composer.graph.places import input_at, layout_at, names_for
 from composer.graph.sizes import sizes_for
 from composer.language.expressions import Value
 from composer.lower.emitter import FxEmitter
 from composer.lower.identity import Original, check_can_be_identical
 from composer.lower.identity_checked import identical_to
-from composer.lower.like import sizes_like
+from composer.lower.like import ANY_CONVOLUTION, sizes_like
 from composer.primitives import Spec
+from composer.primitives.places import PLACES
 
 
 def lower(graph: Graph) -> fx.GraphModule:
@@ -74,7 +76,7 @@ def build(
     channels: int | None = None,
     *,
     like: nn.Module | None = None,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, ...] | None = None,
     params: Mapping[str, Value] | None = None,
     layout: tuple[str, ...] | None = None,
     prefix: int = 0,
@@ -88,10 +90,12 @@ def build(
     Args:
         spec: a spec, the name of a shipped one, a path, or the text itself.
         channels: the size of the axis ``c`` of the input.
-        like: the layer that a stand-in takes the place of, such as an ``nn.Conv2d``; it tells the
-            channels, kernel, stride and so on.
+        like: the layer that a stand-in takes the place of, such as an ``nn.Conv2d`` (or one of one
+            or three dimensions); it tells the channels, kernel, stride and so on.
         size: the sizes of ``h`` and ``w``, for a spec that is built for one size of the map, as
-            with a weight for each place; other specs take maps of any size even so.
+            with a weight for each place; other specs take maps of any size even so. Three numbers
+            are those of a map ``[b, c, d, h, w]``, and one that of ``[b, c, t]``: what such a spec
+            says of h and w together holds for these.
         params: other values for the spec's params; for a stand-in built without `like`, values
             for ``out``, ``kernel``, ``stride``, ``padding``, ``dilation``, ``groups`` and ``bias``
             too.
@@ -138,7 +142,7 @@ def settings_for(
     spec: Spec,
     channels: int | None = None,
     like: nn.Module | None = None,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, ...] | None = None,
     params: Mapping[str, Value] | None = None,
     layout: tuple[str, ...] | None = None,
     prefix: int = 0,
@@ -151,8 +155,8 @@ def settings_for(
     """
     if init not in get_args(Init):
         raise error("invalid-init", f"{init!r} is not a way to begin", "say 'paper' or 'identity'")
-    order, tokens = _checked_layout(spec, layout, prefix)
-    if tokens is not None and "h" in (order or ()) and size is None:
+    order, tokens, places = _checked_layout(spec, layout, prefix, size, like)
+    if tokens is not None and "n" not in (order or ("n",)) and size is None:
         raise error(
             "missing-size",
             f"{spec.name!r} needs the height and width of the map that the tokens hold",
@@ -164,9 +168,10 @@ def settings_for(
         told = sizes_like(spec, like)
         params = {n: v for n, v in told.items() if n in spec.params} | params
         channels = _agreed(channels, told["c"])
-    sizes = {**told, **sizes_for(spec, channels, size, order)}
+    sizes = {**told, **sizes_for(spec, channels, size, order, places)}
     sizes = {n: v for n, v in sizes.items() if n not in spec.params}
-    return Settings(sizes, params, order, tokens, "paper" if like is not None else init)
+    begins: Init = "paper" if like is not None else init
+    return Settings(sizes, params, order, tokens, begins, places=places)
 
 
 def _identical(graph: Graph, like: nn.Module, dtype: torch.dtype | None) -> fx.GraphModule:
@@ -191,33 +196,55 @@ def _agreed(channels: int | None, told: int) -> int:
 
 
 def _checked_layout(
-    spec: Spec, layout: tuple[str, ...] | None, prefix: int
-) -> tuple[tuple[str, ...] | None, Tokens | None]:
-    """Return the layout of the map, and how it comes where it comes as tokens."""
-    order = spec.input if layout is None else layout
+    spec: Spec,
+    layout: tuple[str, ...] | None,
+    prefix: int,
+    size: tuple[int, ...] | None,
+    like: nn.Module | None,
+) -> tuple[tuple[str, ...] | None, Tokens | None, tuple[str, ...]]:
+    """Return the layout of the map, how it comes where it comes as tokens, and its places."""
+    named = spec.input if layout is None else layout
     if isinstance(prefix, bool) or not isinstance(prefix, int) or prefix < 0:
         raise error("invalid-size", f"prefix is {prefix!r}, not a whole number from 0")
-    if "n" not in order:
+    tokens: Tokens | None = Tokens(prefix)
+    if "n" not in named:
         if prefix:
-            message = f"{prefix} prefix tokens stand in no layout {list(order)}"
+            message = f"{prefix} prefix tokens stand in no layout {list(named)}"
             raise error("invalid-layout", message, "say layout=('b', 'n', 'c')")
-        return _of_maps(spec, layout), None
-    if "n" in spec.input:
-        return _of_maps(spec, layout), Tokens(prefix) if prefix else None
-    place = order.index("n")
-    return _of_maps(spec, (*order[:place], "h", "w", *order[place + 1 :])), Tokens(prefix)
+        tokens = None
+    elif "n" in spec.input:
+        tokens = tokens if prefix else None
+    else:
+        place, count = named.index("n"), len(size) if isinstance(size, (tuple, list)) else 2
+        places = names_for(spec, count if count in PLACES else 2)
+        layout = (*named[:place], *places, *named[place + 1 :])
+    dimensions = len(like.kernel_size) if isinstance(like, ANY_CONVOLUTION) else None
+    order, places = _of_maps(spec, layout, size, dimensions)
+    return order, tokens, places
 
 
-def _of_maps(spec: Spec, layout: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    if layout is None:
-        return None
-    missing = [axis for axis in spec.input if axis not in layout]
-    tokens = missing == ["n"] and sorted(set(layout) - set(spec.input)) == ["h", "w"]
-    fits = tokens or not (missing or len(layout) > len(spec.input))
-    if not fits or len(set(layout)) < len(layout):
+def _of_maps(
+    spec: Spec,
+    layout: tuple[str, ...] | None,
+    size: tuple[int, ...] | None,
+    dimensions: int | None,
+) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    """Return the layout of a map under the spec's names, and its places.
+
+    Raises:
+        ComposerError: the layout does not hold the axes of the spec.
+    """
+    order, places = layout_at(spec, layout, size, dimensions)
+    if order is None or layout is None:
+        return order, places
+    wanted = input_at(spec, places)
+    missing = [axis for axis in wanted if axis not in order]
+    tokens = missing == ["n"] and sorted(set(order) - set(wanted)) == sorted(places)
+    fits = tokens or not (missing or len(order) > len(wanted))
+    if not fits or len(set(order)) < len(order):
         raise error(
             "invalid-layout",
             f"the layout {list(layout)} does not hold the axes of {spec.name!r}",
             f"put these in order: {', '.join(spec.input)}",
         )
-    return layout
+    return order, places

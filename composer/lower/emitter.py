@@ -143,9 +143,12 @@ class FxEmitter:
         """Write the refusal of another size than the one that all is lowered for, if there is."""
         if (size := needed_size(self.graph)) is None:
             return x
-        places = [axis for axis in ("h", "w", "n") if axis in self.graph.input_axes]
+        of_map = (*self.graph.settings.places, "n")
+        places = [axis for axis in of_map if axis in self.graph.input_axes]
         axes = tuple(map(self.graph.input_axes.index, places))[: len(size)]
-        taken = (x, axes, size, self.graph.spec.name)
+        taken: tuple[Any, ...] = (x, axes, size, self.graph.spec.name)
+        if len(size) == len(self.graph.settings.places) == 1 and "n" not in places:
+            taken = (*taken, "places")
         node = self.fx.create_node("call_function", of_size, taken, {}, name="input_of_size")
         mark(node, self.graph)
         return node

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from composer.lower.provenance import mark
 from composer.primitives.base import whole
 
 
-def grid(places: int, height: int, width: int) -> tuple[int, int]:
+def grid(places: int, *size: int) -> tuple[int, ...]:
     """Return the height and width of a map of so many places, which has the aspect of another.
 
     The number alone does not tell an image of another aspect that has as many places.
@@ -25,15 +26,20 @@ def grid(places: int, height: int, width: int) -> tuple[int, int]:
         ValueError: there is no such map.
     """
     if has_torch_function_unary(places):  # a symbolic trace, which writes one node for it
-        traced: tuple[int, int] = handle_torch_function(grid, (places,), places, height, width)
+        traced: tuple[int, ...] = handle_torch_function(grid, (places,), places, *size)
         return traced
-    if places == height * width:
-        return height, width
-    high = int((places * height / width) ** 0.5 + 0.5)
-    if high and places % high == 0 and high * width == places // high * height:
-        return high, places // high
+    if places == math.prod(size):
+        return size
+    ratio = places / math.prod(size)
+    first = int(size[0] * ratio ** (1 / len(size)) + 0.5)
+    found = (first, *(first * length // size[0] for length in size[1:]))
+    pairs = zip(found, size, strict=True)
+    exact = all(length * size[0] == first * other for length, other in pairs)
+    if first and exact and math.prod(found) == places:
+        return found
+    shown = "×".join(map(str, size))
     raise ValueError(
-        f"{places} tokens make no grid of the aspect {height}×{width}, for which this was composed"
+        f"{places} tokens make no grid of the aspect {shown}, for which this was composed"
     )
 
 
@@ -44,7 +50,8 @@ def needed_size(graph: Graph) -> tuple[int, ...] | None:
     see `composer.lower.build.compiled`.
     """
     axes, tokens = graph.input_axes, graph.settings.tokens
-    sizes = [axes[axis] for axis in ("h", "w", "n") if axis in axes and axes[axis].is_constant]
+    of_map = (*graph.settings.places, "n")
+    sizes = [axes[axis] for axis in of_map if axis in axes and axes[axis].is_constant]
     if tokens is not None and tokens.join and "n" not in axes:  # the map is one column of them
         sizes = sizes[:1]
     return tuple(map(whole, sizes)) or None
@@ -62,19 +69,25 @@ class TokenAxis:
     def axis(self) -> int:
         """Where the places are in memory."""
         names = self.graph.input_axes.names
-        return names.index("n" if "n" in names else "h")
+        return names.index("n" if "n" in names else self.places[0])
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The axes of the map that the tokens hold."""
+        return self.graph.settings.places
 
     def taken(self, x: fx.Node) -> fx.Node:
         """Write the map that the tokens hold."""
         if self.tokens.prefix:
             x = self._part(x, slice(self.tokens.prefix, None))
         axes = self.graph.input_axes
-        if "n" in axes.names:
+        if "n" in axes.names or len(self.places) == 1:
             return x
         if self.tokens.join or not self._has_a_shape():
-            return self._new("call_method", "unflatten", (x, self.axis, (-1, 1)))
+            column = (-1, *(1 for _ in self.places[1:]))
+            return self._new("call_method", "unflatten", (x, self.axis, column))
         places = self._new("call_method", "size", (x, self.axis))
-        planned = [whole(bind(axes[a], self.graph.settings.planned)) for a in ("h", "w")]
+        planned = [whole(bind(axes[a], self.graph.settings.planned)) for a in self.places]
         shape = self._new("call_function", grid, (places, *planned))
         return self._new("call_method", "unflatten", (x, self.axis, shape))
 
@@ -82,8 +95,9 @@ class TokenAxis:
         """Write the tokens that hold a map, behind the prefix tokens that came with the input."""
         import torch
 
-        if "n" not in self.graph.input_axes.names:
-            y = self._new("call_method", "flatten", (y, self.axis, self.axis + 1))
+        if "n" not in self.graph.input_axes.names and len(self.places) > 1:
+            last = self.axis + len(self.places) - 1
+            y = self._new("call_method", "flatten", (y, self.axis, last))
         if not self.tokens.prefix:
             return y
         prefix = self._part(x, slice(None, self.tokens.prefix))

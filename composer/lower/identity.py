@@ -20,6 +20,7 @@ from composer.graph.graph import Graph
 from composer.graph.passes.bind import bind_params
 from composer.language.expressions import Expr, Value, evaluate, parse
 from composer.language.models import Beginning
+from composer.lower.like import ANY_CONVOLUTION
 from composer.primitives import Spec
 from composer.primitives.activations import FUNCTIONS
 from composer.primitives.parameter import Parameter
@@ -33,7 +34,7 @@ SILENT = 2.0**-100
 
 _PAPER = "begin as the paper does (--init paper)"
 _Function = Callable[[Tensor], Tensor]
-_Layer = nn.Linear | nn.Conv1d | nn.Conv2d
+_Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,7 @@ def _copy(
             part += _noise(part)
     elif what == "kernel":
         conv, norm = getattr(part, "conv", None), getattr(part, "norm", None)
-        if not isinstance(conv, nn.Conv2d) or not isinstance(layer, nn.Conv2d):
+        if not isinstance(conv, ANY_CONVOLUTION) or not isinstance(layer, ANY_CONVOLUTION):
             raise _Misfit(f"the node {name!r} is no convolution")
         _fits(name, layer.weight, conv.weight)
         conv.weight.copy_(layer.weight)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -39,9 +41,9 @@ def _in_memory(graph: Graph, shape: tuple[int, ...]) -> tuple[int, ...]:
     if "n" in names:
         place = names.index("n")
         return (*shape[:place], tokens.prefix + shape[place], *shape[place + 1 :])
-    place = names.index("h")
-    places = tokens.prefix + shape[place] * shape[place + 1]
-    return (*shape[:place], places, *shape[place + 2 :])
+    place, behind = names.index(graph.settings.places[0]), len(graph.settings.places)
+    places = tokens.prefix + math.prod(shape[place : place + behind])
+    return (*shape[:place], places, *shape[place + behind :])
 
 
 def random_input(graph: Graph, draw: torch.Generator) -> Tensor:

@@ -7,13 +7,16 @@ from torch import nn
 from composer.errors import error
 from composer.primitives import Spec
 
+#: What something may stand for, on maps of one, two and three dimensions.
+ANY_CONVOLUTION = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
 
 def sizes_like(spec: Spec, layer: nn.Module) -> dict[str, int | bool]:
     """Return what a spec knows of the layer that it stands for.
 
     Args:
         spec: one with ``stands_for``.
-        layer: the `nn.Conv2d`, or the attention module.
+        layer: the `nn.Conv2d`, `nn.Conv1d` or `nn.Conv3d`, or the attention module.
 
     Returns:
         Of a convolution ``c out kernel stride padding dilation groups bias``; of an attention
@@ -40,7 +43,7 @@ def sizes_like(spec: Spec, layer: nn.Module) -> dict[str, int | bool]:
     if attention:
         heads = {"heads": heads_of(layer)} if "heads" in spec.params else {}
         return {"c": width_of(layer), **heads}
-    assert isinstance(layer, nn.Conv2d)
+    assert isinstance(layer, ANY_CONVOLUTION)
     return {
         "c": layer.in_channels,
         "out": layer.out_channels,
@@ -55,7 +58,7 @@ def sizes_like(spec: Spec, layer: nn.Module) -> dict[str, int | bool]:
 
 def conv2d_refusal(layer: nn.Module) -> str | None:
     """Return why nothing can stand for this convolution, or None where something can."""
-    if not isinstance(layer, nn.Conv2d):
+    if not isinstance(layer, ANY_CONVOLUTION):
         return "it is no nn.Conv2d"
     if _has_its_own_forward(layer):
         return f"{type(layer).__name__} has a forward of its own"
@@ -64,9 +67,11 @@ def conv2d_refusal(layer: nn.Module) -> str | None:
     if layer.padding_mode != "zeros":
         return f"it pads by {layer.padding_mode!r}, not with zeros"
     for what in ("kernel_size", "stride", "dilation", "padding"):
-        pair: tuple[int, int] = getattr(layer, what)
-        if pair[0] != pair[1]:
-            return f"its {what.partition('_')[0]} is {pair[0]}×{pair[1]}, not square"
+        sizes: tuple[int, ...] = getattr(layer, what)
+        if len(set(sizes)) > 1:
+            shown = "×".join(map(str, sizes))
+            shape = "square" if len(sizes) == 2 else "a cube"
+            return f"its {what.partition('_')[0]} is {shown}, not {shape}"
     return None
 
 
@@ -91,7 +96,8 @@ def width_of(layer: nn.Module) -> int:
     return next((m.in_features for m in layer.modules() if isinstance(m, nn.Linear)), 0)
 
 
-def _has_its_own_forward(layer: nn.Conv2d) -> bool:
+def _has_its_own_forward(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> bool:
     kind = type(layer)
-    own = kind.forward is not nn.Conv2d.forward or "forward" in vars(layer)
-    return own or kind._conv_forward is not nn.Conv2d._conv_forward
+    plain = next(one for one in ANY_CONVOLUTION if isinstance(layer, one))
+    own = kind.forward is not plain.forward or "forward" in vars(layer)
+    return own or kind._conv_forward is not plain._conv_forward

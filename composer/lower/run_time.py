@@ -44,7 +44,9 @@ def _value(tree: Any, sizes: dict[str, int]) -> Value:
     return result
 
 
-def of_size(x: Tensor, axes: tuple[int, ...], size: tuple[int, ...], name: str) -> Tensor:
+def of_size(
+    x: Tensor, axes: tuple[int, ...], size: tuple[int, ...], name: str, what: str = "tokens"
+) -> Tensor:
     """Return x, which has the one size that the mechanism `name` was built for.
 
     Args:
@@ -52,20 +54,27 @@ def of_size(x: Tensor, axes: tuple[int, ...], size: tuple[int, ...], name: str) 
         axes: where height and width are in memory, or the tokens.
         size: what they must be.
         name: that of the spec, for the message.
+        what: what there are so many of, where the size is one number.
 
     Raises:
         ValueError: x has another size.
     """
     if has_torch_function_unary(x):
-        traced: Tensor = handle_torch_function(of_size, (x,), x, axes, size, name)
+        traced: Tensor = handle_torch_function(
+            of_size, (x,), x, axes, size, name, what
+        )
         return traced
     have = tuple([x.size(axis) for axis in axes])
     if have == size:
         return x
     if len(size) == 2:  # written out, for so torch.compile can tell the numbers, too
         both = f"maps of {size[0]}×{size[1]}, and this one is {have[0]}×{have[1]}"
+    elif len(size) == 3:
+        both = (
+            f"maps of {size[0]}×{size[1]}×{size[2]}, and this one is {have[0]}×{have[1]}×{have[2]}"
+        )
     else:
-        both = f"{size[0]} tokens, and here are {have[0]}"
+        both = f"{size[0]} {what}, and here are {have[0]}"
     raise ValueError(
         f"{name} here was built for {both}; insert it into a model made for that size, or build "
         "it for that size"

@@ -121,8 +121,9 @@ class Inputs:
 
     def channels_last(self) -> Inputs:
         """Return the same with the channels of each map last in memory."""
+        formats = {4: torch.channels_last, 5: torch.channels_last_3d}
         return self._each(
-            lambda t: t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 else t
+            lambda t: t.contiguous(memory_format=formats[t.dim()]) if t.dim() in formats else t
         )
 
     def batch(self, count: int) -> Inputs:

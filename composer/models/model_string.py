@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote
 from composer.errors import error
 from composer.language.source import resolve_scalar
 
-Library = Literal["timm", "torchvision", "hf", "file", "module"]
+Library = Literal["timm", "torchvision", "hf", "ultralytics", "file", "module"]
 Argument = str | int | float | bool | None | tuple[int | float, ...]
 Arguments = tuple[tuple[str, Argument], ...]
 
@@ -42,6 +42,9 @@ class ModelString:
         if where.startswith("hf:"):
             path = _named(where.removeprefix("hf:"), text)
             return cls("hf", path, _without_weights(arguments, text))
+        if where.startswith("ultralytics:"):
+            path = where.removeprefix("ultralytics:")
+            return cls("ultralytics", path, _without_weights(arguments, text))
         prefix, colon, name = where.rpartition(":")
         if not colon or prefix in ("timm", "torchvision"):
             library: Library = "torchvision" if prefix == "torchvision" else "timm"
@@ -60,6 +63,8 @@ class ModelString:
     def short(self) -> str:
         """A word for a folder's name."""
         word = self.name.rpartition(":")[2] or self.name
+        if self.library == "ultralytics":
+            word = Path(self.name).stem or "network"
         if self.library == "hf":
             path = Path(self.name)
             folder = path.parent if path.name == "config.json" else path
@@ -68,13 +73,14 @@ class ModelString:
 
     def __str__(self) -> str:
         query = "&".join(f"{key}={_shown(value)}" for key, value in self.arguments)
-        prefix = f"{self.library}:" if self.library in ("torchvision", "hf") else ""
+        prefix = f"{self.library}:" if self.library in ("torchvision", "hf", "ultralytics") else ""
         return f"{prefix}{self.name}{'?' if query else ''}{query}"
 
 
 FORMS = (
     "write a timm name (resnet50), torchvision:resnet50, hf:path/to/config.json, "
-    "package.module:factory, path/to/file.py:factory, or a folder that 'composer insert' wrote"
+    "ultralytics:yolov8n.yaml, package.module:factory, path/to/file.py:factory, or a folder that "
+    "'composer insert' wrote"
 )
 
 

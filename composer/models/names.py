@@ -10,6 +10,7 @@ from composer.errors import ComposerError, did_you_mean, error
 from composer.models.hf_config import read_config
 from composer.models.library import folder_of
 from composer.models.model_string import FORMS, ModelString
+from composer.models.ultralytics_name import check_ultralytics_name
 
 _REGISTERED = re.compile(
     r"""^@register_model(?:\((?:name="(\w+)")?\))?[ \t]*$[\s\S]*?^def[ ](\w+)\(""", re.MULTILINE
@@ -31,6 +32,9 @@ def check_name(source: ModelString) -> None:
             raise unknown_name(source.name, names, "timm")
     elif source.library == "torchvision" and source.name not in (names := torchvision_names()):
         raise unknown_name(source.name, names, "torchvision")
+    elif source.library == "ultralytics":
+        check_ultralytics_name(source.name)
+        folder_of("ultralytics")
     elif source.library == "hf":
         read_config(source.name)
         folder_of("transformers")

@@ -25,6 +25,7 @@ from composer.models.names import unknown_name
 from composer.models.network import cache_alone_if_offline, offline
 from composer.models.paths import look_for, looked
 from composer.models.torchvision_builder import torchvision_factory
+from composer.models.ultralytics_builder import ultralytics_factory
 
 Factory = Callable[..., Any]
 
@@ -51,6 +52,8 @@ def open_backbone(
         return _make(source, torchvision_factory(source.name), pretrained)
     if source.library == "hf":
         return _make(source, hugging_face_factory(source, beside), pretrained)
+    if source.library == "ultralytics":
+        return _make(source, ultralytics_factory(source.name), pretrained)
     if source.library == "file":
         where, _, name = source.name.rpartition(":")
         file = _found(where, beside)

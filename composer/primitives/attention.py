@@ -10,6 +10,7 @@ from pydantic import Field
 
 from composer.language.expressions import Expr, constant
 from composer.language.fields import AxisName, AxisNames, Flag, NodeRef, word
+from composer.language.source import YamlPath
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import (
     AxisProblem,
@@ -82,6 +83,12 @@ class Attention(Primitive):
             order,
         )
         return axes(self.q).resized(self.along, axes(self.v)[self.along])
+
+    def flat(self) -> tuple[YamlPath, str] | None:
+        """Return the position, where that is relative: it is down and across."""
+        if self.position.value == "relative" and len(self.over) != 2:
+            return ("position",), "knows the position down and across"
+        return None
 
     def lower(self, emit: Emitter) -> Any:
         """Write one call of torch's attention, on [batch, heads, tokens, features]."""

@@ -138,6 +138,13 @@ class Primitive(Model):
         """
         raise NotImplementedError
 
+    def flat(self) -> tuple[YamlPath, str] | None:
+        """Return the field that makes it work down and across alone, and why, once it is bound.
+
+        None for an op that works on the places of any map.
+        """
+        return None
+
     def need_known(self) -> None:
         """Refuse a number or a flag that is not known, and is kept where it can't be computed.
 

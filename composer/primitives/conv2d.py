@@ -26,8 +26,8 @@ from composer.primitives.batch import folded, unfolded
 from composer.primitives.channels import Out, need_free, need_groups, out_axes, product, spread
 from composer.primitives.cost import Cost, of_layer
 from composer.primitives.kernels import (
-    KERNEL_AXES,
     Slide,
+    kernel_axes,
     need_kernel,
     one_for_all,
     one_for_each,
@@ -39,6 +39,8 @@ from composer.primitives.windows import strided, windowed
 
 class Conv2d(Primitive):
     """A convolution `over` two axes, padded so that stride 1 keeps their sizes unless told.
+
+    Over the places of a volume or of a signal it is one of three dimensions, or of one.
 
     It mixes the axis `channels`; a value without that axis counts as one channel. Its kernel is
     its own, or a node with the axes ``[o, i, kh, kw]``, with the batch where each sample has one.
@@ -109,7 +111,8 @@ class Conv2d(Primitive):
         need_groups(self.groups, channels, product(new))
         if self.weight is not None:
             batch = order.input[0]
-            need_kernel(self.weight, axes(self.weight), batch, channels, self.groups)
+            own = kernel_axes(len(self.over))
+            need_kernel(self.weight, axes(self.weight), batch, channels, self.groups, own)
             if batch in axes(self.weight):
                 need_axes(have, (batch,), ("x",), self.x)
         for axis, kernel in zip(self.over, self._kernels(axes), strict=True):
@@ -119,15 +122,15 @@ class Conv2d(Primitive):
     def _new_axes(self, channels: Expr, axes: Callable[[Expr], Axes]) -> dict[str, Expr]:
         if self.weight is None:
             return out_axes(self.out, self.channels, channels)
-        need_axes(axes(self.weight), KERNEL_AXES, ("weight",), self.weight)
+        need_axes(axes(self.weight), kernel_axes(len(self.over)), ("weight",), self.weight)
         return {self.channels: axes(self.weight)["o"]}
 
-    def _kernels(self, axes: Callable[[Expr], Axes]) -> tuple[Expr, Expr]:
+    def _kernels(self, axes: Callable[[Expr], Axes]) -> tuple[Expr, ...]:
         """Return the height and the width of the kernel."""
         if self.weight is not None:
-            return axes(self.weight)["kh"], axes(self.weight)["kw"]
+            return tuple(axes(self.weight)[k] for k in kernel_axes(len(self.over))[2:])
         assert self.kernel is not None
-        return self.kernel, self.kernel
+        return (self.kernel,) * len(self.over)
 
     def _slid(self, axis: str, size: Expr, kernel: Expr) -> Expr:
         if self.padding is None:
@@ -156,7 +159,8 @@ class Conv2d(Primitive):
         new = out_axes(self.out, self.channels, constant(channels))
         riding = axes.without([self.channels, *self.over]).names
         slide, width = self._slide(emit), whole(product(new))
-        layer = nn.Conv2d(
+        kinds: tuple[Any, ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+        layer = kinds[len(self.over) - 1](
             channels,
             width,
             whole(self._kernels(emit.axes)[0]),
@@ -169,7 +173,7 @@ class Conv2d(Primitive):
         x = emit.arrange(emit.node(self.x), axes.names, (*riding, self.channels, *self.over))
         node = emit.module("conv", layer, folded(emit, x, len(riding)))
         if self.norm.is_on:
-            node = emit.module("norm", self.norm.build(width, 2), node)
+            node = emit.module("norm", self.norm.build(width, len(self.over)), node)
         node = activate(emit, str(self.act.value), node, own=True)
         node = unfolded(emit, spread(emit, node, new, 1, self.channels), x, len(riding))
         return emit.arrange(node, (*riding, *new, *self.over), emit.axes(emit.here).names)
@@ -192,20 +196,21 @@ class Conv2d(Primitive):
 
     def _slide(self, emit: Emitter) -> Slide:
         dilation = whole(self.dilation)
-        height, width = (
+        padding = tuple(
             dilation * (whole(kernel) // 2) if self.padding is None else whole(self.padding)
             for kernel in self._kernels(emit.axes)
         )
-        return Slide(whole(self.stride), (height, width), dilation, whole(self.groups))
+        return Slide(whole(self.stride), padding, dilation, whole(self.groups))
 
     def _lower_by_value(self, emit: Emitter, weight: Expr) -> Any:
         """Write the convolution by a value, in the form that runs fastest."""
         assert self.x is not None
-        axes, kernel_axes, slide = emit.axes(self.x), emit.axes(weight), self._slide(emit)
-        batch = kernel_axes.without(KERNEL_AXES).names
-        kernel = emit.arrange(emit.node(weight), kernel_axes.names, (*batch, *KERNEL_AXES))
+        axes, have, slide = emit.axes(self.x), emit.axes(weight), self._slide(emit)
+        own = kernel_axes(len(self.over))
+        batch = have.without(own).names
+        kernel = emit.arrange(emit.node(weight), have.names, (*batch, *own))
         riding = axes.without([*batch, self.channels, *self.over]).names
-        small = slide.padding == (0, 0) and slide.groups == 1 and not any(
+        small = not any(slide.padding) and slide.groups == 1 and not any(
             whole(size) > 1 for size in self._kernels(emit.axes)
         )
         order = (*riding, *batch, self.channels, *self.over)
@@ -213,7 +218,7 @@ class Conv2d(Primitive):
             order = (*batch, self.channels, *riding, *self.over)
         x = emit.arrange(emit.node(self.x), axes.names, order)
         if batch and small:
-            node = pointwise(emit, x, kernel, slide.stride, len(order))
+            node = pointwise(emit, x, kernel, slide, len(order))
         elif batch:
             node = one_for_each(emit, folded(emit, x, len(riding)), kernel, slide)
             node = unfolded(emit, node, x, len(riding))
@@ -225,9 +230,10 @@ class Conv2d(Primitive):
 
     def label(self) -> str:
         """Return such as ``conv2d 7×7``."""
-        size = f"by {self.weight}" if self.kernel is None else f"{self.kernel}×{self.kernel}"
+        size = "×".join([str(self.kernel)] * len(self.over))
+        size = f"by {self.weight}" if self.kernel is None else size
         dilated = "" if self.dilation == constant(1) else f", dilation {self.dilation}"
-        return f"conv2d {size}{dilated}"
+        return f"conv{len(self.over)}d {size}{dilated}"
 
     def formula(self) -> str:
         """Return such as ``relu(BN(W * x))``, or ``kernel * x`` where a node is its kernel."""

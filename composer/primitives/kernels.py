@@ -9,24 +9,29 @@ from typing import Any
 from composer.language.expressions import Expr, bind, constant, difference
 from composer.primitives.axes import Axes
 from composer.primitives.base import AxisProblem, Emitter, need_axes
-
-#: The axes of a kernel: channels out, channels in of one group, height, width.
-KERNEL_AXES = ("o", "i", "kh", "kw")
+from composer.primitives.places import OF_KERNEL
 
 
-def need_kernel(weight: Expr, axes: Axes, batch: str, channels: Expr, groups: Expr) -> None:
-    """Refuse a value that is no kernel for so many channels.
+def kernel_axes(dimensions: int) -> tuple[str, ...]:
+    """Return the axes of a kernel: channels out, channels in of one group, height, width."""
+    return ("o", "i", *OF_KERNEL[dimensions])
+
+
+def need_kernel(
+    weight: Expr, axes: Axes, batch: str, channels: Expr, groups: Expr, own: tuple[str, ...]
+) -> None:
+    """Refuse a value that is no kernel for so many channels; `own` are the axes of one.
 
     Raises:
         AxisProblem: code ``unknown-axis``, ``surplus-axis`` or ``size-conflict``.
     """
-    need_axes(axes, KERNEL_AXES, ("weight",), weight)
-    for axis in axes.without((*KERNEL_AXES, batch)):
+    need_axes(axes, own, ("weight",), weight)
+    for axis in axes.without((*own, batch)):
         raise AxisProblem(
             "surplus-axis",
             f"{str(weight)!r} has the axis {axis!r}, which a kernel has not",
             ("weight",),
-            f"a kernel is [o, i, kh, kw], with {batch!r} where each sample has its own; "
+            f"a kernel is [{', '.join(own)}], with {batch!r} where each sample has its own; "
             "pick or sum what is over",
         )
     each = channels if groups == constant(1) else bind(Expr("/", 0, (channels, groups)), {})
@@ -47,22 +52,22 @@ class Slide:
     """How a kernel goes over a map: the numbers that torch's convolution takes."""
 
     stride: int
-    padding: tuple[int, int]
+    padding: tuple[int, ...]
     dilation: int
     groups: int
 
 
 def one_for_all(emit: Emitter, x: Any, kernel: Any, slide: Slide) -> Any:
     """Write the convolution of [batch, channels, height, width] by one kernel."""
-    from torch.nn import functional
+    from composer.kernels.conv_of_each import CONVOLUTIONS
 
     return emit.function(
-        functional.conv2d, x, kernel, None, slide.stride, slide.padding, slide.dilation,
-        slide.groups,
+        CONVOLUTIONS[len(slide.padding)], x, kernel, None, slide.stride, slide.padding,
+        slide.dilation, slide.groups,
     )  # fmt: skip
 
 
-def pointwise(emit: Emitter, x: Any, kernel: Any, stride: int, axes: int) -> Any:
+def pointwise(emit: Emitter, x: Any, kernel: Any, slide: Slide, axes: int) -> Any:
     """Write the 1×1 convolution of [batch, channels, …, height, width], of so many axes.
 
     Each sample has a kernel of its own, so it is a product of matrices, which runs faster than
@@ -70,9 +75,9 @@ def pointwise(emit: Emitter, x: Any, kernel: Any, stride: int, axes: int) -> Any
     """
     import torch
 
-    if stride > 1:
-        steps = slice(None, None, stride)
-        x = emit.function(operator.getitem, x, (..., steps, steps))
+    if slide.stride > 1:
+        steps = (slice(None, None, slide.stride),) * len(slide.padding)
+        x = emit.function(operator.getitem, x, (..., *steps))
         # flatten would copy, too, but an export would then hold for odd or even sizes alone
         x = emit.method("clone", x, memory_format=torch.contiguous_format)
     flat = (emit.method("flatten", value, 2) for value in (kernel, x))

@@ -16,7 +16,8 @@ from composer.primitives.base import Emitter, Primitive, whole
 from composer.primitives.cost import Cost
 
 CONV = "conv"
-_OF_A_VIDEO = 5
+#: The axes of what torch brings into a memory format with the channels last.
+_OF_AN_IMAGE, _OF_A_VIDEO = 4, 5
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Parameter(Primitive):
     the product of the sizes written behind the axis ``o``, or behind the first one.
 
     One of five axes or more is kept as [first, all others]: torch takes one of five for a video,
-    and refuses to bring it into the memory format of images.
+    and refuses to bring it into the memory format of images. Among volumes that is so of four axes.
     """
 
     draws_weights: ClassVar[bool] = True
@@ -74,7 +75,8 @@ class Parameter(Primitive):
             tensor.uniform_(-bound, bound)
         else:
             tensor.fill_(float(self.init.value))
-        if tensor.dim() < _OF_A_VIDEO:
+        volumes = len(emit.axes(constant("input"))) == _OF_A_VIDEO
+        if tensor.dim() < (_OF_AN_IMAGE if volumes else _OF_A_VIDEO):
             node = emit.parameter(tensor)
         else:
             node = emit.method("unflatten", emit.parameter(tensor.flatten(1)), 1, self.shape[1:])

@@ -111,12 +111,16 @@ class Pool(Primitive):
             return emit.node(self.x)
         tiles = kernel % 2 == 0
         options: dict[str, Any] = {"padding": 0 if tiles else kernel // 2, "ceil_mode": tiles}
-        pool: Callable[..., Any] = functional.max_pool2d
-        if self.reduce.value == "mean":
-            pool = functional.avg_pool2d
+        is_mean = self.reduce.value == "mean"
+        pool: Callable[..., Any] = functional.avg_pool2d if is_mean else functional.max_pool2d
+        if len(self.over) == 1:
+            pool = functional.avg_pool1d if is_mean else functional.max_pool1d
+        if is_mean:
             options["count_include_pad"] = flag(self.count_padding)
 
         def pooled(x: Any) -> Any:
+            if len(self.over) == 3:
+                return _in_two_steps(emit, x, pool, kernel, stride, options)
             return emit.function(pool, x, kernel, stride, **options)
 
         return on_maps(emit, emit.node(self.x), emit.axes(self.x), self.over, pooled)
@@ -124,7 +128,8 @@ class Pool(Primitive):
     def label(self) -> str:
         """Return such as ``mean over h, w``."""
         if self.kernel is not None:
-            return f"{self.reduce} of {self.kernel}×{self.kernel}, stride {self.stride}"
+            size = "×".join([str(self.kernel)] * len(self.over))
+            return f"{self.reduce} of {size}, stride {self.stride}"
         return f"{self.reduce} over {', '.join(self.over)}"
 
     def formula(self) -> str:
@@ -136,7 +141,24 @@ class Pool(Primitive):
         if self.kernel is None:
             return mean_of(self.over)
         plain = self.kernel.is_constant or self.kernel.kind == "name"
-        return f"Σ x / {self.kernel if plain else f'({self.kernel})'}²"
+        power = ("", "²", "³")[len(self.over) - 1]
+        return f"Σ x / {self.kernel if plain else f'({self.kernel})'}{power}"
+
+
+def _in_two_steps(
+    emit: Emitter, x: Any, pool: Callable[..., Any], kernel: int, stride: int, options: Any
+) -> Any:
+    """Write windows of [batch, channels, depth, height, width]: along the depth, then across.
+
+    Mean and maximum of a box come apart so, and torch's own of three dimensions refuse a map that
+    is smaller than a window, as those of the last stage of a network for videos are.
+    """
+    of_depth = {**options, "padding": (options["padding"], 0)}
+    flat = emit.method("flatten", x, -2)
+    deep = emit.function(pool, flat, (kernel, 1), (stride, 1), **of_depth)
+    deep = emit.method("unflatten", deep, -1, tuple(emit.method("size", x, i) for i in (-2, -1)))
+    across = emit.function(pool, emit.method("flatten", deep, 1, 2), kernel, stride, **options)
+    return emit.method("unflatten", across, 1, (emit.method("size", x, 1), -1))
 
 
 def mean_of(axes: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from torch import nn
 
 from composer.surgery.composition import EditedSite, composed, inserted_sites, remember
 from composer.surgery.edited_class import put_edits
+from composer.surgery.rebuilt import unguard_yaml
 from composer.surgery.replace import put_back
 
 
@@ -25,6 +26,7 @@ def eject(model: nn.Module, *, inplace: bool = False) -> nn.Module:
     composed(model)
     model = model if inplace else copy.deepcopy(model)
     undo(model, inserted_sites(model))
+    unguard_yaml(model)
     remember(model, None)
     return model
 

@@ -38,6 +38,7 @@ from composer.surgery.edited_class import Edits, edits_of
 from composer.surgery.eject import undo
 from composer.surgery.placement import Chosen
 from composer.surgery.plan import plan
+from composer.surgery.rebuilt import guard_yaml, warn_if_rebuilt
 from composer.surgery.replace import Replacement, put_shared
 from composer.surgery.site import Addition, Plan, SharedSite, Site
 from composer.surgery.unwrapped import unwrapped
@@ -105,6 +106,7 @@ def insert(
     elif backbone is not None:
         _check_origin(model, backbone)
     model = unwrapped(model)
+    warn_if_rebuilt(model)
     model = model if inplace else _copied(model)
     found = plan(
         model,
@@ -162,6 +164,7 @@ def apply(model: nn.Module, found: Plan, backbone: str | None = None) -> nn.Modu
         tuple(work.sites),
         tuple(work.shared),
     )
+    guard_yaml(model)
     remember(model, replace(before, edits=(*before.edits, edit)))
     return model
 
@@ -238,9 +241,10 @@ class _Work:
         with _room(site):
             if near is not None:
                 module = module.to(device=near.device, dtype=_dtype(owner, self.model))
-            if _channels_last(owner):
-                for kernel in (p for p in module.parameters() if p.dim() == 4):
-                    kernel.data = kernel.data.to(memory_format=torch.channels_last)
+            for axes, memory_format in _LAST.items():
+                if _channels_last(owner, axes, memory_format):
+                    for kernel in (p for p in module.parameters() if p.dim() == axes):
+                        kernel.data = kernel.data.to(memory_format=memory_format)
         return module.train(owner.training)
 
 
@@ -293,9 +297,11 @@ def _dtype(owner: nn.Module, model: nn.Module) -> torch.dtype:
     return floating_dtype(owner if has_own else model)
 
 
-def _channels_last(owner: nn.Module) -> bool:
-    kernels = [p for p in owner.parameters() if p.dim() == 4 and p.shape[1] > 1]
+#: The memory formats with the channels last, by the axes of a kernel.
+_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
+def _channels_last(owner: nn.Module, axes: int, memory_format: torch.memory_format) -> bool:
+    kernels = [p for p in owner.parameters() if p.dim() == axes and p.shape[1] > 1]
     kernels = [p for p in kernels if p.shape[2] > 1]
-    return bool(kernels) and all(
-        p.is_contiguous(memory_format=torch.channels_last) for p in kernels
-    )
+    return bool(kernels) and all(p.is_contiguous(memory_format=memory_format) for p in kernels)

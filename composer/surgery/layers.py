@@ -9,12 +9,20 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 
 from composer.analysis.attribute_reads import read_besides
-from composer.analysis.edited import class_before_edits, is_edited, is_inserted, is_stand_in
+from composer.analysis.edited import (
+    before_stand_in,
+    class_before_edits,
+    is_edited,
+    is_inserted,
+    is_stand_in,
+)
+from composer.analysis.maps import CONVOLUTIONS
 from composer.analysis.parts import LAYERS_OF_A_BLOCK, Anatomy, Stage
 from composer.analysis.paths import around
 from composer.analysis.probe import Call
 from composer.errors import counted
-from composer.lower.like import attention_refusal, conv2d_refusal, heads_of
+from composer.lower.like import ANY_CONVOLUTION, attention_refusal, conv2d_refusal, heads_of
+from composer.primitives.places import PLACES
 from composer.surgery.match import Facts
 
 
@@ -41,21 +49,27 @@ class Layer:
 
 
 def convolutions(model: nn.Module, known: Anatomy) -> tuple[Layer, ...]:
-    """Return every `nn.Conv2d` that runs, and what stands in for one."""
+    """Return every `nn.Conv2d` that runs, and what stands in for one.
+
+    In a model of signals or of volumes these are its convolutions of one and three dimensions.
+    """
     pooled = _pooled(known)
+    dimensions = known.probe.dimensions
+    kind, taken = CONVOLUTIONS[dimensions], ", ".join(("b", "c", *PLACES[dimensions]))
     found = _Found(model, known)
     layers: list[Layer] = []
     number = 0
     for path, module in found.modules():
-        stands_in = is_stand_in(module) and _takes(found.calls[path][0]) == 4
-        if not (stands_in or isinstance(module, nn.Conv2d)):
+        before = before_stand_in(module)
+        stands_in = before is not None and before.in_channels is not None
+        if not (stands_in or isinstance(module, kind)):
             continue
         number += path not in pooled
         refusal = found.refusal(path, module)
-        if isinstance(module, nn.Conv2d):
+        if not stands_in:
             refusal = refusal or conv2d_refusal(module)
-        if _takes(found.calls[path][0]) != 4:
-            refusal = refusal or "it does not take [b, c, h, w]"
+        if _takes(found.calls[path][0]) != 2 + dimensions:
+            refusal = refusal or f"it does not take [{taken}]"
         if path in pooled:
             refusal = refusal or "it works on pooled values"
         layers.append(
@@ -69,7 +83,8 @@ def attention_modules(model: nn.Module, known: Anatomy) -> tuple[Layer, ...]:
     found = _Found(model, known)
     layers: list[Layer] = []
     for path, module in found.modules():
-        stands_in = is_stand_in(module) and _takes(found.calls[path][0]) == 3
+        before = before_stand_in(module)
+        stands_in = before is not None and before.in_channels is None
         inner = any(heads_of(m) for m in module.modules() if m is not module)
         if not (stands_in or (heads_of(module) and not inner)):
             continue
@@ -159,11 +174,13 @@ class _Found:
 
 def _pooled(known: Anatomy) -> set[str]:
     """Return what takes a map of one pixel, however large the image is."""
+    axes = 2 + known.probe.dimensions
     probes = [known.probe, *([known.larger] if known.larger else [])]
     single = [
-        {c.path for c in probe.calls if (x := _given(c)) is not None and x.shape[2:] == (1, 1)}
+        {c.path for c in probe.calls if (x := _given(c)) is not None
+         and x.dim() == axes and set(x.shape[2:]) == {1}}
         for probe in probes
-    ]
+    ]  # fmt: skip
     return set.intersection(*single)
 
 
@@ -180,11 +197,11 @@ def _takes(call: Call) -> int:
 
 def _facts(path: str, module: nn.Module) -> Facts:
     kind, name = class_before_edits(module).__name__, path.rpartition(".")[2]
-    if not isinstance(module, nn.Conv2d):
+    if not isinstance(module, ANY_CONVOLUTION):
         return Facts(kind, name, {}, {})
     sizes = {"kernel": module.kernel_size, "stride": module.stride, "dilation": module.dilation}
     counts = {"groups": module.groups, "channels": module.in_channels, "out": module.out_channels}
-    return Facts(kind, name, {key: (pair[0], pair[1]) for key, pair in sizes.items()}, counts)
+    return Facts(kind, name, {key: tuple(pair) for key, pair in sizes.items()}, counts)
 
 
 def _unlike_attention(call: Call) -> str | None:

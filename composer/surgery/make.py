@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from torch import nn
 
 from composer.analysis.maps import MapShape
-from composer.errors import ComposerError, Diagnostic
+from composer.errors import ComposerError, Diagnostic, error
 from composer.graph.costs import node_costs
 from composer.graph.graph import Graph, Init, Settings, Tokens
 from composer.graph.neighbours import looking_at_neighbours
+from composer.graph.places import names_for, places_of
 from composer.language.expressions import Value
 from composer.lower.build import compiled
 from composer.lower.grid import needed_size
 from composer.lower.like import sizes_like
 from composer.primitives import Spec
 from composer.primitives.cost import Cost
+from composer.primitives.places import HW, PLACES
 from composer.surgery.composition import PrefixTokens
 
 
@@ -40,7 +43,8 @@ def with_size(note: str | None, made: Made) -> str | None:
     if made.needs_size is None:
         return note
     shown = "×".join(map(str, made.needs_size))
-    what = f"maps of {shown}" if len(made.needs_size) > 1 else f"{shown} tokens"
+    tokens = len(made.needs_size) == 1 and len(made.graph.settings.places) > 1
+    what = f"{shown} tokens" if tokens else f"maps of {shown}"
     return "; ".join(filter(None, (note, f"made for {what} alone")))
 
 
@@ -90,11 +94,13 @@ class Maker:
         told = sizes_like(self.spec, layer)
         params = {n: v for n, v in told.items() if n in self.spec.params}
         sizes = {n: v for n, v in told.items() if n not in params}
-        axes = ("n",) if self.spec.stands_for == "attention" else ("h", "w")
+        tokens = self.spec.stands_for == "attention"
+        places = HW if tokens else names_for(self.spec, len(size))
+        axes = ("n",) if tokens else places
         sizes |= dict(zip(axes, size, strict=True))
-        layout = ("b", *axes, "c") if len(axes) == 1 else ("b", "c", *axes)
+        layout = ("b", "n", "c") if tokens else ("b", "c", *axes)
         shares = self.spec.insert is not None and self.spec.insert.share is not None
-        settings = Settings(sizes, {**params, **self.params}, layout)
+        settings = Settings(sizes, {**params, **self.params}, layout, places=places)
         return self._make(replace(settings, part="rest") if shares else settings)
 
     def shared(self, shape: MapShape) -> Made:
@@ -106,22 +112,42 @@ class Maker:
         return self._make(replace(self._settings(shape), init="paper", part="shared"))
 
     def _settings(self, shape: MapShape) -> Settings:
-        """Return what is chosen where a value has this shape."""
-        height, width = shape.size
-        sizes, layout, tokens = {"c": shape.channels}, shape.layout, None
+        """Return what is chosen where a value has this shape.
+
+        Raises:
+            ComposerError: the spec is written for maps of other dimensions.
+        """
+        places = self._places(shape)
+        sizes, layout, tokens, lengths = {"c": shape.channels}, shape.layout, None, shape.size
         if shape.is_tokens:
             join = self.prefix_tokens == "join"
             tokens = Tokens(0 if join else shape.prefix, join)
             if join:
-                height, width = shape.prefix + height * width, 1
+                lengths = (shape.prefix + math.prod(lengths), *(1 for _ in lengths[1:]))
             if "n" not in self.spec.input:
                 place = layout.index("n")
-                layout = (*layout[:place], "h", "w", *layout[place + 1 :])
-        if "n" in layout:
-            sizes |= {"n": height * width}
+                layout = (*layout[:place], *places, *layout[place + 1 :])
         else:
-            sizes |= {"h": height, "w": width}
-        return Settings(sizes, self.params, layout, tokens, self.init)
+            called = dict(zip(PLACES[len(places)], places, strict=True))
+            layout = tuple(called.get(axis, axis) for axis in layout)
+        if "n" in layout:
+            sizes |= {"n": math.prod(lengths)}
+        else:
+            sizes |= dict(zip(places, lengths, strict=True))
+        return Settings(sizes, self.params, layout, tokens, self.init, places=places)
+
+    def _places(self, shape: MapShape) -> tuple[str, ...]:
+        """Return what the spec calls the places of a map of this shape."""
+        dimensions, own = len(shape.size), places_of(self.spec.input)
+        if own and own != HW and own != PLACES[dimensions]:
+            there = ", ".join(("b", "c", *PLACES[dimensions]))
+            raise error(
+                "not-a-map",
+                f"{self.spec.name!r} takes [{', '.join(self.spec.input)}], and a feature map is "
+                f"[{there}]",
+                "write 'input: [b, c, h, w]'",
+            )
+        return names_for(self.spec, dimensions)
 
     def _make(self, settings: Settings) -> Made:
         key = tuple(settings.sizes.items()), settings.layout, settings.tokens, settings.part

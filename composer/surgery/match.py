@@ -22,11 +22,11 @@ _WANTED = {
 
 @dataclass(frozen=True)
 class Facts:
-    """What of a layer can be matched; `sizes` are height and width, where it is a convolution."""
+    """What of a layer can be matched; of a convolution `sizes` are along each axis of the map."""
 
     kind: str
     name: str
-    sizes: Mapping[str, tuple[int, int]]
+    sizes: Mapping[str, tuple[int, ...]]
     counts: Mapping[str, int]
 
     @property
@@ -38,7 +38,7 @@ class Facts:
         if not self.sizes:
             return f"class {self.kind}"
         words = [f"kernel {square(self.sizes['kernel'])}"]
-        if self.sizes["stride"] != (1, 1):
+        if set(self.sizes["stride"]) != {1}:
             words.append(f"stride {square(self.sizes['stride'])}")
         if self.depthwise:
             words.append("depthwise")
@@ -81,7 +81,7 @@ def reason_against(match: Match, facts: Facts, number: int | None, count: int) -
     """
     for key, pair in facts.sizes.items():
         want = getattr(match, key)
-        if want is not None and pair != (want, want):
+        if want is not None and set(pair) != {want}:
             return f"its {key} is {square(pair)}, and {want} is wanted"
     for key, have in facts.counts.items():
         want = getattr(match, key)
@@ -96,9 +96,9 @@ def reason_against(match: Match, facts: Facts, number: int | None, count: int) -
     return None
 
 
-def square(pair: tuple[int, int]) -> str:
-    """Return one number for two that are equal, as in ``3``; else both, as in ``1×7``."""
-    return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}×{pair[1]}"
+def square(sizes: tuple[int, ...]) -> str:
+    """Return one number for all that are equal, as in ``3``; else each, as in ``1×7``."""
+    return str(sizes[0]) if len(set(sizes)) == 1 else "×".join(map(str, sizes))
 
 
 _PROSE = {

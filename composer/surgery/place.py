@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, fx, nn
 
-from composer.analysis.maps import MapShape, NotAMap, like_map
+from composer.analysis.maps import CONVOLUTIONS, MapShape, NotAMap, like_map
 from composer.analysis.parts import Anatomy, Part
 from composer.analysis.paths import around
 from composer.analysis.recording import VALUE, Untraceable
@@ -238,9 +238,8 @@ class Placer:
         called = list(dict.fromkeys(p for p in paths if p.startswith(inside) and p))
         if f"{inside}{name}" in called:
             return f"{inside}{name}"
-        convolutions = [
-            path for path in called if isinstance(self.model.get_submodule(path), nn.Conv2d)
-        ]
+        kind = CONVOLUTIONS[self.known.probe.dimensions]
+        convolutions = [path for path in called if isinstance(self.model.get_submodule(path), kind)]
         number = name.removeprefix("conv")
         if name.startswith("conv") and number.isdecimal():
             if 0 < int(number) <= len(convolutions):
@@ -260,7 +259,7 @@ class Placer:
     ) -> str | None:
         module = self.model.get_submodule(part.path)
         layout = part.shape.layout if part.shape is not None else ()
-        spatial = tuple(map(layout.index, ("h", "w"))) if "h" in layout else ()
+        spatial = tuple(n for n, axis in enumerate(layout) if axis not in ("b", "c", "n"))
         fault = self.trials.fault(module, forward, part.call, change, spatial, ends)
         return fault or self._lost_around(part, module, change)
 

@@ -12,6 +12,7 @@ from composer.language.paths import check_pattern, selects
 from composer.language.position import Position, PositionError
 from composer.language.selection import Selection, SelectionError
 from composer.primitives import Spec
+from composer.primitives.places import PLACES
 from composer.surgery.composition import At
 from composer.surgery.match import overlaid
 from composer.surgery.near_miss import NearMiss
@@ -212,8 +213,10 @@ def _check_place(spec: Spec, at: str) -> None:
         )
     tokens, feature_map = "b, n, c", "b, c, h, w"
     wanted = tokens if layer == "attention" else feature_map
-    also = tokens if layer is None else wanted  # which a map's pixels are, too
-    if sorted(spec.input) not in (sorted(wanted.split(", ")), sorted(also.split(", "))):
+    taken = [wanted.split(", ")]
+    if layer is None:  # a map's pixels are tokens, too; and it may be of other dimensions
+        taken += [tokens.split(", "), *(["b", "c", *places] for places in PLACES.values())]
+    if sorted(spec.input) not in map(sorted, taken):
         what = "an attention module takes" if layer == "attention" else "a feature map is"
         raise error(
             "not-a-map",

@@ -29,6 +29,7 @@ from composer.analysis.traces import (
 )
 from composer.analysis.weight_layers import weight_layers
 from composer.lower.identity import Original
+from composer.lower.like import ANY_CONVOLUTION
 from composer.surgery.absorbed import Absorbed, absorbed_in_both, function_of, held_activation
 from composer.surgery.change import WrittenIn, edits_with
 from composer.surgery.composition import EditedSite
@@ -62,8 +63,11 @@ class Replacement:
         """Put a module in place of the layer."""
         owner = model.get_submodule(self.caller.path)
         before = model.get_submodule(self.layer)
-        channels = before.in_channels if isinstance(before, nn.Conv2d) else None
-        module.meta[STAND_IN] = Before(channels, weight_layers(before))
+        module.meta[STAND_IN] = Before(None, weight_layers(before))
+        if isinstance(before, ANY_CONVOLUTION):
+            module.meta[STAND_IN] = Before(
+                before.in_channels, weight_layers(before), len(before.kernel_size)
+            )
         _accept(module, before, self.call)
         if self.bypasses:
             forward = recorded_forward(owner, self.caller, inside=self.inside)

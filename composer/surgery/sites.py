@@ -34,7 +34,7 @@ class PartPlaces:
     path: str
     kind: str
     channels: int | None
-    size: tuple[int, int] | None
+    size: tuple[int, ...] | None
     layout: tuple[str, ...] | None
     prefix_tokens: int
     positions: tuple[str, ...]

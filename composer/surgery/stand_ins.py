@@ -18,6 +18,7 @@ from composer.lower.identity import check_can_be_identical
 from composer.lower.inputs import input_shapes
 from composer.measure.cost import parameters
 from composer.primitives.base import whole
+from composer.primitives.places import PLACES
 from composer.surgery.absorbed import NotAbsorbed, NotThere, absorbed_in_both
 from composer.surgery.layers import Layer, attention_modules, convolutions, listed
 from composer.surgery.make import Made, Maker, with_size
@@ -115,7 +116,8 @@ class StandIns:
             self._check_sharing(layer, made)
         shape = layer.call.shape
         assert shape is not None
-        channels, *size = (shape[2], shape[1]) if len(shape) == 3 else shape[1:]
+        tokens = self.placement.at == "attention"
+        channels, *size = (shape[2], shape[1]) if tokens else shape[1:]
         gone = [module, *(self.model.get_submodule(path) for path in how.absorbed)]
         return Site(
             path=layer.path,
@@ -138,7 +140,8 @@ class StandIns:
     def _made(self, layer: Layer, module: nn.Module) -> Made:
         shape = layer.call.args[0].shape
         try:
-            return self.maker.like(module, shape[2:] if len(shape) == 4 else shape[1:2])
+            tokens = self.placement.at == "attention"
+            return self.maker.like(module, shape[1:2] if tokens else shape[2:])
         except ComposerError as failure:
             if any(d.code == "unknown-param" for d in failure.diagnostics):
                 raise
@@ -222,11 +225,11 @@ class StandIns:
 
     def _shared_made(self, block: Part) -> Made:
         given = block.call.args[0] if block.call.args else None
-        layout = ("b", "c", "h", "w")
+        layout = ("b", "c", *PLACES[self.known.probe.dimensions])
         if not isinstance(given, Tensor) or block.shape is None or block.shape.layout != layout:
-            raise _Passed("its block does not take [b, c, h, w]")
-        _, channels, height, width = given.shape
-        return self.maker.shared(MapShape(layout, channels, (height, width)))
+            raise _Passed(f"its block does not take [{', '.join(layout)}]")
+        _, channels, *size = given.shape
+        return self.maker.shared(MapShape(layout, channels, tuple(size)))
 
     def _shared(self, sites: Sequence[Site]) -> list[SharedSite]:
         """Return what the sites of each block share."""

@@ -12,6 +12,7 @@ from itertools import islice
 
 from composer.errors import Diagnostic, listing, suggestion
 from composer.graph.graph import INPUT, Graph, GraphNode
+from composer.graph.places import node_at_places, refusal, value_at_places, written_name
 from composer.graph.reach import unreached_nodes
 from composer.graph.scope import Scope
 from composer.graph.sizes import sizes_of
@@ -29,7 +30,7 @@ MAX_NODES = 20_000
 #: Problems that hang on the values of params and sizes, and so on whether a node is reached.
 OF_VALUES = frozenset({
     "size-too-small", "invalid-value", "no-value", "division-by-zero", "value-too-large",
-    "does-not-divide", "open-choice",
+    "does-not-divide", "open-choice", "two-dimensional",
 })  # fmt: skip
 
 
@@ -97,7 +98,8 @@ def _bind_all(
         problems.append(clash)
         yield replace(node, op=None)
         return
-    bound = _bind_node(graph, node, known, problems)
+    node = node_at_places(graph, node, problems)
+    bound = node if node.op is None else _bind_node(graph, node, known, problems)
     if not isinstance(bound.op, Structure):
         yield bound
         return
@@ -138,7 +140,7 @@ def _counter_clash(graph: Graph, node: GraphNode, op: Repeating) -> Diagnostic |
 
 
 def _clashes(graph: Graph) -> list[Diagnostic]:
-    taken = {**dict.fromkeys(graph.spec.input, "an axis"), INPUT: "the input"}
+    taken = {**dict.fromkeys(graph.input, "an axis"), INPUT: "the input"}
     taken |= dict.fromkeys((n for node in graph.nodes for n in node.names), "a node")
     layer = f"what is known of the {graph.spec.stands_for} it stands for"
     taken |= dict.fromkeys(stand_in_names(graph.spec.stands_for), layer)
@@ -165,7 +167,7 @@ def bind_params(graph: Graph, problems: list[Diagnostic]) -> Scope:
             known.put(name, value)
             continue
         try:
-            written = param.expression(value)
+            written = value_at_places(graph, name, param.expression(value))
             _check_words(graph, written)
             bound = expressions.bind(written, known)
             if bound.is_long:
@@ -265,7 +267,12 @@ def _bind_node(
             problems.append(Diagnostic(failure.code, failure.message, way_out, where))
     if faulty:
         return replace(node, op=None)
-    return replace(node, op=replaced(node.op, new))
+    bound = replaced(node.op, new)
+    if graph.is_spread and (why := bound.flat()) is not None:
+        field, said = why
+        problems.append(refusal(graph, f"{written_name(node)!r} {said}", node, field))
+        return replace(node, op=None)
+    return replace(node, op=bound)
 
 
 def _settle(expr: Expr, kind: Kind, known: Scope, field: str) -> Expr:

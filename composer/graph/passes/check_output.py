@@ -46,7 +46,7 @@ def _wanted(graph: Graph) -> tuple[Axes, str]:
     if graph.spec.stands_for != "conv2d":
         return axes, "the input"
     layer = sizes_of(graph)
-    for axis in ("h", "w"):
+    for axis in graph.settings.places:
         if axis in axes:
             axes = axes.resized(axis, bind(convolved(axes[axis]), layer))
     out = layer["out"]

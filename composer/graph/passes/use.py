@@ -6,9 +6,11 @@ from composer.graph.from_spec import inner_graph, wrong_params
 from composer.graph.graph import Graph
 from composer.graph.passes.bind import bind
 from composer.graph.passes.connect import connect
+from composer.graph.places import input_at
 from composer.primitives import Spec
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem
+from composer.primitives.places import HW
 from composer.primitives.use import Use
 
 
@@ -20,11 +22,14 @@ def used_graph(graph: Graph, op: Use, axes: Axes, order: AxisOrder) -> Graph:
     """
     spec = graph.spec.used[op.spec]
     assert isinstance(spec, Spec)
-    missing = [axis for axis in spec.input if axis not in axes]
+    # a spec that is written for its own places uses another on height and width alone
+    places = graph.settings.places if graph.is_spread else HW
+    takes = input_at(spec, places)
+    missing = [axis for axis in takes if axis not in axes]
     if missing or spec.input[0] != graph.spec.input[0]:
         raise AxisProblem(
             "unknown-axis",
-            f"the spec {spec.name!r} takes [{', '.join(spec.input)}], and {str(op.x)!r} is {axes}",
+            f"the spec {spec.name!r} takes [{', '.join(takes)}], and {str(op.x)!r} is {axes}",
             ("x",),
             f"give it a value that has {', '.join(missing)}" if missing else None,
         )
@@ -39,4 +44,4 @@ def used_graph(graph: Graph, op: Use, axes: Axes, order: AxisOrder) -> Graph:
             )
         for problem in wrong_params(spec, {param: value}):
             raise AxisProblem(problem.code, problem.message, ("params", param), problem.help)
-    return connect(bind(inner_graph(spec, op.params, axes, order)))
+    return connect(bind(inner_graph(spec, op.params, axes, order, places)))

@@ -1,0 +1,36 @@
+"""``ultralytics:NAME.yaml``: a network of Ultralytics, made from its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from composer.measure.inputs import Inputs, remember_inputs
+from composer.models.library import library
+from composer.models.ultralytics_name import check_ultralytics_name
+
+#: Height and width of the images that Ultralytics trains on by default, and those of classifiers.
+_SIZE, _SIZE_OF_CLASSIFIERS = 640, 224
+
+
+def ultralytics_factory(name: str) -> Callable[..., nn.Module]:
+    """Return the function that makes a network from its configuration, such as ``yolov8n.yaml``.
+
+    Raises:
+        ComposerError: it is none.
+        MissingPartError: Ultralytics is not installed.
+    """
+    check_ultralytics_name(name)
+    runner = library("ultralytics").YOLO
+
+    def create(**arguments: Any) -> nn.Module:
+        usual = runner(name, verbose=False).model
+        model: nn.Module = type(usual)(dict(usual.yaml), verbose=False, **arguments)
+        size = _SIZE_OF_CLASSIFIERS if usual.task == "classify" else _SIZE
+        channels = dict(usual.yaml).get("channels", arguments.get("ch", 3))
+        remember_inputs(model, Inputs.images(model, (channels, size, size)))
+        return model
+
+    return create

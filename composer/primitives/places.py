@@ -1,0 +1,164 @@
+"""What an op says of height and width, said of all the places of a map of other dimensions.
+
+    over [h, w]              over [d, h, w], or over t
+    {c: c, h: h, w: w}       {c: c, d: d, h: h, w: w}, or {c: c, t: t}
+    h * w                    d * h * w, or t
+
+So are the axes ``kh`` and ``kw`` of a kernel. An op that says something of one of the two alone is
+made for two dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from composer.language.expressions import Expr, bind, name
+from composer.language.models import Model
+from composer.language.source import YamlPath
+from composer.primitives.base import Primitive, replaced
+
+#: The names of the places of a map, by its dimensions.
+PLACES: Mapping[int, tuple[str, ...]] = {1: ("t",), 2: ("h", "w"), 3: ("d", "h", "w")}
+HW = PLACES[2]
+
+#: Those of the places of a kernel.
+OF_KERNEL: Mapping[int, tuple[str, ...]] = {n: tuple(f"k{p}" for p in PLACES[n]) for n in PLACES}
+
+#: The fields whose axes stand in an order that counts, and those that name no axis.
+_ORDERED = ("axes", "into")
+_OTHERS = ("op", "spec", "index", "params")
+
+
+@dataclass(frozen=True)
+class Alone:
+    """What keeps an op to two dimensions: the field, and what it does there."""
+
+    field: YamlPath
+    said: str
+
+
+Op = TypeVar("Op", bound=Primitive)
+
+
+def at_places(op: Op, places: Sequence[str]) -> tuple[Op, tuple[Alone, ...]]:
+    """Return an op of a map's height and width as one of these places, and what keeps it from that.
+
+    Of a structure, such as `branch`, only its own fields are looked at, not the op inside.
+    """
+    alone: list[Alone] = []
+    update = {
+        field: new
+        for field in type(op).model_fields
+        if (new := _renamed(field, getattr(op, field), places, alone)) is not None
+    }
+    op = op.model_copy(update=update) if update else op
+    exprs: dict[YamlPath, Expr] = {}
+    for path, kind, expr in op.expressions():
+        if kind.name in ("node", "word") or not expr.names & set(HW):
+            continue
+        if path[-1] in places and not expr.names & set(HW) - {path[-1]}:
+            continue  # the size of one axis, made of its own
+        exprs[path] = of_all(expr, places)
+        alone += [Alone(path, f"names {axis!r} alone") for axis in left_alone(expr)]
+    return (replaced(op, exprs) if exprs else op), tuple(alone)
+
+
+def of_all(expr: Expr, places: Sequence[str]) -> Expr:
+    """Return an expression in which the number of places, ``h * w``, is that of these places."""
+    factors = list(_factors(expr))
+    if all(factors.count(name(axis)) == 1 for axis in HW):
+        rest = [of_all(factor, places) for factor in factors if factor not in map(name, HW)]
+        product = [*rest, *map(name, places)]
+        total = product[0]
+        for factor in product[1:]:
+            total = Expr("*", 0, (total, factor))
+        return replace(total, start=expr.start, length=expr.length)
+    return replace(expr, args=tuple(of_all(arg, places) for arg in expr.args))
+
+
+def left_alone(expr: Expr) -> list[str]:
+    """Return the axes, height or width, of which an expression says something alone."""
+    return sorted(of_all(expr, PLACES[1]).names & set(HW))
+
+
+def words(model: Model) -> Iterator[str]:
+    """Yield every name that an op gives to something, of axes and others."""
+    for field in type(model).model_fields:
+        value = getattr(model, field)
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, Model):
+            yield from words(value)
+        elif isinstance(value, tuple | dict):
+            yield from (word for word in value if isinstance(word, str))
+
+
+def _renamed(
+    field: str, value: object, places: Sequence[str], alone: list[Alone]
+) -> object | None:
+    """Return the value of a field with other axes; None where these stay."""
+    if field in _OTHERS:
+        return None
+    if isinstance(value, str):
+        if value in HW:
+            alone.append(Alone((field,), f"names {value!r} alone"))
+        return None
+    if not isinstance(value, tuple | dict) or not all(isinstance(key, str) for key in value):
+        return None
+    sizes = dict(value) if isinstance(value, dict) else dict.fromkeys(value)
+    for pair, instead in ((HW, tuple(places)), (OF_KERNEL[2], OF_KERNEL[len(places)])):
+        if not set(pair) & set(sizes):
+            continue
+        new = _with(sizes, pair, instead, in_order=field in _ORDERED)
+        if new is not None:
+            sizes = new
+        elif pair == HW:
+            key = next(iter(axis for axis in sizes if axis in pair))
+            where = key if isinstance(value, dict) else list(value).index(key)
+            both = set(pair) <= set(sizes)
+            said = "does not treat 'h' and 'w' alike" if both else f"names {key!r} alone"
+            alone.append(Alone((field, where), said))
+    if list(sizes) == list(value):
+        return None
+    return sizes if isinstance(value, dict) else tuple(sizes)
+
+
+def _with(
+    sizes: dict[str, Expr | None], pair: tuple[str, ...], instead: tuple[str, ...], in_order: bool
+) -> dict[str, Expr | None] | None:
+    """Return axes with a pair of them replaced; None where the two are not said to be alike."""
+    if not set(pair) <= set(sizes):
+        return None
+    keys = list(sizes)
+    at = [keys.index(axis) for axis in pair]
+    if in_order and abs(at[0] - at[1]) != 1:
+        return None
+    first, second = (sizes[axis] for axis in pair)
+    if first is not None and _said_of(first, pair[0], pair[1]) != second:
+        return None
+    if first is not None and pair[1] in first.names:
+        return None
+    if in_order and at[0] > at[1]:
+        instead = instead[::-1]
+    new: dict[str, Expr | None] = {}
+    for place, key in enumerate(keys):
+        if place == min(at):
+            new |= {p: first if first is None else _said_of(first, pair[0], p) for p in instead}
+        elif key not in pair:
+            new[key] = sizes[key]
+    return new
+
+
+def _said_of(expr: Expr, axis: str, other: str) -> Expr:
+    """Return what an expression says of one axis, said of another."""
+    return bind(expr, {axis: name(other)})
+
+
+def _factors(expr: Expr) -> Iterator[Expr]:
+    if expr.kind == "*":
+        for arg in expr.args:
+            yield from _factors(arg)
+    else:
+        yield expr

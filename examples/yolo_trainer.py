@@ -1,0 +1,21 @@
+"""A trainer for Ultralytics' detectors with CBAM after each stage.
+
+Ultralytics' trainer builds the network anew, so the insertion belongs where it is built:
+
+    YOLO("yolov8n.yaml").train(data="coco8.yaml", trainer=ComposedTrainer)
+"""
+
+import copy
+
+from ultralytics.models.yolo.detect import DetectionTrainer
+
+import composer
+
+
+class ComposedTrainer(DetectionTrainer):
+    def get_model(self, cfg=None, weights=None, verbose=True):
+        plain = super().get_model(copy.copy(cfg), verbose=verbose)
+        model = composer.insert(plain, "cbam", at="stage", params={"min_width": 4}, inplace=True)
+        if weights:
+            model.load(weights)  # by name: those of what is inserted, too, when training goes on
+        return model
