@@ -22,6 +22,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from composer.errors import error
+from composer.measure.caches import nothing_fake_remembered
 from composer.measure.operators import multiply_adds
 
 
@@ -152,8 +153,8 @@ class FakeRun:
             training: the mode of the model and all inside it.
             gradients: whether the pass records them.
         """
-        # in a caller's inference mode whole layers would reach `watch`, not what they are made of
-        with untouched(model), torch.inference_mode(False):
+# in a caller's inference mode whole layers would reach `watch`, not what they are made of
+        with nothing_fake_remembered(), untouched(model), torch.inference_mode(False):
             for module in model.modules():
                 module.training = training
                 without_checkpointing(module)

@@ -11,7 +11,13 @@ from composer.analysis.maps import CONVOLUTIONS, MapShape, NotAMap, like_map
 from composer.analysis.parts import Anatomy, Part
 from composer.analysis.paths import around
 from composer.analysis.recording import VALUE, Untraceable
-from composer.analysis.residual import Branch, NoSuchBranch, branch_ends, returned
+from composer.analysis.residual import (
+    Branch,
+    NoSuchBranch,
+    branch_ends,
+    returned,
+    takes_two_ways,
+)
 from composer.analysis.traces import Forward
 from composer.analysis.weight_layers import calls_inserted
 from composer.errors import listing
@@ -90,6 +96,8 @@ class Placer:
             return instead("the residual branch can't be told from the shortcut")
         if (ends[0].add is None) is not (ends[1].add is None):
             return instead("it has a skip in training or in evaluation alone")
+        if (adding := self._adding(part, forward, ends[1])) is not None:
+            return adding
         found = self._shape_in(part, shape, forward, ends[1].end)
         if isinstance(found, str):
             return instead(found)
@@ -100,6 +108,20 @@ class Placer:
         if isinstance(change, str):
             return instead(change)
         return Place(part, position, found, change, _remark(ends[1]))
+
+    def _adding(self, part: Part, forward: Forward, end: Branch) -> Place | None:
+        """Return the place inside a child that is given both the branch and the shortcut to add.
+
+        So do the blocks of a BERT-like transformer: ``self.output(hidden, shortcut)``.
+        """
+        node, graph = end.end, forward.evaluation
+        if end.add is not None or node.op != "call_module" or not takes_two_ways(node, graph):
+            return None
+        child = self.known.part(f"{part.path}.{node.target}" if part.path else str(node.target))
+        if child.shape is None or not self.known.skips(child.call):
+            return None
+        place = self._residual(child, child.shape, Position("residual"))
+        return replace(place, note=f"the residual add is in {node.target}")
 
     def _shape_in(
         self, part: Part, shape: MapShape, forward: Forward, node: fx.Node
