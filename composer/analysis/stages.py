@@ -86,7 +86,10 @@ class Staging:
     def _is_of_one_size(self, path: str) -> bool:
         """Return whether a module takes and gives maps of one size, and has no other inside."""
         places = self.seen.first.dimensions
-        shapes = [call.shape for calls in self.seen.first.inside(path).values() for call in calls]
+        shapes = [
+            call.shape for calls in self.seen.first.inside(path).values() for call in calls
+            if is_inside(call.caller, path)  # an activation may be lent to all of the model
+        ]  # fmt: skip
         whole = self.seen.calls[path][0]
         shapes += [whole.shape, tuple(whole.given.shape) if whole.given is not None else None]
         sizes = {shape[2:] for shape in shapes if shape is not None and len(shape) == 2 + places}
