@@ -119,9 +119,9 @@ def _position(site: Any) -> str:
 
 
 def run(model: nn.Module, entry: str, inputs: Mapping[str, Any]) -> list[Tensor]:
-    """Return every tensor that a model gives in evaluation."""
+    """Return every tensor that a model gives in evaluation; what it remembers of that is lost."""
     with torch.no_grad():
-        entered = model.eval().get_submodule(entry)
+        entered = copy.deepcopy(model).eval().get_submodule(entry)
         torch.manual_seed(0)
         given = tree_map_only(Tensor, Tensor.clone, dict(inputs))
         out = entered(given[""]) if "" in given else entered(**given)
@@ -262,20 +262,18 @@ def calls_of(
 ) -> dict[str, tuple[Any, Any]]:
     """Return what modules are given as the model runs."""
     seen: dict[str, tuple[Any, Any]] = {}
-    handles = []
+    copied = copy.deepcopy(model)
 
     def watch(path: str) -> None:
         def note(_: nn.Module, args: Any, kwargs: Any) -> None:
             seen.setdefault(path, tree_map_only(Tensor, Tensor.clone, (args, kwargs)))
 
-        watched = model.get_submodule(path)
-        handles.append(watched.register_forward_pre_hook(note, with_kwargs=True))
+        watched = copied.get_submodule(path)
+        watched.register_forward_pre_hook(note, with_kwargs=True)
 
     for path in dict.fromkeys(paths):
         watch(path)
-    run(model, entry, inputs)
-    for handle in handles:
-        handle.remove()
+    run(copied, entry, inputs)
     return seen
 
 

@@ -111,11 +111,11 @@ def branch_end(
     return Branch(found.end, found.readers, add, 1 if which else len(_adds_up_to(add)))
 
 
-def takes_two_ways(node: fx.Node, graph: fx.Graph) -> bool:
-    """Return whether a step takes several values that come from what the forward takes."""
-    given = set(graph.find_nodes(op="placeholder"))
+def takes_two_ways(node: fx.Node) -> bool:
+    """Return whether a step calls a child with several values that come from what it takes."""
+    given = set(node.graph.find_nodes(op="placeholder"))
     ways = [way for way in node.all_input_nodes if given & (_ancestors(way) | {way})]
-    return len(ways) > 1
+    return node.op == "call_module" and len(ways) > 1
 
 
 def joins_ways(graph: fx.Graph, child: str) -> bool:
