@@ -81,8 +81,8 @@ def test_the_table(run):
     assert f"torch {torch.__version__}" in machine
     assert empty == ""
     assert headings.split() == [
-        "model", "sites", "parameters", "FLOPs", "batch", "ms", "quartiles", "ratio", "images/s",
-        "peak", "MiB",
+        "model", "sites", "parameters", "multiply-adds", "batch", "ms", "quartiles", "ratio",
+        "images/s", "peak", "MiB",
     ]  # fmt: skip
     assert [row.split("  ")[0] for row in rows] == [TINY, "+ se", "resnet18"]
     assert "11,689,512" in rows[2]

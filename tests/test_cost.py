@@ -1,4 +1,4 @@
-"""Parameters and FLOPs against the published ones, and of a whole against its parts."""
+"""Parameters and multiply-adds against the published ones, and of a whole against its parts."""
 
 from __future__ import annotations
 

@@ -41,15 +41,18 @@ def learns(model: nn.Module, given: Tensor | None = None, **edit: Any) -> tuple[
 
 
 def silent_after(model: nn.Module, x: Tensor, steps: int) -> set[str]:
-    """The parameters that have not moved after some steps of SGD, on new numbers in each."""
-    model.train()
+    """The parameters that have not moved after some steps of SGD, on new numbers in each.
+
+    In double precision, in which what is small is not lost beside what is large.
+    """
+    model.double().train()
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     optimizer = torch.optim.SGD(model.parameters(), 0.05)
     draw = torch.Generator().manual_seed(1)
     for _ in range(steps):
-        out = model(torch.randn(x.shape, generator=draw))
+        out = model(torch.randn(x.shape, generator=draw).double())
         tensors = out if isinstance(out, (tuple, list)) else [out]
-        sum(t.float().square().mean() + t.float().mean() for t in tensors).backward()  # type: ignore[union-attr]
+        sum(t.square().mean() + t.mean() for t in tensors).backward()  # type: ignore[union-attr]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -139,8 +142,8 @@ SAID: dict[str, tuple[Callable[[], nn.Module], dict[str, Any], tuple[str, ...], 
     "nothing reads it": (lambda: Net(True, first_alone), {},
         ("its output is not used, so it learns nothing (1 place: b.se)",),
         "each of the 4 new parameter tensors has a gradient, but for the places named above; 2 of "
-        "them are zero in the first step, since these begin at zero: a.norm.weight and 1 more of the "
-        "backbone"),
+        "them are zero in the first step, since these begin at zero: a.norm.weight and 1 more of "
+        "the backbone"),
     "no gradient comes back": (lambda: Net(False, without_gradient), {},
         ("its output is used, and no gradient reaches it: the model's forward cuts it off, as "
          "detach() and no_grad() do (1 place: b.se)",),

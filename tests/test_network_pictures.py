@@ -268,7 +268,7 @@ def test_an_insertion_opens_into_its_mechanism(composed):
     picture = drawn(composed, expand="layer1.0.cbam")
     assert {".stage 1", "layer1.0", "layer1.0.cbam", "layer1.0.cbam/channel"} <= picture.opened
     found = boxes(picture.diagram.opened(picture.opened))
-    assert found["layer1.0.cbam/channel.excite"].small == ("580 params · 1.0 k MAdds",)
+    assert found["layer1.0.cbam/channel.excite"].small == ("580 params · 1.0 k multiply-adds",)
 
 
 def test_a_repeat_is_expanded_where_it_is_drawn(composed):

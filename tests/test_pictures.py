@@ -93,7 +93,7 @@ def test_se_is_its_paper():
         ("out", "reweight"), (".output", "end"),
     ]  # fmt: skip
     assert box(diagram, "excite").lines == ("mlp over c, hidden 16", "W2 relu(W1 x + b1) + b2")
-    assert box(diagram, "excite").small == ("8,464 params · 8.2 k MAdds",)
+    assert box(diagram, "excite").small == ("8,464 params · 8.2 k multiply-adds",)
     assert box(diagram, "gate").lines == ("sigmoid: σ(x)",)
     labels = {(link.source, link.target): link.label for link in diagram.links if link.label}
     assert labels == {
@@ -140,7 +140,7 @@ def test_what_stands_for_several_nodes_is_a_group():
     diagram = drawn("cbam").diagram
     channel, spatial = diagram.groups
     assert (channel.name, channel.small) == (
-        "channel", ("Channel attention of CBAM", "8,464 params · 16.4 k MAdds")
+        "channel", ("Channel attention of CBAM", "8,464 params · 16.4 k multiply-adds")
     )  # fmt: skip
     assert channel.closed.lines == ("Channel attention of CBAM",)
     closed = diagram.opened(frozenset({"spatial"}))
@@ -174,7 +174,7 @@ def test_shared_weights_are_joined():
         ("row.0", "row.1", ("shared weights",)), ("row.0", "row.2", ("shared weights",))
     ]  # fmt: skip
     assert box(diagram, "row.1").small[0] == "weights of row.0"
-    assert box(diagram, "row.0").small == ("590,080 params · 115.6 M MAdds",)
+    assert box(diagram, "row.0").small == ("590,080 params · 115.6 M multiply-adds",)
 
 
 def test_only_weights_are_shared(tmp_path):

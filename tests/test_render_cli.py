@@ -56,7 +56,8 @@ def test_svg(run):
     root = ET.parse("se.svg").getroot()
     assert root.find(f"{SVG}title").text == "Squeeze-and-Excitation"
     texts = {t.text for t in root.iter(f"{SVG}text")}
-    assert {"excite", "mlp over c, hidden 16", "256×14×14", "8,464 params · 8.2 k MAdds"} <= texts
+    spent = "8,464 params · 8.2 k multiply-adds"
+    assert {"excite", "mlp over c, hidden 16", "256×14×14", spent} <= texts
     assert "Helvetica" in root.get("font-family")
 
 

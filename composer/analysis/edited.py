@@ -9,6 +9,8 @@ from typing import Any, cast
 
 from torch import fx, nn
 
+from composer.language.place import Place
+
 #: In the `meta` of an inserted module: the name of its spec.
 MARK = "composer_inserted"
 #: In the `meta` of a module that took a layer's place: what there is to know of that layer.
@@ -20,13 +22,14 @@ ORIGINAL, EDITS, INNER = "composer_original", "composer_edits", "composer_inner"
 
 @dataclass(frozen=True)
 class Before:
-    """The layer that was there: its layers of weights, and of a convolution the channels it takes.
+    """What was there: its layers of weights, and of a convolution the channels it takes.
 
-    `dimensions` are those of the map that a convolution slides over.
+    `at` is the kind of place; `dimensions` are those of the map that a convolution slides over.
     """
 
     in_channels: int | None
     layers: int
+    at: Place
     dimensions: int = 2
 
 

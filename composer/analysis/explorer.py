@@ -17,7 +17,7 @@ from composer.analysis.recording import Untraceable
 from composer.analysis.residual import Branch, branch_end, takes_two_ways
 from composer.analysis.token_order import TokenOrder, token_order
 from composer.analysis.traces import Traces
-from composer.analysis.weight_layers import weight_layers
+from composer.analysis.weight_layers import has_weights, weight_layers
 from composer.measure.cost import FakeRun
 
 
@@ -271,9 +271,8 @@ class Explorer:
         return [name for name in names if (f"{path}.{name}" if path else name) in self.modules]
 
     def is_norm(self, path: str) -> bool:
-        """Return whether a module has parameters, and no layer of weights."""
-        has_some = next(self.modules[path].parameters(), None) is not None
-        return has_some and not self.layers(path)
+        """Return whether a module has weights, if frozen ones, and no layer of them."""
+        return has_weights(self.modules[path]) and not self.layers(path)
 
     def layers(self, path: str) -> int:
         """Return how many layers of weights a module holds of its own."""

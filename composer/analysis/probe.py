@@ -93,7 +93,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Probe:
-    """The calls of one forward pass, in the order they ended, and the FLOPs of it.
+    """The calls of one forward pass, in the order they ended, and its multiply-adds, `flops`.
 
     Attributes:
         inputs: what it was given.

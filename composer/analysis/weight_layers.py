@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from composer.analysis.edited import before_stand_in, is_inserted
+from composer.lower.frozen_norm import is_frozen_norm
 
 
 def weight_layers(module: nn.Module) -> int:
@@ -24,6 +25,11 @@ def weight_layers(module: nn.Module) -> int:
         for m in module.modules()
         if m not in inside
     )
+
+
+def has_weights(module: nn.Module) -> bool:
+    """Return whether a module has parameters, or the fixed ones of a frozen norm."""
+    return is_frozen_norm(module) or next(module.parameters(), None) is not None
 
 
 def layers_of(module: nn.Module, node: fx.Node) -> int:

@@ -45,7 +45,7 @@ class Entrant:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one model costs on one batch; FLOPs are multiply-adds of one image.
+    """What one model costs on one batch; `flops` are multiply-adds of one image.
 
     Attributes:
         model: the name of the entrant.
@@ -53,7 +53,7 @@ class Cost:
         sites: of a spec, how many.
         input_shape: channels, height and width of an image.
         parameters: how many.
-        flops: how many.
+        flops: how many multiply-adds.
         batch: how many images at once.
         timing: of one pass.
         ratio: how many times as long it takes as the backbone as it is.

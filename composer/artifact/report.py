@@ -34,7 +34,7 @@ class SiteReport(Inserted):
 
 @dataclass(frozen=True)
 class Report:
-    """What an insertion did and what it costs; FLOPs are multiply-adds of one image."""
+    """What an insertion did and what it costs; `flops` are multiply-adds of one image."""
 
     backbone: str
     sites: tuple[SiteReport, ...]
@@ -131,7 +131,7 @@ def describe(
         model: what `insert` gave.
         backbone: the MODEL string.
         difference: the largest difference of the outputs, where it was measured.
-        flops_before: the original's FLOPs where they are known; they are counted otherwise.
+        flops_before: the original's multiply-adds where they are known; they are counted otherwise.
         notes: remarks on sites, for the person who reads.
         against: whose output the difference is from: the original, or an earlier composition.
         done: the last plan that was carried out, where the model has run since: what it counts

@@ -12,14 +12,17 @@ from composer.cli.options import (
     at_input_size,
     check_params,
     check_paths,
+    check_replacing,
     check_selection,
+    costs_json_option,
     input_size_option,
-    json_option,
     match_of,
     params_of,
     position_of,
     read_specs,
+    replace_option,
     set_option,
+    type_option,
     usage,
 )
 from composer.cli.steps import Steps
@@ -45,6 +48,8 @@ MIB = 2**20
 @click.option("--blocks", metavar="N,N..N", help="Likewise.")
 @click.option("--every", type=click.IntRange(1), metavar="N", help="Likewise.")
 @click.option("--select", multiple=True, metavar="PATH", help="Likewise.")
+@replace_option
+@type_option
 @click.option("--match", "matches", multiple=True, metavar="K=V", help="Likewise.")
 @set_option
 @click.option("--batch", "batches", default="1", show_default=True, metavar="N,N",
@@ -59,7 +64,7 @@ MIB = 2**20
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), default=3.0,
               show_default=True, help="For how long each model is timed.")
 @input_size_option
-@json_option
+@costs_json_option
 def command(
     backbone: str,
     specs: tuple[str, ...],
@@ -71,6 +76,8 @@ def command(
     blocks: str | None,
     every: int | None,
     select: tuple[str, ...],
+    replace: bool,
+    types: tuple[str, ...],
     matches: tuple[str, ...],
     settings: tuple[str, ...],
     batches: str,
@@ -101,7 +108,8 @@ def command(
     check_selection("--stages", stages)
     check_selection("--blocks", blocks)
     position = position_of(position, branch)
-    check_paths(at, select)
+    check_replacing(at, replace, select, types, "paper")
+    check_paths(at, select, types)
     match = match_of(matches)
     read = read_specs(specs)
     names = [spec.name for spec in read]
@@ -136,6 +144,8 @@ def command(
                 blocks=blocks,
                 every=every,
                 select=select or None,
+                replace=replace,
+                type=types or None,
                 match=match or None,
                 params=params[spec.name],
             )
@@ -191,8 +201,8 @@ def _print(costs: list[Cost]) -> None:
     from composer.measure.numbers import giga
 
     headings = (
-        "model", "sites", "parameters", "FLOPs", "batch", "ms", "quartiles", "ratio", "images/s",
-        "peak MiB",
+        "model", "sites", "parameters", "multiply-adds", "batch", "ms", "quartiles", "ratio",
+        "images/s", "peak MiB",
     )  # fmt: skip
     rows = []
     for cost in costs:

@@ -13,14 +13,17 @@ from composer.cli.options import (
     at_input_size,
     check_params,
     check_paths,
+    check_replacing,
     check_selection,
+    costs_json_option,
     input_size_option,
-    json_option,
     match_of,
     params_of,
     position_of,
     read_specs,
+    replace_option,
     set_option,
+    type_option,
     usage,
 )
 from composer.cli.steps import Steps, loading
@@ -57,6 +60,8 @@ if TYPE_CHECKING:
 @click.option("--every", type=click.IntRange(1), metavar="N", help="The first site and each N-th.")
 @click.option("--select", multiple=True, metavar="PATH",
               help="Module paths, globs ('layer3.*') or regular expressions ('re:layer[34]').")
+@replace_option
+@type_option
 @click.option("--match", "matches", multiple=True, metavar="K=V",
               help="Which convolutions: kernel=3, depthwise=false, position=2..-1; null for any.")
 @set_option
@@ -76,7 +81,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Show the plan; write nothing.")
 @click.option("--expect", type=click.IntRange(1), metavar="N", help="Fail unless N sites match.")
 @click.option("--force", is_flag=True, help="Replace a composition that is there.")
-@json_option
+@costs_json_option
 def command(
     specs: tuple[str, ...],
     backbone: str,
@@ -89,6 +94,8 @@ def command(
     blocks: str | None,
     every: int | None,
     select: tuple[str, ...],
+    replace: bool,
+    types: tuple[str, ...],
     matches: tuple[str, ...],
     settings: tuple[str, ...],
     init: str,
@@ -110,6 +117,7 @@ def command(
     composer insert --spec cbam --into resnet50
     composer insert --spec se --into convnext_tiny --stages 3,4 --set reduction=8
     composer insert --spec sk --into resnext50_32x4d --match stride=1
+    composer insert --spec eca --into efficientnet_b0 --at module --replace --type SqueezeExcite
     composer insert --spec eca --into tf_efficientnet_lite0 --weights lite0.safetensors \\
         --input cat.png --init identity
     """  # noqa: D301
@@ -128,7 +136,8 @@ def command(
     check_selection("--stages", stages)
     check_selection("--blocks", blocks)
     position = position_of(position, branch)
-    check_paths(at, select)
+    check_replacing(at, replace, select, types, init)
+    check_paths(at, select, types)
     match = match_of(matches)
     read = read_specs(specs)
     params = params_of(settings, {spec.name: set(spec.params) for spec in read})
@@ -175,6 +184,8 @@ def command(
                 blocks=blocks,
                 every=every,
                 select=select or None,
+                replace=replace,
+                type=types or None,
                 match=match or None,
                 params=params[spec.name],
                 init=init,  # type: ignore[arg-type]

@@ -19,7 +19,13 @@ from composer.models.model_string import INPUT_SIZE, ModelString
 if TYPE_CHECKING:
     from composer.primitives import Spec
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+_JSON = "Print JSON, for machines"
+
+json_option = click.option("--json", "as_json", is_flag=True, help=f"{_JSON}.")
+
+#: Of commands that count.
+costs_json_option = click.option("--json", "as_json", is_flag=True,
+                                 help=f"{_JSON}; its flops are multiply-adds.")  # fmt: skip
 
 set_option = click.option(
     "--set",
@@ -133,13 +139,52 @@ def check_selection(option: str, text: str | None) -> None:
         raise usage(f"{option} {text!r}: {failure}", None) from None
 
 
-def check_paths(at: str | None, patterns: tuple[str, ...]) -> None:
+#: To go below ``--select``.
+replace_option = click.option(
+    "--replace", is_flag=True,
+    help="With --at module: in place of the modules that --select or --type names.",
+)  # fmt: skip
+type_option = click.option(
+    "--type", "types", multiple=True, metavar="CLASS",
+    help="With --replace: modules of this class, or of one derived from it: SqueezeExcite.",
+)  # fmt: skip
+
+
+def check_replacing(
+    at: str | None, replace: bool, select: tuple[str, ...], types: tuple[str, ...], init: str
+) -> None:
+    """Refuse what does not go with replacing modules, or what replacing needs.
+
+    Raises:
+        UsageError: with the way out.
+    """
+    if types and not replace:
+        raise usage("--type names modules to replace", "say --replace too, or choose by --select")
+    if not replace:
+        return
+    if at in ("conv", "attention"):
+        raise usage(f"--at {at} replaces already", "omit --replace, or say --at module --replace")
+    if at != "module":
+        raise usage("--replace is for --at module", "say --at module --replace")
+    if not select and not types:
+        raise usage(
+            "--replace is given, and not what is replaced",
+            "say --type SqueezeExcite, or --select 'blocks.*.se'",
+        )
+    if init == "identity":
+        raise usage(
+            "--replace puts something else in place of a module, which is no identity",
+            "say --init paper; or omit --replace, to put it after the module",
+        )
+
+
+def check_paths(at: str | None, patterns: tuple[str, ...], types: tuple[str, ...] = ()) -> None:
     """Refuse module paths that can't be read, or that are wanted and not given.
 
     Raises:
         UsageError: they are so.
     """
-    if at == "module" and not patterns:
+    if at == "module" and not patterns and not types:
         raise usage(
             "--at module is any module, and none is selected",
             "say --select 'layer3.*.conv2', or --select 're:layer[34].*'",

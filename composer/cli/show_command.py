@@ -1,4 +1,4 @@
-"""`composer show SPEC`: nodes, axes, sizes, parameters, FLOPs."""
+"""`composer show SPEC`: nodes, axes, sizes, parameters, multiply-adds."""
 
 from __future__ import annotations
 
@@ -9,20 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from composer.cli.options import check_params, json_option, params_of, set_option, size_of
+from composer.cli.options import (
+    check_params,
+    costs_json_option,
+    params_of,
+    set_option,
+    size_of,
+)
 
 if TYPE_CHECKING:
     from composer.graph.graph import Graph
 
 
-@click.command("show", short_help="Show a spec's nodes: axes, sizes, parameters, FLOPs.")
+@click.command("show", short_help="Show a spec's nodes: axes, sizes, parameters, multiply-adds.")
 @click.argument("spec")
 @click.option("--channels", type=click.IntRange(1), default=256, show_default=True)
 @click.option("--size", default="14", show_default=True, metavar="[Dx]H[xW]",
               help="Of the map; t=100 is that of a signal.")
 @set_option
 @click.option("--code", is_flag=True, help="Print the Python of the module too.")
-@json_option
+@costs_json_option
 def command(
     spec: str,
     channels: int,

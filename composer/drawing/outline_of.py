@@ -27,6 +27,7 @@ from composer.lower.code import code_by_node
 from composer.measure.cost import FakeRun, FlopCounter, flops, parameters
 from composer.surgery.composition import Edit, EditedSite, composition
 
+_LAYERS = {"conv": "a convolution", "attention": "an attention module", "module": "a module"}
 _WHERE = {
     "residual": "before the add",
     "output": "at the output",
@@ -235,8 +236,7 @@ def _flops_of(module: nn.Module, call: Call) -> int:
 def _where(edit: Edit, site: EditedSite, name: str) -> str:
     """Return where in its part something stands, in words."""
     if site.position == "replace":
-        layer = "attention" if edit.at == "attention" else "convolution"
-        return f"for {name}" if name else f"for a {layer}"
+        return f"for {name}" if name else f"for {_LAYERS[edit.at]}"
     kind, _, of = site.position.partition(":")
     if kind == "after":
         return f"after {of}"

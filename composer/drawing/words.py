@@ -32,7 +32,7 @@ def spent_and_added(spent: Spent, added: Spent) -> tuple[str, ...]:
     sign = "−" if added.flops < 0 else "+"
     return (
         f"{spent.parameters:,} params ({added.parameters:+,})",
-        f"{giga(spent.flops)} MAdds ({sign}{giga(abs(added.flops))})",
+        f"{giga(spent.flops)} multiply-adds ({sign}{giga(abs(added.flops))})",
     )
 
 

@@ -20,6 +20,7 @@ from composer.graph.graph import Graph
 from composer.graph.passes.bind import bind_params
 from composer.language.expressions import Expr, Value, evaluate, parse
 from composer.language.models import Beginning
+from composer.lower.frozen_norm import eps_of, is_frozen_norm
 from composer.lower.like import ANY_CONVOLUTION
 from composer.primitives import Spec
 from composer.primitives.activations import FUNCTIONS
@@ -116,10 +117,14 @@ def check_same(
 ) -> None:
     """Run a stand-in against the original, in both modes; both are of float64.
 
+    Where a frozen norm goes, in evaluation mode alone: in training the stand-in's own norm takes
+    the statistics of each batch.
+
     Raises:
         ComposerError: they differ.
     """
-    for training in (False, True):
+    frozen = original.norm is not None and is_frozen_norm(original.norm)
+    for training in (False,) if frozen else (False, True):
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             x = inputs[0].clone()
             for step in original.steps:
@@ -222,14 +227,17 @@ def _copy_norm(name: str, norm: nn.Module, original: Original, bias: Tensor | No
     source = original.norm
     if source is None:
         raise _Misfit(f"the node {name!r} has a norm, and no norm goes with the convolution")
-    if not isinstance(source, _BatchNorm) or source.running_mean is None:
+    keeps = isinstance(source, _BatchNorm) and source.running_mean is not None
+    if not keeps and not is_frozen_norm(source):
         kind = type(source).__name__
         raise _Misfit(f"its norm is a {kind}, and that of the node {name!r} keeps statistics")
     assert isinstance(norm, _BatchNorm)
-    norm.eps, norm.momentum = source.eps, source.momentum
-    _copy_or_fill(norm.weight, source.weight, 1)
-    _copy_or_fill(norm.bias, source.bias, 0)
-    for key in ("running_mean", "running_var", "num_batches_tracked"):
+    norm.eps = eps_of(source)
+    if isinstance(source, _BatchNorm):
+        norm.momentum = source.momentum
+    for key, otherwise in (("weight", 1), ("bias", 0), ("num_batches_tracked", 0)):
+        _copy_or_fill(getattr(norm, key), getattr(source, key, None), otherwise)
+    for key in ("running_mean", "running_var"):
         getattr(norm, key).copy_(getattr(source, key))
     if bias is not None:
         assert norm.running_mean is not None

@@ -1,1 +1,1 @@
-"""Parameters and FLOPs of any module."""
+"""Parameters and multiply-adds of any module."""

@@ -1,8 +1,8 @@
-"""Parameters and FLOPs, counted as vision papers count them.
+"""Parameters and multiply-adds, counted as vision papers count them.
 
-FLOPs are multiply-adds: those of every convolution and matrix product, and two for each element
-of a norm. ResNet-50 at 224 comes to 4.11 G. Reductions, activations and products of elements
-are left out, as they are there.
+Multiply-adds are those of every convolution and matrix product, and two for each element of a
+norm. ResNet-50 at 224 comes to 4.11 G. Reductions, activations and products of elements are left
+out, as they are there; so are those of a norm that is written in products of elements.
 """
 
 from __future__ import annotations
@@ -20,28 +20,10 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from composer.errors import error
 from composer.measure.caches import nothing_fake_remembered
-
-_NORMS = (
-    "native_batch_norm",
-    "_native_batch_norm_legit",
-    "_native_batch_norm_legit_no_training",
-    "_batch_norm_with_update",
-    "_batch_norm_no_update",
-    "cudnn_batch_norm",
-    "native_layer_norm",
-    "native_group_norm",
-)
-
-
-#: Attention on the CPU, which torch's own table of FLOPs lacks: queries, keys and values first.
-_ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
-
-#: A matrix by a vector, which it lacks, too.
-_VECTOR = "mv"
+from composer.measure.operators import multiply_adds
 
 
 class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -57,17 +39,7 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Run the op and count it."""
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        packet = func._overloadpacket
-        if packet in flop_registry:
-            self.total += int(flop_registry[packet](*args, **kwargs, out_val=out)) // 2
-        elif packet.__name__ in _NORMS:
-            self.total += 2 * args[0].numel()
-        elif packet.__name__ == _ATTENTION:
-            query, key, value = args[:3]
-            tokens, width = key.shape[-2], query.shape[-1] + value.shape[-1]
-            self.total += query.numel() // query.shape[-1] * tokens * width
-        elif packet.__name__ == _VECTOR:
-            self.total += args[0].numel()
+        self.total += multiply_adds(func._overloadpacket, args, kwargs, out) or 0
         return out
 
 
@@ -146,7 +118,8 @@ class FakeRun:
                 "run the model once on a batch of images before",
             )
         mode = FakeTensorMode(allow_non_fake_inputs=True)
-        return cls(mode, {name: mode.from_tensor(t) for name, t in tensors.items()})
+        with torch.inference_mode(False):  # a caller's; what is made there records no gradients
+            return cls(mode, {name: mode.from_tensor(t) for name, t in tensors.items()})
 
     def inside(self, path: str) -> FakeRun:
         """Return the run of a module inside the model; the model itself at an empty path."""
@@ -154,6 +127,11 @@ class FakeRun:
             return self
         state = {k.removeprefix(f"{path}."): t for k, t in self.state.items()
                  if k.startswith(f"{path}.")}  # fmt: skip
+        return FakeRun(self.mode, state)
+
+    def without(self, path: str) -> FakeRun:
+        """Return the run of the model with something else in place of a module inside it."""
+        state = {k: t for k, t in self.state.items() if not k.startswith(f"{path}.")}
         return FakeRun(self.mode, state)
 
     def __call__(
@@ -175,7 +153,8 @@ class FakeRun:
             training: the mode of the model and all inside it.
             gradients: whether the pass records them.
         """
-        with nothing_fake_remembered(), untouched(model):
+# in a caller's inference mode whole layers would reach `watch`, not what they are made of
+        with nothing_fake_remembered(), untouched(model), torch.inference_mode(False):
             for module in model.modules():
                 module.training = training
                 without_checkpointing(module)
@@ -202,7 +181,8 @@ def on_numbers(
     modes = [(module, module.training) for module in model.modules()]
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     try:
-        with untouched(model), torch.no_grad(), torch.random.fork_rng(devices=[]), watch:
+        plain = torch.inference_mode(False)  # see FakeRun
+        with untouched(model), plain, torch.no_grad(), torch.random.fork_rng(devices=[]), watch:
             for module in model.modules():
                 without_checkpointing(module)
             torch.func.functional_call(model.eval(), buffers, args, kwargs)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Cost:
-    """Parameters, and FLOPs: the multiply-adds of one image, as `composer.measure.cost` counts.
+    """Parameters, and `flops`: the multiply-adds of one image, as `composer.measure.cost` counts.
 
     These are the multiply-adds of every convolution and product of matrices, and two for each
     element of a norm.

@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 from composer.analysis.edited import is_edited
 from composer.analysis.traces import Forward
 from composer.analysis.weight_layers import changes_nothing
+from composer.lower.frozen_norm import is_frozen_norm
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
@@ -76,8 +77,9 @@ def absorbed_in(
     if "norm" in absorb:
         norm = node = _unedited(caller, _next(caller, node))
         module = _module(caller, norm)
-        if not isinstance(module, _NORMS):
+        if not isinstance(module, _NORMS) and not (module and is_frozen_norm(module)):
             raise NotThere("no norm follows it")
+        assert module is not None
         holds = held_activation(module) is not None
         if holds and "act" not in absorb:
             raise NotAbsorbed("its norm holds an activation, which would go with it")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import replace as with_fields
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-from composer.errors import counted, error
+from composer.errors import ComposerError, counted, error
 from composer.graph.graph import Graph, Init
 from composer.language.expressions import Value
 from composer.lower.build import lower
@@ -63,13 +63,16 @@ def insert(
     backbone: str | None = None,
     inplace: bool = False,
     example_inputs: Any = None,
+    replace: bool = False,
+    type: str | Sequence[str] | None = None,  # noqa: A002 - as in `plan`
 ) -> nn.Module:
     """Put a spec's module at every site of the model, and return the composed model.
 
     Every key and tensor of the model's state dict stays, but for those of layers that something
-    stands in for, which come back when that is ejected; the new keys stand under the block they
-    serve, or under the path of the layer. The model keeps its class and its methods. Each site
-    has its own weights, on the device, in the dtype and in the memory format of its block.
+    stands in for or that it replaces, which come back when that is ejected; the new keys stand
+    under the block they serve, or under the path of what they replace. The model keeps its class
+    and its methods. Each site has its own weights, on the device, in the dtype and in the memory
+    format of its block.
 
     Args:
         model: a model, which is copied, or a MODEL string such as ``"resnet50"``.
@@ -90,6 +93,8 @@ def insert(
         backbone: the MODEL string that a given model came from, kept in the recipe.
         inplace: edit the model itself instead of a copy.
         example_inputs: what the model's forward takes; the composed model remembers it.
+        replace: with ``at="module"``, take the place of what is there.
+        type: which modules are replaced, by the name of their class.
 
     Raises:
         ComposerError: no site matches, or the spec does not suit the sizes at a site.
@@ -123,6 +128,8 @@ def insert(
         prefix_tokens=prefix_tokens,
         expect=expect,
         example_inputs=example_inputs,
+        replace=replace,
+        type=type,
     )
     return apply(model, found, backbone)
 
@@ -165,7 +172,7 @@ def apply(model: nn.Module, found: Plan, backbone: str | None = None) -> nn.Modu
         tuple(work.shared),
     )
     guard_yaml(model)
-    remember(model, replace(before, edits=(*before.edits, edit)))
+    remember(model, with_fields(before, edits=(*before.edits, edit)))
     return model
 
 
@@ -281,8 +288,12 @@ def _room(site: Site | SharedSite) -> Iterator[None]:
 
 def _check_origin(model: nn.Module, backbone: str) -> None:
     """Refuse a MODEL string that makes another model than the one given."""
-    with torch.device("meta"):
-        made = open_backbone(ModelString.parse(backbone))
+    source = ModelString.parse(backbone)
+    try:
+        with torch.device("meta"):
+            made = open_backbone(source)
+    except ComposerError:  # torchvision's RegNets reckon with tensors while they are made
+        made = open_backbone(source)
     other = difference_of_shapes(own_shapes(model), own_shapes(made))
     if other:
         raise error(

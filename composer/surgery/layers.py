@@ -61,7 +61,7 @@ def convolutions(model: nn.Module, known: Anatomy) -> tuple[Layer, ...]:
     number = 0
     for path, module in found.modules():
         before = before_stand_in(module)
-        stands_in = before is not None and before.in_channels is not None
+        stands_in = before is not None and before.at == "conv"
         if not (stands_in or isinstance(module, kind)):
             continue
         number += path not in pooled
@@ -84,7 +84,7 @@ def attention_modules(model: nn.Module, known: Anatomy) -> tuple[Layer, ...]:
     layers: list[Layer] = []
     for path, module in found.modules():
         before = before_stand_in(module)
-        stands_in = before is not None and before.in_channels is None
+        stands_in = before is not None and before.at == "attention"
         inner = any(heads_of(m) for m in module.modules() if m is not module)
         if not (stands_in or (heads_of(module) and not inner)):
             continue

@@ -38,12 +38,13 @@ class Placement:
     """Where a spec is to go, and which of those places are wanted."""
 
     at: At
-    position: Position | None  # None in place of a layer
+    position: Position | None  # None in place of a layer or a module
     stages: Selection | None = None
     blocks: Selection | None = None
     every: int | None = None
     select: tuple[str, ...] = ()
     match: Match = field(default_factory=Match)
+    types: tuple[str, ...] = ()  # of modules that are replaced, their classes' names
     paths: frozenset[str] | None = None  # of the sites themselves
     by_spec: frozenset[str] = frozenset()  # the choices that are the spec's own, not a user's
 
@@ -58,12 +59,16 @@ class Placement:
         every: int | None,
         select: str | Sequence[str] | None,
         match: Mapping[str, object] | None,
+        replaces: bool = False,
+        types: str | Sequence[str] | None = None,
     ) -> Placement:
         """Return what is wanted.
 
         Raises:
             ComposerError: it can't be, or the spec can't go there.
         """
+        kinds = (types,) if isinstance(types, str) else tuple(types or ())
+        _check_replacing(at, position, replaces, kinds)
         own = spec.insert if spec.insert and at in (None, spec.insert.at) else None
         where = at or (own.at if own else _usual(spec))
         _check_place(spec, where)
@@ -78,20 +83,22 @@ class Placement:
                 check_pattern(pattern)
             except ValueError as failure:
                 raise error("invalid-selection", str(failure)) from None
-        if where == "module" and not chosen:
+        if where == "module" and not chosen and not kinds:
             raise error(
                 "invalid-selection",
                 "at='module' is any module, and none is selected",
-                "select some: 'layer3.*.conv2', or 're:layer[34].*'",
+                "select some: 'layer3.*.conv2', or 're:layer[34].*'"
+                + ("; or name their class: type='SqueezeExcite'" if replaces else ""),
             )
         return cls(
             where,
-            _position(where, position, own),
+            None if replaces else _position(where, position, own),
             _selection(stages) if stages is not None else (own.stages if own else None),
             _selection(blocks) if blocks is not None else (own.blocks if own else None),
             every,
             chosen,
             _match(where, own, match),
+            kinds,
             by_spec=frozenset(_of_spec(own, stages=stages, blocks=blocks, position=match)),
         )
 
@@ -103,7 +110,7 @@ class Placement:
     def only(self, paths: Sequence[str]) -> Placement:
         """Return the placement for what stands at some paths, whatever was chosen otherwise."""
         return replace(
-            self, stages=None, blocks=None, every=None, select=(), match=Match(),
+            self, stages=None, blocks=None, every=None, select=(), match=Match(), types=(),
             paths=frozenset(paths),
         )  # fmt: skip
 
@@ -223,6 +230,30 @@ def _check_place(spec: Spec, at: str) -> None:
             f"{spec.name!r} takes [{', '.join(spec.input)}], and {what} [{wanted}]",
             f"write 'input: [{wanted}]'",
         )
+
+
+def _check_replacing(
+    at: At | None, position: str | None, replaces: bool, types: Sequence[str]
+) -> None:
+    """Refuse what does not go with replacing modules, or needs it.
+
+    Raises:
+        ComposerError: with the way out.
+    """
+    if types and not replaces:
+        message = f"type is {types[0]!r}, the class of modules to replace"
+        raise error("invalid-value", message, "say replace=True too, or choose with select")
+    if not replaces:
+        return
+    if at != "module":
+        here = "not given" if at is None else repr(at)
+        way_out = "say at='module', and select=… or type=…"
+        if at in _STANDS_FOR:
+            way_out = f"omit replace: at={at!r} replaces already; or {way_out}"
+        raise error("invalid-value", f"replace is for at='module', and at is {here}", way_out)
+    if position is not None:
+        message = f"position is {position!r}, and a module is replaced"
+        raise error("invalid-value", message, "omit the position")
 
 
 def _position(at: At, position: str | None, own: Insert | None) -> Position | None:

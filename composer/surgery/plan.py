@@ -27,8 +27,9 @@ from composer.surgery.near_miss import NearMiss
 from composer.surgery.nothing import none_matches, nothing_found
 from composer.surgery.place import NoPlace, Place, Placer
 from composer.surgery.placement import Chosen, Placement
-from composer.surgery.site import Addition, Plan, Site
+from composer.surgery.site import Addition, Plan, SharedSite, Site
 from composer.surgery.stand_ins import StandIns, free_name
+from composer.surgery.swaps import Swaps
 from composer.surgery.unwrapped import unwrapped
 
 __all__ = ["NearMiss", "Plan", "Site", "plan", "plan_again"]
@@ -50,6 +51,8 @@ def plan(
     prefix_tokens: PrefixTokens = "pass",
     expect: int | None = None,
     example_inputs: Any = None,
+    replace: bool = False,
+    type: str | Sequence[str] | None = None,  # noqa: A002 - the word of those who ask
 ) -> Plan:
     """Find every site for a spec in a model; nothing is changed.
 
@@ -78,6 +81,11 @@ def plan(
         example_inputs: what the model's forward takes, where that is not one image of a size that
             Composer finds: a tensor, a tuple of arguments, a mapping of keyword arguments, or
             ``(args, kwargs)``.
+        replace: with ``at="module"``, whether the spec takes the place of modules that are there:
+            those that `select` or `type` names, where they take one map and give one of the same
+            shape.
+        type: which modules are replaced, by the name of their class or of one that it is derived
+            from, such as ``"SqueezeExcite"``; or several such names.
 
     Raises:
         ComposerError: no site matches, the count is not the one expected, or the spec does not
@@ -92,7 +100,16 @@ def plan(
     if prefix_tokens not in get_args(PrefixTokens):
         message = f"{prefix_tokens!r} is nothing that prefix tokens do"
         raise error("invalid-value", message, "say 'pass' or 'join'")
-    placement = Placement.of(spec, at, position, stages, blocks, every, select, match)
+    placement = Placement.of(
+        spec, at, position, stages, blocks, every, select, match, replace, type
+    )
+    if replace and init == "identity":
+        raise error(
+            "no-identity",
+            f"{spec.name!r} takes the place of modules that compute something else, so the model "
+            "can't begin as it was",
+            "begin as the paper does (init='paper'), or put it beside them: omit replace",
+        )
     inputs = None if example_inputs is None else Inputs.examples(model, example_inputs)
     maker = Maker(spec, dict(params or {}), init, prefix_tokens)
     found = _plan(model, placement, maker, inputs)
@@ -120,7 +137,10 @@ def plan_again(
     Raises:
         ComposerError: nothing can go to any of them any more.
     """
-    placement = Placement.of(spec, at, position, None, None, None, "*", None)
+    replaces = at == "module" and position == "replace"
+    placement = Placement.of(
+        spec, at, None if replaces else position, None, None, None, "*", None, replaces
+    )
     return _plan(model, placement.only(paths), Maker(spec, params, init, prefix_tokens))
 
 
@@ -128,12 +148,14 @@ def _plan(
     model: nn.Module, placement: Placement, maker: Maker, inputs: Inputs | None = None
 ) -> Plan:
     known = anatomy(model, inputs)
-    if placement.position is None:
+    shared: Sequence[SharedSite] = ()
+    if placement.position is None and placement.at == "module":
+        sites, misses = Swaps(model, known, placement, maker).found()
+    elif placement.position is None:
         found = StandIns(model, known, placement, maker).found()
         sites, shared, misses = found.sites, found.shared, found.misses
     else:
         sites, misses = _additions(model, known, placement, maker)
-        shared = []
     return Plan(
         spec=maker.spec,
         placement=placement,

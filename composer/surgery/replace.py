@@ -32,7 +32,7 @@ from composer.lower.identity import Original
 from composer.lower.like import ANY_CONVOLUTION
 from composer.surgery.absorbed import Absorbed, absorbed_in_both, function_of, held_activation
 from composer.surgery.change import WrittenIn, edits_with
-from composer.surgery.composition import EditedSite
+from composer.surgery.composition import At, EditedSite
 from composer.surgery.edited_class import Edits, edits_of, put_edits
 from composer.surgery.source import CHILD, Splice
 from composer.surgery.trial import TRIED, changed
@@ -47,7 +47,8 @@ class Replacement:
 
     `layer` is its path, and `name` that from the module that calls it. Of what it absorbs,
     `absorbed` are the paths of modules that nothing else calls; `inside` are the calls of all that
-    is in the module that calls the layer.
+    is in the module that calls the layer. `at` is what it is: a convolution, an attention module,
+    or any other.
     """
 
     layer: str
@@ -57,16 +58,17 @@ class Replacement:
     absorb: tuple[str, ...] = ()
     absorbed: tuple[str, ...] = ()
     bypasses: bool = False
+    at: At = "conv"
     inside: Mapping[str, Sequence[Call]] = field(default_factory=dict, repr=False, compare=False)
 
     def put(self, model: nn.Module, module: fx.GraphModule) -> None:
         """Put a module in place of the layer."""
         owner = model.get_submodule(self.caller.path)
         before = model.get_submodule(self.layer)
-        module.meta[STAND_IN] = Before(None, weight_layers(before))
+        module.meta[STAND_IN] = Before(None, weight_layers(before), self.at)
         if isinstance(before, ANY_CONVOLUTION):
             module.meta[STAND_IN] = Before(
-                before.in_channels, weight_layers(before), len(before.kernel_size)
+                before.in_channels, weight_layers(before), self.at, len(before.kernel_size)
             )
         _accept(module, before, self.call)
         if self.bypasses:
@@ -206,10 +208,12 @@ def must_be(given: Any, value: Any, name: str) -> None:
 
 def put_back(model: nn.Module, site: EditedSite) -> None:
     """Put what a stand-in replaced in its place again, on its device and in its dtype and mode."""
-    now, was = (_floating(m) for m in (model.get_submodule(site.path), site.replaced[0][1]))
+    own, was = (_floating(m) for m in (model.get_submodule(site.path), site.replaced[0][1]))
+    now = _floating(model) if own is None else own
     for path, module in site.replaced:
         if now is not None and was is not None:
-            module.to(now.device, None if now.dtype == was.dtype else now.dtype)
+            same = own is None or now.dtype == was.dtype
+            module.to(now.device, None if same else now.dtype)
         module.train(model.get_submodule(path).training)
         model.set_submodule(path, module)
 

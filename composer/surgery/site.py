@@ -28,7 +28,10 @@ class Addition:
 
 @dataclass(frozen=True, kw_only=True)
 class Site(Inserted):
-    """One place where a module goes; `replaced` counts the parameters of the layers that go."""
+    """One place where a module goes.
+
+    `flops` are its multiply-adds; `replaced` counts the parameters of the layers that go.
+    """
 
     stage: int | None
     block: int | None
@@ -58,7 +61,10 @@ class SharedSite(Inserted):
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The sites of an insertion in the order they run, and what was passed over."""
+    """The sites of an insertion in the order they run, and what was passed over.
+
+    `flops_before` are the model's multiply-adds as it is, of one image of `input_shape`.
+    """
 
     spec: Spec
     placement: Placement

@@ -14,6 +14,7 @@ from composer.analysis.recording import Untraceable
 from composer.analysis.traces import Forward
 from composer.errors import ComposerError, Diagnostic, counted, listing
 from composer.language.expressions import bind
+from composer.lower.frozen_norm import is_frozen_norm
 from composer.lower.identity import check_can_be_identical
 from composer.lower.inputs import input_shapes
 from composer.measure.cost import parameters
@@ -104,7 +105,9 @@ class StandIns:
 
     def _site(self, layer: Layer) -> Site:
         inside = self.known.probe.inside(layer.caller.path)
-        how = Replacement(layer.path, layer.call, layer.caller, layer.name, inside=inside)
+        how = Replacement(
+            layer.path, layer.call, layer.caller, layer.name, at=self.placement.at, inside=inside
+        )
         note = None
         if self.absorb:
             how, note = self._absorbing(layer, how)
@@ -163,7 +166,19 @@ class StandIns:
         how = replace(how, absorb=self.absorb, absorbed=tuple(alone), bypasses=bypasses)
         if bypasses:
             self._check_edit(layer.caller, lambda: how.bypass_fault(caller, self.known.traces))
-        return how, f"{_gone(caller, found[1].nodes)} with it"
+        note = f"{_gone(caller, found[1].nodes)} with it"
+        norm = found[1].norm
+        if norm is not None and is_frozen_norm(caller.get_submodule(str(norm.target))):
+            note = f"{note}; {self._thawed()}"
+        return how, note
+
+    def _thawed(self) -> str:
+        """Return what an expert would ask where a frozen norm goes."""
+        name = self.maker.spec.name
+        said = f"the norms of {name} are not frozen, and in training use each batch's statistics"
+        if self.maker.init == "identity":
+            return f"{said}, so it begins as what it replaces in evaluation mode alone"
+        return said
 
     def _called_once(self, layer: Layer, forward: Forward, node: fx.Node) -> str | None:
         """Return the path of the module that a node calls, where nothing else calls that."""

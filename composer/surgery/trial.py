@@ -40,7 +40,7 @@ from composer.surgery.edited_class import other_forwards, put_edits
 #: The name of the child that stands in for what is to be inserted.
 TRIED = "composer_tried"
 #: What an owner is asked to become for inference: timm's and Ultralytics' words.
-_FUSES = ("fuse", "reparameterize", "switch_to_deploy")
+FUSES = ("fuse", "reparameterize", "switch_to_deploy")
 _ELSEWHERE = "no expression of its own forward is that value alone"
 _PIXELS = (8, 11)  # of the height; the width has one more
 
@@ -293,7 +293,7 @@ def lost_in(holder: nn.Module, call: Call, path: str, change: Change) -> str | N
         path: of the owner, from there.
         change: of the owner.
     """
-    names = [name for name in _FUSES if callable(getattr(type(holder), name, None))]
+    names = [name for name in FUSES if callable(getattr(type(holder), name, None))]
     if not names or any(p.is_meta for p in holder.parameters()):
         return None
     args, kwargs = random_inputs(holder, call, (), None, 1)

@@ -1,0 +1,126 @@
+"""Whether what calls a module goes on with another in its place, tried before it is planned."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from composer.analysis.parts import Anatomy, Part
+from composer.analysis.paths import around
+from composer.analysis.probe import Call
+from composer.analysis.recording import seeded
+from composer.analysis.traces import EVALUATION, INFERENCE, TRAINING, blank, random_inputs
+from composer.surgery.trial import FUSES
+
+
+class _Passing(nn.Module):
+    """Gives back what it takes first, whatever it is given besides."""
+
+    def forward(self, x: Tensor, *_: Any, **__: Any) -> Tensor:
+        """Return a copy."""
+        return x.clone()
+
+
+def swap_fault(model: nn.Module, known: Anatomy, part: Part) -> str | None:
+    """Return why another module can't take one's place, or None where it can.
+
+    What calls the module runs in training and in evaluation, with gradients and without, and must
+    call what stands there; and what those around it may become, as by ``fuse()``, must, too.
+
+    Args:
+        model: the backbone.
+        known: its anatomy.
+        part: the module.
+    """
+    caller = known.caller_of(part.path).call
+    return _caller_fault(model, known, part.path, caller) or next(
+        (
+            fault
+            for path in around(part.path)[1:]
+            if known.probe.of(path)
+            and (fault := _fused_fault(model, part.path, known.probe.of(path)[0]))
+        ),
+        None,
+    )
+
+
+def _caller_fault(model: nn.Module, known: Anatomy, path: str, caller: Call) -> str | None:
+    owner, run = model.get_submodule(caller.path), known.traces.run.without(path)
+    run, kind = run.inside(caller.path), type(owner).__name__
+    for mode in (EVALUATION, INFERENCE, TRAINING):
+        reason = None
+        for batch in (1, 2):  # a batch norm may want more than one sample in training
+            args, named = (partial(blank, given, batch) for given in (caller.args, caller.kwargs))
+            with _swapped(model, path) as calls, seeded(0):
+                try:
+                    run(owner, args, nullcontext(), named, mode.training, mode.gradients)
+                except Exception as failure:
+                    said = str(failure).splitlines()
+                    reason = said[0][:120] if said else type(failure).__name__
+                    continue
+            if len(calls) != 1 and not (mode.training and not calls):
+                return f"in {mode} {kind} calls what is in its place {len(calls)} times"
+            reason = None
+            break
+        if reason is not None:
+            return f"with another module in its place {kind} fails in {mode}: {reason}"
+    return None
+
+
+def _fused_fault(model: nn.Module, path: str, call: Call) -> str | None:
+    """Return what a module around another may become that does not call what is in its place."""
+    holder = model.get_submodule(call.path)
+    names = [name for name in FUSES if callable(getattr(type(holder), name, None))]
+    if not names or any(p.is_meta for p in holder.parameters()):
+        return None
+    inner = path.removeprefix(f"{call.path}.") if call.path else path
+    args, kwargs = random_inputs(holder, call, (), None, 1)
+    for name in names:
+        fused, other = copy.deepcopy(holder).eval(), copy.deepcopy(holder).eval()
+        calls = _counted(other, inner)
+        try:
+            with torch.no_grad():
+                _become(fused, name)(*args, **kwargs)
+        except Exception:  # it wants arguments, or does something else
+            continue
+        try:
+            with torch.no_grad():
+                _become(other, name)(*args, **kwargs)
+        except Exception as failure:
+            return f"{name}() of {type(holder).__name__} fails then: {failure}"
+        if not calls:
+            return f"{name}() of {type(holder).__name__} leaves out what is in its place"
+    return None
+
+
+def _become(module: nn.Module, name: str) -> nn.Module:
+    made = getattr(module, name)()
+    return made if isinstance(made, nn.Module) else module
+
+
+@contextmanager
+def _swapped(model: nn.Module, path: str) -> Iterator[list[None]]:
+    """Let a module's place be taken for a while; see `_counted`."""
+    before = model.get_submodule(path)
+    try:
+        yield _counted(model, path)
+    finally:
+        model.set_submodule(path, before)
+
+
+def _counted(model: nn.Module, path: str) -> list[None]:
+    """Put a module that gives back what it takes at a path.
+
+    Returns:
+        A list with an item for each call of it. Its own count a fake run would undo.
+    """
+    passing, calls = _Passing(), list[None]()
+    passing.register_forward_hook(lambda *_: calls.append(None))
+    model.set_submodule(path, passing)
+    return calls
