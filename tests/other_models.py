@@ -195,12 +195,12 @@ _HUGGING_FACE = {
 # ----------------------------------------------------------------- segmentation_models_pytorch
 
 
-def _smp(kind: str, encoder: str, **arguments: Any) -> Other:
+def _smp(kind: str, encoder: str, size: int = 64, **arguments: Any) -> Other:
     def make() -> nn.Module:
         smp = importlib.import_module("segmentation_models_pytorch")
         return getattr(smp, kind)(encoder, encoder_weights=None, classes=3, **arguments)
 
-    return Other("segmentation_models_pytorch", make, lambda: {"x": image(3, 64, 64)})
+    return Other("segmentation_models_pytorch", make, lambda: {"x": image(3, size, size)})
 
 
 _SMP = {
@@ -216,7 +216,7 @@ _SMP = {
     "smp-fpn": _smp("FPN", "resnet18"),
     "smp-fpn-tu-efficientnet": _smp("FPN", "tu-tf_efficientnet_lite0"),
     "smp-pspnet": _smp("PSPNet", "resnet18"),
-    "smp-pan": _smp("PAN", "resnet18"),
+    "smp-pan": _smp("PAN", "resnet18", size=256),
     "smp-deeplabv3plus": _smp("DeepLabV3Plus", "resnet18"),
     "smp-deeplabv3plus-regnet": _smp("DeepLabV3Plus", "timm-regnety_002"),
     "smp-segformer": _smp("Segformer", "mit_b0"),
