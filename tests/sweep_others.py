@@ -15,6 +15,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -289,14 +290,16 @@ def table(found: list[Row]) -> str:
 
 
 def totals(found: list[Row]) -> list[str]:
-    """Return what is covered, in sentences."""
+    """Return what is covered, in sentences; a wrong row is none of what is covered."""
     said = []
+    not_run = {row.model for row in found if row.refused.startswith("not run")}
     for package in dict.fromkeys(row.package for row in MODELS.values()):
-        counts = []
-        for at in ("stage", "block"):
-            mine = [r for r in found if r.at == at and MODELS[r.model].package == package]
-            counts.append(f"{sum(not r.refused for r in mine)} of {len(mine)} at {at}s")
-        said.append(f"{package}: {', '.join(counts)}")
+        mine = [n for n, row in MODELS.items() if row.package == package and n not in not_run]
+        counts = [
+            f"{sum(r.at == at and r.model in mine and not r.refused for r in found)} at {at}s"
+            for at in ("stage", "block")
+        ]
+        said.append(f"{package}: of {len(mine)} models {' and '.join(counts)}")
     return said
 
 
@@ -307,6 +310,10 @@ def _said(refusal: ComposerError) -> str:
 def sweep(names: list[str]) -> Iterator[Row]:
     """Yield the rows of models."""
     for name in names:
+        wanted = (MODELS[name].package, *MODELS[name].also)
+        if missing := [package for package in wanted if find_spec(package) is None]:
+            yield Row(name, "", refused=f"not run: {', '.join(missing)} was not installed")
+            continue
         try:
             yield from rows(name)
         except AssertionError as broken:
