@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from composer.api import insert, plan, sites
+    from composer.api import eject, insert, plan, sites
     from composer.artifact.folder import load, save
     from composer.artifact.recipe import recipe
     from composer.compiling.optimize import optimize
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from composer.graph.frontend import load_spec
     from composer.lower.build import build
     from composer.lower.schedule import advance
-    from composer.surgery.eject import eject
 
 __version__ = "0.1.0"
 
@@ -32,7 +31,7 @@ _HOME = {
     "ComposerError": "composer.errors",
     "advance": "composer.lower.schedule",
     "build": "composer.lower.build",
-    "eject": "composer.surgery.eject",
+    "eject": "composer.api",
     "insert": "composer.api",
     "load": "composer.artifact.folder",
     "load_spec": "composer.graph.frontend",

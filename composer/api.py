@@ -1,4 +1,4 @@
-"""The public calls that take a MODEL string take a folder that `save` wrote, too."""
+"""The public calls that edit a model: a folder is a MODEL, too, and a config keeps the recipe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Concatenate, ParamSpec, TypeVar, cast
 from torch import nn
 
 from composer.artifact.folder import load
+from composer.artifact.in_config import keep_in_config
 from composer.artifact.output import is_composition
+from composer.surgery import eject as _eject
 from composer.surgery import insert as _insert
 from composer.surgery import plan as _plan
 from composer.surgery import sites as _sites
@@ -30,6 +32,17 @@ def _opens_folders(function: _Call[P, R]) -> _Call[P, R]:
     return cast("_Call[P, R]", call)
 
 
-insert = _opens_folders(_insert.insert)
+def _keeps_recipe(function: Callable[P, nn.Module]) -> Callable[P, nn.Module]:
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> nn.Module:
+        model = function(*args, **kwargs)
+        keep_in_config(model)
+        return model
+
+    return call
+
+
+insert = _keeps_recipe(_opens_folders(_insert.insert))
+eject = _keeps_recipe(_eject.eject)
 plan = _opens_folders(_plan.plan)
 sites = _opens_folders(_sites.sites)

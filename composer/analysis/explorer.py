@@ -45,7 +45,9 @@ class Explorer:
             for path, module in model.named_modules()
             if inserted.isdisjoint(around(path)) and stand_ins.isdisjoint(around(path)[1:])
         }
-        self.trunk = tuple(call for call in first.calls if call.path in self.modules)
+        self.trunk = tuple(
+            call for call in first.calls if call.path in self.modules and call.sees_image
+        )
         self.calls: dict[str, list[Call]] = {}
         for call in self.trunk:
             self.calls.setdefault(call.path, []).append(call)

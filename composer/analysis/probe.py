@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakIdKeyDictionary
 
 from composer.analysis.edited import before_stand_in
+from composer.analysis.image_flow import ImageFlow
 from composer.errors import ComposerError, error
 from composer.measure.cost import FakeRun, FlopCounter, on_numbers
 from composer.measure.inputs import Inputs, remembered_inputs
@@ -37,7 +38,8 @@ _BACKBONES = ("backbone", "trunk", "encoder", "visual", "vision_model", "image_e
 class Call:
     """One call of a module: what went in, what came out, when, and its multiply-adds.
 
-    `caller` is the module in whose forward it was called, the nearest that runs.
+    `caller` is the module in whose forward it was called, the nearest that runs; `sees_image`
+    says whether what it gives depends on the image, and not on other inputs alone.
     """
 
     path: str
@@ -47,6 +49,7 @@ class Call:
     output: Any
     flops: int = 0
     caller: str = ""
+    sees_image: bool = True
 
     @property
     def inputs(self) -> frozenset[int]:
@@ -333,10 +336,18 @@ def _probe_at(
 ) -> Probe:
     calls: list[Call] = []
     counter = FlopCounter()
-    with _noted(model, calls, counter, _Twins(run) if has_numbers else None):
-        run_through(model, run, inputs, entry, counter, has_numbers)
+    flow = ImageFlow() if inputs.has_several else None
+    twins = _Twins(run) if has_numbers else None
+    with _noted(model, calls, counter, twins, flow, entry):
+        run_through(model, run, inputs, entry, _both(counter, flow), has_numbers)
     dimensions = dimensions_of(model, inputs)
     return Probe(inputs, tuple(calls), counter.total, entry, has_numbers, dimensions)
+
+
+@contextlib.contextmanager
+def _both(counter: FlopCounter, flow: ImageFlow | None) -> Iterator[None]:
+    with counter, flow if flow is not None else contextlib.nullcontext():
+        yield
 
 
 def run_through(
@@ -372,7 +383,12 @@ class _Twins:
 
 @contextlib.contextmanager
 def _noted(
-    model: nn.Module, calls: list[Call], counter: FlopCounter, twins: _Twins | None
+    model: nn.Module,
+    calls: list[Call],
+    counter: FlopCounter,
+    twins: _Twins | None,
+    flow: ImageFlow | None,
+    entry: str,
 ) -> Iterator[None]:
     handles = []
     seen: Callable[[Any], Any] = twins.of if twins is not None else lambda value: value
@@ -380,17 +396,20 @@ def _noted(
     running: list[tuple[str, int]] = []  # what was called and has not ended, and the sum then
 
     def watch(path: str, module: nn.Module) -> None:
-        def begin(*_: Any) -> None:
+        def begin(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             running.append((path, counter.total))
+            if flow is not None and path == entry:
+                flow.begin(Inputs(args, kwargs).image)
 
         def note(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
             # a list may grow after the call: keep what it held
             given, named, gave = tree_map(seen, (args, kwargs, out))
             flops = counter.total - running.pop()[1]
             caller = running[-1][0] if running else ""
-            calls.append(Call(path, len(calls), given, named, gave, flops, caller))
+            sees = flow is None or flow.reaches(out)
+            calls.append(Call(path, len(calls), given, named, gave, flops, caller, sees))
 
-        handles.append(module.register_forward_pre_hook(begin))
+        handles.append(module.register_forward_pre_hook(begin, with_kwargs=True))
         handles.append(module.register_forward_hook(note, with_kwargs=True))
 
     for path, module in model.named_modules():

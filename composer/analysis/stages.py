@@ -9,7 +9,7 @@ from torch import Tensor
 
 from composer.analysis.explorer import Explorer, Found
 from composer.analysis.parts import Part, Stage
-from composer.analysis.paths import is_inside
+from composer.analysis.paths import around, is_inside
 from composer.analysis.probe import Call
 from composer.analysis.recording import Untraceable
 from composer.analysis.residual import joins_ways
@@ -76,15 +76,29 @@ class Staging:
         while path := path.rpartition(".")[0]:
             if path not in self.seen.calls:
                 continue
+            if self.seen.gives(path) != self.seen.gives(inside) and not self._is_of_one_size(path):
+                break
             if self._joins(path, inside):
                 holder = path
-            elif self.seen.gives(path) != self.seen.gives(inside):
-                break
             inside = path
         return holder
 
+    def _is_of_one_size(self, path: str) -> bool:
+        """Return whether a module takes and gives maps of one size, and has no other inside."""
+        places = self.seen.first.dimensions
+        shapes = [
+            call.shape for calls in self.seen.first.inside(path).values() for call in calls
+            if is_inside(call.caller, path)  # an activation may be lent to all of the model
+        ]  # fmt: skip
+        whole = self.seen.calls[path][0]
+        shapes += [whole.shape, tuple(whole.given.shape) if whole.given is not None else None]
+        sizes = {shape[2:] for shape in shapes if shape is not None and len(shape) == 2 + places}
+        return len(sizes - {(1,) * places}) == 1
+
     def _climb(self, container: str, groups: dict[str, list[str]]) -> str:
         """Return the outermost module that gives what the container gives, and no more stages."""
+        if any(is_inside(other, container) for other in groups if other != container):
+            return groups[container][-1]  # as in a U-Net, whose inner part is another stage
         best = container if container in self.seen.calls else groups[container][-1]
         outputs = self.seen.gives(best)
         path = container
@@ -100,9 +114,8 @@ class Staging:
     def _joins(self, path: str, inside: str) -> bool:
         """Return whether a module joins what one inside it gives with another way past that."""
         whole, part = (self.seen.calls[p][0] for p in (path, inside))
-        if whole.given is None or not self.seen.may_be_a_map(whole.shape):
-            return False
-        if part.value is None or (whole.shape or ())[2:] != tuple(part.value.shape)[2:]:
+        known = whole.given is not None and part.value is not None
+        if not known or not self.seen.may_be_a_map(whole.shape):
             return False
         try:
             graph = self.seen.traces.evaluation(whole)
@@ -153,7 +166,7 @@ class Staging:
             call
             for call in self.seen.trunk
             if len(call.shape or ()) == 2 + self.seen.first.dimensions
-            and not self.seen.children(call.path)
+            and self._is_element(call.path)
             and is_inside(call.path, self.seen.root)
         ]
         in_a_row = all(self.seen.follow(a, b) for a, b in pairwise(trunk))
@@ -177,6 +190,21 @@ class Staging:
             else:
                 stages.append((last.path, [*blocks, last.path] if in_a_row else []))
         return stages
+
+    def _is_element(self, path: str) -> bool:
+        """Return whether a module is one layer of weights with its norm, or has no weights.
+
+        A module that holds no other, or a layer in a module of its own: ``Conv(conv, norm, act)``.
+        """
+        if self._has_layers(path):
+            return False
+        return not any(
+            above in self.seen.calls and above and not self._has_layers(above)
+            for above in around(path)[1:-1]
+        )
+
+    def _has_layers(self, path: str) -> bool:
+        return bool(self.seen.children(path)) and self.seen.layers(path) != 1
 
     def _is_image(self, call: Call) -> bool:
         """Return whether a call gives an image, as the output layer of a restorer does."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from composer.artifact.in_config import load_pretrained, recipe_in_config
 from composer.artifact.output import (
     READABLE,
     RECIPE,
@@ -68,6 +69,9 @@ def save(
 def load(folder: str | Path) -> nn.Module:
     """Return the composed model of a folder that `save` or ``composer insert`` wrote.
 
+    A folder that ``save_pretrained`` of a composed model of transformers wrote, or its trainer, is
+    one, too; of layers that something stands in for it has no weights.
+
     A backbone of your own (``file.py:factory``, ``package.module:factory``) is made by running
     that code, so look at the recipe of a folder that comes from somebody else first. A relative
     file is looked for from the current folder, then from the composition's and those above it.
@@ -76,6 +80,8 @@ def load(folder: str | Path) -> nn.Module:
         ComposerError: it is no composition, or its backbone can't be made again.
     """
     folder = Path(folder)
+    if not is_composition(folder) and (in_config := recipe_in_config(folder)) is not None:
+        return load_pretrained(folder, in_config)
     made = read_recipe(folder)
     dtype = getattr(torch, made.dtype, None)
     if not isinstance(dtype, torch.dtype):

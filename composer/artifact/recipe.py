@@ -190,6 +190,16 @@ def recipe(model: nn.Module) -> Recipe:
             f"{reason}, so a recipe could not make it again",
             f"say which MODEL it is: insert(model, spec, backbone='file.py:factory'){_like(model)}",
         )
+    return recipe_of(model, backbone)
+
+
+def recipe_of(model: nn.Module, backbone: str) -> Recipe:
+    """Return the recipe of a composed model whose backbone MODEL names.
+
+    Raises:
+        ComposerError: nothing was inserted.
+    """
+    record = composed(model)
     return Recipe(
         backbone=backbone,
         dtype=str(floating_dtype(model)).removeprefix("torch."),
@@ -245,6 +255,16 @@ def replay(made: Recipe, beside: Path | None = None) -> nn.Module:
         ComposerError: the backbone can't be made, or an edit no longer finds its sites.
     """
     model = open_backbone(ModelString.parse(made.backbone), beside=beside)
+    repeat_edits(model, made)
+    return model
+
+
+def repeat_edits(model: nn.Module, made: Recipe) -> None:
+    """Repeat every edit of a recipe on a fresh backbone, in place.
+
+    Raises:
+        ComposerError: an edit no longer finds its sites.
+    """
     if made.inputs is not None and remembered_inputs(model) is None:
         remember_inputs(model, from_description(made.inputs.args, made.inputs.kwargs))
     for edit in made.edits:
@@ -265,7 +285,6 @@ def replay(made: Recipe, beside: Path | None = None) -> nn.Module:
                 f"it was made with {_made_with(made.versions)}",
             )
         apply(model, found, made.backbone)
-    return model
 
 
 def versions(backbone: str) -> dict[str, str]:

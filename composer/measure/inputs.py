@@ -82,6 +82,12 @@ class Inputs:
         return max(numbers, key=Tensor.dim, default=None)
 
     @property
+    def has_several(self) -> bool:
+        """Whether there is any tensor besides the image."""
+        tensors = [leaf for leaf in tree_leaves((self.args, dict(self.kwargs))) if _is(leaf)]
+        return len(tensors) > 1
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the image without its batch: (channels, height, width)."""
         return () if self.image is None else tuple(self.image.shape[1:])
