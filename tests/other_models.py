@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,12 +21,14 @@ from torch import Tensor, nn
 class Other:
     """A model: the package that has it, what makes it, and what its forward takes.
 
-    `inputs` makes arguments by name; without it, the model takes a batch of images.
+    `inputs` makes arguments by name; without it, the model takes a batch of images. A row of
+    `tests/other_coverage.md` says what comes of each.
     """
 
     package: str
     make: Callable[[], nn.Module]
-    inputs: Callable[[], Mapping[str, Any]] | None = field(default=None)
+    inputs: Callable[[], Mapping[str, Any]] | None = None
+    also: tuple[str, ...] = ()  # packages that this one needs for it
 
 
 def made(name: str) -> tuple[nn.Module, Mapping[str, Any]] | nn.Module:
@@ -195,12 +197,12 @@ _HUGGING_FACE = {
 # ----------------------------------------------------------------- segmentation_models_pytorch
 
 
-def _smp(kind: str, encoder: str, **arguments: Any) -> Other:
+def _smp(kind: str, encoder: str, size: int = 64, **arguments: Any) -> Other:
     def make() -> nn.Module:
         smp = importlib.import_module("segmentation_models_pytorch")
         return getattr(smp, kind)(encoder, encoder_weights=None, classes=3, **arguments)
 
-    return Other("segmentation_models_pytorch", make, lambda: {"x": image(3, 64, 64)})
+    return Other("segmentation_models_pytorch", make, lambda: {"x": image(3, size, size)})
 
 
 _SMP = {
@@ -216,7 +218,7 @@ _SMP = {
     "smp-fpn": _smp("FPN", "resnet18"),
     "smp-fpn-tu-efficientnet": _smp("FPN", "tu-tf_efficientnet_lite0"),
     "smp-pspnet": _smp("PSPNet", "resnet18"),
-    "smp-pan": _smp("PAN", "resnet18"),
+    "smp-pan": _smp("PAN", "resnet18", size=256),
     "smp-deeplabv3plus": _smp("DeepLabV3Plus", "resnet18"),
     "smp-deeplabv3plus-regnet": _smp("DeepLabV3Plus", "timm-regnety_002"),
     "smp-segformer": _smp("Segformer", "mit_b0"),
@@ -257,14 +259,15 @@ _OPEN_CLIP = {
 # --------------------------------------------------------------------------------------- MONAI
 
 
-def _monai(kind: str, *arguments: Any, **named: Any) -> Other:
+def _monai(kind: str, *arguments: Any, also: tuple[str, ...] = (), **named: Any) -> Other:
     def make() -> nn.Module:
         return getattr(importlib.import_module("monai.networks.nets"), kind)(*arguments, **named)
 
-    return Other("monai", make)
+    return Other("monai", make, also=also)
 
 
 _2D = {"spatial_dims": 2, "in_channels": 1, "out_channels": 2}
+_EINOPS = ("einops",)
 _MONAI = {
     "monai-unet": _monai("UNet", **_2D, channels=(8, 16, 32), strides=(2, 2), num_res_units=2),
     "monai-unet-plain": _monai("UNet", **_2D, channels=(8, 16, 32), strides=(2, 2)),
@@ -280,10 +283,11 @@ _MONAI = {
     "monai-flexible-unet": _monai("FlexibleUNet", 3, 2, "efficientnet-b0", spatial_dims=2),
     "monai-vnet": _monai("VNet", **_2D),
     "monai-unetr": _monai("UNETR", 1, 2, (64, 64), feature_size=8, hidden_size=32, mlp_dim=64,
-                          num_heads=2, spatial_dims=2),
-    "monai-swinunetr": _monai("SwinUNETR", 1, 2, feature_size=12, spatial_dims=2),
+                          num_heads=2, spatial_dims=2, also=_EINOPS),
+    "monai-swinunetr": _monai("SwinUNETR", 1, 2, feature_size=12, spatial_dims=2,
+                              also=_EINOPS),
     "monai-vit": _monai("ViT", 1, (64, 64), 16, hidden_size=32, mlp_dim=64, num_layers=3,
-                        num_heads=2, classification=True, spatial_dims=2),
+                        num_heads=2, classification=True, spatial_dims=2, also=_EINOPS),
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -119,9 +120,9 @@ def _position(site: Any) -> str:
 
 
 def run(model: nn.Module, entry: str, inputs: Mapping[str, Any]) -> list[Tensor]:
-    """Return every tensor that a model gives in evaluation."""
+    """Return every tensor that a model gives in evaluation; what it remembers of that is lost."""
     with torch.no_grad():
-        entered = model.eval().get_submodule(entry)
+        entered = copy.deepcopy(model).eval().get_submodule(entry)
         torch.manual_seed(0)
         given = tree_map_only(Tensor, Tensor.clone, dict(inputs))
         out = entered(given[""]) if "" in given else entered(**given)
@@ -262,20 +263,18 @@ def calls_of(
 ) -> dict[str, tuple[Any, Any]]:
     """Return what modules are given as the model runs."""
     seen: dict[str, tuple[Any, Any]] = {}
-    handles = []
+    copied = copy.deepcopy(model)
 
     def watch(path: str) -> None:
         def note(_: nn.Module, args: Any, kwargs: Any) -> None:
             seen.setdefault(path, tree_map_only(Tensor, Tensor.clone, (args, kwargs)))
 
-        watched = model.get_submodule(path)
-        handles.append(watched.register_forward_pre_hook(note, with_kwargs=True))
+        watched = copied.get_submodule(path)
+        watched.register_forward_pre_hook(note, with_kwargs=True)
 
     for path in dict.fromkeys(paths):
         watch(path)
-    run(model, entry, inputs)
-    for handle in handles:
-        handle.remove()
+    run(copied, entry, inputs)
     return seen
 
 
@@ -291,14 +290,16 @@ def table(found: list[Row]) -> str:
 
 
 def totals(found: list[Row]) -> list[str]:
-    """Return what is covered, in sentences."""
+    """Return what is covered, in sentences; a wrong row is none of what is covered."""
     said = []
+    not_run = {row.model for row in found if row.refused.startswith("not run")}
     for package in dict.fromkeys(row.package for row in MODELS.values()):
-        counts = []
-        for at in ("stage", "block"):
-            mine = [r for r in found if r.at == at and MODELS[r.model].package == package]
-            counts.append(f"{sum(not r.refused for r in mine)} of {len(mine)} at {at}s")
-        said.append(f"{package}: {', '.join(counts)}")
+        mine = [n for n, row in MODELS.items() if row.package == package and n not in not_run]
+        counts = [
+            f"{sum(r.at == at and r.model in mine and not r.refused for r in found)} at {at}s"
+            for at in ("stage", "block")
+        ]
+        said.append(f"{package}: of {len(mine)} models {' and '.join(counts)}")
     return said
 
 
@@ -309,6 +310,10 @@ def _said(refusal: ComposerError) -> str:
 def sweep(names: list[str]) -> Iterator[Row]:
     """Yield the rows of models."""
     for name in names:
+        wanted = (MODELS[name].package, *MODELS[name].also)
+        if missing := [package for package in wanted if find_spec(package) is None]:
+            yield Row(name, "", refused=f"not run: {', '.join(missing)} was not installed")
+            continue
         try:
             yield from rows(name)
         except AssertionError as broken:

@@ -14,7 +14,7 @@ from composer.analysis.parts import LAYERS_OF_A_BLOCK, Part
 from composer.analysis.paths import around, is_inside
 from composer.analysis.probe import Call, Probe
 from composer.analysis.recording import Untraceable
-from composer.analysis.residual import branch_end
+from composer.analysis.residual import Branch, branch_end, takes_two_ways
 from composer.analysis.token_order import TokenOrder, token_order
 from composer.analysis.traces import Traces
 from composer.analysis.weight_layers import has_weights, weight_layers
@@ -196,10 +196,19 @@ class Explorer:
             try:
                 graph = self.traces.evaluation(call)
                 branch = branch_end(self.model.get_submodule(call.path), graph, call.index)
-                self.skipping[call.path] = branch is not None and branch.add is not None
+                self.skipping[call.path] = branch is not None and (
+                    branch.add is not None or self._is_added_in_a_child(call.path, branch)
+                )
             except Untraceable:
                 self.skipping[call.path] = False
         return self.skipping[call.path]
+
+    def _is_added_in_a_child(self, path: str, branch: Branch) -> bool:
+        """Return whether a forward ends in a child that adds two of the values it is given."""
+        if not takes_two_ways(branch.end):
+            return False
+        child = self.calls.get(f"{path}.{branch.end.target}" if path else str(branch.end.target))
+        return child is not None and self.skips(child[0])
 
     def gives(self, path: str) -> frozenset[int]:
         """Return the tensors that a module gives, those from before what was inserted."""

@@ -111,11 +111,33 @@ def branch_end(
     return Branch(found.end, found.readers, add, 1 if which else len(_adds_up_to(add)))
 
 
-def takes_two_ways(node: fx.Node, graph: fx.Graph) -> bool:
-    """Return whether a step takes several values that come from what the forward takes."""
-    given = set(graph.find_nodes(op="placeholder"))
+def ends_beside_input(
+    module: nn.Module, forward: Forward, index: int | None = None
+) -> tuple[Branch, Branch] | None:
+    """Return where what a block makes ends, in training and evaluation, if it gives its input, too.
+
+    So does a dense layer: ``cat([x, new])``.
+    """
+    found = [_beside_input(module, graph, index) for graph in (forward.training, forward.evaluation)]
+    return None if found[0] is None or found[1] is None else (found[0], found[1])
+
+
+def _beside_input(module: nn.Module, graph: fx.Graph, index: int | None) -> Branch | None:
+    value = returned(graph, index)
+    if value is None or getattr(value.target, "__name__", "") not in _JOINS:
+        return None
+    given = next(node for node in graph.nodes if node.op == "placeholder")
+    others = [node for node in value.all_input_nodes if node is not given]
+    if given not in value.all_input_nodes or len(others) != 1 or given not in _ancestors(others[0]):
+        return None
+    return _before_dropout(module, others[0], value, value)
+
+
+def takes_two_ways(node: fx.Node) -> bool:
+    """Return whether a step calls a child with several values that come from what it takes."""
+    given = set(node.graph.find_nodes(op="placeholder"))
     ways = [way for way in node.all_input_nodes if given & (_ancestors(way) | {way})]
-    return len(ways) > 1
+    return node.op == "call_module" and len(ways) > 1
 
 
 def joins_ways(graph: fx.Graph, child: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_map_only
 
+from composer.analysis.copies import copied
 from composer.analysis.probe import Call, Probe
 from composer.analysis.recording import Untraceable, draws, record, seeded
 from composer.measure.cost import FakeRun
@@ -110,7 +110,7 @@ def _givers(
 
 def _on_numbers(module: nn.Module, call: Call, mode: Mode, seed: int) -> fx.Graph:
     try:
-        module = copy.deepcopy(module).train(mode.training)
+        module = copied(module).train(mode.training)
     except RuntimeError:
         raise Untraceable("it holds what can't be copied") from None
     with seeded(0):

@@ -135,8 +135,15 @@ def inserted_sites(model: nn.Module) -> tuple[EditedSite, ...]:
 
 
 def inserted_prefixes(model: nn.Module) -> tuple[str, ...]:
-    """Return what the keys of everything inserted begin with, such as ``layer1.0.cbam.``."""
-    return tuple(f"{site.module}." for site in inserted_sites(model))
+    """Return what the keys of everything inserted begin with, such as ``layer1.0.cbam.``.
+
+    A block that a model holds by two names gives its state dict the keys of both.
+    """
+    paths = [site.module for site in inserted_sites(model)]
+    modules = dict(model.named_modules(remove_duplicate=False)) if paths else {}
+    inserted = {id(modules[path]) for path in paths if path in modules}
+    others = (path for path, module in modules.items() if id(module) in inserted)
+    return tuple(f"{path}." for path in dict.fromkeys((*paths, *others)))
 
 
 def replaced_modules(model: nn.Module) -> nn.Module:

@@ -15,6 +15,7 @@ from composer.analysis.residual import (
     Branch,
     NoSuchBranch,
     branch_ends,
+    ends_beside_input,
     returned,
     takes_two_ways,
 )
@@ -96,26 +97,30 @@ class Placer:
             return instead("the residual branch can't be told from the shortcut")
         if (ends[0].add is None) is not (ends[1].add is None):
             return instead("it has a skip in training or in evaluation alone")
-        if (adding := self._adding(part, forward, ends[1])) is not None:
+        if (adding := self._adding(part, ends[1])) is not None:
             return adding
+        note = _remark(ends[1])
+        beside = ends_beside_input(module, forward, part.call.index)
+        if ends[1].add is None and beside is not None:
+            ends, note = beside, "it gives its input, too, which goes past"
         found = self._shape_in(part, shape, forward, ends[1].end)
         if isinstance(found, str):
             return instead(found)
         if ends[1].add is None and _is_returned(module, forward, ends, part.call.index):
-            whole = self._output(part, found, _remark(ends[1]))
+            whole = self._output(part, found, note)
             return Place(part, position, found, whole.change, whole.note)
         change = self._written(part, forward, ends)
         if isinstance(change, str):
             return instead(change)
-        return Place(part, position, found, change, _remark(ends[1]))
+        return Place(part, position, found, change, note)
 
-    def _adding(self, part: Part, forward: Forward, end: Branch) -> Place | None:
+    def _adding(self, part: Part, end: Branch) -> Place | None:
         """Return the place inside a child that is given both the branch and the shortcut to add.
 
         So do the blocks of a BERT-like transformer: ``self.output(hidden, shortcut)``.
         """
-        node, graph = end.end, forward.evaluation
-        if end.add is not None or node.op != "call_module" or not takes_two_ways(node, graph):
+        node = end.end
+        if end.add is not None or not takes_two_ways(node):
             return None
         child = self.known.part(f"{part.path}.{node.target}" if part.path else str(node.target))
         if child.shape is None or not self.known.skips(child.call):

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
+from composer.analysis.copies import copied
 from composer.analysis.edited import own_methods, run_as
 from composer.analysis.probe import Call, Probe
 from composer.analysis.recording import Untraceable, numbered, seeded, told
@@ -228,7 +229,7 @@ class _Trial:
         why, sizes = None, 0
         for most, batch in tries:
             try:
-                own, other = copy.deepcopy(self.module), self._copy()
+                own, other = copied(self.module), self._copy()
             except RuntimeError:
                 return "it holds what can't be copied"
             if other is None:
@@ -247,7 +248,7 @@ class _Trial:
     def _copy(self) -> nn.Module | None:
         """Return a changed copy of the owner; None where a copy is not what it is of."""
         with changed(self.module, self.change):
-            other = copy.deepcopy(self.module)
+            other = copied(self.module)
             return other if type(other) is type(self.module) else None
 
     def _on(
@@ -323,10 +324,10 @@ def passed_in(caller: nn.Module, call: Call, path: str, change: Change) -> bool:
     if any(p.is_meta for p in caller.parameters()):
         return False
     args, kwargs = random_inputs(caller, call, (), None, 1)
-    copied, passing = _copied_with(caller, path, change)
+    whole, passing = _copied_with(caller, path, change)
     try:
         with torch.no_grad():
-            copied(*args, **kwargs)
+            whole(*args, **kwargs)
     except Exception:  # of random numbers, say
         return False
     return not passing.calls
@@ -334,12 +335,12 @@ def passed_in(caller: nn.Module, call: Call, path: str, change: Change) -> bool:
 
 def _copied_with(holder: nn.Module, path: str, change: Change) -> tuple[nn.Module, Passing]:
     """Return a copy of a module in evaluation mode, an owner inside it changed."""
-    copied = copy.deepcopy(holder).eval()
-    owner, passing = copied.get_submodule(path), Passing()
+    whole = copied(holder).eval()
+    owner, passing = whole.get_submodule(path), Passing()
     edits = edits_with(owner, change, TRIED)
     owner.add_module(TRIED, passing)
     put_edits(owner, edits)
-    return copied, passing
+    return whole, passing
 
 
 @dataclass(frozen=True)
