@@ -17,7 +17,9 @@ from torch.utils._pytree import tree_leaves
 
 import composer
 
-pytest.importorskip("ultralytics", reason="the extra 'zoo' brings Ultralytics")
+pytest.importorskip(
+    "ultralytics", reason="the extra 'zoo' brings Ultralytics", exc_type=ImportError
+)
 
 from composer.models.model_string import ModelString
 from composer.models.open import open_backbone
@@ -123,6 +125,12 @@ def test_who_inserts_into_a_runner_is_told_how_to_train() -> None:
         "\n  help: train with a trainer whose get_model inserts it: README.md, 'In Ultralytics', "
         "has one of ten lines"
     )
+
+
+def test_the_readme_shows_the_example() -> None:
+    shown = (EXAMPLES.parent / "README.md").read_text().split("```py\n")[1].split("```")[0]
+    assert (EXAMPLES / "yolo_trainer.py").read_text().endswith(shown)
+    assert len(shown.splitlines()) <= 10
 
 
 @pytest.fixture

@@ -118,7 +118,8 @@ def ends_beside_input(
 
     So does a dense layer: ``cat([x, new])``.
     """
-    found = [_beside_input(module, graph, index) for graph in (forward.training, forward.evaluation)]
+    graphs = (forward.training, forward.evaluation)
+    found = [_beside_input(module, graph, index) for graph in graphs]
     return None if found[0] is None or found[1] is None else (found[0], found[1])
 
 
