@@ -141,7 +141,7 @@ def rows(name: str) -> list[Row]:
     """
     model = made(name)
     known = planning.anatomy(model)
-    with mock.patch.object(planning, "anatomy", lambda _: known):
+    with mock.patch.object(planning, "anatomy", lambda model, inputs=None: known):
         return [row(name, model, at, known.probe) for at in ("stage", "block")]
 
 

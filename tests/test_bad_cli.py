@@ -385,7 +385,7 @@ BROKEN_FILES = [
     (
         "def make():\n    return 3\n",
         "error[not-a-model]: bad.py:make gave int, not a torch.nn.Module\n"
-        "  help: let the factory return the model itself\n",
+        "  help: let the factory return the model itself, or (model, example_inputs)\n",
     ),
     (
         "def make(:\n",

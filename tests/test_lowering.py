@@ -118,7 +118,9 @@ def test_every_fx_node_knows_its_line(name: str, init: str) -> None:
             continue
         come_from = node.meta["composer"]
         assert come_from["spec"] == name
-        file = shipped_folder().parent / come_from["file"]
+        used, shipped = come_from["file"].split(" ")
+        assert shipped == "(shipped)"
+        file = shipped_folder() / f"{used}.yaml"
         line = file.read_text(encoding="utf-8").splitlines()[come_from["line"] - 1].lstrip()
         assert node.name.startswith(come_from["node"].replace(".", "_") + "_")
         own = [part for part in come_from["node"].split(".") if not part.isdigit()][-1]

@@ -60,12 +60,14 @@ class Anatomy:
     @property
     def stem(self) -> Part | None:
         """What gives the first stage its input: the stem, or the last of several modules of it."""
-        first = self._entrance
-        feeding = [p for p in self.modules if first and p.shape and _feeds(p, first)]
-        return feeding[-1] if feeding else None
+        for first in (self.entrance, self.stages[0].whole if self.stages else None):
+            feeding = [p for p in self.modules if first and p.shape and _feeds(p, first)]
+            if feeding:
+                return feeding[-1]
+        return None
 
     @property
-    def _entrance(self) -> Part | None:
+    def entrance(self) -> Part | None:
         """The outermost module of the first stage, from its first block on, with maps of one size.
 
         So what comes before the blocks inside a cross-stage-partial module is no stem.

@@ -56,9 +56,11 @@ class Staging:
 
     def _gives_features(self, path: str) -> bool:
         """Return whether a module gives maps of several sizes, as an encoder does for a decoder."""
-        output = self.seen.calls[path][0].output if path in self.seen.calls else None
-        if not isinstance(output, (tuple, list)):
+        if path not in self.seen.calls or path in self.seen.named_stages:
             return False
+        output, given = self.seen.calls[path][0].output, self.seen.calls[path][0].given
+        if not isinstance(output, (tuple, list)) or given is None:
+            return False  # what takes several, too, works on several side by side, as in HRNet
         axes = 2 + self.seen.first.dimensions
         maps = [value for value in output if isinstance(value, Tensor) and value.dim() == axes]
         return len({value.shape[2:] for value in maps}) > 1
@@ -76,24 +78,30 @@ class Staging:
         while path := path.rpartition(".")[0]:
             if path not in self.seen.calls:
                 continue
-            if self.seen.gives(path) != self.seen.gives(inside) and not self._is_of_one_size(path):
+            same = self.seen.gives(path) == self.seen.gives(inside)
+            if not same and not self._keeps_size(path, inside):
                 break
             if self._joins(path, inside):
                 holder = path
             inside = path
         return holder
 
-    def _is_of_one_size(self, path: str) -> bool:
-        """Return whether a module takes and gives maps of one size, and has no other inside."""
-        places = self.seen.first.dimensions
+    def _keeps_size(self, path: str, inside: str) -> bool:
+        """Return whether a module gives a map as large as one inside it, and holds no smaller.
+
+        A U-Net does hold smaller ones, between the ways that it joins.
+        """
+        whole, part = (self.seen.calls[p][0].shape for p in (path, inside))
+        rank = 2 + self.seen.first.dimensions
+        if whole is None or part is None or len(whole) != rank or whole[2:] != part[2:]:
+            return False
         shapes = [
             call.shape for calls in self.seen.first.inside(path).values() for call in calls
             if is_inside(call.caller, path)  # an activation may be lent to all of the model
         ]  # fmt: skip
-        whole = self.seen.calls[path][0]
-        shapes += [whole.shape, tuple(whole.given.shape) if whole.given is not None else None]
-        sizes = {shape[2:] for shape in shapes if shape is not None and len(shape) == 2 + places}
-        return len(sizes - {(1,) * places}) == 1
+        sizes = {shape[2:] for shape in shapes if shape is not None and len(shape) == rank}
+        smaller = (min(size) < min(whole[2:]) for size in sizes if max(size) > 1)
+        return not any(smaller)
 
     def _climb(self, container: str, groups: dict[str, list[str]]) -> str:
         """Return the outermost module that gives what the container gives, and no more stages."""

@@ -147,7 +147,7 @@ def read_image(path: Path, model: nn.Module) -> Tensor:
         raise _no_image(path, "there is no such file") from None
     except IsADirectoryError:
         raise _no_image(path, "this is a folder") from None
-    except UnidentifiedImageError:
+    except (UnidentifiedImageError, ImportError):  # Ultralytics lets more formats be tried
         raise _no_image(path, "this is not an image") from None
     except (OSError, ValueError, Image.DecompressionBombError) as failure:
         raise _no_image(path, f"this image cannot be read: {failure}") from None

@@ -82,10 +82,14 @@ def attention_refusal(layer: nn.Module) -> str | None:
     return None if width_of(layer) else "its width could not be told"
 
 
+#: What timm and torch call the heads of an attention module, and what transformers does.
+_HEADS = ("num_heads", "num_attention_heads")
+
+
 def heads_of(layer: nn.Module) -> int:
     """Return the heads of an attention module; 0 for another."""
-    heads = getattr(layer, "num_heads", None)
-    return heads if isinstance(heads, int) and not isinstance(heads, bool) else 0
+    told = (getattr(layer, name, None) for name in _HEADS)
+    return next((n for n in told if isinstance(n, int) and not isinstance(n, bool)), 0)
 
 
 def width_of(layer: nn.Module) -> int:

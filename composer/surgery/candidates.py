@@ -37,7 +37,7 @@ def candidates(known: Anatomy, at: At) -> Iterator[Candidate]:
     elif at == "stem":
         if (stem := known.stem) is not None:
             yield Candidate(None, None, stem)
-        elif (first := known.first) is not None:  # no module gives what it takes
+        elif (first := known.entrance) is not None:  # no module gives what it takes
             yield Candidate(None, None, first, Position("input"))
     elif at == "head":
         if (last := known.last) is not None:
