@@ -181,14 +181,12 @@ def check_positions(
         assert site.path in calls, f"{site.path}: it does not run"
         args, kwargs = calls[site.path]
         block = composed.get_submodule(site.path)
-        weights = {
-            name: p for name, p in block.named_parameters()
-            if p.dim() > 1 and p.requires_grad and not name.startswith(f"{site.name}.")
-        }  # fmt: skip
-        alive, through = with_scale(block, site.name, 1.0, args, kwargs, weights)
-        left, passes = with_scale(block, site.name, 0.0, args, kwargs, weights)
+        alive, through = influence(block, args, kwargs, site.name, 1.0)
+        left, passes = influence(block, args, kwargs, site.name, 0.0)
         assert through, f"{site.path}: its input makes no difference"
-        assert not weights or alive - left, f"{site.path}: no weight is silent at zero"
+        assert alive - left or not any(p.dim() > 1 for p in block.parameters()), (
+            f"{site.path}: no weight is silent with the module at zero"
+        )
         if site.position == "output":
             assert not passes and not left, f"{site.path}: something goes past the output"
             continue
@@ -207,13 +205,20 @@ def has_skip(block: nn.Module, args: Any, kwargs: Any) -> bool:
         for p in block.parameters():
             if p.dim() > 1:
                 p.zero_()
-    return influence(block, args, kwargs, {})[1]
+    return influence(block, args, kwargs)[1]
 
 
 def influence(
-    block: nn.Module, args: Any, kwargs: Any, weights: Mapping[str, Tensor]
+    block: nn.Module, args: Any, kwargs: Any, name: str = "", by: float = 1.0
 ) -> tuple[set[str], bool]:
-    """Return the weights, and whether the inputs, that make a difference to what a block gives."""
+    """Return the weights, and whether the inputs, that make a difference to what a block gives.
+
+    The child `name`, where there is one, gives `by` times what it takes.
+    """
+    block = copy.deepcopy(block)
+    if name:
+        block._modules[name] = Scale(by)
+    named = [(n, p) for n, p in block.named_parameters() if p.dim() > 1 and p.requires_grad]
     given: list[Tensor] = []
 
     def ready(t: Tensor) -> Tensor:
@@ -222,27 +227,16 @@ def influence(
         given.append(t.detach().clone().requires_grad_())
         return given[-1].clone()  # a forward may write into what it is given
 
-    its, named = tree_map_only(Tensor, ready, (args, kwargs))
-    out = _value(block(*its, **named), its)
-    wanted = [*weights.values(), *given]
+    its, by_name = tree_map_only(Tensor, ready, (args, kwargs))
+    out = _value(block(*its, **by_name), its)
+    wanted = [*(p for _, p in named), *given]
     grads: Any = [None] * len(wanted)
     if out.requires_grad:
         loss = (out * torch.randn_like(out)).sum()
         grads = torch.autograd.grad(loss, wanted, allow_unused=True)
     moved = [g is not None and bool(g.count_nonzero()) for g in grads]
-    return {n for n, m in zip(weights, moved, strict=False) if m}, any(moved[len(weights):])
-
-
-def with_scale(
-    block: nn.Module, name: str, by: float, args: Any, kwargs: Any, weights: Mapping[str, Tensor]
-) -> tuple[set[str], bool]:
-    """Return the `influence` in a block whose inserted module gives `by` times what it takes."""
-    was = block._modules[name]
-    block._modules[name] = Scale(by)
-    try:
-        return influence(block, args, kwargs, weights)
-    finally:
-        block._modules[name] = was
+    alive = {n for (n, _), m in zip(named, moved, strict=False) if m}
+    return alive, any(moved[len(named) :])
 
 
 def _value(out: Any, args: Any) -> Tensor:

@@ -118,9 +118,9 @@ def ends_beside_input(
 
     So does a dense layer: ``cat([x, new])``.
     """
-    graphs = (forward.training, forward.evaluation)
-    found = [_beside_input(module, graph, index) for graph in graphs]
-    return None if found[0] is None or found[1] is None else (found[0], found[1])
+    training = _beside_input(module, forward.training, index)
+    evaluation = _beside_input(module, forward.evaluation, index)
+    return None if training is None or evaluation is None else (training, evaluation)
 
 
 def _beside_input(module: nn.Module, graph: fx.Graph, index: int | None) -> Branch | None:
