@@ -11,7 +11,6 @@ torch.set_num_threads(1)
 
 #: What is not right yet, by what is seen; each of these fails until it is.
 WRONG = {
-    "lightning-byol": "the target network, which takes the second image, is no place",
     "smp-unet-scse": "the attention of a decoder's block is taken for a block",
 }
 #: Where nothing can go, and why; everywhere else something must go in.

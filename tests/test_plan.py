@@ -359,3 +359,33 @@ def test_a_model_with_compiled_parts_is_planned_as_any_other(part: str) -> None:
     expected = [site.path for site in composer.plan(model, "se").sites]
     model.get_submodule(part).compile(fullgraph=True, backend="eager")
     assert [site.path for site in composer.plan(model, "se").sites] == expected
+
+
+UNLIKE = {
+    "axes": ("{op: pool, over: c}", "the output 'out' is [b, h, w], and the input is [b, c, h, w]"),
+    "sizes": ("{op: conv2d, kernel: 1, out: 1}",
+              "axis 'c' of the output 'out' is 1, and of the input c"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNLIKE)
+def test_a_spec_without_insert_gives_what_it_takes(name: str) -> None:
+    op, said = UNLIKE[name]
+    spec = f"name: unlike\ninput: [b, c, h, w]\nnodes:\n  out: {op}\n"
+    composer.build(spec, 8)  # alone, it may
+    with pytest.raises(ComposerError) as caught:
+        composer.plan("resnet18", spec)
+    first, note = caught.value.diagnostics
+    assert (first.code, first.message) == ("output-differs", said)
+    assert note.message == "layer1.0 is the first such place; it gives 64×56×56"
+
+
+def test_a_choice_of_the_spec_is_said_to_be_so() -> None:
+    model = nn.Sequential(*[nn.Sequential(nn.Conv2d(16 if n else 3, 16, 3, padding=1), nn.ReLU())
+                            for n in range(3)])  # fmt: skip
+    with pytest.raises(ComposerError) as caught:
+        composer.plan(model, "bam")
+    assert str(caught.value) == (
+        "error[no-such-position]: the spec goes to stages 1..-2 (its insert says so), and there is "
+        "1 stage\n  help: choose others, as with --stages 1 or, in Python, stages=1"
+    )

@@ -246,7 +246,7 @@ def _fuse(self: Any) -> None:
         (_plain, {"fuse": _fuse}, "fuse() of Net fails then: "),
         (_plain, {"alias": True}, "it is 2 modules at once: scale, alias"),
     ],
-    ids=lambda value: getattr(value, "__name__", None) or (str(value) if value else ""),
+    ids=lambda value: getattr(value, "__name__", None) or "".join(value),
 )
 def test_a_module_that_can_not_be_replaced(forward: Any, methods: Any, reason: str) -> None:
     class Net(nn.Module):

@@ -1,4 +1,4 @@
-"""Which tensors of a pass come from the image: of CLIP, what its text gives does not."""
+"""Which tensors of a pass come from the images: of CLIP, what its text gives does not."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 
 class ImageFlow(TorchFunctionMode):
-    """Follows a tensor through all functions of torch that are called inside it."""
+    """Follows tensors through all functions of torch that are called inside it."""
 
     def __init__(self) -> None:
         super().__init__()
         self._known = WeakIdKeyDictionary()
 
-    def begin(self, image: Tensor | None) -> None:
-        """Follow this tensor."""
-        if image is not None:
-            self._known[image] = True
+    def begin(self, image: Tensor | None, given: Any) -> None:
+        """Follow an image, and what else is given that has as many axes, as a second image."""
+        for leaf in tree_leaves(given):
+            if image is not None and isinstance(leaf, Tensor) and leaf.dim() == image.dim():
+                self._known[leaf] = True
 
     def reaches(self, value: Any) -> bool:
-        """Return whether any tensor in a value comes from the one that is followed."""
+        """Return whether any tensor in a value comes from those that are followed."""
         return any(isinstance(leaf, Tensor) and leaf in self._known for leaf in tree_leaves(value))
 
     def __torch_function__(

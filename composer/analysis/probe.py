@@ -399,7 +399,7 @@ def _noted(
         def begin(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             running.append((path, counter.total))
             if flow is not None and path == entry:
-                flow.begin(Inputs(args, kwargs).image)
+                flow.begin(Inputs(args, kwargs).image, (args, kwargs))
 
         def note(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
             # a list may grow after the call: keep what it held

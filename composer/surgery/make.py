@@ -11,8 +11,11 @@ from torch import nn
 from composer.analysis.maps import MapShape
 from composer.errors import ComposerError, Diagnostic, error
 from composer.graph.costs import node_costs
+from composer.graph.from_spec import graph_of
 from composer.graph.graph import Graph, Init, Settings, Tokens
 from composer.graph.neighbours import looking_at_neighbours
+from composer.graph.passes import analyse
+from composer.graph.passes.check_output import unlike_input
 from composer.graph.places import names_for, places_of
 from composer.language.expressions import Value
 from composer.lower.build import compiled
@@ -75,6 +78,10 @@ class Maker:
         Raises:
             ComposerError: the spec does not suit.
         """
+        if not self._made and self.spec.insert is None:  # else the spec is checked for it itself
+            graph = analyse(graph_of(self.spec, Settings(params=self.params)))
+            if problems := unlike_input(graph):
+                raise ComposerError(problems)
         made = self._make(self._settings(shape))
         if shape.is_tokens and "n" not in self.spec.input:
             if self.prefix_tokens == "join":

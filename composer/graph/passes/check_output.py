@@ -32,6 +32,12 @@ def check_output(graph: Graph) -> Graph:
     return graph.with_problems(problems)
 
 
+def unlike_input(graph: Graph) -> list[Diagnostic]:
+    """Return why what a graph gives can't stand where its input did, if it can't."""
+    node = graph.by_name[graph.output]
+    return [] if node.axes is None else _differences(graph, node, node.axes)
+
+
 def _is_the_input(graph: Graph) -> bool:
     """Return whether the output is but another name for the input, as of `repeat` 0 times."""
     name = graph.output
