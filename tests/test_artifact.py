@@ -662,3 +662,45 @@ def test_a_changed_part_of_a_spec_is_refused():
     assert "[changed-spec]: the text of the spec 'user' is not the one" in refusal(
         composer.load, "it"
     )
+
+
+# ------------------------------------------------------------------- weights computed of others
+
+
+def test_inserted_weights_that_are_parametrized_are_not_saved(tmp_path: Path) -> None:
+    from torch.nn.utils import parametrizations, prune
+
+    for make in (
+        parametrizations.spectral_norm,
+        lambda layer: prune.l1_unstructured(layer, "weight", 0.5),
+    ):
+        model = composer.insert(open_backbone(ModelString.parse(TINY)), "se", backbone=TINY)
+        make(model.stage1[0].se.excite.fc1)
+        with pytest.raises(ComposerError) as caught:
+            composer.save(model, tmp_path / "saved")
+        assert str(caught.value) == (
+            "error[parametrized]: the weights of stage1.0.se.excite.fc1 are computed of others, as "
+            "by spectral_norm or pruning, and a recipe has no such keys\n  help: make them plain "
+            "first, by remove_parametrizations or prune.remove, or save the state_dict() yourself"
+        )
+        assert not (tmp_path / "saved").exists()
+
+
+def test_a_model_with_spectral_norm_that_ran_is_copied_and_ejected() -> None:
+    from torch.nn.utils import spectral_norm
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = spectral_norm(nn.Conv2d(32, 32, 3, padding=1))
+            self.b = spectral_norm(nn.Conv2d(32, 32, 3, padding=1))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + self.b(torch.relu(self.a(x)))
+
+    model = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1), Block(), Block())
+    composed = composer.insert(model, "se")
+    composed(torch.rand(1, 3, 32, 32)).sum().backward()
+    again = composer.insert(composed, "eca")
+    back = composer.eject(again)
+    assert list(back.state_dict()) == list(model.state_dict())

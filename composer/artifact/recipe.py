@@ -12,6 +12,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 from yaml.emitter import ScalarAnalysis
 
 from composer.artifact.identify import identify
@@ -34,6 +35,7 @@ from composer.surgery.composition import (
     PrefixTokens,
     composed,
     difference_of_shapes,
+    inserted_prefixes,
     own_shapes,
 )
 from composer.surgery.insert import apply
@@ -179,6 +181,7 @@ def recipe(model: nn.Module) -> Recipe:
         ComposerError: nothing was inserted, or it is not known where the backbone came from.
     """
     record = composed(model)
+    _refuse_parametrized(model)
     changed = difference_of_shapes(own_shapes(model), record.shapes)
     backbone = record.backbone if record.backbone and not changed else identify(model)
     if backbone is None:
@@ -191,6 +194,22 @@ def recipe(model: nn.Module) -> Recipe:
             f"say which MODEL it is: insert(model, spec, backbone='file.py:factory'){_like(model)}",
         )
     return recipe_of(model, backbone)
+
+
+def _refuse_parametrized(model: nn.Module) -> None:
+    """Refuse inserted weights that are computed of others: no recipe makes their keys again."""
+    inside = inserted_prefixes(model)
+    for path, module in model.named_modules():
+        if not f"{path}.".startswith(inside):
+            continue
+        if is_parametrized(module) or any(name.endswith("_orig") for name in module._parameters):
+            raise error(
+                "parametrized",
+                f"the weights of {path} are computed of others, as by spectral_norm or pruning, "
+                "and a recipe has no such keys",
+                "make them plain first, by remove_parametrizations or prune.remove, or save the "
+                "state_dict() yourself",
+            )
 
 
 def recipe_of(model: nn.Module, backbone: str) -> Recipe:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -163,7 +162,7 @@ def describe(
         after = probe(model)
         inputs, flops_after = after.inputs, after.flops
     if flops_before is None:
-        flops_before = probe(eject(copy.deepcopy(model), inplace=True), inputs).flops
+        flops_before = probe(eject(model), inputs).flops
     total = parameters(model)
     return Report(
         backbone,

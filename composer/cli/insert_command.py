@@ -193,7 +193,7 @@ def command(
                 expect=expect,
             )
             plans.append(found)
-            if dry_run:
+            if dry_run and spec is read[-1] and not found.has_numbers:
                 model = model.to("meta")  # what a plan counts needs no memory
             model = apply(model, found, name)
     notes = _notes(plans, in_full=dry_run)
@@ -211,8 +211,7 @@ def command(
     with steps.step("counting"):
         flops_before = None if stacked else plans[0].flops_before
         against = backbone if stacked else "the original"
-        done = None if dry_run else plans[-1]
-        report = describe(model, name, difference, flops_before, notes, against, done)
+        report = describe(model, name, difference, flops_before, notes, against, plans[-1])
     if not dry_run:
         with steps.step("saving"):
             save(model, folder, force=force, report=report)

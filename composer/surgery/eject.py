@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 from torch import nn
 
 from composer.surgery.composition import EditedSite, composed, inserted_sites, remember
+from composer.surgery.copied import copy_of
 from composer.surgery.edited_class import put_edits
 from composer.surgery.rebuilt import unguard_yaml
 from composer.surgery.replace import put_back
@@ -24,7 +24,7 @@ def eject(model: nn.Module, *, inplace: bool = False) -> nn.Module:
         ComposerError: nothing was inserted into this model.
     """
     composed(model)
-    model = model if inplace else copy.deepcopy(model)
+    model = model if inplace else copy_of(model)
     undo(model, inserted_sites(model))
     unguard_yaml(model)
     remember(model, None)

@@ -34,6 +34,7 @@ from composer.surgery.composition import (
     own_shapes,
     remember,
 )
+from composer.surgery.copied import copy_of
 from composer.surgery.edited_class import Edits, edits_of
 from composer.surgery.eject import undo
 from composer.surgery.placement import Chosen
@@ -112,7 +113,7 @@ def insert(
         _check_origin(model, backbone)
     model = unwrapped(model)
     warn_if_rebuilt(model)
-    model = model if inplace else _copied(model)
+    model = model if inplace else copy_of(model)
     found = plan(
         model,
         spec,
@@ -132,17 +133,6 @@ def insert(
         type=type,
     )
     return apply(model, found, backbone)
-
-
-def _copied(model: nn.Module) -> nn.Module:
-    try:
-        return copy.deepcopy(model)
-    except RuntimeError as failure:  # of torch, on a tensor that a forward pass left in it
-        raise error(
-            "no-copy",
-            f"this {type(model).__name__} can't be copied: {str(failure).splitlines()[0][:120]}",
-            "give a fresh model, or edit this one: inplace=True",
-        ) from None
 
 
 def apply(model: nn.Module, found: Plan, backbone: str | None = None) -> nn.Module:

@@ -168,6 +168,7 @@ def _plan(
         inputs=known.probe.inputs,
         flops_before=known.probe.flops,
         parameters_before=parameters(model),
+        has_numbers=known.probe.has_numbers,
         entry=known.probe.entry,
     )
 

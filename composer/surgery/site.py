@@ -77,6 +77,7 @@ class Plan:
     inputs: Inputs
     flops_before: int
     parameters_before: int
+    has_numbers: bool = False  # whether the model had to run on real numbers
     entry: str = ""  # the module that takes the inputs, where that is not the model
 
     @property
