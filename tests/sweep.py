@@ -22,7 +22,7 @@ from backbones import enlivened
 from torch import Tensor, nn
 
 import composer
-from composer.analysis.probe import Probe, probe
+from composer.analysis.probe import Call, Probe, probe
 from composer.errors import ComposerError
 from composer.models.model_string import ModelString
 from composer.models.open import open_backbone
@@ -264,7 +264,8 @@ def _influence(
     block._modules[name] = Scale(by)
     try:
         with _first(args, kwargs) as (given, named, x):
-            out = _value(block(*given, **named))
+            out = Call("", 0, given, named, block(*given, **named)).value
+            assert out is not None
             grads = torch.autograd.grad(
                 (out * torch.randn_like(out)).sum(), [*weights.values(), x],
                 allow_unused=True,
@@ -297,12 +298,6 @@ def _given(model: nn.Module, shape: tuple[int, ...], path: str) -> tuple[Any, An
         model.eval().get_submodule(entry)(torch.randn(1, *shape))
     handle.remove()
     return seen[0]
-
-
-def _value(given: Any) -> Tensor:
-    if isinstance(given, Tensor):
-        return given
-    return next(v for v in given if isinstance(v, Tensor) and v.dim() > 2 and v.shape[0] == 1)
 
 
 def _tensors(given: Any) -> list[Tensor]:

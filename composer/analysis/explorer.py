@@ -14,7 +14,7 @@ from composer.analysis.parts import LAYERS_OF_A_BLOCK, Part
 from composer.analysis.paths import around, is_inside
 from composer.analysis.probe import Call, Probe
 from composer.analysis.recording import Untraceable
-from composer.analysis.residual import Branch, branch_end, takes_two_ways
+from composer.analysis.residual import Branch, adds_two_values, branch_end, takes_two_ways
 from composer.analysis.token_order import TokenOrder, token_order
 from composer.analysis.traces import Traces
 from composer.analysis.weight_layers import has_weights, weight_layers
@@ -207,8 +207,15 @@ class Explorer:
         """Return whether a forward ends in a child that adds two of the values it is given."""
         if not takes_two_ways(branch.end):
             return False
-        child = self.calls.get(f"{path}.{branch.end.target}" if path else str(branch.end.target))
-        return child is not None and self.skips(child[0])
+        inside = f"{path}.{branch.end.target}" if path else str(branch.end.target)
+        calls = self.calls.get(inside)
+        if calls is None or not self.skips(calls[0]):
+            return False
+        graph = self.traces.evaluation(calls[0])
+        own = branch_end(self.model.get_submodule(inside), graph, calls[0].index)
+        if own is None or own.add is None:
+            return own is not None and self._is_added_in_a_child(inside, own)
+        return adds_two_values(own.add)  # else it has a shortcut of its own
 
     def gives(self, path: str) -> frozenset[int]:
         """Return the tensors that a module gives, those from before what was inserted."""

@@ -60,7 +60,11 @@ class Anatomy:
     @property
     def stem(self) -> Part | None:
         """What gives the first stage its input: the stem, or the last of several modules of it."""
-        for first in (self.entrance, self.stages[0].whole if self.stages else None):
+        entrance = self.entrance
+        whole = self.stages[0].whole if self.stages else None
+        if whole is None or entrance is None or not is_inside(entrance.path, whole.path):
+            whole = None
+        for first in (entrance, whole):
             feeding = [p for p in self.modules if first and p.shape and _feeds(p, first)]
             if feeding:
                 return feeding[-1]

@@ -141,6 +141,15 @@ def takes_two_ways(node: fx.Node) -> bool:
     return node.op == "call_module" and len(ways) > 1
 
 
+def adds_two_values(add: fx.Node) -> bool:
+    """Return whether an add is of two values that are made of different things that are given."""
+    made_of = [
+        {node for node in {operand, *_ancestors(operand)} if node.op == "placeholder"}
+        for operand in _operands(add)
+    ]
+    return made_of[0].isdisjoint(made_of[1])
+
+
 def joins_ways(graph: fx.Graph, child: str) -> bool:
     """Return whether a forward concatenates what a child gives with what goes past the child."""
     after: set[fx.Node] = set()
