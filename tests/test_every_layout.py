@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from timm import create_model
 from torch import Tensor, nn
 
 import composer
+from composer.artifact.learning import learning
 from composer.artifact.run import Verification
 from composer.errors import ComposerError
 from composer.graph.frontend import load_spec
@@ -252,21 +254,25 @@ def test_a_model_that_has_not_seen_an_image() -> None:
 
 def test_a_model_that_cannot_be_copied() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3))
-    model.cached = model[0].weight * 2
+    model.cached = model[0].weight * 2  # as a forward pass leaves it: a constant in the copy
+    assert torch.equal(composer.insert(model, "eca", at="stage").cached, model.cached)
+    model.lock = threading.Lock()
     with pytest.raises(ComposerError) as failure:
         composer.insert(model, "eca", at="stage")
     found = failure.value.diagnostics[0]
-    assert (found.code, found.help) == (
-        "no-copy", "give a fresh model, or edit this one: inplace=True",
-    )  # fmt: skip
+    assert (found.code, found.message, found.help) == (
+        "no-copy",
+        "this Sequential can't be copied: cannot pickle '_thread.lock' object",
+        "give a fresh model, or edit this one: inplace=True",
+    )
 
 
 def test_what_nothing_reads_is_told(tmp_path: Path) -> None:
     """Behind the last block only the class token goes on."""
     vit = composer.insert("test_vit", "se", params={"reduction": 4})
-    assert Verification.of(vit, None).backward(vit) == ("blocks.5.se",)
+    assert learning(vit, Verification.of(vit, None)).unread == ("blocks.5.se",)
     joined = composer.insert("test_vit", "se", params={"reduction": 4}, prefix_tokens="join")
-    assert Verification.of(joined, None).backward(joined) == ()
+    assert learning(joined, Verification.of(joined, None)).unread == ()
 
 
 class Opaque(nn.Module):

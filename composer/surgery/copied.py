@@ -16,7 +16,7 @@ def copy_of(model: nn.Module) -> nn.Module:
     """
     try:
         return copied(model)
-    except RuntimeError as failure:  # of torch
+    except (RuntimeError, TypeError) as failure:  # of torch, or of what can't be pickled
         raise error(
             "no-copy",
             f"this {type(model).__name__} can't be copied: {str(failure).splitlines()[0][:120]}",
