@@ -65,14 +65,15 @@ class Call:
     def index(self) -> int | None:
         """Where the value stands in the output, where that is a tuple or a list.
 
-        It is the first tensor in it of the batch that was given; one that only passed through,
-        as an image among features, if there is no other.
+        It is the first tensor in it of the batch that was given; what alone was given and passed
+        through, as an image among features, if there is no other.
         """
         if not isinstance(self.output, (tuple, list)):
             return None
         places = [place for place, value in enumerate(self.output) if _may_be_a_map(value)]
         places = [p for p in places if self.output[p].shape[0] == 1] or places
-        made = [place for place in places if id(self.output[place]) not in self.inputs]
+        alone = self.inputs if len(self.inputs) == 1 else frozenset()
+        made = [place for place in places if id(self.output[place]) not in alone]
         return next(iter(made or places), None)
 
     @property
