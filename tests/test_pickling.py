@@ -49,7 +49,7 @@ def made(name: str) -> fx.GraphModule:
     randomise(module, seed=len(name))
     module.register_forward_hook(carried.doubled)
     module.meta[MARK] = name
-    module.meta[STAND_IN] = Before(WIDTH, 2)
+    module.meta[STAND_IN] = Before(WIDTH, 2, "conv")
     for parameter in list(module.parameters())[:1]:
         parameter.requires_grad_(False)
     return module.train(len(name) % 2 == 0)

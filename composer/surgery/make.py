@@ -78,11 +78,12 @@ class Maker:
         Raises:
             ComposerError: the spec does not suit.
         """
-        if not self._made and self.spec.insert is None:  # else the spec is checked for it itself
+        known = bool(self._made)
+        made = self._make(self._settings(shape))
+        if not known and self.spec.insert is None:  # else the spec is checked for it itself
             graph = analyse(graph_of(self.spec, Settings(params=self.params)))
             if problems := unlike_input(graph):
                 raise ComposerError(problems)
-        made = self._make(self._settings(shape))
         if shape.is_tokens and "n" not in self.spec.input:
             if self.prefix_tokens == "join":
                 way_out = "let them pass: prefix_tokens='pass'"
