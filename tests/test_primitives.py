@@ -283,7 +283,8 @@ ROWS = [
         probe: {op: conv2d, x: input, weight: kernel, groups: 2, stride: 2, act: relu}""",
         FIVE, "b k c=4 h=(h-1)//2+1 w=(w-1)//2+1",
         lambda p, x: each(x, 1, lambda y: F.conv2d(
-            y, p["kernel"].permute(1, 3, 2, 0), stride=2, groups=2, padding=(1, 0))).clamp(min=0),
+            y, p["kernel"].reshape(1, 4, 3, -1).permute(1, 3, 2, 0), stride=2, groups=2,
+            padding=(1, 0))).clamp(min=0),
         lambda s: 6 * s["c"], batch_first=True),
     Row("conv2d", f"""{ROUTE}
         kernels: {{op: parameter, axes: {{n: 2, o: 6, i: c / 2, kh: 3, kw: 5}}, init: 1}}
