@@ -77,15 +77,18 @@ class Inputs:
     @property
     def image(self) -> Tensor | None:
         """The tensor that has the map: the first of most axes that holds no whole numbers."""
-        tensors = [leaf for leaf in tree_leaves((self.args, dict(self.kwargs))) if _is(leaf)]
-        numbers = [t for t in tensors if t.is_floating_point()] or tensors
+        numbers = [t for t in self._tensors if t.is_floating_point()] or self._tensors
         return max(numbers, key=Tensor.dim, default=None)
 
     @property
     def has_several(self) -> bool:
         """Whether there is any tensor besides the image."""
-        tensors = [leaf for leaf in tree_leaves((self.args, dict(self.kwargs))) if _is(leaf)]
-        return len(tensors) > 1
+        return len(self._tensors) > 1
+
+    @property
+    def _tensors(self) -> list[Tensor]:
+        leaves = tree_leaves((self.args, dict(self.kwargs)))
+        return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -228,10 +231,6 @@ def _names(model: nn.Module, given: Mapping[str, Any]) -> bool:
     except TypeError:
         return False
     return True
-
-
-def _is(leaf: Any) -> bool:
-    return isinstance(leaf, Tensor)
 
 
 def _one(tensor: Tensor) -> bool:
