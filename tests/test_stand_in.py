@@ -17,6 +17,7 @@ from timm import create_model
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
+from torchvision.models import VisionTransformer
 
 import composer
 from composer.analysis.edited import is_inserted, is_stand_in
@@ -855,12 +856,52 @@ def test_what_it_says_of_attention(
 def test_attention_that_takes_more_than_one_tensor() -> None:
     with torch.device("meta"):
         swin = create_model("swin_tiny_patch4_window7_224")
-        other = open_backbone(ModelString.parse("torchvision:vit_b_16"))
     found = composer.plan(swin, "mhsa")
     assert (len(found.sites), set(reasons(found).values())) == (7, {"it takes 2 tensors, not one"})
-    assert said(lambda: composer.plan(other, "mhsa")) == (
-        "no-sites", "none of the 12 attention modules matches: it takes 3 tensors, not one",
-        "there are 12 of class MultiheadAttention",
+
+
+def test_attention_that_takes_its_input_as_query_key_and_value() -> None:
+    torch.manual_seed(0)
+    model = VisionTransformer(32, 8, 2, 4, 48, 96, num_classes=5).eval()
+    plan = composer.plan(model, "mhsa")
+    assert [(site.path, site.note) for site in plan.sites] == [
+        (f"encoder.layers.encoder_layer_{n}.self_attention", "gives no attention weights")
+        for n in range(2)
+    ]
+    composed = composer.insert(model, "mhsa").eval()
+    layer, x = composed.encoder.layers[1].self_attention, torch.randn(1, 5, 48)
+    theirs = model.encoder.layers[1].self_attention
+    with torch.no_grad():
+        layer.qkv.linear.weight.copy_(theirs.in_proj_weight)
+        layer.qkv.linear.bias.copy_(theirs.in_proj_bias)
+        layer.out.linear.load_state_dict(theirs.out_proj.state_dict())
+    given, weights = layer(x, x, x, need_weights=False)
+    assert weights is None
+    assert torch.allclose(given, theirs(x, x, x, need_weights=False)[0], atol=1e-6)
+    with pytest.raises(ValueError) as caught:
+        layer(x, x + 1, x, need_weights=False)
+    assert str(caught.value) == (
+        "this layer was composed for key= the input itself, and a Tensor was given"
+    )
+    same_bits(composer.eject(composed), model)
+
+
+def test_attention_whose_batch_comes_second() -> None:
+    class Late(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.head = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 3)
+            self.attention = nn.MultiheadAttention(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.stem(x).flatten(2).permute(2, 0, 1)
+            x, _ = self.attention(x, x, x, need_weights=False)
+            return self.head(x.mean(0))
+
+    assert said(lambda: composer.plan(Late(), "mhsa")) == (
+        "no-sites",
+        "the only attention module does not match: it takes [n, b, c]: batch_first=False",
+        "there is 1 of class MultiheadAttention",
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -131,10 +132,64 @@ def test_a_folder_whose_weights_are_others(tmp_path: Path) -> None:
         composer.load(tmp_path)
 
 
-def test_its_attention_is_found_and_the_reason_is_said() -> None:
+def of_family(family: str, **more: Any) -> Any:
+    """A plain transformer of two layers, of 32×32 pixels in patches of 8×8."""
+    config = getattr(transformers, f"{family}Config")(
+        hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128,
+        image_size=32, patch_size=8, **more,
+    )  # fmt: skip
+    return getattr(transformers, f"{family}ForImageClassification")(config)
+
+
+@pytest.mark.parametrize("family", ["ViT", "Dinov2", "Beit", "DeiT"])
+def test_at_its_attention(family: str) -> None:
+    model = of_family(family)
+    plan = composer.plan(model, "mhsa")
+    assert (plan.at, len(plan.sites)) == ("attention", 2)
+    assert {site.note for site in plan.sites} == {"gives no attention weights"}
+    composed = composer.insert(model, "mhsa").eval()
+    x = torch.randn(2, 3, 32, 32)
+    out = composed(x).logits
+    assert torch.equal(pickle.loads(pickle.dumps(composed))(x).logits, out)
+    assert torch.equal(torch.compile(composed, backend="eager")(x).logits, out)
+    ejected = composer.eject(composed)
+    assert torch.equal(ejected(x).logits, model.eval()(x).logits)
+
+
+def test_a_stand_in_computes_what_their_attention_does() -> None:
+    """With the weights of the module that it stands for, projected as one."""
+    theirs = of_family("ViT").vit.layers[0].attention.eval()
+    model = of_family("ViT").eval()
+    ours = composer.insert(model, "mhsa").vit.layers[0].attention
+    projections = [theirs.q_proj, theirs.k_proj, theirs.v_proj]
+    with torch.no_grad():
+        ours.qkv.linear.weight.copy_(torch.cat([p.weight for p in projections]))
+        ours.qkv.linear.bias.copy_(torch.cat([p.bias for p in projections]))
+        ours.out.linear.load_state_dict(theirs.o_proj.state_dict())
+    x = torch.randn(2, 5, 64)
+    given, weights = ours(x, None, num_items_in_batch=3)
+    assert weights is None
+    assert torch.allclose(given, theirs(x)[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("args", "named", "message"),
+    [
+        ((torch.ones(1),), {}, "composed for attention_mask=None, and a Tensor was given"),
+        ((), {"mask": torch.ones(1)}, "composed without mask=, and a Tensor was given"),
+    ],
+)  # fmt: skip
+def test_what_a_stand_in_can_not_take(args: Any, named: Any, message: str) -> None:
+    ours = composer.insert(of_family("ViT"), "mhsa").vit.layers[0].attention
+    with pytest.raises(ValueError) as caught:
+        ours(torch.randn(1, 5, 64), *args, **named)
+    assert str(caught.value) == f"this layer was {message}"
+
+
+def test_attention_that_gives_its_weights_is_refused() -> None:
     with pytest.raises(composer.ComposerError) as caught:
-        composer.plan(vit(), "mhsa")
+        composer.plan(of_family("ViT", attn_implementation="eager"), "mhsa")
     assert str(caught.value) == (
-        "error[no-sites]: none of the 2 attention modules matches: it does not give one tensor of "
-        "the shape that it takes\n  help: there are 2 of class ViTAttention"
+        "error[no-sites]: none of the 2 attention modules matches: it gives its attention weights "
+        "too, which nothing that stands for it has\n  help: there are 2 of class ViTAttention"
     )

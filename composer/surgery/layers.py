@@ -24,6 +24,7 @@ from composer.errors import counted
 from composer.lower.like import ANY_CONVOLUTION, attention_refusal, conv2d_refusal, heads_of
 from composer.primitives.places import PLACES
 from composer.surgery.match import Facts
+from composer.surgery.same_call import unlike
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +89,7 @@ def attention_modules(model: nn.Module, known: Anatomy) -> tuple[Layer, ...]:
         inner = any(heads_of(m) for m in module.modules() if m is not module)
         if not (stands_in or (heads_of(module) and not inner)):
             continue
-        refusal = found.refusal(path, module) or _unlike_attention(found.calls[path][0])
+        refusal = found.refusal(path, module) or unlike(found.calls[path][0])
         if not stands_in:
             refusal = refusal or attention_refusal(module)
         layers.append(found.layer(path, _facts(path, module), len(layers) + 1, refusal))
@@ -202,15 +203,3 @@ def _facts(path: str, module: nn.Module) -> Facts:
     sizes = {"kernel": module.kernel_size, "stride": module.stride, "dilation": module.dilation}
     counts = {"groups": module.groups, "channels": module.in_channels, "out": module.out_channels}
     return Facts(kind, name, {key: tuple(pair) for key, pair in sizes.items()}, counts)
-
-
-def _unlike_attention(call: Call) -> str | None:
-    given = _given(call)
-    more = [a for a in (*call.args[1:], *call.kwargs.values()) if isinstance(a, Tensor)]
-    if given is None or given.dim() != 3:
-        return "it does not take [b, n, c]"
-    if more:
-        return f"it takes {counted(1 + len(more), 'tensor')}, not one"
-    if not isinstance(call.output, Tensor) or call.output.shape != given.shape:
-        return "it does not give one tensor of the shape that it takes"
-    return None

@@ -8,7 +8,6 @@ that several stand-ins of a block share is a child of the block, called once on 
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -34,6 +33,7 @@ from composer.surgery.absorbed import Absorbed, absorbed_in_both, function_of, h
 from composer.surgery.change import WrittenIn, edits_with
 from composer.surgery.composition import At, EditedSite
 from composer.surgery.edited_class import Edits, edits_of, put_edits
+from composer.surgery.same_call import called_as
 from composer.surgery.source import CHILD, Splice
 from composer.surgery.trial import TRIED, changed
 from composer.surgery.wrapping import given_besides, passed_by
@@ -70,7 +70,7 @@ class Replacement:
             module.meta[STAND_IN] = Before(
                 before.in_channels, weight_layers(before), self.at, len(before.kernel_size)
             )
-        _accept(module, before, self.call)
+        called_as(module, before, self.call)
         if self.bypasses:
             forward = recorded_forward(owner, self.caller, inside=self.inside)
             change = self.bypass(owner, forward)
@@ -199,13 +199,6 @@ def _fault(
     return None
 
 
-def must_be(given: Any, value: Any, name: str) -> None:
-    """Refuse an argument of a stand-in that is not what it was when it was put there."""
-    if type(given) is not type(value) or given != value:
-        shown = f"a {type(given).__name__}" if isinstance(given, Tensor) else repr(given)
-        raise ValueError(f"this layer was composed for {name}={value!r}, and {shown} was given")
-
-
 def put_back(model: nn.Module, site: EditedSite) -> None:
     """Put what a stand-in replaced in its place again, on its device and in its dtype and mode."""
     own, was = (_floating(m) for m in (model.get_submodule(site.path), site.replaced[0][1]))
@@ -229,25 +222,6 @@ def _floating(module: nn.Module) -> Tensor | None:
     """Return a parameter that tells a module's device and dtype, detached from what it becomes."""
     found = next((p for p in module.parameters() if p.is_floating_point()), None)
     return None if found is None else found.detach()
-
-
-def _accept(module: fx.GraphModule, before: nn.Module, call: Call) -> None:
-    """Let a module be called as the layer was: with further arguments, at the values they had."""
-    signature = inspect.signature(before.forward)
-    taken = signature.bind(*call.args, **call.kwargs).arguments
-    graph = module.graph
-    last = list(graph.find_nodes(op="placeholder"))[-1]
-    checks = []
-    for parameter in list(signature.parameters.values())[1:]:
-        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
-            value = taken.get(parameter.name, parameter.default)
-            with graph.inserting_after(last):
-                last = graph.placeholder(parameter.name, default_value=value)
-            checks.append((last, value, parameter.name))
-    with graph.inserting_after(last):
-        for check in reversed(checks):
-            graph.call_function(must_be, check)
-    module.recompile()
 
 
 def _without(graph: fx.Graph, gone: Sequence[fx.Node]) -> fx.Graph:

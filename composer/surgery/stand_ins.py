@@ -113,7 +113,9 @@ class StandIns:
             how, note = self._absorbing(layer, how)
         module = self.model.get_submodule(layer.path)
         if self.placement.at == "attention":
-            note = _more_than_projections(module)
+            lost = _more_than_projections(module)
+            weights = "gives no attention weights" if isinstance(layer.call.output, tuple) else None
+            note = "; ".join(filter(None, (lost, weights))) or None
         made = self._made(layer, module)
         if self.share is not None:
             self._check_sharing(layer, made)

@@ -69,13 +69,13 @@ def thousand(rounds: int) -> dict[str, list[float]]:
     """Lay out a network of 1,000 blocks of which no two are equal, its blocks in one group."""
     from composer.drawing.layout import lay_out
     from composer.drawing.network import network
-    from composer.drawing.outline import Outline, Part, Spent, Stage
+    from composer.drawing.outline import DrawnPart, DrawnStage, Outline, Spent
 
     parts = tuple(
-        Part(f"b.{n}", "Block", "8×4×4", Spent(n, n), True, reads=(f"b.{n - 1}",) if n else ())
+        DrawnPart(f"b.{n}", "Block", "8×4×4", Spent(n, n), True, reads=(f"b.{n - 1}",) if n else ())
         for n in range(1000)
     )
-    outline = Outline("net", (), (3, 32, 32), (Stage(1, "b", parts),), Spent(1, 1))
+    outline = Outline("net", (), (3, 32, 32), (DrawnStage(1, "b", parts),), Spent(1, 1))
 
     def draw() -> None:
         diagram = network(outline)

@@ -1,0 +1,98 @@
+"""A module that is called as the layer was whose place it takes, and gives what that gave."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, fx, nn
+
+from composer.analysis.probe import Call
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def called_as(module: fx.GraphModule, before: nn.Module, call: Call) -> None:
+    """Let a module be called as a layer was: with further arguments, at the values they had.
+
+    Where the layer took its input several times, as query, key and value, so does the module;
+    where it gave a tuple of which the first alone is a tensor, as attention in transformers, the
+    module does too. Arguments that the layer takes by any name are left, but for tensors.
+    """
+    signature = inspect.signature(before.forward)
+    taken = signature.bind(*call.args, **call.kwargs).arguments
+    graph = module.graph
+    x, *_ = placeholders = list(graph.find_nodes(op="placeholder"))
+    last = placeholders[-1]
+    checks: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+    for parameter in list(signature.parameters.values())[1:]:
+        name = parameter.name
+        if parameter.kind not in (*_NAMED, parameter.VAR_KEYWORD):
+            continue
+        with graph.inserting_after(last):
+            if parameter.kind is parameter.VAR_KEYWORD:
+                last = graph.placeholder(f"**{name}")
+                checks.append((must_have_no_tensors, (last,)))
+            elif isinstance(value := taken.get(name, parameter.default), Tensor):
+                last = graph.placeholder(name, default_value=None)
+                checks.append((must_be_the_input, (last, x, name)))
+            else:
+                last = graph.placeholder(name, default_value=value)
+                checks.append((must_be, (last, value, name)))
+    with graph.inserting_after(last):
+        for check in reversed(checks):
+            graph.call_function(*check)
+    if isinstance(call.output, tuple):
+        output = graph.output_node()
+        output.args = ((output.args[0], *(None for _ in call.output[1:])),)
+        output.type = None
+    module.recompile()
+
+
+def unlike(call: Call) -> str | None:
+    """Return why a module of one tensor can't be called as a layer was, or None where it can."""
+    x = call.args[0] if call.args else None
+    given = [a for a in (*call.args, *call.kwargs.values()) if isinstance(a, Tensor)]
+    if not isinstance(x, Tensor) or x.dim() != 3:
+        return "it does not take [b, n, c]"
+    if any(t is not x for t in given):
+        return f"it takes {len(given)} tensors, not one"
+    first, *others = call.output if isinstance(call.output, tuple) else (call.output,)
+    if not all(other is None or _is_empty(other) for other in others):
+        return "it gives its attention weights too, which nothing that stands for it has"
+    if not isinstance(first, Tensor) or first.shape != x.shape:
+        return "it does not give one tensor of the shape that it takes"
+    return None
+
+
+def _is_empty(value: Any) -> bool:
+    """Return whether this is what torch's fast attention gives for weights that nobody needs."""
+    return isinstance(value, Tensor) and value.numel() == 0
+
+
+def must_be(given: Any, value: Any, name: str) -> None:
+    """Refuse an argument of a stand-in that is not what it was when it was put there."""
+    if type(given) is not type(value) or given != value:
+        raise ValueError(
+            f"this layer was composed for {name}={value!r}, and {_shown(given)} was given"
+        )
+
+
+def must_be_the_input(given: Any, x: Tensor, name: str) -> None:
+    """Refuse an argument of a stand-in that is another tensor than its input."""
+    if given is not x:
+        raise ValueError(
+            f"this layer was composed for {name}= the input itself, and {_shown(given)} was given"
+        )
+
+
+def must_have_no_tensors(given: Mapping[str, Any]) -> None:
+    """Refuse a tensor, such as a mask, of which a stand-in knows nothing."""
+    for name, value in given.items():
+        if isinstance(value, Tensor):
+            raise ValueError(f"this layer was composed without {name}=, and a Tensor was given")
+
+
+def _shown(given: Any) -> str:
+    return f"a {type(given).__name__}" if isinstance(given, Tensor) else repr(given)
