@@ -67,7 +67,8 @@ def test_what_is_said_of_gradients_is_so(name: str, init: str) -> None:
     arguments = {"img_size": SWEEP[name]} if name == "test_vit" else {}
     plain = create_model(name, num_classes=5, **arguments)
     x = torch.randn(2, 3, SWEEP[name], SWEEP[name])
-    model, said = learns(plain, x, params={"min_width": 2}, init=init)
+    at = "stage" if name == "vgg11" else "block"  # it has no blocks
+    model, said = learns(plain, x, params={"min_width": 2}, init=init, at=at)
     new = {n for n, _ in model.named_parameters()} - {n for n, _ in plain.named_parameters()}
     assert said.count == len(new)
     unread = {n for n in new if n.startswith(tuple(f"{path}." for path in said.unread))}
