@@ -1,4 +1,4 @@
-"""What all tests share: how much of the long sweeps is run."""
+"""What all tests share: which cases of a test are slow, and how many of the slow ones are run."""
 
 from __future__ import annotations
 
@@ -17,17 +17,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what --one-in does not ask for; it counts among the deselected."""
-    every = config.getoption("one_in")
+    """Mark the cases after the first few of a `quick` test as slow, and leave out --one-in."""
     numbers: Counter[str] = Counter()
-    kept, left = [], []
     for item in items:
-        test = item.nodeid.partition("[")[0]
-        is_slow = item.get_closest_marker("slow") is not None
-        (kept if not is_slow or numbers[test] % every == 0 else left).append(item)
-        numbers[test] += is_slow
+        test = _test(item)
+        quick = item.get_closest_marker("quick")
+        if quick is not None and numbers[test] >= quick.args[0]:
+            item.add_marker(pytest.mark.slow)
+        numbers[test] += 1
+    every = config.getoption("one_in")
+    numbers.clear()
+    left = []
+    for item in items:
+        if item.get_closest_marker("slow") is not None:
+            if numbers[_test(item)] % every:
+                left.append(item)
+            numbers[_test(item)] += 1
     if left:
         config.hook.pytest_deselected(items=left)
-        items[:] = kept
+        gone = set(left)
+        items[:] = [item for item in items if item not in gone]
+
+
+def _test(item: pytest.Item) -> str:
+    """Return the test of which an item is a case."""
+    return item.nodeid.partition("[")[0]

@@ -33,6 +33,7 @@ def facts(known: Anatomy) -> list[object]:
 # ------------------------------------------------------------------------------ stages and blocks
 
 
+@pytest.mark.quick(5)
 @pytest.mark.parametrize("row", ROWS)
 def test_stages_and_blocks(row: Backbone) -> None:
     known = anatomy(make(row))
@@ -50,6 +51,7 @@ def test_stages_and_blocks(row: Backbone) -> None:
         assert sum(known.skips(block.call) for block in known.blocks) == row.skips
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("row", ROWS)
 def test_every_block_is_entered_at_the_end_of_its_branch(row: Backbone) -> None:
     if not row.blocks:
@@ -61,6 +63,7 @@ def test_every_block_is_entered_at_the_end_of_its_branch(row: Backbone) -> None:
     assert set(notes) <= {None, "no skip: the whole block is the branch"}
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("name", "position", "at"),
     [("resnet18", "residual", "block"), ("torchvision:mobilenet_v2", "output", "stage"),
@@ -152,6 +155,7 @@ def test_zeroing_the_branch_of_mobilenet_leaves_the_input() -> None:
     assert not edited.features[2](torch.randn(2, 16, 8, 8)).any()
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("name", "path", "channels", "by_hand"),
     [
@@ -187,6 +191,7 @@ def test_the_branch_alone_is_scaled(
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", ["resnet18", "regnety_002", "mobilenetv2_100", "convnext_tiny"])
 def test_before_drop_path(name: str) -> None:
     """With drop path a branch is 0 or kept; scaled by 3 and by 2 it is the same ones."""
@@ -388,6 +393,7 @@ def of_two(kind: type[nn.Module], call: Callable[..., Tensor] | None = None) -> 
     return Row(kind(8), kind(8), call=call)
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize(
     ("kind", "position", "note"),
     [
@@ -435,6 +441,7 @@ def test_the_branch_of_the_second_skip() -> None:
     torch.testing.assert_close(block(x), middle + 3 * block.mlp(middle))
 
 
+@pytest.mark.quick(5)
 @pytest.mark.parametrize(
     "call",
     [

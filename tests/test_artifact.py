@@ -70,6 +70,7 @@ def refusal(call, *args: object, **wish: object) -> str:
     return str(refused.value)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("backbone", "specs", "wish"),
     [
@@ -180,6 +181,7 @@ def changed_attribute(model: nn.Module) -> nn.Module:
     return model
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     "make",
     [

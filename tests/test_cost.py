@@ -59,6 +59,7 @@ def test_by_hand(module: nn.Module, shape: tuple[int, ...], expected: int) -> No
     assert module.training
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("name", "spec"),
     [("resnet18", "se"), ("resnet18", "bam"), ("torchvision:mobilenet_v2", "cbam"),

@@ -74,6 +74,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int, str]] =
 }  # fmt: skip
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_mechanism_in_each_branch(name: str) -> None:
     make, shape, blocks, first = NETWORKS[name]
@@ -102,6 +103,7 @@ def test_a_mechanism_in_each_branch(name: str) -> None:
     assert torch.equal(output(back, x), before)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("spec", ["se", "eca", "ge_theta_minus", "bam", "sa"])
 @pytest.mark.parametrize("factory", ["signal", "volume"])
 def test_saved_and_loaded_by_its_factory(spec: str, factory: str, tmp_path: Path) -> None:
@@ -120,6 +122,7 @@ def test_saved_and_loaded_by_its_factory(spec: str, factory: str, tmp_path: Path
                                             .state_dict())  # fmt: skip
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("factory", ["signal", "volume"])
 def test_stand_ins_begin_as_their_convolutions(factory: str) -> None:
     model = randomise(made(signal if factory == "signal" else volume))
@@ -228,6 +231,7 @@ def test_example_inputs_of_a_volume() -> None:
     assert planned.sites[0].size == (3, 4, 6)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("make", [signal, volume])
 def test_what_a_trainer_and_a_deployer_do(make: Callable[[], nn.Module]) -> None:
     composed = composer.insert(made(make), "bam", params={"reduction": 4})

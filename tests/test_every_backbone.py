@@ -44,6 +44,7 @@ HEAVY = [
 ]  # fmt: skip
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("model", "count", "first", "position", "channels", "size"),
     [*MODELS, *(pytest.param(*row, marks=pytest.mark.slow) for row in HEAVY)],

@@ -52,6 +52,7 @@ def pair(spec: str, layout: tuple[str, ...], prefix: int, init: str) -> tuple[An
     return plain, other
 
 
+@pytest.mark.quick(50)
 @pytest.mark.parametrize("init", ["paper", "identity"])
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize(
@@ -172,6 +173,7 @@ SPELT = {
 }  # fmt: skip
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "position",
     ["residual:1", "residual:2", *SPELT, "input", "output", "after:attn", "after:norm1",
@@ -196,6 +198,7 @@ def test_places_of_a_vit_block(position: str) -> None:
     assert {site.position for site in plan.sites} <= spelt
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "choice",
     [{"position": "residual:attn"}, {"position": "input"}, {"position": "after:attn.proj"},
@@ -342,6 +345,7 @@ MODULES = [
 ]  # fmt: skip
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(("model", "at", "select", "expected"), MODULES)
 def test_places_outside_blocks(
     model: str, at: Any, select: str | None, expected: list[tuple[str, str, int]]

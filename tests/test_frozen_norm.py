@@ -104,6 +104,7 @@ def test_eps() -> None:
     assert [eps_of(kind(2)) for kind in FROZEN] == [1e-5, 0.8, 1e-3, 1e-5]
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("norm", "spec"),
     [*((kind, "sk") for kind in FROZEN),
@@ -121,6 +122,7 @@ def test_the_stem_and_the_head_are_those_of_batch_norm() -> None:
     assert norms and all(map(frozen.is_norm, norms))
 
 
+@pytest.mark.slow
 def test_a_detector() -> None:
     body = resnet18(norm_layer=FrozenBatchNorm2d)
     model = FasterRCNN(_resnet_fpn_extractor(body, 3), 5)

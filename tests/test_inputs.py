@@ -114,6 +114,7 @@ def called(model: nn.Module, given: Any) -> Any:
     return model(**given)
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("name", GIVEN)
 def test_a_model_runs_on_its_own_inputs(name: str, tmp_path: Path) -> None:
     make, given, shape = GIVEN[name]

@@ -250,6 +250,7 @@ def test_what_the_report_says_of_resnet50_is_so() -> None:
     assert len(moved) == 16
 
 
+@pytest.mark.slow
 def test_detectors_are_told_by_their_backbone() -> None:
     detector = get_model("fasterrcnn_mobilenet_v3_large_320_fpn", weights=None,
                          weights_backbone=None)  # fmt: skip

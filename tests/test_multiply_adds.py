@@ -119,12 +119,14 @@ def _no_weights(name: str) -> dict[str, Any]:
     return {"weights_backbone": None} if any(word in name for word in whole) else {}
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("name", HUGGING_FACE)
 def test_hugging_face(name: str) -> None:
     kind = getattr(transformers, name)
     assert agree(kind(kind.config_class(**HUGGING_FACE[name]))) > 10**5
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "name",
     ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "cait_xxs24_224", "halonet26t",

@@ -301,6 +301,7 @@ MORE = [
 ]  # fmt: skip
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("backbone", "spec"),
     [*CASES, *(pytest.param(*case, marks=pytest.mark.slow) for case in MORE)],

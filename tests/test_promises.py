@@ -56,6 +56,7 @@ def run(model: nn.Module, x: Tensor, seed: int = 3) -> Tensor:
 # -------------------------------------------------------------------------- keys and tensors
 
 
+@pytest.mark.quick(3)
 def test_every_key_and_tensor_stays(pair: Pair) -> None:
     row, model, edited = pair
     before, after = model.state_dict(), edited.state_dict()
@@ -73,6 +74,7 @@ def test_every_key_and_tensor_stays(pair: Pair) -> None:
     assert found.unexpected_keys == []
 
 
+@pytest.mark.quick(4)
 def test_the_class_and_its_methods_stay(pair: Pair) -> None:
     row, model, edited = pair
     assert type(edited) is type(model)
@@ -87,6 +89,7 @@ def test_the_class_and_its_methods_stay(pair: Pair) -> None:
         assert type(edited.get_classifier()) is type(model.get_classifier())
 
 
+@pytest.mark.quick(4)
 def test_identity_is_the_original_in_both_modes(pair: Pair) -> None:
     model, edited = copy.deepcopy(pair.model), copy.deepcopy(pair.edited)
     x = images(pair.row)
@@ -109,6 +112,7 @@ def test_identity_with_drop_path(row: Backbone) -> None:
     assert torch.equal(run(edited.eval(), x), run(model.eval(), x))
 
 
+@pytest.mark.quick(4)
 def test_eject_gives_the_original_back(pair: Pair) -> None:
     row, model, edited = pair
     ejected = composer.eject(edited)
@@ -125,6 +129,7 @@ def test_eject_gives_the_original_back(pair: Pair) -> None:
         composer.eject(ejected)
 
 
+@pytest.mark.quick(4)
 def test_a_gradient_reaches_every_new_parameter(pair: Pair) -> None:
     edited = copy.deepcopy(pair.edited).train()
     edited(images(pair.row)).square().sum().backward()
@@ -149,6 +154,7 @@ def test_blocks_of_equal_structure_share_a_class(pair: Pair) -> None:
         assert len(owners) <= 3 and len(kinds) == 1
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("name", "at"),
     [("resnet18", "block"), ("resnet18", "stage"), ("user:network", "block"),
@@ -424,6 +430,7 @@ def test_fsdp2(one_process: None) -> None:
 # ------------------------------------------------------------------------------- counts
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     ("spec", "params", "expected"),
     [

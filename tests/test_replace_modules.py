@@ -55,6 +55,7 @@ def output(model: nn.Module) -> Tensor:
         return model.eval()(image())
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(("name", "kind", "count", "first", "key"), BACKBONES, ids=lambda v: str(v))
 def test_the_promises(
     name: str, kind: str, count: int, first: str, key: str, tmp_path: Path

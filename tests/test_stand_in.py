@@ -1117,6 +1117,7 @@ def test_a_gradient_reaches_every_parameter(composed: nn.Module) -> None:
     assert without == []
 
 
+@pytest.mark.quick(2)
 def test_compiles_as_one_graph(composed: nn.Module) -> None:
     torch._dynamo.reset()
     compiled = torch.compile(composed, fullgraph=True, backend="eager")
@@ -1332,6 +1333,7 @@ def test_sites_counts_what_can_be_replaced(command: Command) -> None:
 # ------------------------------------------------------------------- the counts of the papers
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     ("backbone", "spec", "params", "sites", "expected"),
     [

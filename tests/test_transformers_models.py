@@ -83,6 +83,7 @@ def same(one: Any, other: Any) -> bool:
     return torch.equal(one.eval()(x).logits, other.eval()(x).logits)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", MODELS)
 def test_its_trainer_trains_and_its_checkpoint_loads(name: str, tmp_path: Path) -> None:
     pytest.importorskip("accelerate", reason="the trainer wants accelerate")

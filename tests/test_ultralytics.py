@@ -48,6 +48,7 @@ def difference(one: Any, other: Any) -> float:
     return max(float((a - b).abs().max()) for a, b in pairs if isinstance(a, torch.Tensor))
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_places(name: str) -> None:
     blocks, stages = NETWORKS[name]
@@ -75,6 +76,7 @@ def test_after_the_pyramid_and_before_the_head() -> None:
     assert (pool.module, head.module) == ("model.9.se", "model.21.se")
 
 
+@pytest.mark.slow
 def test_a_recipe_names_the_configuration(tmp_path: Path) -> None:
     model = composer.insert("ultralytics:yolov8n.yaml?nc=3", "se", at="stage").eval()
     composer.save(model, tmp_path / "saved")

@@ -79,6 +79,7 @@ WAYS: dict[str, Callable[[nn.Module], nn.Module]] = {
 }
 
 
+@pytest.mark.quick(1)
 @torch.no_grad()
 @pytest.mark.parametrize("name", MODELS)
 def test_a_composed_model_pickles(name: str) -> None:
@@ -97,6 +98,7 @@ def test_a_composed_model_pickles(name: str) -> None:
         assert list(back.state_dict()) == list(composer.eject(model).state_dict())
 
 
+@pytest.mark.slow
 def test_a_model_is_loaded_in_a_fresh_process(tmp_path: Path) -> None:
     for name in MODELS:
         model, x = composed(name)
@@ -158,6 +160,7 @@ TRACED = [
 ]
 
 
+@pytest.mark.quick(1)
 @torch.no_grad()
 @pytest.mark.parametrize(("make", "path", "where"), TRACED)
 def test_a_composed_model_is_traced_and_taken_apart(

@@ -82,6 +82,7 @@ WRAPPED: dict[str, tuple[Callable[[], nn.Module], str, list[tuple[str, int]]]] =
 }  # fmt: skip
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("name", WRAPPED)
 def test_a_wrapped_backbone_has_the_places_of_the_backbone(name: str) -> None:
     make, path, stages = WRAPPED[name]
