@@ -15,5 +15,5 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 def features_last(x: Tensor) -> Tensor:
     """Return x itself where the numbers along its last axis lie side by side, else a copy."""
     if has_torch_function_unary(x):
-        return handle_torch_function(features_last, (x,), x)  # type: ignore[no-any-return]
+        return handle_torch_function(features_last, (x,), x)
     return x if x.stride(-1) == 1 else x.contiguous()

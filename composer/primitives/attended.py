@@ -110,7 +110,9 @@ def _check_names(
                 "duplicate-axis",
                 f"the axis {axis!r} {whose}, so it cannot be one of the keys",
                 ("keys", index),
-                "the keys have axes of their own; omit 'keys' where they are those of the queries",
+                "name each axis once"
+                if axis in keys[:index]
+                else "the keys have axes of their own; omit 'keys' where they are the queries'",
             )
         if axis in axes:
             raise AxisProblem(
@@ -143,7 +145,7 @@ def _check_keys(
             f"{str(ref)!r} has the axes of the queries, [{', '.join(over)}], and 'keys' names "
             f"[{', '.join(keys)}] for them",
             ("keys",),
-            "name one for each",
+            "name one for each of these",
         )
     if in_keys != over and (shared := [axis for axis in over if axis in axes]):
         raise AxisProblem(

@@ -50,7 +50,7 @@ class Product(Primitive):
             if len(alone) == 1:
                 raise AxisProblem(
                     "unknown-axis",
-                    f"{str(alone[0])!r} alone has the axis {axis!r}, so no product is summed over it",
+                    f"only {str(alone[0])!r} has the axis {axis!r}, so there is no product to sum",
                     ("sum", index),
                     f"pool it first: {{op: pool, x: {alone[0]}, over: {axis}, reduce: sum}}",
                 )
@@ -60,9 +60,11 @@ class Product(Primitive):
         """Write one einsum, which torch does as a batch of matrix products, or the sum itself."""
         import torch
 
-        if not matrices(*map(emit.axes, self.of), self.sum):
+        left, right = self.of
+        if not matrices(emit.axes(left), emit.axes(right), self.sum):
             return self._summed(emit)
-        left, right = self.of if _lie_well(*map(emit.axes, self.of), self.sum) else self.of[::-1]
+        if not _lie_well(emit.axes(left), emit.axes(right), self.sum):
+            left, right = right, left
         have = (emit.axes(left).names, emit.axes(right).names, emit.axes(emit.here).names)
         letters: dict[str, str] = {}
         for axis in (*have[0], *have[1]):
