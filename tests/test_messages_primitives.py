@@ -470,7 +470,7 @@ spec.yaml:5:88: error[size-conflict]: axis 'm' has two sizes: h in 'input' and 7
   rows: {op: merge, x: input, axes: h, into: m}
   far: {op: merge, axes: w, into: n}
   out: {op: attention, q: input, k: far, v: far, over: [h, w], keys: [m, n], along: c, position: relative}
-""",
+""",  # noqa: E501
         """\
 spec.yaml:6:98: error[invalid-value]: a relative position needs the keys at the places of the queries, and 'far' is [b, m, n, c]
     6 |   out: {op: attention, q: input, k: far, v: far, over: [h, w], keys: [m, n], along: c, position: relative}
