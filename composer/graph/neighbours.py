@@ -13,6 +13,7 @@ from composer.primitives.conv2d import Conv2d
 from composer.primitives.merge import Merge
 from composer.primitives.parameter import Parameter
 from composer.primitives.pool import Pool
+from composer.primitives.renamed import Renamed
 from composer.primitives.resize import Resize
 from composer.primitives.split import Split
 
@@ -67,6 +68,8 @@ def _looks(op: Primitive, places: tuple[str, ...]) -> bool:
         return op.kernel is not None
     if isinstance(op, Attention):
         return bool(over) and str(op.position.value) != "none"
+    if isinstance(op, Renamed):
+        return any(set(places) & set(pair) for pair in op.names)
     if isinstance(op, Parameter):
         return not set(places).isdisjoint(op.axes)
     if isinstance(op, Merge):
