@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from probe import lowered, random, randomise
+from probe import analysed, lowered, random, randomise
 from torch import Tensor, fx, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -165,6 +165,15 @@ nodes:
     x = torch.randn(2, 4, 9, 8)
     y = F.conv2d(x, weight, module.get_parameter("conv.out.conv.bias"), 2, 2, groups=groups)
     torch.testing.assert_close(module(x), y * y.mean((2, 3), keepdim=True))
+
+
+def test_what_a_stand_in_is_told_is_said_of_here(tmp_path: Path) -> None:
+    (tmp_path / "inner.yaml").write_text(STAND_IN, encoding="utf-8")
+    file = tmp_path / "outer.yaml"
+    node = "out: {op: use, spec: inner.yaml, axes: {c: w, w: c}, params: {out: c}}"
+    file.write_text(f"name: outer\ninput: [b, c, h, w]\nnodes:\n  {node}\n", encoding="utf-8")
+    axes = analysed(str(file)).axes_of("out")
+    assert axes is not None and str(axes["w"]) == "c"
 
 
 WRONG = {

@@ -86,7 +86,7 @@ def parts_of(
     }
     for word, ref in more.items():
         if ref is not None:
-            _check_logits(word, ref, k, axes, Axes.of(sizes), keys, order)
+            _check_logits(word, ref, q, k, axes, Axes.of(sizes), keys, order)
     return Parts(
         q, k, v, more.get("bias"), more.get("mask"), over, keys or over, in_keys, along, riding,
         features, sizes,
@@ -161,6 +161,7 @@ def _check_keys(
 def _check_logits(
     word: str,
     ref: Expr,
+    q: Expr,
     k: Expr,
     axes: Callable[[Expr], Axes],
     known: Axes,
@@ -190,9 +191,13 @@ def _check_logits(
             (word,),
             f"it is {axes(ref)}; the keys have [{', '.join(keys)}]",
         )
-    meet(
-        [(("k",), k), ((word,), ref)], lambda which: known if which is k else axes(which), order
-    )
+    for field, of in (("q", q), ("k", k)):  # each axis is that of the first that has it
+        own = known.without(axes(q)) if of is k else known.without(set(known) - set(axes(q)))
+        meet([((field,), of), ((word,), ref)], _known_of(of, own, axes), order)
+
+
+def _known_of(of: Expr, own: Axes, axes: Callable[[Expr], Axes]) -> Callable[[Expr], Axes]:
+    return lambda ref: own if ref is of else axes(ref)
 
 
 def attended(

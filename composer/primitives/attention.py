@@ -46,11 +46,10 @@ class Attention(Primitive):
     )
     mask: NodeRef | None = Field(
         default=None,
-        description="0 where a query does not see a key, so its weight is 0; all seen by default",
+        description="0 where a query does not see a key, so its weight is 0; a query that sees "
+        "none gives 0; all are seen by default",
     )
-    scale: Number | None = Field(
-        default=None, description="the factor on q k; 1/√d by default"
-    )
+    scale: Number | None = Field(default=None, description="the factor on q k; 1/√d by default")
     position: Annotated[Expr, word("none", "relative")] = Field(
         default=constant("none"),
         description="what the logits know of where a token is; none unless told",
