@@ -10,6 +10,7 @@ import torch
 from probe import lowered, random, randomise, spec_text
 from timm.layers.bottleneck_attn import PosEmbedRel
 from torch import Tensor, fx
+from torch.nn import functional as F  # noqa: N812
 
 from composer.errors import ComposerError
 from composer.lower.build import build
@@ -131,3 +132,61 @@ def test_tokens_of_a_map_of_any_size(layout: str) -> None:
         given = x if layout == "bchw" else x.permute(0, 2, 3, 1)
         got = module(given) if layout == "bchw" else module(given).permute(0, 3, 1, 2)
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_talking_heads_are_written_in_parts() -> None:
+    """Logits and weights that are mixed across heads (arXiv:2003.02436) are no one call."""
+    module = randomise(lowered(spec_text("""qkv: {op: linear, over: c, out: {part: 3, g: 2, d: 3}}
+        q, k, v: {op: unstack, axis: part}
+        keys: {op: merge, x: k, axes: n, into: m}
+        values: {op: merge, x: v, axes: n, into: m}
+        logits: {op: product, of: [q, keys], sum: d}
+        scaled: {op: scale, by: 3 ** -0.5}
+        talk: {op: linear, over: g, bias: false}
+        weights: {op: gate, fn: softmax, over: m}
+        again: {op: linear, over: g, bias: false}
+        mixed: {op: product, of: [again, values], sum: m}
+        out: {op: merge, axes: [g, d], into: c}""", "b, n, c"), {"c": 6}))  # fmt: skip
+    p, x = dict(module.named_parameters()), random(2, 5, 6)
+    y = torch.einsum("bnc,oc->bno", x, p["qkv.linear.weight"]) + p["qkv.linear.bias"]
+    q, k, v = y.unflatten(2, (3, HEADS, D)).unbind(2)
+    logits = torch.einsum("bngd,bmgd->bgnm", q, k) * D**-0.5
+    logits = torch.einsum("bgnm,fg->bfnm", logits, p["talk.linear.weight"])
+    weights = torch.einsum("bgnm,fg->bfnm", logits.softmax(-1), p["again.linear.weight"])
+    want = torch.einsum("bgnm,bmgd->bngd", weights, v).flatten(2)
+    torch.testing.assert_close(module(x), want, rtol=1e-10, atol=1e-10)
+
+
+KEYS = """rows: {op: pool, over: h}
+    keys: {op: merge, axes: w, into: m}
+    bias: {op: linear, x: keys, over: c, out: {h: h}}
+    seen: {op: gate, x: bias, fn: relu}
+    out: {op: attention, q: input, k: keys, v: keys, over: [h, w], keys: m, along: c, bias: bias,
+    mask: seen, scale: 1 / c}""".replace("bias,\n    ", "bias, ")
+
+
+def test_keys_of_their_own_with_bias_mask_and_scale_of_any_batch_and_width() -> None:
+    module = randomise(lowered(spec_text(KEYS), {"c": 6, "h": 4}))
+    torch.compiler.reset()
+    program = torch.compile(copy.deepcopy(module), fullgraph=True, backend="eager", dynamic=True)
+    for shape in ((3, 6, 4, 7), (1, 6, 4, 3)):
+        x = random(*shape)
+        bias = F.linear(
+            x.mean(2).mT, module.get_parameter("bias.linear.weight"),
+            module.get_parameter("bias.linear.bias"),
+        )  # fmt: skip
+        logits = torch.einsum("bchw,bcm->bhwm", x, x.mean(2)) / 6 + bias.mT[:, :, None]
+        weights = logits.masked_fill((bias.mT <= 0)[:, :, None], -torch.inf).softmax(-1)
+        want = torch.einsum("bhwm,bcm->bchw", weights.nan_to_num(), x.mean(2))
+        torch.testing.assert_close(module(x), want, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(program(x), want, rtol=1e-10, atol=1e-10)
+
+
+def test_keys_of_their_own_in_other_number_types() -> None:
+    module = randomise(lowered(spec_text(KEYS), {"c": 6, "h": 4})).float()
+    x = torch.randn(2, 6, 4, 5)
+    want = module(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (module(x).float() - want).abs().mean() < 0.1
+    narrow = copy.deepcopy(module).bfloat16()(x.bfloat16())
+    assert narrow.dtype == torch.bfloat16 and (narrow.float() - want).abs().mean() < 0.1

@@ -326,16 +326,201 @@ spec.yaml:4:41: error[invalid-value]: a size is at least 0, and this is -1
       |                                         ^^
 """,
     ),
-    "attention of other axes": (
+    "attention without the keys' axis": (
         """\
-  flat: {op: pool, over: h}
+  flat: {op: merge, axes: h, into: m}
+  out: {op: attention, q: input, k: flat, v: flat, over: h, along: c}
+""",
+        """\
+spec.yaml:5:37: error[unknown-axis]: 'flat' has no axis 'h'
+    5 |   out: {op: attention, q: input, k: flat, v: flat, over: h, along: c}
+      |                                     ^^^^
+  help: it is [b, m, c, w]; keys with axes of their own are named: 'keys: m'
+""",
+    ),
+    "attention to keys without the features": (
+        """\
+  flat: {op: pool, over: c}
   out: {op: attention, q: input, k: flat, v: input, over: w, along: c}
 """,
         """\
-spec.yaml:5:37: error[axes-differ]: 'input' is [b, c, h, w] and 'flat' is [b, c, w]
+spec.yaml:5:37: error[unknown-axis]: 'flat' has no axis 'c'
     5 |   out: {op: attention, q: input, k: flat, v: input, over: w, along: c}
       |                                     ^^^^
-  help: queries, keys and values have the same axes
+  help: it is [b, h, w]; the dot product sums over an axis of both queries and keys
+""",
+    ),
+    "keys that are queries": (
+        """\
+  out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: [h, m]}
+""",
+        """\
+spec.yaml:4:80: error[duplicate-axis]: the axis 'h' is one of the queries, so it cannot be one of the keys
+    4 |   out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: [h, m]}
+      |                                                                                ^
+  help: the keys have axes of their own; omit 'keys' where they are the queries'
+""",  # noqa: E501
+    ),
+    "keys that are features": (
+        """\
+  out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: c}
+""",
+        """\
+spec.yaml:4:79: error[duplicate-axis]: the axis 'c' has the features, so it cannot be one of the keys
+    4 |   out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: c}
+      |                                                                               ^
+  help: the keys have axes of their own; omit 'keys' where they are the queries'
+""",  # noqa: E501
+    ),
+    "keys named twice": (
+        """\
+  out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: [m, m]}
+""",
+        """\
+spec.yaml:4:83: error[duplicate-axis]: the axis 'm' is named twice, so it cannot be one of the keys
+    4 |   out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: [m, m]}
+      |                                                                                   ^
+  help: name each axis once
+""",
+    ),
+    "keys of the queries": (
+        """\
+  out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: w}
+""",
+        """\
+spec.yaml:4:79: error[surplus-axis]: the queries 'input' have the axis 'w' of the keys
+    4 |   out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: w}
+      |                                                                               ^
+  help: 'input' is [b, c, h, w]; name an axis of the keys that the queries lack
+""",
+    ),
+    "keys of another number": (
+        """\
+  out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: [m, n]}
+""",
+        """\
+spec.yaml:4:79: error[invalid-value]: 'input' has the axes of the queries, [h], and 'keys' names [m, n] for them
+    4 |   out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: [m, n]}
+      |                                                                               ^^^^^^
+  help: name one for each of these
+""",  # noqa: E501
+    ),
+    "keys for each query": (
+        """\
+  more: {op: stack, of: [input, input], axis: m}
+  out: {op: attention, q: input, k: more, v: more, over: h, keys: m, along: c}
+""",
+        """\
+spec.yaml:5:37: error[surplus-axis]: 'more' has 'h', an axis of the queries, beside the keys' [m]
+    5 |   out: {op: attention, q: input, k: more, v: more, over: h, keys: m, along: c}
+      |                                     ^^^^
+  help: where each query has keys of its own, write a product, a gate with fn: softmax, and a product
+""",  # noqa: E501
+    ),
+    "a bias without keys": (
+        """\
+  near: {op: parameter, axes: {h: 7}, init: 0}
+  out: {op: attention, q: input, k: input, v: input, over: h, along: c, bias: near}
+""",
+        """\
+spec.yaml:5:79: error[missing-field]: a bias tells queries from keys, and both have the same axes here
+    5 |   out: {op: attention, q: input, k: input, v: input, over: h, along: c, bias: near}
+      |                                                                               ^^^^
+  help: give those of the keys names of their own, such as 'keys: m'; what 'input' calls them need not change
+""",  # noqa: E501
+    ),
+    "a bias with an axis of its own": (
+        """\
+  near: {op: parameter, axes: {m: 7, r: 2}, init: 0}
+  out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: m, bias: near}
+""",
+        """\
+spec.yaml:5:88: error[surplus-axis]: the bias 'near' has the axis 'r', which the logits have not
+    5 |   out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: m, bias: near}
+      |                                                                                        ^^^^
+  help: they are [b, h, w, m]
+""",
+    ),
+    "a mask that is the same for all keys": (
+        """\
+  seen: {op: pool, over: [c, w]}
+  out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: m, mask: seen}
+""",
+        """\
+spec.yaml:5:88: error[unknown-axis]: the mask 'seen' is the same for all keys, so no weight depends on it
+    5 |   out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: m, mask: seen}
+      |                                                                                        ^^^^
+  help: it is [b, h]; the keys have [m]
+""",  # noqa: E501
+    ),
+    "a bias of another size": (
+        """\
+  near: {op: parameter, axes: {m: 7}, init: 0}
+  out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: m, bias: near}
+""",
+        """\
+spec.yaml:5:88: error[size-conflict]: axis 'm' has two sizes: h in 'input' and 7 in 'near'
+    5 |   out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: m, bias: near}
+      |                                                                                        ^^^^
+  help: with h = 64 they are 64 and 7; give both one size, or call one of the axes by another name than 'm'
+""",  # noqa: E501
+    ),
+    "a relative position of other keys": (
+        """\
+  rows: {op: merge, x: input, axes: h, into: m}
+  far: {op: merge, axes: w, into: n}
+  out: {op: attention, q: input, k: far, v: far, over: [h, w], keys: [m, n], along: c, position: relative}
+""",  # noqa: E501
+        """\
+spec.yaml:6:98: error[invalid-value]: a relative position needs the keys at the places of the queries, and 'far' is [b, m, n, c]
+    6 |   out: {op: attention, q: input, k: far, v: far, over: [h, w], keys: [m, n], along: c, position: relative}
+      |                                                                                                  ^^^^^^^^
+  help: leave the position out, and add one as a bias
+""",  # noqa: E501
+    ),
+    "a product of three": (
+        """\
+  out: {op: product, of: [input, input, input], sum: c}
+""",
+        """\
+spec.yaml:4:8: error[invalid-value]: a product takes two values, not 3; write a node for each pair
+    4 |   out: {op: product, of: [input, input, input], sum: c}
+      |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+""",
+    ),
+    "a product over an axis of one": (
+        """\
+  flat: {op: pool, over: c}
+  out: {op: product, of: [input, flat], sum: c}
+""",
+        """\
+spec.yaml:5:46: error[unknown-axis]: only 'input' has the axis 'c', so there is no product to sum
+    5 |   out: {op: product, of: [input, flat], sum: c}
+      |                                              ^
+  help: pool it first: {op: pool, x: input, over: c, reduce: sum}
+""",
+    ),
+    "a product over no axis": (
+        """\
+  flat: {op: pool, over: c}
+  out: {op: product, of: [input, flat], sum: q}
+""",
+        """\
+spec.yaml:5:46: error[unknown-axis]: 'input' has no axis 'q'
+    5 |   out: {op: product, of: [input, flat], sum: q}
+      |                                              ^
+  help: its axes are [b, c, h, w]
+""",
+    ),
+    "a product over nothing": (
+        """\
+  out: {op: product, of: [input, input], sum: []}
+""",
+        """\
+spec.yaml:4:47: error[invalid-value]: at least 1 value must stand here, not 0
+    4 |   out: {op: product, of: [input, input], sum: []}
+      |                                               ^^
+  help: write it as 'sum: …'
 """,
     ),
     "attention of another size": (

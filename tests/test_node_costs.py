@@ -28,7 +28,6 @@ from composer.lower.build import lower
 from composer.primitives import op_fields
 from composer.primitives.base import Primitive
 from composer.primitives.cost import Cost
-from composer.primitives.dot_product_attention import DotProductAttention
 from composer.primitives.structure import Given, Structure
 from composer.primitives.use import Use
 from composer.primitives.weighed_sum import WeighedSum
@@ -226,6 +225,14 @@ FORMULAS = [
      "softmax(q (k + r) / √d) v"),
     ("{op: attention, q: input, k: input, v: input, over: [h, w], along: c, position: relative, "
      "scale_position: false}", "softmax(q k / √d + q r) v"),
+    ("{op: attention, q: q, k: k, v: v, over: n, keys: m, along: d, bias: near, scale: 1}",
+     "softmax(q k + near) v"),
+    ("{op: attention, q: q, k: k, v: v, over: n, keys: m, along: d, mask: seen, scale: -0.5}",
+     "softmax(−0.5 q k where seen) v"),
+    ("{op: attention, q: q, k: k, v: v, over: n, along: d, scale: c ** -0.5}",
+     "softmax((c ** -0.5) q k) v"),
+    ("{op: attention, q: q, k: k, v: v, over: [h, w], keys: [y, x], along: d, bias: near, "
+     "position: relative}", "softmax(q (k + r) / √d + near) v"),
     ("{op: branch, axis: k, times: 2, each: {op: gate}}", ""),
     ("{op: conv1d, along: c, kernel: 3}", "w * x + b"),
     ("{op: conv1d, along: c, kernel: 3, bias: false}", "w * x"),
@@ -261,6 +268,7 @@ FORMULAS = [
     ("{op: pool, over: [h, w], kernel: 3, stride: 2}", "Σ x / 3²"),
     ("{op: pool, over: [h, w], kernel: 2 * c + 1}", "Σ x / (2 * c + 1)²"),
     ("{op: pool, over: [h, w], kernel: 1}", "x"),
+    ("{op: product, of: [q, k], sum: d}", "Σ q · k"),
     ("{op: repeat, times: 2, each: {op: gate}}", ""),
     ("{op: resize, over: [h, w], like: input}", "nearest(x)"),
     ("{op: reweight, x: input, by: gate}", "input · gate"),
@@ -299,15 +307,9 @@ def formulas(graphs: Iterable[Graph]) -> dict[str, str]:
 
 
 def test_the_formulas_of_what_the_passes_make() -> None:
-    assert formulas(forms_of(FORMS["an outer product, summed"]))["Contraction"] == "Σ one · two"
+    assert formulas(forms_of(FORMS["an outer product, summed"]))["Product"] == "Σ one · two"
     attention = formulas(forms_of(FORMS["attention in its parts"]))
-    assert attention["DotProductAttention"] == "softmax(0.5 q k) v"
-    attend = DotProductAttention(
-        q=named("q"), k=named("k"), v=named("v"), bias=named("near"), queries="n", keys="m",
-        along="d", features="e",
-    )  # fmt: skip
-    assert attend.formula() == "softmax(q k + near) v"
-    assert list(map(str, attend.carries())) == ["v"]
+    assert attention["Attention"] == "softmax(0.5 q k) v"
     assert formulas([fast("cbam_channel")])["MeanAndMax"] == "[Σ x / hw, max x]"
     assert formulas([fast("cbam_spatial")])["MeanAndMax"] == "[max x, Σ x / c]"
     weighed = formulas([fast("sk")])["WeighedSum"]
@@ -341,6 +343,7 @@ def test_the_characters_of_the_table() -> None:
 @pytest.mark.parametrize(("op", "carried"), [
     ("{op: reweight, x: split, by: select, sum: k}", ["split"]),
     ("{op: attention, q: q, k: k, v: v, over: n, along: d}", ["v"]),
+    ("{op: product, of: [q, k], sum: d}", ["q", "k"]),
     ("{op: conv2d, x: input, weight: kernel}", ["input"]),
     ("{op: conv2d, x: one, kernel: 3}", ["one"]),
     ("{op: resize, x: small, over: [h, w], like: input}", ["small"]),

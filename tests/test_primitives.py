@@ -155,6 +155,21 @@ def attend(q: Tensor, k: Tensor, v: Tensor, more: Tensor | float = 0.0) -> Tenso
     return torch.einsum("...qk,...kd->...qd", weights, v)
 
 
+def softmax_of(logits: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Return the softmax over some axes."""
+    return logits.exp() / logits.exp().sum(axes, keepdim=True)
+
+
+def masked_rows(x: Tensor) -> Tensor:
+    """Return the attention of rows of relu(x) to rows of their mean over k, where both are > 0."""
+    rows = x.clamp(min=0).mean((1, 2, 4))
+    seen = (rows[:, :, None] + rows[:, None]) != 0
+    logits = torch.einsum("bkchw,bcmw->bkwhm", x.clamp(min=0), x.mean(1)) / x.shape[2] ** 0.5
+    weights = logits.exp() * seen[:, None, None]
+    weights = weights / weights.sum(-1, keepdim=True)
+    return torch.einsum("bkwhm,bkcmw->bkchw", weights.nan_to_num(), x)
+
+
 def distances(p: Weights, q: Tensor, height: int, width: int) -> Tensor:
     """Return q (r_h + r_w) of [..., tokens, features], one pair of tokens after the other."""
     places = [(i, j) for i in range(height) for j in range(width)]
@@ -222,6 +237,36 @@ ROWS = [
         along: c, position: relative, scale_position: false}""".replace("\n", " "), MAP, MAP,
         lambda p, x: on_map(x.permute(0, 3, 2, 1), False, p).permute(0, 3, 2, 1),
         lambda s: (2 * s["h"] + 2 * s["w"] - 2) * s["c"]),
+    Row("attention", """rows: {op: pool, over: h}
+        keys: {op: merge, axes: w, into: m}
+        probe: {op: attention, q: input, k: keys, v: keys, over: [h, w], keys: m, along: c}""",
+        MAP, MAP, lambda p, x: attend(
+            x.flatten(2).mT, x.mean(2).mT, x.mean(2).mT).mT.unflatten(2, x.shape[2:])),
+    Row("attention", """wide: {op: linear, over: c, out: {e: 2, f: 3}, bias: false}
+        bias: {op: parameter, axes: {k: k, w: w, mw: w}, init: 1}
+        probe: {op: attention, q: input, k: input, v: wide, over: [h, w], keys: [mh, mw],
+         along: c, bias: bias, scale: 0.25}""".replace("\n         ", " "), FIVE,
+        "b e=2 f=3 k h w", lambda p, x: torch.einsum(
+            "bkhwyx,bkyxef->befkhw", softmax_of(
+                torch.einsum("bkchw,bkcyx->bkhwyx", x, x) / 4 + p["bias"][:, None, :, None],
+                (-2, -1)),
+            matrix(p, x.movedim(2, -1), "wide.linear").unflatten(-1, (2, 3))),
+        lambda s: 6 * s["c"] + s["k"] * s["w"] ** 2),
+    Row("attention", """learned: {op: parameter, axes: {n: 3, c: c}, init: 1}
+        flat: {op: pool, x: input, over: c}
+        probe: {op: attention, q: learned, k: input, v: flat, over: n, keys: [w, h],
+         along: c, scale: 1 / c}""".replace("\n         ", " "), MAP, "b n=3",
+        lambda p, x: torch.einsum("bnhw,bhw->bn", softmax_of(torch.einsum(
+            "nc,bchw->bnhw", p["learned"], x) / x.shape[1], (-2, -1)), x.mean(1)),
+        lambda s: 3 * s["c"], batch_first=True),
+    Row("attention", """one: {op: pool, over: k}
+        near: {op: gate, x: input, fn: relu}
+        rows: {op: pool, x: near, over: [k, w, c]}
+        keys: {op: merge, axes: h, into: m}
+        mask: {op: add, of: [rows, keys]}
+        probe: {op: attention, q: near, k: one, v: input, over: h, keys: m, along: c,
+         mask: mask}""".replace("\n         ", " "), FIVE, FIVE,
+        lambda p, x: masked_rows(x)),
     # ----------------------------------------------------------------------------------- conv1d
     Row("conv1d", "probe: {op: conv1d, along: c, kernel: 3}", "b c", "b c",
         lambda p, x: slide(x, p["probe.conv.weight"], 1) + p["probe.conv.bias"], lambda s: 4),
@@ -448,6 +493,25 @@ ROWS = [
     Row("pool", """flat: {op: pool, over: c}
         probe: {op: pool, over: [h, w], kernel: 3, reduce: max}""", MAP, "b h w",
         lambda p, x: windows(x.mean(1, keepdim=True), 3, 1, "max")[:, 0]),
+    # ---------------------------------------------------------------------------------- product
+    Row("product", """keys: {op: merge, axes: [h, w], into: m}
+        probe: {op: product, of: [input, keys], sum: c}""", MAP, "b m=h*w h w",
+        lambda p, x: torch.einsum("bchw,bcm->bmhw", x, x.flatten(2))),
+    Row("product", """weigh: {op: pool, over: c}
+        probe: {op: product, of: [input, weigh], sum: [w, h]}""", MAP, "b c",
+        lambda p, x: torch.einsum("bchw,bhw->bc", x, x.mean(1))),
+    Row("product", """weigh: {op: pool, over: [h, w]}
+        probe: {op: product, of: [weigh, input], sum: c}""", FIVE, "b k h w",
+        lambda p, x: torch.einsum("bkchw,bkc->bkhw", x, x.mean((3, 4)))),
+    Row("product", """weigh: {op: pool, over: k}
+        probe: {op: product, of: [input, weigh], sum: c}""", FIVE, "b k h w",
+        lambda p, x: torch.einsum("bkchw,bchw->bkhw", x, x.mean(1))),
+    Row("product", "probe: {op: product, of: [input, input], sum: [c, w]}", MAP, "b h",
+        lambda p, x: torch.einsum("bchw->bh", x * x)),
+    Row("product", """learned: {op: parameter, axes: {m: 3, h: h, c: c}, init: 1}
+        probe: {op: product, of: [input, learned], sum: [c, h]}""", FIVE, "b m=3 k w",
+        lambda p, x: torch.einsum("bkchw,mhc->bmkw", x, p["learned"]),
+        lambda s: 3 * s["h"] * s["c"]),
     # ----------------------------------------------------------------------------------- resize
     Row("resize", """small: {op: pool, over: [h, w], kernel: 3, stride: 2}
         probe: {op: resize, over: [h, w], like: input}""", FIVE, FIVE,
@@ -703,6 +767,7 @@ def test_neighbouring_axes_are_pooled_as_one(
     assert (first.target, first.args[1:]) in [(method, where), (method, (where,))]
 
 
+SELF = "probe: {op: attention, q: input, k: input, v: input, over: h, along: c"
 WRONG = [
     ("probe: {op: pool, over: [h, q]}", "unknown-axis", "q"),
     ("probe: {op: pool, over: [h, h]}", "duplicate-axis", "h"),
@@ -773,8 +838,41 @@ WRONG = [
     ("probe: {op: attention, q: input, k: input, v: input, over: h, along: c, position: relative}",
      "invalid-value", "h"),
     ("""flat: {op: pool, over: h}
-        probe: {op: attention, q: input, k: input, v: flat, over: w, along: c}""", "axes-differ",
+        probe: {op: attention, q: input, k: input, v: flat, over: h, along: c}""", "unknown-axis",
      "flat"),
+    ("""flat: {op: pool, over: c}
+        probe: {op: attention, q: input, k: flat, v: input, over: h, along: c}""", "unknown-axis",
+     "flat"),
+    (f"{SELF}, keys: [h, m]}}", "duplicate-axis", "h"),
+    (f"{SELF}, keys: c}}", "duplicate-axis", "c"),
+    (f"{SELF}, keys: [m, m]}}", "duplicate-axis", "m"),
+    (f"{SELF}, keys: w}}", "surplus-axis", "w"),
+    (f"{SELF}, keys: [m, n]}}", "invalid-value", "[m, n]"),
+    (f"{SELF}, bias: input}}", "missing-field", "input"),
+    (f"{SELF}, mask: input}}", "missing-field", "input"),
+    (f"{SELF}, keys: m, bias: input}}", "surplus-axis", "input"),
+    (f"""near: {{op: pool, over: c}}
+        {SELF}, keys: m, mask: near}}""", "unknown-axis", "near"),
+    (f"""near: {{op: parameter, axes: {{m: 5}}, init: 1}}
+        {SELF}, keys: m, bias: near}}""", "size-conflict", "near"),
+    ("""more: {op: stack, of: [input, input], axis: m}
+        probe: {op: attention, q: input, k: more, v: more, over: h, keys: m, along: c}""",
+     "surplus-axis", "more"),
+    ("""rows: {op: merge, axes: [h, w], into: m}
+        probe: {op: attention, q: input, k: rows, v: input, over: h, keys: m, along: c}""",
+     "unknown-axis", "input"),
+    ("""rows: {op: merge, axes: h, into: m}
+        other: {op: merge, axes: w, into: n}
+        probe: {op: attention, q: input, k: other, v: other, over: [h, w], keys: [m, n], along: c,
+         position: relative}""".replace("\n         ", " "), "invalid-value", "relative"),
+    ("probe: {op: product, of: [input, input], sum: q}", "unknown-axis", "q"),
+    ("probe: {op: product, of: [input, input], sum: [c, c]}", "duplicate-axis", "c"),
+    ("probe: {op: product, of: [input, input, input], sum: c}", "invalid-value", None),
+    ("probe: {op: product, of: [input], sum: c}", "invalid-value", None),
+    ("""flat: {op: pool, over: c}
+        probe: {op: product, of: [input, flat], sum: [h, c]}""", "unknown-axis", "c"),
+    ("""part: {op: linear, over: c, out: 3}
+        probe: {op: product, of: [input, part], sum: h}""", "size-conflict", "part"),
     ("""part: {op: linear, over: c, out: 3}
         probe: {op: attention, q: input, k: part, v: input, over: w, along: c}""", "size-conflict",
      "part"),

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from composer.errors import ComposerError, Diagnostic, suggestion
 from composer.graph.graph import INPUT, Graph, GraphNode, Settings
 from composer.graph.places import input_at
-from composer.language.expressions import Expr, constant, name
+from composer.language.expressions import Expr, Value, constant, name
 from composer.language.models import Param
 from composer.language.names import COMMA
 from composer.language.reader import Reading
@@ -34,7 +34,7 @@ def graph_of(spec: Spec, settings: Settings, reading: Reading[Spec] | None = Non
 
 def inner_graph(
     spec: Spec,
-    params: Mapping[str, Expr],
+    params: Mapping[str, Value | Expr],
     input_axes: Axes,
     order: AxisOrder,
     places: tuple[str, ...],

@@ -13,12 +13,14 @@ from composer.primitives.conv2d import Conv2d
 from composer.primitives.merge import Merge
 from composer.primitives.parameter import Parameter
 from composer.primitives.pool import Pool
+from composer.primitives.renamed import Renamed
 from composer.primitives.resize import Resize
 from composer.primitives.split import Split
 
 _PLACES = 420  # of maps that have another shape each
-#: The fields in which an op names one axis that it works on; `over` names one or several.
-_ONE_AXIS = ("axis", "along", "queries", "keys", "features")
+#: The fields in which an op names one axis that it works on, and those that name one or several.
+_ONE_AXIS = ("axis", "along")
+_SEVERAL_AXES = ("over", "keys", "sum")
 
 
 def looking_at_neighbours(graph: Graph) -> GraphNode | None:
@@ -57,7 +59,7 @@ def _of_one_area(places: Sequence[str]) -> Iterator[dict[str, int]]:
 
 
 def _looks(op: Primitive, places: tuple[str, ...]) -> bool:
-    over = set(places) & set(getattr(op, "over", None) or ())
+    over = set(places) & _axes_of(op)
     if isinstance(op, (Conv2d, Resize)) or 0 < len(over) < len(places):
         return True
     if any(getattr(op, field, None) in places for field in _ONE_AXIS):
@@ -66,11 +68,18 @@ def _looks(op: Primitive, places: tuple[str, ...]) -> bool:
         return op.kernel is not None
     if isinstance(op, Attention):
         return bool(over) and str(op.position.value) != "none"
+    if isinstance(op, Renamed):
+        return any(set(places) & set(pair) for pair in op.names)
     if isinstance(op, Parameter):
         return not set(places).isdisjoint(op.axes)
     if isinstance(op, Merge):
         return _is_in_parts(op.axes, places)
     return isinstance(op, Split) and _is_in_parts(tuple(op.into), places)
+
+
+def _axes_of(op: Primitive) -> set[str]:
+    found = (getattr(op, field, None) or () for field in _SEVERAL_AXES)
+    return {axis for axes in found for axis in ((axes,) if isinstance(axes, str) else axes)}
 
 
 def _is_in_parts(axes: Sequence[str], places: tuple[str, ...]) -> bool:

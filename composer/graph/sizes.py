@@ -97,11 +97,15 @@ def sizes_of(graph: Graph) -> dict[str, Value | Expr]:
     match = spec.insert.match if spec.insert else None
     met = bool(settings.sizes or settings.planned) or settings.inside
     layer = (usual if met else open_names)(spec.stands_for, match.kernel if match else None)
+    outside: dict[str, Value | Expr] = {}
     for told in (settings.sizes, settings.params):
-        layer |= {n: v for n, v in told.items() if n in layer}
+        outside |= {n: v for n, v in told.items() if n in layer}
+    layer |= outside
     known = sizes | {n: v for n, v in layer.items() if not isinstance(v, Expr)}
     return known | {
-        n: bind(v, known) for n, v in layer.items() if isinstance(v, Expr)
+        n: v if n in outside else bind(v, known)
+        for n, v in layer.items()
+        if isinstance(v, Expr)
     }
 
 

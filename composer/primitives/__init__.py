@@ -26,6 +26,7 @@ from composer.primitives.norm import Normalize
 from composer.primitives.parameter import Parameter
 from composer.primitives.pick import Pick
 from composer.primitives.pool import Pool
+from composer.primitives.product import Product
 from composer.primitives.repeat import Repeat
 from composer.primitives.resize import Resize
 from composer.primitives.reweight import Reweight
@@ -38,8 +39,8 @@ from composer.primitives.use import Use
 
 AnyPrimitive = Annotated[
     Arithmetic | Attention | Branch | Conv1d | Conv2d | Gate | Linear | Merge | Mlp | Normalize
-    | Parameter | Pick | Pool | Repeat | Resize | Reweight | Scale | Schedule | Split | Stack
-    | Unstack | Use,
+    | Parameter | Pick | Pool | Product | Repeat | Resize | Reweight | Scale | Schedule | Split
+    | Stack | Unstack | Use,
     Field(discriminator="op"),
 ]
 

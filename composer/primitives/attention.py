@@ -1,4 +1,4 @@
-"""`attention`: each token takes from all tokens, by how its query meets their keys."""
+"""`attention`: each query takes from all keys' values, by how it meets the keys."""
 
 from __future__ import annotations
 
@@ -9,117 +9,112 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from composer.language.expressions import Expr, constant
-from composer.language.fields import AxisName, AxisNames, Flag, NodeRef, word
+from composer.language.fields import AxisName, AxisNames, Flag, NodeRef, Number, word
 from composer.language.source import YamlPath
+from composer.primitives.attended import Parts, attended, parts_of
 from composer.primitives.axes import Axes, AxisOrder
-from composer.primitives.base import (
-    AxisProblem,
-    Emitter,
-    Primitive,
-    elements,
-    flag,
-    need_axes,
-    whole,
-)
-from composer.primitives.batch import folded, sizes_of, unfolded
-from composer.primitives.broadcast import meet
+from composer.primitives.base import AxisProblem, Emitter, Primitive, flag, whole
 from composer.primitives.cost import Cost, of_einsum
 
 
 class Attention(Primitive):
-    """softmax(q k / √d) v, where the axes `over` are the tokens and `along` has d features.
+    """softmax(q k / √d) v, where the axes `over` are the queries and `along` has d features.
 
-    With ``position: relative`` the logits gain q (r_h + r_w), where r_h and r_w are learned for
-    each distance down and across (arXiv:2101.11605, figure 4). All other axes ride along.
+    Keys and values have the same axes `over`, or axes of their own, named in `keys`. All other
+    axes ride along, whichever of the values has them. With ``position: relative`` the logits gain
+    q (r_h + r_w), where r_h and r_w are learned for each distance down and across
+    (arXiv:2101.11605, figure 4).
     """
 
     draws_weights: ClassVar[bool] = True
     colour: ClassVar[str] = "gate"
+    computed: ClassVar[tuple[str, ...]] = ("scale",)
 
     op: Literal["attention"]
     q: NodeRef = Field(description="the queries")
     k: NodeRef = Field(description="the keys")
     v: NodeRef = Field(description="the values")
-    over: AxisNames = Field(min_length=1, description="the axes of the tokens: n, or [h, w]")
+    over: AxisNames = Field(min_length=1, description="the axes of the queries: n, or [h, w]")
     along: AxisName = Field(description="the axis of the features")
+    keys: AxisNames = Field(
+        default=(),
+        description="the axes of the keys, where they have others than the queries; or what a "
+        "bias or mask calls them: bias [n, m] of over n and keys m",
+    )
+    bias: NodeRef | None = Field(
+        default=None, description="added to the logits before the softmax; none by default"
+    )
+    mask: NodeRef | None = Field(
+        default=None,
+        description="0 where a query does not see a key, so its weight is 0; a query that sees "
+        "none gives 0; all are seen by default",
+    )
+    scale: Number | None = Field(default=None, description="the factor on q k; 1/√d by default")
     position: Annotated[Expr, word("none", "relative")] = Field(
         default=constant("none"),
         description="what the logits know of where a token is; none unless told",
     )
     scale_position: Flag = Field(
-        default=constant(True), description="whether the position's logits are divided by √d, too"
+        default=constant(True), description="whether the position's logits are scaled, too"
     )
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
-        """Return the axes of the queries, with the features of the values."""
-        for field, ref in (("q", self.q), ("k", self.k), ("v", self.v)):
-            if set(axes(ref)) != set(axes(self.q)):
+        """Return the axes riding along, those of the queries, and the features of the values."""
+        parts = self._parts(axes, order)
+        if self._is_relative:
+            if len(self.over) != 2:
                 raise AxisProblem(
-                    "axes-differ",
-                    f"{str(self.q)!r} is {axes(self.q)} and {str(ref)!r} is {axes(ref)}",
-                    (field,),
-                    "queries, keys and values have the same axes",
+                    "invalid-value",
+                    f"a relative position is down and across, and 'over' names {len(self.over)}",
+                    ("over",),
+                    "name two axes, such as [h, w], or leave the position out",
                 )
-        need_axes(axes(self.q), self.over, ("over",), self.q)
-        need_axes(axes(self.q), (self.along,), ("along",), self.q)
-        if self.along in self.over:
-            raise AxisProblem(
-                "duplicate-axis",
-                f"the axis {self.along!r} is one of the tokens, so it cannot be the features",
-                ("along",),
-                "name the axis that the dot product sums over",
-            )
-        if self.position.value == "relative" and len(self.over) != 2:
-            raise AxisProblem(
-                "invalid-value",
-                f"a relative position is down and across, and 'over' names {len(self.over)}",
-                ("over",),
-                "name two axes, such as [h, w], or leave the position out",
-            )
-        meet([(("q",), self.q), (("k",), self.k)], axes, order)
-        meet(
-            [(("q",), self.q), (("v",), self.v)],
-            lambda ref: axes(ref).without([self.along]),
-            order,
-        )
-        return axes(self.q).resized(self.along, axes(self.v)[self.along])
+            if parts.in_keys != self.over:
+                raise AxisProblem(
+                    "invalid-value",
+                    "a relative position needs the keys at the places of the queries, and "
+                    f"{str(self.k)!r} is {axes(self.k)}",
+                    ("position",),
+                    "leave the position out, and add one as a bias",
+                )
+        sizes = {axis: parts.sizes[axis] for axis in (*parts.riding, *self.over)}
+        values = axes(self.v)
+        return Axes(()).extended(sizes | {axis: values[axis] for axis in parts.features}, order)
+
+    @property
+    def _is_relative(self) -> bool:
+        return str(self.position) == "relative"
+
+    def _parts(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Parts:
+        return parts_of(
+            self.q, self.k, self.v, {"bias": self.bias, "mask": self.mask}, axes, order,
+            over=self.over, keys=self.keys, along=self.along,
+        )  # fmt: skip
 
     def flat(self) -> tuple[YamlPath, str] | None:
         """Return the position, where that is relative: it is down and across."""
-        if self.position.value == "relative" and len(self.over) != 2:
+        if self._is_relative and len(self.over) != 2:
             return ("position",), "knows the position down and across"
         return None
 
     def lower(self, emit: Emitter) -> Any:
-        """Write one call of torch's attention, on [batch, heads, tokens, features]."""
-        from torch.nn import functional
+        """Write one call of torch's attention."""
+        parts = self._parts(emit.axes, AxisOrder(emit.axes(emit.here).names))
+        scale: Any = None
+        if self.scale is not None:
+            known = self.scale.is_constant
+            scale = float(self.scale.value) if known else emit.number(self.scale)
+        position = self._position if self._is_relative else None
+        return attended(emit, parts, scale, position)
 
-        riding = emit.axes(self.q).without([*self.over, self.along]).names
-        order = (*riding, *self.over, self.along)
-        first, last = max(len(riding) - 1, 0), len(self.over) + 1
-        q, k, v = (
-            emit.arrange(emit.node(ref), emit.axes(ref).names, order)
-            for ref in (self.q, self.k, self.v)
-        )
-        options = {}
-        if self.position.value == "relative":
-            options["attn_mask"] = self._position(emit, folded(emit, q, first))
-        tokens = [_side_by_side(emit, folded(emit, x, first), last) for x in (q, k, v)]
-        node = emit.function(functional.scaled_dot_product_attention, *tokens, **options)
-        node = unfolded(emit, node, q, first)
-        if len(self.over) > 1:
-            sizes = sizes_of(emit, emit.node(self.q), emit.axes(self.q), self.over)
-            node = emit.method("unflatten", node, -2, sizes)
-        return emit.arrange(node, order, emit.axes(emit.here).names)
-
-    def _position(self, emit: Emitter, q: Any) -> Any:
+    def _position(self, emit: Emitter, q: Any, scale: Any) -> Any:
         """Write q (r_h + r_w) for queries of [batch, heads, height, width, features]."""
         import torch
 
         axes = emit.axes(self.q)
         width = whole(axes[self.along])
         if flag(self.scale_position):
-            q = emit.method("mul", q, width**-0.5)
+            q = emit.method("mul", q, width**-0.5 if scale is None else scale)
         down, across = (
             self._distances(emit, local, whole(axes[axis], ("over",)), width)
             for local, axis in zip(("height", "width"), self.over, strict=True)
@@ -143,33 +138,46 @@ class Attention(Primitive):
 
     def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
         """Return the two products of attention, and those of the position with its tables."""
-        q = axes(self.q)
-        sizes = [whole(q[axis], ("over",)) for axis in self.over]
-        width, features = whole(q[self.along]), whole(own[self.along])
-        queries = elements(q.without([self.along]))
-        cost = Cost(flops=queries * math.prod(sizes) * (width + features))
-        if self.position.value == "relative":
+        parts = self._parts(axes, AxisOrder(own.names))
+        sizes = [whole(parts.sizes[axis], ("over",)) for axis in self.over]
+        riding = math.prod(whole(parts.sizes[axis]) for axis in parts.riding)
+        keys = math.prod(whole(axes(self.k)[axis], ("over",)) for axis in parts.in_keys)
+        features = math.prod(whole(own[axis]) for axis in parts.features)
+        width, queries = whole(axes(self.q)[self.along]), riding * math.prod(sizes)
+        cost = Cost(flops=queries * keys * (width + features))
+        if self._is_relative:
             cost += Cost(parameters=sum(2 * size - 1 for size in sizes) * width)
             cost += of_einsum(queries * sum(sizes), width)
         return cost
 
     def label(self) -> str:
-        """Return such as ``attention over h, w``."""
-        position = ", relative position" if str(self.position) == "relative" else ""
-        return f"attention over {', '.join(self.over)}{position}"
+        """Return such as ``attention over h, w``, or ``attention of n over m``."""
+        queries, keys = ", ".join(self.over), ", ".join(self.keys)
+        over = f"of {queries} over {keys}" if keys else f"over {queries}"
+        return f"attention {over}{', relative position' if self._is_relative else ''}"
 
     def formula(self) -> str:
         """Return such as ``softmax(q k / √d) v``, where r is what is learned of the position."""
-        if str(self.position) != "relative":
-            return "softmax(q k / √d) v"
-        scaled = flag(self.scale_position)
-        return "softmax(q (k + r) / √d) v" if scaled else "softmax(q k / √d + q r) v"
+        terms = [self._scaled("q k")]
+        if self._is_relative and flag(self.scale_position):
+            terms = [self._scaled("q (k + r)")]
+        elif self._is_relative:
+            terms.append("q r")
+        if self.bias is not None:
+            terms.append(str(self.bias))
+        where = f" where {self.mask}" if self.mask is not None else ""
+        return f"softmax({' + '.join(terms)}{where}) v"
+
+    def _scaled(self, logits: str) -> str:
+        """Return such as ``q k / √d``, ``0.5 q k`` or ``(c ** -0.5) q k``."""
+        if self.scale is None:
+            return f"{logits} / √d"
+        if not self.scale.is_constant:
+            plain = self.scale.kind == "name"
+            return f"{self.scale if plain else f'({self.scale})'} {logits}"
+        scale = float(self.scale.value)
+        return logits if scale == 1 else f"{scale:.4g} {logits}".replace("-", "−")
 
     def carries(self) -> tuple[Expr, ...]:
         """Return the values; queries and keys say how much of each."""
         return (self.v,)
-
-
-def _side_by_side(emit: Emitter, x: Any, last: int) -> Any:
-    """Write x, whose `last` axes are the tokens' and the features, with one axis of tokens."""
-    return x if last == 2 else emit.method("flatten", x, -last, -2)

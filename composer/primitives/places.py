@@ -105,6 +105,9 @@ def _renamed(
         if value in HW:
             alone.append(Alone((field,), f"names {value!r} alone"))
         return None
+    if isinstance(value, dict) and (named := _by_name(value)):  # as of `use`
+        alone.append(Alone((field, named[0]), f"names {named[1]!r} alone"))
+        return None
     if not isinstance(value, tuple | dict) or not all(isinstance(key, str) for key in value):
         return None
     sizes = dict(value) if isinstance(value, dict) else dict.fromkeys(value)
@@ -123,6 +126,12 @@ def _renamed(
     if list(sizes) == list(value):
         return None
     return sizes if isinstance(value, dict) else tuple(sizes)
+
+
+def _by_name(value: Mapping[object, object]) -> tuple[str, str] | None:
+    """Return the first key that names height or width, or its value does, and which."""
+    pairs = ((a, b) for a, b in value.items() if isinstance(a, str) and isinstance(b, str))
+    return next(((pair[0], axis) for pair in pairs for axis in pair if axis in HW), None)
 
 
 def _with(

@@ -8,13 +8,16 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from composer.language.expressions import Expr
-from composer.language.fields import Name, NodeRef, Setting
+from composer.language.fields import AxisName, Name, NodeRef, Setting
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Emitter, Primitive
 
 
 class Use(Primitive):
     """The mechanism of another spec, on x; axes that the spec does not name ride along.
+
+    With ``axes: {c: w, w: c}`` the spec's axis c is w here, and its w is c: what it does to the
+    channels of a map it does to the columns.
 
     Its nodes stand under this node's name, and so do their weights.
     """
@@ -25,6 +28,11 @@ class Use(Primitive):
     op: Literal["use"]
     spec: str = Field(description="a shipped spec, or a path from this file's folder")
     x: NodeRef | None = Field(default=None, description="the node above unless told")
+    axes: dict[AxisName, AxisName] = Field(
+        default_factory=dict,
+        description="by the name that the spec gives an axis of its input, which one of x it is; "
+        "those of the same name by default",
+    )
     params: dict[Name, Setting] = Field(
         default_factory=dict, description="values for its params, expressions over those of here"
     )

@@ -1,6 +1,6 @@
-"""Σ_d (a · b), where a and b each have an axis that the other has not, is a product of matrices.
+"""Σ_d (a · b) is a product of matrices where torch computes it so best: see `product.matrices`.
 
-The outer product, with the axes of both, is never written.
+The product of all pairs, with the axes of both, is never written.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from composer.graph.graph import Graph
 from composer.graph.rewriting import Rewriting, read_once
 from composer.primitives.arithmetic import Arithmetic
-from composer.primitives.contraction import Contraction
 from composer.primitives.pool import Pool
+from composer.primitives.product import Product, matrices
 
 
 def contract(graph: Graph) -> Graph:
@@ -24,8 +24,11 @@ def contract(graph: Graph) -> Graph:
             continue
         if len(product.of) != 2:
             continue
-        a, b = (set(work.axes(ref)) for ref in product.of)
-        if a - b and b - a and set(pool.over) <= a & b:
-            left, right = product.of
-            work.change(node, Contraction.model_construct(a=left, b=right, over=pool.over))
+        left, right = map(work.axes, product.of)
+        if all(axis in left and axis in right for axis in pool.over) and matrices(
+            left, right, pool.over
+        ):
+            work.change(
+                node, Product.model_construct(op="product", of=product.of, sum=pool.over)
+            )
     return work.done()

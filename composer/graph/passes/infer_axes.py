@@ -11,6 +11,7 @@ from composer.graph.passes.use import used_graph
 from composer.language.expressions import MAX_PARTS, Expr, constant
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem
+from composer.primitives.renamed import Renamed, names_inside
 from composer.primitives.structure import Alias
 from composer.primitives.use import Use
 
@@ -78,10 +79,20 @@ def _inferred(
     problems += inner.problems
     new_name = {one.name: f"{node.name}.{one.name}" for one in inner.nodes}
     new_name[INPUT] = str(node.op.x)
+    names = names_inside(known(node.op.x), node.op.axes)
+    entry: list[GraphNode] = []
+    if names:
+        new_name[INPUT] = f"{node.name}.{INPUT}"
+        taken = Renamed(x=node.op.x, names=names)
+        entry = [replace(node, name=new_name[INPUT], op=taken, axes=inner.input_axes, weights=None)]
     placed = [_renamed(one, inner, node, new_name) for one in inner.nodes]
     output = new_name[inner.output]
-    result = replace(node, op=Alias(x=constant(output)), axes=inner.by_name[inner.output].axes)
-    return (*placed, result)
+    axes = inner.by_name[inner.output].axes
+    result = replace(node, op=Alias(x=constant(output)), axes=axes)
+    if names and axes is not None:
+        back = Renamed(x=constant(output), names=tuple((there, here) for here, there in names))
+        result = replace(node, op=back, axes=back.infer(lambda _: axes, inner.order))
+    return (*entry, *placed, result)
 
 
 def _of_a_length(axes: Axes) -> Axes:

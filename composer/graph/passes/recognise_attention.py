@@ -12,9 +12,9 @@ from composer.graph.graph import Graph, GraphNode
 from composer.graph.rewriting import Rewriting, read_once
 from composer.language.expressions import Expr, constant
 from composer.primitives.arithmetic import Arithmetic
-from composer.primitives.contraction import Contraction
-from composer.primitives.dot_product_attention import DotProductAttention
+from composer.primitives.attention import Attention
 from composer.primitives.gate import Gate
+from composer.primitives.product import Product
 from composer.primitives.scale import Scale
 
 
@@ -22,8 +22,8 @@ def recognise_attention(graph: Graph) -> Graph:
     """Return the graph with attention that is written in its parts as one node."""
     work, once = Rewriting(graph), read_once(graph)
     for node in graph.nodes:
-        if isinstance(mixed := node.op, Contraction):
-            for weights, values in ((mixed.a, mixed.b), (mixed.b, mixed.a)):
+        if isinstance(mixed := node.op, Product):
+            for weights, values in (mixed.of, mixed.of[::-1]):
                 found = _attention(work, once, mixed, weights, values)
                 if found is not None:
                     work.change(node, found)
@@ -35,37 +35,42 @@ def recognise_attention(graph: Graph) -> Graph:
 class _Logits:
     """What a softmax is taken of: a product of matrices, by how much, and what is added."""
 
-    product: Contraction
+    product: Product
     scale: float
     bias: Expr | None
 
 
 def _attention(
-    work: Rewriting, once: dict[str, GraphNode], mixed: Contraction, weights: Expr, values: Expr
-) -> DotProductAttention | None:
+    work: Rewriting, once: dict[str, GraphNode], mixed: Product, weights: Expr, values: Expr
+) -> Attention | None:
     gate = work.op(str(weights)) if str(weights) in once else None
-    if not isinstance(gate, Gate) or gate.fn.value != "softmax" or mixed.over != (gate.over,):
+    if not isinstance(gate, Gate) or gate.fn.value != "softmax" or mixed.sum != (gate.over,):
         return None
     logits = _logits(work, once, gate.x)
-    if logits is None or len(logits.product.over) != 1:
+    if logits is None or len(logits.product.sum) != 1:
         return None
-    keys, (along,) = str(gate.over), logits.product.over
-    q, k = logits.product.a, logits.product.b
+    keys, (along,) = str(gate.over), logits.product.sum
+    q, k = logits.product.of
     if keys in work.axes(q):
         q, k = k, q
-    riding = set(work.axes(k)) - {keys, along}
-    queries, features = set(work.axes(q)) - riding - {along}, set(work.axes(values)) - riding
-    features -= {keys}
-    if keys in work.axes(q) or len(queries) != 1 or len(features) != 1 or queries == features:
+    over = work.axes(q).without([*work.axes(k), along]).names
+    have = set(work.axes(values))
+    if keys in work.axes(q) or not over or keys not in have or have & set(over):
         return None
-    if not riding <= set(work.axes(q)) & set(work.axes(values)):
+    if logits.bias and not _suits(work, logits, keys):
         return None
-    if logits.bias and not set(work.axes(logits.bias)) <= {*riding, *queries, keys}:
-        return None
-    return DotProductAttention.model_construct(
-        q=q, k=k, v=values, bias=logits.bias, queries=queries.pop(), keys=keys, along=along,
-        features=features.pop(), scale=constant(logits.scale),
+    return Attention.model_construct(
+        op="attention", q=q, k=k, v=values, over=over, keys=(keys,), along=along,
+        bias=logits.bias, scale=constant(logits.scale),
     )  # fmt: skip
+
+
+def _suits(work: Rewriting, logits: _Logits, keys: str) -> bool:
+    """Return whether the bias has the axis of the keys, and none that the product has not."""
+    assert logits.bias is not None
+    q, k = map(work.axes, logits.product.of)
+    bias = set(work.axes(logits.bias))
+    return keys in bias and bias <= {*q, *k} - set(logits.product.sum)
 
 
 def _logits(work: Rewriting, once: dict[str, GraphNode], x: Expr | None) -> _Logits | None:
@@ -73,7 +78,7 @@ def _logits(work: Rewriting, once: dict[str, GraphNode], x: Expr | None) -> _Log
     scale, bias = 1.0, None
     while x is not None and str(x) in once:
         op = work.op(str(x))
-        if isinstance(op, Contraction):
+        if isinstance(op, Product):
             return _Logits(op, scale, bias)
         if isinstance(op, Scale) and op.by.is_constant:
             scale, x = scale * float(op.by.value), op.x
@@ -90,4 +95,4 @@ def _leads_to_product(work: Rewriting, x: Expr) -> bool:
     op = work.op(str(x))
     while isinstance(op, Scale):
         op = work.op(str(op.x))
-    return isinstance(op, Contraction)
+    return isinstance(op, Product)
