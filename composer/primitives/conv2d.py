@@ -25,6 +25,7 @@ from composer.primitives.base import (
 from composer.primitives.batch import folded, unfolded
 from composer.primitives.channels import Out, need_free, need_groups, out_axes, product, spread
 from composer.primitives.cost import Cost, of_layer
+from composer.primitives.initialise import AS_TORCH, BiasInit, InitField, begun, need_bias
 from composer.primitives.kernels import (
     Slide,
     kernel_axes,
@@ -74,6 +75,14 @@ class Conv2d(Primitive):
     dilation: Size = Field(default=constant(1), description="1 unless told")
     groups: Size = Field(default=constant(1), description="1 unless told; c makes it depthwise")
     bias: Flag | None = Field(default=None, description="true unless a norm follows")
+    init: InitField = Field(
+        default=AS_TORCH,
+        description="how its weights begin: a number, kaiming, xavier, or {normal: 0.02}; default "
+        "as torch draws them",
+    )
+    bias_init: BiasInit = Field(
+        default=None, description="what its bias begins at; default as torch draws it"
+    )
     norm: NormField = Field(default=NO_NORM, description="after the layer; none unless told")
     act: Act = Field(default=constant("none"), description="last of all; none unless told")
 
@@ -84,12 +93,13 @@ class Conv2d(Primitive):
                 "conv2d needs 'kernel', its height and width, or 'weight', a node that is one"
             )
         if self.weight is not None:
-            for field in ("kernel", "out", "bias", "norm"):
+            for field in ("kernel", "out", "bias", "init", "bias_init", "norm"):
                 if field in self.model_fields_set:
                     raise ValueError(
                         f"the weight {str(self.weight)!r} is the whole layer, so {field!r} has "
                         "nothing to say; remove one of the two"
                     )
+        need_bias(self.bias_init, self.bias, self.norm.fn)
         return self
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
@@ -109,6 +119,7 @@ class Conv2d(Primitive):
         rest = have.without([self.channels])
         need_free(rest, new, self.x)
         need_groups(self.groups, channels, product(new))
+        self.norm.need(product(new), rest, order, self.over, layer="conv2d")
         if self.weight is not None:
             batch = order.input[0]
             own = kernel_axes(len(self.over))
@@ -170,10 +181,10 @@ class Conv2d(Primitive):
             groups=slide.groups,
             bias=self._has_bias,
         )
+        layer = begun(layer, self.init, self.bias_init)
         x = emit.arrange(emit.node(self.x), axes.names, (*riding, self.channels, *self.over))
         node = emit.module("conv", layer, folded(emit, x, len(riding)))
-        if self.norm.is_on:
-            node = emit.module("norm", self.norm.build(width, len(self.over)), node)
+        node = self.norm.write(emit, node, 1, width, len(self.over))
         node = activate(emit, str(self.act.value), node, own=True)
         node = unfolded(emit, spread(emit, node, new, 1, self.channels), x, len(riding))
         return emit.arrange(node, (*riding, *new, *self.over), emit.axes(emit.here).names)
