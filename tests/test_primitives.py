@@ -104,6 +104,30 @@ def layer_norm(p: Weights, x: Tensor, axis: int, eps: float = 1e-5) -> Tensor:
     return y.movedim(-1, axis)
 
 
+def standard(x: Tensor, *over: int, eps: float = 1e-5, centred: bool = True) -> Tensor:
+    """Return x divided by the deviation over some axes, or by the root of the mean square."""
+    if centred:
+        x = x - x.mean(over, keepdim=True)
+    return x / (x.square().mean(over, keepdim=True) + eps).sqrt()
+
+
+def scaled(p: Weights, x: Tensor, *axes: int) -> Tensor:
+    """Return x times the probe's weight along some axes, and with its bias where it has one."""
+    for name, function in (("weight", torch.mul), ("bias", torch.add)):
+        if f"probe.norm.{name}" in p:
+            learned = p[f"probe.norm.{name}"].reshape([x.shape[axis] for axis in axes])
+            learned = learned.permute(sorted(range(len(axes)), key=axes.__getitem__))
+            sizes = iter(learned.shape)
+            shape = [next(sizes) if axis in axes else 1 for axis in range(x.dim())]
+            x = function(x, learned.reshape(shape))
+    return x
+
+
+def in_groups(x: Tensor, groups: int, axis: int, *others: int) -> Tensor:
+    """Return x normalised over each group of an axis, together with the others."""
+    return torch.cat([standard(part, axis, *others) for part in x.chunk(groups, axis)], axis)
+
+
 def windows(
     x: Tensor, kernel: int, stride: int, reduce: str = "mean", counted: bool = False
 ) -> Tensor:
@@ -278,6 +302,24 @@ ROWS = [
     Row("conv2d", "probe: {op: conv2d, kernel: 3, padding: 1, stride: 2, groups: c, bias: false}",
         MAP, "b c h=(h-1)//2+1 w=(w-1)//2+1",
         lambda p, x: conv(p, x, stride=2, groups=x.shape[1]), lambda s: 9 * s["c"]),
+    Row("conv2d", "probe: {op: conv2d, kernel: 3, norm: layer, act: relu}", FIVE, FIVE,
+        lambda p, x: scaled(p, standard(each(x, 1, lambda y: conv(p, y)), 2), 2).clamp(min=0),
+        lambda s: 9 * s["c"] ** 2 + 2 * s["c"]),
+    Row("conv2d", "probe: {op: conv2d, kernel: 1, out: {m: 2, d: 3}, norm: {fn: group, groups: 2}}",
+        FIVE, "b m=2 d=3 k h w",
+        lambda p, x: scaled(p, in_groups(each(x, 1, lambda y: conv(p, y)), 2, 2, 3, 4), 2)
+        .unflatten(2, (2, 3)).permute(0, 2, 3, 1, 4, 5), lambda s: 6 * s["c"] + 12),
+    Row("conv2d", "probe: {op: conv2d, kernel: 3, over: [w, h], padding: 2, norm: "
+        "{fn: instance, affine: true, eps: 0.1}}", MAP, "b c h=h+2 w=w+2",
+        lambda p, x: scaled(p, standard(
+            F.conv2d(x.mT, p["probe.conv.weight"], padding=2).mT, 2, 3, eps=0.1), 1),
+        lambda s: 9 * s["c"] ** 2 + 2 * s["c"]),
+    Row("conv2d", "probe: {op: conv2d, kernel: 3, bias: true, norm: instance, act: relu}", FIVE,
+        FIVE, lambda p, x: standard(each(x, 1, lambda y: conv(p, y)), 3, 4).clamp(min=0),
+        lambda s: 9 * s["c"] ** 2 + s["c"]),
+    Row("conv2d", "probe: {op: conv2d, kernel: 1, norm: rms}", MAP, MAP,
+        lambda p, x: scaled(p, standard(conv(p, x), 1, centred=False), 1),
+        lambda s: s["c"] ** 2 + s["c"]),
     # ------------------------------------------------------------- conv2d whose kernel is a value
     Row("conv2d", """kernel: {op: parameter, axes: {kw: 1, o: 4, kh: 3, i: c / 2}, init: 1}
         probe: {op: conv2d, x: input, weight: kernel, groups: 2, stride: 2, act: relu}""",
@@ -360,6 +402,18 @@ ROWS = [
     Row("linear", """learned: {op: parameter, axes: {c: c}, init: 1}
         probe: {op: linear, over: c, groups: c, act: tanh}""", MAP, "c",
         lambda p, x: grouped(p, p["learned"], x.shape[1]).tanh(), lambda s: 3 * s["c"]),
+    Row("linear", "probe: {op: linear, over: c, out: 5, norm: layer, act: gelu}", FIVE,
+        "b k c=5 h w",
+        lambda p, x: F.gelu(scaled(p, standard(
+            matrix(p, x.movedim(2, -1)).movedim(-1, 2), 2), 2)), lambda s: 5 * s["c"] + 10),
+    Row("linear", "probe: {op: linear, over: c, out: {m: 3}, norm: {fn: l2, affine: true}}", MAP,
+        "b m=3 h w",
+        lambda p, x: scaled(p, F.normalize(matrix(p, x.movedim(1, -1)).movedim(-1, 1)), 1),
+        lambda s: 3 * s["c"] + 3),
+    Row("linear", """squeeze: {op: pool, over: [h, w]}
+        probe: {op: linear, over: c, out: 6, norm: {fn: group, groups: 2}}""", MAP, "b c=6",
+        lambda p, x: scaled(p, in_groups(matrix(p, x.mean((2, 3))), 2, 1), 1),
+        lambda s: 6 * s["c"] + 12, batch_first=True),
     # ------------------------------------------------------------------------------------ merge
     Row("merge", "probe: {op: merge, axes: [h, w], into: n}", MAP, "b n=h*w c",
         lambda p, x: x.flatten(2).mT),
@@ -390,6 +444,10 @@ ROWS = [
         "b n=2 m=2 h w",
         lambda p, x: matrix(p, matrix(p, x.movedim(1, -1), "probe.fc1").clamp(min=0), "probe.fc2")
         .unflatten(3, (2, 2)).permute(0, 3, 4, 1, 2), lambda s: 3 * s["c"] + 12),
+    Row("mlp", "probe: {op: mlp, over: c, hidden: 3, norm: rms, bias: false}", MAP, MAP,
+        lambda p, x: matrix(p, scaled(p, standard(
+            matrix(p, x.movedim(1, -1), "probe.fc1"), 3, centred=False), 3).clamp(min=0),
+            "probe.fc2").movedim(-1, 1), lambda s: 6 * s["c"] + 3),
     # ------------------------------------------------------------------------------------- norm
     Row("norm", "probe: {op: norm, over: c}", MAP, MAP,
         lambda p, x: batch_norm(p, x, 1), lambda s: 2 * s["c"]),
@@ -406,6 +464,58 @@ ROWS = [
     Row("norm", """learned: {op: parameter, axes: {c: c}, init: 1}
         probe: {op: norm, over: c, fn: layer}""", MAP, "c",
         lambda p, x: layer_norm(p, p["learned"], 0), lambda s: 3 * s["c"]),
+    Row("norm", "probe: {op: norm, over: c, affine: none, act: relu}", FIVE, FIVE,
+        lambda p, x: standard(x, 0, 1, 3, 4).clamp(min=0)),
+    Row("norm", "probe: {op: norm, over: [c, w, h], fn: layer, affine: c}", MAP, MAP,
+        lambda p, x: scaled(p, standard(x, 1, 2, 3), 1), lambda s: 2 * s["c"]),
+    Row("norm", "probe: {op: norm, over: [w, h], fn: layer, eps: 0.5}", FIVE, FIVE,
+        lambda p, x: scaled(p, standard(x, 3, 4, eps=0.5), 4, 3), lambda s: 2 * s["h"] * s["w"]),
+    Row("norm", "probe: {op: norm, over: [k, c, h, w], fn: layer, scale: 2, act: tanh}", FIVE, FIVE,
+        lambda p, x: scaled(p, standard(x, 1, 2, 3, 4), 1, 2, 3, 4).tanh(),
+        lambda s: 2 * s["k"] * s["c"] * s["h"] * s["w"]),
+    Row("norm", "probe: {op: norm, over: [h, c], fn: layer, affine: none}", FIVE, FIVE,
+        lambda p, x: standard(x, 2, 3)),
+    Row("norm", "probe: {op: norm, over: [c, h, w], fn: layer, affine: [w, c]}", MAP, MAP,
+        lambda p, x: scaled(p, standard(x, 1, 2, 3), 3, 1), lambda s: 2 * s["c"] * s["w"]),
+    Row("norm", "probe: {op: norm, over: [c, k], fn: layer, affine: [h, c]}", FIVE, FIVE,
+        lambda p, x: scaled(p, standard(x, 1, 2), 3, 2), lambda s: 2 * s["c"] * s["h"]),
+    Row("norm", """both: {op: stack, of: [input, input], axis: s}
+        probe: {op: norm, over: [c, w, s, h], fn: group, groups: 2, act: relu}""",
+        FIVE, "b s=2 k c h w",
+        lambda p, x: scaled(p, in_groups(torch.stack([x, x], 1), 2, 3, 1, 4, 5), 3).clamp(min=0),
+        lambda s: 2 * s["c"]),
+    Row("norm", """both: {op: stack, of: [input, input], axis: s}
+        probe: {op: norm, over: [c, s], fn: group, groups: 2, affine: [h, s], eps: 1e-5}""",
+        MAP, "b s=2 c h w",
+        lambda p, x: scaled(p, in_groups(torch.stack([x, x], 1), 2, 2, 1), 3, 1),
+        lambda s: 4 * s["h"]),
+    Row("norm", "probe: {op: norm, over: [c, h], fn: group, groups: 1, affine: none}", MAP, MAP,
+        lambda p, x: in_groups(x, 1, 1, 2)),
+    Row("norm", """squeeze: {op: pool, over: [h, w]}
+        more: {op: linear, over: c, out: 6, bias: false}
+        probe: {op: norm, over: c, fn: group, groups: 3}""", MAP, "b c=6",
+        lambda p, x: scaled(p, in_groups(
+            matrix(p, x.mean((2, 3)), "more.linear"), 3, 1), 1),
+        lambda s: 6 * s["c"] + 12, batch_first=True),
+    Row("norm", "probe: {op: norm, over: [w, h], fn: instance}", FIVE, FIVE,
+        lambda p, x: standard(x, 3, 4)),
+    Row("norm", """both: {op: stack, of: [input, input], axis: s}
+        probe: {op: norm, over: [w, s, h], fn: instance, affine: c, scale: 0}""",
+        FIVE, "b s=2 k c h w",
+        lambda p, x: scaled(p, standard(torch.stack([x, x], 1), 1, 4, 5), 3),
+        lambda s: 2 * s["c"]),
+    Row("norm", "probe: {op: norm, over: c, fn: rms, act: sigmoid}", FIVE, FIVE,
+        lambda p, x: scaled(p, standard(x, 2, centred=False), 2).sigmoid(), lambda s: s["c"]),
+    Row("norm", "probe: {op: norm, over: [h, w], fn: rms, affine: c, eps: 0.1}", MAP, MAP,
+        lambda p, x: scaled(p, standard(x, 2, 3, eps=0.1, centred=False), 1), lambda s: s["c"]),
+    Row("norm", "probe: {op: norm, over: [h, k], fn: rms, affine: none}", FIVE, FIVE,
+        lambda p, x: standard(x, 1, 3, centred=False)),
+    Row("norm", "probe: {op: norm, over: c, fn: l2}", MAP, MAP,
+        lambda p, x: x / x.square().sum(1, keepdim=True).sqrt()),
+    Row("norm", "probe: {op: norm, over: [c, w], fn: l2, affine: [h, c], eps: 1, act: relu}",
+        FIVE, FIVE,
+        lambda p, x: scaled(p, x / x.square().sum((2, 4), keepdim=True).sqrt().clamp(min=1), 3, 2)
+        .clamp(min=0), lambda s: s["c"] * s["h"]),
     # -------------------------------------------------------------------------------- parameter
     Row("parameter", "probe: {op: parameter, axes: {c: c, m: 3}, init: 0.5}", MAP, "m=3 c",
         lambda p, x: p["probe"].T, lambda s: 3 * s["c"]),

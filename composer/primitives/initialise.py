@@ -17,14 +17,22 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from composer.errors import listing
 from composer.language.expressions import Expr, Value, constant
 from composer.language.fields import Kind, Number
 from composer.language.models import Model
+from composer.primitives.base import misuse
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 WORDS = ("conv", "kaiming", "xavier")
+
+#: What is written for it elsewhere.
+_OTHERS = {
+    "zeros": "0", "zero": "0", "ones": "1", "one": "1", "he": "kaiming", "glorot": "xavier",
+    "normal": "{normal: 0.02}", "trunc_normal": "{trunc_normal: 0.02}", "uniform": "{uniform: 0.1}",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,8 @@ class _Begin(Kind):
 
     def read(self, value: Any) -> Expr:
         """Return the expression that a YAML value is."""
+        if isinstance(value, str) and value in _OTHERS:
+            raise misuse(f"{value!r} does not suit here", f"write 'init: {_OTHERS[value]}'")
         return constant(value) if value in WORDS else super().read(value)
 
     def refusal(self, value: Value) -> tuple[str, str | None] | None:
@@ -67,7 +77,8 @@ class Init(Model):
     def _one_way(self) -> Init:
         ways = [field for field in type(self).model_fields if getattr(self, field) is not None]
         if len(ways) > 1:
-            raise ValueError(f"weights begin one way, and {' and '.join(map(repr, ways))} are two")
+            both = " and ".join(map(repr, ways))
+            raise misuse(f"weights begin in one way, and here are {both}", "keep one of them")
         return self
 
     @property
@@ -124,25 +135,29 @@ def need_bias(bias_init: Expr | None, bias: Expr | None, norm: Expr | None = Non
         norm: which norm follows.
 
     Raises:
-        ValueError: there is none.
+        PydanticCustomError: there is none.
     """
     if bias_init is None:
         return
     if bias is not None:
         if bias.is_constant and bias.value is False:
-            raise ValueError("there is no bias, so 'bias_init' has nothing to say; omit it")
+            raise misuse("there is no bias that could begin at 'bias_init'", "omit one of the two")
     elif norm is not None and str(norm.value) != "none" and norm.kind in ("name", "constant"):
-        raise ValueError(
-            "a layer before a norm has no bias, so 'bias_init' has nothing to say; omit it, or "
-            "write 'bias: true'"
+        raise misuse(
+            "a layer has no bias by default where a norm follows, so none begins at 'bias_init'",
+            "omit 'bias_init', or write 'bias: true'",
         )
 
 
 def _written(value: Any) -> Any:
     if value == {}:
-        ways = ", ".join(f"{{{field}: 0.02}}" for field in list(Init.model_fields)[1:])
-        raise ValueError(f"say how the weights begin: a number, {', '.join(WORDS)}, or {ways}")
+        raise misuse("this does not say how the weights begin", f"write {_ways()}")
     return {"value": value} if not isinstance(value, (dict, Init)) else value
+
+
+def _ways() -> str:
+    drawn = (f"{{{field}: 0.02}}" for field in Init.model_fields if field != "value")
+    return listing(["a number", *WORDS, *drawn], last="or")
 
 
 InitField = Annotated[

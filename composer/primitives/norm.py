@@ -20,7 +20,7 @@ from composer.language.fields import (
 )
 from composer.primitives.activations import Act, activate, applied
 from composer.primitives.axes import Axes, AxisOrder
-from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes, whole
+from composer.primitives.base import AxisProblem, Emitter, Primitive, misuse, need_axes, whole
 from composer.primitives.cost import Cost
 from composer.primitives.normalization import (
     begins_affine,
@@ -35,7 +35,10 @@ def _none_or_more(value: Any) -> Any:
     if value == "none":
         return ()
     if isinstance(value, bool) or value == []:
-        raise ValueError("'affine' names the axes of the weights; write 'affine: none' without any")
+        raise misuse(
+            "'affine' names the axes along which there are weights",
+            "write such as 'affine: c', or 'affine: none' for no weights",
+        )
     return value if isinstance(value, (list, tuple)) else [value]
 
 

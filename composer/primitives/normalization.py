@@ -11,7 +11,7 @@ from composer.language.expressions import Expr
 from composer.language.fields import Epsilon, Flag, Number, Share, Size, word
 from composer.language.models import Model
 from composer.primitives.axes import Axes, AxisOrder
-from composer.primitives.base import AxisProblem, Emitter, flag, whole
+from composer.primitives.base import AxisProblem, Emitter, flag, misuse, whole
 from composer.primitives.cost import Cost, of_norm
 from composer.primitives.statistics import EPS, NORMS, UNCENTRED, Statistics
 
@@ -83,7 +83,7 @@ class Norm(Model):
                 "invalid-value",
                 f"an instance norm has its statistics over a map, and {layer} works on none",
                 ("norm", "fn"),
-                "write it as the next node: {op: norm, fn: instance, over: [h, w], affine: c}",
+                "write the norm as a node: {op: norm, fn: instance, over: [h, w], affine: c}",
             )
         if fn != "group":
             return
@@ -95,7 +95,7 @@ class Norm(Model):
                 f"a group norm after {layer} would have statistics of its own at each place of "
                 f"{', '.join(riding)}",
                 ("norm", "fn"),
-                "write it as the next node, with all axes that share their statistics: "
+                "write the norm as a node, with all axes that share their statistics: "
                 f"{{op: norm, fn: group, over: [c, {', '.join(riding)}], groups: {self.groups}}}",
             )
 
@@ -157,23 +157,30 @@ def refuse_settings(fn: Expr, written: set[str], affine: bool | None) -> None:
         affine: whether it has weights; None where that is the default.
 
     Raises:
-        ValueError: the first of them.
+        PydanticCustomError: the first of them.
     """
     word = str(fn.value) if fn.kind in ("name", "constant") else ""
     if word not in NORMS:
         return
-    article = "an" if word in ("instance", "rms", "l2") else "a"
-    this = f"{article} {word} norm"
+    this = f"{'a' if word in ('batch', 'layer', 'group') else 'an'} {word} norm"
     if word != "batch" and "momentum" in written:
-        raise ValueError(f"{this} keeps no statistics; 'momentum' belongs to a batch norm")
+        raise misuse(f"{this} keeps no statistics, so it has no 'momentum'", "omit 'momentum'")
     if word != "group" and "groups" in written:
-        raise ValueError(f"{this} has no groups; 'groups' belongs to a group norm")
+        raise misuse(
+            f"{this} has no 'groups'", "omit 'groups', or write 'fn: group' for a group norm"
+        )
     if word == "group" and "groups" not in written:
-        raise ValueError("a group norm needs 'groups', the parts that its channels are in")
+        raise misuse(_NO_GROUPS, "add 'groups: 32'")
     has = begins_affine(word) if affine is None else affine
     if not has and "scale" in written:
-        of = "has no weights by default" if affine is None else "has no weights here"
-        raise ValueError(f"{this} {of}, so 'scale' has nothing to say; write 'affine', or omit it")
+        default = " by default" if affine is None else ""
+        raise misuse(
+            f"{this} has no weights{default}, so there is nothing that begins at 'scale'",
+            "omit 'scale', or say in 'affine' that it has weights",
+        )
+
+
+_NO_GROUPS = "a group norm needs 'groups', the number of parts that its channels are in"
 
 
 def need_groups(groups: Expr | None, channels: Expr, field: tuple[str, ...] = ()) -> None:
@@ -185,7 +192,7 @@ def need_groups(groups: Expr | None, channels: Expr, field: tuple[str, ...] = ()
     if groups is None:
         raise AxisProblem(
             "missing-field",
-            "a group norm needs 'groups', the parts that its channels are in",
+            _NO_GROUPS,
             (*field, "fn"),
             "add 'groups: 32'",
         )
