@@ -302,6 +302,25 @@ ROWS = [
     Row("conv2d", "probe: {op: conv2d, kernel: 3, padding: 1, stride: 2, groups: c, bias: false}",
         MAP, "b c h=(h-1)//2+1 w=(w-1)//2+1",
         lambda p, x: conv(p, x, stride=2, groups=x.shape[1]), lambda s: 9 * s["c"]),
+    Row("conv2d", "probe: {op: conv2d, kernel: [1, 7], groups: c, bias: false}", FIVE, FIVE,
+        lambda p, x: each(x, 1, lambda y: F.conv2d(
+            y, p["probe.conv.weight"], padding=(0, 3), groups=y.shape[1])), lambda s: 7 * s["c"]),
+    Row("conv2d", "probe: {op: conv2d, over: [w, h], kernel: [5, 3], stride: [1, 2], dilation: "
+        "[1, 2], bias: false}", MAP, "b c h=(h-1)//2+1 w",
+        lambda p, x: F.conv2d(x.mT, p["probe.conv.weight"], stride=(1, 2), padding=(2, 2),
+                              dilation=(1, 2)).mT, lambda s: 15 * s["c"] ** 2),
+    Row("conv2d", "probe: {op: conv2d, kernel: [2, 1], padding: [1, 0], out: 3}", MAP,
+        "b c=3 h=h+1 w",
+        lambda p, x: F.conv2d(x, p["probe.conv.weight"], p["probe.conv.bias"], padding=(1, 0)),
+        lambda s: 6 * s["c"] + 3),
+    Row("conv2d", "probe: {op: conv2d, kernel: [3, 5], padding: 2, norm: batch, act: relu}", MAP,
+        "b c h=h+2 w",
+        lambda p, x: batch_norm(p, F.conv2d(x, p["probe.conv.weight"], padding=2), 1)
+        .clamp(min=0), lambda s: 15 * s["c"] ** 2 + 2 * s["c"]),
+    Row("conv2d", "probe: {op: conv2d, kernel: 7, dilation: 3, groups: c, out: 2 * c}", FIVE,
+        "b k c=2*c h w",  # as in arXiv:2202.09741, with two filters for each channel
+        lambda p, x: each(x, 1, lambda y: conv(p, y, dilation=3, groups=y.shape[1])),
+        lambda s: 100 * s["c"]),
     Row("conv2d", "probe: {op: conv2d, kernel: 3, norm: layer, act: relu}", FIVE, FIVE,
         lambda p, x: scaled(p, standard(each(x, 1, lambda y: conv(p, y)), 2), 2).clamp(min=0),
         lambda s: 9 * s["c"] ** 2 + 2 * s["c"]),
@@ -360,6 +379,22 @@ ROWS = [
             "bn,nxoiy->boixy", matrix(p, x.mean((1, 3, 4)), "route.linear"),
             p["kernels"].unflatten(1, (3, 2, -1, 3))), dilation=2)),
         lambda s: 38 * s["c"] + 2, batch_first=True),
+    Row("conv2d", f"""{ROUTE}
+        kernels: {{op: parameter, axes: {{n: 2, o: 3, i: c, kh: 1, kw: 1}}, init: 1}}
+        {MIX}
+        probe: {{op: conv2d, x: input, weight: kernel, stride: [1, 2]}}""",
+        MAP, "b c=3 h w=(w-1)//2+1",
+        lambda p, x: by_sample(x[..., ::2], mixed(p, x.mean((2, 3)), 3, -1, 1, 1)),
+        lambda s: 8 * s["c"] + 2, batch_first=True),
+    Row("conv2d", f"""{ROUTE}
+        kernels: {{op: parameter, axes: {{n: 2, o: 2, i: c, kh: 3, kw: 3}}, init: 1}}
+        {MIX}
+        probe: {{op: conv2d, x: input, weight: kernel, dilation: [2, 1], stride: [2, 1],
+         padding: [2, 1]}}""".replace("\n         ", " "), MAP, "b c=2 h=(h-1)//2+1 w",
+        lambda p, x: torch.cat([
+            F.conv2d(one[None], kernel, stride=(2, 1), padding=(2, 1), dilation=(2, 1))
+            for one, kernel in zip(x, mixed(p, x.mean((2, 3)), 2, -1, 3, 3), strict=True)]),
+        lambda s: 38 * s["c"] + 2, batch_first=True),
     # ------------------------------------------------------------------------------------- gate
     Row("gate", "probe: {op: gate}", MAP, MAP, lambda p, x: 1 / (1 + (-x).exp())),
     Row("gate", "probe: {op: gate, fn: hard_sigmoid}", MAP, MAP,
@@ -369,6 +404,10 @@ ROWS = [
     Row("gate", """both: {op: stack, of: [input, input], axis: k}
         probe: {op: gate, fn: softmax, over: k}""", MAP, "b k=2 c h w",
         lambda p, x: torch.full((len(x), 2, *x.shape[1:]), 0.5, dtype=x.dtype)),
+    Row("gate", "probe: {op: gate, fn: softmax, over: [h, w]}", FIVE, FIVE,
+        lambda p, x: x.exp() / x.exp().sum((3, 4), keepdim=True)),
+    Row("gate", "probe: {op: gate, fn: softmax, over: [w, k, c]}", FIVE, FIVE,
+        lambda p, x: x.exp() / x.exp().sum((1, 2, 4), keepdim=True)),
     # ----------------------------------------------------------------------------------- linear
     Row("linear", """squeeze: {op: pool, over: [h, w]}
         probe: {op: linear, over: c}""", MAP, "b c",
@@ -819,6 +858,12 @@ WRONG = [
     ("probe: {op: conv1d, along: q, kernel: 3}", "unknown-axis", "q"),
     ("probe: {op: conv1d, along: c, kernel: 4}", "even-kernel", "4"),
     ("probe: {op: conv2d, kernel: 2}", "even-kernel", "2"),
+    ("probe: {op: conv2d, kernel: [3, 2]}", "even-kernel", "2"),
+    ("probe: {op: conv2d, kernel: [3, 0]}", "invalid-value", "0"),
+    ("probe: {op: conv2d, kernel: [3, 3, 3]}", "invalid-value", None),
+    ("probe: {op: conv2d, kernel: 3, stride: [1, 2, 3]}", "invalid-value", None),
+    ("probe: {op: conv2d, kernel: 3, padding: same}", "invalid-value", None),
+    ("probe: {op: conv2d, kernel: 3, padding: [1, -1]}", "invalid-value", "-1"),
     ("probe: {op: conv2d, kernel: 1, over: [h, h]}", "duplicate-axis", "h"),
     ("probe: {op: conv2d, kernel: 1, over: [h, c]}", "duplicate-axis", None),
     ("probe: {op: conv2d, kernel: 1, over: [h, q]}", "unknown-axis", "q"),
@@ -842,6 +887,31 @@ WRONG = [
         probe: {op: resize, over: [h, w], like: input}""", "unknown-axis", "w"),
     ("probe: {op: norm, over: q}", "unknown-axis", "q"),
     ("probe: {op: norm, over: c, fn: layer, momentum: 0.5}", "invalid-value", None),
+    ("probe: {op: norm, over: []}", "invalid-value", "[]"),
+    ("probe: {op: norm, over: [c, h]}", "invalid-value", "[c, h]"),
+    ("probe: {op: norm, over: c, affine: h}", "invalid-value", "h"),
+    ("probe: {op: norm, over: c, fn: layer, affine: q}", "unknown-axis", "q"),
+    ("probe: {op: norm, over: c, fn: l2, affine: [c, c]}", "duplicate-axis", "c"),
+    ("probe: {op: norm, over: c, fn: layer, affine: true}", "invalid-value", "true"),
+    ("probe: {op: norm, over: c, fn: rms, groups: 2}", "invalid-value", None),
+    ("probe: {op: norm, over: [c, h, w], fn: group}", "invalid-value", None),
+    ("probe: {op: norm, over: c, fn: group, groups: 2}", "invalid-value", "c"),
+    ("""part: {op: linear, over: c, out: 6}
+        probe: {op: norm, over: [c, h, w], fn: group, groups: 4}""", "groups-do-not-divide", "4"),
+    ("probe: {op: norm, over: c, fn: l2, scale: 2}", "invalid-value", None),
+    ("probe: {op: linear, over: c, norm: instance}", "invalid-value", "instance"),
+    ("probe: {op: linear, over: c, norm: {fn: group, groups: 2}}", "invalid-value", "group"),
+    ("probe: {op: mlp, over: c, hidden: 6, norm: {fn: group, groups: 4}}", "groups-do-not-divide",
+     "4"),
+    ("probe: {op: conv2d, kernel: 1, norm: {fn: instance, momentum: 0.5}}", "invalid-value",
+     "{fn"),
+    ("probe: {op: conv2d, kernel: 1, norm: batch, bias_init: 0}", "invalid-value", None),
+    ("probe: {op: mlp, over: c, hidden: 2, bias: false, bias_init: 0}", "invalid-value", None),
+    ("probe: {op: linear, over: c, init: {}}", "invalid-value", "{}"),
+    ("probe: {op: linear, over: c, init: {normal: 1, uniform: 1}}", "invalid-value", "{normal"),
+    ("probe: {op: linear, over: c, init: {uniform: -1}}", "invalid-value", "-1"),
+    ("probe: {op: linear, over: c, init: orthogonal}", "unknown-name", "orthogonal"),
+    ("probe: {op: linear, over: c, init: ones}", "invalid-value", "ones"),
     ("probe: {op: split, axis: q, into: {a: 1}}", "unknown-axis", "q"),
     ("probe: {op: split, axis: c, into: {}}", "invalid-value", "{}"),
     ("probe: {op: split, axis: c, into: {g: 2, h: c / 2}}", "axis-exists", "c / 2"),
@@ -901,6 +971,9 @@ WRONG = [
     ("probe: {op: gate, fn: softmax}", "invalid-value", None),
     ("probe: {op: gate, fn: sigmoid, over: c}", "invalid-value", None),
     ("probe: {op: gate, fn: softmax, over: q}", "unknown-axis", "q"),
+    ("probe: {op: gate, fn: softmax, over: [h, q]}", "unknown-axis", "q"),
+    ("probe: {op: gate, fn: softmax, over: [h, h]}", "duplicate-axis", "h"),
+    ("probe: {op: gate, fn: softmax, over: []}", "invalid-value", None),
     ("probe: {op: gate, fn: sigmod}", "unknown-word", "sigmod"),
     ("probe: {op: stack, of: [input, input], axis: c}", "axis-exists", "c"),
     ("""flat: {op: pool, over: c}
@@ -959,6 +1032,14 @@ def test_wrong_inputs(nodes: str, code: str, marked: str | None) -> None:
         ("probe: {op: conv2d, kernel: 7, padding: 0}", {"c": 4, "h": 6, "w": 9}, "size-too-small"),
         ("probe: {op: conv2d, kernel: 4, padding: 1, stride: 2}", {"c": 4}, None),
         ("probe: {op: norm, over: w}", {"c": 4}, "open-size"),
+        ("probe: {op: norm, over: [h, w], fn: layer}", {"c": 4}, "open-size"),
+        ("probe: {op: norm, over: [h, w], fn: layer, affine: none}", {"c": 4}, None),
+        ("probe: {op: norm, over: [c, h, w], fn: group, groups: 2}", {"c": 4}, None),
+        ("probe: {op: norm, over: [c, h, w], fn: group, groups: 3}", {"c": 4},
+         "groups-do-not-divide"),
+        ("probe: {op: norm, over: [h, w], fn: l2, affine: h}", {"c": 4}, "open-size"),
+        ("probe: {op: conv2d, kernel: [1, 9], padding: [0, 1]}", {"c": 4, "h": 6, "w": 6},
+         "size-too-small"),
         ("probe: {op: parameter, axes: {c: c, h: h}, init: conv}", {"c": 3}, "open-size"),
     ],
 )

@@ -44,12 +44,14 @@ def _attention(
     work: Rewriting, once: dict[str, GraphNode], mixed: Contraction, weights: Expr, values: Expr
 ) -> DotProductAttention | None:
     gate = work.op(str(weights)) if str(weights) in once else None
-    if not isinstance(gate, Gate) or gate.fn.value != "softmax" or mixed.over != (gate.over,):
+    if not isinstance(gate, Gate) or gate.fn.value != "softmax" or mixed.over != gate.over:
+        return None
+    if len(mixed.over) != 1:
         return None
     logits = _logits(work, once, gate.x)
     if logits is None or len(logits.product.over) != 1:
         return None
-    keys, (along,) = str(gate.over), logits.product.over
+    (keys,), (along,) = mixed.over, logits.product.over
     q, k = logits.product.a, logits.product.b
     if keys in work.axes(q):
         q, k = k, q
