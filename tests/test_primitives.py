@@ -797,6 +797,104 @@ def test_settings_of_a_layer_norm_reach_torch() -> None:
     assert (built.weight == 3).all() and (built.bias == 0).all()
 
 
+@pytest.mark.parametrize(("node", "kind", "settings"), [
+    ("norm, over: [w, h], fn: layer, eps: 0.5", "LayerNorm", {"normalized_shape": (5, 3)}),
+    ("norm, over: [c, h, w], fn: group, groups: 2, eps: 0.5", "GroupNorm", {"num_groups": 2}),
+    ("norm, over: [c, h, w], fn: layer, affine: c, eps: 0.5", "GroupNorm", {"num_groups": 1}),
+    ("norm, over: [h, w], fn: instance, affine: c, eps: 0.5", "GroupNorm", {"num_groups": 4}),
+    ("norm, over: c, fn: rms, eps: 0.5", "RMSNorm", {"normalized_shape": (4,)}),
+    ("norm, over: c, affine: none, eps: 0.5, momentum: 0.25", "BatchNorm2d",
+     {"momentum": 0.25, "affine": False}),
+    ("conv2d, kernel: 1, norm: {fn: group, groups: 2, eps: 0.5}", "GroupNorm", {"num_groups": 2}),
+    ("linear, over: c, norm: {fn: batch, affine: false, eps: 0.5}", "BatchNorm1d",
+     {"affine": False}),
+])  # fmt: skip
+def test_a_norm_is_torch_s_module_where_it_has_one(
+    node: str, kind: str, settings: dict[str, object]
+) -> None:
+    module = lowered(spec_text(f"probe: {{op: {node}}}"), {"c": 4, "h": 3, "w": 5})
+    built = module.get_submodule("probe.norm")
+    assert type(built).__name__ == kind and built.eps == 0.5
+    assert {name: getattr(built, name) for name in settings} == settings
+
+
+@pytest.mark.parametrize("node", [
+    "norm, over: [c, h, w], fn: layer, affine: c", "norm, over: [h, c], fn: layer, affine: none",
+    "norm, over: [c, w], fn: group, groups: 2, affine: none", "norm, over: [w, h], fn: instance",
+    "norm, over: [h, w], fn: rms, affine: c", "norm, over: [h, w], fn: l2",
+    "gate, fn: softmax, over: [h, w]", "gate, fn: softmax, over: [w, c]",
+    "conv2d, kernel: [1, 7], norm: instance, groups: c",
+])  # fmt: skip
+def test_any_size_of_a_map_goes_through(node: str) -> None:
+    text = spec_text(f"probe: {{op: {node}}}")
+    module = lowered(text, {"c": 4})
+    for size in ((3, 5), (7, 2)):
+        x = random(2, 4, *size)
+        same = lowered(text, {"c": 4, "h": size[0], "w": size[1]})
+        same.load_state_dict(module.state_dict())
+        torch.testing.assert_close(module(x), same(x))
+
+
+DRAWN: dict[str, tuple[float, float]] = {
+    # how they begin: the deviation, and the largest; of 48 channels in, with a kernel of 9 places
+    "{normal: 0.3}": (0.3, 1.5), "{trunc_normal: 1}": (0.8796, 2.0), "{uniform: 0.4}":
+    (0.4 / 3**0.5, 0.4), "kaiming": ((2 / 432) ** 0.5, 0.34), "xavier":
+    ((2 / (432 + 576)) ** 0.5, (6 / (432 + 576)) ** 0.5), "conv": (1296**-0.5, 432**-0.5),
+    "2 * c": (0.0, 96.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("node", [
+    "conv2d, kernel: 3, out: 64", "parameter, axes: {n: 1, o: 64, i: c, kh: 3, kw: 3}",
+])  # fmt: skip
+@pytest.mark.parametrize("init", DRAWN)
+def test_how_weights_begin(init: str, node: str) -> None:
+    torch.manual_seed(0)
+    module = lowered(spec_text(f"probe: {{op: {node}, init: {init}}}"), {"c": 48})
+    weight = module.get_parameter("probe.conv.weight" if "conv2d" in node else "probe").detach()
+    deviation, largest = DRAWN[init]
+    assert float(weight.std()) == pytest.approx(deviation, rel=0.02)
+    assert 0.85 * largest < float(weight.abs().max()) <= 1.0001 * largest
+    assert init == "2 * c" or abs(float(weight.mean())) < 0.02 * deviation
+
+
+@pytest.mark.parametrize(("node", "layers", "make"), [
+    ("linear, over: c, out: 3", {"linear"}, lambda: torch.nn.Linear(4, 3)),
+    ("linear, over: c, groups: 2", {"linear"}, lambda: torch.nn.Conv1d(4, 4, 1, groups=2)),
+    ("conv1d, along: c, kernel: 3", {"conv"}, lambda: torch.nn.Conv1d(1, 1, 3)),
+    ("conv2d, kernel: [1, 3]", {"conv"}, lambda: torch.nn.Conv2d(4, 4, (1, 3))),
+    ("mlp, over: c, hidden: 4", {"fc1", "fc2"}, lambda: torch.nn.Linear(4, 4)),
+])  # fmt: skip
+def test_a_layer_begins_as_torch_draws_it_unless_the_spec_says_how(
+    node: str, layers: set[str], make: Callable[[], torch.nn.Module]
+) -> None:
+    def begun(more: str) -> dict[str, Tensor]:
+        torch.manual_seed(0)
+        text = spec_text(f"probe: {{op: {node}{more}}}")
+        return lowered(text, {"c": 4}).state_dict()
+
+    plain, zero, set_bias = begun(""), begun(", init: 0"), begun(", init: 0.5, bias_init: 1")
+    torch.manual_seed(0)
+    drawn = make().double()
+    first = f"probe.{min(layers)}"
+    assert torch.equal(plain[f"{first}.weight"], drawn.weight)
+    assert torch.equal(plain[f"{first}.bias"], drawn.bias)
+    assert {key.split(".")[1] for key in plain} == layers
+    for key, tensor in plain.items():
+        if key.endswith("bias"):
+            assert torch.equal(zero[key], tensor) and (set_bias[key] == 1).all()
+        else:
+            assert (zero[key] == 0).all() and (set_bias[key] == 0.5).all()
+
+
+def test_a_param_may_say_how_a_layer_begins() -> None:
+    nodes = "probe: {op: linear, over: c, init: begin}"
+    for value, text in ((0, "{begin: 0}"), (None, "{begin: {default: xavier, choices: [xavier]}}")):
+        weight = lowered(spec_text(nodes, params=text), {"c": 9}).get_parameter(
+            "probe.linear.weight")
+        assert (weight == 0).all() if value == 0 else weight.abs().max() > 3**-0.5 * 0.8
+
+
 @pytest.mark.parametrize(("groups", "shape"), [(1, (6, 4)), (2, (6, 2, 1))])
 def test_groups_keep_the_keys_of_a_linear_layer(groups: int, shape: tuple[int, ...]) -> None:
     text = spec_text(f"probe: {{op: linear, over: c, out: 6, groups: {groups}}}")

@@ -178,7 +178,7 @@ class Conv2d(Primitive):
         """Return what it says down and across."""
         for field in _OF_EACH:
             if len(getattr(self, field) or ()) not in (0, 1, len(self.over)):
-                return (field,), f"says its {field} down and across"
+                return (field,), f"gives its {field} down and across"
         return None
 
     def _slid(self, index: int, size: Expr, kernel: Expr) -> Expr:

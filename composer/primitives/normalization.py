@@ -135,7 +135,7 @@ class Norm(Model):
 
     def formula(self, of: str) -> str:
         """Return the norm of `of` as maths."""
-        return f"{NORMS[str(self.fn.value)]}({of})" if self.is_on else of
+        return f"{NORMS.get(str(self.fn.value), 'norm')}({of})" if self.is_on else of
 
 
 def begins_affine(fn: str) -> bool:
