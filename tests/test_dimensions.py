@@ -175,6 +175,11 @@ FLAT = [
      "'probe' names 'h' alone"),
     ("probe: {op: attention, q: input, k: input, v: input, over: [h, w], along: c, "
      "position: relative}", "'probe' knows the position down and across"),
+    ("probe: {op: conv2d, kernel: [1, 3]}", "'probe' gives its kernel down and across"),
+    ("probe: {op: conv2d, kernel: 3, dilation: [1, 2]}",
+     "'probe' gives its dilation down and across"),
+    ("probe: {op: norm, over: [c, h], fn: rms}", "'probe' names 'h' alone"),
+    ("probe: {op: norm, over: [h, w], fn: layer, affine: w}", "'probe' names 'w' alone"),
 ]  # fmt: skip
 
 

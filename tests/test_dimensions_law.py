@@ -62,6 +62,14 @@ def normed(p: Weights, x: Tensor) -> Tensor:
     return y * expanded(p["probe.norm.weight"], x) + expanded(p["probe.norm.bias"], x)
 
 
+def of_each_sample(p: Weights, x: Tensor, groups: int) -> Tensor:
+    """Return x normalised over each group of channels with its map, with the norm's weights."""
+    flat = x.reshape(x.shape[0], groups, -1)
+    centred = flat - flat.mean(2, keepdim=True)
+    y = (centred / (centred.square().mean(2, keepdim=True) + 1e-5).sqrt()).reshape(x.shape)
+    return y * expanded(p["probe.norm.weight"], x) + expanded(p["probe.norm.bias"], x)
+
+
 def nearest(x: Tensor, size: Sequence[int]) -> Tensor:
     for axis, length in enumerate(size, start=2):
         where = [i * x.shape[axis] // length for i in range(length)]
@@ -135,6 +143,16 @@ ROWS = [
         "b c *",
         lambda p, x: cells(cells(x, 3, 1, torch.nan).nanmean(-1), 3, 1, torch.nan).nanmean(-1)),
     Row("probe: {op: gate, fn: softmax, over: c}", "b c *", lambda p, x: x.softmax(1)),
+    Row("probe: {op: gate, fn: softmax, over: [w, h]}", "b c *",
+        lambda p, x: x.flatten(2).softmax(2).reshape(x.shape)),
+    Row("probe: {op: norm, over: [c, h, w], fn: group, groups: 1}", "b c *",
+        lambda p, x: of_each_sample(p, x, 1)),
+    Row("probe: {op: norm, over: [h, w], fn: layer, affine: c}", "b c *",
+        lambda p, x: of_each_sample(p, x, x.shape[1])),
+    Row("probe: {op: norm, over: [h, c, w], fn: l2}", "b c *",
+        lambda p, x: (x.flatten(1) / x.flatten(1).norm(dim=1, keepdim=True)).reshape(x.shape)),
+    Row("probe: {op: conv2d, kernel: 3, norm: {fn: group, groups: 1}, bias: true}", "b c *",
+        lambda p, x: of_each_sample(p, convolved(p, x), 1)),
     Row("probe: {op: linear, over: c}", "b c *",
         lambda p, x: torch.einsum("bi...,oi->bo...", x, p["probe.linear.weight"])
         + expanded(p["probe.linear.bias"], x)),

@@ -92,23 +92,24 @@ spec.yaml:4:8: error[missing-field]: the op 'resize' needs the field 'like'
     ),
     "a layer norm with momentum": (
         """\
-  out: {op: norm, over: c, fn: layer, momentum: 0.9}
+  out: {op: norm, over: c, fn: layer, momentum: 0.5}
 """,
         """\
-spec.yaml:4:8: error[invalid-value]: a layer norm keeps no statistics; 'momentum' belongs to a batch norm
-    4 |   out: {op: norm, over: c, fn: layer, momentum: 0.9}
+spec.yaml:4:8: error[invalid-value]: a layer norm keeps no statistics, so it has no 'momentum'
+    4 |   out: {op: norm, over: c, fn: layer, momentum: 0.5}
       |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-""",  # noqa: E501
+  help: omit 'momentum'
+""",
     ),
     "a norm of another name": (
         """\
-  out: {op: norm, over: c, fn: group}
+  out: {op: norm, over: c, fn: grup}
 """,
         """\
-spec.yaml:4:32: error[unknown-word]: 'group' does not suit here
-    4 |   out: {op: norm, over: c, fn: group}
-      |                                ^^^^^
-  help: it may be batch or layer
+spec.yaml:4:32: error[unknown-word]: 'grup' does not suit here
+    4 |   out: {op: norm, over: c, fn: grup}
+      |                                ^^^^
+  help: did you mean 'group'? it may be batch, layer, group, instance, rms or l2
 """,
     ),
     "split into too few": (
@@ -597,6 +598,225 @@ spec.yaml:4:44: error[unknown-name]: no size and no param named 'convolution'
 spec.yaml:4:44: error[invalid-value]: a number is wanted here, not a list
     4 |   out: {op: parameter, axes: {c: c}, init: [conv]}
       |                                            ^^^^^^
+""",
+    ),
+    "a group norm without groups": (
+        """\
+  out: {op: norm, over: [c, h, w], fn: group}
+""",
+        """\
+spec.yaml:4:8: error[invalid-value]: a group norm needs 'groups', the number of parts that its channels are in
+    4 |   out: {op: norm, over: [c, h, w], fn: group}
+      |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  help: add 'groups: 32'
+""",  # noqa: E501
+    ),
+    "a batch norm in groups": (
+        """\
+  out: {op: norm, over: c, fn: batch, groups: 2}
+""",
+        """\
+spec.yaml:4:8: error[invalid-value]: a batch norm has no 'groups'
+    4 |   out: {op: norm, over: c, fn: batch, groups: 2}
+      |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  help: omit 'groups', or write 'fn: group' for a group norm
+""",
+    ),
+    "a group norm of each place": (
+        """\
+  out: {op: norm, over: c, fn: group, groups: 4}
+""",
+        """\
+spec.yaml:4:25: error[invalid-value]: each place of h, w would have statistics of its own for the groups of 'c'
+    4 |   out: {op: norm, over: c, fn: group, groups: 4}
+      |                         ^
+  help: write over: [c, h, w]; for a norm at each place, split 'c' and take a layer norm over the part
+""",  # noqa: E501
+    ),
+    "groups that do not divide": (
+        """\
+  out: {op: conv2d, kernel: 3, out: 6, norm: {fn: group, groups: 4}}
+""",
+        """\
+spec.yaml:4:66: error[groups-do-not-divide]: 4 groups do not divide 6 channels
+    4 |   out: {op: conv2d, kernel: 3, out: 6, norm: {fn: group, groups: 4}}
+      |                                                                  ^
+  help: choose groups that divide 6
+""",
+    ),
+    "a batch norm over two axes": (
+        """\
+  out: {op: norm, over: [c, h]}
+""",
+        """\
+spec.yaml:4:25: error[invalid-value]: a batch norm has one axis of channels, and 'over' names 2
+    4 |   out: {op: norm, over: [c, h]}
+      |                         ^^^^^^
+  help: merge them first: {op: merge, axes: [c, h], into: …}; a norm over several axes is 'fn: layer'
+""",  # noqa: E501
+    ),
+    "a batch norm with other weights": (
+        """\
+  out: {op: norm, over: c, affine: [c, h]}
+""",
+        """\
+spec.yaml:4:36: error[invalid-value]: a batch norm has a weight for each of its channels 'c', and none along 'h'
+    4 |   out: {op: norm, over: c, affine: [c, h]}
+      |                                    ^^^^^^
+  help: omit 'affine', or write 'affine: none'
+""",  # noqa: E501
+    ),
+    "weights along what it has not": (
+        """\
+  out: {op: norm, over: c, fn: layer, affine: [c, q]}
+""",
+        """\
+spec.yaml:4:51: error[unknown-axis]: 'input' has no axis 'q'
+    4 |   out: {op: norm, over: c, fn: layer, affine: [c, q]}
+      |                                                   ^
+  help: its axes are [b, c, h, w]
+""",
+    ),
+    "weights along nothing": (
+        """\
+  out: {op: norm, over: c, fn: layer, affine: false}
+""",
+        """\
+spec.yaml:4:47: error[invalid-value]: 'affine' names the axes along which there are weights
+    4 |   out: {op: norm, over: c, fn: layer, affine: false}
+      |                                               ^^^^^
+  help: write such as 'affine: c', or 'affine: none' for no weights
+""",
+    ),
+    "a scale without weights": (
+        """\
+  out: {op: norm, over: [h, w], fn: instance, scale: 0}
+""",
+        """\
+spec.yaml:4:8: error[invalid-value]: an instance norm has no weights by default, so there is nothing that begins at 'scale'
+    4 |   out: {op: norm, over: [h, w], fn: instance, scale: 0}
+      |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  help: omit 'scale', or say in 'affine' that it has weights
+""",  # noqa: E501
+    ),
+    "a scale without weights after a layer": (
+        """\
+  out: {op: conv2d, kernel: 1, norm: {fn: layer, affine: false, scale: 0}}
+""",
+        """\
+spec.yaml:4:38: error[invalid-value]: a layer norm has no weights, so there is nothing that begins at 'scale'
+    4 |   out: {op: conv2d, kernel: 1, norm: {fn: layer, affine: false, scale: 0}}
+      |                                      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  help: omit 'scale', or say in 'affine' that it has weights
+""",  # noqa: E501
+    ),
+    "an instance norm without a map": (
+        """\
+  out: {op: linear, over: c, norm: instance}
+""",
+        """\
+spec.yaml:4:36: error[invalid-value]: an instance norm has its statistics over a map, and linear works on none
+    4 |   out: {op: linear, over: c, norm: instance}
+      |                                    ^^^^^^^^
+  help: write the norm as a node: {op: norm, fn: instance, over: [h, w], affine: c}
+""",  # noqa: E501
+    ),
+    "a group norm of each place after a layer": (
+        """\
+  out: {op: mlp, over: c, hidden: 8, norm: {fn: group, groups: 4}}
+""",
+        """\
+spec.yaml:4:49: error[invalid-value]: a group norm after mlp would have statistics of its own at each place of h, w
+    4 |   out: {op: mlp, over: c, hidden: 8, norm: {fn: group, groups: 4}}
+      |                                                 ^^^^^
+  help: write the norm as a node, with all axes that share their statistics: {op: norm, fn: group, over: [c, h, w], groups: 4}
+""",  # noqa: E501
+    ),
+    "a bias before a norm that begins": (
+        """\
+  out: {op: linear, over: c, bias_init: 1, norm: batch}
+""",
+        """\
+spec.yaml:4:8: error[invalid-value]: a layer has no bias by default where a norm follows, so none begins at 'bias_init'
+    4 |   out: {op: linear, over: c, bias_init: 1, norm: batch}
+      |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  help: omit 'bias_init', or write 'bias: true'
+""",  # noqa: E501
+    ),
+    "no bias that begins": (
+        """\
+  out: {op: conv1d, along: c, kernel: 3, bias: false, bias_init: 1}
+""",
+        """\
+spec.yaml:4:8: error[invalid-value]: there is no bias that could begin at 'bias_init'
+    4 |   out: {op: conv1d, along: c, kernel: 3, bias: false, bias_init: 1}
+      |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  help: omit one of the two
+""",
+    ),
+    "weights that begin no way": (
+        """\
+  out: {op: mlp, over: c, hidden: 8, init: {}}
+""",
+        """\
+spec.yaml:4:44: error[invalid-value]: this does not say how the weights begin
+    4 |   out: {op: mlp, over: c, hidden: 8, init: {}}
+      |                                            ^^
+  help: write a number, conv, kaiming, xavier, {normal: 0.02}, {trunc_normal: 0.02} or {uniform: 0.02}
+""",  # noqa: E501
+    ),
+    "weights that begin two ways": (
+        """\
+  out: {op: conv2d, kernel: 1, init: {normal: 0.02, uniform: 0.1}}
+""",
+        """\
+spec.yaml:4:38: error[invalid-value]: weights begin in one way, and here are 'normal' and 'uniform'
+    4 |   out: {op: conv2d, kernel: 1, init: {normal: 0.02, uniform: 0.1}}
+      |                                      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  help: keep one of them
+""",
+    ),
+    "a deviation below zero": (
+        """\
+  out: {op: linear, over: c, init: {trunc_normal: -1}}
+""",
+        """\
+spec.yaml:4:51: error[invalid-value]: -1 is not between 0 and 1000
+    4 |   out: {op: linear, over: c, init: {trunc_normal: -1}}
+      |                                                   ^^
+""",
+    ),
+    "another library's word for an init": (
+        """\
+  out: {op: conv2d, kernel: 1, init: zeros}
+""",
+        """\
+spec.yaml:4:38: error[invalid-value]: 'zeros' does not suit here
+    4 |   out: {op: conv2d, kernel: 1, init: zeros}
+      |                                      ^^^^^
+  help: write 'init: 0'
+""",
+    ),
+    "a spread without a number": (
+        """\
+  out: {op: parameter, axes: {c: c}, init: normal}
+""",
+        """\
+spec.yaml:4:44: error[invalid-value]: 'normal' does not suit here
+    4 |   out: {op: parameter, axes: {c: c}, init: normal}
+      |                                            ^^^^^^
+  help: write 'init: {normal: 0.02}'
+""",
+    ),
+    "a misspelled way to begin": (
+        """\
+  out: {op: parameter, axes: {c: c}, init: {norml: 0.02}}
+""",
+        """\
+spec.yaml:4:45: error[unknown-field]: 'init' has no field 'norml'
+    4 |   out: {op: parameter, axes: {c: c}, init: {norml: 0.02}}
+      |                                             ^^^^^
+  help: did you mean 'normal' or 'uniform'? Fields: value, normal, trunc_normal, uniform
 """,
     ),
 }

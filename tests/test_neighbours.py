@@ -42,6 +42,9 @@ NODES = {
     "the height": ("out: {op: scale, by: 1 / h}", True),
     "softmax of each row": ("gate: {op: gate, fn: softmax, over: w}\n"
                             "out: {op: reweight, x: input, by: gate}", True),
+    "softmax of all places": ("gate: {op: gate, fn: softmax, over: [h, w]}\n"
+                              "out: {op: reweight, x: input, by: gate}", False),
+    "a norm of the map": ("out: {op: norm, over: [c, h, w], fn: layer, affine: c}", False),
     "the area": ("out: {op: scale, by: 1 / (h * w - 1)}", False),
     "all places and back": ("n: {op: merge, axes: [h, w], into: n}\nmix: {op: linear, over: c}\n"
                             "out: {op: split, axis: n, into: {h: h, w: w}}", False),
@@ -56,6 +59,12 @@ NODES = {
 def test_whether_the_form_of_the_map_matters(nodes: str, matters: bool) -> None:
     graph = compile_graph(graph_of(load_spec(spec_text(nodes)), Settings({"c": C})))
     assert (looking_at_neighbours(graph) is not None or reads_shape(graph)) == matters
+
+
+@pytest.mark.parametrize("node", ["over: [h, w], fn: layer", "over: c, fn: rms, affine: h"])
+def test_a_weight_for_each_place_is_of_one_map(node: str) -> None:
+    graph = graph_of(load_spec(spec_text(f"out: {{op: norm, {node}}}")), Settings({"c": C}))
+    assert looking_at_neighbours(compile_graph(graph)) is not None
 
 
 @pytest.mark.parametrize(("nodes", "matters"), NODES.values(), ids=NODES)

@@ -104,6 +104,30 @@ def layer_norm(p: Weights, x: Tensor, axis: int, eps: float = 1e-5) -> Tensor:
     return y.movedim(-1, axis)
 
 
+def standard(x: Tensor, *over: int, eps: float = 1e-5, centred: bool = True) -> Tensor:
+    """Return x divided by the deviation over some axes, or by the root of the mean square."""
+    if centred:
+        x = x - x.mean(over, keepdim=True)
+    return x / (x.square().mean(over, keepdim=True) + eps).sqrt()
+
+
+def scaled(p: Weights, x: Tensor, *axes: int) -> Tensor:
+    """Return x times the probe's weight along some axes, and with its bias where it has one."""
+    for name, function in (("weight", torch.mul), ("bias", torch.add)):
+        if f"probe.norm.{name}" in p:
+            learned = p[f"probe.norm.{name}"].reshape([x.shape[axis] for axis in axes])
+            learned = learned.permute(sorted(range(len(axes)), key=axes.__getitem__))
+            sizes = iter(learned.shape)
+            shape = [next(sizes) if axis in axes else 1 for axis in range(x.dim())]
+            x = function(x, learned.reshape(shape))
+    return x
+
+
+def in_groups(x: Tensor, groups: int, axis: int, *others: int) -> Tensor:
+    """Return x normalised over each group of an axis, together with the others."""
+    return torch.cat([standard(part, axis, *others) for part in x.chunk(groups, axis)], axis)
+
+
 def windows(
     x: Tensor, kernel: int, stride: int, reduce: str = "mean", counted: bool = False
 ) -> Tensor:
@@ -323,6 +347,43 @@ ROWS = [
     Row("conv2d", "probe: {op: conv2d, kernel: 3, padding: 1, stride: 2, groups: c, bias: false}",
         MAP, "b c h=(h-1)//2+1 w=(w-1)//2+1",
         lambda p, x: conv(p, x, stride=2, groups=x.shape[1]), lambda s: 9 * s["c"]),
+    Row("conv2d", "probe: {op: conv2d, kernel: [1, 7], groups: c, bias: false}", FIVE, FIVE,
+        lambda p, x: each(x, 1, lambda y: F.conv2d(
+            y, p["probe.conv.weight"], padding=(0, 3), groups=y.shape[1])), lambda s: 7 * s["c"]),
+    Row("conv2d", "probe: {op: conv2d, over: [w, h], kernel: [5, 3], stride: [1, 2], dilation: "
+        "[1, 2], bias: false}", MAP, "b c h=(h-1)//2+1 w",
+        lambda p, x: F.conv2d(x.mT, p["probe.conv.weight"], stride=(1, 2), padding=(2, 2),
+                              dilation=(1, 2)).mT, lambda s: 15 * s["c"] ** 2),
+    Row("conv2d", "probe: {op: conv2d, kernel: [2, 1], padding: [1, 0], out: 3}", MAP,
+        "b c=3 h=h+1 w",
+        lambda p, x: F.conv2d(x, p["probe.conv.weight"], p["probe.conv.bias"], padding=(1, 0)),
+        lambda s: 6 * s["c"] + 3),
+    Row("conv2d", "probe: {op: conv2d, kernel: [3, 5], padding: 2, norm: batch, act: relu}", MAP,
+        "b c h=h+2 w",
+        lambda p, x: batch_norm(p, F.conv2d(x, p["probe.conv.weight"], padding=2), 1)
+        .clamp(min=0), lambda s: 15 * s["c"] ** 2 + 2 * s["c"]),
+    Row("conv2d", "probe: {op: conv2d, kernel: 7, dilation: 3, groups: c, out: 2 * c}", FIVE,
+        "b k c=2*c h w",  # as in arXiv:2202.09741, with two filters for each channel
+        lambda p, x: each(x, 1, lambda y: conv(p, y, dilation=3, groups=y.shape[1])),
+        lambda s: 100 * s["c"]),
+    Row("conv2d", "probe: {op: conv2d, kernel: 3, norm: layer, act: relu}", FIVE, FIVE,
+        lambda p, x: scaled(p, standard(each(x, 1, lambda y: conv(p, y)), 2), 2).clamp(min=0),
+        lambda s: 9 * s["c"] ** 2 + 2 * s["c"]),
+    Row("conv2d", "probe: {op: conv2d, kernel: 1, out: {m: 2, d: 3}, norm: {fn: group, groups: 2}}",
+        FIVE, "b m=2 d=3 k h w",
+        lambda p, x: scaled(p, in_groups(each(x, 1, lambda y: conv(p, y)), 2, 2, 3, 4), 2)
+        .unflatten(2, (2, 3)).permute(0, 2, 3, 1, 4, 5), lambda s: 6 * s["c"] + 12),
+    Row("conv2d", "probe: {op: conv2d, kernel: 3, over: [w, h], padding: 2, norm: "
+        "{fn: instance, affine: true, eps: 0.1}}", MAP, "b c h=h+2 w=w+2",
+        lambda p, x: scaled(p, standard(
+            F.conv2d(x.mT, p["probe.conv.weight"], padding=2).mT, 2, 3, eps=0.1), 1),
+        lambda s: 9 * s["c"] ** 2 + 2 * s["c"]),
+    Row("conv2d", "probe: {op: conv2d, kernel: 3, bias: true, norm: instance, act: relu}", FIVE,
+        FIVE, lambda p, x: standard(each(x, 1, lambda y: conv(p, y)), 3, 4).clamp(min=0),
+        lambda s: 9 * s["c"] ** 2 + s["c"]),
+    Row("conv2d", "probe: {op: conv2d, kernel: 1, norm: rms}", MAP, MAP,
+        lambda p, x: scaled(p, standard(conv(p, x), 1, centred=False), 1),
+        lambda s: s["c"] ** 2 + s["c"]),
     # ------------------------------------------------------------- conv2d whose kernel is a value
     Row("conv2d", """kernel: {op: parameter, axes: {kw: 1, o: 4, kh: 3, i: c / 2}, init: 1}
         probe: {op: conv2d, x: input, weight: kernel, groups: 2, stride: 2, act: relu}""",
@@ -363,6 +424,22 @@ ROWS = [
             "bn,nxoiy->boixy", matrix(p, x.mean((1, 3, 4)), "route.linear"),
             p["kernels"].unflatten(1, (3, 2, -1, 3))), dilation=2)),
         lambda s: 38 * s["c"] + 2, batch_first=True),
+    Row("conv2d", f"""{ROUTE}
+        kernels: {{op: parameter, axes: {{n: 2, o: 3, i: c, kh: 1, kw: 1}}, init: 1}}
+        {MIX}
+        probe: {{op: conv2d, x: input, weight: kernel, stride: [1, 2]}}""",
+        MAP, "b c=3 h w=(w-1)//2+1",
+        lambda p, x: by_sample(x[..., ::2], mixed(p, x.mean((2, 3)), 3, -1, 1, 1)),
+        lambda s: 8 * s["c"] + 2, batch_first=True),
+    Row("conv2d", f"""{ROUTE}
+        kernels: {{op: parameter, axes: {{n: 2, o: 2, i: c, kh: 3, kw: 3}}, init: 1}}
+        {MIX}
+        probe: {{op: conv2d, x: input, weight: kernel, dilation: [2, 1], stride: [2, 1],
+         padding: [2, 1]}}""".replace("\n         ", " "), MAP, "b c=2 h=(h-1)//2+1 w",
+        lambda p, x: torch.cat([
+            F.conv2d(one[None], kernel, stride=(2, 1), padding=(2, 1), dilation=(2, 1))
+            for one, kernel in zip(x, mixed(p, x.mean((2, 3)), 2, -1, 3, 3), strict=True)]),
+        lambda s: 38 * s["c"] + 2, batch_first=True),
     # ------------------------------------------------------------------------------------- gate
     Row("gate", "probe: {op: gate}", MAP, MAP, lambda p, x: 1 / (1 + (-x).exp())),
     Row("gate", "probe: {op: gate, fn: hard_sigmoid}", MAP, MAP,
@@ -372,6 +449,10 @@ ROWS = [
     Row("gate", """both: {op: stack, of: [input, input], axis: k}
         probe: {op: gate, fn: softmax, over: k}""", MAP, "b k=2 c h w",
         lambda p, x: torch.full((len(x), 2, *x.shape[1:]), 0.5, dtype=x.dtype)),
+    Row("gate", "probe: {op: gate, fn: softmax, over: [h, w]}", FIVE, FIVE,
+        lambda p, x: x.exp() / x.exp().sum((3, 4), keepdim=True)),
+    Row("gate", "probe: {op: gate, fn: softmax, over: [w, k, c]}", FIVE, FIVE,
+        lambda p, x: x.exp() / x.exp().sum((1, 2, 4), keepdim=True)),
     # ----------------------------------------------------------------------------------- linear
     Row("linear", """squeeze: {op: pool, over: [h, w]}
         probe: {op: linear, over: c}""", MAP, "b c",
@@ -405,6 +486,18 @@ ROWS = [
     Row("linear", """learned: {op: parameter, axes: {c: c}, init: 1}
         probe: {op: linear, over: c, groups: c, act: tanh}""", MAP, "c",
         lambda p, x: grouped(p, p["learned"], x.shape[1]).tanh(), lambda s: 3 * s["c"]),
+    Row("linear", "probe: {op: linear, over: c, out: 5, norm: layer, act: gelu}", FIVE,
+        "b k c=5 h w",
+        lambda p, x: F.gelu(scaled(p, standard(
+            matrix(p, x.movedim(2, -1)).movedim(-1, 2), 2), 2)), lambda s: 5 * s["c"] + 10),
+    Row("linear", "probe: {op: linear, over: c, out: {m: 3}, norm: {fn: l2, affine: true}}", MAP,
+        "b m=3 h w",
+        lambda p, x: scaled(p, F.normalize(matrix(p, x.movedim(1, -1)).movedim(-1, 1)), 1),
+        lambda s: 3 * s["c"] + 3),
+    Row("linear", """squeeze: {op: pool, over: [h, w]}
+        probe: {op: linear, over: c, out: 6, norm: {fn: group, groups: 2}}""", MAP, "b c=6",
+        lambda p, x: scaled(p, in_groups(matrix(p, x.mean((2, 3))), 2, 1), 1),
+        lambda s: 6 * s["c"] + 12, batch_first=True),
     # ------------------------------------------------------------------------------------ merge
     Row("merge", "probe: {op: merge, axes: [h, w], into: n}", MAP, "b n=h*w c",
         lambda p, x: x.flatten(2).mT),
@@ -435,6 +528,10 @@ ROWS = [
         "b n=2 m=2 h w",
         lambda p, x: matrix(p, matrix(p, x.movedim(1, -1), "probe.fc1").clamp(min=0), "probe.fc2")
         .unflatten(3, (2, 2)).permute(0, 3, 4, 1, 2), lambda s: 3 * s["c"] + 12),
+    Row("mlp", "probe: {op: mlp, over: c, hidden: 3, norm: rms, bias: false}", MAP, MAP,
+        lambda p, x: matrix(p, scaled(p, standard(
+            matrix(p, x.movedim(1, -1), "probe.fc1"), 3, centred=False), 3).clamp(min=0),
+            "probe.fc2").movedim(-1, 1), lambda s: 6 * s["c"] + 3),
     # ------------------------------------------------------------------------------------- norm
     Row("norm", "probe: {op: norm, over: c}", MAP, MAP,
         lambda p, x: batch_norm(p, x, 1), lambda s: 2 * s["c"]),
@@ -451,6 +548,58 @@ ROWS = [
     Row("norm", """learned: {op: parameter, axes: {c: c}, init: 1}
         probe: {op: norm, over: c, fn: layer}""", MAP, "c",
         lambda p, x: layer_norm(p, p["learned"], 0), lambda s: 3 * s["c"]),
+    Row("norm", "probe: {op: norm, over: c, affine: none, act: relu}", FIVE, FIVE,
+        lambda p, x: standard(x, 0, 1, 3, 4).clamp(min=0)),
+    Row("norm", "probe: {op: norm, over: [c, w, h], fn: layer, affine: c}", MAP, MAP,
+        lambda p, x: scaled(p, standard(x, 1, 2, 3), 1), lambda s: 2 * s["c"]),
+    Row("norm", "probe: {op: norm, over: [w, h], fn: layer, eps: 0.5}", FIVE, FIVE,
+        lambda p, x: scaled(p, standard(x, 3, 4, eps=0.5), 4, 3), lambda s: 2 * s["h"] * s["w"]),
+    Row("norm", "probe: {op: norm, over: [k, c, h, w], fn: layer, scale: 2, act: tanh}", FIVE, FIVE,
+        lambda p, x: scaled(p, standard(x, 1, 2, 3, 4), 1, 2, 3, 4).tanh(),
+        lambda s: 2 * s["k"] * s["c"] * s["h"] * s["w"]),
+    Row("norm", "probe: {op: norm, over: [h, c], fn: layer, affine: none}", FIVE, FIVE,
+        lambda p, x: standard(x, 2, 3)),
+    Row("norm", "probe: {op: norm, over: [c, h, w], fn: layer, affine: [w, c]}", MAP, MAP,
+        lambda p, x: scaled(p, standard(x, 1, 2, 3), 3, 1), lambda s: 2 * s["c"] * s["w"]),
+    Row("norm", "probe: {op: norm, over: [c, k], fn: layer, affine: [h, c]}", FIVE, FIVE,
+        lambda p, x: scaled(p, standard(x, 1, 2), 3, 2), lambda s: 2 * s["c"] * s["h"]),
+    Row("norm", """both: {op: stack, of: [input, input], axis: s}
+        probe: {op: norm, over: [c, w, s, h], fn: group, groups: 2, act: relu}""",
+        FIVE, "b s=2 k c h w",
+        lambda p, x: scaled(p, in_groups(torch.stack([x, x], 1), 2, 3, 1, 4, 5), 3).clamp(min=0),
+        lambda s: 2 * s["c"]),
+    Row("norm", """both: {op: stack, of: [input, input], axis: s}
+        probe: {op: norm, over: [c, s], fn: group, groups: 2, affine: [h, s], eps: 1e-5}""",
+        MAP, "b s=2 c h w",
+        lambda p, x: scaled(p, in_groups(torch.stack([x, x], 1), 2, 2, 1), 3, 1),
+        lambda s: 4 * s["h"]),
+    Row("norm", "probe: {op: norm, over: [c, h], fn: group, groups: 1, affine: none}", MAP, MAP,
+        lambda p, x: in_groups(x, 1, 1, 2)),
+    Row("norm", """squeeze: {op: pool, over: [h, w]}
+        more: {op: linear, over: c, out: 6, bias: false}
+        probe: {op: norm, over: c, fn: group, groups: 3}""", MAP, "b c=6",
+        lambda p, x: scaled(p, in_groups(
+            matrix(p, x.mean((2, 3)), "more.linear"), 3, 1), 1),
+        lambda s: 6 * s["c"] + 12, batch_first=True),
+    Row("norm", "probe: {op: norm, over: [w, h], fn: instance}", FIVE, FIVE,
+        lambda p, x: standard(x, 3, 4)),
+    Row("norm", """both: {op: stack, of: [input, input], axis: s}
+        probe: {op: norm, over: [w, s, h], fn: instance, affine: c, scale: 0}""",
+        FIVE, "b s=2 k c h w",
+        lambda p, x: scaled(p, standard(torch.stack([x, x], 1), 1, 4, 5), 3),
+        lambda s: 2 * s["c"]),
+    Row("norm", "probe: {op: norm, over: c, fn: rms, act: sigmoid}", FIVE, FIVE,
+        lambda p, x: scaled(p, standard(x, 2, centred=False), 2).sigmoid(), lambda s: s["c"]),
+    Row("norm", "probe: {op: norm, over: [h, w], fn: rms, affine: c, eps: 0.1}", MAP, MAP,
+        lambda p, x: scaled(p, standard(x, 2, 3, eps=0.1, centred=False), 1), lambda s: s["c"]),
+    Row("norm", "probe: {op: norm, over: [h, k], fn: rms, affine: none}", FIVE, FIVE,
+        lambda p, x: standard(x, 1, 3, centred=False)),
+    Row("norm", "probe: {op: norm, over: c, fn: l2}", MAP, MAP,
+        lambda p, x: x / x.square().sum(1, keepdim=True).sqrt()),
+    Row("norm", "probe: {op: norm, over: [c, w], fn: l2, affine: [h, c], eps: 1, act: relu}",
+        FIVE, FIVE,
+        lambda p, x: scaled(p, x / x.square().sum((2, 4), keepdim=True).sqrt().clamp(min=1), 3, 2)
+        .clamp(min=0), lambda s: s["c"] * s["h"]),
     # -------------------------------------------------------------------------------- parameter
     Row("parameter", "probe: {op: parameter, axes: {c: c, m: 3}, init: 0.5}", MAP, "m=3 c",
         lambda p, x: p["probe"].T, lambda s: 3 * s["c"]),
@@ -712,6 +861,104 @@ def test_settings_of_a_layer_norm_reach_torch() -> None:
     assert (built.weight == 3).all() and (built.bias == 0).all()
 
 
+@pytest.mark.parametrize(("node", "kind", "settings"), [
+    ("norm, over: [w, h], fn: layer, eps: 0.5", "LayerNorm", {"normalized_shape": (5, 3)}),
+    ("norm, over: [c, h, w], fn: group, groups: 2, eps: 0.5", "GroupNorm", {"num_groups": 2}),
+    ("norm, over: [c, h, w], fn: layer, affine: c, eps: 0.5", "GroupNorm", {"num_groups": 1}),
+    ("norm, over: [h, w], fn: instance, affine: c, eps: 0.5", "GroupNorm", {"num_groups": 4}),
+    ("norm, over: c, fn: rms, eps: 0.5", "RMSNorm", {"normalized_shape": (4,)}),
+    ("norm, over: c, affine: none, eps: 0.5, momentum: 0.25", "BatchNorm2d",
+     {"momentum": 0.25, "affine": False}),
+    ("conv2d, kernel: 1, norm: {fn: group, groups: 2, eps: 0.5}", "GroupNorm", {"num_groups": 2}),
+    ("linear, over: c, norm: {fn: batch, affine: false, eps: 0.5}", "BatchNorm1d",
+     {"affine": False}),
+])  # fmt: skip
+def test_a_norm_is_torch_s_module_where_it_has_one(
+    node: str, kind: str, settings: dict[str, object]
+) -> None:
+    module = lowered(spec_text(f"probe: {{op: {node}}}"), {"c": 4, "h": 3, "w": 5})
+    built = module.get_submodule("probe.norm")
+    assert type(built).__name__ == kind and built.eps == 0.5
+    assert {name: getattr(built, name) for name in settings} == settings
+
+
+@pytest.mark.parametrize("node", [
+    "norm, over: [c, h, w], fn: layer, affine: c", "norm, over: [h, c], fn: layer, affine: none",
+    "norm, over: [c, w], fn: group, groups: 2, affine: none", "norm, over: [w, h], fn: instance",
+    "norm, over: [h, w], fn: rms, affine: c", "norm, over: [h, w], fn: l2",
+    "gate, fn: softmax, over: [h, w]", "gate, fn: softmax, over: [w, c]",
+    "conv2d, kernel: [1, 7], norm: instance, groups: c",
+])  # fmt: skip
+def test_any_size_of_a_map_goes_through(node: str) -> None:
+    text = spec_text(f"probe: {{op: {node}}}")
+    module = lowered(text, {"c": 4})
+    for size in ((3, 5), (7, 2)):
+        x = random(2, 4, *size)
+        same = lowered(text, {"c": 4, "h": size[0], "w": size[1]})
+        same.load_state_dict(module.state_dict())
+        torch.testing.assert_close(module(x), same(x))
+
+
+DRAWN: dict[str, tuple[float, float]] = {
+    # how they begin: the deviation, and the largest; of 48 channels in, with a kernel of 9 places
+    "{normal: 0.3}": (0.3, 1.5), "{trunc_normal: 1}": (0.8796, 2.0), "{uniform: 0.4}":
+    (0.4 / 3**0.5, 0.4), "kaiming": ((2 / 432) ** 0.5, 0.34), "xavier":
+    ((2 / (432 + 576)) ** 0.5, (6 / (432 + 576)) ** 0.5), "conv": (1296**-0.5, 432**-0.5),
+    "2 * c": (0.0, 96.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("node", [
+    "conv2d, kernel: 3, out: 64", "parameter, axes: {n: 1, o: 64, i: c, kh: 3, kw: 3}",
+])  # fmt: skip
+@pytest.mark.parametrize("init", DRAWN)
+def test_how_weights_begin(init: str, node: str) -> None:
+    torch.manual_seed(0)
+    module = lowered(spec_text(f"probe: {{op: {node}, init: {init}}}"), {"c": 48})
+    weight = module.get_parameter("probe.conv.weight" if "conv2d" in node else "probe").detach()
+    deviation, largest = DRAWN[init]
+    assert float(weight.std()) == pytest.approx(deviation, rel=0.02)
+    assert 0.85 * largest < float(weight.abs().max()) <= 1.0001 * largest
+    assert init == "2 * c" or abs(float(weight.mean())) < 0.02 * deviation
+
+
+@pytest.mark.parametrize(("node", "layers", "make"), [
+    ("linear, over: c, out: 3", {"linear"}, lambda: torch.nn.Linear(4, 3)),
+    ("linear, over: c, groups: 2", {"linear"}, lambda: torch.nn.Conv1d(4, 4, 1, groups=2)),
+    ("conv1d, along: c, kernel: 3", {"conv"}, lambda: torch.nn.Conv1d(1, 1, 3)),
+    ("conv2d, kernel: [1, 3]", {"conv"}, lambda: torch.nn.Conv2d(4, 4, (1, 3))),
+    ("mlp, over: c, hidden: 4", {"fc1", "fc2"}, lambda: torch.nn.Linear(4, 4)),
+])  # fmt: skip
+def test_a_layer_begins_as_torch_draws_it_unless_the_spec_says_how(
+    node: str, layers: set[str], make: Callable[[], torch.nn.Module]
+) -> None:
+    def begun(more: str) -> dict[str, Tensor]:
+        torch.manual_seed(0)
+        text = spec_text(f"probe: {{op: {node}{more}}}")
+        return lowered(text, {"c": 4}).state_dict()
+
+    plain, zero, set_bias = begun(""), begun(", init: 0"), begun(", init: 0.5, bias_init: 1")
+    torch.manual_seed(0)
+    drawn = make().double()
+    first = f"probe.{min(layers)}"
+    assert torch.equal(plain[f"{first}.weight"], drawn.weight)
+    assert torch.equal(plain[f"{first}.bias"], drawn.bias)
+    assert {key.split(".")[1] for key in plain} == layers
+    for key, tensor in plain.items():
+        if key.endswith("bias"):
+            assert torch.equal(zero[key], tensor) and (set_bias[key] == 1).all()
+        else:
+            assert (zero[key] == 0).all() and (set_bias[key] == 0.5).all()
+
+
+def test_a_param_may_say_how_a_layer_begins() -> None:
+    nodes = "probe: {op: linear, over: c, init: begin}"
+    for value, text in ((0, "{begin: 0}"), (None, "{begin: {default: xavier, choices: [xavier]}}")):
+        weight = lowered(spec_text(nodes, params=text), {"c": 9}).get_parameter(
+            "probe.linear.weight")
+        assert (weight == 0).all() if value == 0 else weight.abs().max() > 3**-0.5 * 0.8
+
+
 @pytest.mark.parametrize(("groups", "shape"), [(1, (6, 4)), (2, (6, 2, 1))])
 def test_groups_keep_the_keys_of_a_linear_layer(groups: int, shape: tuple[int, ...]) -> None:
     text = spec_text(f"probe: {{op: linear, over: c, out: 6, groups: {groups}}}")
@@ -774,6 +1021,12 @@ WRONG = [
     ("probe: {op: conv1d, along: q, kernel: 3}", "unknown-axis", "q"),
     ("probe: {op: conv1d, along: c, kernel: 4}", "even-kernel", "4"),
     ("probe: {op: conv2d, kernel: 2}", "even-kernel", "2"),
+    ("probe: {op: conv2d, kernel: [3, 2]}", "even-kernel", "2"),
+    ("probe: {op: conv2d, kernel: [3, 0]}", "invalid-value", "0"),
+    ("probe: {op: conv2d, kernel: [3, 3, 3]}", "invalid-value", None),
+    ("probe: {op: conv2d, kernel: 3, stride: [1, 2, 3]}", "invalid-value", None),
+    ("probe: {op: conv2d, kernel: 3, padding: same}", "invalid-value", None),
+    ("probe: {op: conv2d, kernel: 3, padding: [1, -1]}", "invalid-value", "-1"),
     ("probe: {op: conv2d, kernel: 1, over: [h, h]}", "duplicate-axis", "h"),
     ("probe: {op: conv2d, kernel: 1, over: [h, c]}", "duplicate-axis", None),
     ("probe: {op: conv2d, kernel: 1, over: [h, q]}", "unknown-axis", "q"),
@@ -797,6 +1050,31 @@ WRONG = [
         probe: {op: resize, over: [h, w], like: input}""", "unknown-axis", "w"),
     ("probe: {op: norm, over: q}", "unknown-axis", "q"),
     ("probe: {op: norm, over: c, fn: layer, momentum: 0.5}", "invalid-value", None),
+    ("probe: {op: norm, over: []}", "invalid-value", "[]"),
+    ("probe: {op: norm, over: [c, h]}", "invalid-value", "[c, h]"),
+    ("probe: {op: norm, over: c, affine: h}", "invalid-value", "h"),
+    ("probe: {op: norm, over: c, fn: layer, affine: q}", "unknown-axis", "q"),
+    ("probe: {op: norm, over: c, fn: l2, affine: [c, c]}", "duplicate-axis", "c"),
+    ("probe: {op: norm, over: c, fn: layer, affine: true}", "invalid-value", "true"),
+    ("probe: {op: norm, over: c, fn: rms, groups: 2}", "invalid-value", None),
+    ("probe: {op: norm, over: [c, h, w], fn: group}", "invalid-value", None),
+    ("probe: {op: norm, over: c, fn: group, groups: 2}", "invalid-value", "c"),
+    ("""part: {op: linear, over: c, out: 6}
+        probe: {op: norm, over: [c, h, w], fn: group, groups: 4}""", "groups-do-not-divide", "4"),
+    ("probe: {op: norm, over: c, fn: l2, scale: 2}", "invalid-value", None),
+    ("probe: {op: linear, over: c, norm: instance}", "invalid-value", "instance"),
+    ("probe: {op: linear, over: c, norm: {fn: group, groups: 2}}", "invalid-value", "group"),
+    ("probe: {op: mlp, over: c, hidden: 6, norm: {fn: group, groups: 4}}", "groups-do-not-divide",
+     "4"),
+    ("probe: {op: conv2d, kernel: 1, norm: {fn: instance, momentum: 0.5}}", "invalid-value",
+     "{fn"),
+    ("probe: {op: conv2d, kernel: 1, norm: batch, bias_init: 0}", "invalid-value", None),
+    ("probe: {op: mlp, over: c, hidden: 2, bias: false, bias_init: 0}", "invalid-value", None),
+    ("probe: {op: linear, over: c, init: {}}", "invalid-value", "{}"),
+    ("probe: {op: linear, over: c, init: {normal: 1, uniform: 1}}", "invalid-value", "{normal"),
+    ("probe: {op: linear, over: c, init: {uniform: -1}}", "invalid-value", "-1"),
+    ("probe: {op: linear, over: c, init: orthogonal}", "unknown-name", "orthogonal"),
+    ("probe: {op: linear, over: c, init: ones}", "invalid-value", "ones"),
     ("probe: {op: split, axis: q, into: {a: 1}}", "unknown-axis", "q"),
     ("probe: {op: split, axis: c, into: {}}", "invalid-value", "{}"),
     ("probe: {op: split, axis: c, into: {g: 2, h: c / 2}}", "axis-exists", "c / 2"),
@@ -889,6 +1167,9 @@ WRONG = [
     ("probe: {op: gate, fn: softmax}", "invalid-value", None),
     ("probe: {op: gate, fn: sigmoid, over: c}", "invalid-value", None),
     ("probe: {op: gate, fn: softmax, over: q}", "unknown-axis", "q"),
+    ("probe: {op: gate, fn: softmax, over: [h, q]}", "unknown-axis", "q"),
+    ("probe: {op: gate, fn: softmax, over: [h, h]}", "duplicate-axis", "h"),
+    ("probe: {op: gate, fn: softmax, over: []}", "invalid-value", None),
     ("probe: {op: gate, fn: sigmod}", "unknown-word", "sigmod"),
     ("probe: {op: stack, of: [input, input], axis: c}", "axis-exists", "c"),
     ("""flat: {op: pool, over: c}
@@ -947,6 +1228,14 @@ def test_wrong_inputs(nodes: str, code: str, marked: str | None) -> None:
         ("probe: {op: conv2d, kernel: 7, padding: 0}", {"c": 4, "h": 6, "w": 9}, "size-too-small"),
         ("probe: {op: conv2d, kernel: 4, padding: 1, stride: 2}", {"c": 4}, None),
         ("probe: {op: norm, over: w}", {"c": 4}, "open-size"),
+        ("probe: {op: norm, over: [h, w], fn: layer}", {"c": 4}, "open-size"),
+        ("probe: {op: norm, over: [h, w], fn: layer, affine: none}", {"c": 4}, None),
+        ("probe: {op: norm, over: [c, h, w], fn: group, groups: 2}", {"c": 4}, None),
+        ("probe: {op: norm, over: [c, h, w], fn: group, groups: 3}", {"c": 4},
+         "groups-do-not-divide"),
+        ("probe: {op: norm, over: [h, w], fn: l2, affine: h}", {"c": 4}, "open-size"),
+        ("probe: {op: conv2d, kernel: [1, 9], padding: [0, 1]}", {"c": 4, "h": 6, "w": 6},
+         "size-too-small"),
         ("probe: {op: parameter, axes: {c: c, h: h}, init: conv}", {"c": 3}, "open-size"),
     ],
 )

@@ -11,6 +11,7 @@ from composer.primitives.attention import Attention
 from composer.primitives.base import Primitive
 from composer.primitives.conv2d import Conv2d
 from composer.primitives.merge import Merge
+from composer.primitives.norm import Normalize
 from composer.primitives.parameter import Parameter
 from composer.primitives.pool import Pool
 from composer.primitives.renamed import Renamed
@@ -66,6 +67,8 @@ def _looks(op: Primitive, places: tuple[str, ...]) -> bool:
         return True
     if isinstance(op, Pool):
         return op.kernel is not None
+    if isinstance(op, Normalize):
+        return not set(places).isdisjoint(op.weights_along)
     if isinstance(op, Attention):
         return bool(over) and str(op.position.value) != "none"
     if isinstance(op, Renamed):

@@ -25,9 +25,9 @@ CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d
 def conv_of_each(
     x: Tensor,
     kernel: Tensor,
-    stride: int,
+    stride: int | tuple[int, ...],
     padding: tuple[int, ...],
-    dilation: int,
+    dilation: int | tuple[int, ...],
     groups: int,
 ) -> Tensor:
     """Return the convolution of each sample by its own kernel.
@@ -35,7 +35,7 @@ def conv_of_each(
     Args:
         x: ``[other, samples, channels, height, width]``, or with one place axis, or three.
         kernel: ``[samples, out, channels / groups, height, width]``, likewise.
-        stride: in every direction, as `dilation`.
+        stride: in every direction, or in each, as `dilation`.
         padding: zeros above and below, left and right.
         dilation: from one weight to the next.
         groups: of the convolution of one sample.

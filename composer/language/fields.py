@@ -182,3 +182,16 @@ AxisNames = Annotated[
         json_schema_input_type=AxisName | Annotated[list[AxisName], Field(min_length=1)],
     ),
 ]
+
+Sizes = Annotated[
+    tuple[Size, ...],
+    BeforeValidator(
+        _one_or_more, json_schema_input_type=Size | Annotated[list[Size], Field(min_length=2)]
+    ),
+]
+Amounts = Annotated[
+    tuple[Amount, ...],
+    BeforeValidator(
+        _one_or_more, json_schema_input_type=Amount | Annotated[list[Amount], Field(min_length=2)]
+    ),
+]

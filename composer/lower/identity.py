@@ -231,7 +231,8 @@ def _copy_norm(name: str, norm: nn.Module, original: Original, bias: Tensor | No
     if not keeps and not is_frozen_norm(source):
         kind = type(source).__name__
         raise _Misfit(f"its norm is a {kind}, and that of the node {name!r} keeps statistics")
-    assert isinstance(norm, _BatchNorm)
+    if not isinstance(norm, _BatchNorm):
+        raise _Misfit(f"the norm of the node {name!r} keeps no statistics, and its own does")
     norm.eps = eps_of(source)
     if isinstance(source, _BatchNorm):
         norm.momentum = source.momentum

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
+from pydantic_core import PydanticCustomError
+
 from composer.language.expressions import Expr, Value, constant
 from composer.language.fields import Kind
 from composer.language.models import Model
@@ -26,6 +28,11 @@ class AxisProblem(Exception):  # noqa: N818 - a finding of the check, not a faul
     ) -> None:
         super().__init__(message)
         self.code, self.message, self.field, self.help = code, message, field, help
+
+
+def misuse(said: str, way_out: str) -> PydanticCustomError:
+    """Return what a model's validator raises, with its way out."""
+    return PydanticCustomError("invalid-value", "{said}", {"said": said, "help": way_out})
 
 
 class Emitter(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from composer.language.expressions import Expr, constant
 from composer.language.fields import AxisName, Flag, NodeRef, Size
@@ -21,6 +21,7 @@ from composer.primitives.base import (
 )
 from composer.primitives.batch import folded, unfolded
 from composer.primitives.cost import Cost, of_layer
+from composer.primitives.initialise import AS_TORCH, BiasInit, InitField, begun, need_bias
 
 
 class Conv1d(Primitive):
@@ -38,6 +39,19 @@ class Conv1d(Primitive):
     along: AxisName = Field(description="the axis it slides along")
     kernel: Size = Field(description="how many neighbours it sees; odd")
     bias: Flag = Field(default=constant(True), description="true unless told")
+    init: InitField = Field(
+        default=AS_TORCH,
+        description="how its weights begin: a number, kaiming, xavier, or {normal: 0.02}; default "
+        "as torch draws them",
+    )
+    bias_init: BiasInit = Field(
+        default=None, description="what its bias begins at; default as torch draws it"
+    )
+
+    @model_validator(mode="after")
+    def _has_what_begins(self) -> Conv1d:
+        need_bias(self.bias_init, self.bias)
+        return self
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the same axes."""
@@ -54,6 +68,7 @@ class Conv1d(Primitive):
         axes = emit.axes(self.x)
         rest = axes.without([self.along]).names
         layer = RowConv1d(whole(self.kernel), bias=flag(self.bias))
+        layer = begun(layer, self.init, self.bias_init)
         x = emit.arrange(emit.node(self.x), axes.names, (*rest, self.along))
         node = emit.module("conv", layer, folded(emit, x, len(rest)))
         node = unfolded(emit, node, x, len(rest))

@@ -8,8 +8,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from composer.language.expressions import Expr, constant
-from composer.language.fields import Amount, AxisName, AxisNames, Flag, NodeRef, Size
+from composer.errors import counted
+from composer.language.expressions import Expr, constant, name
+from composer.language.fields import Amounts, AxisName, AxisNames, Flag, NodeRef, Size, Sizes
+from composer.language.source import YamlPath
 from composer.primitives.activations import Act, activate, applied
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import (
@@ -18,6 +20,7 @@ from composer.primitives.base import (
     Primitive,
     elements,
     flag,
+    misuse,
     need_axes,
     need_odd,
     whole,
@@ -25,6 +28,7 @@ from composer.primitives.base import (
 from composer.primitives.batch import folded, unfolded
 from composer.primitives.channels import Out, need_free, need_groups, out_axes, product, spread
 from composer.primitives.cost import Cost, of_layer
+from composer.primitives.initialise import AS_TORCH, BiasInit, InitField, begun, need_bias
 from composer.primitives.kernels import (
     Slide,
     kernel_axes,
@@ -36,9 +40,14 @@ from composer.primitives.kernels import (
 from composer.primitives.normalization import NO_NORM, NormField
 from composer.primitives.windows import strided, windowed
 
+#: The fields that may say something else of each axis.
+_OF_EACH = ("kernel", "stride", "padding", "dilation")
+
 
 class Conv2d(Primitive):
     """A convolution `over` two axes, padded so that stride 1 keeps their sizes unless told.
+
+    Kernel, stride, padding and dilation are one number, or one for each axis: ``kernel: [1, 7]``.
 
     Over the places of a volume or of a signal it is one of three dimensions, or of one.
 
@@ -56,8 +65,10 @@ class Conv2d(Primitive):
         default=("h", "w"), min_length=2, max_length=2, description="the two axes it slides over"
     )
     channels: AxisName = Field(default="c", description="the axis it mixes")
-    kernel: Size | None = Field(
-        default=None, description="its height and width; odd unless a padding is told"
+    kernel: Sizes | None = Field(
+        default=None,
+        description="its height and width, as one number or as [1, 7] along 'over'; odd unless a "
+        "padding is told",
     )
     weight: NodeRef | None = Field(
         default=None, description="a node that is its kernel, [o, i, kh, kw], instead of its own"
@@ -67,13 +78,27 @@ class Conv2d(Primitive):
         description="the new number of channels (the same unless told), or the axes that replace "
         "them; {} for one map without a channel axis",
     )
-    stride: Size = Field(default=constant(1), description="1 unless told")
-    padding: Amount | None = Field(
-        default=None, description="zeros on each side; dilation * (kernel // 2) unless told"
+    stride: Sizes = Field(
+        default=(constant(1),), description="one number or one for each axis; 1 unless told"
     )
-    dilation: Size = Field(default=constant(1), description="1 unless told")
+    padding: Amounts | None = Field(
+        default=None,
+        description="zeros on each side, one number or one for each axis; "
+        "dilation * (kernel // 2) unless told",
+    )
+    dilation: Sizes = Field(
+        default=(constant(1),), description="one number or one for each axis; 1 unless told"
+    )
     groups: Size = Field(default=constant(1), description="1 unless told; c makes it depthwise")
     bias: Flag | None = Field(default=None, description="true unless a norm follows")
+    init: InitField = Field(
+        default=AS_TORCH,
+        description="how its weights begin: a number, kaiming, xavier, or {normal: 0.02}; default "
+        "as torch draws them",
+    )
+    bias_init: BiasInit = Field(
+        default=None, description="what its bias begins at; default as torch draws it"
+    )
     norm: NormField = Field(default=NO_NORM, description="after the layer; none unless told")
     act: Act = Field(default=constant("none"), description="last of all; none unless told")
 
@@ -84,12 +109,23 @@ class Conv2d(Primitive):
                 "conv2d needs 'kernel', its height and width, or 'weight', a node that is one"
             )
         if self.weight is not None:
-            for field in ("kernel", "out", "bias", "norm"):
+            for field in ("kernel", "out", "bias", "init", "bias_init", "norm"):
                 if field in self.model_fields_set:
                     raise ValueError(
                         f"the weight {str(self.weight)!r} is the whole layer, so {field!r} has "
                         "nothing to say; remove one of the two"
                     )
+        for field in _OF_EACH:
+            values = getattr(self, field) or (constant(1),)
+            if len(values) not in (1, len(self.over)):
+                raise misuse(
+                    f"{field!r} has {counted(len(values), 'number')} for the axes "
+                    f"{' and '.join(self.over)}",
+                    f"write one for both, such as '{field}: 3', or two: '{field}: [1, 7]'",
+                )
+        if self.padding is not None and name("same") in self.padding:
+            raise misuse("a padding that keeps the size is the default", "omit 'padding'")
+        need_bias(self.bias_init, self.bias, self.norm.fn)
         return self
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
@@ -109,14 +145,16 @@ class Conv2d(Primitive):
         rest = have.without([self.channels])
         need_free(rest, new, self.x)
         need_groups(self.groups, channels, product(new))
+        self.norm.need(product(new), rest, order, self.over, layer="conv2d")
         if self.weight is not None:
             batch = order.input[0]
             own = kernel_axes(len(self.over))
             need_kernel(self.weight, axes(self.weight), batch, channels, self.groups, own)
             if batch in axes(self.weight):
                 need_axes(have, (batch,), ("x",), self.x)
-        for axis, kernel in zip(self.over, self._kernels(axes), strict=True):
-            rest = rest.resized(axis, self._slid(axis, have[axis], kernel))
+        for index, kernel in enumerate(self._kernels(axes)):
+            axis = self.over[index]
+            rest = rest.resized(axis, self._slid(index, have[axis], kernel))
         return rest.extended(new, order)
 
     def _new_axes(self, channels: Expr, axes: Callable[[Expr], Axes]) -> dict[str, Expr]:
@@ -130,19 +168,32 @@ class Conv2d(Primitive):
         if self.weight is not None:
             return tuple(axes(self.weight)[k] for k in kernel_axes(len(self.over))[2:])
         assert self.kernel is not None
-        return (self.kernel,) * len(self.over)
+        return self._of_each(self.kernel)
 
-    def _slid(self, axis: str, size: Expr, kernel: Expr) -> Expr:
+    def _of_each(self, values: tuple[Expr, ...]) -> tuple[Expr, ...]:
+        """Return what is said of the kernel along each axis."""
+        return values * len(self.over) if len(values) == 1 else values
+
+    def flat(self) -> tuple[YamlPath, str] | None:
+        """Return what it says down and across."""
+        for field in _OF_EACH:
+            if len(getattr(self, field) or ()) not in (0, 1, len(self.over)):
+                return (field,), f"gives its {field} down and across"
+        return None
+
+    def _slid(self, index: int, size: Expr, kernel: Expr) -> Expr:
+        stride, dilation = (self._of_each(each)[index] for each in (self.stride, self.dilation))
         if self.padding is None:
-            need_odd(kernel, ("kernel",) if self.weight is None else ("weight",))
-            return strided(size, self.stride)
-        slid = windowed(size, kernel, self.stride, self.padding, self.dilation)
+            need_odd(kernel, ("kernel", index) if self.weight is None else ("weight",))
+            return strided(size, stride)
+        padding = self._of_each(self.padding)[index]
+        slid = windowed(size, kernel, stride, padding, dilation)
         if slid.is_constant and whole(slid) < 1:
             raise AxisProblem(
                 "size-too-small",
-                f"a kernel of {kernel} with dilation {self.dilation} does not fit into {size} of "
-                f"{axis!r} with a padding of {self.padding}",
-                ("padding",),
+                f"a kernel of {kernel} with dilation {dilation} does not fit into {size} of "
+                f"{self.over[index]!r} with a padding of {padding}",
+                ("padding", index),
                 "take a larger padding or a smaller kernel",
             )
         return slid
@@ -163,17 +214,17 @@ class Conv2d(Primitive):
         layer = kinds[len(self.over) - 1](
             channels,
             width,
-            whole(self._kernels(emit.axes)[0]),
+            _alike(self._kernels(emit.axes)),
             stride=slide.stride,
             padding=slide.padding,
             dilation=slide.dilation,
             groups=slide.groups,
             bias=self._has_bias,
         )
+        layer = begun(layer, self.init, self.bias_init)
         x = emit.arrange(emit.node(self.x), axes.names, (*riding, self.channels, *self.over))
         node = emit.module("conv", layer, folded(emit, x, len(riding)))
-        if self.norm.is_on:
-            node = emit.module("norm", self.norm.build(width, len(self.over)), node)
+        node = self.norm.write(emit, node, 1, width, len(self.over))
         node = activate(emit, str(self.act.value), node, own=True)
         node = unfolded(emit, spread(emit, node, new, 1, self.channels), x, len(riding))
         return emit.arrange(node, (*riding, *new, *self.over), emit.axes(emit.here).names)
@@ -195,12 +246,14 @@ class Conv2d(Primitive):
         return of_layer(inputs, width, size, self._has_bias) + self.norm.cost(width, size)
 
     def _slide(self, emit: Emitter) -> Slide:
-        dilation = whole(self.dilation)
+        kernels, dilations = self._kernels(emit.axes), self._of_each(self.dilation)
         padding = tuple(
-            dilation * (whole(kernel) // 2) if self.padding is None else whole(self.padding)
-            for kernel in self._kernels(emit.axes)
+            whole(dilation) * (whole(kernel) // 2)
+            for kernel, dilation in zip(kernels, dilations, strict=True)
         )
-        return Slide(whole(self.stride), padding, dilation, whole(self.groups))
+        if self.padding is not None:
+            padding = tuple(map(whole, self._of_each(self.padding)))
+        return Slide(_alike(self.stride), padding, _alike(dilations), whole(self.groups))
 
     def _lower_by_value(self, emit: Emitter, weight: Expr) -> Any:
         """Write the convolution by a value, in the form that runs fastest."""
@@ -230,9 +283,11 @@ class Conv2d(Primitive):
 
     def label(self) -> str:
         """Return such as ``conv2d 7×7``."""
-        size = "×".join([str(self.kernel)] * len(self.over))
-        size = f"by {self.weight}" if self.kernel is None else size
-        dilated = "" if self.dilation == constant(1) else f", dilation {self.dilation}"
+        size = f"by {self.weight}"
+        if self.kernel is not None:
+            size = "×".join(map(str, self._of_each(self.kernel)))
+        dilated = "×".join(dict.fromkeys(map(str, self.dilation)))
+        dilated = "" if dilated == "1" else f", dilation {dilated}"
         return f"conv{len(self.over)}d {size}{dilated}"
 
     def formula(self) -> str:
@@ -244,3 +299,9 @@ class Conv2d(Primitive):
     def carries(self) -> tuple[Expr, ...]:
         """Return x alone, and not what is its kernel."""
         return tuple(ref for path, ref in self.operands() if path != ("weight",))
+
+
+def _alike(values: tuple[Expr, ...]) -> int | tuple[int, ...]:
+    """Return bound numbers as torch takes them: as one, where they are the same."""
+    numbers = tuple(map(whole, values))
+    return numbers[0] if len(set(numbers)) == 1 else numbers

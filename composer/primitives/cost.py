@@ -33,9 +33,13 @@ def of_layer(inputs: int, outputs: int, elements: int, bias: bool) -> Cost:
     return Cost(outputs * (inputs + bias), elements * inputs)
 
 
-def of_norm(channels: int, elements: int) -> Cost:
-    """Return the cost of a norm with weight and bias: statistics are no parameters."""
-    return Cost(2 * channels, 2 * elements)
+def of_norm(weights: int, elements: int, centred: bool = True) -> Cost:
+    """Return the cost of a norm with so many weights: statistics are no parameters.
+
+    One that does not move the mean has no bias, and torch makes it of products of elements, which
+    are not counted.
+    """
+    return Cost(2 * weights, 2 * elements) if centred else Cost(weights)
 
 
 def of_einsum(elements: int, summed: int) -> Cost:

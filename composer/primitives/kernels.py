@@ -51,10 +51,16 @@ def need_kernel(
 class Slide:
     """How a kernel goes over a map: the numbers that torch's convolution takes."""
 
-    stride: int
+    stride: int | tuple[int, ...]
     padding: tuple[int, ...]
-    dilation: int
+    dilation: int | tuple[int, ...]
     groups: int
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The stride along each axis."""
+        stride = self.stride
+        return (stride,) * len(self.padding) if isinstance(stride, int) else stride
 
 
 def one_for_all(emit: Emitter, x: Any, kernel: Any, slide: Slide) -> Any:
@@ -75,8 +81,8 @@ def pointwise(emit: Emitter, x: Any, kernel: Any, slide: Slide, axes: int) -> An
     """
     import torch
 
-    if slide.stride > 1:
-        steps = (slice(None, None, slide.stride),) * len(slide.padding)
+    if max(slide.steps) > 1:
+        steps = tuple(slice(None, None, step) for step in slide.steps)
         x = emit.function(operator.getitem, x, (..., *steps))
         # flatten would copy, too, but an export would then hold for odd or even sizes alone
         x = emit.method("clone", x, memory_format=torch.contiguous_format)

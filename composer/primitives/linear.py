@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from composer.language.expressions import Expr, constant
 from composer.language.fields import AxisName, Flag, NodeRef, Size
@@ -15,7 +15,8 @@ from composer.primitives.base import Emitter, Primitive, elements, flag, need_ax
 from composer.primitives.batch import folded, unfolded
 from composer.primitives.channels import Out, need_free, need_groups, out_axes, product, spread
 from composer.primitives.cost import Cost, of_layer
-from composer.primitives.normalization import NO_NORM, Norm, NormField
+from composer.primitives.initialise import AS_TORCH, BiasInit, InitField, begun, need_bias
+from composer.primitives.normalization import NO_NORM, NormField
 
 
 class Linear(Primitive):
@@ -36,8 +37,21 @@ class Linear(Primitive):
         default=constant(1), description="parts of the axis that do not mix; 1 unless told"
     )
     bias: Flag | None = Field(default=None, description="true unless a norm follows")
+    init: InitField = Field(
+        default=AS_TORCH,
+        description="how its weights begin: a number, kaiming, xavier, or {normal: 0.02}; default "
+        "as torch draws them",
+    )
+    bias_init: BiasInit = Field(
+        default=None, description="what its bias begins at; default as torch draws it"
+    )
     norm: NormField = Field(default=NO_NORM, description="after the layer; none unless told")
     act: Act = Field(default=constant("none"), description="last of all; none unless told")
+
+    @model_validator(mode="after")
+    def _has_what_begins(self) -> Linear:
+        need_bias(self.bias_init, self.bias, self.norm.fn)
+        return self
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes with `over` resized or replaced."""
@@ -48,6 +62,7 @@ class Linear(Primitive):
         rest = axes(self.x).without([self.over])
         need_free(rest, new, self.x)
         need_groups(self.groups, size, product(new))
+        self.norm.need(product(new), rest, order)
         return rest.extended(new, order)
 
     def lower(self, emit: Emitter) -> Any:
@@ -59,7 +74,7 @@ class Linear(Primitive):
         width = whole(product(new))
         node = emit.arrange(emit.node(self.x), axes.names, (*rest, self.over))
         node = self._layer(emit, node, whole(axes[self.over]), width, len(rest))
-        node = normalized(emit, self.norm, node, width, len(rest))
+        node = self.norm.write(emit, node, len(rest), width)
         node = activate(emit, str(self.act.value), node, own=True)
         node = spread(emit, node, new, len(rest), self.over)
         return emit.arrange(node, (*rest, *new), emit.axes(emit.here).names)
@@ -74,8 +89,10 @@ class Linear(Primitive):
 
         groups, bias = whole(self.groups), self._has_bias
         if groups == 1:
-            return emit.module("linear", nn.Linear(width, out, bias=bias), x)
+            plain = begun(nn.Linear(width, out, bias=bias), self.init, self.bias_init)
+            return emit.module("linear", plain, x)
         layer = nn.Conv1d(width, out, 1, groups=groups, bias=bias)
+        layer = begun(layer, self.init, self.bias_init)
         node = emit.module("linear", layer, emit.method("unsqueeze", folded(emit, x, rest), 2))
         return unfolded(emit, emit.method("squeeze", node, 2), x, rest)
 
@@ -94,11 +111,3 @@ class Linear(Primitive):
     def formula(self) -> str:
         """Return such as ``relu(BN(W x))``."""
         return applied(self.act, self.norm.formula("W x + b" if self._has_bias else "W x"))
-
-
-def normalized(emit: Emitter, norm: Norm, x: Any, width: int, rest: int) -> Any:
-    """Write the norm of a value whose channels lie last, behind `rest` other axes."""
-    if not norm.is_on:
-        return x
-    node = emit.module("norm", norm.build(width, 0), folded(emit, x, rest))
-    return unfolded(emit, node, x, rest)

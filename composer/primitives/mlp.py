@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from composer.language.expressions import Expr, constant
 from composer.language.fields import AxisName, Flag, NodeRef, Size
@@ -14,7 +14,7 @@ from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Emitter, Primitive, elements, flag, need_axes, whole
 from composer.primitives.channels import Out, need_free, out_axes, product, spread
 from composer.primitives.cost import Cost, of_layer
-from composer.primitives.linear import normalized
+from composer.primitives.initialise import AS_TORCH, BiasInit, InitField, begun, need_bias
 from composer.primitives.normalization import NO_NORM, NormField
 
 
@@ -34,8 +34,21 @@ class Mlp(Primitive):
         description="the new size of the axis (the same unless told), or the axes that replace it",
     )
     bias: Flag = Field(default=constant(True), description="of both layers")
+    init: InitField = Field(
+        default=AS_TORCH,
+        description="how the weights of both layers begin: a number, kaiming, xavier, or "
+        "{normal: 0.02}; default as torch draws them",
+    )
+    bias_init: BiasInit = Field(
+        default=None, description="what both biases begin at; default as torch draws them"
+    )
     norm: NormField = Field(default=NO_NORM, description="after the first layer")
     act: Act = Field(default=constant("relu"), description="between the layers")
+
+    @model_validator(mode="after")
+    def _has_what_begins(self) -> Mlp:
+        need_bias(self.bias_init, self.bias)
+        return self
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes with `over` resized or replaced."""
@@ -44,6 +57,7 @@ class Mlp(Primitive):
         new = out_axes(self.out, self.over, axes(self.x)[self.over])
         rest = axes(self.x).without([self.over])
         need_free(rest, new, self.x)
+        self.norm.need(self.hidden, rest, order, layer="mlp")
         return rest.extended(new, order)
 
     def lower(self, emit: Emitter) -> Any:
@@ -56,10 +70,14 @@ class Mlp(Primitive):
         new = out_axes(self.out, self.over, axes[self.over])
         width, hidden, out = whole(axes[self.over]), whole(self.hidden), whole(product(new))
         node = emit.arrange(emit.node(self.x), axes.names, (*rest, self.over))
-        node = emit.module("fc1", nn.Linear(width, hidden, bias=flag(self.bias)), node)
-        node = normalized(emit, self.norm, node, hidden, len(rest))
+        first, second = (
+            begun(nn.Linear(*sizes, bias=flag(self.bias)), self.init, self.bias_init)
+            for sizes in ((width, hidden), (hidden, out))
+        )
+        node = emit.module("fc1", first, node)
+        node = self.norm.write(emit, node, len(rest), hidden)
         node = activate(emit, str(self.act.value), node, own=True)
-        node = emit.module("fc2", nn.Linear(hidden, out, bias=flag(self.bias)), node)
+        node = emit.module("fc2", second, node)
         node = spread(emit, node, new, len(rest), self.over)
         return emit.arrange(node, (*rest, *new), emit.axes(emit.here).names)
 

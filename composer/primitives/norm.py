@@ -1,37 +1,89 @@
-"""`norm`: a norm over one axis, on its own; all others ride along."""
+"""`norm`: a norm on its own, over any axes; all others ride along."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from composer.language.expressions import Expr, constant, name
-from composer.language.fields import AxisName, Epsilon, NodeRef, Number, Share, word
+from composer.language.expressions import Expr, constant
+from composer.language.fields import (
+    AxisName,
+    AxisNames,
+    Epsilon,
+    NodeRef,
+    Number,
+    Share,
+    Size,
+    word,
+)
 from composer.primitives.activations import Act, activate, applied
 from composer.primitives.axes import Axes, AxisOrder
-from composer.primitives.base import Emitter, Primitive, elements, need_axes, whole
-from composer.primitives.batch import folded, unfolded
-from composer.primitives.cost import Cost, of_norm
-from composer.primitives.normalization import Norm
+from composer.primitives.base import AxisProblem, Emitter, Primitive, misuse, need_axes, whole
+from composer.primitives.cost import Cost
+from composer.primitives.normalization import (
+    begins_affine,
+    epsilon,
+    need_groups,
+    refuse_settings,
+)
+from composer.primitives.statistics import NORMS, Statistics
 
-BEHIND = 3  # torch has batch norms for up to three axes behind the channels
+
+def _none_or_more(value: Any) -> Any:
+    if value == "none":
+        return ()
+    if isinstance(value, bool) or value == []:
+        raise misuse(
+            "'affine' names the axes along which there are weights",
+            "write such as 'affine: c', or 'affine: none' for no weights",
+        )
+    return value if isinstance(value, (list, tuple)) else [value]
+
+
+Affine = Annotated[
+    tuple[AxisName, ...],
+    BeforeValidator(
+        _none_or_more,
+        json_schema_input_type=AxisName | Annotated[list[AxisName], Field(min_length=1)],
+    ),
+]
 
 
 class Normalize(Primitive):
-    """A batch norm of the channels `over`, or a layer norm over that axis."""
+    """Subtract the mean of the values that share their statistics, and divide by their deviation.
+
+    A batch norm has them for each channel of `over`. All others have them over the axes `over`, of
+    each place of the axes that ride along: ``{op: norm, fn: layer, over: c}`` of each token,
+    ``{fn: group, over: [c, h, w], groups: 32}`` of each group of c, which stands first,
+    ``{fn: instance, over: [h, w]}`` of each map. rms and l2 only divide: by the root of the mean
+    of squares, or by the length.
+    """
 
     draws_weights: ClassVar[bool] = True
     colour: ClassVar[str] = "layer"
 
     op: Literal["norm"]
     x: NodeRef | None = Field(default=None, description="the node above unless told")
-    over: AxisName = Field(description="the axis of its weights")
-    fn: Annotated[Expr, word("batch", "layer")] = Field(
+    over: AxisNames = Field(
+        min_length=1,
+        description="the channels of a batch norm; else the axes that share their statistics, of a "
+        "group norm first the one in groups",
+    )
+    fn: Annotated[Expr, word(*NORMS)] = Field(
         default=constant("batch"), description="batch unless told"
     )
-    eps: Epsilon = Field(default=constant(1e-5), description="added to the variance")
+    affine: Affine | None = Field(
+        default=None,
+        description="the axes along which there are weights, or none; default those of 'over', of "
+        "a group norm the first, of instance and l2 none",
+    )
+    groups: Size | None = Field(default=None, description="of a group norm: parts of the channels")
+    eps: Epsilon | None = Field(
+        default=None,
+        description="added to the variance, default 1e-5; of l2 the least length, default 1e-12",
+    )
     momentum: Share = Field(
         default=constant(0.1), description="weight of the newest batch's statistics"
     )
@@ -39,54 +91,96 @@ class Normalize(Primitive):
     act: Act = Field(default=constant("none"), description="last of all; none unless told")
 
     @model_validator(mode="after")
-    def _momentum_is_of_a_batch(self) -> Normalize:
-        if self.fn == name("layer") and "momentum" in self.model_fields_set:
-            raise ValueError("a layer norm keeps no statistics; 'momentum' belongs to a batch norm")
+    def _settings_suit(self) -> Normalize:
+        refuse_settings(
+            self.fn, self.model_fields_set, None if self.affine is None else bool(self.affine)
+        )
         return self
+
+    @property
+    def weights_along(self) -> tuple[str, ...]:
+        """The axes of its weights, once bound."""
+        if self.affine is not None:
+            return self.affine
+        if not begins_affine(str(self.fn.value)):
+            return ()
+        return self.over[:1] if self.fn.value == "group" else self.over
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the same axes."""
         assert self.x is not None
-        need_axes(axes(self.x), (self.over,), ("over",), self.x)
-        return axes(self.x)
+        have = axes(self.x)
+        need_axes(have, self.over, ("over",), self.x)
+        if self.affine is not None:
+            need_axes(have, self.affine, ("affine",), self.x)
+        if self.fn.value == "batch":
+            self._need_channels()
+        if self.fn.value == "group":
+            need_groups(self.groups, have[self.over[0]])
+            self._need_map(have.without([*self.over, *order.added, order.input[0]]))
+        return have
+
+    def _need_channels(self) -> None:
+        if len(self.over) > 1:
+            raise AxisProblem(
+                "invalid-value",
+                f"a batch norm has one axis of channels, and 'over' names {len(self.over)}",
+                ("over",),
+                f"merge them first: {{op: merge, axes: [{', '.join(self.over)}], into: …}}; a norm "
+                "over several axes is 'fn: layer'",
+            )
+        if self.affine and self.affine != self.over:
+            other = ", ".join(axis for axis in self.affine if axis not in self.over)
+            raise AxisProblem(
+                "invalid-value",
+                f"a batch norm has a weight for each of its channels {self.over[0]!r}, and none "
+                f"along {other!r}",
+                ("affine",),
+                "omit 'affine', or write 'affine: none'",
+            )
+
+    def _need_map(self, riding: Axes) -> None:
+        """Refuse a group norm that leaves out the map: it would be no one's group norm."""
+        if len(self.over) > 1 or not len(riding):
+            return
+        (channels,), rest = self.over, ", ".join(riding)
+        raise AxisProblem(
+            "invalid-value",
+            f"each place of {rest} would have statistics of its own for the groups of "
+            f"{channels!r}",
+            ("over",),
+            f"write over: [{channels}, {rest}]; for a norm at each place, split {channels!r} and "
+            "take a layer norm over the part",
+        )
+
+    @property
+    def _statistics(self) -> Statistics:
+        fn = str(self.fn.value)
+        return Statistics(
+            fn,
+            self.over,
+            self.weights_along,
+            eps=epsilon(self.eps, fn),
+            groups=1 if self.groups is None else whole(self.groups),
+            momentum=float(self.momentum.value),
+            scale=float(self.scale.value),
+        )
 
     def lower(self, emit: Emitter) -> Any:
         """Write the norm and the activation."""
         assert self.x is not None
-        node = self._layer(emit) if self.fn.value == "layer" else self._batch(emit)
+        node = self._statistics.write(emit, emit.node(self.x), emit.axes(self.x))
         return activate(emit, str(self.act.value), node, own=True)
-
-    def _layer(self, emit: Emitter) -> Any:
-        from torch import nn
-
-        assert self.x is not None
-        axes = emit.axes(self.x)
-        order = (*axes.without([self.over]), self.over)
-        module = nn.LayerNorm(whole(axes[self.over]), eps=float(self.eps.value))
-        nn.init.constant_(module.weight, float(self.scale.value))
-        x = emit.arrange(emit.node(self.x), axes.names, order)
-        return emit.arrange(emit.module("norm", module, x), order, axes.names)
-
-    def _batch(self, emit: Emitter) -> Any:
-        assert self.x is not None
-        axes = emit.axes(self.x)
-        rest, where = axes.without([self.over]).names, axes.index(self.over)
-        first = max(where, len(rest) - BEHIND)
-        order = (*rest[:first], self.over, *rest[first:])
-        norm = Norm(momentum=self.momentum, eps=self.eps, scale=self.scale)
-        module = norm.build(whole(axes[self.over]), len(rest) - first)
-        x = emit.arrange(emit.node(self.x), axes.names, order)
-        node = emit.module("norm", module, folded(emit, x, first))
-        return emit.arrange(unfolded(emit, node, x, first), order, axes.names)
 
     def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
         """Return the norm."""
-        return of_norm(whole(own[self.over]), elements(own))
+        return self._statistics.cost(own)
 
     def label(self) -> str:
-        """Return such as ``batch norm over c``."""
-        return f"{self.fn} norm over {self.over}"
+        """Return such as ``batch norm over c``, or ``group norm over c, h, w, 8 groups``."""
+        groups = "" if self.groups is None else f", {self.groups} groups"
+        return f"{self.fn} norm over {', '.join(self.over)}{groups}"
 
     def formula(self) -> str:
         """Return such as ``BN(x)`` or ``relu(LN(x))``."""
-        return applied(self.act, "LN(x)" if self.fn.value == "layer" else "BN(x)")
+        return applied(self.act, f"{NORMS.get(str(self.fn.value), 'norm')}(x)")

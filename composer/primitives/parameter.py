@@ -4,47 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from composer.language.expressions import Expr, Value, constant
-from composer.language.fields import AxisName, Kind, Size
+from composer.language.expressions import Expr, constant
+from composer.language.fields import AxisName, Size
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Emitter, Primitive, whole
 from composer.primitives.cost import Cost
+from composer.primitives.initialise import InitField
 
-CONV = "conv"
+if TYPE_CHECKING:
+    from torch import Tensor
+
 #: The axes of what torch brings into a memory format with the channels last.
 _OF_AN_IMAGE, _OF_A_VIDEO = 4, 5
-
-
-@dataclass(frozen=True)
-class _Init(Kind):
-    """A number, or the word that stands for the way torch draws a convolution's weight."""
-
-    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        number: dict[str, Any] = super().__get_pydantic_json_schema__(schema, handler)
-        return {"anyOf": [{"const": CONV}, *number["anyOf"]]}
-
-    def read(self, value: Any) -> Expr:
-        """Return the expression that a YAML value is."""
-        return constant(CONV) if value == CONV else super().read(value)
-
-    def refusal(self, value: Value) -> tuple[str, str | None] | None:
-        """Return (message, help) where `value` is neither, else None."""
-        return None if value == CONV else super().refusal(value)
 
 
 class Parameter(Primitive):
     """A learned tensor with the given axes, which begins at `init`.
 
     ``conv`` draws it as torch draws a convolution's weight: evenly between ±1/√n, where n is
-    the product of the sizes written behind the axis ``o``, or behind the first one.
-
-    One of five axes or more is kept as [first, all others]: torch takes one of five for a video,
-    and refuses to bring it into the memory format of images. Among volumes that is so of four axes.
+    the product of the sizes written behind the axis ``o``, or behind the first one. So is n counted
+    for ``kaiming`` and ``xavier``.
     """
 
     draws_weights: ClassVar[bool] = True
@@ -52,8 +35,9 @@ class Parameter(Primitive):
 
     op: Literal["parameter"]
     axes: dict[AxisName, Size] = Field(description="its axes with their sizes; {} is one number")
-    init: Annotated[Expr, _Init("number")] = Field(
-        description="what every element begins at, or 'conv': drawn as a convolution's weight"
+    init: InitField = Field(
+        description="what every element begins at, or 'conv': drawn as a convolution's weight; or "
+        "kaiming, xavier, {normal: 0.02}, {trunc_normal: 0.02}, {uniform: 0.1}"
     )
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
@@ -70,22 +54,14 @@ class Parameter(Primitive):
         import torch
 
         tensor = torch.empty(self.shape)
-        if self.init.value == CONV:
-            bound = math.prod(map(self._size, self._inputs())) ** -0.5
-            tensor.uniform_(-bound, bound)
-        else:
-            tensor.fill_(float(self.init.value))
-        volumes = len(emit.axes(constant("input"))) == _OF_A_VIDEO
-        if tensor.dim() < (_OF_AN_IMAGE if volumes else _OF_A_VIDEO):
-            node = emit.parameter(tensor)
-        else:
-            node = emit.method("unflatten", emit.parameter(tensor.flatten(1)), 1, self.shape[1:])
+        self.init.draw(tensor, [self._size(axis) for axis in self._from_outputs()])
+        node = learned(emit, tensor)
         return emit.arrange(node, tuple(self.axes), emit.axes(emit.here).names)
 
-    def _inputs(self) -> list[str]:
-        """Return the axes that an output is summed over, as written."""
+    def _from_outputs(self) -> list[str]:
+        """Return the axis of the outputs and those that each is summed over, as written."""
         written = list(self.axes)
-        return written[written.index("o") + 1 if "o" in written else 1 :]
+        return written[written.index("o") if "o" in written else 0 :]
 
     def _size(self, axis: str) -> int:
         return whole(self.axes[axis], ("axes", axis))
@@ -97,3 +73,16 @@ class Parameter(Primitive):
     def label(self) -> str:
         """Return such as ``parameter [c]``."""
         return f"parameter [{', '.join(self.axes)}]"
+
+
+def learned(emit: Emitter, tensor: Tensor, local: str | None = None) -> Any:
+    """Write a read of a parameter in its own shape, however many axes that has.
+
+    One of five axes or more is kept as [first, all others]: torch takes one of five for a video,
+    and refuses to bring it into the memory format of images. Among volumes that is so of four axes.
+    """
+    volumes = len(emit.axes(constant("input"))) == _OF_A_VIDEO
+    if tensor.dim() < (_OF_AN_IMAGE if volumes else _OF_A_VIDEO):
+        return emit.parameter(tensor, local)
+    flat = emit.parameter(tensor.flatten(1), local)
+    return emit.method("unflatten", flat, 1, tuple(tensor.shape[1:]))

@@ -44,12 +44,14 @@ def _attention(
     work: Rewriting, once: dict[str, GraphNode], mixed: Product, weights: Expr, values: Expr
 ) -> Attention | None:
     gate = work.op(str(weights)) if str(weights) in once else None
-    if not isinstance(gate, Gate) or gate.fn.value != "softmax" or mixed.sum != (gate.over,):
+    if not isinstance(gate, Gate) or gate.fn.value != "softmax" or mixed.sum != gate.over:
+        return None
+    if len(mixed.sum) != 1:
         return None
     logits = _logits(work, once, gate.x)
     if logits is None or len(logits.product.sum) != 1:
         return None
-    keys, (along,) = str(gate.over), logits.product.sum
+    (keys,), (along,) = mixed.sum, logits.product.sum
     q, k = logits.product.of
     if keys in work.axes(q):
         q, k = k, q

@@ -11,6 +11,7 @@ from composer.language.expressions import constant, difference
 from composer.primitives.arithmetic import Arithmetic
 from composer.primitives.axes import Axes
 from composer.primitives.base import Primitive
+from composer.primitives.initialise import Init
 from composer.primitives.parameter import Parameter
 
 
@@ -34,9 +35,9 @@ def start_at_identity(graph: Graph) -> Graph:
         operands = tuple(constant(ref) for ref in of)
         return node(name, Arithmetic.model_construct(op=op, of=operands), graph.input_axes)
 
+    zero = Init(value=constant(0.0))
     nodes = (
-        node(blend, Parameter.model_construct(op="parameter", axes={}, init=constant(0.0)),
-             Axes(())),
+        node(blend, Parameter.model_construct(op="parameter", axes={}, init=zero), Axes(())),
         arithmetic(change, "sub", graph.output, INPUT),
         arithmetic(scaled, "mul", blend, change),
         arithmetic(begun, "add", INPUT, scaled),

@@ -1,0 +1,167 @@
+"""How learned weights begin, said the same way of every layer: ``init: 0``, ``{normal: 0.02}``.
+
+A weight of the sizes [o, i, …] makes each of its o outputs of n = i · … numbers, and each input
+goes into m = o · …
+
+    conv       evenly between ±1/√n, as torch draws a layer's weights
+    kaiming    normal, with a deviation of √(2/n) (arXiv:1502.01852)
+    xavier     evenly between ±√(6/(n + m)) (Glorot and Bengio, 2010)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from composer.errors import listing
+from composer.language.expressions import Expr, Value, constant
+from composer.language.fields import Kind, Number
+from composer.language.models import Model
+from composer.primitives.base import misuse
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+WORDS = ("conv", "kaiming", "xavier")
+
+#: What is written for it elsewhere.
+_OTHERS = {
+    "zeros": "0", "zero": "0", "ones": "1", "one": "1", "he": "kaiming", "glorot": "xavier",
+    "normal": "{normal: 0.02}", "trunc_normal": "{trunc_normal: 0.02}", "uniform": "{uniform: 0.1}",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Begin(Kind):
+    """A number, or a word for how a weight is drawn."""
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        number: dict[str, Any] = super().__get_pydantic_json_schema__(schema, handler)
+        return {"anyOf": [{"enum": list(WORDS)}, *number["anyOf"]]}
+
+    def read(self, value: Any) -> Expr:
+        """Return the expression that a YAML value is."""
+        if isinstance(value, str) and value in _OTHERS:
+            raise misuse(f"{value!r} does not suit here", f"write 'init: {_OTHERS[value]}'")
+        return constant(value) if value in WORDS else super().read(value)
+
+    def refusal(self, value: Value) -> tuple[str, str | None] | None:
+        """Return (message, help) where `value` is neither, else None."""
+        return None if value in WORDS else super().refusal(value)
+
+
+Spread = Annotated[Expr, Kind("number", between=(0, 1000))]
+
+
+class Init(Model):
+    """How weights begin: at a number, drawn as a word says, or drawn with some spread."""
+
+    value: Annotated[Expr, _Begin("number")] | None = Field(
+        default=None, description="what every weight begins at, or conv, kaiming or xavier"
+    )
+    normal: Spread | None = Field(
+        default=None, description="drawn around 0 with this standard deviation"
+    )
+    trunc_normal: Spread | None = Field(
+        default=None, description="the same, drawn again where it is beyond ±2"
+    )
+    uniform: Spread | None = Field(
+        default=None, description="drawn evenly between minus and plus this number"
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Init:
+        ways = [field for field in type(self).model_fields if getattr(self, field) is not None]
+        if len(ways) > 1:
+            both = " and ".join(map(repr, ways))
+            raise misuse(f"weights begin in one way, and here are {both}", "keep one of them")
+        return self
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is said of how the weights begin."""
+        return any(getattr(self, field) is not None for field in type(self).model_fields)
+
+    def draw(self, tensor: Tensor, sizes: Sequence[int]) -> None:
+        """Let a tensor begin so, as the weight that makes sizes[0] outputs of all others."""
+        from torch import nn, no_grad
+
+        with no_grad():
+            if self.normal is not None:
+                tensor.normal_(0, float(self.normal.value))
+            elif self.trunc_normal is not None:
+                nn.init.trunc_normal_(tensor, std=float(self.trunc_normal.value))
+            elif self.uniform is not None:
+                bound = float(self.uniform.value)
+                tensor.uniform_(-bound, bound)
+            elif self.value is not None:
+                _begin(tensor, self.value.value, sizes)
+
+
+def _begin(tensor: Tensor, value: Value, sizes: Sequence[int]) -> None:
+    inputs, outputs = math.prod(sizes[1:]), math.prod([*sizes[:1], *sizes[2:]])
+    if value == "kaiming":
+        tensor.normal_(0, (2 / inputs) ** 0.5)
+    elif value in WORDS:
+        bound = inputs**-0.5 if value == "conv" else (6 / (inputs + outputs)) ** 0.5
+        tensor.uniform_(-bound, bound)
+    else:
+        tensor.fill_(float(value))
+
+
+L = TypeVar("L", bound="nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear")
+
+
+def begun(layer: L, init: Init, bias_init: Expr | None) -> L:
+    """Return a layer whose weights, and whose bias, begin as the spec says; else as torch's do."""
+    from torch import nn
+
+    init.draw(layer.weight, layer.weight.shape)
+    if bias_init is not None and layer.bias is not None:
+        nn.init.constant_(layer.bias, float(bias_init.value))
+    return layer
+
+
+def need_bias(bias_init: Expr | None, bias: Expr | None, norm: Expr | None = None) -> None:
+    """Refuse to say how a bias begins where the spec says that there is none.
+
+    Args:
+        bias_init: what it begins at, where the spec has that.
+        bias: the field of the layer; None where there is one unless a norm follows.
+        norm: which norm follows.
+
+    Raises:
+        PydanticCustomError: there is none.
+    """
+    if bias_init is None:
+        return
+    if bias is not None:
+        if bias.is_constant and bias.value is False:
+            raise misuse("there is no bias that could begin at 'bias_init'", "omit one of the two")
+    elif norm is not None and str(norm.value) != "none" and norm.kind in ("name", "constant"):
+        raise misuse(
+            "a layer has no bias by default where a norm follows, so none begins at 'bias_init'",
+            "omit 'bias_init', or write 'bias: true'",
+        )
+
+
+def _written(value: Any) -> Any:
+    if value == {}:
+        raise misuse("this does not say how the weights begin", f"write {_ways()}")
+    return {"value": value} if not isinstance(value, (dict, Init)) else value
+
+
+def _ways() -> str:
+    drawn = (f"{{{field}: 0.02}}" for field in Init.model_fields if field != "value")
+    return listing(["a number", *WORDS, *drawn], last="or")
+
+
+InitField = Annotated[
+    Init, BeforeValidator(_written, json_schema_input_type=Init | float | str)
+]
+BiasInit = Number | None
+AS_TORCH = Init()
