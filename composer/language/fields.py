@@ -149,7 +149,7 @@ _NAME = f"^{_WORD}$"
 _NAMES = f"^{_WORD}({COMMA}{_WORD})*$"
 
 #: Words that an expression, or the Python that a module is compiled to, reads in its own way.
-RESERVED = frozenset({*keyword.kwlist, "true", "false"})
+RESERVED = frozenset({*keyword.kwlist, "true", "false", *expressions.NUMBERS})
 
 
 def _not_reserved(value: str) -> str:
