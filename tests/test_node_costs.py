@@ -26,7 +26,7 @@ from composer.language.reader import read_spec
 from composer.language.source import parse
 from composer.lower.build import lower
 from composer.primitives import op_fields
-from composer.primitives.base import Primitive
+from composer.primitives.base import Primitive, with_references
 from composer.primitives.cost import Cost
 from composer.primitives.dot_product_attention import DotProductAttention
 from composer.primitives.structure import Given, Structure
@@ -221,6 +221,10 @@ FORMULAS = [
     ("{op: mul, of: [channel, spatial]}", "channel × spatial"),
     ("{op: sub, of: [input, channel]}", "input − channel"),
     ("{op: div, of: [input, channel]}", "input ÷ channel"),
+    ("{op: add, of: [var, 1e-5]}", "var + 1e−05"),
+    ("{op: sub, of: [1, gate]}", "1 − gate"),
+    ("{op: mul, of: [x, -0.5, c - 1, y]}", "x × −0.5 × (c − 1) × y"),
+    ("{op: div, of: [input, sqrt(c)]}", "input ÷ sqrt(c)"),
     ("{op: attention, q: input, k: input, v: channel, over: h, along: c}", "softmax(q k / √d) v"),
     ("{op: attention, q: input, k: input, v: input, over: [h, w], along: c, position: relative}",
      "softmax(q (k + r) / √d) v"),
@@ -345,9 +349,11 @@ def test_the_characters_of_the_table() -> None:
     ("{op: conv2d, x: one, kernel: 3}", ["one"]),
     ("{op: resize, x: small, over: [h, w], like: input}", ["small"]),
     ("{op: add, of: [input, weighed]}", ["input", "weighed"]),
+    ("{op: sub, of: [1, gate]}", ["gate"]),
     ("{op: stack, of: [max, mean], axis: s}", ["max", "mean"]),
     ("{op: parameter, axes: {c: c}, init: 1}", []),
     ("{op: gate, x: logits}", ["logits"]),
 ])  # fmt: skip
 def test_what_a_node_carries_on(op: str, carried: list[str]) -> None:
-    assert list(map(str, read(op).carries())) == carried
+    known = with_references(read(op), carried)
+    assert list(map(str, known.carries())) == carried

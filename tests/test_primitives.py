@@ -194,6 +194,18 @@ ROWS = [
     Row("mul", """scale: {op: parameter, axes: {w: w, c: c}, init: 2}
         probe: {op: mul, of: [scale, input]}""", MAP, MAP,
         lambda p, x: torch.einsum("bchw,wc->bchw", x, p["scale"]), lambda s: s["c"] * s["w"]),
+    Row("add", """var: {op: pool, over: [h, w]}
+        probe: {op: add, of: [var, 1e-5]}""", MAP, "b c", lambda p, x: x.mean((2, 3)) + 1e-5),
+    Row("sub", "probe: {op: sub, of: [1, input]}", FIVE, FIVE, lambda p, x: 1 - x),
+    Row("mul", "probe: {op: mul, of: [2, c - 1, input, h / w]}", MAP, MAP,
+        lambda p, x: 2 * (x.shape[1] - 1) * x * (x.shape[2] / x.shape[3])),
+    Row("div", """h: {op: pool, over: w, reduce: max}
+        probe: {op: div, of: [input, h]}""", MAP, MAP,
+        lambda p, x: x / x.amax(3, keepdim=True)),  # the node, for the name is also a size's
+    Row("div", """h: {op: pool, over: w, reduce: max}
+        probe: {op: div, of: ["w if 1 > 2 else h", "sqrt(h) * (c if h > w else 3)"]}""", MAP,
+        "b c h", lambda p, x: x.amax(3) / x.shape[2] ** 0.5 / (
+            x.shape[1] if x.shape[2] > x.shape[3] else 3)),
     # -------------------------------------------------------------------------------- attention
     Row("attention", "probe: {op: attention, q: input, k: input, v: input, over: h, along: c}",
         MAP, MAP, lambda p, x: attend(*3 * [x.permute(0, 3, 2, 1)]).permute(0, 3, 2, 1)),
@@ -812,6 +824,18 @@ WRONG = [
     ("""flat: {op: pool, over: c}
         probe: {op: reweight, x: input, by: flat, sum: [h, h]}""", "duplicate-axis", "h"),
     ("probe: {op: sub, of: [input, input, input]}", "invalid-value", None),
+    ("probe: {op: add, of: [1, 2]}", "invalid-value", "[1, 2]"),
+    ("probe: {op: add, of: [1, 'c / 2']}", "invalid-value", "[1"),
+    ("probe: {op: add, of: [input, true]}", "invalid-value", "true"),
+    ("probe: {op: add, of: [input, [1]]}", "invalid-value", "[1]"),
+    ("probe: {op: add, of: [input, inptu]}", "unknown-node", "inptu"),
+    ("probe: {op: add, of: [input, input if 2 > 1 else inptu]}", "unknown-node", "inptu"),
+    ("probe: {op: add, of: [input, b]}", "unknown-node", "b"),
+    ("probe: {op: add, of: [input, c + nope]}", "unknown-name", "nope"),
+    ("probe: {op: add, of: [input, input * 2]}", "not-a-number", "input * 2"),
+    ("probe: {op: add, of: [input, 1 if input > 2 else 3]}", "not-a-number", "input > 2"),
+    ("probe: {op: div, of: [input, 0]}", "division-by-zero", "0"),
+    ("probe: {op: div, of: [input, 0 * 3]}", "division-by-zero", "0 * 3"),
     ("probe: {op: parameter, axes: {k: 0}, init: 1}", "invalid-value", "0"),
 ]  # fmt: skip
 

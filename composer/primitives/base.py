@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
-from composer.language.expressions import Expr, Value, constant
+from composer.language.expressions import Expr, Value, constant, leaves
 from composer.language.fields import Kind
 from composer.language.models import Model
 from composer.language.source import YamlPath
@@ -111,7 +112,9 @@ class Primitive(Model):
 
     def operands(self) -> Iterator[tuple[YamlPath, Expr]]:
         """Yield the fields that name other nodes."""
-        return ((path, expr) for path, kind, expr in self.expressions() if kind.name == "node")
+        for path, kind, expr in self.expressions():
+            if kind.name == "node" or (kind.name == "operand" and refers(expr)):
+                yield path, expr
 
     def redirected(self, names: Mapping[str, str]) -> Self:
         """Return the op with every operand that `names` has read under its other name there."""
@@ -218,6 +221,29 @@ def _inner_kind(annotation: Any) -> Kind | None:
         if (found := _inner_kind(inner)) is not None:
             return found
     return None
+
+
+def refers(operand: Expr) -> bool:
+    """Return whether an operand, which may be a number, is the name of a node, or may be."""
+    return any(leaf.is_constant and isinstance(leaf.value, str) for leaf in leaves(operand))
+
+
+def with_references(op: Primitive, nodes: Collection[str]) -> Primitive:
+    """Return an op whose operands that may be numbers tell the names of these nodes from others.
+
+    A node's name is text from then on, and any other name that of a size or a param.
+    """
+    found = [(path, expr) for path, kind, expr in op.expressions() if kind.name == "operand"]
+    named: Primitive = replaced(op, {path: _referring(expr, nodes) for path, expr in found})
+    return named if found else op
+
+
+def _referring(expr: Expr, nodes: Collection[str]) -> Expr:
+    if expr.kind == "if":
+        test, *branches = expr.args
+        return replace(expr, args=(test, *(_referring(one, nodes) for one in branches)))
+    known = expr.kind == "name" and expr.value in nodes
+    return replace(expr, kind="constant") if known else expr
 
 
 def replaced(model: Any, new: Mapping[YamlPath, Expr]) -> Any:

@@ -22,7 +22,7 @@ def contract(graph: Graph) -> Graph:
         product = work.op(str(pool.x))
         if not isinstance(product, Arithmetic) or product.op != "mul" or str(pool.x) not in once:
             continue
-        if len(product.of) != 2:
+        if len(product.of) != 2 or product.numbers:
             continue
         a, b = (set(work.axes(ref)) for ref in product.of)
         if a - b and b - a and set(pool.over) <= a & b:
