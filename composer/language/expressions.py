@@ -20,6 +20,7 @@ Value = int | float | bool | str
 MAX_LENGTH = 300
 MAX_DEPTH = 24
 MAX_MAGNITUDE = 10**15
+MAX_POWER = 64
 MAX_PARTS = 500  # of what a param or a size comes to over others
 
 
@@ -321,8 +322,8 @@ def _apply(expr: Expr) -> Value:
     if any(isinstance(v, str) for v in values) and expr.kind not in ("==", "!="):
         word = next(v for v in values if isinstance(v, str))
         raise refuse("bad-expression", f"{word!r} is a word, and {expr.kind!r} needs numbers")
-    if expr.kind == "**" and abs(values[1]) > 64:  # type: ignore[arg-type]
-        raise refuse("value-too-large", f"the power {values[1]} is more than 64")
+    if expr.kind == "**" and abs(values[1]) > MAX_POWER:  # type: ignore[arg-type]
+        raise refuse("value-too-large", f"the power {values[1]} is more than {MAX_POWER}")
     try:
         result = OPERATIONS[expr.kind](*values)
     except ZeroDivisionError:

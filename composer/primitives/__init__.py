@@ -16,6 +16,7 @@ from composer.primitives.arithmetic import Arithmetic
 from composer.primitives.attention import Attention
 from composer.primitives.base import Primitive
 from composer.primitives.branch import Branch
+from composer.primitives.constant import Constant
 from composer.primitives.conv1d import Conv1d
 from composer.primitives.conv2d import Conv2d
 from composer.primitives.gate import Gate
@@ -37,9 +38,9 @@ from composer.primitives.unstack import Unstack
 from composer.primitives.use import Use
 
 AnyPrimitive = Annotated[
-    Arithmetic | Attention | Branch | Conv1d | Conv2d | Gate | Linear | Merge | Mlp | Normalize
-    | Parameter | Pick | Pool | Repeat | Resize | Reweight | Scale | Schedule | Split | Stack
-    | Unstack | Use,
+    Arithmetic | Attention | Branch | Constant | Conv1d | Conv2d | Gate | Linear | Merge | Mlp
+    | Normalize | Parameter | Pick | Pool | Repeat | Resize | Reweight | Scale | Schedule | Split
+    | Stack | Unstack | Use,
     Field(discriminator="op"),
 ]
 

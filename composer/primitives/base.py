@@ -67,6 +67,9 @@ class Emitter(Protocol):
     def schedule(self, begin: float, end: float, steps: int) -> FxNode:
         """Write a read of a number that a training loop moves from one value to another."""
 
+    def table(self, value: Expr, axes: Axes) -> FxNode:
+        """Write a table of numbers that are not learned: kept, or computed from open sizes."""
+
     def given(self) -> FxNode:
         """Write this node's value as one more input of the module."""
 
@@ -109,6 +112,10 @@ class Primitive(Model):
     def every_expression(self) -> Iterator[tuple[YamlPath, Kind, Expr]]:
         """Yield those of the ops written inside this one, too."""
         yield from _expressions_of(self, ())
+
+    def indices(self, path: YamlPath) -> Mapping[str, Expr]:
+        """Return the names that stand for an index in a field, and what they are once bound."""
+        return {}
 
     def operands(self) -> Iterator[tuple[YamlPath, Expr]]:
         """Yield the fields that name other nodes."""

@@ -255,17 +255,18 @@ def _bind_node(
     new: dict[YamlPath, Expr] = {}
     faulty = False
     for path, kind, expr in node.op.expressions():
+        here = known.indexed(indices) if (indices := node.op.indices(path)) else known
         try:
             _check_words(graph, expr)
             if kind.name == "operand":
                 _check_numbers(graph, expr, known)
-            new[path] = _settle(expr, kind, known, str(path[-1]))
+            new[path] = _settle(expr, kind, here, str(path[-1]))
         except ExpressionError as failure:
             faulty = True
             if failure.code == "open-choice" and expr.names & graph.broken_params:
                 continue  # what is wrong is the param
             where = graph.within(node, path, failure.start, failure.length)
-            way_out = failure.help or _given(expr, known)
+            way_out = failure.help or _given(expr, here)
             problems.append(Diagnostic(failure.code, failure.message, way_out, where))
     if faulty:
         return replace(node, op=None)
