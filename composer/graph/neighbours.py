@@ -69,7 +69,7 @@ def _looks(op: Primitive, places: tuple[str, ...]) -> bool:
     if any(getattr(op, field, None) in places for field in _ONE_AXIS):
         return True
     if isinstance(op, Pool):
-        return op.kernel is not None
+        return not op.is_whole
     if isinstance(op, Attention):
         return bool(over) and str(op.position.value) != "none"
     if isinstance(op, (Constant, Parameter)):

@@ -189,6 +189,14 @@ def _one_or_more(value: Any) -> Any:
     return value if isinstance(value, (list, tuple)) else [value]
 
 
+Sizes = Annotated[
+    tuple[Size, ...],
+    BeforeValidator(
+        _one_or_more, json_schema_input_type=Size | Annotated[list[Size], Field(min_length=1)]
+    ),
+    Field(min_length=1),
+]
+
 AxisNames = Annotated[
     tuple[AxisName, ...],
     BeforeValidator(

@@ -12,6 +12,7 @@ from typing import Annotated, get_args
 from pydantic import Field
 
 from composer.language.models import Model, SpecOf
+from composer.primitives.apply import Apply
 from composer.primitives.arithmetic import Arithmetic
 from composer.primitives.attention import Attention
 from composer.primitives.base import Primitive
@@ -38,9 +39,9 @@ from composer.primitives.unstack import Unstack
 from composer.primitives.use import Use
 
 AnyPrimitive = Annotated[
-    Arithmetic | Attention | Branch | Constant | Conv1d | Conv2d | Gate | Linear | Merge | Mlp
-    | Normalize | Parameter | Pick | Pool | Repeat | Resize | Reweight | Scale | Schedule | Split
-    | Stack | Unstack | Use,
+    Apply | Arithmetic | Attention | Branch | Constant | Conv1d | Conv2d | Gate | Linear | Merge
+    | Mlp | Normalize | Parameter | Pick | Pool | Repeat | Resize | Reweight | Scale | Schedule
+    | Split | Stack | Unstack | Use,
     Field(discriminator="op"),
 ]
 

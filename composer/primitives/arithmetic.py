@@ -89,6 +89,12 @@ class Arithmetic(Primitive):
 _EXPRESSION = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 
 
+def raised(base: str, exponent: Expr) -> str:
+    """Return a power as maths: ``x²``, ``x^0.5``, ``x^(c / 2)``."""
+    small = {"2": "²", "3": "³"}.get(shown(exponent))
+    return f"{base}{small}" if small else f"{base}^{shown(exponent)}"
+
+
 def shown(operand: Expr) -> str:
     """Return an operand as maths: ``gate``, ``−0.5``, ``(2 * c)``."""
     if operand.is_constant and isinstance(operand.value, float):
