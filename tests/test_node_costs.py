@@ -236,7 +236,7 @@ FORMULAS = [
     ("{op: apply, fn: relu if c > 1 else sqrt}", "f(x)"),
     ("{op: constant, axes: {y: 7, r: 13}, value: 1 if r == y - 6 else 0}",
      "1 if r == y − 6 else 0"),
-    ("{op: constant, axes: {y: 7}, value: sin(y / 10000 ** (2 * c / channels)) + 1}",
+    ("{op: constant, axes: {y: 7}, value: sin(y / 10000 ** (2 * c / channels)) + 0.5}",
      "sin(y / 10000 ** (2 * c / channels)) + …"),
     ("{op: attention, q: input, k: input, v: channel, over: h, along: c}", "softmax(q k / √d) v"),
     ("{op: attention, q: input, k: input, v: input, over: [h, w], along: c, position: relative}",

@@ -12,7 +12,7 @@ from composer.kernels.table import values
 from composer.language.expressions import Expr, ExpressionError, bind
 from composer.primitives.axes import Axes
 from composer.primitives.base import AxisProblem, whole
-from composer.primitives.constant import index_of, shown
+from composer.primitives.constant import index_of, shown, without_value
 
 
 class Table(nn.Module):
@@ -63,11 +63,13 @@ def _kept(found: Tensor) -> Tensor:
 def _without_value(expression: Expr, axes: Axes, found: Tensor) -> AxisProblem:
     """Return the problem of the first place where an expression has no value, in its words."""
     place = found.isnan().nonzero()[0].tolist()
-    known = {index_of(axis): at for axis, at in zip(axes, place, strict=True)}
-    at = ", ".join(f"{axis} = {number}" for axis, number in zip(axes, place, strict=True))
+    at = {
+        axis: number
+        for axis, number in zip(axes, place, strict=True)
+        if index_of(axis) in expression.names
+    }
     try:
-        bind(expression, known)
+        bind(expression, {index_of(axis): number for axis, number in at.items()})
     except ExpressionError as failure:
-        return AxisProblem(failure.code, f"at {at}, {failure.message}", ("value",))
-    said = f"at {at}, {shown(expression)} has no value"
-    return AxisProblem("no-value", said, ("value",))
+        return without_value(expression, at, failure.code, failure.message)
+    return without_value(expression, at, "no-value", f"{shown(expression)} has no value")

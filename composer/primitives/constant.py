@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -31,6 +31,19 @@ def index_of(axis: str) -> str:
 def shown(value: Expr) -> str:
     """Return a bound value as it was written."""
     return str(value).replace(_MARK, "")
+
+
+def without_value(value: Expr, at: Mapping[str, int], code: str, why: str) -> AxisProblem:
+    """Return the problem of an expression that has no value at a place, and why."""
+    where = ", ".join(f"{axis} = {number}" for axis, number in at.items())
+    axis, number = next(iter(at.items()))
+    way_out = f"write '{shown(value)} if {axis} != {number} else 0'"
+    return AxisProblem(
+        code,
+        f"at {where}, {why.replace(_MARK, '')}",
+        ("value",),
+        f"an index is counted from 0; to leave a place out, {way_out}",
+    )
 
 
 class Constant(Primitive):
@@ -86,9 +99,7 @@ class Constant(Primitive):
             try:
                 bind(self.value, {index_of(axis): number for axis, number in at.items()})
             except ExpressionError as failure:
-                where = ", ".join(f"{axis} = {number}" for axis, number in at.items())
-                message = f"at {where}, {failure.message.replace(_MARK, '')}"
-                raise AxisProblem(failure.code, message, ("value",), _WAY_OUT) from None
+                raise without_value(self.value, at, failure.code, failure.message) from None
 
     def lower(self, emit: Emitter) -> Any:
         """Write a read of the table, which lies in memory as its axes are wanted."""
@@ -102,6 +113,3 @@ class Constant(Primitive):
         """Return the value as it is written, where that is short."""
         text = shown(self.value).replace("-", "−")
         return text if len(text) <= _LONG else f"{text[: _LONG - 1]}…"
-
-
-_WAY_OUT = "write such as '… if h > 0 else 0' to leave a place out; an index is counted from 0"
