@@ -174,9 +174,9 @@ def test_repeats_of_a_used_spec_have_tables_of_their_own(tmp_path: Path) -> None
 
 def test_inside_a_network() -> None:
     backbone = timm.create_model("resnet18", num_classes=3).eval()
-    for text in (KEPT, OPEN):
-        whole = text.replace("axes: {y: 3, c: c}", "axes: {c: c}").replace("sin(y / 7", "sin(1 / 1.1")
-        spec = whole + "insert: {at: block}\n"
+    plain = "a: {op: constant, axes: {c: c}, value: sin(c) + 2}\nout: {op: mul, of: [input, a]}"
+    for text in (spec_text(plain), OPEN):
+        spec = f"{text}insert: {{at: block}}\n"
         model = composer.insert(backbone, spec)
         assert model.state_dict().keys() == backbone.state_dict().keys()
         x = torch.randn(1, 3, 64, 64)
