@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -32,15 +33,16 @@ def pooled_to(emit: Emitter, ref: Expr, sizes: Mapping[str, Expr], reduce: str) 
             functional.adaptive_avg_pool3d,
         ),
         "max": (
-            functional.adaptive_max_pool1d,
-            functional.adaptive_max_pool2d,
-            functional.adaptive_max_pool3d,
+            functional.adaptive_max_pool1d_with_indices,  # those without can't be pickled
+            functional.adaptive_max_pool2d_with_indices,
+            functional.adaptive_max_pool3d_with_indices,
         ),
     }
     pool = kinds[reduce][len(changed) - 1]
     lengths = tuple(emit.size(sizes[axis]) for axis in changed)
 
     def function(x: Any) -> Any:
-        return emit.function(pool, x, lengths)
+        found = emit.function(pool, x, lengths)
+        return emit.function(operator.getitem, found, 0) if reduce == "max" else found
 
     return on_maps(emit, emit.node(ref), axes, changed, function)

@@ -203,6 +203,7 @@ class Pool(Primitive):
         return emit.method(method, node, where[0] if len(where) == 1 else where, **options)
 
     def _lower_windows(self, emit: Emitter, kernel: int, stride: int) -> Any:
+        import torch
         from torch.nn import functional
 
         assert self.x is not None
@@ -210,10 +211,10 @@ class Pool(Primitive):
             return emit.node(self.x)
         tiles = kernel % 2 == 0
         options: dict[str, Any] = {"padding": 0 if tiles else kernel // 2, "ceil_mode": tiles}
-        is_mean = self.reduce.value == "mean"
-        pool: Callable[..., Any] = functional.avg_pool2d if is_mean else functional.max_pool2d
+        is_mean = self.reduce.value == "mean"  # torch.max_pool2d pickles, that of nn.functional not
+        pool: Callable[..., Any] = functional.avg_pool2d if is_mean else torch.max_pool2d
         if len(self.over) == 1:
-            pool = functional.avg_pool1d if is_mean else functional.max_pool1d
+            pool = functional.avg_pool1d if is_mean else torch.max_pool1d
         if is_mean:
             options["count_include_pad"] = flag(self.count_padding)
 
