@@ -459,12 +459,12 @@ spec.yaml:6:61: error[invalid-value]: 1 is neither true nor false
 """,
     ),
     "unknown word": (
-        [("over: [h, w]", "over: [h, w], reduce: median")],
+        [("over: [h, w]", "over: [h, w], reduce: quantile")],
         """\
-spec.yaml:5:45: error[unknown-word]: 'median' does not suit here
-    5 |   squeeze: {op: pool, over: [h, w], reduce: median}
-      |                                             ^^^^^^
-  help: did you mean 'mean'? it may be mean, max or sum
+spec.yaml:5:45: error[unknown-word]: 'quantile' does not suit here
+    5 |   squeeze: {op: pool, over: [h, w], reduce: quantile}
+      |                                             ^^^^^^^^
+  help: it may be mean, max, sum, min, std, var, median or power
 """,
     ),
     "unknown word, near": (
