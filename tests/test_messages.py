@@ -308,7 +308,7 @@ spec.yaml:6:39: error[division-by-zero]: c // 0 divides by zero
 spec.yaml:6:39: error[forbidden-call]: an expression may not call 'open'
     6 |   excite:  {op: mlp, over: c, hidden: open(reduction)}
       |                                       ^^^^^^^^^^^^^^^
-  help: it may call min, max, abs, ceil, floor, round, log, log2, sqrt, odd
+  help: it may call min, max, abs, ceil, floor, round, log, log2, exp, sqrt, sin, cos, odd
 """,
     ),
     "attribute": (
@@ -317,7 +317,7 @@ spec.yaml:6:39: error[forbidden-call]: an expression may not call 'open'
 spec.yaml:6:39: error[bad-expression]: 'c.real' is not allowed in an expression
     6 |   excite:  {op: mlp, over: c, hidden: c.real // reduction}
       |                                       ^^^^^^
-  help: an expression has numbers, names, + - * / // % **, comparisons, 'a if b else c' and min max abs ceil floor round log log2 sqrt odd
+  help: an expression has numbers, names, pi, + - * / // % **, comparisons, 'a if b else c' and min max abs ceil floor round log log2 exp sqrt sin cos odd
 """,  # noqa: E501
     ),
     "unknown name": (
@@ -335,7 +335,7 @@ spec.yaml:6:44: error[unknown-name]: no size and no param named 'reductoin'
 spec.yaml:6:44: error[bad-expression]: 'c // / reduction' is not an expression
     6 |   excite:  {op: mlp, over: c, hidden: c // / reduction}
       |                                            ^
-  help: an expression has numbers, names, + - * / // % **, comparisons, 'a if b else c' and min max abs ceil floor round log log2 sqrt odd
+  help: an expression has numbers, names, pi, + - * / // % **, comparisons, 'a if b else c' and min max abs ceil floor round log log2 exp sqrt sin cos odd
 """,  # noqa: E501
     ),
     "no expression in quotes": (
@@ -344,7 +344,7 @@ spec.yaml:6:44: error[bad-expression]: 'c // / reduction' is not an expression
 spec.yaml:6:45: error[bad-expression]: 'c // (reduction' is not an expression
     6 |   excite:  {op: mlp, over: c, hidden: 'c // (reduction'}
       |                                             ^
-  help: an expression has numbers, names, + - * / // % **, comparisons, 'a if b else c' and min max abs ceil floor round log log2 sqrt odd
+  help: an expression has numbers, names, pi, + - * / // % **, comparisons, 'a if b else c' and min max abs ceil floor round log log2 exp sqrt sin cos odd
 """,  # noqa: E501
     ),
     "name behind an anchor": (
@@ -459,12 +459,12 @@ spec.yaml:6:61: error[invalid-value]: 1 is neither true nor false
 """,
     ),
     "unknown word": (
-        [("over: [h, w]", "over: [h, w], reduce: median")],
+        [("over: [h, w]", "over: [h, w], reduce: quantile")],
         """\
-spec.yaml:5:45: error[unknown-word]: 'median' does not suit here
-    5 |   squeeze: {op: pool, over: [h, w], reduce: median}
-      |                                             ^^^^^^
-  help: did you mean 'mean'? it may be mean, max or sum
+spec.yaml:5:45: error[unknown-word]: 'quantile' does not suit here
+    5 |   squeeze: {op: pool, over: [h, w], reduce: quantile}
+      |                                             ^^^^^^^^
+  help: it may be mean, max, sum, min, std, var, median or power
 """,
     ),
     "unknown word, near": (
@@ -649,7 +649,7 @@ spec.yaml:2:45: error[invalid-value]: a list is wanted here, not the text 'low'
 spec.yaml:2:35: error[bad-expression]: '16 //' is not an expression
     2 | params: {reduction: {default: 16 //}}
       |                                   ^
-  help: an expression has numbers, names, + - * / // % **, comparisons, 'a if b else c' and min max abs ceil floor round log log2 sqrt odd
+  help: an expression has numbers, names, pi, + - * / // % **, comparisons, 'a if b else c' and min max abs ceil floor round log log2 exp sqrt sin cos odd
 """,  # noqa: E501
     ),
     "param of an unknown name": (
@@ -704,6 +704,33 @@ spec.yaml:2:25: error[bad-name]: 'lambda' is a reserved word, not a name
     2 | params: {reduction: 16, lambda: 3}
       |                         ^^^^^^
   help: choose another name
+""",
+    ),
+    "a param named as the number is": (
+        [("reduction: 16", "reduction: 16, pi: 3")],
+        """\
+spec.yaml:2:25: error[bad-name]: 'pi' is a reserved word, not a name
+    2 | params: {reduction: 16, pi: 3}
+      |                         ^^
+  help: choose another name
+""",
+    ),
+    "a logarithm of zero": (
+        [("hidden: c // reduction", "hidden: ceil(log(reduction - 16))")],
+        """\
+spec.yaml:6:44: error[no-value]: log(0) has no value: a logarithm is of a number above zero
+    6 |   excite:  {op: mlp, over: c, hidden: ceil(log(reduction - 16))}
+      |                                            ^^^^^^^^^^^^^^^^^^^
+  help: here reduction = 16
+""",
+    ),
+    "an exponential beyond all numbers": (
+        [("hidden: c // reduction", "hidden: ceil(exp(reduction ** 3))")],
+        """\
+spec.yaml:6:44: error[value-too-large]: exp(4096) passes 1e+15
+    6 |   excite:  {op: mlp, over: c, hidden: ceil(exp(reduction ** 3))}
+      |                                            ^^^^^^^^^^^^^^^^^^^
+  help: here reduction = 16
 """,
     ),
     "param named like a node": (
@@ -1070,7 +1097,7 @@ spec.yaml:4:34: error[unknown-name]: no size and no param named 'channels'
 spec.yaml:4:39: error[bad-expression]: '2 *' is not an expression
     4 |   out: {op: conv2d, kernel: 3, out: 2 *}
       |                                       ^
-  help: an expression has numbers, names, + - * / // % **, comparisons, 'a if b else c' and min max abs ceil floor round log log2 sqrt odd
+  help: an expression has numbers, names, pi, + - * / // % **, comparisons, 'a if b else c' and min max abs ceil floor round log log2 exp sqrt sin cos odd
 """,  # noqa: E501
     ),
     "text for a number": (

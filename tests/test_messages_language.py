@@ -803,7 +803,7 @@ it.yaml:6:23: error[unknown-name]: no size and no param named 'strid'
 it.yaml:6:39: error[bad-expression]: '1 +' is not an expression
     6 | identity: {requires: {strid == 1: no, 1 +: no}, nodes: {y: {copies: kernel}}}
       |                                       ^^^
-  help: an expression has numbers, names, + - * / // % **, comparisons, 'a if b else c' and min max abs ceil floor round log log2 sqrt odd
+  help: an expression has numbers, names, pi, + - * / // % **, comparisons, 'a if b else c' and min max abs ceil floor round log log2 exp sqrt sin cos odd
 it.yaml:6:57: error[unknown-node]: no node named 'y'
     6 | identity: {requires: {strid == 1: no, 1 +: no}, nodes: {y: {copies: kernel}}}
       |                                                         ^

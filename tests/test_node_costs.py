@@ -26,7 +26,7 @@ from composer.language.reader import read_spec
 from composer.language.source import parse
 from composer.lower.build import lower
 from composer.primitives import op_fields
-from composer.primitives.base import Primitive
+from composer.primitives.base import Primitive, with_references
 from composer.primitives.cost import Cost
 from composer.primitives.structure import Given, Structure
 from composer.primitives.use import Use
@@ -221,6 +221,23 @@ FORMULAS = [
     ("{op: mul, of: [channel, spatial]}", "channel × spatial"),
     ("{op: sub, of: [input, channel]}", "input − channel"),
     ("{op: div, of: [input, channel]}", "input ÷ channel"),
+    ("{op: add, of: [var, 1e-5]}", "var + 1e−05"),
+    ("{op: sub, of: [1, gate]}", "1 − gate"),
+    ("{op: mul, of: [x, -0.5, c - 1, y]}", "x × −0.5 × (c − 1) × y"),
+    ("{op: div, of: [input, sqrt(c)]}", "input ÷ sqrt(c)"),
+    ("{op: apply, fn: sqrt}", "√x"),
+    ("{op: apply, fn: rsqrt}", "1 / √x"),
+    ("{op: apply, fn: gelu}", "gelu(x)"),
+    ("{op: apply, fn: abs}", "|x|"),
+    ("{op: apply, fn: pow, exponent: 2}", "x²"),
+    ("{op: apply, fn: pow, exponent: -0.5}", "x^−0.5"),
+    ("{op: apply, fn: clamp, low: -1}", "max(x, −1)"),
+    ("{op: apply, fn: clamp, low: 0, high: 6}", "min(max(x, 0), 6)"),
+    ("{op: apply, fn: relu if c > 1 else sqrt}", "f(x)"),
+    ("{op: constant, axes: {y: 7, r: 13}, value: 1 if r == y - 6 else 0}",
+     "1 if r == y − 6 else 0"),
+    ("{op: constant, axes: {y: 7}, value: sin(y / 10000 ** (2 * c / channels)) + 0.5}",
+     "sin(y / 10000 ** (2 * c / channels)) + …"),
     ("{op: attention, q: input, k: input, v: channel, over: h, along: c}", "softmax(q k / √d) v"),
     ("{op: attention, q: input, k: input, v: input, over: [h, w], along: c, position: relative}",
      "softmax(q (k + r) / √d) v"),
@@ -274,6 +291,13 @@ FORMULAS = [
     ("{op: pool, over: [head, d]}", "Σ x / (head · d)"),
     ("{op: pool, over: [h, w], reduce: max}", "max x"),
     ("{op: pool, over: c, reduce: sum}", "Σ x"),
+    ("{op: pool, over: [h, w], reduce: min}", "min x"),
+    ("{op: pool, over: [h, w], reduce: median}", "median x"),
+    ("{op: pool, over: [h, w], reduce: var}", "Σ (x − μ)² / hw"),
+    ("{op: pool, over: [h, w], reduce: std}", "√(Σ (x − μ)² / hw)"),
+    ("{op: pool, over: [h, w], reduce: power, exponent: 3}", "(Σ x³ / hw)^(1/3)"),
+    ("{op: pool, over: [h, w], reduce: power, exponent: p}", "(Σ x^p / hw)^(1/p)"),
+    ("{op: pool, over: [h, w], to: 7}", ""),
     ("{op: pool, over: [h, w], kernel: 3, stride: 2}", "Σ x / 3²"),
     ("{op: pool, over: [h, w], kernel: 2 * c + 1}", "Σ x / (2 * c + 1)²"),
     ("{op: pool, over: [h, w], kernel: 1}", "x"),
@@ -351,15 +375,18 @@ def test_the_characters_of_the_table() -> None:
 
 @pytest.mark.parametrize(("op", "carried"), [
     ("{op: reweight, x: split, by: select, sum: k}", ["split"]),
+    ("{op: pool, x: input, over: c, reduce: power, exponent: p}", ["input"]),
     ("{op: attention, q: q, k: k, v: v, over: n, along: d}", ["v"]),
     ("{op: product, of: [q, k], sum: d}", ["q", "k"]),
     ("{op: conv2d, x: input, weight: kernel}", ["input"]),
     ("{op: conv2d, x: one, kernel: 3}", ["one"]),
     ("{op: resize, x: small, over: [h, w], like: input}", ["small"]),
     ("{op: add, of: [input, weighed]}", ["input", "weighed"]),
+    ("{op: sub, of: [1, gate]}", ["gate"]),
     ("{op: stack, of: [max, mean], axis: s}", ["max", "mean"]),
     ("{op: parameter, axes: {c: c}, init: 1}", []),
     ("{op: gate, x: logits}", ["logits"]),
 ])  # fmt: skip
 def test_what_a_node_carries_on(op: str, carried: list[str]) -> None:
-    assert list(map(str, read(op).carries())) == carried
+    known = with_references(read(op), carried)
+    assert list(map(str, known.carries())) == carried

@@ -248,9 +248,10 @@ NUMBERS = [
     "4 / (h * w - 1)", "(h * w) ** -0.5", "sqrt(h) / w", "log2(h)", "log(h + 1)", "ceil(h / 3)",
     "floor(w / 2.5)", "round(h / 3)", "odd(h / 2)", "min(h, w)", "max(h, w, 7)", "abs(h - w)",
     "h % 5 + 1", "h // 3", "-h", "c / h", "1 / (h - 6) if h > 6 else 2", "2 if h == w else 3",
+    "exp(-h / w)", "sin(pi / h)", "cos(h)",
 ]  # fmt: skip
 #: Where torch's export keeps the size that it saw, as its guard says.
-KEPT_BY_EXPORT = ("sqrt", "log", "odd", "max", "if")
+KEPT_BY_EXPORT = ("sqrt", "log", "exp", "sin", "cos", "odd", "max", "if")
 
 
 def scaled_by(number: str) -> str:

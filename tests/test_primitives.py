@@ -7,6 +7,7 @@ reference in plain torch on positions, and the number of parameters from the siz
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import get_args
@@ -26,7 +27,7 @@ from composer.graph.passes import compile_graph
 from composer.language.expressions import evaluate
 from composer.lower.build import lower
 from composer.primitives import PRIMITIVES
-from composer.primitives.activations import FUNCTIONS
+from composer.primitives.activations import FUNCTIONS, OF_NUMBERS
 from composer.primitives.pick import Pick
 from composer.primitives.structure import Structure
 from composer.primitives.use import Use
@@ -146,6 +147,13 @@ def windows(
     return torch.stack(rows, -2)
 
 
+def shares(x: Tensor, axis: int, size: int, reduce: str = "mean") -> Tensor:
+    """Return an axis at another size, each value made of its share, by torch's formula."""
+    n, x = x.shape[axis], x.movedim(axis, 0)
+    parts = [x[i * n // size : -((i + 1) * -n // size)] for i in range(size)]
+    return torch.stack([getattr(part, reduce)(0) for part in parts]).movedim(0, axis)
+
+
 def nearest(x: Tensor, height: int, width: int) -> Tensor:
     """Return the last two axes at other sizes, each value a copy of the one at its place."""
     rows = [i * x.shape[-2] // height for i in range(height)]
@@ -233,6 +241,30 @@ ROWS = [
     Row("mul", """scale: {op: parameter, axes: {w: w, c: c}, init: 2}
         probe: {op: mul, of: [scale, input]}""", MAP, MAP,
         lambda p, x: torch.einsum("bchw,wc->bchw", x, p["scale"]), lambda s: s["c"] * s["w"]),
+    Row("add", """var: {op: pool, over: [h, w]}
+        probe: {op: add, of: [var, 1e-5]}""", MAP, "b c", lambda p, x: x.mean((2, 3)) + 1e-5),
+    Row("sub", "probe: {op: sub, of: [1, input]}", FIVE, FIVE, lambda p, x: 1 - x),
+    Row("mul", "probe: {op: mul, of: [2, c - 1, input, h / w]}", MAP, MAP,
+        lambda p, x: 2 * (x.shape[1] - 1) * x * (x.shape[2] / x.shape[3])),
+    Row("div", """h: {op: pool, over: w, reduce: max}
+        probe: {op: div, of: [input, h]}""", MAP, MAP,
+        lambda p, x: x / x.amax(3, keepdim=True)),  # the node, for the name is also a size's
+    Row("div", """h: {op: pool, over: w, reduce: max}
+        probe: {op: div, of: ["w if 1 > 2 else h", "sqrt(h) * (c if h > w else 3)"]}""", MAP,
+        "b c h", lambda p, x: x.amax(3) / x.shape[2] ** 0.5 / (
+            x.shape[1] if x.shape[2] > x.shape[3] else 3)),
+    # ------------------------------------------------------------------------------------ apply
+    Row("apply", "probe: {op: apply, fn: square}", MAP, MAP, lambda p, x: x * x),
+    Row("apply", "probe: {op: apply, fn: pow, exponent: 3}", FIVE, FIVE, lambda p, x: x * x * x),
+    Row("apply", "probe: {op: apply, fn: clamp, low: -1 / h, high: 0.5}", MAP, MAP,
+        lambda p, x: x.where(x < 0.5, 0.5).where(x > -1 / x.shape[2], -1 / x.shape[2])),
+    Row("apply", "probe: {op: apply, fn: clamp, high: 1 / c}", MAP, MAP,
+        lambda p, x: x.where(x < 1 / x.shape[1], 1 / x.shape[1])),
+    Row("apply", """flat: {op: pool, over: [h, w]}
+        probe: {op: apply, fn: leaky_relu, slope: 0.3}""", MAP, "b c",
+        lambda p, x: x.mean((2, 3)).clamp(min=0) + 0.3 * x.mean((2, 3)).clamp(max=0)),
+    Row("apply", "probe: {op: apply, fn: elu, alpha: 0.7}", MAP, MAP,
+        lambda p, x: x.clamp(min=0) + 0.7 * (x.clamp(max=0).exp() - 1)),
     # -------------------------------------------------------------------------------- attention
     Row("attention", "probe: {op: attention, q: input, k: input, v: input, over: h, along: c}",
         MAP, MAP, lambda p, x: attend(*3 * [x.permute(0, 3, 2, 1)]).permute(0, 3, 2, 1)),
@@ -291,6 +323,26 @@ ROWS = [
         probe: {op: attention, q: near, k: one, v: input, over: h, keys: m, along: c,
          mask: mask}""".replace("\n         ", " "), FIVE, FIVE,
         lambda p, x: masked_rows(x)),
+    # --------------------------------------------------------------------------------- constant
+    Row("constant", 'probe: {op: constant, axes: {y: 3, r: 5, k: 3}, '
+        'value: "1 if r == y - k + 2 else 0"}', MAP, "y=3 r=5 k=3",
+        lambda p, x: torch.tensor([[[float(r == y - k + 2) for k in range(3)] for r in range(5)]
+                                   for y in range(3)], dtype=x.dtype)),
+    Row("constant", 'probe: {op: constant, axes: {c: c, m: 3}, value: "sin(c / 10 ** m) + h / w"}',
+        MAP, "m=3 c", lambda p, x: torch.tensor(
+            [[math.sin(c / 10**m) + x.shape[2] / x.shape[3] for c in range(x.shape[1])]
+             for m in range(3)], dtype=x.dtype)),
+    Row("constant", "probe: {op: constant, axes: {}, value: pi / 3}", MAP, "",
+        lambda p, x: torch.tensor(math.pi / 3, dtype=x.dtype)),
+    Row("constant", 'probe: {op: constant, axes: {h: h, w: w}, value: "-max(h, w) // 3 % 4"}',
+        MAP, "h w", lambda p, x: torch.tensor(
+            [[-max(h, w) // 3 % 4 for w in range(x.shape[3])] for h in range(x.shape[2])],
+            dtype=x.dtype)),
+    Row("constant", """table: {op: constant, axes: {w: w, n: 2}, value: n < w}
+        probe: {op: mul, of: [input, table]}""", MAP, "b n=2 c h w",
+        lambda p, x: torch.stack([
+            torch.stack([x[..., w] * (n < w) for w in range(x.shape[3])], -1)
+            for n in range(2)], 1)),
     # ----------------------------------------------------------------------------------- conv1d
     Row("conv1d", "probe: {op: conv1d, along: c, kernel: 3}", "b c", "b c",
         lambda p, x: slide(x, p["probe.conv.weight"], 1) + p["probe.conv.bias"], lambda s: 4),
@@ -661,6 +713,45 @@ ROWS = [
         probe: {op: product, of: [input, learned], sum: [c, h]}""", FIVE, "b m=3 k w",
         lambda p, x: torch.einsum("bkchw,mhc->bmkw", x, p["learned"]),
         lambda s: 3 * s["h"] * s["c"]),
+    Row("pool", "probe: {op: pool, over: [h, w], reduce: var}", MAP, "b c",
+        lambda p, x: (x - x.mean((2, 3), keepdim=True)).square().mean((2, 3))),
+    Row("pool", "probe: {op: pool, over: [w, k], reduce: std}", FIVE, "b c h",
+        lambda p, x: ((x * x).mean((1, 4)) - x.mean((1, 4)) ** 2).clamp(min=0).sqrt()),
+    Row("pool", "probe: {op: pool, over: c, reduce: min}", MAP, "b h w",
+        lambda p, x: -(-x).amax(1)),
+    Row("pool", "probe: {op: pool, over: [w, k], reduce: min}", FIVE, "b c h",
+        lambda p, x: -(-x).amax((1, 4))),
+    Row("pool", "probe: {op: pool, over: [h, w], reduce: median}", MAP, "b c",
+        lambda p, x: x.flatten(2).sort(2).values[..., (x[0, 0].numel() - 1) // 2]),
+    Row("pool", "probe: {op: pool, over: [c, k, w], reduce: median}", FIVE, "b h",
+        lambda p, x: x.movedim(3, 1).flatten(2).sort(2).values[
+            ..., (x[0, :, :, 0].numel() - 1) // 2]),
+    Row("pool", "probe: {op: pool, over: k, reduce: median}", FIVE, MAP,
+        lambda p, x: x.sort(1).values[:, (x.shape[1] - 1) // 2]),
+    Row("pool", "probe: {op: pool, over: [h, w], reduce: power, exponent: 3}", MAP, "b c",
+        lambda p, x: x.clamp(min=1e-6).pow(3).mean((2, 3)) ** (1 / 3)),
+    Row("pool", "probe: {op: pool, over: [w, k], reduce: power, exponent: 1 + h / c}", FIVE,
+        "b c h", lambda p, x: (x.clamp(min=1e-6) ** (1 + x.shape[3] / x.shape[2])).mean((1, 4))
+        ** (1 / (1 + x.shape[3] / x.shape[2]))),
+    Row("pool", """p: {op: parameter, axes: {}, init: 3}
+        probe: {op: pool, x: input, over: [h, w], reduce: power, exponent: p}""", MAP, "b c",
+        lambda p, x: x.clamp(min=1e-6).pow(p["p"]).mean((2, 3)) ** (1 / p["p"]), lambda s: 1),
+    Row("pool", """p: {op: parameter, axes: {h: h, c: c}, init: 3}
+        probe: {op: pool, x: input, over: [k, w], reduce: power, exponent: p}""", FIVE, "b c h",
+        lambda p, x: x.clamp(min=1e-6).pow(p["p"].T[..., None]).mean((1, 4)) ** (1 / p["p"].T),
+        lambda s: s["c"] * s["h"]),
+    Row("pool", "probe: {op: pool, over: [h, w], to: [1, w]}", MAP, "b c h=1 w",
+        lambda p, x: x.mean(2, keepdim=True)),
+    Row("pool", "probe: {op: pool, over: [w, h], to: 1, reduce: max}", FIVE, "b k c h=1 w=1",
+        lambda p, x: x.amax((3, 4), keepdim=True)),
+    Row("pool", "probe: {op: pool, over: [w, h], to: [3, 2]}", MAP, "b c h=2 w=3",
+        lambda p, x: shares(shares(x, 2, 2), 3, 3)),
+    Row("pool", "probe: {op: pool, over: [h, w], to: 2, reduce: max}", FIVE, "b k c h=2 w=2",
+        lambda p, x: shares(shares(x, 3, 2, "amax"), 4, 2, "amax")),
+    Row("pool", "probe: {op: pool, over: [h, k], to: ['h // 2 + 1', k]}", FIVE,
+        "b k c h=h//2+1 w", lambda p, x: shares(x, 3, x.shape[3] // 2 + 1)),
+    Row("pool", "probe: {op: pool, over: [k, h, w], to: [2, 1, 3]}", FIVE, "b k=2 c h=1 w=3",
+        lambda p, x: shares(shares(shares(x, 1, 2), 3, 1), 4, 3)),
     # ----------------------------------------------------------------------------------- resize
     Row("resize", """small: {op: pool, over: [h, w], kernel: 3, stride: 2}
         probe: {op: resize, over: [h, w], like: input}""", FIVE, FIVE,
@@ -830,7 +921,18 @@ FORMULAS: dict[str, Callable[[Tensor], Tensor]] = {
     "hard_swish": lambda x: x * (x + 3).clamp(0, 6) / 6,
     "tanh": lambda x: (x.exp() - (-x).exp()) / (x.exp() + (-x).exp()),
     "softplus": lambda x: (1 + x.exp()).log(),
+    "elu": lambda x: x.where(x > 0, x.exp() - 1),
+    "leaky_relu": lambda x: x.where(x > 0, 0.01 * x),
+    "selu": lambda x: 1.0507009873554805 * x.where(x > 0, 1.6732632423543772 * (x.exp() - 1)),
+    "mish": lambda x: x * ((1 + x.exp()) ** 2 - 1) / ((1 + x.exp()) ** 2 + 1),
 }
+#: What `apply` has besides; taken of |x| where that is needed.
+OF_POSITIVE: dict[str, Callable[[Tensor], Tensor]] = {
+    "sqrt": lambda x: x**0.5, "rsqrt": lambda x: x**-0.5, "log": lambda x: x.log2() * math.log(2),
+    "exp": lambda x: math.e**x, "abs": lambda x: x.where(x > 0, -x), "square": lambda x: x * x,
+    "reciprocal": lambda x: 1 / x, "sign": lambda x: x.where(x == 0, x / (x * x) ** 0.5),
+    "sin": lambda x: torch.cos(x - math.pi / 2), "cos": lambda x: torch.sin(x + math.pi / 2),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -838,6 +940,27 @@ def test_functions_of_one_element(function: str) -> None:
     x = 4 * random(2, 3, 4, 5)
     gate = lowered(spec_text(f"probe: {{op: gate, fn: {function}}}"), {"c": 3})
     torch.testing.assert_close(gate(x), FORMULAS[function](x), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("function", [*FUNCTIONS, *OF_NUMBERS])
+def test_what_is_applied_to_each_element(function: str) -> None:
+    if function in ("pow", "clamp"):  # see their rows
+        return
+    x = 4 * random(2, 3, 4, 5)
+    x = x.abs() if function in ("sqrt", "rsqrt", "log") else x
+    module = lowered(spec_text(f"probe: {{op: apply, fn: {function}}}"), {"c": 3})
+    want = {**FORMULAS, **OF_POSITIVE}[function](x)
+    torch.testing.assert_close(module(x), want, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_an_activation_of_a_layer(function: str) -> None:
+    x = 4 * random(2, 3, 4, 5)
+    layer = randomise(lowered(spec_text("probe: {op: linear, over: c}"), {"c": 3}))
+    text = spec_text(f"probe: {{op: linear, over: c, act: {function}}}")
+    with_act = lowered(text, {"c": 3})
+    with_act.load_state_dict(layer.state_dict())
+    torch.testing.assert_close(with_act(x), FORMULAS[function](layer(x)), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("op", ["linear", "mlp", "conv2d", "norm"])
@@ -1042,6 +1165,37 @@ WRONG = [
     ("probe: {op: pool, over: [c, h, w], kernel: 3}", "invalid-value", None),
     ("probe: {op: pool, over: [h, w], kernel: 2}", "even-kernel", "2"),
     ("probe: {op: pool, over: [h, w], kernel: 3, reduce: sum}", "invalid-value", "sum"),
+    ("probe: {op: pool, over: [h, w], kernel: 3, reduce: std}", "invalid-value", "std"),
+    ("probe: {op: pool, over: [h, w], reduce: power}", "invalid-value", None),
+    ("probe: {op: pool, over: [h, w], exponent: 3}", "invalid-value", None),
+    ("probe: {op: pool, over: [h, w], reduce: power, exponent: 0}", "invalid-value", "0"),
+    ("probe: {op: pool, over: [h, w], reduce: power, exponent: input}", "unknown-axis", "input"),
+    ("""p: {op: parameter, axes: {k: 2}, init: 3}
+        probe: {op: pool, x: input, over: [h, w], reduce: power, exponent: p}""", "unknown-axis",
+     "p"),
+    ("probe: {op: pool, over: [h, w], reduce: power, exponent: nope}", "unknown-node", "nope"),
+    ("probe: {op: pool, over: [h, w], to: [1, 2, 3]}", "invalid-value", None),
+    ("probe: {op: pool, over: [h, w], to: []}", "invalid-value", "[]"),
+    ("probe: {op: pool, over: [h, w], to: 0}", "invalid-value", "0"),
+    ("probe: {op: pool, over: [h, w], to: 7, kernel: 3}", "invalid-value", None),
+    ("probe: {op: pool, over: [b, c, h, w], to: 7}", "invalid-value", None),
+    ("probe: {op: pool, over: [h, w], to: 7, reduce: median}", "invalid-value", "median"),
+    ("probe: {op: apply}", "missing-field", None),
+    ("probe: {op: apply, fn: sqr}", "unknown-word", "sqr"),
+    ("probe: {op: apply, fn: softmax}", "unknown-word", "softmax"),
+    ("probe: {op: apply, fn: pow}", "invalid-value", None),
+    ("probe: {op: apply, fn: clamp}", "invalid-value", None),
+    ("probe: {op: apply, fn: clamp, low: 2, high: 1}", "invalid-value", "2"),
+    ("probe: {op: apply, fn: relu, slope: 0.1}", "invalid-value", None),
+    ("probe: {op: apply, fn: sqrt, exponent: 2}", "invalid-value", None),
+    ("probe: {op: constant, axes: {y: 3}, value: y + q}", "unknown-name", "q"),
+    ("probe: {op: constant, axes: {y: 3}, value: log(y)}", "no-value", "log(y)"),
+    ("probe: {op: constant, axes: {y: 3}, value: 1 / (2 - y)}", "division-by-zero", "1 / (2 - y)"),
+    ("probe: {op: constant, axes: {y: 99}, value: exp(y)}", "value-too-large", "exp(y)"),
+    ("probe: {op: constant, axes: {y: 9999, x: 1001}, value: 1}", "value-too-large", "{y: 9999"),
+    ("probe: {op: constant, axes: {y: 3}}", "missing-field", None),
+    ("probe: {op: constant, axes: {y: 0}, value: 1}", "invalid-value", "0"),
+    ("probe: {op: constant, axes: {y: 3}, value: true}", "invalid-value", "true"),
     ("probe: {op: resize, over: [h, w]}", "missing-field", None),
     ("probe: {op: resize, over: h, like: input}", "invalid-value", "h"),
     ("""flat: {op: pool, over: h}
@@ -1191,6 +1345,18 @@ WRONG = [
     ("""flat: {op: pool, over: c}
         probe: {op: reweight, x: input, by: flat, sum: [h, h]}""", "duplicate-axis", "h"),
     ("probe: {op: sub, of: [input, input, input]}", "invalid-value", None),
+    ("probe: {op: add, of: [1, 2]}", "invalid-value", "[1, 2]"),
+    ("probe: {op: add, of: [1, 'c / 2']}", "invalid-value", "[1"),
+    ("probe: {op: add, of: [input, true]}", "invalid-value", "true"),
+    ("probe: {op: add, of: [input, [1]]}", "invalid-value", "[1]"),
+    ("probe: {op: add, of: [input, inptu]}", "unknown-node", "inptu"),
+    ("probe: {op: add, of: [input, input if 2 > 1 else inptu]}", "unknown-node", "inptu"),
+    ("probe: {op: add, of: [input, b]}", "unknown-node", "b"),
+    ("probe: {op: add, of: [input, c + nope]}", "unknown-name", "nope"),
+    ("probe: {op: add, of: [input, input * 2]}", "not-a-number", "input * 2"),
+    ("probe: {op: add, of: [input, 1 if input > 2 else 3]}", "not-a-number", "input > 2"),
+    ("probe: {op: div, of: [input, 0]}", "division-by-zero", "0"),
+    ("probe: {op: div, of: [input, 0 * 3]}", "division-by-zero", "0 * 3"),
     ("probe: {op: parameter, axes: {k: 0}, init: 1}", "invalid-value", "0"),
 ]  # fmt: skip
 
@@ -1236,6 +1402,9 @@ def test_wrong_inputs(nodes: str, code: str, marked: str | None) -> None:
         ("probe: {op: norm, over: [h, w], fn: l2, affine: h}", {"c": 4}, "open-size"),
         ("probe: {op: conv2d, kernel: [1, 9], padding: [0, 1]}", {"c": 4, "h": 6, "w": 6},
          "size-too-small"),
+        ("probe: {op: constant, axes: {y: 9}, value: 1 / (y - c)}", {"c": 4}, "division-by-zero"),
+        ("probe: {op: constant, axes: {y: c, x: c}, value: 1}", {"c": 3200}, "value-too-large"),
+        ("probe: {op: pool, over: [h, w], to: [c - 4, 1]}", {"c": 4}, "size-too-small"),
         ("probe: {op: parameter, axes: {c: c, h: h}, init: conv}", {"c": 3}, "open-size"),
     ],
 )

@@ -15,7 +15,7 @@ from composer.language.reader import Reading
 from composer.language.stand_in import stand_in_names
 from composer.primitives import Spec
 from composer.primitives.axes import Axes, AxisOrder
-from composer.primitives.base import Primitive
+from composer.primitives.base import Primitive, with_references
 from composer.primitives.unstack import Unstack
 
 
@@ -54,8 +54,10 @@ def _graph(
     names = reading.node_names if reading else tuple(spec.nodes)
     nodes: list[GraphNode] = []
     above = INPUT
+    known = {INPUT, *(one for node in names for one in node.split(COMMA))}
     for node_name in names:
         op = _wired(spec.nodes.get(node_name), above)
+        op = op if op is None else with_references(op, known)
         nodes.append(GraphNode(node_name, op, ("nodes", node_name), written=op))
         above = node_name
     output = str(spec.output) if spec.output is not None else names[-1]

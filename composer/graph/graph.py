@@ -124,6 +124,11 @@ class Graph:
         return {node.name: node for node in self.nodes}
 
     @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of all values: of the input, and of every node."""
+        return frozenset([INPUT, *(name for node in self.nodes for name in node.names)])
+
+    @cached_property
     def reads(self) -> dict[str, tuple[str, ...]]:
         """What each node reads, in the order of the text."""
         return {node.name: node.operands for node in self.nodes}

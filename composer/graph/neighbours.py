@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import permutations
 
 from composer.graph.graph import Graph, GraphNode
-from composer.language.expressions import evaluate, name
+from composer.language.expressions import Expr, evaluate, name
 from composer.primitives.attention import Attention
 from composer.primitives.base import Primitive
+from composer.primitives.constant import Constant
 from composer.primitives.conv2d import Conv2d
 from composer.primitives.merge import Merge
 from composer.primitives.norm import Normalize
@@ -43,9 +44,14 @@ def reads_shape(graph: Graph) -> bool:
         if not (isinstance(node.op, Split) and expr == name(str(path[-1])))  # as it was before
     )
     return any(
-        expr.names & set(places) and len({evaluate(expr, shape) for shape in shapes}) > 1
-        for expr in expressions
+        expr.names & set(places) and _tells_apart(expr, shapes) for expr in expressions
     )
+
+
+def _tells_apart(expr: Expr, shapes: Sequence[Mapping[str, int]]) -> bool:
+    """Return whether a number differs between the shapes, or may: along an index it is open."""
+    found = {evaluate(expr, shape) for shape in shapes}
+    return len(found) > 1 or found == {None}
 
 
 def _of_one_area(places: Sequence[str]) -> Iterator[dict[str, int]]:
@@ -66,14 +72,14 @@ def _looks(op: Primitive, places: tuple[str, ...]) -> bool:
     if any(getattr(op, field, None) in places for field in _ONE_AXIS):
         return True
     if isinstance(op, Pool):
-        return op.kernel is not None
+        return not op.is_whole
     if isinstance(op, Normalize):
         return not set(places).isdisjoint(op.weights_along)
     if isinstance(op, Attention):
         return bool(over) and str(op.position.value) != "none"
     if isinstance(op, Renamed):
         return any(set(places) & set(pair) for pair in op.names)
-    if isinstance(op, Parameter):
+    if isinstance(op, (Constant, Parameter)):
         return not set(places).isdisjoint(op.axes)
     if isinstance(op, Merge):
         return _is_in_parts(op.axes, places)

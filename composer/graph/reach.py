@@ -21,7 +21,7 @@ def unreached_nodes(graph: Graph, named: Callable[[Expr], set[str]]) -> frozense
     ever: dict[str, set[str]] = {}
     for node in graph.nodes:
         found = node.op.every_expression() if node.op is not None else ()
-        refs = [expr for _, kind, expr in found if kind.name == "node"]
+        refs = [expr for _, kind, expr in found if kind.names_nodes]
         for name in node.names:
             now[name] = {target for ref in refs for target in named(ref)}
             ever[name] = {str(leaf) for ref in refs for leaf in leaves(ref)}

@@ -17,7 +17,7 @@ class Scope(Mapping[str, Value | Expr]):
 
     def __init__(self, values: Mapping[str, Value | Expr]) -> None:
         self._whole = dict(values)
-        self._inside: dict[str, int] = {}
+        self._inside: dict[str, Value | Expr] = {}
         self._names = list(values)
         self._hints = Hints()
         self.open: set[str] = set()
@@ -35,6 +35,13 @@ class Scope(Mapping[str, Value | Expr]):
         """Return what may be named inside, where some names more are known."""
         scope = copy(self)
         scope._inside = {**self._inside, **names}
+        return scope
+
+    def indexed(self, indices: Mapping[str, Expr]) -> Scope:
+        """Return what may be named where some names stand for indices."""
+        scope = copy(self)
+        scope._inside = {**self._inside, **indices}
+        scope.open = self.open.union(*(index.names for index in indices.values()))
         return scope
 
     def suggestion(self, word: str, label: str) -> str:

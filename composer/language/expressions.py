@@ -1,8 +1,8 @@
 """The expression language of a spec: parsed, never evaluated by Python.
 
-Numbers, names, ``+ - * / // % **``, comparisons, ``a if b else c`` and
-``min max abs ceil floor round log log2 sqrt odd``. A name stands for a param, a size, or a word
-(``softmax if radix > 1 else sigmoid``). Text, depth and results are bounded.
+Numbers, names, ``pi``, ``+ - * / // % **``, comparisons, ``a if b else c`` and
+``min max abs ceil floor round log log2 exp sqrt sin cos odd``. A name stands for a param, a size,
+or a word (``softmax if radix > 1 else sigmoid``). Text, depth and results are bounded.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ Value = int | float | bool | str
 MAX_LENGTH = 300
 MAX_DEPTH = 24
 MAX_MAGNITUDE = 10**15
+MAX_POWER = 64
 MAX_PARTS = 500  # of what a param or a size comes to over others
 
 
@@ -109,6 +110,24 @@ def _odd(x: float) -> int:
     return whole if whole % 2 else whole + 1
 
 
+def _log(x: float) -> float:
+    if x <= 0:
+        raise ValueError("a logarithm is of a number above zero")
+    return math.log(x)
+
+
+def _log2(x: float) -> float:
+    if x <= 0:
+        raise ValueError("a logarithm is of a number above zero")
+    return math.log2(x)
+
+
+def _sqrt(x: float) -> float:
+    if x < 0:
+        raise ValueError("a square root is of a number from zero")
+    return math.sqrt(x)
+
+
 _BINARY: dict[type[ast.AST], str] = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//",
     ast.Mod: "%", ast.Pow: "**",
@@ -122,14 +141,19 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le,
     ">": operator.gt, ">=": operator.ge,
     "min": min, "max": max, "abs": abs, "ceil": math.ceil, "floor": math.floor, "round": round,
-    "log": math.log, "log2": math.log2, "sqrt": math.sqrt, "odd": _odd,
+    "log": _log, "log2": _log2, "exp": math.exp, "sqrt": _sqrt, "sin": math.sin, "cos": math.cos,
+    "odd": _odd,
 }  # fmt: skip
 
 #: The functions an expression may call, with the number of their arguments (low, high).
 FUNCTIONS: dict[str, tuple[int, int]] = {
     "min": (2, 8), "max": (2, 8), "abs": (1, 1), "ceil": (1, 1), "floor": (1, 1),
-    "round": (1, 1), "log": (1, 1), "log2": (1, 1), "sqrt": (1, 1), "odd": (1, 1),
+    "round": (1, 1), "log": (1, 1), "log2": (1, 1), "exp": (1, 1), "sqrt": (1, 1),
+    "sin": (1, 1), "cos": (1, 1), "odd": (1, 1),
 }  # fmt: skip
+
+#: The names that stand for one number everywhere.
+NUMBERS = {"pi": math.pi}
 
 _COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 
@@ -170,7 +194,7 @@ def parse(text: str) -> Expr:
 
 
 _LANGUAGE = (
-    "an expression has numbers, names, + - * / // % **, comparisons, 'a if b else c' and "
+    "an expression has numbers, names, pi, + - * / // % **, comparisons, 'a if b else c' and "
     + " ".join(FUNCTIONS)
 )
 
@@ -199,6 +223,8 @@ class _Builder:
                 return Expr("constant", value, (), start, length)
             case ast.Name(id="true" | "false" as flag):
                 return Expr("constant", flag == "true", (), start, length)
+            case ast.Name(id=identifier) if identifier in NUMBERS:
+                return Expr("constant", NUMBERS[identifier], (), start, length)
             case ast.Name(id=identifier):
                 return Expr("name", identifier, (), start, length)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
@@ -296,13 +322,15 @@ def _apply(expr: Expr) -> Value:
     if any(isinstance(v, str) for v in values) and expr.kind not in ("==", "!="):
         word = next(v for v in values if isinstance(v, str))
         raise refuse("bad-expression", f"{word!r} is a word, and {expr.kind!r} needs numbers")
-    if expr.kind == "**" and abs(values[1]) > 64:  # type: ignore[arg-type]
-        raise refuse("value-too-large", f"the power {values[1]} is more than 64")
+    if expr.kind == "**" and abs(values[1]) > MAX_POWER:  # type: ignore[arg-type]
+        raise refuse("value-too-large", f"the power {values[1]} is more than {MAX_POWER}")
     try:
         result = OPERATIONS[expr.kind](*values)
     except ZeroDivisionError:
         raise refuse("division-by-zero", f"{expr} divides by zero") from None
-    except (ValueError, OverflowError) as failure:
+    except OverflowError:
+        raise refuse("value-too-large", f"{expr} passes {MAX_MAGNITUDE:.0e}") from None
+    except ValueError as failure:
         raise refuse("no-value", f"{expr} has no value: {failure}") from None
     if isinstance(result, complex):
         raise refuse("no-value", f"{expr} has no real value")
@@ -391,6 +419,8 @@ def _show(expr: Expr, outer: int) -> str:
     if expr.kind == "constant":
         if isinstance(expr.value, str):
             return expr.value
+        if expr.value in NUMBERS.values():
+            return next(word for word, number in NUMBERS.items() if number == expr.value)
         text = str(expr.value).lower()
         return f"({text})" if text[0] == "-" and outer > _PRECEDENCE["negative"] else text
     if expr.kind == "name":

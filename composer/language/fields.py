@@ -1,7 +1,8 @@
 """The kinds of field a spec has, as annotated types; each scalar may be an expression.
 
 A `Kind` in a field's annotation says what its expression must come to once it is bound:
-a size, a number, a flag, one of some words, the name of a node, or any of these (a setting).
+a size, a number, a flag, one of some words, the name of a node, that or a number (an operand), or
+any of these (a setting).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from composer.language.expressions import Expr, ExpressionError, Value
 from composer.language.names import COMMA
 from composer.language.source import kind_of
 
-KindName = Literal["size", "number", "flag", "word", "node", "setting"]
+KindName = Literal["size", "number", "flag", "word", "node", "operand", "setting"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class Kind:
     words: tuple[str, ...] = ()
     low: int = 1
     between: tuple[float, float] | None = None
+
+    @property
+    def names_nodes(self) -> bool:
+        """Whether the expression may be the name of a node."""
+        return self.name in ("node", "operand")
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self.read)
@@ -46,10 +52,14 @@ class Kind:
             "flag": {"type": "boolean"},
             "word": {"enum": list(self.words)},
             "node": {"type": "string", "description": "the name of a node, or 'input'"},
+            "operand": {
+                "type": ["number", "string"],
+                "description": "the name of a node, 'input', or a number over sizes and params",
+            },
             "setting": {"type": ["number", "boolean", "string"]},
         }
-        plain = kinds[self.name]
-        return plain if self.name in ("node", "setting") else {"anyOf": [plain, expression]}
+        plain, alone = kinds[self.name], self.names_nodes or self.name == "setting"
+        return plain if alone else {"anyOf": [plain, expression]}
 
     def _bounds(self) -> dict[str, float]:
         return dict(zip(("minimum", "maximum"), self.between or (), strict=False))
@@ -83,7 +93,9 @@ class Kind:
                 return f"a size is at least {self.low}, and this is {int(value)}", None
             if value > expressions.MAX_MAGNITUDE:
                 return f"{value} is more than {expressions.MAX_MAGNITUDE:.0e}", None
-        elif self.name == "number":
+        elif self.name in ("number", "operand"):
+            if self.name == "operand" and isinstance(value, (bool, str)):
+                return f"{_shown(value)} is neither a node nor a number", "name a node, or 'input'"
             if isinstance(value, (bool, str)):
                 return f"{_shown(value)} is not a number", None
             if not abs(value) <= expressions.MAX_MAGNITUDE:
@@ -103,7 +115,8 @@ class Kind:
 
 _ARTICLE: dict[KindName, str] = {
     "size": "a size", "number": "a number", "flag": "true or false", "word": "a word",
-    "node": "the name of a node", "setting": "a number, true, false or text",
+    "node": "the name of a node", "operand": "a node or a number",
+    "setting": "a number, true, false or text",
 }  # fmt: skip
 
 
@@ -141,6 +154,7 @@ Share = Annotated[Expr, Kind("number", between=(0, 1))]
 Epsilon = Annotated[Expr, Kind("number", between=(1e-12, 1))]
 Flag = Annotated[Expr, Kind("flag")]
 NodeRef = Annotated[Expr, Kind("node")]
+Operand = Annotated[Expr, Kind("operand")]
 Setting = Annotated[Expr, Kind("setting")]
 Whole = Annotated[int, Field(ge=1, strict=True)]
 
@@ -149,7 +163,7 @@ _NAME = f"^{_WORD}$"
 _NAMES = f"^{_WORD}({COMMA}{_WORD})*$"
 
 #: Words that an expression, or the Python that a module is compiled to, reads in its own way.
-RESERVED = frozenset({*keyword.kwlist, "true", "false"})
+RESERVED = frozenset({*keyword.kwlist, "true", "false", *expressions.NUMBERS})
 
 
 def _not_reserved(value: str) -> str:
@@ -174,6 +188,14 @@ AxisName = Annotated[
 def _one_or_more(value: Any) -> Any:
     return value if isinstance(value, (list, tuple)) else [value]
 
+
+Sizes = Annotated[
+    tuple[Size, ...],
+    BeforeValidator(
+        _one_or_more, json_schema_input_type=Size | Annotated[list[Size], Field(min_length=1)]
+    ),
+    Field(min_length=1),
+]
 
 AxisNames = Annotated[
     tuple[AxisName, ...],

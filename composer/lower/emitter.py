@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 from composer.errors import ComposerError, Diagnostic
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.graph.rewriting import readers
+from composer.kernels.table import table
 from composer.language.expressions import OPERATIONS, Expr, Value, constant, is_whole
 from composer.lower.grid import TokenAxis, needed_size
 from composer.lower.mechanism import Mechanism
@@ -17,8 +18,10 @@ from composer.lower.paths import module_at
 from composer.lower.provenance import mark
 from composer.lower.run_time import evaluated, of_size
 from composer.lower.schedule import Schedule
+from composer.lower.table import Table
 from composer.primitives.axes import Axes
 from composer.primitives.base import AxisProblem, Primitive, whole
+from composer.primitives.constant import index_of
 from composer.primitives.pick import Pick
 
 _TRACEABLE = frozenset({"constant", "name", "+", "-", "*", "/", "//", "%", "**", "negative"})
@@ -187,6 +190,24 @@ class FxEmitter:
         if not hasattr(owner, name):
             owner.add_module(name, Schedule(begin, end, steps))
         return self._create("call_module", self._keeper, "value", (), {})
+
+    def table(self, value: Expr, axes: Axes) -> fx.Node:
+        """Write a table of numbers that are not learned: kept, or computed from open sizes.
+
+        Raises:
+            AxisProblem: it has no value somewhere, or depends on more than sizes of the input.
+        """
+        names = tuple(map(index_of, axes))
+        lengths = tuple(self.size(size) for _, size in axes.sizes)
+        open_names = sorted(value.names - set(names))
+        sizes = {name: self.number(Expr("name", name)) for name in open_names}
+        tree = _tree(value)
+        if sizes or any(isinstance(length, fx.Node) for length in lengths):
+            return self.function(table, self.written[INPUT], tree, names, lengths, **sizes)
+        path = f"{self._name}.table"
+        owner, local = self._place(path)
+        owner.add_module(local, Table(value, tree, axes))
+        return self._create("call_module", path, local, (), {})
 
     def given(self) -> fx.Node:
         """Write this node's value as one more input of the module."""

@@ -12,10 +12,12 @@ from typing import Annotated, get_args
 from pydantic import Field
 
 from composer.language.models import Model, SpecOf
+from composer.primitives.apply import Apply
 from composer.primitives.arithmetic import Arithmetic
 from composer.primitives.attention import Attention
 from composer.primitives.base import Primitive
 from composer.primitives.branch import Branch
+from composer.primitives.constant import Constant
 from composer.primitives.conv1d import Conv1d
 from composer.primitives.conv2d import Conv2d
 from composer.primitives.gate import Gate
@@ -38,9 +40,9 @@ from composer.primitives.unstack import Unstack
 from composer.primitives.use import Use
 
 AnyPrimitive = Annotated[
-    Arithmetic | Attention | Branch | Conv1d | Conv2d | Gate | Linear | Merge | Mlp | Normalize
-    | Parameter | Pick | Pool | Product | Repeat | Resize | Reweight | Scale | Schedule | Split
-    | Stack | Unstack | Use,
+    Apply | Arithmetic | Attention | Branch | Constant | Conv1d | Conv2d | Gate | Linear | Merge
+    | Mlp | Normalize | Parameter | Pick | Pool | Product | Repeat | Resize | Reweight | Scale
+    | Schedule | Split | Stack | Unstack | Use,
     Field(discriminator="op"),
 ]
 

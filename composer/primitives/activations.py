@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from composer.language.expressions import Expr
 from composer.language.fields import word
 from composer.primitives.base import Emitter
 
-#: As `torch` and `torch.nn.functional` know them; hard_sigmoid is relu6(x + 3) / 6.
+#: Activations, as `torch` and `torch.nn.functional` know them; hard_sigmoid is relu6(x + 3) / 6.
 FUNCTIONS = {
     "relu": "relu",
     "relu6": "relu6",
@@ -19,6 +20,26 @@ FUNCTIONS = {
     "hard_swish": "hardswish",
     "tanh": "tanh",
     "softplus": "softplus",
+    "elu": "elu",
+    "leaky_relu": "leaky_relu",
+    "selu": "selu",
+    "mish": "mish",
+}
+
+#: What `apply` has besides: each is a function of `torch`, and here as maths.
+OF_NUMBERS = {
+    "sqrt": "√x",
+    "rsqrt": "1 / √x",
+    "exp": "exp(x)",
+    "log": "log(x)",
+    "abs": "|x|",
+    "square": "x²",
+    "reciprocal": "1 / x",
+    "sign": "sign(x)",
+    "sin": "sin(x)",
+    "cos": "cos(x)",
+    "pow": "x^p",
+    "clamp": "clamp(x)",
 }
 
 Act = Annotated[Expr, word("none", *FUNCTIONS)]
@@ -36,18 +57,24 @@ def applied(function: Expr, to: str) -> str:
 _IN_PLACE = ("relu", "sigmoid", "tanh")
 
 
+def called(function: str, own: bool = False) -> Callable[..., Any]:
+    """Return what torch calls `function`; one that overwrites what is a node's `own`, if any."""
+    import torch
+    from torch.nn import functional
+
+    if function in OF_NUMBERS:
+        found: Callable[..., Any] = getattr(torch, function)
+        return found
+    name = FUNCTIONS[function]
+    if name in _IN_PLACE:
+        return getattr(torch, f"{name}_" if own else name)  # type: ignore[no-any-return]
+    return getattr(functional, name)  # type: ignore[no-any-return]
+
+
 def activate(emit: Emitter, function: str, x: Any, own: bool = False) -> Any:
     """Write `function` of x; ``none`` writes nothing.
 
     It is written over x where x is the node's `own`: the output of a layer, which nothing else
     reads.
     """
-    if function == "none":
-        return x
-    import torch
-    from torch.nn import functional
-
-    called = FUNCTIONS[function]
-    if called in _IN_PLACE:
-        return emit.function(getattr(torch, f"{called}_" if own else called), x)
-    return emit.function(getattr(functional, called), x)
+    return x if function == "none" else emit.function(called(function, own), x)

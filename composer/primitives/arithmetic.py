@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from composer.language.expressions import Expr
-from composer.language.fields import NodeRef
+from composer.language.expressions import FUNCTIONS, Expr
+from composer.language.fields import Operand
 from composer.primitives.axes import Axes, AxisOrder
-from composer.primitives.base import Emitter, Primitive
+from composer.primitives.base import AxisProblem, Emitter, Primitive, refers
 from composer.primitives.broadcast import meet
 
 _OPERATORS: dict[str, Callable[..., Any]] = {
@@ -24,17 +24,22 @@ _SIGNS = {"add": "+", "sub": "−", "mul": "×", "div": "÷"}
 
 
 class Arithmetic(Primitive):
-    """The operation between all values `of` the list, from the left.
+    """The operation between all values `of` the list, from the left: ``{op: add, of: [x, 1e-5]}``.
 
     An axis that only some have is an outer one: ``[b, c]`` times ``[b, h, w]`` is
-    ``[b, c, h, w]``.
+    ``[b, c, h, w]``. A number has no axes; it is not learned.
     """
 
     colour: ClassVar[str] = "combine"
     anew: ClassVar[bool] = True
+    computed: ClassVar[tuple[str, ...]] = ("of",)
 
     op: Literal["add", "sub", "mul", "div"]
-    of: tuple[NodeRef, ...] = Field(min_length=2, description="the values, from the left")
+    of: tuple[Operand, ...] = Field(
+        min_length=2,
+        description="the values, from the left: nodes, and numbers such as 1e-5 or sqrt(c); a "
+        "name is that of a node where there is one, else of a size or a param",
+    )
 
     @model_validator(mode="after")
     def _two_where_order_matters(self) -> Arithmetic:
@@ -42,23 +47,57 @@ class Arithmetic(Primitive):
             raise ValueError(f"{self.op} takes two values, not {len(self.of)}")
         return self
 
+    @property
+    def numbers(self) -> tuple[Expr, ...]:
+        """The operands that are no nodes, once bound."""
+        return tuple(one for one in self.of if not refers(one))
+
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the union of the axes."""
-        return meet([(("of", i), ref) for i, ref in enumerate(self.of)], axes, order)
+        values = [(("of", i), ref) for i, ref in enumerate(self.of) if refers(ref)]
+        if not values:
+            raise AxisProblem(
+                "invalid-value",
+                f"{self.op} takes at least one value, and these are numbers alone",
+                ("of",),
+                "name a node, or 'input'; what is made of numbers is an expression: "
+                f"'{f' {_EXPRESSION[self.op]} '.join(map(str, self.of))}'",
+            )
+        return meet(values, axes, order)
 
     def lower(self, emit: Emitter) -> Any:
         """Write the operation between the values, each unsqueezed to all axes."""
         want = emit.axes(emit.here).names
-        arranged = [emit.spread(ref, want) for ref in self.of]
+        arranged = [emit.spread(it, want) if refers(it) else emit.number(it) for it in self.of]
         node = arranged[0]
         for other in arranged[1:]:
             node = emit.function(_OPERATORS[self.op], node, other)
         return node
 
     def label(self) -> str:
-        """Return the operation's sign."""
-        return _SIGNS[self.op]
+        """Return the operation's sign, with the number of two: ``×``, ``+ 1e−05``, ``1 −``."""
+        sign = _SIGNS[self.op]
+        if len(self.of) > 2 or not self.numbers:
+            return sign
+        return f" {sign} ".join("" if refers(it) else shown(it) for it in self.of).strip()
 
     def formula(self) -> str:
-        """Return such as ``channel × spatial``."""
-        return f" {_SIGNS[self.op]} ".join(map(str, self.of))
+        """Return such as ``channel × spatial`` or ``1 − gate``."""
+        return f" {_SIGNS[self.op]} ".join(map(shown, self.of))
+
+
+_EXPRESSION = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
+
+
+def raised(base: str, exponent: Expr) -> str:
+    """Return a power as maths: ``x²``, ``x^0.5``, ``x^(c / 2)``."""
+    small = {"2": "²", "3": "³"}.get(shown(exponent))
+    return f"{base}{small}" if small else f"{base}^{shown(exponent)}"
+
+
+def shown(operand: Expr) -> str:
+    """Return an operand as maths: ``gate``, ``−0.5``, ``(2 * c)``."""
+    if operand.is_constant and isinstance(operand.value, float):
+        return f"{operand.value:.4g}".replace("-", "−")
+    plain = operand.kind in ("constant", "name", *FUNCTIONS)
+    return str(operand).replace("-", "−") if plain else f"({operand})".replace("-", "−")

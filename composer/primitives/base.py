@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from pydantic_core import PydanticCustomError
 
-from composer.language.expressions import Expr, Value, constant
+from composer.language.expressions import Expr, Value, constant, leaves
 from composer.language.fields import Kind
 from composer.language.models import Model
 from composer.language.source import YamlPath
@@ -73,6 +74,9 @@ class Emitter(Protocol):
     def schedule(self, begin: float, end: float, steps: int) -> FxNode:
         """Write a read of a number that a training loop moves from one value to another."""
 
+    def table(self, value: Expr, axes: Axes) -> FxNode:
+        """Write a table of numbers that are not learned: kept, or computed from open sizes."""
+
     def given(self) -> FxNode:
         """Write this node's value as one more input of the module."""
 
@@ -116,9 +120,15 @@ class Primitive(Model):
         """Yield those of the ops written inside this one, too."""
         yield from _expressions_of(self, ())
 
+    def indices(self, path: YamlPath) -> Mapping[str, Expr]:
+        """Return the names that stand for an index in a field, and what they are once bound."""
+        return {}
+
     def operands(self) -> Iterator[tuple[YamlPath, Expr]]:
         """Yield the fields that name other nodes."""
-        return ((path, expr) for path, kind, expr in self.expressions() if kind.name == "node")
+        for path, kind, expr in self.expressions():
+            if kind.name == "node" or (kind.name == "operand" and refers(expr)):
+                yield path, expr
 
     def redirected(self, names: Mapping[str, str]) -> Self:
         """Return the op with every operand that `names` has read under its other name there."""
@@ -225,6 +235,29 @@ def _inner_kind(annotation: Any) -> Kind | None:
         if (found := _inner_kind(inner)) is not None:
             return found
     return None
+
+
+def refers(operand: Expr) -> bool:
+    """Return whether an operand, which may be a number, is the name of a node, or may be."""
+    return any(leaf.is_constant and isinstance(leaf.value, str) for leaf in leaves(operand))
+
+
+def with_references(op: Primitive, nodes: Collection[str]) -> Primitive:
+    """Return an op whose operands that may be numbers tell the names of these nodes from others.
+
+    A node's name is text from then on, and any other name that of a size or a param.
+    """
+    found = [(path, expr) for path, kind, expr in op.expressions() if kind.name == "operand"]
+    named: Primitive = replaced(op, {path: _referring(expr, nodes) for path, expr in found})
+    return named if found else op
+
+
+def _referring(expr: Expr, nodes: Collection[str]) -> Expr:
+    if expr.kind == "if":
+        test, *branches = expr.args
+        return replace(expr, args=(test, *(_referring(one, nodes) for one in branches)))
+    known = expr.kind == "name" and expr.value in nodes
+    return replace(expr, kind="constant") if known else expr
 
 
 def replaced(model: Any, new: Mapping[YamlPath, Expr]) -> Any:

@@ -9,7 +9,8 @@ from composer.language.expressions import Expr, constant
 from composer.language.fields import AxisName, AxisNames, NodeRef
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Emitter, Primitive
-from composer.primitives.pool import mean_of, side_by_side
+from composer.primitives.pool import mean_of
+from composer.primitives.reductions import side_by_side
 
 
 class MeanAndMax(Primitive):

@@ -58,6 +58,9 @@ def at_places(op: Op, places: Sequence[str]) -> tuple[Op, tuple[Alone, ...]]:
     for path, kind, expr in op.expressions():
         if kind.name in ("node", "word") or not expr.names & set(HW):
             continue
+        if counted := sorted(expr.names & set(HW) & set(op.indices(path))):
+            alone.append(Alone(path, f"counts along {counted[0]!r} alone"))
+            continue
         if path[-1] in places and not expr.names & set(HW) - {path[-1]}:
             continue  # the size of one axis, made of its own
         exprs[path] = of_all(expr, places)

@@ -1,4 +1,4 @@
-"""`pool`: reduce the named axes, or windows of two of them; all others ride along."""
+"""`pool`: reduce the named axes, or windows of them, or to given sizes; all others ride along."""
 
 from __future__ import annotations
 
@@ -7,18 +7,37 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from composer.language.expressions import Expr, constant
-from composer.language.fields import AxisNames, Flag, NodeRef, Size, word
+from composer.language.expressions import Expr, constant, leaves
+from composer.language.fields import AxisNames, Flag, NodeRef, Operand, Size, Sizes, word
+from composer.language.source import YamlPath
+from composer.primitives.adaptive import pooled_to
+from composer.primitives.arithmetic import raised, shown
 from composer.primitives.axes import Axes, AxisOrder
-from composer.primitives.base import AxisProblem, Emitter, Primitive, flag, need_axes, whole
+from composer.primitives.base import (
+    AxisProblem,
+    Emitter,
+    Primitive,
+    flag,
+    need_axes,
+    refers,
+    whole,
+)
 from composer.primitives.batch import on_maps
+from composer.primitives.reductions import median, power_mean, side_by_side
 from composer.primitives.windows import strided
+
+_REDUCTIONS = ("mean", "max", "sum", "min", "std", "var", "median", "power")
+_OF_WINDOWS = ("mean", "max")
+_MOST = 3  # axes that torch pools to given sizes
 
 
 class Pool(Primitive):
     """Reduce `over` the named axes: ``{op: pool, over: [h, w]}`` is the mean of each channel.
 
-    With a `kernel` the two axes stay, each with the size ``(n - 1) // stride + 1``.
+    With a `kernel` the two axes stay, each with the size ``(n - 1) // stride + 1``; with `to` they
+    have the sizes given, each value from its share of the axis. ``std`` and ``var`` divide by the
+    number of values, as pooled statistics do; ``median`` is the lower of two in the middle;
+    ``power`` is the generalised mean of what is above zero, (mean of xᵖ)^(1/p) (arXiv:1711.02512).
     """
 
     colour: ClassVar[str] = "reduce"
@@ -28,8 +47,14 @@ class Pool(Primitive):
     over: AxisNames = Field(
         min_length=1, description="the axes that go; with a kernel, the two it slides over"
     )
-    reduce: Annotated[Expr, word("mean", "max", "sum")] = Field(
-        default=constant("mean"), description="mean unless told"
+    reduce: Annotated[
+        Expr, word(*_REDUCTIONS)
+    ] = Field(default=constant("mean"), description="mean by default")
+    exponent: Operand | None = Field(
+        default=None, description="p of the power mean: a number, or a node, such as a parameter"
+    )
+    to: Sizes | None = Field(
+        default=None, description="the sizes that the axes come to, one each or one for all: [1, w]"
     )
     kernel: Size | None = Field(
         default=None,
@@ -49,29 +74,95 @@ class Pool(Primitive):
             raise ValueError(f"a kernel slides over two axes, and 'over' names {len(self.over)}")
         return self
 
+    @model_validator(mode="after")
+    def _sizes_are_those_of_the_axes(self) -> Pool:
+        if self.to is None:
+            return self
+        if self.kernel is not None:
+            raise ValueError("'kernel' says how large windows are, and 'to' how many; give one")
+        if len(self.to) not in (1, len(self.over)):
+            axes = ", ".join(self.over)
+            raise ValueError(
+                f"'to' has {len(self.to)} sizes, and 'over' names {len(self.over)}: {axes}"
+            )
+        if len(self.over) > _MOST:
+            raise ValueError(f"'to' takes up to three axes, and 'over' names {len(self.over)}")
+        return self
+
+    @model_validator(mode="after")
+    def _a_power_has_an_exponent(self) -> Pool:
+        words = {str(leaf) for leaf in leaves(self.reduce)}
+        if self.exponent is not None and words <= {*_REDUCTIONS} - {"power"}:
+            raise ValueError(f"'exponent' belongs to the power mean, not to {self.reduce}")
+        if self.exponent is None and "power" in words:
+            raise ValueError("the power mean needs its 'exponent', such as 3")
+        return self
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the axes go, and none is left of windows."""
+        return self.kernel is None and self.to is None
+
+    @property
+    def lengths(self) -> dict[str, Expr]:
+        """The sizes that the axes come to."""
+        assert self.to is not None
+        sizes = self.to * len(self.over) if len(self.to) == 1 else self.to
+        return dict(zip(self.over, sizes, strict=True))
+
+    def flat(self) -> tuple[YamlPath, str] | None:
+        """Return `to` where it has a size for height and one for width."""
+        if self.to is None or len(self.to) in (1, len(self.over)):
+            return None
+        return ("to",), f"has {len(self.to)} sizes in 'to'"
+
     @property
     def makes_anew(self) -> bool:
         """Whether its value is a new tensor: windows of 1×1 give back theirs."""
-        return self.kernel is None
+        return self.is_whole
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes less those reduced, or all of them with smaller maps."""
         assert self.x is not None
         have = axes(self.x)
         need_axes(have, self.over, ("over",), self.x)
-        if self.kernel is None:
+        self._check_exponent(axes, have)
+        if self.is_whole:
             return have.without(self.over)
-        if self.reduce.value == "sum":
-            raise AxisProblem(
-                "invalid-value",
-                "windows are pooled by mean or max, not by sum",
-                ("reduce",),
-                "take the mean; the sum is kernel * kernel times that",
-            )
+        if self.reduce.value not in _OF_WINDOWS:
+            what = "windows are pooled" if self.kernel is not None else "sizes are reached"
+            way_out = "take mean or max; a reduction of all needs no kernel and no 'to'"
+            if self.reduce.value == "sum" and self.kernel is not None:
+                way_out = "take the mean; the sum is kernel * kernel times that"
+            message = f"{what} by mean or max, not by {self.reduce.value}"
+            raise AxisProblem("invalid-value", message, ("reduce",), way_out)
+        if self.kernel is None:
+            for axis, size in self.lengths.items():
+                have = have.resized(axis, size)
+            return have
         self._need_middle(self.kernel)
         for axis in self.over:
             have = have.resized(axis, strided(have[axis], self.stride))
         return have
+
+    def _check_exponent(self, axes: Callable[[Expr], Axes], have: Axes) -> None:
+        if self.exponent is None:
+            if self.reduce.value == "power":
+                message = "the power mean needs its 'exponent', such as 3"
+                raise AxisProblem("missing-field", message, ("reduce",))
+            return
+        if self.exponent.is_constant and self.exponent.value == 0:
+            message = "a power mean of exponent 0 has no value"
+            way_out = "1 is the mean, -1 the harmonic mean, and a large one comes near the maximum"
+            raise AxisProblem("invalid-value", message, ("exponent",), way_out)
+        if not refers(self.exponent):
+            return
+        for axis in axes(self.exponent):
+            if axis not in have or axis in self.over:
+                why = "is reduced" if axis in have else f"{str(self.x)!r} has not"
+                message = f"{str(self.exponent)!r} has the axis {axis!r}, which {why}"
+                way_out = "an exponent has axes that stay, or none"
+                raise AxisProblem("unknown-axis", message, ("exponent",), way_out)
 
     def _need_middle(self, kernel: Expr) -> None:
         if not (kernel.is_constant and self.stride.is_constant):
@@ -94,16 +185,25 @@ class Pool(Primitive):
         assert self.x is not None
         if self.kernel is not None:
             return self._lower_windows(emit, whole(self.kernel), whole(self.stride))
+        reduce = str(self.reduce.value)
+        if self.to is not None:
+            return pooled_to(emit, self.x, self.lengths, reduce)
+        if reduce == "median":
+            return median(emit, self.x, self.over)
+        if reduce == "power":
+            assert self.exponent is not None
+            return power_mean(emit, self.x, self.over, self.exponent)
         node, where = side_by_side(emit, self.x, self.over)
-        if self.reduce.value == "max":
+        if reduce == "max":
             from composer.kernels.largest import largest
 
             return emit.function(largest, node, where)
-        return emit.method(
-            str(self.reduce.value), node, where[0] if len(where) == 1 else where
-        )
+        options = {"correction": 0} if reduce in ("std", "var") else {}
+        method = "amin" if reduce == "min" else reduce
+        return emit.method(method, node, where[0] if len(where) == 1 else where, **options)
 
     def _lower_windows(self, emit: Emitter, kernel: int, stride: int) -> Any:
+        import torch
         from torch.nn import functional
 
         assert self.x is not None
@@ -111,10 +211,10 @@ class Pool(Primitive):
             return emit.node(self.x)
         tiles = kernel % 2 == 0
         options: dict[str, Any] = {"padding": 0 if tiles else kernel // 2, "ceil_mode": tiles}
-        is_mean = self.reduce.value == "mean"
-        pool: Callable[..., Any] = functional.avg_pool2d if is_mean else functional.max_pool2d
+        is_mean = self.reduce.value == "mean"  # torch.max_pool2d pickles, that of nn.functional not
+        pool: Callable[..., Any] = functional.avg_pool2d if is_mean else torch.max_pool2d
         if len(self.over) == 1:
-            pool = functional.avg_pool1d if is_mean else functional.max_pool1d
+            pool = functional.avg_pool1d if is_mean else torch.max_pool1d
         if is_mean:
             options["count_include_pad"] = flag(self.count_padding)
 
@@ -125,19 +225,35 @@ class Pool(Primitive):
 
         return on_maps(emit, emit.node(self.x), emit.axes(self.x), self.over, pooled)
 
+    def carries(self) -> tuple[Expr, ...]:
+        """Return x; an exponent says how."""
+        return () if self.x is None else (self.x,)
+
     def label(self) -> str:
         """Return such as ``mean over h, w``."""
         if self.kernel is not None:
             size = "×".join([str(self.kernel)] * len(self.over))
             return f"{self.reduce} of {size}, stride {self.stride}"
-        return f"{self.reduce} over {', '.join(self.over)}"
+        if self.to is not None:
+            return f"{self.reduce} to {', '.join(f'{a} = {n}' for a, n in self.lengths.items())}"
+        what = "power mean" if str(self.reduce) == "power" else self.reduce
+        return f"{what} over {', '.join(self.over)}"
 
     def formula(self) -> str:
         """Return such as ``Σ x / hw``, ``max x``, or ``Σ x / 3²`` of a window."""
         if self.kernel is not None and self.kernel == self.stride == constant(1):
             return "x"
-        if self.reduce.value != "mean":
-            return {"max": "max x", "sum": "Σ x"}.get(str(self.reduce), "")
+        if self.to is not None:
+            return ""
+        reduce = str(self.reduce.value)
+        if reduce in ("var", "std"):
+            var = mean_of(self.over, "(x − μ)²")
+            return f"√({var})" if reduce == "std" else var
+        if reduce == "power" and self.exponent is not None:
+            mean = mean_of(self.over, raised("x", self.exponent))
+            return f"({mean})^(1/{shown(self.exponent)})"
+        if reduce != "mean":
+            return "Σ x" if reduce == "sum" else f"{reduce} x" if reduce in _REDUCTIONS else ""
         if self.kernel is None:
             return mean_of(self.over)
         plain = self.kernel.is_constant or self.kernel.kind == "name"
@@ -161,17 +277,8 @@ def _in_two_steps(
     return emit.method("unflatten", across, 1, (emit.method("size", x, 1), -1))
 
 
-def mean_of(axes: Sequence[str]) -> str:
+def mean_of(axes: Sequence[str], of: str = "x") -> str:
     """Return the mean of x over some axes as maths: ``Σ x / hw``, ``Σ x / (head · d)``."""
     if all(len(axis) == 1 for axis in axes):
-        return f"Σ x / {''.join(axes)}"
-    return f"Σ x / ({' · '.join(axes)})" if len(axes) > 1 else f"Σ x / {axes[0]}"
-
-
-def side_by_side(emit: Emitter, ref: Expr, over: Sequence[str]) -> tuple[Any, tuple[int, ...]]:
-    """Write a value with the axes to reduce as one, where they are neighbours; and their places."""
-    node, names = emit.node(ref), emit.axes(ref).names
-    where = sorted(names.index(axis) for axis in over)
-    if len(where) > 1 and where == list(range(where[0], where[-1] + 1)):
-        return emit.method("flatten", node, where[0], where[-1]), (where[0],)
-    return node, tuple(where)
+        return f"Σ {of} / {''.join(axes)}"
+    return f"Σ {of} / ({' · '.join(axes)})" if len(axes) > 1 else f"Σ {of} / {axes[0]}"

@@ -21,7 +21,7 @@ from composer.language.expressions import MAX_PARTS, Expr, ExpressionError, leav
 from composer.language.fields import Kind
 from composer.language.source import YamlPath
 from composer.language.stand_in import stand_in_names
-from composer.primitives.base import AxisProblem, replaced
+from composer.primitives.base import AxisProblem, refers, replaced
 from composer.primitives.structure import Repeating, Structure
 
 #: What branches and repeats, one in another, may come to.
@@ -255,15 +255,18 @@ def _bind_node(
     new: dict[YamlPath, Expr] = {}
     faulty = False
     for path, kind, expr in node.op.expressions():
+        here = known.indexed(indices) if (indices := node.op.indices(path)) else known
         try:
             _check_words(graph, expr)
-            new[path] = _settle(expr, kind, known, str(path[-1]))
+            if kind.name == "operand":
+                _check_numbers(graph, expr, known)
+            new[path] = _settle(expr, kind, here, str(path[-1]))
         except ExpressionError as failure:
             faulty = True
             if failure.code == "open-choice" and expr.names & graph.broken_params:
                 continue  # what is wrong is the param
             where = graph.within(node, path, failure.start, failure.length)
-            way_out = failure.help or _given(expr, known)
+            way_out = failure.help or _given(expr, here)
             problems.append(Diagnostic(failure.code, failure.message, way_out, where))
     if faulty:
         return replace(node, op=None)
@@ -275,11 +278,29 @@ def _bind_node(
     return replace(node, op=bound)
 
 
+def _check_numbers(graph: Graph, operand: Expr, known: Scope) -> None:
+    """Refuse ``gate * 2`` as an operand: an expression is of numbers, and `gate` is a node.
+
+    Raises:
+        ExpressionError: code ``not-a-number``.
+    """
+    if operand.kind in ("name", "constant"):
+        return
+    tests = [part.args[0] for part in operand.walk() if part.kind == "if"]
+    for inside in (*tests, *(leaf for leaf in leaves(operand) if leaf.args)):
+        for name in sorted(inside.names & graph.names - known.keys()):
+            message = f"{name!r} is a node, and an expression is of numbers, sizes and params"
+            way_out = f"make a node of {inside}, such as twice: {{op: mul, of: [{name}, 2]}}"
+            raise ExpressionError("not-a-number", message, inside.start, inside.length, way_out)
+
+
 def _settle(expr: Expr, kind: Kind, known: Scope, field: str) -> Expr:
     """Return `expr` bound, as a constant or, for a size that is still open, over its names."""
     if kind.name == "node":
         bound = expressions.bind(expr, {} if expr.kind == "name" else known)
         return _settled_word(bound, kind, expr)
+    if kind.name == "operand":
+        return _settled_operand(expr, known, field)
     if kind.name == "setting":
         if expr.kind == "name" and expr.value not in known:
             return replace(expr, kind="constant")  # a word, which the param may have as a choice
@@ -297,6 +318,23 @@ def _settle(expr: Expr, kind: Kind, known: Scope, field: str) -> Expr:
     if kind.name == "size" and bound.is_constant:
         return replace(bound, value=int(bound.value))
     return bound
+
+
+def _settled_operand(expr: Expr, known: Scope, field: str) -> Expr:
+    """Return the node or the number that an operand is; `connect` sees to a name that is neither.
+
+    Raises:
+        ExpressionError: it is a word, or it depends on an open size which of several it is.
+    """
+    if expr.kind == "name" and expr.value not in known:
+        return replace(expr, kind="constant")
+    bound = expressions.bind(expr, known)
+    if refers(bound):
+        if refers(expr):
+            return _settled_word(bound, Kind("node"), expr)
+        message = f"{expr} is the word {bound}, and a node or a number is wanted here"
+        raise ExpressionError("invalid-value", message, expr.start, expr.length)
+    return _settle(expr, Kind("number"), known, field)
 
 
 def _settled_word(bound: Expr, kind: Kind, written: Expr) -> Expr:

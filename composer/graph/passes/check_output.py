@@ -123,7 +123,7 @@ def _unread(graph: Graph) -> list[Diagnostic]:
         read |= graph.spec.output.names
     above = INPUT
     for names, op in graph.spec.nodes.items():
-        read |= {n for _, kind, e in op.every_expression() if kind.name == "node" for n in e.names}
+        read |= {n for _, kind, e in op.every_expression() if kind.names_nodes for n in e.names}
         if op.reads_above:
             read.add(above)
         above = names

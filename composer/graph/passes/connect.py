@@ -8,6 +8,7 @@ from dataclasses import replace
 from composer.errors import Diagnostic, suggestion
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.graph.order import cycles
+from composer.graph.sizes import sizes_of
 from composer.language.expressions import Expr, leaves
 from composer.language.hints import Hints
 from composer.language.names import COMMA
@@ -27,12 +28,13 @@ def connect(graph: Graph) -> Graph:
             if word in known:
                 continue
             written = graph.within(node, path, ref.start, len(word))
-            way_out = hints.suggestion(word, above, "Defined so far")
-            message = f"no node named {word!r}"
+            numbers = _numbers(graph, node, path)
+            way_out = hints.suggestion(word, [*above, *numbers], "Defined so far")
+            message = f"no node{', size or param' if numbers else ''} named {word!r}"
             if COMMA in word:
                 message = f"the node above gives several values: {word}"
                 way_out = "say which of them it reads: x: …"
-            if word in graph.spec.params:
+            if word in graph.spec.params and not numbers:
                 message = f"{word!r} is a param, and a node is wanted here"
                 node_of_it = f"{{op: parameter, axes: {{}}, init: {word}}}"
                 way_out = f"a number that is learned is a node: {node_of_it}"
@@ -92,6 +94,21 @@ def _operands(graph: Graph, node: GraphNode) -> Iterator[tuple[YamlPath, Expr]]:
     written = dict((node.written or node.op).operands())
     for path, ref in node.op.operands():
         choices = leaves(written.get(path, ref))
-        named = [leaf for leaf in choices if leaf.value not in graph.spec.params]
+        numbers = _numbers(graph, node, path)
+        named = [
+            leaf
+            for leaf in choices
+            if leaf.value not in graph.spec.params
+            and not (numbers and (leaf.value in numbers or not isinstance(leaf.value, str)))
+        ]
         yield from ((path, leaf) for leaf in named or [ref])
+
+
+def _numbers(graph: Graph, node: GraphNode, path: YamlPath) -> list[str]:
+    """Return the sizes and params that a field may name in place of a node."""
+    assert node.op is not None
+    kinds = {where: kind.name for where, kind, _ in node.op.expressions()}
+    if kinds.get(path) != "operand":
+        return []
+    return [*sizes_of(graph), *graph.spec.params]
 

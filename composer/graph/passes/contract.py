@@ -17,12 +17,12 @@ def contract(graph: Graph) -> Graph:
     work, once = Rewriting(graph), read_once(graph)
     for node in graph.nodes:
         pool = node.op
-        if not isinstance(pool, Pool) or pool.kernel is not None or pool.reduce.value != "sum":
+        if not isinstance(pool, Pool) or not pool.is_whole or pool.reduce.value != "sum":
             continue
         product = work.op(str(pool.x))
         if not isinstance(product, Arithmetic) or product.op != "mul" or str(pool.x) not in once:
             continue
-        if len(product.of) != 2:
+        if len(product.of) != 2 or product.numbers:
             continue
         left, right = map(work.axes, product.of)
         if all(axis in left and axis in right for axis in pool.over) and matrices(

@@ -29,7 +29,9 @@ def _join(
     one, other = (part.op for part in parts if part is not None)
     if not (isinstance(one, Pool) and isinstance(other, Pool)):
         return
-    if one.kernel or other.kernel or one.x != other.x or set(one.over) != set(other.over):
+    if not (one.is_whole and other.is_whole):
+        return
+    if one.x != other.x or set(one.over) != set(other.over):
         return
     reductions = [str(one.reduce.value), str(other.reduce.value)]
     if sorted(reductions) != ["max", "mean"]:

@@ -13,7 +13,7 @@ from composer.graph.graph import INPUT, Graph
 from composer.graph.rewriting import Rewriting, readers
 from composer.language.expressions import Expr, constant
 from composer.primitives.arithmetic import Arithmetic
-from composer.primitives.base import Primitive
+from composer.primitives.base import Primitive, refers
 from composer.primitives.pick import Pick
 from composer.primitives.pool import Pool
 from composer.primitives.stack import Stack
@@ -95,6 +95,8 @@ def _reads_parts(stack: Stack, op: Primitive | None) -> bool:
         return op.axis == stack.axis
     if not isinstance(op, Pool) or op.kernel is not None:
         return False
+    if op.exponent is not None and refers(op.exponent):
+        return False  # it may have the axis
     if stack.axis not in op.over:
         return True
     return len(op.over) == 1 and op.reduce.value == "sum" and len(stack.of) > 1

@@ -85,7 +85,7 @@ def _logits(work: Rewriting, once: dict[str, GraphNode], x: Expr | None) -> _Log
         if isinstance(op, Scale) and op.by.is_constant:
             scale, x = scale * float(op.by.value), op.x
         elif isinstance(op, Arithmetic) and op.op == "add" and len(op.of) == 2 and bias is None:
-            if scale != 1.0:
+            if scale != 1.0 or op.numbers:
                 return None
             x, bias = op.of if _leads_to_product(work, op.of[0]) else op.of[::-1]
         else:

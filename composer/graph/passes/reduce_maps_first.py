@@ -51,7 +51,7 @@ def _chains(graph: Graph, once: Mapping[str, GraphNode]) -> Iterator[list[GraphN
 
 def _is_linear(node: GraphNode) -> bool:
     op = node.op
-    return isinstance(op, Pool) and op.kernel is None and op.reduce.value in ("mean", "sum")
+    return isinstance(op, Pool) and op.is_whole and op.reduce.value in ("mean", "sum")
 
 
 def _number(axes: Axes, pool: Pool) -> float:
