@@ -10,11 +10,18 @@ from composer.language.expressions import evaluate, name
 from composer.primitives.attention import Attention
 from composer.primitives.base import Primitive
 from composer.primitives.conv2d import Conv2d
+from composer.primitives.dropout import Dropout
+from composer.primitives.flip import Flip
+from composer.primitives.fold import Fold
 from composer.primitives.merge import Merge
+from composer.primitives.pad import Pad
 from composer.primitives.parameter import Parameter
 from composer.primitives.pool import Pool
+from composer.primitives.rename import Rename
 from composer.primitives.resize import Resize
+from composer.primitives.roll import Roll
 from composer.primitives.split import Split
+from composer.primitives.unfold import Unfold
 
 _PLACES = 420  # of maps that have another shape each
 #: The fields in which an op names one axis that it works on; `over` names one or several.
@@ -60,6 +67,12 @@ def _looks(op: Primitive, places: tuple[str, ...]) -> bool:
     over = set(places) & set(getattr(op, "over", None) or ())
     if isinstance(op, (Conv2d, Resize)) or 0 < len(over) < len(places):
         return True
+    if isinstance(op, (Flip, Fold, Roll, Unfold)):
+        return bool(over)
+    if isinstance(op, (Pad, Rename)):
+        return not set(places).isdisjoint(op.to if isinstance(op, Pad) else op.axes)
+    if isinstance(op, Dropout):
+        return 0 < len(set(places) & set(op.share)) < len(places)
     if any(getattr(op, field, None) in places for field in _ONE_AXIS):
         return True
     if isinstance(op, Pool):
