@@ -497,7 +497,7 @@ ROWS = [
         probe: {op: norm, over: c, fn: layer}""", MAP, "c",
         lambda p, x: layer_norm(p, p["learned"], 0), lambda s: 3 * s["c"]),
     # ----------------------------------------------------------------------------------------- pad
-    Row("pad", "probe: {op: pad, to: {h: 4 * ceil(h / 4), k: max(k, 3)}}", FIVE,
+    Row("pad", "probe: {op: pad, to: {h: 4 * ceil(h / 4), k: 'max(k, 3)'}}", FIVE,
         "b k=3 c h=-(-h//4)*4 w",
         lambda p, x: zeros_after(zeros_after(x, 1, 3), 3, -(-x.shape[3] // 4) * 4)),
     Row("crop", "probe: {op: crop, to: {h: (h + 1) // 2, c: 2}}", FIVE, "b k c=2 h=(h+1)//2 w",
@@ -939,6 +939,41 @@ WRONG = [
     ("""flat: {op: pool, over: c}
         probe: {op: reweight, x: input, by: flat, sum: [h, h]}""", "duplicate-axis", "h"),
     ("probe: {op: sub, of: [input, input, input]}", "invalid-value", None),
+    ("""flat: {op: pool, over: c}
+        probe: {op: concat, of: [input, flat], axis: h}""", "axes-differ", "flat"),
+    ("probe: {op: concat, of: [input, input], axis: q}", "unknown-axis", "q"),
+    ("""part: {op: conv2d, kernel: 3, stride: 2}
+        probe: {op: concat, of: [input, part], axis: c}""", "size-conflict", "part"),
+    ("probe: {op: concat, of: [], axis: c}", "invalid-value", "[]"),
+    ("""q, k: {op: chunk, axis: c, sizes: [1, c - 1, 1]}
+        probe: {op: gate, x: q}""", "wrong-number", "[1"),
+    ("""q, k: {op: chunk, axis: c, sizes: [1, c]}
+        probe: {op: gate, x: q}""", "size-conflict", "[1"),
+    ("""q, k: {op: chunk, axis: q}
+        probe: {op: concat, of: [q, k], axis: c}""", "unknown-axis", "q"),
+    ("probe: {op: dropout, p: -1}", "invalid-value", "-1"),
+    ("probe: {op: dropout, p: 0.5, share: [h, q]}", "unknown-axis", "q"),
+    ("probe: {op: flip, over: [h, h]}", "duplicate-axis", "h"),
+    ("probe: {op: roll, over: [h, w], by: [1, 2, 3]}", "wrong-number", "[1"),
+    ("probe: {op: roll, over: h, by: w / 2}", "invalid-value", "w / 2"),
+    ("probe: {op: roll, over: h}", "missing-field", None),
+    ("probe: {op: rename, axes: {h: w}}", "axis-exists", "w"),
+    ("probe: {op: rename, axes: {q: w}}", "unknown-axis", "w"),
+    ("probe: {op: rename, axes: {}}", "invalid-value", "{}"),
+    ("probe: {op: unfold, over: h, kernel: 2, into: m}", "even-kernel", "2"),
+    ("probe: {op: unfold, over: h, kernel: 3, into: w}", "axis-exists", "w"),
+    ("probe: {op: unfold, over: [h, w], kernel: 3, into: m}", "wrong-number", "m"),
+    ("probe: {op: unfold, over: h, kernel: 3, padding: [1, 1], into: m}", "wrong-number", "[1"),
+    ("""near: {op: unfold, over: h, kernel: 3, into: m}
+        probe: {op: fold, axes: m, over: h, like: input, stride: 2}""", "size-conflict", "input"),
+    ("""near: {op: unfold, over: h, kernel: 3, into: m}
+        probe: {op: fold, axes: m, over: [h, w], like: input}""", "wrong-number", "m"),
+    ("""near: {op: unfold, over: h, kernel: 3, into: m}
+        probe: {op: fold, axes: w, over: w, like: input}""", "duplicate-axis", "w"),
+    ("probe: {op: pad, to: {h: 14}}", "size-conflict", "14"),
+    ("probe: {op: pad, to: {h: h - 1}}", "size-conflict", "h - 1"),
+    ("probe: {op: crop, to: {h: h + 1}}", "size-conflict", "h + 1"),
+    ("probe: {op: crop, to: {q: 1}}", "unknown-axis", "1"),
     ("probe: {op: parameter, axes: {k: 0}, init: 1}", "invalid-value", "0"),
 ]  # fmt: skip
 

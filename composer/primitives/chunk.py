@@ -44,10 +44,10 @@ class Chunk(Structure):
         assert self.x is not None
         names = name.split(COMMA)
         if self.sizes is not None and len(self.sizes) != len(names):
-            given = counted(len(names), "name")
+            given = f"{counted(len(names), 'name')} {'is' if len(names) == 1 else 'are'}"
             raise AxisProblem(
-                "size-conflict",
-                f"{counted(len(self.sizes), 'size')} for {given}",
+                "wrong-number",
+                f"'sizes' has {counted(len(self.sizes), 'value')}, and {given} given",
                 ("sizes",),
                 "give one size for each name, or omit 'sizes' for equal parts",
             )
@@ -87,11 +87,15 @@ class Piece(Primitive):
         if self.sizes is not None:
             together = total(self.sizes)
             if difference(have, together) is not None:
+                left = bind(Expr("-", 0, (have, total(self.sizes[:-1]))), {})
+                way_out = f"choose sizes that add up to {have}"
+                if not left.is_constant or whole(left) > 0:
+                    way_out = f"{way_out}: the last one may be {left}"
                 raise AxisProblem(
                     "size-conflict",
                     f"{whose}, and the sizes come to {together}",
                     ("sizes",),
-                    f"the last size may be what the others leave, such as {self.axis} - 8",
+                    way_out,
                 )
             return axes(self.x).resized(self.axis, self.sizes[self._number])
         if have.is_constant and whole(have) % whole(self.of):
@@ -101,7 +105,10 @@ class Piece(Primitive):
                 ("axis",),
                 f"write 'sizes: […]', {self.of} numbers that add up to {have}",
             )
-        return axes(self.x).resized(self.axis, bind(Expr("//", 0, (have, self.of)), {}))
+        part = Expr("/", 0, (have, self.of))  # exact, so that all parts together are the axis
+        if have.is_constant:
+            part = constant(whole(have) // whole(self.of))
+        return axes(self.x).resized(self.axis, part)
 
     @property
     def _of(self) -> int:

@@ -58,14 +58,16 @@ class Pad(Primitive):
                 continue
             if (new < old) if pads else (new > old):
                 there = f" where {' = '.join(sorted(known))} = {trial}" if known else ""
-                other, more, at = ("crop", "fewer", "max") if pads else ("pad", "more", "min")
-                limit = f"{at}({have}, {size})"
+                other, more = ("crop", "fewer") if pads else ("pad", "more")
+                way_out = f"to go to {more}, write 'op: {other}'"
+                if pads and known and size.is_constant:
+                    way_out = f'write {axis}: "max({have}, {size})"'
                 raise AxisProblem(
                     "size-conflict",
                     f"axis {axis!r} of {str(self.x)!r} has {old:g} values{there}, and {new:g} are "
                     f"{more}",
                     ("to", axis),
-                    f"write '{axis}: {limit}'" if known else f"to go to {more}, write 'op: {other}'",
+                    way_out,
                 )
 
     def lower(self, emit: Emitter) -> Any:

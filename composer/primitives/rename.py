@@ -40,10 +40,12 @@ class Rename(Primitive):
         taken = {axis: axis for axis in have if axis not in self.axes}
         for old, new in self.axes.items():
             if new in taken:
-                whose = "an axis" if taken[new] == new else f"the axis {taken[new]!r}, now"
+                said = f"{taken[new]!r} and {old!r} would both be {new!r}"
+                if taken[new] == new:
+                    said = f"{str(self.x)!r} has an axis {new!r} already"
                 raise AxisProblem(
                     "axis-exists",
-                    f"{str(self.x)!r} has {whose} {new!r} already",
+                    said,
                     ("axes", old),
                     f"call {old!r} by another name than {', '.join(taken)}",
                 )
