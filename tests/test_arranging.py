@@ -123,6 +123,37 @@ def test_windows_learn_as_they_are_read(dimensions: int) -> None:
     assert torch.autograd.gradcheck(lambda one: unfold(one, *given), x.clone().requires_grad_())
 
 
+ALL = """q, k: {op: chunk, axis: c}
+    rolled: {op: roll, x: q, over: [h, w], by: [1, -1]}
+    both: {op: concat, of: [rolled, k], axis: c}
+    more: {op: pad, to: {h: h + -h % 4}}
+    near: {op: unfold, over: [h, w], kernel: 3, stride: 2, into: [y, x]}
+    back: {op: fold, axes: [y, x], over: [h, w], like: more, stride: 2}
+    less: {op: crop, to: {h: h}}
+    other: {op: rename, axes: {h: w, w: h}}
+    there: {op: flip, over: h}
+    out: {op: rename, axes: {h: w, w: h}}"""
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_of_open_sizes_compiled_and_exported(layout: tuple[str, ...]) -> None:
+    """No size is frozen: one graph serves all."""
+    module = built(ALL, layout=layout).eval()
+    sizes = [(6, 5), (7, 10), (3, 4)]
+    inputs = [in_layout(random(2, 8, *size), layout).contiguous() for size in sizes]
+    compiled = torch.compile(module, backend="aot_eager", fullgraph=True, dynamic=True)
+    where = {layout.index(axis): torch.export.Dim(axis, min=3, max=64) for axis in ("h", "w")}
+    exported = torch.export.export(module, (inputs[0],), dynamic_shapes=(where,)).module()
+    for x in inputs:
+        wanted = module(x)
+        for one in (compiled, exported):
+            torch.testing.assert_close(one(x), wanted)
+        x = x.clone().requires_grad_()
+        (one,) = torch.autograd.grad(module(x).square().sum(), x)
+        (other,) = torch.autograd.grad(compiled(x).square().sum(), x)
+        torch.testing.assert_close(one, other)
+
+
 def test_windows_that_do_not_fit_are_refused_when_they_come() -> None:
     with pytest.raises(RuntimeError, match=r"\[-1, 4\] don't multiply up to the size .* \(6\)"):
         built(SHIFTED)(random(1, 8, 6, 8))

@@ -8,6 +8,7 @@ know.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -75,7 +76,7 @@ def fold(
         x = x.movedim(-places - 1, -2)
         x = fold(x, *(numbers[-1:] for numbers in given)).movedim(-1, 1 - 2 * places)
         return fold(x, *(numbers[:-1] for numbers in given)).movedim(-places, -1)
-    columns = x.reshape(1, -1, x.shape[-places:].numel())
+    columns = x.reshape(1, -1, math.prod(x.shape[-places:]))
     whole = (1, *size)[-2:]
     y = functional.fold(columns, whole, *_of_two(kernel, dilation, padding, stride))
     return y.reshape(*x.shape[: -2 * places], *size)

@@ -18,7 +18,7 @@ _TRIALS = (7, 10, 64, 1000)  # a pad to less than what comes would drop values i
 class Pad(Primitive):
     """Axes brought `to` new sizes: `pad` adds zeros at the end, `crop` drops what is there.
 
-    ``{op: pad, to: {h: 7 * ceil(h / 7), w: 7 * ceil(w / 7)}}`` makes windows of 7×7 fit, and
+    ``{op: pad, to: {h: h + -h % 7, w: w + -w % 7}}`` makes windows of 7×7 fit, and
     ``{op: crop, to: {h: h, w: w}}`` goes back.
     """
 
@@ -27,7 +27,7 @@ class Pad(Primitive):
     op: Literal["pad", "crop"]
     x: NodeRef | None = Field(default=None, description="default: the node above")
     to: dict[AxisName, Size] = Field(
-        min_length=1, description="the new size of each axis: {h: 7 * ceil(h / 7)}"
+        min_length=1, description="the new size of each axis: {h: h + -h % 7} is a multiple of 7"
     )
 
     def __hash__(self) -> int:
