@@ -171,6 +171,14 @@ FLAT = [
     ("each: {op: parameter, axes: {h: h, w: h}, init: 0}\nprobe: {op: pool, over: [h, w]}",
      "'each' does not treat 'h' and 'w' alike"),
     ("probe: {op: merge, axes: [h, c, w], into: n}", "'probe' does not treat 'h' and 'w' alike"),
+    ("probe: {op: roll, over: [h, w], by: [1, 2]}", "'probe' has a number for each of two axes"),
+    ("probe: {op: unfold, over: [h, w], kernel: [3, 1], into: [kh, kw]}",
+     "'probe' has a number for each of two axes"),
+    ("near: {op: unfold, over: [h, w], kernel: 3, into: [kh, kw]}\n"
+     "probe: {op: fold, axes: [kh, kw], over: [h, w], like: input, dilation: [1, 1]}",
+     "'probe' has a number for each of two axes"),
+    ("probe: {op: rename, axes: {h: y, w: x}}", "'probe' names 'h' alone"),
+    ("probe: {op: pad, to: {h: h + 1, w: w + 2}}", "'probe' does not treat 'h' and 'w' alike"),
     ("probe: {op: branch, axis: k, times: 2, each: {op: pool, over: h}}",
      "'probe' names 'h' alone"),
     ("probe: {op: attention, q: input, k: input, v: input, over: [h, w], along: c, "

@@ -142,6 +142,21 @@ ROWS = [
     Row("""probe: {op: repeat, times: 2, each: {op: pool, over: [h, w], kernel: 3, stride: 1}}""",
         "b c *",
         lambda p, x: cells(cells(x, 3, 1, torch.nan).nanmean(-1), 3, 1, torch.nan).nanmean(-1)),
+    Row("probe: {op: concat, of: [input, input], axis: c}", "b 8 *",
+        lambda p, x: x.repeat(1, 2, *(1 for _ in x.shape[2:]))),
+    Row("probe: {op: flip, over: [h, w]}", "b c *",
+        lambda p, x: x[(..., *(slice(None) for _ in x.shape[2:]))].flip(
+            tuple(range(2, x.dim())))),
+    Row("probe: {op: roll, over: [w, h], by: 2}", "b c *",
+        lambda p, x: x.roll([2] * (x.dim() - 2), tuple(range(2, x.dim())))),
+    Row("""near: {op: unfold, over: [h, w], kernel: 3, stride: 2, into: [kh, kw]}
+        probe: {op: pool, over: [kh, kw], reduce: max}""", "b c /2",
+        lambda p, x: cells(x, 3, 2, 0.0).amax(-1)),
+    Row("""near: {op: unfold, over: [h, w], kernel: 3, into: [kh, kw]}
+        probe: {op: fold, axes: [kh, kw], over: [h, w], like: input}""", "b c *",
+        lambda p, x: x * cells(torch.ones_like(x), 3, 1, 0.0).sum(-1)),
+    Row("""more: {op: pad, to: {h: 4 * ceil(h / 4), w: 4 * ceil(w / 4)}}
+        probe: {op: crop, to: {h: h, w: w}}""", "b c *", lambda p, x: x),
     Row("probe: {op: gate, fn: softmax, over: c}", "b c *", lambda p, x: x.softmax(1)),
     Row("probe: {op: gate, fn: softmax, over: [w, h]}", "b c *",
         lambda p, x: x.flatten(2).softmax(2).reshape(x.shape)),

@@ -184,7 +184,7 @@ it.yaml:5:9: error[size-conflict]: axis 'p' of 'z' has 3 values, and 2 names are
 it.yaml:4:3: error[bad-name]: the op 'gate' gives one value, and 'q, v' names several
     4 |   q, v: {op: gate}
       |   ^^^^
-  help: only unstack gives several; give the node one name
+  help: only unstack and chunk give several; give the node one name
 """,
     ),
     "several values above": (

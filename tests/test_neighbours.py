@@ -45,6 +45,21 @@ NODES = {
     "softmax of all places": ("gate: {op: gate, fn: softmax, over: [h, w]}\n"
                               "out: {op: reweight, x: input, by: gate}", False),
     "a norm of the map": ("out: {op: norm, over: [c, h, w], fn: layer, affine: c}", False),
+    "a map rolled": ("out: {op: roll, over: [h, w], by: 1}", True),
+    "a map flipped": ("near: {op: flip, over: [w, h]}\nout: {op: sub, of: [near, input]}", True),
+    "windows": ("near: {op: unfold, over: [h, w], kernel: 3, into: [y, x]}\n"
+                "out: {op: pool, over: [y, x], reduce: max}", True),
+    "a map with more rows": ("more: {op: pad, to: {h: h + 1}}\nmost: {op: pool, over: [h, w]}\n"
+                             "out: {op: reweight, x: input, by: most}", True),
+    "a map twice": ("twice: {op: concat, of: [input, input], axis: h}\n"
+                    "one, out: {op: chunk, axis: h}\nout2: {op: gate, x: out}", True),
+    "rows by another name": ("keys: {op: rename, axes: {h: y, w: x}}\n"
+                             "most: {op: pool, over: y, reduce: max}\n"
+                             "all: {op: pool, over: x}\nout: {op: mul, of: [input, all]}", True),
+    "channels rolled": ("out: {op: roll, over: c, by: 1}", False),
+    "channels dropped": ("out: {op: dropout, p: 0.5, share: [h, w]}", False),
+    "halves of channels": ("one, two: {op: chunk, axis: c}\n"
+                           "out: {op: concat, of: [two, one], axis: c}", False),
     "the area": ("out: {op: scale, by: 1 / (h * w - 1)}", False),
     "all places and back": ("n: {op: merge, axes: [h, w], into: n}\nmix: {op: linear, over: c}\n"
                             "out: {op: split, axis: n, into: {h: h, w: w}}", False),

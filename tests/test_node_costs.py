@@ -119,6 +119,11 @@ FORMS = {
     "positions of one feature": """one: {op: linear, over: c, out: {d: 1}}
         probe: {op: attention, q: one, k: one, v: one, over: [h, w], along: d,
          position: relative}""".replace("\n         ", " "),
+    "parts along an axis": """q, k: {op: chunk, x: input, axis: c}
+        one, two: {op: chunk, x: q, axis: h, sizes: [1, h - 1]}
+        again: {op: concat, of: [one, two], axis: h}
+        both: {op: concat, of: [again, k], axis: c}
+        probe: {op: add, of: [both, input]}""",
     "attention in its parts": """flat: {op: merge, x: input, axes: [h, w], into: n}
         other: {op: merge, x: input, axes: [h, w], into: m}
         q: {op: linear, x: flat, over: c, out: {d: 3}}
@@ -252,6 +257,8 @@ FORMULAS = [
     ("{op: attention, q: q, k: k, v: v, over: [h, w], keys: [y, x], along: d, bias: near, "
      "position: relative}", "softmax(q (k + r) / √d + near) v"),
     ("{op: branch, axis: k, times: 2, each: {op: gate}}", ""),
+    ("{op: chunk, axis: c}", ""),
+    ("{op: concat, of: [one, two], axis: c}", "[one; two]"),
     ("{op: conv1d, along: c, kernel: 3}", "w * x + b"),
     ("{op: conv1d, along: c, kernel: 3, bias: false}", "w * x"),
     ("{op: conv2d, kernel: 3}", "W * x + b"),
@@ -261,6 +268,11 @@ FORMULAS = [
     ("{op: conv2d, x: input, weight: kernel}", "kernel * x"),
     ("{op: conv2d, x: input, weight: kernel, act: relu}", "relu(kernel * x)"),
     ("{op: conv2d, kernel: [1, 7], norm: {fn: group, groups: 2}, act: relu}", "relu(GN(W * x))"),
+    ("{op: crop, to: {h: 14}}", ""),
+    ("{op: dropout, p: 0.1}", "m x / (1 − 0.1)"),
+    ("{op: dropout, p: 0.1, share: [h, w]}", "m x / (1 − 0.1)"),
+    ("{op: flip, over: w}", "x[−w]"),
+    ("{op: fold, axes: [kh, kw], over: [h, w], like: input}", "Σ x[h − kh, w − kw]"),
     ("{op: gate}", "σ(x)"),
     ("{op: gate, fn: softmax, over: c}", "softmax(x)"),
     ("{op: gate, fn: softmax, over: [h, w]}", "softmax(x)"),
@@ -284,6 +296,7 @@ FORMULAS = [
     ("{op: norm, over: c, fn: rms, act: sigmoid}", "σ(RMS(x))"),
     ("{op: norm, over: c, fn: l2}", "L2(x)"),
     ("{op: norm, over: c, fn: layer if c > 1 else batch}", "norm(x)"),
+    ("{op: pad, to: {h: 14}}", ""),
     ("{op: parameter, axes: {c: c}, init: 1}", ""),
     ("{op: pick, axis: c, index: 1}", "x[c = 1]"),
     ("{op: pool, over: [h, w]}", "Σ x / hw"),
@@ -302,10 +315,13 @@ FORMULAS = [
     ("{op: pool, over: [h, w], kernel: 2 * c + 1}", "Σ x / (2 * c + 1)²"),
     ("{op: pool, over: [h, w], kernel: 1}", "x"),
     ("{op: product, of: [q, k], sum: d}", "Σ q · k"),
+    ("{op: rename, axes: {h: y, w: x}}", "y = h, x = w"),
     ("{op: repeat, times: 2, each: {op: gate}}", ""),
     ("{op: resize, over: [h, w], like: input}", "nearest(x)"),
     ("{op: reweight, x: input, by: gate}", "input · gate"),
     ("{op: reweight, x: split, by: select, sum: k}", "Σ split · select"),
+    ("{op: roll, over: [h, w], by: -3}", "x[h + 3, w + 3]"),
+    ("{op: roll, over: [h, w], by: [3, c // 2]}", "x[h − 3, w − (c // 2)]"),
     ("{op: scale, by: 0.5}", "0.5 x"),
     ("{op: scale, by: -0.125}", "−0.125 x"),
     ("{op: scale, by: c}", "c x"),
@@ -313,6 +329,7 @@ FORMULAS = [
     ("{op: schedule, begin: 30, end: 1, steps: 10}", "30 + (1 − 30) t / 10"),
     ("{op: split, axis: c, into: {g: 2, d: c / 2}}", "c = g · d"),
     ("{op: stack, of: [max, mean], axis: s}", "[max, mean]"),
+    ("{op: unfold, over: [h, w], kernel: 3, into: [kh, kw]}", "x[h + kh, w + kw]"),
     ("{op: unstack, axis: k}", ""),
     ("{op: use, spec: se}", ""),
 ]  # fmt: skip
@@ -381,6 +398,8 @@ def test_the_characters_of_the_table() -> None:
     ("{op: conv2d, x: input, weight: kernel}", ["input"]),
     ("{op: conv2d, x: one, kernel: 3}", ["one"]),
     ("{op: resize, x: small, over: [h, w], like: input}", ["small"]),
+    ("{op: fold, x: near, axes: m, over: h, like: input}", ["near"]),
+    ("{op: concat, of: [one, two], axis: c}", ["one", "two"]),
     ("{op: add, of: [input, weighed]}", ["input", "weighed"]),
     ("{op: sub, of: [1, gate]}", ["gate"]),
     ("{op: stack, of: [max, mean], axis: s}", ["max", "mean"]),

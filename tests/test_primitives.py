@@ -175,6 +175,52 @@ def mixed(p: Weights, x: Tensor, *sizes: int) -> Tensor:
     return torch.einsum("bn,noixy->boixy", matrix(p, x, "route.linear"), kernels)
 
 
+def around(
+    x: Tensor, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int],
+    dilation: tuple[int, int],
+) -> Tensor:
+    """Return [..., *kernel, rows, columns]: each window of the last two axes, value by value."""
+    x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+    rows, columns = (
+        range(0, n - d * (k - 1), s)
+        for n, k, s, d in zip(x.shape[-2:], kernel, stride, dilation, strict=True)
+    )
+    windows = [
+        x[..., i : i + dilation[0] * (kernel[0] - 1) + 1 : dilation[0],
+          j : j + dilation[1] * (kernel[1] - 1) + 1 : dilation[1]]
+        for i in rows for j in columns
+    ]  # fmt: skip
+    return torch.stack(windows, -1).unflatten(-1, (len(rows), len(columns)))
+
+
+def added(
+    windows: Tensor, like: Tensor, stride: tuple[int, int], padding: tuple[int, int],
+    dilation: tuple[int, int],
+) -> Tensor:
+    """Return the sum of windows [..., *kernel, rows, columns] at each place of the last two axes.
+
+    It is the transpose of `around`, whose matrix is read off the places of one map.
+    """
+    places = torch.arange(1.0, like.shape[-2:].numel() + 1, dtype=like.dtype)
+    kernel = (windows.shape[-4], windows.shape[-3])
+    sources = around(places.view(like.shape[-2:]), kernel, stride, padding, dilation)
+    matrix = (sources.flatten()[:, None] == places).to(like.dtype)
+    return (windows.flatten(-4) @ matrix).unflatten(-1, like.shape[-2:])
+
+
+def zeros_after(x: Tensor, axis: int, size: int) -> Tensor:
+    """Return x with zeros after its values along an axis."""
+    shape = list(x.shape)
+    shape[axis] = size - shape[axis]
+    return torch.cat([x, x.new_zeros(shape)], axis)
+
+
+def moved_on(x: Tensor, axis: int, by: int) -> Tensor:
+    """Return x with each value `by` places further along an axis, around the end."""
+    n = x.shape[axis]
+    return torch.stack([x.select(axis, (i - by) % n) for i in range(n)], axis)
+
+
 ROUTE = """squeeze: {op: pool, over: [h, w]}
         route: {op: linear, over: c, out: {n: 2}}"""
 MIX = "kernel: {op: reweight, x: kernels, by: route, sum: n}"
@@ -343,6 +389,24 @@ ROWS = [
         lambda p, x: torch.stack([
             torch.stack([x[..., w] * (n < w) for w in range(x.shape[3])], -1)
             for n in range(2)], 1)),
+    # -------------------------------------------------------------------------------------- concat
+    Row("concat", """part: {op: linear, over: c, out: 3}
+        probe: {op: concat, of: [part, input, part], axis: c}""", FIVE, "b k c=c+6 h w",
+        lambda p, x: torch.cat([
+            y := matrix(p, x.movedim(2, -1), "part.linear").movedim(-1, 2), x, y], 2),
+        lambda s: 3 * s["c"] + 3),
+    Row("concat", """one, two: {op: chunk, axis: c}
+        probe: {op: concat, of: [two, one], axis: c}""", MAP, MAP,
+        lambda p, x: x.roll(x.shape[1] // 2, 1)),
+    Row("concat", """one, two: {op: chunk, axis: c, sizes: [1, c - 1]}
+        three: {op: merge, x: two, axes: [h, w], into: w}
+        probe: {op: concat, of: [three, three], axis: w}""", FIVE, "b k c=c-1 w=2*h*w",
+        lambda p, x: x[:, :, 1:].flatten(3).repeat(1, 1, 1, 2)),
+    Row("concat", """twice: {op: concat, of: [input, input], axis: h}
+        one, two: {op: chunk, axis: h, sizes: [1, 2 * h - 1]}
+        probe: {op: concat, of: [two, input, one], axis: h}""", MAP, "b c h=3*h w",
+        lambda p, x: torch.cat([x[:, :, 1:], x, x, x[:, :, :1]], 2)),
+    Row("concat", "probe: {op: concat, of: [input], axis: c}", MAP, MAP, lambda p, x: x),
     # ----------------------------------------------------------------------------------- conv1d
     Row("conv1d", "probe: {op: conv1d, along: c, kernel: 3}", "b c", "b c",
         lambda p, x: slide(x, p["probe.conv.weight"], 1) + p["probe.conv.bias"], lambda s: 4),
@@ -492,6 +556,32 @@ ROWS = [
             F.conv2d(one[None], kernel, stride=(2, 1), padding=(2, 1), dilation=(2, 1))
             for one, kernel in zip(x, mixed(p, x.mean((2, 3)), 2, -1, 3, 3), strict=True)]),
         lambda s: 38 * s["c"] + 2, batch_first=True),
+    # ------------------------------------------------------------------------------------- dropout
+    Row("dropout", "probe: {op: dropout, p: 0}", FIVE, FIVE, lambda p, x: x),
+    Row("dropout", "probe: {op: dropout, p: 1}", MAP, MAP, lambda p, x: torch.zeros_like(x)),
+    Row("dropout", "probe: {op: dropout, p: 1, share: [h, w]}", FIVE, FIVE,
+        lambda p, x: torch.zeros_like(x)),
+    # ---------------------------------------------------------------------------------------- flip
+    Row("flip", "probe: {op: flip, over: w}", MAP, MAP,
+        lambda p, x: torch.stack(x.unbind(3)[::-1], 3)),
+    Row("flip", "probe: {op: flip, over: [w, k]}", FIVE, FIVE,
+        lambda p, x: torch.stack(torch.stack(x.unbind(4)[::-1], 4).unbind(1)[::-1], 1)),
+    # ---------------------------------------------------------------------------------------- fold
+    Row("fold", """near: {op: unfold, over: [h, w], kernel: 3, into: [m, n]}
+        probe: {op: fold, axes: [m, n], over: [h, w], like: input}""", MAP, MAP,
+        lambda p, x: added(around(x, (3, 3), (1, 1), (1, 1), (1, 1)), x, (1, 1), (1, 1), (1, 1))),
+    Row("fold", """near: {op: unfold, over: [w, k], kernel: [3, 2], stride: [2, 1],
+        padding: [2, 1], dilation: [2, 1], into: [m, n]}
+        probe: {op: fold, axes: [m, n], over: [w, k], like: input, stride: [2, 1],
+        padding: [2, 1], dilation: [2, 1]}""".replace(",\n", ","), FIVE, FIVE,
+        lambda p, x: added(
+            around(y := x.permute(0, 2, 3, 4, 1), (3, 2), (2, 1), (2, 1), (2, 1)), y,
+            (2, 1), (2, 1), (2, 1)).permute(0, 4, 1, 2, 3)),
+    Row("fold", """learned: {op: parameter, axes: {w: w, m: 3}, init: 1}
+        probe: {op: fold, axes: m, over: w, like: input}""", MAP, "w",
+        lambda p, x: added(
+            p["learned"].T[None, :, None], x.new_zeros(1, x.shape[3]),
+            (1, 1), (0, 1), (1, 1))[0], lambda s: 3 * s["w"]),
     # ------------------------------------------------------------------------------------- gate
     Row("gate", "probe: {op: gate}", MAP, MAP, lambda p, x: 1 / (1 + (-x).exp())),
     Row("gate", "probe: {op: gate, fn: hard_sigmoid}", MAP, MAP,
@@ -652,6 +742,15 @@ ROWS = [
         FIVE, FIVE,
         lambda p, x: scaled(p, x / x.square().sum((2, 4), keepdim=True).sqrt().clamp(min=1), 3, 2)
         .clamp(min=0), lambda s: s["c"] * s["h"]),
+    # ----------------------------------------------------------------------------------------- pad
+    Row("pad", "probe: {op: pad, to: {h: 4 * ceil(h / 4), k: 'max(k, 3)'}}", FIVE,
+        "b k=3 c h=-(-h//4)*4 w",
+        lambda p, x: zeros_after(zeros_after(x, 1, 3), 3, -(-x.shape[3] // 4) * 4)),
+    Row("crop", "probe: {op: crop, to: {h: (h + 1) // 2, c: 2}}", FIVE, "b k c=2 h=(h+1)//2 w",
+        lambda p, x: torch.stack(torch.stack(x.unbind(2)[:2], 2)
+        .unbind(3)[: (x.shape[3] + 1) // 2], 3)),
+    Row("crop", """more: {op: pad, to: {w: 7 * ceil(w / 7), h: 7 * ceil(h / 7)}}
+        probe: {op: crop, to: {h: h, w: w}}""", MAP, MAP, lambda p, x: x),
     # -------------------------------------------------------------------------------- parameter
     Row("parameter", "probe: {op: parameter, axes: {c: c, m: 3}, init: 0.5}", MAP, "m=3 c",
         lambda p, x: p["probe"].T, lambda s: 3 * s["c"]),
@@ -752,6 +851,14 @@ ROWS = [
         "b k c h=h//2+1 w", lambda p, x: shares(x, 3, x.shape[3] // 2 + 1)),
     Row("pool", "probe: {op: pool, over: [k, h, w], to: [2, 1, 3]}", FIVE, "b k=2 c h=1 w=3",
         lambda p, x: shares(shares(shares(x, 1, 2), 3, 1), 4, 3)),
+    # -------------------------------------------------------------------------------------- rename
+    Row("rename", "probe: {op: rename, axes: {h: y, w: x}}", MAP, "b y=h x=w c",
+        lambda p, x: x.permute(0, 2, 3, 1)),
+    Row("rename", "probe: {op: rename, axes: {h: w, w: h}}", FIVE, "b k c h=w w=h",
+        lambda p, x: x.mT),
+    Row("rename", """other: {op: rename, axes: {h: m}}
+        probe: {op: sub, of: [input, other]}""", "b h", "b m=h h",
+        lambda p, x: x[:, None, :] - x[:, :, None]),
     # ----------------------------------------------------------------------------------- resize
     Row("resize", """small: {op: pool, over: [h, w], kernel: 3, stride: 2}
         probe: {op: resize, over: [h, w], like: input}""", FIVE, FIVE,
@@ -791,6 +898,11 @@ ROWS = [
         learned: {op: parameter, axes: {c: c}, init: 1}
         probe: {op: reweight, x: learned, by: squeeze, sum: c}""", MAP, "b",
         lambda p, x: x.mean((2, 3)) @ p["learned"], lambda s: s["c"], batch_first=True),
+    # ---------------------------------------------------------------------------------------- roll
+    Row("roll", "probe: {op: roll, over: [w, h], by: [1, -2]}", MAP, MAP,
+        lambda p, x: moved_on(moved_on(x, 3, 1), 2, -2)),
+    Row("roll", "probe: {op: roll, over: [k, w], by: -w // 2}", FIVE, FIVE,
+        lambda p, x: moved_on(moved_on(x, 1, -x.shape[4] // 2), 4, -x.shape[4] // 2)),
     # ------------------------------------------------------------------------------------ scale
     Row("scale", "probe: {op: scale, by: 3 ** -0.5}", FIVE, FIVE, lambda p, x: x / 3**0.5),
     Row("scale", "probe: {op: scale, by: c * 2}", MAP, MAP, lambda p, x: x * 2 * x.shape[1]),
@@ -822,6 +934,21 @@ ROWS = [
     Row("stack", """scale: {op: parameter, axes: {}, init: 1}
         probe: {op: stack, of: [scale, scale], axis: k}""", MAP, "k=2",
         lambda p, x: p["scale"].expand(2), lambda s: 1),
+    # -------------------------------------------------------------------------------------- unfold
+    Row("unfold", "probe: {op: unfold, over: [h, w], kernel: 3, into: [kh, kw]}", MAP,
+        "b kh=3 kw=3 c h w",
+        lambda p, x: around(x, (3, 3), (1, 1), (1, 1), (1, 1)).permute(0, 2, 3, 1, 4, 5)),
+    Row("unfold", """probe: {op: unfold, over: [w, k], kernel: [3, 5], stride: [2, 1],
+        dilation: [1, 2], into: [n, m]}""".replace("\n", " "), FIVE,
+        "b n=3 m=5 k c h w=(w-1)//2+1",
+        lambda p, x: around(x.permute(0, 2, 3, 4, 1), (3, 5), (2, 1), (1, 4), (1, 2))
+        .permute(0, 3, 4, 6, 1, 2, 5)),
+    Row("unfold", "probe: {op: unfold, over: [h, w], kernel: 2, stride: 3, padding: [1, 2],"
+        " into: [m, n]}", FIVE, "b m=2 n=2 k c h=h//3+1 w=(w+2)//3+1",
+        lambda p, x: around(x, (2, 2), (3, 3), (1, 2), (1, 1)).permute(0, 3, 4, 1, 2, 5, 6)),
+    Row("unfold", "probe: {op: unfold, over: c, kernel: 2, stride: 2, padding: 0, into: m}",
+        MAP, "b m=2 c=(c-2)//2+1 h w",
+        lambda p, x: x.unflatten(1, (-1, 2)).transpose(1, 2)),
 ]  # fmt: skip
 
 SIZES = st.fixed_dictionaries({
@@ -1357,6 +1484,41 @@ WRONG = [
     ("probe: {op: add, of: [input, 1 if input > 2 else 3]}", "not-a-number", "input > 2"),
     ("probe: {op: div, of: [input, 0]}", "division-by-zero", "0"),
     ("probe: {op: div, of: [input, 0 * 3]}", "division-by-zero", "0 * 3"),
+    ("""flat: {op: pool, over: c}
+        probe: {op: concat, of: [input, flat], axis: h}""", "axes-differ", "flat"),
+    ("probe: {op: concat, of: [input, input], axis: q}", "unknown-axis", "q"),
+    ("""part: {op: conv2d, kernel: 3, stride: 2}
+        probe: {op: concat, of: [input, part], axis: c}""", "size-conflict", "part"),
+    ("probe: {op: concat, of: [], axis: c}", "invalid-value", "[]"),
+    ("""q, k: {op: chunk, axis: c, sizes: [1, c - 1, 1]}
+        probe: {op: gate, x: q}""", "wrong-number", "[1"),
+    ("""q, k: {op: chunk, axis: c, sizes: [1, c]}
+        probe: {op: gate, x: q}""", "size-conflict", "[1"),
+    ("""q, k: {op: chunk, axis: q}
+        probe: {op: concat, of: [q, k], axis: c}""", "unknown-axis", "q"),
+    ("probe: {op: dropout, p: -1}", "invalid-value", "-1"),
+    ("probe: {op: dropout, p: 0.5, share: [h, q]}", "unknown-axis", "q"),
+    ("probe: {op: flip, over: [h, h]}", "duplicate-axis", "h"),
+    ("probe: {op: roll, over: [h, w], by: [1, 2, 3]}", "wrong-number", "[1"),
+    ("probe: {op: roll, over: h, by: w / 2}", "invalid-value", "w / 2"),
+    ("probe: {op: roll, over: h}", "missing-field", None),
+    ("probe: {op: rename, axes: {h: w}}", "axis-exists", "w"),
+    ("probe: {op: rename, axes: {q: w}}", "unknown-axis", "w"),
+    ("probe: {op: rename, axes: {}}", "invalid-value", "{}"),
+    ("probe: {op: unfold, over: h, kernel: 2, into: m}", "even-kernel", "2"),
+    ("probe: {op: unfold, over: h, kernel: 3, into: w}", "axis-exists", "w"),
+    ("probe: {op: unfold, over: [h, w], kernel: 3, into: m}", "wrong-number", "m"),
+    ("probe: {op: unfold, over: h, kernel: 3, padding: [1, 1], into: m}", "wrong-number", "[1"),
+    ("""near: {op: unfold, over: h, kernel: 3, into: m}
+        probe: {op: fold, axes: m, over: h, like: input, stride: 2}""", "size-conflict", "input"),
+    ("""near: {op: unfold, over: h, kernel: 3, into: m}
+        probe: {op: fold, axes: m, over: [h, w], like: input}""", "wrong-number", "m"),
+    ("""near: {op: unfold, over: h, kernel: 3, into: m}
+        probe: {op: fold, axes: w, over: w, like: input}""", "duplicate-axis", "w"),
+    ("probe: {op: pad, to: {h: 14}}", "size-conflict", "14"),
+    ("probe: {op: pad, to: {h: h - 1}}", "size-conflict", "h - 1"),
+    ("probe: {op: crop, to: {h: h + 1}}", "size-conflict", "h + 1"),
+    ("probe: {op: crop, to: {q: 1}}", "unknown-axis", "1"),
     ("probe: {op: parameter, axes: {k: 0}, init: 1}", "invalid-value", "0"),
 ]  # fmt: skip
 

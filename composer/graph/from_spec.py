@@ -16,6 +16,7 @@ from composer.language.stand_in import stand_in_names
 from composer.primitives import Spec
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Primitive, with_references
+from composer.primitives.chunk import Chunk
 from composer.primitives.unstack import Unstack
 
 
@@ -110,9 +111,9 @@ def _bad_names(spec: Spec, names: Iterable[str]) -> list[Diagnostic]:
     for node in names:
         op = spec.nodes.get(node)
         where = spec.origin.at_key(("nodes", node))
-        if COMMA in node and op is not None and not isinstance(op, Unstack):
+        if COMMA in node and op is not None and not isinstance(op, (Chunk, Unstack)):
             message = f"the op {op.op!r} gives one value, and {node!r} names several"
-            way_out = "only unstack gives several; give the node one name"
+            way_out = "only unstack and chunk give several; give the node one name"
             problems.append(Diagnostic("bad-name", message, way_out, where))
         for one in node.split(COMMA):
             if one in taken:

@@ -11,13 +11,20 @@ from composer.primitives.attention import Attention
 from composer.primitives.base import Primitive
 from composer.primitives.constant import Constant
 from composer.primitives.conv2d import Conv2d
+from composer.primitives.dropout import Dropout
+from composer.primitives.flip import Flip
+from composer.primitives.fold import Fold
 from composer.primitives.merge import Merge
 from composer.primitives.norm import Normalize
+from composer.primitives.pad import Pad
 from composer.primitives.parameter import Parameter
 from composer.primitives.pool import Pool
+from composer.primitives.rename import Rename
 from composer.primitives.renamed import Renamed
 from composer.primitives.resize import Resize
+from composer.primitives.roll import Roll
 from composer.primitives.split import Split
+from composer.primitives.unfold import Unfold
 
 _PLACES = 420  # of maps that have another shape each
 #: The fields in which an op names one axis that it works on, and those that name one or several.
@@ -69,6 +76,12 @@ def _looks(op: Primitive, places: tuple[str, ...]) -> bool:
     over = set(places) & _axes_of(op)
     if isinstance(op, (Conv2d, Resize)) or 0 < len(over) < len(places):
         return True
+    if isinstance(op, (Flip, Fold, Roll, Unfold)):
+        return bool(over)
+    if isinstance(op, (Pad, Rename)):
+        return not set(places).isdisjoint(op.to if isinstance(op, Pad) else op.axes)
+    if isinstance(op, Dropout):
+        return 0 < len(set(places) & set(op.share)) < len(places)
     if any(getattr(op, field, None) in places for field in _ONE_AXIS):
         return True
     if isinstance(op, Pool):

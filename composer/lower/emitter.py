@@ -47,6 +47,7 @@ class FxEmitter:
         self._readers = readers(graph)
         self._sizes: dict[str, fx.Node] = {}  # of the input, once read
         self._slices: dict[tuple[str, str], fx.Node] = {}
+        self._shared: dict[tuple[Any, ...], fx.Node] = {}
         self._passed_by: dict[fx.Node, None] = {}  # permutes whose value was sliced before them
         self._node: GraphNode | None = None
 
@@ -261,6 +262,12 @@ class FxEmitter:
             self._slices[name, axis] = self.method("unbind", value, where)
         rest = (place for place in order if place != where)
         return self._slices[name, axis], tuple(place - (place > where) for place in rest)
+
+    def once(self, key: tuple[Any, ...], write: Callable[[], fx.Node]) -> fx.Node:
+        """Return what `write` wrote for the first of the nodes that share a key."""
+        if key not in self._shared:
+            self._shared[key] = write()
+        return self._shared[key]
 
     def is_spent(self, ref: Expr) -> bool:
         """Return whether an operand is a new tensor of the module's own, and read here last.

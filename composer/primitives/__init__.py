@@ -17,32 +17,42 @@ from composer.primitives.arithmetic import Arithmetic
 from composer.primitives.attention import Attention
 from composer.primitives.base import Primitive
 from composer.primitives.branch import Branch
+from composer.primitives.chunk import Chunk
+from composer.primitives.concat import Concat
 from composer.primitives.constant import Constant
 from composer.primitives.conv1d import Conv1d
 from composer.primitives.conv2d import Conv2d
+from composer.primitives.dropout import Dropout
+from composer.primitives.flip import Flip
+from composer.primitives.fold import Fold
 from composer.primitives.gate import Gate
 from composer.primitives.linear import Linear
 from composer.primitives.merge import Merge
 from composer.primitives.mlp import Mlp
 from composer.primitives.norm import Normalize
+from composer.primitives.pad import Pad
 from composer.primitives.parameter import Parameter
 from composer.primitives.pick import Pick
 from composer.primitives.pool import Pool
 from composer.primitives.product import Product
+from composer.primitives.rename import Rename
 from composer.primitives.repeat import Repeat
 from composer.primitives.resize import Resize
 from composer.primitives.reweight import Reweight
+from composer.primitives.roll import Roll
 from composer.primitives.scale import Scale
 from composer.primitives.schedule import Schedule
 from composer.primitives.split import Split
 from composer.primitives.stack import Stack
+from composer.primitives.unfold import Unfold
 from composer.primitives.unstack import Unstack
 from composer.primitives.use import Use
 
 AnyPrimitive = Annotated[
-    Apply | Arithmetic | Attention | Branch | Constant | Conv1d | Conv2d | Gate | Linear | Merge
-    | Mlp | Normalize | Parameter | Pick | Pool | Product | Repeat | Resize | Reweight | Scale
-    | Schedule | Split | Stack | Unstack | Use,
+    Apply | Arithmetic | Attention | Branch | Chunk | Concat | Constant | Conv1d | Conv2d | Dropout
+    | Flip | Fold | Gate | Linear | Merge | Mlp | Normalize | Pad | Parameter | Pick | Pool
+    | Product | Rename | Repeat | Resize | Reweight | Roll | Scale | Schedule | Split | Stack
+    | Unfold | Unstack | Use,
     Field(discriminator="op"),
 ]
 

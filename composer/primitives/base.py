@@ -92,6 +92,9 @@ class Emitter(Protocol):
         With them comes the order to bring the axes of each into.
         """
 
+    def once(self, key: tuple[Any, ...], write: Callable[[], FxNode]) -> FxNode:
+        """Return what `write` wrote for the first of the nodes that share a key."""
+
     def is_spent(self, ref: Expr) -> bool:
         """Return whether an operand is a new tensor of the module's own, and read here last."""
 
@@ -100,9 +103,9 @@ class Primitive(Model):
     """One op of the language. A subclass is one file, one idea.
 
     `colour` is the group that a picture draws it in; `draws_weights` tells that two nodes with
-    equal fields still differ, for each has parameters of its own; `anew` that its value is a new
-    tensor under any fields; `computed` names the fields whose numbers may follow from the sizes
-    of the input when the module runs.
+    equal fields still differ, for each has parameters, or draws numbers, of its own; `anew` that
+    its value is a new tensor under any fields; `computed` names the fields whose numbers may
+    follow from the sizes of the input when the module runs.
     """
 
     draws_weights: ClassVar[bool] = False

@@ -96,6 +96,8 @@ def words(model: Model) -> Iterator[str]:
             yield from words(value)
         elif isinstance(value, tuple | dict):
             yield from (word for word in value if isinstance(word, str))
+            if isinstance(value, dict):
+                yield from (new for new in value.values() if isinstance(new, str))
 
 
 def _renamed(
@@ -112,6 +114,9 @@ def _renamed(
         alone.append(Alone((field, named[0]), f"names {named[1]!r} alone"))
         return None
     if not isinstance(value, tuple | dict) or not all(isinstance(key, str) for key in value):
+        return None
+    if isinstance(value, dict) and any(isinstance(new, str) for new in value.values()):
+        alone += [Alone((field, key), f"names {key!r} alone") for key in value if key in HW]
         return None
     sizes = dict(value) if isinstance(value, dict) else dict.fromkeys(value)
     for pair, instead in ((HW, tuple(places)), (OF_KERNEL[2], OF_KERNEL[len(places)])):

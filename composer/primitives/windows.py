@@ -1,8 +1,13 @@
-"""Windows that slide along an axis: how many there are."""
+"""Windows that slide along axes: how many there are."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from composer.language.expressions import Expr, bind, constant
+from composer.primitives.axes import Axes
+from composer.primitives.base import AxisProblem, whole
+from composer.primitives.per_axis import for_each
 
 
 def strided(size: Expr, stride: Expr) -> Expr:
@@ -25,3 +30,80 @@ def windowed(size: Expr, kernel: Expr, stride: Expr, padding: Expr, dilation: Ex
 
 def _of(operation: str, left: Expr, right: Expr) -> Expr:
     return Expr(operation, 0, (left, right))
+
+
+@dataclass(frozen=True)
+class Slide:
+    """Windows over some axes: fields of an op, `kernel` already one size for each axis."""
+
+    over: tuple[str, ...]
+    kernel: tuple[Expr, ...]
+    stride: tuple[Expr, ...]
+    padding: tuple[Expr, ...] | None
+    dilation: tuple[Expr, ...]
+
+    def counts(self, have: Axes) -> dict[str, Expr]:
+        """Return how many windows there are along each axis of a map.
+
+        Raises:
+            AxisProblem: code ``wrong-number``, ``even-kernel`` or ``size-too-small``.
+        """
+        strides = for_each(self.stride, self.over, "stride")
+        dilations = for_each(self.dilation, self.over, "dilation")
+        if self.padding is None:
+            for kernel in self.kernel:
+                _need_middle(kernel)
+            return {
+                axis: strided(have[axis], s) for axis, s in zip(self.over, strides, strict=True)
+            }
+        paddings = for_each(self.padding, self.over, "padding")
+        found = {}
+        for axis, *numbers in zip(
+            self.over, self.kernel, strides, paddings, dilations, strict=True
+        ):
+            kernel, stride, padding, dilation = numbers
+            found[axis] = windowed(have[axis], kernel, stride, padding, dilation)
+            if found[axis].is_constant and whole(found[axis]) < 1:
+                raise AxisProblem(
+                    "size-too-small",
+                    f"a window of {kernel} with dilation {dilation} does not fit into "
+                    f"{have[axis]} of {axis!r} with a padding of {padding}",
+                    ("padding",),
+                    "take a larger padding or smaller windows",
+                )
+        return found
+
+    def numbers(self) -> tuple[tuple[int, ...], ...]:
+        """Return kernel, stride, padding and dilation, once bound, for each axis.
+
+        Raises:
+            AxisProblem: code ``open-size``.
+        """
+        kernel = tuple(whole(size, ("kernel",)) for size in self.kernel)
+        stride, dilation = (
+            tuple(whole(number, (field,)) for number in for_each(values, self.over, field))
+            for field, values in (("stride", self.stride), ("dilation", self.dilation))
+        )
+        if self.padding is None:
+            padding = tuple(d * (k // 2) for d, k in zip(dilation, kernel, strict=True))
+        else:
+            given = for_each(self.padding, self.over, "padding")
+            padding = tuple(whole(number, ("padding",)) for number in given)
+        return kernel, stride, padding, dilation
+
+    def lists(self) -> str | None:
+        """Return the field that has a number for each of fewer axes, or None."""
+        for field in ("kernel", "stride", "padding", "dilation"):
+            if len(getattr(self, field) or "1") not in (1, len(self.over)):
+                return field
+        return None
+
+
+def _need_middle(kernel: Expr) -> None:
+    if kernel.is_constant and whole(kernel) % 2 == 0:
+        raise AxisProblem(
+            "even-kernel",
+            f"a window of {kernel} has no middle, so it needs a padding",
+            ("kernel",),
+            "take an odd one, or write 'padding: 0' for windows that lie inside the map",
+        )

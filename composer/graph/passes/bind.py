@@ -108,7 +108,7 @@ def _bind_all(
     except AxisProblem as problem:
         where = graph.where(node, problem.field)
         problems.append(Diagnostic(problem.code, problem.message, problem.help, where))
-        yield replace(node, op=None)
+        yield from (replace(node, name=name, op=None) for name in node.names)
         return
     for part in parts:
         path = (*node.path, *part.path)

@@ -1,0 +1,104 @@
+"""`pad`, `crop`: bring axes to larger sizes, with zeros at the end, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from composer.language.expressions import Expr, evaluate
+from composer.language.fields import AxisName, NodeRef, Size
+from composer.primitives.axes import Axes, AxisOrder
+from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes, whole
+
+_TRIALS = (7, 10, 64, 1000)  # a pad to less than what comes would drop values in silence
+
+
+class Pad(Primitive):
+    """Axes brought `to` new sizes: `pad` adds zeros at the end, `crop` drops what is there.
+
+    ``{op: pad, to: {h: h + -h % 7, w: w + -w % 7}}`` makes windows of 7×7 fit, and
+    ``{op: crop, to: {h: h, w: w}}`` goes back.
+    """
+
+    colour: ClassVar[str] = "combine"
+
+    op: Literal["pad", "crop"]
+    x: NodeRef | None = Field(default=None, description="default: the node above")
+    to: dict[AxisName, Size] = Field(
+        min_length=1, description="the new size of each axis: {h: h + -h % 7} is a multiple of 7"
+    )
+
+    def __hash__(self) -> int:
+        return hash((self.op, self.x, frozenset(self.to.items())))
+
+    def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
+        """Return the axes at their new sizes."""
+        assert self.x is not None
+        have = axes(self.x)
+        for axis, size in self.to.items():
+            if axis not in have:
+                need_axes(have, (axis,), ("to", axis), self.x)
+            self._need_direction(axis, have[axis], size)
+            have = have.resized(axis, size)
+        return have
+
+    def _need_direction(self, axis: str, have: Expr, size: Expr) -> None:
+        """Refuse a pad to less and a crop to more, at any of a few sizes that are still open.
+
+        Raises:
+            AxisProblem: code ``size-conflict``.
+        """
+        pads = self.op == "pad"
+        for trial in _TRIALS:
+            known = dict.fromkeys(have.names | size.names, trial)
+            old, new = evaluate(have, known), evaluate(size, known)
+            if not isinstance(old, (int, float)) or not isinstance(new, (int, float)):
+                continue
+            if (new < old) if pads else (new > old):
+                there = f" where {' = '.join(sorted(known))} = {trial}" if known else ""
+                other, more = ("crop", "fewer") if pads else ("pad", "more")
+                way_out = f"to go to {more}, write 'op: {other}'"
+                if pads and known and size.is_constant:
+                    way_out = f'write {axis}: "max({have}, {size})"'
+                raise AxisProblem(
+                    "size-conflict",
+                    f"axis {axis!r} of {str(self.x)!r} has {old:g} values{there}, and {new:g} are "
+                    f"{more}",
+                    ("to", axis),
+                    way_out,
+                )
+
+    def lower(self, emit: Emitter) -> Any:
+        """Write one pad, or a view for each axis that is cropped; nothing where sizes are equal."""
+        from torch.nn import functional
+
+        assert self.x is not None
+        node, axes = emit.node(self.x), emit.axes(self.x)
+        changed = {axis: size for axis, size in self.to.items() if axes[axis] != size}
+        if self.op == "crop":
+            for axis, size in changed.items():
+                node = emit.method("narrow", node, axes.index(axis), 0, emit.size(size))
+            return node
+        if not changed:
+            return node
+        last = min(map(axes.index, changed))
+        amounts: list[Any] = []
+        for axis in reversed(axes.names[last:]):
+            amounts += [0, self._added(emit, axes, axis) if axis in changed else 0]
+        return emit.function(functional.pad, node, tuple(amounts))
+
+    def _added(self, emit: Emitter, axes: Axes, axis: str) -> Any:
+        """Write how many zeros an axis gains, which may depend on its size."""
+        import operator
+
+        assert self.x is not None
+        if axes[axis].is_constant and self.to[axis].is_constant:
+            return whole(self.to[axis]) - whole(axes[axis])
+        have = emit.method("size", emit.node(self.x), axes.index(axis))
+        return emit.function(operator.sub, emit.size(self.to[axis]), have)
+
+    def label(self) -> str:
+        """Return such as ``pad h to 14, w to 14``."""
+        return f"{self.op} {', '.join(f'{axis} to {size}' for axis, size in self.to.items())}"

@@ -1,0 +1,80 @@
+"""`roll`: shift values along an axis; what leaves at one end comes in at the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from composer.language.expressions import Expr, is_whole
+from composer.language.fields import AxisNames, NodeRef
+from composer.language.source import YamlPath
+from composer.primitives.axes import Axes, AxisOrder
+from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes
+from composer.primitives.per_axis import Numbers, for_each
+
+
+class Roll(Primitive):
+    """The value at i goes to i + `by` along each axis `over`, around the end (Swin's shift).
+
+    ``{op: roll, over: [h, w], by: -3}`` moves a map by three up and to the left.
+    """
+
+    colour: ClassVar[str] = "combine"
+    computed: ClassVar[tuple[str, ...]] = ("by",)
+
+    op: Literal["roll"]
+    x: NodeRef | None = Field(default=None, description="default: the node above")
+    over: AxisNames = Field(min_length=1, description="the axes along which values move")
+    by: Numbers = Field(
+        min_length=1,
+        description="how many places, backwards if negative; a list has a number for each axis",
+    )
+
+    def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
+        """Return the same axes."""
+        assert self.x is not None
+        need_axes(axes(self.x), self.over, ("over",), self.x)
+        for_each(self.by, self.over, "by")
+        for index, by in enumerate(self.by):
+            if not is_whole(by) and not (by.is_constant and by.value == int(by.value)):
+                raise AxisProblem(
+                    "invalid-value",
+                    f"values move by a whole number of places, and {by} need not be one"
+                    if not by.is_constant
+                    else f"values move by a whole number of places, and this is {by}",
+                    ("by", index),
+                    "divide with //, or use ceil or floor",
+                )
+        return axes(self.x)
+
+    def flat(self) -> tuple[YamlPath, str] | None:
+        """Return `by`, where it has a number for each of two axes."""
+        if len(self.by) not in (1, len(self.over)):
+            return ("by",), "has a number for each of two axes"
+        return None
+
+    def lower(self, emit: Emitter) -> Any:
+        """Write one roll."""
+        import torch
+
+        assert self.x is not None
+        by = tuple(emit.size(number) for number in for_each(self.by, self.over, "by"))
+        where = tuple(emit.axes(self.x).index(axis) for axis in self.over)
+        return emit.function(torch.roll, emit.node(self.x), by, where)
+
+    def label(self) -> str:
+        """Return such as ``roll h, w by -3``."""
+        return f"roll {', '.join(self.over)} by {', '.join(map(str, self.by))}"
+
+    def formula(self) -> str:
+        """Return such as ``x[h − 3, w − 3]``, for the value at h comes from h − 3."""
+        moved = zip(self.over, for_each(self.by, self.over, "by"), strict=True)
+        return f"x[{', '.join(_before(axis, by) for axis, by in moved)}]"
+
+
+def _before(axis: str, by: Expr) -> str:
+    if by.is_constant and not isinstance(by.value, str):
+        return f"{axis} {'+' if by.value < 0 else '−'} {abs(by.value)}"
+    return f"{axis} − {by}" if by.kind == "name" else f"{axis} − ({by})"

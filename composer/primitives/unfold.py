@@ -1,0 +1,110 @@
+"""`unfold`: the window around each place of a map, on axes of its own; all others ride along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from composer.errors import counted
+from composer.language.expressions import Expr, constant
+from composer.language.fields import AxisNames, NodeRef
+from composer.language.source import YamlPath
+from composer.primitives.axes import Axes, AxisOrder
+from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes
+from composer.primitives.per_axis import Amounts, Sizes, for_each
+from composer.primitives.windows import Slide
+
+
+class Unfold(Primitive):
+    """Windows of the axes `over`, zeros around the map, whose values go `into` new axes.
+
+    ``{op: unfold, over: [h, w], kernel: 3, into: [kh, kw]}`` of [b, c, h, w] is
+    [b, kh, kw, c, h, w]. Windows side by side need no unfold: they are a `split` of each axis.
+    """
+
+    colour: ClassVar[str] = "combine"
+
+    op: Literal["unfold"]
+    x: NodeRef | None = Field(default=None, description="default: the node above")
+    over: AxisNames = Field(min_length=1, max_length=3, description="the axes of the map")
+    kernel: Sizes = Field(
+        min_length=1,
+        description="the size of a window, odd unless there is a padding; a list has one for each "
+        "axis",
+    )
+    into: AxisNames = Field(description="the new axes, for the values of a window")
+    stride: Sizes = Field(
+        default=(constant(1),), min_length=1, description="from window to window; default 1"
+    )
+    padding: Amounts | None = Field(
+        default=None,
+        min_length=1,
+        description="zeros on each side; default: dilation * (kernel // 2), which keeps the size "
+        "at stride 1",
+    )
+    dilation: Sizes = Field(
+        default=(constant(1),), min_length=1, description="from value to value; default 1"
+    )
+
+    def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
+        """Return the axes with `over` at the number of windows, and the new ones."""
+        assert self.x is not None
+        have = axes(self.x)
+        need_axes(have, self.over, ("over",), self.x)
+        slide = self._slide()
+        counts = slide.counts(have)
+        if len(self.into) != len(self.over):
+            named = [f"{counted(len(names), 'name')}" for names in (self.into, self.over)]
+            raise AxisProblem(
+                "wrong-number",
+                f"'into' has {named[0]}, and 'over' has {named[1]}",
+                ("into",),
+                f"give a new axis for each, such as [{', '.join(f'k{a}' for a in self.over)}]",
+            )
+        for index, axis in enumerate(self.into):
+            if axis in have or axis in self.into[:index]:
+                taken = f"{str(self.x)!r} has" if axis in have else "'into' names"
+                raise AxisProblem(
+                    "axis-exists",
+                    f"{taken} an axis {axis!r} already",
+                    ("into", index),
+                    f"call it by another name than {', '.join((*have, *self.into[:index]))}",
+                )
+        for axis, count in counts.items():
+            have = have.resized(axis, count)
+        return have.extended(dict(zip(self.into, slide.kernel, strict=True)), order)
+
+    def _slide(self) -> Slide:
+        kernel = for_each(self.kernel, self.over, "kernel")
+        return Slide(self.over, kernel, self.stride, self.padding, self.dilation)
+
+    def flat(self) -> tuple[YamlPath, str] | None:
+        """Return the field that has a number for each of two axes."""
+        slide = Slide(self.over, self.kernel, self.stride, self.padding, self.dilation)
+        if (field := slide.lists()) is not None:
+            return (field,), "has a number for each of two axes"
+        return None
+
+    def lower(self, emit: Emitter) -> Any:
+        """Write one call on [riding, places]."""
+        from composer.kernels.windows import unfold
+
+        assert self.x is not None
+        axes = emit.axes(self.x)
+        riding = axes.without(self.over).names
+        x = emit.arrange(emit.node(self.x), axes.names, (*riding, *self.over))
+        node = emit.function(unfold, x, *self._slide().numbers())
+        order = (*riding, *self.into, *self.over)
+        return emit.arrange(node, order, emit.axes(emit.here).names)
+
+    def label(self) -> str:
+        """Return such as ``windows of 3×3``."""
+        size = "×".join(map(str, for_each(self.kernel, self.over, "kernel")))
+        return f"windows of {size}"
+
+    def formula(self) -> str:
+        """Return such as ``x[h + kh, w + kw]``."""
+        pairs = zip(self.over, self.into, strict=True)
+        return f"x[{', '.join(f'{axis} + {inner}' for axis, inner in pairs)}]"
