@@ -60,6 +60,22 @@ NODES = {
     "channels dropped": ("out: {op: dropout, p: 0.5, share: [h, w]}", False),
     "halves of channels": ("one, two: {op: chunk, axis: c}\n"
                            "out: {op: concat, of: [two, one], axis: c}", False),
+    "a product of rows": ("near: {op: merge, axes: c, into: e}\n"
+                          "met: {op: product, of: [input, near], sum: w}\n"
+                          "mean: {op: pool, over: [e, h]}\n"
+                          "out: {op: reweight, x: input, by: mean}", True),
+    "keys of each row": ("one: {op: parameter, axes: {q: 2, c: c}, init: 1}\n"
+                         "all: {op: attention, q: one, k: input, v: input, over: q, keys: w, "
+                         "along: c}\nmean: {op: pool, over: [q, h]}\n"
+                         "out: {op: reweight, x: input, by: mean}", True),
+    "a spec on rows": ("out: {op: use, spec: cbam_spatial, axes: {c: h, h: c}}", True),
+    "softmax over heads": ("head: {op: split, axis: c, into: {head: 2, d: c / 2}}\n"
+                           "gate: {op: gate, fn: softmax, over: head}\n"
+                           "out: {op: merge, axes: [head, d], into: c}", False),
+    "a product over all places": ("near: {op: merge, axes: c, into: e}\n"
+                                  "met: {op: product, of: [input, near], sum: [h, w]}\n"
+                                  "mean: {op: pool, over: e}\n"
+                                  "out: {op: reweight, x: input, by: mean}", False),
     "the area": ("out: {op: scale, by: 1 / (h * w - 1)}", False),
     "all places and back": ("n: {op: merge, axes: [h, w], into: n}\nmix: {op: linear, over: c}\n"
                             "out: {op: split, axis: n, into: {h: h, w: w}}", False),

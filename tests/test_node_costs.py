@@ -108,6 +108,11 @@ FORMS = {
     "a chain that does not": "probe: {op: repeat, times: 2, each: {op: mlp, over: c, hidden: 3}}",
     "a spec used twice": """probe: {op: repeat, times: 2, shared: true,
         each: {op: use, spec: se, params: {reduction: 2}}}""".replace("\n", " "),
+    "a spec used on other axes": "probe: {op: use, spec: cbam_spatial, axes: {c: h, h: c}}",
+    "attention to keys of their own": """rows: {op: pool, over: h}
+        keys: {op: merge, axes: w, into: m}
+        flat: {op: linear, x: keys, over: c, out: 1}
+        probe: {op: attention, q: input, k: keys, v: flat, over: [h, w], keys: m, along: c}""",
     "an outer product, summed": """one: {op: linear, over: c, out: {d: 3, m: 2}}
         two: {op: linear, x: input, over: c, out: {d: 3, k: 5}}
         both: {op: mul, of: [one, two]}

@@ -11,7 +11,8 @@ from pydantic import Field
 from composer.language.expressions import Expr, constant
 from composer.language.fields import AxisName, AxisNames, Flag, NodeRef, Number, word
 from composer.language.source import YamlPath
-from composer.primitives.attended import Parts, attended, parts_of
+from composer.primitives.attended import attended
+from composer.primitives.attention_axes import Parts, parts_of
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive, flag, whole
 from composer.primitives.cost import Cost, of_einsum
