@@ -21,7 +21,7 @@ from composer.errors import ComposerError
 from composer.graph.frontend import check_text
 from composer.graph.neighbours import reads_shape
 from composer.kernels.table import table, values
-from composer.language.expressions import Expr, ExpressionError, bind
+from composer.language.expressions import Expr, ExpressionError, bind, parse
 from composer.lower.emitter import _tree
 
 WAVES = "{op: constant, axes: {y: 3, c: c}, value: sin(y / 7 ** (c / 3)) + 1 / 3}"
@@ -232,6 +232,19 @@ def test_each_element_is_what_the_expression_comes_to(tree: Expr, first: int, se
                 continue
             assert float(found[a, b]) == pytest.approx(want, rel=1e-9, abs=1e-9)
             assert float(plain[a, b]) == pytest.approx(want, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("text", [
+    "log(a)", "log(a) ** 0", "1 ** log(a)", "1 if log(a) > 0 else 2", "min(log(a), 3)",
+    "0 * log(a)", "1 / a * 0", "2 if 1 / a else 3", "(0.5 - a) ** -64 * 0", "2 ** (65 - 9 * a) * 0",
+    "(a - 1) ** 0.5",
+])  # fmt: skip
+def test_what_has_no_value_inside_has_none_outside(text: str) -> None:
+    found = values(_tree(parse(text)), ["a"], [3], {}, "cpu", strict=True)
+    with pytest.raises(ExpressionError):
+        bind(parse(text), {"a": 0})
+    assert found[0].isnan() and found[2].isfinite()
+    bind(parse(text), {"a": 2})
 
 
 # ----------------------------------------------------------------------------------- what is said
