@@ -186,7 +186,7 @@ AxisName = Annotated[
 
 
 def _one_or_more(value: Any) -> Any:
-    return value if isinstance(value, (list, tuple)) else [value]
+    return value if isinstance(value, (list, tuple)) or value is None else [value]
 
 
 Sizes = Annotated[
@@ -205,15 +205,17 @@ AxisNames = Annotated[
     ),
 ]
 
-Sizes = Annotated[
-    tuple[Size, ...],
-    BeforeValidator(
-        _one_or_more, json_schema_input_type=Size | Annotated[list[Size], Field(min_length=2)]
-    ),
-]
 Amounts = Annotated[
     tuple[Amount, ...],
     BeforeValidator(
-        _one_or_more, json_schema_input_type=Amount | Annotated[list[Amount], Field(min_length=2)]
+        _one_or_more, json_schema_input_type=Amount | Annotated[list[Amount], Field(min_length=1)]
     ),
+    Field(min_length=1),
+]
+Numbers = Annotated[
+    tuple[Number, ...],
+    BeforeValidator(
+        _one_or_more, json_schema_input_type=Number | Annotated[list[Number], Field(min_length=1)]
+    ),
+    Field(min_length=1),
 ]

@@ -3,38 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
-
-from pydantic import BeforeValidator, Field
 
 from composer.errors import counted
 from composer.language.expressions import Expr
-from composer.language.fields import Amount, Number, Size
 from composer.primitives.base import AxisProblem
-
-
-def _listed(value: Any) -> Any:
-    return value if isinstance(value, (list, tuple)) or value is None else [value]
-
-
-Sizes = Annotated[
-    tuple[Size, ...],
-    BeforeValidator(
-        _listed, json_schema_input_type=Size | Annotated[list[Size], Field(min_length=1)]
-    ),
-]
-Amounts = Annotated[
-    tuple[Amount, ...],
-    BeforeValidator(
-        _listed, json_schema_input_type=Amount | Annotated[list[Amount], Field(min_length=1)]
-    ),
-]
-Numbers = Annotated[
-    tuple[Number, ...],
-    BeforeValidator(
-        _listed, json_schema_input_type=Number | Annotated[list[Number], Field(min_length=1)]
-    ),
-]
 
 
 def for_each(values: tuple[Expr, ...], over: Sequence[str], field: str) -> tuple[Expr, ...]:

@@ -8,11 +8,11 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from composer.language.expressions import Expr, is_whole
-from composer.language.fields import AxisNames, NodeRef
+from composer.language.fields import AxisNames, NodeRef, Numbers
 from composer.language.source import YamlPath
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes
-from composer.primitives.per_axis import Numbers, for_each
+from composer.primitives.per_axis import for_each
 
 
 class Roll(Primitive):

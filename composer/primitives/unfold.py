@@ -9,11 +9,11 @@ from pydantic import Field
 
 from composer.errors import counted
 from composer.language.expressions import Expr, constant
-from composer.language.fields import AxisNames, NodeRef
+from composer.language.fields import Amounts, AxisNames, NodeRef, Sizes
 from composer.language.source import YamlPath
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes
-from composer.primitives.per_axis import Amounts, Sizes, for_each
+from composer.primitives.per_axis import for_each
 from composer.primitives.windows import Slide
 
 
