@@ -15,6 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from composer.errors import did_you_mean
+from composer.language.words import FUNCTIONS as WORDS
+
 Value = int | float | bool | str
 
 MAX_LENGTH = 300
@@ -175,6 +178,15 @@ _LANGUAGE = (
 )
 
 
+def _instead_of(function: str) -> str:
+    """Return the way out for a function that there is not: ``math.sqrt`` is sqrt."""
+    library, _, own = function.rpartition(".")
+    own = own if library in ("", "math", "np", "numpy", "torch") else ""
+    way_out = f"it may call {', '.join(FUNCTIONS)}"
+    said = f"write {own}(…)" if own in FUNCTIONS else WORDS.get(own) or did_you_mean(own, FUNCTIONS)
+    return f"{said}{'' if said[-1] == '?' else ';'} {way_out}" if said else way_out
+
+
 class _Builder:
     def __init__(self, text: str, padding: int) -> None:
         self.text, self.padding = text, padding
@@ -214,7 +226,7 @@ class _Builder:
                     raise refuse(
                         "forbidden-call",
                         f"an expression may not call {function!r}",
-                        f"it may call {', '.join(FUNCTIONS)}",
+                        _instead_of(function),
                     )
                 low, high = FUNCTIONS[function]
                 if not low <= len(args) <= high:
@@ -227,7 +239,7 @@ class _Builder:
                 raise refuse(
                     "forbidden-call",
                     f"an expression may not call {written!r}",
-                    f"it may call {', '.join(FUNCTIONS)}",
+                    _instead_of(written.partition("(")[0]),
                 )
             case _:
                 raise refuse(
