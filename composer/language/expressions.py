@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from composer.errors import did_you_mean
-from composer.language.words import FUNCTIONS as WORDS
+from composer.language.words import instead_of
 
 Value = int | float | bool | str
 
@@ -178,15 +177,6 @@ _LANGUAGE = (
 )
 
 
-def _instead_of(function: str) -> str:
-    """Return the way out for a function that there is not: ``math.sqrt`` is sqrt."""
-    library, _, own = function.rpartition(".")
-    own = own if library in ("", "math", "np", "numpy", "torch") else ""
-    way_out = f"it may call {', '.join(FUNCTIONS)}"
-    said = f"write {own}(…)" if own in FUNCTIONS else WORDS.get(own) or did_you_mean(own, FUNCTIONS)
-    return f"{said}{'' if said[-1] == '?' else ';'} {way_out}" if said else way_out
-
-
 class _Builder:
     def __init__(self, text: str, padding: int) -> None:
         self.text, self.padding = text, padding
@@ -226,7 +216,7 @@ class _Builder:
                     raise refuse(
                         "forbidden-call",
                         f"an expression may not call {function!r}",
-                        _instead_of(function),
+                        instead_of(function, FUNCTIONS),
                     )
                 low, high = FUNCTIONS[function]
                 if not low <= len(args) <= high:
@@ -239,7 +229,7 @@ class _Builder:
                 raise refuse(
                     "forbidden-call",
                     f"an expression may not call {written!r}",
-                    _instead_of(written.partition("(")[0]),
+                    instead_of(written.partition("(")[0], FUNCTIONS),
                 )
             case _:
                 raise refuse(

@@ -236,3 +236,20 @@ def suggested(word: str, known: Collection[str], label: str, table: Mapping[str,
     all_of_them = f"{label}: {', '.join(known) or 'none'}"
     near = meant(word, known, table)
     return f"{near} {all_of_them}" if near else all_of_them
+
+
+def instead_of(function: str, known: Collection[str]) -> str:
+    """Return the way out for a function that an expression may not call: for ``math.sqrt``, sqrt.
+
+    Where a known function is called in a way of Python's own, only those known are named.
+    """
+    library, _, own = function.rpartition(".")
+    own = own if library in ("", "math", "np", "numpy", "torch") else ""
+    if own in known:
+        said = f"write {own}(…)" if library else None
+    else:
+        said = FUNCTIONS.get(own) or did_you_mean(own, known)
+    listed = f"it may call {', '.join(known)}"
+    if not said:
+        return listed
+    return f"{said} {listed}" if said[-1] == "?" else f"{said}; {listed}"
