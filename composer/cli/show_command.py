@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from composer.cli.completing import complete_spec
 from composer.cli.options import (
     check_params,
     costs_json_option,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command("show", short_help="Show a spec's nodes: axes, sizes, parameters, multiply-adds.")
-@click.argument("spec")
+@click.argument("spec", shell_complete=complete_spec)
 @click.option("--channels", type=click.IntRange(1), default=256, show_default=True)
 @click.option("--size", default="14", show_default=True, metavar="[Dx]H[xW]",
               help="Of the map; t=100 is that of a signal.")
