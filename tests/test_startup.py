@@ -49,6 +49,8 @@ LIGHT = [
     (["insert", "--spec", "se", "--into", "resnet18", "--input", "no.png"], 1),
     (["insert", "--spec", "se", "--into", "resnet18", "-o", "/proc/x"], 1),
     (["show", "se"], 0),
+    (["show", "se", "--yaml"], 0),
+    (["show", "se", "--latex"], 0),
     (["show", "sk", "--json"], 0),
     (["show", "mhsa", "--channels", "60"], 1),
     (["show", "se", "--size", "x"], 2),
