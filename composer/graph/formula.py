@@ -53,14 +53,13 @@ def _formula(op: Primitive) -> str:
     """Return an op's formula with the nodes that it reads in it, by their names.
 
     Some ops write these names themselves, and some the letter of the field: so each name is
-    exchanged for a mark, and a field whose mark is not there goes by its letter.
+    exchanged for a mark first, and what is left of such letters are those of fields.
     """
     refs = list(dict.fromkeys(str(ref) for _, ref in op.operands()))
     marks = {ref: f"{_MARK}{chr(ord('a') + number)}" for number, ref in enumerate(refs[:26])}
     formula = op.redirected(marks).formula()
     reads = {field: str(getattr(op, field)) for field in _CALLED if getattr(op, field, None)}
-    called = {field: ref for field, ref in reads.items() if marks.get(ref, ref) not in formula}
-    formula = _WORD.sub(lambda found: called.get(found[1], found[1]), formula)
+    formula = _WORD.sub(lambda found: reads.get(found[1], found[1]), formula)
     for ref, mark in marks.items():
         formula = formula.replace(mark, ref)
     return formula
