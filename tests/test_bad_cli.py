@@ -270,7 +270,7 @@ BAD = [
         ("inser",),
         2,
         "error[usage]: no command 'inser'\n  help: did you mean 'insert'? "
-        "Commands: insert, check, show, sites, list, render, verify, compare, schema, eject\n",
+        "Commands: insert, new, check, show, sites, list, render, verify, compare, schema, eject\n",
     ),
     (
         "an unknown option",
