@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 SHOWN = 120  # characters of a source line that a message shows
+MOST_SLIPS = 2  # of the fingers, between a word and the one that was meant
+SUGGESTED = 3  # words that a message names, of those that are equally near
+
+_JOINTS = str.maketrans("", "", "_- ")
 
 Severity = Literal["error", "warning", "note"]
 
@@ -93,11 +96,59 @@ def error(code: str, message: str, help: str | None = None) -> ComposerError:  #
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    """Return ``did you mean 'x'?`` for the nearest known words, or None where none is near."""
-    near = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
+    """Return ``did you mean 'x'?`` for the nearest known words, or None where none is near.
+
+    Near is one slip of the fingers in a short word and two in a longer one, and of the words
+    that are near only the nearest are named: a wrong suggestion is worse than none.
+    """
+    words = list(dict.fromkeys(known))
+    near: list[str] = []
+    least = MOST_SLIPS
+    for other in words:
+        found = slips(word, other, least)
+        if found is None or found > allowed_slips(word, other):
+            continue
+        if found < least:
+            near.clear()
+        near.append(other)
+        least = found
     if not near:
         return None
-    return f"did you mean {listing([repr(n) for n in near], last='or')}?"
+    return f"did you mean {listing([repr(n) for n in near[:SUGGESTED]], last='or')}?"
+
+
+def plain(word: str) -> str:
+    """Return a word without what people write in several ways: case, ``_``, ``-`` and spaces."""
+    return word.casefold().translate(_JOINTS)
+
+
+def allowed_slips(word: str, other: str) -> int:
+    """Return how many slips two words may be apart, and still the one be meant by the other."""
+    a, b = plain(word), plain(other)
+    short, long = sorted((len(a), len(b)))
+    if long < 3:
+        return 0  # any other name of one letter would be near
+    return 1 if short < 6 or a[:1] != b[:1] else MOST_SLIPS  # vit_base is no davit_base
+
+
+def slips(word: str, other: str, most: int) -> int | None:
+    """Return how many letters are wrong, missing, too many or swapped; None for over `most`."""
+    a, b = plain(word), plain(other)
+    if abs(len(a) - len(b)) > most:
+        return None
+    before: list[int] = []
+    row = list(range(len(b) + 1))
+    for i, letter in enumerate(a, 1):
+        last, row, two = row, [i], before
+        before = last
+        for j, counterpart in enumerate(b, 1):
+            cost = min(last[j] + 1, row[-1] + 1, last[j - 1] + (letter != counterpart))
+            if i > 1 < j and letter == b[j - 2] and counterpart == a[i - 2]:
+                cost = min(cost, two[j - 2] + 1)
+            row.append(cost)
+        if min(row) > most:
+            return None
+    return row[-1] if row[-1] <= most else None
 
 
 def suggestion(word: str, known: Sequence[str], label: str) -> str:

@@ -425,7 +425,7 @@ def test_eject(run, weights):
 
 def test_help_and_version(run):
     assert run.fine("--version").out == f"composer, version {composer.__version__}\n"
-    for command in ("insert", "check", "show", "sites", "list", "schema", "eject"):
+    for command in ("insert", "new", "check", "show", "sites", "list", "schema", "eject"):
         assert f"\n  {command} " in run.fine("--help").out
         assert run.fine(command, "-h").out.startswith(f"Usage: composer {command} ")
 

@@ -82,7 +82,7 @@ it.yaml:4:35: error[invalid-value]: add does not read one value x, so it can't b
 it.yaml:4:49: error[unknown-op]: no op named 'covn2d'
     4 |   z: {op: branch, axis: k, times: 2, each: {op: covn2d, kernel: 3}}
       |                                                 ^^^^^^
-  help: did you mean 'conv2d' or 'conv1d'? Ops: <ops>
+  help: did you mean 'conv2d'? Ops: <ops>
 """,
     ),
     "each has an unknown field": (
@@ -233,7 +233,7 @@ it.yaml:4:29: error[unknown-axis]: 'input' has no axis 'p'
 it.yaml:4:22: error[unknown-spec]: no file and no shipped spec named 'sse'
     4 |   z: {op: use, spec: sse}
       |                      ^^^
-  help: did you mean 'se' or 'ese'? Shipped specs: <specs>
+  help: did you mean 'ese' or 'se'? Shipped specs: <specs>
 """,
     ),
     "use with a wrong param": (
@@ -290,7 +290,7 @@ extends: sse
 it.yaml:2:10: error[unknown-spec]: no file and no shipped spec named 'sse'
     2 | extends: sse
       |          ^^^
-  help: did you mean 'se' or 'ese'? Shipped specs: <specs>
+  help: did you mean 'ese' or 'se'? Shipped specs: <specs>
 """,
     ),
     "extends a missing node": (
@@ -513,7 +513,7 @@ output: y if on else zz
 it.yaml:7:22: error[unknown-node]: no node named 'zz'
     7 | output: y if on else zz
       |                      ^^
-  help: did you mean 'z'? Nodes: z, y
+  help: Nodes: z, y
 """,
     ),
     "an index with a param's name": (

@@ -20,7 +20,8 @@ from composer.errors import ComposerError, Diagnostic, UsageError, error, sugges
 
 _TRACEBACK = "COMPOSER_TRACEBACK"
 _COMMANDS = (
-    "insert", "check", "show", "sites", "list", "render", "verify", "compare", "schema", "eject",
+    "insert", "new", "check", "show", "sites", "list", "render", "verify", "compare", "schema",
+    "eject",
 )  # fmt: skip
 
 

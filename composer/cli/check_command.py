@@ -6,11 +6,13 @@ import json
 
 import click
 
+from composer.cli.completing import complete_spec
 from composer.cli.options import json_option
 
 
 @click.command("check", short_help="Check specs: every problem, with its line.")
-@click.argument("specs", nargs=-1, required=True, metavar="SPEC…")
+@click.argument("specs", nargs=-1, required=True, metavar="SPEC…",
+                shell_complete=complete_spec)
 @json_option
 def command(specs: tuple[str, ...], as_json: bool) -> None:
     """Check specs and report every problem of each, with its line and the way out.

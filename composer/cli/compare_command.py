@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from composer.artifact.named import check_model, open_model
+from composer.cli.completing import complete_model, complete_spec
 from composer.cli.options import (
     at_input_size,
     check_params,
@@ -36,10 +37,11 @@ MIB = 2**20
 
 @click.command("compare", short_help="Show what mechanisms cost in a backbone, side by side.")
 @click.option("--into", "backbone", required=True, metavar="MODEL",
+              shell_complete=complete_model,
               help="The backbone, which is the first row and what the ratios are to.")
-@click.option("--spec", "specs", multiple=True, metavar="SPEC",
+@click.option("--spec", "specs", multiple=True, metavar="SPEC", shell_complete=complete_spec,
               help="A YAML file or a shipped name; each of several is inserted alone.")
-@click.option("--against", multiple=True, metavar="MODEL",
+@click.option("--against", multiple=True, metavar="MODEL", shell_complete=complete_model,
               help="Another model, as it is: timm:seresnet50, or a folder that insert wrote.")
 @click.option("--at", type=click.Choice(get_args(Place)), help="As in insert, for every --spec.")
 @click.option("--position", metavar="residual|input|output|after:NAME", help="Likewise.")

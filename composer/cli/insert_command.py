@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from composer.artifact.named import check_model, open_model
+from composer.cli.completing import complete_model, complete_spec
 from composer.cli.options import (
     at_input_size,
     check_params,
@@ -39,8 +40,10 @@ if TYPE_CHECKING:
 
 @click.command("insert", short_help="Put a mechanism into a backbone: plan, edit, verify, save.")
 @click.option("--spec", "specs", multiple=True, required=True, metavar="SPEC",
+              shell_complete=complete_spec,
               help="A YAML file or a shipped name; several are inserted in order.")
 @click.option("--into", "backbone", required=True, metavar="MODEL",
+              shell_complete=complete_model,
               help="resnet50, torchvision:resnet50, hf:config.json, ultralytics:yolov8n.yaml, "
               "package.module:factory, "
               "file.py:factory, or a folder that insert wrote.")

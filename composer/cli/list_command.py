@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from fnmatch import fnmatchcase
 from typing import Any
 
 import click
 
-from composer.cli.options import json_option
+from composer.cli.completing import complete_op
+from composer.cli.options import json_option, usage
 from composer.errors import did_you_mean, error, listing
 
 
 @click.command("list", short_help="List specs, ops or backbones.")
 @click.argument("what", type=click.Choice(["specs", "ops", "backbones"]))
+@click.argument("name", required=False, metavar="[OP]", shell_complete=complete_op)
 @click.option("--filter", "filters", metavar="WORD", multiple=True,
               help="Only names with this in them, or that this glob matches: resnet, "
                    "'vit_*_224'; may be repeated.")
 @json_option
-def command(what: str, filters: tuple[str, ...], as_json: bool) -> None:
-    """List the shipped specs, the ops of the language, or the backbones' names."""
+def command(what: str, name: str | None, filters: tuple[str, ...], as_json: bool) -> None:
+    """List the shipped specs, the ops of the language, or the backbones' names.
+
+    With the name of an op, as in 'composer list ops pool', print the reference of that op: its
+    fields, what each takes, and an example that checks.
+    """
+    if name is not None:
+        _reference(what, name, filters, as_json)
+        return
     rows = {"specs": _specs, "ops": _ops, "backbones": _backbones}[what]()
     if filters:
         rows = _matching(rows, what, filters)
@@ -34,6 +44,40 @@ def command(what: str, filters: tuple[str, ...], as_json: bool) -> None:
         return
     headings = list(rows[0])
     click.echo(table(headings, [[str(row[h]) for h in headings] for row in rows]))
+
+
+def _reference(what: str, name: str, filters: tuple[str, ...], as_json: bool) -> None:
+    """Print the reference of one op.
+
+    Raises:
+        UsageError: it is not asked of the ops, or together with a filter.
+        ComposerError: there is no such op.
+    """
+    from composer.cli.tables import fitted
+    from composer.language.words import meanings, suggested
+    from composer.primitives import ops
+    from composer.primitives.reference import reference
+
+    if what != "ops":
+        ways = {"specs": f"composer show {name}", "backbones": f"composer sites {name}"}
+        raise usage(f"only an op has a reference, not one of the {what}", f"say {ways[what]}")
+    if filters:
+        raise usage(f"the op {name!r} is named, and --filter names others", "omit one of them")
+    known = ops()
+    if name not in known:
+        lines = [row.line for row in meanings(name) if row.line]
+        here = next((line for line in lines if line[5:].split(",")[0].strip("}") in known), None)
+        said = f"here that is {here}" if here else suggested(name, list(known), "Ops", {})
+        raise error("unknown-op", f"no op named {name!r}", said)
+    op = reference(name)
+    if as_json:
+        click.echo(json.dumps({"version": 1, **asdict(op)}, indent=2))
+        return
+    click.echo(f"{op.op}: {op.does}\n")
+    rows = [[f.name, f.kind, f.default, f.description] for f in op.fields]
+    click.echo(fitted(("field", "takes", "default", ""), rows, folding=(1, 3)))
+    if op.example:
+        click.echo(f"\nexample\n{op.example.rstrip()}")
 
 
 def _matching(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
+from composer.cli.completing import complete_spec_or_model
 from composer.cli.options import json_option, params_of, set_option, size_of
 from composer.cli.steps import Steps
 from composer.drawing.formats import DPI
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command("render", short_help="Draw a mechanism, or a backbone and what was inserted.")
-@click.argument("what", metavar="SPEC|MODEL|DIR")
+@click.argument("what", metavar="SPEC|MODEL|DIR", shell_complete=complete_spec_or_model)
 @click.option("-o", "--output", metavar="FILE",
               help="Where to: .svg .png .pdf .dot .mmd .tex .html; ./NAME.svg unless told.")
 @click.option("--theme", type=click.Choice(get_args(ThemeName)), default="paper",

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from composer.cli.completing import complete_spec
 from composer.cli.options import (
     check_params,
     costs_json_option,
     params_of,
     set_option,
     size_of,
+    usage,
 )
 
 if TYPE_CHECKING:
@@ -22,12 +24,14 @@ if TYPE_CHECKING:
 
 
 @click.command("show", short_help="Show a spec's nodes: axes, sizes, parameters, multiply-adds.")
-@click.argument("spec")
+@click.argument("spec", shell_complete=complete_spec)
 @click.option("--channels", type=click.IntRange(1), default=256, show_default=True)
 @click.option("--size", default="14", show_default=True, metavar="[Dx]H[xW]",
               help="Of the map; t=100 is that of a signal.")
 @set_option
 @click.option("--code", is_flag=True, help="Print the Python of the module too.")
+@click.option("--yaml", "as_yaml", is_flag=True, help="Print the spec's text as it is.")
+@click.option("--latex", "as_latex", is_flag=True, help="Print the formulas in LaTeX.")
 @costs_json_option
 def command(
     spec: str,
@@ -35,14 +39,32 @@ def command(
     size: str,
     settings: tuple[str, ...],
     code: bool,
+    as_yaml: bool,
+    as_latex: bool,
     as_json: bool,
 ) -> None:
-    """Show what a spec becomes at a number of channels and a size of the map."""
+    """Show what a spec becomes at a number of channels and a size of the map.
+
+    After the nodes come their formulas, how the cost grows with the sizes, and the receptive field.
+    """
+    forms = {"--yaml": as_yaml, "--latex": as_latex, "--json": as_json, "--code": code}
+    said = [form for form, is_said in forms.items() if is_said]
+    if len(said) > 1 and said != ["--json", "--code"]:
+        raise usage(f"{said[0]} and {said[1]} are two ways to show it", "say one of them")
+    if as_yaml:
+        from composer.language.library import find_spec
+
+        click.echo(find_spec(spec)[0], nl=False)
+        return
     from composer.cli.tables import table
     from composer.errors import counted
+    from composer.graph.formula import equations
     from composer.graph.frontend import graph_of, load_spec
+    from composer.graph.graph import INPUT
+    from composer.graph.growth import growth
     from composer.graph.passes import compile_graph
     from composer.graph.places import places_of
+    from composer.graph.receptive import receptive_field, shown
     from composer.graph.sizes import settings_at
 
     size_of(size)  # which may be wrong in any case
@@ -51,8 +73,16 @@ def command(
     check_params([read], chosen)
     params = chosen[read.name]
     lengths = size_of(size, len(places_of(read.input)) or 2)
-    graph = compile_graph(graph_of(read, settings_at(read, channels, lengths, params)),
-                          as_written=True)
+    at_sizes = settings_at(read, channels, lengths, params)
+    graph = compile_graph(graph_of(read, at_sizes), as_written=True)
+    told = equations(graph)
+    if as_latex:
+        from composer.drawing.equations import aligned
+
+        click.echo(aligned(told, {INPUT, *graph.by_name}))
+        return
+    grown = growth(read, at_sizes, lengths)
+    seen = receptive_field(graph)
     rows = list(_rows(graph, lengths))
     python = _code(graph) if code and not as_json else ""
     total = sum(row.parameters for row in rows), sum(row.flops for row in rows)
@@ -70,6 +100,9 @@ def command(
                     "nodes": [row.as_json() for row in rows],
                     "parameters": total[0],
                     "flops": total[1],
+                    "formulas": {one.name: one.formula for one in told},
+                    "growth": grown.as_json(),
+                    "receptive_field": seen,
                 },
                 indent=2,
             )
@@ -87,6 +120,12 @@ def command(
     headings = ("node", "does", "axes", "size", "parameters", "multiply-adds")
     click.echo("\n" + table(headings, cells, right=(4, 5)))
     click.echo(f"\n{counted(total[0], 'parameter')}, {total[1]:,} multiply-adds for one image")
+    click.echo("\nformulas")
+    width = max(len(one.name) for one in told)
+    for one in told:
+        click.echo(f"  {one.name:{width}} = {one.formula}  [{', '.join(one.axes)}]")
+    click.echo("\n" + "\n".join(grown.lines()))
+    click.echo(f"receptive field: {shown(seen)}")
     for deviation in read.deviations:
         click.echo(f"note: {' '.join(deviation.split())}")
     if code:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from composer.artifact.named import check_model, open_model
+from composer.cli.completing import complete_model
 from composer.cli.options import at_input_size, input_size_option, json_option
 from composer.cli.steps import Steps
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("sites", short_help="Show a backbone's stages and blocks, and what can go where.")
-@click.argument("backbone", metavar="MODEL")
+@click.argument("backbone", metavar="MODEL", shell_complete=complete_model)
 @click.option("--why", "path", metavar="PATH",
               help="Say what was seen of one module, and why it is a block or none.")
 @input_size_option

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from composer.cli.completing import complete_spec
 from composer.cli.options import json_option, read_specs, usage
 from composer.cli.steps import Steps
 from composer.cli.tables import fitted, note, say
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("verify", short_help="Certify that specs are what their papers say.")
-@click.argument("specs", nargs=-1, metavar="SPEC…")
+@click.argument("specs", nargs=-1, metavar="SPEC…", shell_complete=complete_spec)
 @click.option("--all", "everything", is_flag=True, help="Certify every shipped spec.")
 @json_option
 def command(specs: tuple[str, ...], everything: bool, as_json: bool) -> None:

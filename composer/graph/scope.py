@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from copy import copy
 
-from composer.language.expressions import Expr, Value
+from composer.graph.graph import INPUT, Graph
+from composer.language.expressions import Expr, ExpressionError, Value
+from composer.language.fields import Kind
 from composer.language.hints import Hints
+from composer.language.source import YamlPath
 
 
 class Scope(Mapping[str, Value | Expr]):
@@ -61,3 +64,19 @@ class Scope(Mapping[str, Value | Expr]):
     def _note(self, value: Value | Expr) -> None:
         if isinstance(value, Expr):
             self.open |= value.names
+
+
+def node_instead(
+    graph: Graph, path: YamlPath, expr: Expr, kind: Kind, failure: ExpressionError
+) -> tuple[str, str] | None:
+    """Return (message, help) where a node stands in a size, number or flag; else None."""
+    at_fault = (str(e.value) for e in expr.walk() if e.kind == "name" and e.start == failure.start)
+    name = next(at_fault, "")
+    if failure.code != "unknown-name":
+        return None
+    wanted = {"flag": "true or false"}.get(kind.name, f"a {kind.name}")
+    if path[-1] == "op":  # where axes may stand, {op: …} is read as one
+        return f"{wanted} is wanted here, not a node", f"write {kind.example}"
+    if name not in {INPUT, *graph.by_name}:
+        return None
+    return f"{name!r} is a node, and {wanted} is wanted here", f"write {kind.example}"

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from composer.language.words import instead_of
+
 Value = int | float | bool | str
 
 MAX_LENGTH = 300
@@ -240,7 +242,7 @@ class _Builder:
                     raise refuse(
                         "forbidden-call",
                         f"an expression may not call {function!r}",
-                        f"it may call {', '.join(FUNCTIONS)}",
+                        instead_of(function, FUNCTIONS),
                     )
                 low, high = FUNCTIONS[function]
                 if not low <= len(args) <= high:
@@ -253,7 +255,7 @@ class _Builder:
                 raise refuse(
                     "forbidden-call",
                     f"an expression may not call {written!r}",
-                    f"it may call {', '.join(FUNCTIONS)}",
+                    instead_of(written.partition("(")[0], FUNCTIONS),
                 )
             case _:
                 raise refuse(

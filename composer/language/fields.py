@@ -15,11 +15,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from composer.errors import did_you_mean, listing
+from composer.errors import listing
 from composer.language import expressions
 from composer.language.expressions import Expr, ExpressionError, Value
 from composer.language.names import COMMA
 from composer.language.source import kind_of
+from composer.language.words import VALUES, meant
 
 KindName = Literal["size", "number", "flag", "word", "node", "operand", "setting"]
 
@@ -76,11 +77,22 @@ class Kind:
             expr = expressions.constant(value)
         else:
             wanted, given = _ARTICLE[self.name], kind_of(value)
-            raise PydanticCustomError("invalid-value", f"{wanted} is wanted here, not {given}")
+            if not (isinstance(value, dict) and "op" in value):
+                raise PydanticCustomError("invalid-value", f"{wanted} is wanted here, not {given}")
+            node = "give the node a line of its own"
+            own = "and its name here" if self.name == "node" else f"here stands {self.example}"
+            context = {"said": f"{wanted} is wanted here, not a node", "help": f"{node}; {own}"}
+            raise PydanticCustomError("invalid-value", "{said}", context)
         if expr.is_constant and (refusal := self.refusal(expr.value)):
             message, way_out = refusal
             raise PydanticCustomError("invalid-value", "{said}", {"said": message, "help": way_out})
         return expr
+
+    @property
+    def example(self) -> str:
+        """What such a field holds, as an example."""
+        words = listing(self.words[:3], last="or")
+        return {"word": f"a word such as {words}", **_EXAMPLES}.get(self.name, "a value")
 
     def refusal(self, value: Value) -> tuple[str, str | None] | None:
         """Return (message, help) where `value` is not of this kind, else None."""
@@ -107,7 +119,7 @@ class Kind:
         elif self.name == "node" and not isinstance(value, str):
             return f"{_shown(value)} is not the name of a node", "name a node, or 'input'"
         elif self.name == "word" and value not in self.words:
-            near = did_you_mean(str(value), self.words)
+            near = meant(str(value), self.words, VALUES)
             choices = f"it may be {listing(self.words, last='or')}"
             return f"{_shown(value)} does not suit here", f"{near} {choices}" if near else choices
         return None
@@ -117,6 +129,11 @@ _ARTICLE: dict[KindName, str] = {
     "size": "a size", "number": "a number", "flag": "true or false", "word": "a word",
     "node": "the name of a node", "operand": "a node or a number",
     "setting": "a number, true, false or text",
+}  # fmt: skip
+
+_EXAMPLES: dict[str, str] = {
+    "size": "a size such as 64 or c // 4", "number": "a number such as 0.5 or c ** -0.5",
+    "flag": "true or false", "setting": "a number, a flag or a word",
 }  # fmt: skip
 
 

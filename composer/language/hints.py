@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from composer.errors import did_you_mean, suggestion
+from composer.language.words import NAMES, meant, suggested
 
 #: Of the names that there are; a longer list is told by its last.
 SHOWN = 100
@@ -22,7 +22,7 @@ class Hints:
         """Return near words, then those that there are."""
         self._left -= len(known)
         if len(known) <= SHOWN:
-            return suggestion(word, known, label)
-        near = did_you_mean(word, known) if self._left >= 0 else None
+            return suggested(word, known, label, NAMES)
+        near = meant(word, known, NAMES) if self._left >= 0 else None
         shown = f"{label}, the last {SHOWN} of {len(known):,}: {', '.join(known[-SHOWN:])}"
         return f"{near} {shown}" if near else shown

@@ -28,7 +28,8 @@ def shipped_names() -> list[str]:
 def find_spec(word: str) -> tuple[str, str]:
     """Return (text, file) for a path, or the name of a shipped spec with or without ``.yaml``.
 
-    A file at that path wins. Text with a line break is a spec itself.
+    A file at that path wins, then a shipped spec, then the file ``word.yaml``. Text with a line
+    break is a spec itself.
 
     Raises:
         ComposerError: there is no such file and no such shipped spec.
@@ -42,6 +43,9 @@ def find_spec(word: str) -> tuple[str, str]:
     if name in shipped_names() and path.name == word:
         file = shipped_folder() / f"{name}.yaml"
         return read_text(file), f"{name}{SHIPPED}"
+    for suffix in SUFFIXES:
+        if word and not path.suffix and _is_file(file := Path(f"{word}{suffix}")):
+            return read_text(file), str(file)
     shown = word if len(word) <= 80 else f"{word[:79]}…"
     if word and len(word) < 256 and path.is_dir():
         problem, code = f"{shown!r} is a folder, not a spec", "not-a-file"

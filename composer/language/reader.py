@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from composer.errors import Diagnostic, Location, counted, suggestion
+from composer.errors import Diagnostic, Location, counted, plain
 from composer.language.models import Beginning, Identity, Insert, Match, Param, SpecOf
-from composer.language.source import Source, YamlPath, kind_of
+from composer.language.source import Source, YamlPath, kind_of, parse
+from composer.language.spacing import GLUED, no_space
+from composer.language.words import FIELDS, NEEDLESS, advice, suggested
 
 S = TypeVar("S", bound=SpecOf[Any])
 
@@ -46,7 +49,10 @@ def read_spec(
     except ValidationError as failure:
         details = _distinct(failure.errors(include_url=False), data)
         fields = list(model.model_fields)
-        found = [_diagnostic(d, source, data, ops, fields) for d in details]
+        found = [
+            _diagnostic(d, source, data, ops, fields, lambda line: _takes(model, line))
+            for d in details
+        ]
         problems = (*source.problems, *found)
         paths = [_yaml_path(d, data) for d in details]
         spec = _sound_part(data, paths, model)
@@ -97,6 +103,7 @@ def _diagnostic(
     data: dict[str, Any],
     ops: dict[str, list[str]],
     fields: list[str],
+    takes: Callable[[str], bool],
 ) -> Diagnostic:
     path = _yaml_path(detail, data)
     context: dict[str, Any] = detail.get("ctx") or {}
@@ -113,7 +120,8 @@ def _diagnostic(
         case "extra_forbidden":
             here, known = _surroundings(path[:-1], data, ops, fields)
             word = str(path[-1])
-            way_out = suggestion(word, known, "Fields")
+            needless = NEEDLESS.get(plain(word)) if path[0] == "nodes" else None
+            way_out = needless or suggested(word, known, "Fields", FIELDS)
             return say(
                 "unknown-field", f"{here} has no field {word!r}", way_out, source.at_key(path)
             )
@@ -130,8 +138,10 @@ def _diagnostic(
             message = f"no op named {tag!r}"
             if not isinstance(tag, str):
                 message = f"an op is a name, not {kind_of(tag)}"
-            way_out = suggestion(str(tag), op_names, "Ops")
-            return say("unknown-op", message, way_out, source.at((*path, "op")))
+            word = str(tag[0] if isinstance(tag, list) and len(tag) == 1 else tag)
+            meaning = advice(word, str(path[-1]), takes)
+            help_ = meaning or suggested(word, op_names, "Ops", {})
+            return say("unknown-op", message, help_, source.at((*path, "op")))
         case "string_pattern_mismatch":
             way_out = "a name is letters, digits and _, and begins with a letter"
             return say("bad-name", f"{value!r} is not a name", way_out)
@@ -141,6 +151,10 @@ def _diagnostic(
         case "literal_error":
             message = f"{kind_of(value)} does not suit {str(path[-1])!r}"
             return say("invalid-value", message, f"it may be {context['expected']}")
+        case "dict_type" | "model_type" | "model_attributes_type" if (
+            isinstance(value, str) and (glued := GLUED.match(value)) is not None
+        ):
+            return say("missing-space", *no_space(glued))
         case "dict_type" | "model_type" | "model_attributes_type":
             message = f"a mapping is wanted here, not {kind_of(value)}"
             return say("invalid-value", message, f"write it as '{_example(path)}'")
@@ -215,6 +229,17 @@ def _yaml_path(detail: ErrorDetails, data: Any) -> YamlPath:
         default = isinstance(value, dict) and "default" in value and loc[-1] != "[key]"
         return (*path, "default") if default else tuple(path)
     return tuple(path)
+
+
+def _takes(model: type[SpecOf[Any]], line: str) -> bool:
+    """Return whether the language takes a node, written as in a spec, as far as a line tells."""
+    text = f"{{name: it, input: [b, c, h, w], nodes: {{it: {line}}}}}"
+    try:
+        node = model.model_validate(parse(text, "")[0]).nodes["it"]
+    except ValidationError:
+        return False
+    words = ((kind, expr) for _, kind, expr in node.expressions() if kind.name == "word")
+    return all(kind.refusal(str(expr)) is None for kind, expr in words)
 
 
 def _at(data: Any, path: YamlPath) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from composer.errors import ComposerError, Diagnostic, Location
+from composer.language.spacing import GLUED, no_space
 
 MAX_BYTES = 2_000_000
 MAX_VALUES = 50_000
@@ -186,6 +187,8 @@ def _compose(source: Source) -> yaml.Node | None:
         if "nesting depth" in (failure.problem or ""):  # the parser has a limit of its own
             raise _too_deep(source, mark.line if mark is not None else 0) from None
         where = source._location(Span(mark.line, mark.column, 1)) if mark is not None else None
+        if mark is not None and "mapping values are" in (failure.problem or ""):
+            _check_spaces(source, mark.line)
         message, way_out = _explain(failure, where)
         raise ComposerError(
             Diagnostic("not-yaml", message, way_out, where=where, file=source.file)
@@ -242,6 +245,20 @@ _PROBLEMS = (
 )  # fmt: skip
 
 
+def _check_spaces(source: Source, line: int) -> None:
+    """Refuse a key that runs into its value, on a line or the one above it.
+
+    Raises:
+        ComposerError: code ``missing-space``.
+    """
+    for number in (line - 1, line):
+        text = source.lines[number] if 0 <= number < len(source.lines) else ""
+        indent = len(text) - len(text.lstrip(" "))
+        if (found := GLUED.match(text[indent:])) is not None:
+            where = source._location(Span(number, indent, len(found[1]) + 1))
+            raise ComposerError(Diagnostic("missing-space", *no_space(found), where)) from None
+
+
 def _explain(failure: yaml.MarkedYAMLError, where: Location | None) -> tuple[str, str | None]:
     problem = failure.problem or "it cannot be parsed"
     indent = where.text[: where.column] if where else ""
@@ -287,6 +304,14 @@ class _Reader:
                 self._note(key_node, "bad-key", "a key is one word here")
                 continue
             key = str(key_node.value)
+            nothing = value_node.start_mark.index == value_node.end_mark.index
+            glued = GLUED.fullmatch(key) if nothing and not key_node.style else None
+            if glued is not None:  # read as it is meant, so that nothing else is said of it
+                self._note(key_node, "missing-space", *no_space(glued))
+                key, here = glued[1], (*path, glued[1])
+                self.source.keys[here] = self.source.values[here] = self._span(key_node)
+                mapping[key] = resolve_scalar(glued[2])
+                continue
             here = (*path, key)
             if key == "<<":
                 way_out = "write the fields out; a spec that changes another says 'extends'"

@@ -33,7 +33,7 @@ def _draft_7(schema: Any) -> Any:
     kept: dict[str, Any] = {}
     for key, value in schema.items():
         if key in ("properties", "patternProperties", "$defs"):
-            kept[key] = {name: _draft_7(inner) for name, inner in value.items()}
+            kept[key] = {name: _said_once(_draft_7(inner)) for name, inner in value.items()}
             continue
         if key == "discriminator" or (key == "title" and isinstance(value, str)):
             continue
@@ -45,6 +45,21 @@ def _draft_7(schema: Any) -> Any:
     if "$ref" in kept and len(kept) > 1:  # draft 7 ignores what stands beside a $ref
         kept["allOf"] = [{"$ref": kept.pop("$ref")}]
     return kept
+
+
+def _said_once(field: Any) -> Any:
+    """Return a field of which an editor shows its own description.
+
+    It would show that of one of the forms that the field may have, such as an expression's.
+    """
+    if not isinstance(field, dict) or "description" not in field or "anyOf" not in field:
+        return field
+    forms = [
+        _said_once({k: v for k, v in form.items() if k != "description"}
+                   if "anyOf" not in form else {**form, "description": field["description"]})
+        for form in field["anyOf"]
+    ]  # fmt: skip
+    return {**field, "anyOf": forms}
 
 
 def _or_scalar(param: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from composer.errors import Diagnostic, listing, suggestion
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.graph.places import node_at_places, refusal, value_at_places, written_name
 from composer.graph.reach import unreached_nodes
-from composer.graph.scope import Scope
+from composer.graph.scope import Scope, node_instead
 from composer.graph.sizes import sizes_of
 from composer.language import expressions
 from composer.language.expressions import MAX_PARTS, Expr, ExpressionError, leaves
@@ -266,8 +266,9 @@ def _bind_node(
             if failure.code == "open-choice" and expr.names & graph.broken_params:
                 continue  # what is wrong is the param
             where = graph.within(node, path, failure.start, failure.length)
-            way_out = failure.help or _given(expr, here)
-            problems.append(Diagnostic(failure.code, failure.message, way_out, where))
+            said = failure.message, failure.help or _given(expr, here)
+            message, way_out = node_instead(graph, path, expr, kind, failure) or said
+            problems.append(Diagnostic(failure.code, message, way_out, where))
     if faulty:
         return replace(node, op=None)
     bound = replaced(node.op, new)

@@ -1,0 +1,255 @@
+"""The words of other libraries, and what says the same here: suggestions by meaning.
+
+One table for each kind of word: an op, a field, a word that a field takes, a name in an
+expression. What a table suggests is tried before it is said (see `reader`), so a row may name what
+another version of the language has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from composer.errors import did_you_mean, plain
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What an op of other libraries is here.
+
+    `words` are its names there, apart by spaces; `line` is the node to write, and `more` what is
+    said after it. Where there is no line, nothing needs to be written.
+    """
+
+    words: str
+    line: str = ""
+    more: str = ""
+
+
+_MAPS_TOO = "of a volume [b, c, d, h, w] it is of three dimensions"
+_SUM = "q and k meet by the names of their axes, and d is summed"
+_NO_MOVE = "axes have names here, so nothing is moved, added or broadcast by hand: remove this node"
+
+#: Of several rows with one word, the first that this version of the language takes.
+OPS: tuple[Meaning, ...] = (
+    Meaning("softmax softmax2d", "{op: gate, fn: softmax, over: c}",
+            "over is the axis along which it sums to one"),
+    *(
+        Meaning(words, f"{{op: gate, fn: {fn}}}", f"or 'act: {fn}' in the layer before it")
+        for fn, words in {
+            "relu": "relu", "relu6": "relu6", "gelu": "gelu geluact", "silu": "silu swish",
+            "sigmoid": "sigmoid logistic", "hard_sigmoid": "hardsigmoid hsigmoid",
+            "hard_swish": "hardswish hswish", "tanh": "tanh", "softplus": "softplus",
+            "elu": "elu", "leaky_relu": "leakyrelu lrelu", "selu": "selu", "mish": "mish",
+        }.items()
+    ),
+    *(
+        Meaning(words, f"{{op: apply, fn: {fn}}}")
+        for fn, words in {
+            "sqrt": "sqrt", "rsqrt": "rsqrt", "exp": "exp", "log": "log", "abs": "abs absolute",
+            "square": "square", "reciprocal": "reciprocal inverse", "sign": "sign",
+        }.items()
+    ),
+    Meaning("pow power", "{op: apply, fn: pow, exponent: 2}"),
+    Meaning("clamp clip", "{op: apply, fn: clamp, low: 0, high: 1}"),
+    Meaning("einsum matmul bmm mm dot tensordot baddbmm mv inner contract",
+            "{op: product, of: [q, k], sum: d}", _SUM),
+    Meaning("einsum matmul bmm mm dot tensordot baddbmm mv inner contract product",
+            "{op: reweight, x: q, by: k, sum: d}", _SUM),
+    Meaning("outer kron", "{op: mul, of: [q, k]}", "an axis that only one of them has is an "
+            "outer one"),
+    Meaning("multiply times hadamard product prod", "{op: mul, of: [q, k]}",
+            "they meet by the names of their axes"),
+    Meaning("plus addition residual shortcut skip skipconnection",
+            "{op: add, of: [input, q]}"),
+    Meaning("subtract minus", "{op: sub, of: [q, k]}"),
+    Meaning("divide truediv", "{op: div, of: [q, k]}"),
+    Meaning("permute transpose swapaxes moveaxis movedim contiguous squeeze unsqueeze expand "
+            "expandas expanddims broadcast broadcastto tile newaxis t", "", _NO_MOVE),
+    Meaning("identity noop nop detach", "", "the node above is read as it is: remove this node"),
+    Meaning("view reshape rearrange unflatten", "{op: split, axis: c, into: {head: 4, d: c / 4}}",
+            "and back {op: merge, axes: [head, d], into: c}"),
+    Meaning("flatten", "{op: merge, axes: [h, w], into: n}"),
+    Meaning("interpolate upsample resample upsamplebilinear upsamplenearest downsample",
+            "{op: resize, over: [h, w], like: input}", "like is the value whose sizes it takes"),
+    Meaning("dense fc fullyconnected proj projection", "{op: linear, over: c, out: c}",
+            "it mixes one axis, and all others ride along"),
+    Meaning("ffn feedforward bottleneck fcs", "{op: mlp, over: c, hidden: c // 16}"),
+    Meaning("conv convolution convnd conv2dnormactivation convbnact", "{op: conv2d, kernel: 3}"),
+    Meaning("conv3d", "{op: conv2d, kernel: 3}", _MAPS_TOO),
+    Meaning("conv1x1 pointwise pointwiseconv pwconv", "{op: conv2d, kernel: 1}"),
+    Meaning("conv3x3", "{op: conv2d, kernel: 3}"),
+    Meaning("depthwise dwconv depthwiseconv depthwiseconv2d", "{op: conv2d, kernel: 3, groups: c}"),
+    Meaning("avgpool avgpool1d avgpool2d avgpool3d averagepool averagepooling gap globalavgpool "
+            "globalaveragepooling globalpool globalpooling adaptiveavgpool adaptiveavgpool1d "
+            "adaptiveavgpool2d adaptiveavgpool3d mean average avg reducemean pooling",
+            "{op: pool, over: [h, w]}", "that is the mean; windows have a 'kernel'"),
+    Meaning("maxpool maxpool1d maxpool2d maxpool3d gmp globalmaxpool adaptivemaxpool "
+            "adaptivemaxpool2d max amax maximum reducemax", "{op: pool, over: [h, w], reduce: max}",
+            "windows have a 'kernel'"),
+    Meaning("sum reducesum", "{op: pool, over: [h, w], reduce: sum}"),
+    *(
+        Meaning(words, f"{{op: pool, over: [h, w], reduce: {fn}}}")
+        for fn, words in {
+            "std": "std stdev stddev stdpool", "var": "var variance", "median": "median",
+            "min": "min amin minimum minpool",
+        }.items()
+    ),
+    Meaning("bn batchnorm batchnorm1d batchnorm2d batchnorm3d batchnormalization normalization",
+            "{op: norm, over: c}"),
+    Meaning("ln layernorm layernorm2d", "{op: norm, fn: layer, over: c}"),
+    Meaning("gn groupnorm", "{op: norm, fn: group, over: c, groups: 8}"),
+    Meaning("instancenorm instancenorm2d", "{op: norm, fn: instance, over: c}"),
+    Meaning("rmsnorm", "{op: norm, fn: rms, over: c}"),
+    Meaning("normalize l2norm l2normalize", "{op: norm, fn: l2, over: c}"),
+    Meaning("cat concatenate hstack vstack concat", "{op: concat, of: [q, k], axis: c}"),
+    Meaning("cat concatenate hstack vstack concat", "{op: stack, of: [q, k], axis: part}",
+            "that is on a new axis"),
+    Meaning("unbind", "{op: unstack, axis: part}", "the node has a name for each: 'q, k, v:'"),
+    Meaning("select indexselect gather getitem", "{op: pick, axis: part, index: 0}"),
+    Meaning("mha multiheadattention selfattention scaleddotproductattention sdpa "
+            "dotproductattention", "{op: attention, q: q, k: k, v: v, over: [h, w], along: d}"),
+    Meaning("relativebias relativepositionbias positionbias relposbias relpos relativeposition",
+            "{op: attention, q: q, k: k, v: v, over: [h, w], along: d, position: relative}"),
+    Meaning("param weight weights learnable learned", "{op: parameter, axes: {c: c}, init: 1}"),
+    Meaning("layerscale", "{op: parameter, axes: {c: c}, init: 1e-5}",
+            "a mul node brings it in"),
+    Meaning("posembed positionalencoding positionembedding absposembed",
+            "{op: parameter, axes: {c: c, h: h, w: w}, init: 0}", "an add node brings it in"),
+    Meaning("const buffer table arange linspace eye ones zeros",
+            "{op: constant, axes: {c: c}, value: 1}"),
+    Meaning("unfold im2col patches neighbourhood neighborhood",
+            "{op: windows, over: [h, w], kernel: 3, into: [kh, kw]}"),
+    Meaning("shift cyclicshift", "{op: roll, over: [h, w], by: [3, 3]}"),
+    Meaning("drop dropout2d droppath stochasticdepth", "{op: dropout, p: 0.1}"),
+    Meaning("include import call module", "{op: use, spec: se}"),
+    Meaning("loop for times sequential stackof",
+            "{op: repeat, times: 2, each: {op: linear, over: c}}", "step after step"),
+    Meaning("parallel branches multibranch",
+            "{op: branch, axis: k, times: 2, each: {op: linear, over: c}}", "side by side"),
+    Meaning("multiplyby attend recalibrate weigh modulate",
+            "{op: reweight, x: input, by: gate}"),
+    Meaning("channelshuffle pixelshuffle pixelunshuffle shuffle",
+            "{op: split, axis: c, into: {g: 4, d: c / 4}}", "and back in the other order: "
+            "{op: merge, axes: [d, g], into: c}"),
+)  # fmt: skip
+
+#: Fields by other libraries' words: of those named, the first that the op has.
+FIELDS: Mapping[str, str] = {
+    "axis": "over along axis", "axes": "over axis", "dim": "over along axis", "dims": "over",
+    "activation": "act fn", "actlayer": "act", "nonlinearity": "act fn", "actfn": "act",
+    "function": "fn", "type": "fn reduce", "mode": "reduce fn", "reduction": "reduce hidden",
+    "kernelsize": "kernel", "ksize": "kernel", "size": "kernel", "window": "kernel",
+    "outchannels": "out", "outfeatures": "out", "outdim": "out", "dimout": "out",
+    "channelsout": "out", "outplanes": "out",
+    "from": "x of", "src": "x of", "inputs": "of x", "values": "of", "value": "x", "args": "of",
+    "input": "x of", "in": "x of", "a": "x", "tensors": "of",
+    "weights": "by", "attn": "by", "attention": "by", "gate": "by", "with": "by",
+    "normlayer": "norm", "bn": "norm", "batchnorm": "norm", "norms": "norm",
+    "usebias": "bias", "biased": "bias",
+    "n": "times", "num": "times", "repeats": "times", "count": "times", "depth": "times",
+    "hiddenfeatures": "hidden", "hiddendim": "hidden", "hiddenchannels": "hidden",
+    "mid": "hidden", "rdchannels": "hidden",
+    "pad": "padding", "pads": "padding", "strides": "stride", "rate": "dilation",
+    "group": "groups", "epsilon": "eps", "query": "q", "key": "k", "scope": "over",
+    "initial": "init", "initvalue": "init", "shape": "axes", "sizes": "into axes",
+    "layers": "nodes", "graph": "nodes", "steps": "nodes", "arguments": "params",
+    "parameters": "params", "hyperparameters": "params", "options": "params",
+    "paper": "source", "reference": "source", "description": "title", "base": "extends",
+    "inherits": "extends", "place": "at", "where": "at", "placement": "insert", "returns": "output",
+    "return": "output", "replaces": "stands_for", "doc": "help",
+}  # fmt: skip
+
+#: Fields that nothing here needs, with the reason.
+NEEDLESS: Mapping[str, str] = {
+    "keepdim": "values meet by the names of their axes, so nothing keeps a size of 1: remove it",
+    "keepdims": "values meet by the names of their axes, so nothing keeps a size of 1: remove it",
+    "inplace": "what may overwrite its input is found out by Composer: remove it",
+    "dtype": "the module has the dtype that it is built in: remove it",
+    "device": "the module is on the device that it is built on: remove it",
+    "inchannels": "how many channels come in is known from the node it reads: remove it",
+    "infeatures": "how many values come in is known from the node it reads: remove it",
+}
+
+#: Words that a field takes, by those of other libraries.
+VALUES: Mapping[str, str] = {
+    "swish": "silu", "hswish": "hard_swish", "hsigmoid": "hard_sigmoid", "logistic": "sigmoid",
+    "lrelu": "leaky_relu", "geluact": "gelu",
+    "avg": "mean", "average": "mean", "amax": "max", "maximum": "max", "amin": "min",
+    "total": "sum", "stdev": "std", "variance": "var",
+    "bn": "batch", "batchnorm": "batch", "batchnorm2d": "batch", "ln": "layer",
+    "layernorm": "layer", "gn": "group", "groupnorm": "group", "instancenorm": "instance",
+    "rmsnorm": "rms", "identity": "none", "no": "none", "off": "none", "null": "none",
+    "rel": "relative", "relativebias": "relative",
+}  # fmt: skip
+
+#: Names in an expression or of a value, by other libraries' words.
+NAMES: Mapping[str, str] = {
+    "channels": "c", "inchannels": "c", "cin": "c", "dim": "c", "inplanes": "c", "planes": "c",
+    "infeatures": "c", "width": "w", "height": "h", "tokens": "n", "x": "input",
+    "outchannels": "out", "outplanes": "out", "kernelsize": "kernel", "features": "c",
+}  # fmt: skip
+
+#: Functions in an expression, by Python's words.
+FUNCTIONS: Mapping[str, str] = {
+    "int": "write // for a whole quotient, or floor(…)", "pow": "write a ** b",
+    "clamp": "write min(max(x, low), high)", "clip": "write min(max(x, low), high)",
+    "trunc": "write floor(…)", "cdiv": "write ceil(a / b)", "ceildiv": "write ceil(a / b)",
+    "sum": "write a + b", "prod": "write a * b", "log10": "write log(x) / log(10)",
+    "make_divisible": "write max(8, (x + 4) // 8 * 8)",
+}  # fmt: skip
+
+
+def meanings(word: str) -> list[Meaning]:
+    """Return what an op of other libraries may be here, the best first: of ``nn.Conv3d``, too."""
+    wanted = plain(word.rpartition(".")[2])
+    return [row for row in OPS if wanted in map(plain, row.words.split())]
+
+
+def advice(word: str, node: str, takes: Callable[[str], bool]) -> str | None:
+    """Return the node to write for an op of other libraries, or why none is needed.
+
+    Args:
+        word: the op as written.
+        node: the name of the node.
+        takes: whether this version of the language takes a node as it is written.
+    """
+    for row in meanings(word):
+        if not row.line:
+            return row.more
+        if takes(row.line):
+            said = f"write {node}: {row.line}"
+            return f"{said}; {row.more}" if row.more else said
+    return None
+
+
+def meant(word: str, known: Collection[str], table: Mapping[str, str]) -> str | None:
+    """Return ``did you mean 'x'?`` by a table of meanings, else by spelling; None for neither."""
+    wanted = plain(word.rpartition(".")[2])
+    if found := next((w for w in table.get(wanted, "").split() if w in known), None):
+        return f"did you mean {found!r}?"
+    return did_you_mean(word, known)
+
+
+def suggested(word: str, known: Collection[str], label: str, table: Mapping[str, str]) -> str:
+    """Return the way out for an unknown word: what was meant, then all that there are."""
+    all_of_them = f"{label}: {', '.join(known) or 'none'}"
+    near = meant(word, known, table)
+    return f"{near} {all_of_them}" if near else all_of_them
+
+
+def instead_of(function: str, known: Collection[str]) -> str:
+    """Return the way out for a function that an expression may not call: for ``math.sqrt``, sqrt.
+
+    Where a known function is called in a way of Python's own, only those known are named.
+    """
+    library, _, own = function.rpartition(".")
+    own = own if library in ("", "math", "np", "numpy", "torch") else ""
+    if own in known:
+        said = f"write {own}(…)" if library else None
+    else:
+        said = FUNCTIONS.get(own) or did_you_mean(own, known)
+    listed = f"it may call {', '.join(known)}"
+    if not said:
+        return listed
+    return f"{said} {listed}" if said[-1] == "?" else f"{said}; {listed}"
