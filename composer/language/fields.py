@@ -208,10 +208,10 @@ def _one_or_more(value: Any) -> Any:
 
 Sizes = Annotated[
     tuple[Size, ...],
+    Field(min_length=1),
     BeforeValidator(
         _one_or_more, json_schema_input_type=Size | Annotated[list[Size], Field(min_length=1)]
     ),
-    Field(min_length=1),
 ]
 
 AxisNames = Annotated[
@@ -224,15 +224,15 @@ AxisNames = Annotated[
 
 Amounts = Annotated[
     tuple[Amount, ...],
+    Field(min_length=1),
     BeforeValidator(
         _one_or_more, json_schema_input_type=Amount | Annotated[list[Amount], Field(min_length=1)]
     ),
-    Field(min_length=1),
 ]
 Numbers = Annotated[
     tuple[Number, ...],
+    Field(min_length=1),
     BeforeValidator(
         _one_or_more, json_schema_input_type=Number | Annotated[list[Number], Field(min_length=1)]
     ),
-    Field(min_length=1),
 ]

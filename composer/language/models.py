@@ -93,11 +93,11 @@ class Insert(Model):
         description="the end of the residual branch before the add (a block's default), of "
         "several that of residual:attn or residual:1; the input; the output; after:conv2",
     )
-    stages: Positions | None = Field(default=None, description="which stages; all unless told")
+    stages: Positions | None = Field(default=None, description="which stages; all by default")
     blocks: Positions | None = Field(
-        default=None, description="which blocks of each stage; all unless told"
+        default=None, description="which blocks of each stage; all by default"
     )
-    match: Match | None = Field(default=None, description="which convolutions; all unless told")
+    match: Match | None = Field(default=None, description="which convolutions; all by default")
     absorb: tuple[Literal["norm", "act"], ...] = Field(
         default=(), description="what follows the convolution and goes with it"
     )
@@ -154,7 +154,7 @@ class SpecOf(Model, Generic[Op]):
     nodes: dict[NodeNames, Op] = Field(
         min_length=1, description="the graph, each node an op; `q, k, v` is a node of three values"
     )
-    output: NodeRef | None = Field(default=None, description="the last node unless told")
+    output: NodeRef | None = Field(default=None, description="the last node by default")
     stands_for: Literal["conv2d", "attention"] | None = Field(
         default=None,
         description="what it takes the place of; a convolution's sizes are then names, too: "

@@ -53,7 +53,7 @@ class Attention(Primitive):
     scale: Number | None = Field(default=None, description="the factor on q k; 1/√d by default")
     position: Annotated[Expr, word("none", "relative")] = Field(
         default=constant("none"),
-        description="what the logits know of where a token is; none unless told",
+        description="what the logits know of where a token is",
     )
     scale_position: Flag = Field(
         default=constant(True), description="whether the position's logits are scaled, too"

@@ -26,7 +26,7 @@ class Branch(Repeating):
     counter: ClassVar[str] = "axis"
 
     op: Literal["branch"]
-    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    x: NodeRef | None = Field(default=None, description="the node above by default")
     axis: AxisName = Field(description="the new axis; in `each`, the number of the branch from 0")
     times: Size = Field(description="how many branches")
     each: AnyPrimitive = Field(description="one branch, an op that reads x")

@@ -27,7 +27,7 @@ class Chunk(Structure):
     colour: ClassVar[str] = "combine"
 
     op: Literal["chunk"]
-    x: NodeRef | None = Field(default=None, description="default: the node above")
+    x: NodeRef | None = Field(default=None, description="the node above by default")
     axis: AxisName = Field(description="the axis whose values are divided among the parts")
     sizes: tuple[Size, ...] | None = Field(
         default=None,

@@ -35,10 +35,10 @@ class Conv1d(Primitive):
     anew: ClassVar[bool] = True
 
     op: Literal["conv1d"]
-    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    x: NodeRef | None = Field(default=None, description="the node above by default")
     along: AxisName = Field(description="the axis it slides along")
     kernel: Size = Field(description="how many neighbours it sees; odd")
-    bias: Flag = Field(default=constant(True), description="true unless told")
+    bias: Flag = Field(default=constant(True), description="whether a bias is added")
     init: InitField = Field(
         default=AS_TORCH,
         description="how its weights begin: a number, kaiming, xavier, or {normal: 0.02}; default "

@@ -45,10 +45,9 @@ _OF_EACH = ("kernel", "stride", "padding", "dilation")
 
 
 class Conv2d(Primitive):
-    """A convolution `over` two axes, padded so that stride 1 keeps their sizes unless told.
+    """A convolution `over` two axes, by default padded so that stride 1 keeps their sizes.
 
     Kernel, stride, padding and dilation are one number, or one for each axis: ``kernel: [1, 7]``.
-
     Over the places of a volume or of a signal it is one of three dimensions, or of one.
 
     It mixes the axis `channels`; a value without that axis counts as one channel. Its kernel is
@@ -60,7 +59,7 @@ class Conv2d(Primitive):
     anew: ClassVar[bool] = True
 
     op: Literal["conv2d"]
-    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    x: NodeRef | None = Field(default=None, description="the node above by default")
     over: AxisNames = Field(
         default=("h", "w"), min_length=2, max_length=2, description="the two axes it slides over"
     )
@@ -68,28 +67,28 @@ class Conv2d(Primitive):
     kernel: Sizes | None = Field(
         default=None,
         description="its height and width, as one number or as [1, 7] along 'over'; odd unless a "
-        "padding is told",
+        "padding is given",
     )
     weight: NodeRef | None = Field(
         default=None, description="a node that is its kernel, [o, i, kh, kw], instead of its own"
     )
     out: Out = Field(
         default=None,
-        description="the new number of channels (the same unless told), or the axes that replace "
+        description="the new number of channels (the same by default), or the axes that replace "
         "them; {} for one map without a channel axis",
     )
     stride: Sizes = Field(
-        default=(constant(1),), description="one number or one for each axis; 1 unless told"
+        default=(constant(1),), description="from place to place, one number, or one for each axis"
     )
     padding: Amounts | None = Field(
         default=None,
         description="zeros on each side, one number or one for each axis; "
-        "dilation * (kernel // 2) unless told",
+        "dilation * (kernel // 2) by default",
     )
     dilation: Sizes = Field(
-        default=(constant(1),), description="one number or one for each axis; 1 unless told"
+        default=(constant(1),), description="from value to value, one number, or one for each axis"
     )
-    groups: Size = Field(default=constant(1), description="1 unless told; c makes it depthwise")
+    groups: Size = Field(default=constant(1), description="c makes it depthwise")
     bias: Flag | None = Field(default=None, description="true unless a norm follows")
     init: InitField = Field(
         default=AS_TORCH,
@@ -99,8 +98,8 @@ class Conv2d(Primitive):
     bias_init: BiasInit = Field(
         default=None, description="what its bias begins at; default as torch draws it"
     )
-    norm: NormField = Field(default=NO_NORM, description="after the layer; none unless told")
-    act: Act = Field(default=constant("none"), description="last of all; none unless told")
+    norm: NormField = Field(default=NO_NORM, description="after the layer")
+    act: Act = Field(default=constant("none"), description="last of all")
 
     @model_validator(mode="after")
     def _one_kernel(self) -> Conv2d:

@@ -23,7 +23,7 @@ class Dropout(Primitive):
     draws_weights: ClassVar[bool] = True  # no weights, but numbers: two of them are never one
 
     op: Literal["dropout"]
-    x: NodeRef | None = Field(default=None, description="default: the node above")
+    x: NodeRef | None = Field(default=None, description="the node above by default")
     p: Share = Field(description="the probability of zero")
     share: AxisNames = Field(
         default=(),

@@ -20,7 +20,7 @@ class Flip(Primitive):
     anew: ClassVar[bool] = True
 
     op: Literal["flip"]
-    x: NodeRef | None = Field(default=None, description="default: the node above")
+    x: NodeRef | None = Field(default=None, description="the node above by default")
     over: AxisNames = Field(min_length=1, description="the axes whose order is reversed")
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:

@@ -27,22 +27,21 @@ class Fold(Primitive):
     colour: ClassVar[str] = "combine"
 
     op: Literal["fold"]
-    x: NodeRef | None = Field(default=None, description="default: the node above")
+    x: NodeRef | None = Field(default=None, description="the node above by default")
     axes: AxisNames = Field(
         min_length=1, max_length=3, description="the axes of a window, which go: [kh, kw]"
     )
     over: AxisNames = Field(description="the axes of the map, in the same order")
     like: NodeRef = Field(description="the value whose sizes the map takes")
     stride: Sizes = Field(
-        default=(constant(1),), min_length=1, description="from window to window; default 1"
+        default=(constant(1),), description="from window to window"
     )
     padding: Amounts | None = Field(
         default=None,
-        min_length=1,
         description="how far windows reach beyond each side; default: dilation * (kernel // 2)",
     )
     dilation: Sizes = Field(
-        default=(constant(1),), min_length=1, description="from value to value; default 1"
+        default=(constant(1),), description="from value to value"
     )
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:

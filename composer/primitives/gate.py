@@ -21,9 +21,9 @@ class Gate(Primitive):
     anew: ClassVar[bool] = True
 
     op: Literal["gate"]
-    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    x: NodeRef | None = Field(default=None, description="the node above by default")
     fn: Annotated[Expr, word("softmax", *FUNCTIONS)] = Field(
-        default=constant("sigmoid"), description="sigmoid unless told"
+        default=constant("sigmoid"), description="the function"
     )
     over: AxisNames | None = Field(
         default=None, description="the axes over which a softmax sums to one, such as [h, w]"

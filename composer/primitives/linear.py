@@ -20,21 +20,21 @@ from composer.primitives.normalization import NO_NORM, NormField
 
 
 class Linear(Primitive):
-    """A fully connected layer `over` one axis, with an optional norm and activation behind."""
+    """A fully connected layer `over` one axis, with an optional norm and activation after it."""
 
     draws_weights: ClassVar[bool] = True
     colour: ClassVar[str] = "layer"
     anew: ClassVar[bool] = True
 
     op: Literal["linear"]
-    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    x: NodeRef | None = Field(default=None, description="the node above by default")
     over: AxisName = Field(description="the axis it mixes")
     out: Out = Field(
         default=None,
-        description="the new size of the axis (the same unless told), or the axes that replace it",
+        description="the new size of the axis (the same by default), or the axes that replace it",
     )
     groups: Size = Field(
-        default=constant(1), description="parts of the axis that do not mix; 1 unless told"
+        default=constant(1), description="parts of the axis that do not mix"
     )
     bias: Flag | None = Field(default=None, description="true unless a norm follows")
     init: InitField = Field(
@@ -45,8 +45,8 @@ class Linear(Primitive):
     bias_init: BiasInit = Field(
         default=None, description="what its bias begins at; default as torch draws it"
     )
-    norm: NormField = Field(default=NO_NORM, description="after the layer; none unless told")
-    act: Act = Field(default=constant("none"), description="last of all; none unless told")
+    norm: NormField = Field(default=NO_NORM, description="after the layer")
+    act: Act = Field(default=constant("none"), description="last of all")
 
     @model_validator(mode="after")
     def _has_what_begins(self) -> Linear:

@@ -20,7 +20,7 @@ class Merge(Primitive):
     colour: ClassVar[str] = "combine"
 
     op: Literal["merge"]
-    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    x: NodeRef | None = Field(default=None, description="the node above by default")
     axes: AxisNames = Field(min_length=1, description="the axes that go, the widest step first")
     into: AxisName = Field(description="the axis that replaces them")
 

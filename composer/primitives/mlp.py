@@ -19,19 +19,19 @@ from composer.primitives.normalization import NO_NORM, NormField
 
 
 class Mlp(Primitive):
-    """A bottleneck `over` one axis: to `hidden`, a norm if told, an activation, and back."""
+    """A bottleneck `over` one axis: to `hidden`, maybe a norm, an activation, and back."""
 
     draws_weights: ClassVar[bool] = True
     colour: ClassVar[str] = "layer"
     anew: ClassVar[bool] = True
 
     op: Literal["mlp"]
-    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    x: NodeRef | None = Field(default=None, description="the node above by default")
     over: AxisName = Field(description="the axis it mixes")
     hidden: Size = Field(description="the width between the two layers: c // reduction")
     out: Out = Field(
         default=None,
-        description="the new size of the axis (the same unless told), or the axes that replace it",
+        description="the new size of the axis (the same by default), or the axes that replace it",
     )
     bias: Flag = Field(default=constant(True), description="of both layers")
     init: InitField = Field(

@@ -65,14 +65,14 @@ class Normalize(Primitive):
     colour: ClassVar[str] = "layer"
 
     op: Literal["norm"]
-    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    x: NodeRef | None = Field(default=None, description="the node above by default")
     over: AxisNames = Field(
         min_length=1,
         description="the channels of a batch norm; else the axes that share their statistics, of a "
         "group norm first the one in groups",
     )
     fn: Annotated[Expr, word(*NORMS)] = Field(
-        default=constant("batch"), description="batch unless told"
+        default=constant("batch"), description="which norm"
     )
     affine: Affine | None = Field(
         default=None,
@@ -88,7 +88,7 @@ class Normalize(Primitive):
         default=constant(0.1), description="weight of the newest batch's statistics"
     )
     scale: Number = Field(default=constant(1), description="what its weight begins at")
-    act: Act = Field(default=constant("none"), description="last of all; none unless told")
+    act: Act = Field(default=constant("none"), description="last of all")
 
     @model_validator(mode="after")
     def _settings_suit(self) -> Normalize:

@@ -25,7 +25,7 @@ class Pad(Primitive):
     colour: ClassVar[str] = "combine"
 
     op: Literal["pad", "crop"]
-    x: NodeRef | None = Field(default=None, description="default: the node above")
+    x: NodeRef | None = Field(default=None, description="the node above by default")
     to: dict[AxisName, Size] = Field(
         min_length=1, description="the new size of each axis: {h: h + -h % 7} is a multiple of 7"
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from composer.language.expressions import FUNCTIONS
+from composer.language.expressions import FUNCTIONS, NUMBERS
 from composer.language.models import Beginning, Identity, Insert, Match, Model, Param
 from composer.primitives import Spec, ops
+from composer.primitives.initialise import Init
 from composer.primitives.normalization import Norm
 from composer.primitives.reference import FieldLine, Reference, fields_of, reference
 
@@ -29,6 +30,7 @@ _PARTS: tuple[tuple[str, str, type[Model]], ...] = (
     ("identity", "How a stand-in begins as what it replaces.", Identity),
     ("identity.nodes", "One node of it.", Beginning),
     ("norm", "The norm after a layer, as a mapping: `norm: {fn: batch, eps: 1e-3}`.", Norm),
+    ("init", "How weights begin; `init: 0` is short for `init: {value: 0}`.", Init),
 )
 
 
@@ -51,12 +53,12 @@ def _op(op: Reference) -> str:
 
 
 def _expressions() -> str:
-    calls = ", ".join(f"`{name}`" for name in FUNCTIONS)
+    calls, numbers = (", ".join(f"`{name}`" for name in table) for table in (FUNCTIONS, NUMBERS))
     return (
         "## Expressions\n\n"
         "Where a size, a number or a flag stands, an expression may stand: numbers, the names of "
-        "sizes and params,\n`+ - * / // % **`, comparisons, `a if b else c`, and the functions "
-        f"{calls}.\n"
+        f"sizes and params,\n{numbers}, `+ - * / // % **`, comparisons, `a if b else c`, and the "
+        f"functions\n{calls}.\n"
     )
 
 

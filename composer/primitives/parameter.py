@@ -26,7 +26,7 @@ class Parameter(Primitive):
     """A learned tensor with the given axes, which begins at `init`.
 
     ``conv`` draws it as torch draws a convolution's weight: evenly between ±1/√n, where n is
-    the product of the sizes written behind the axis ``o``, or behind the first one. So is n counted
+    the product of the sizes written after the axis ``o``, or after the first one. So is n counted
     for ``kaiming`` and ``xavier``.
     """
 

@@ -21,11 +21,11 @@ class Pick(Primitive):
     colour: ClassVar[str] = "combine"
 
     op: Literal["pick"]
-    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    x: NodeRef | None = Field(default=None, description="the node above by default")
     axis: AxisName = Field(description="the axis that goes")
     index: Amount = Field(description="which of its values, counted from 0")
     of: Amount | None = Field(
-        default=None, description="how many values it must have; any number unless told"
+        default=None, description="how many values it must have; any number by default"
     )
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:

@@ -43,13 +43,13 @@ class Pool(Primitive):
     colour: ClassVar[str] = "reduce"
 
     op: Literal["pool"]
-    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    x: NodeRef | None = Field(default=None, description="the node above by default")
     over: AxisNames = Field(
         min_length=1, description="the axes that go; with a kernel, the two it slides over"
     )
     reduce: Annotated[
         Expr, word(*_REDUCTIONS)
-    ] = Field(default=constant("mean"), description="mean by default")
+    ] = Field(default=constant("mean"), description="what is taken of the values")
     exponent: Operand | None = Field(
         default=None, description="p of the power mean: a number, or a node, such as a parameter"
     )
@@ -58,9 +58,9 @@ class Pool(Primitive):
     )
     kernel: Size | None = Field(
         default=None,
-        description="height and width of a window, odd, or as large as the stride; all unless told",
+        description="height and width of a window, odd, or as large as the stride; all by default",
     )
-    stride: Size = Field(default=constant(1), description="from window to window; 1 unless told")
+    stride: Size = Field(default=constant(1), description="from window to window")
     count_padding: Flag = Field(
         default=constant(False), description="whether zeros around the map count in a mean"
     )

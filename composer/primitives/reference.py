@@ -21,12 +21,13 @@ from composer.language.selection import Selection
 from composer.primitives import ops
 from composer.primitives.base import Primitive
 from composer.primitives.examples import example_text
+from composer.primitives.initialise import Init
 from composer.primitives.normalization import Norm
 
 #: What a scalar of each kind is called.
 _KINDS = {
     "size": "a size", "number": "a number", "flag": "true or false", "node": "a node",
-    "setting": "a number, a flag or a word",
+    "operand": "a node or a number", "setting": "a number, a flag or a word",
 }  # fmt: skip
 _PLAIN = {
     int: "a whole number", float: "a number", bool: "true or false", str: "a text",
@@ -81,8 +82,14 @@ def _default(info: FieldInfo) -> str:
     if value is None or value is PydanticUndefined or value in ((), {}):
         return ""
     if isinstance(value, tuple):
-        return f"[{', '.join(map(str, value))}]"
-    return _short(value)
+        alone = len(value) == 1 and _may_be_one(info.metadata)
+        return str(value[0]) if alone else f"[{', '.join(map(str, value))}]"
+    return "" if isinstance(value, Init) else _short(value)
+
+
+def _may_be_one(metadata: Sequence[Any]) -> bool:
+    """Return whether one value may stand for a list of it: ``h`` for ``[h]``."""
+    return any(isinstance(m, BeforeValidator) for m in metadata)
 
 
 def _short(value: Any) -> str:
@@ -108,8 +115,8 @@ def _kind(annotation: Any, metadata: Sequence[Any] = ()) -> str:
         return listing([str(word) for word in inner], last="or")
     if origin is tuple:
         one = _kind(inner[0])
-        alone = any(isinstance(m, BeforeValidator) for m in metadata)  # [h], or h
-        return f"{one}, or a list of {_plural(one)}" if alone else f"a list of {_plural(one)}"
+        many = f"a list of {_plural(one)}"
+        return f"{one}, or {many}" if _may_be_one(metadata) else many
     if origin is dict:
         return f"a mapping of {_plural(_kind(inner[0]))} to {_plural(_kind(inner[1]))}"
     return _of_class(annotation)
@@ -119,14 +126,19 @@ def _of_kind(kind: Kind) -> str:
     if kind.name == "word":
         return listing(kind.words, last="or")
     bounds = f" from {kind.between[0]:g} to {kind.between[1]:g}" if kind.between else ""
-    return f"{_KINDS[kind.name]}{', or 0' if kind.low == 0 else ''}{bounds}"
+    return f"{_KINDS[kind.name]}{' or 0' if kind.low == 0 else ''}{bounds}"
 
 
 def _plural(one: str) -> str:
-    article, _, noun = one.partition(" ")
-    if article not in ("a", "an") or "," in one or " or " in one:
-        return f"({one})" if "," in one or " or " in one else one
-    return {"axis": "axes"}.get(noun, f"{noun}s")
+    """Return many of what a kind names: ``axes``, ``nodes or numbers``."""
+    parts = re.split(r"(, | or )", one)
+    if not one.startswith(("a ", "an ")):
+        return f"({one})" if len(parts) > 1 else one
+    return "".join(re.sub(r"^an? (.+?)( from .*)?$", _many, part) for part in parts)
+
+
+def _many(one: re.Match[str]) -> str:
+    return ("axes" if one[1] == "axis" else f"{one[1]}s") + (one[2] or "")
 
 
 def _of_class(annotation: Any) -> str:
@@ -136,6 +148,8 @@ def _of_class(annotation: Any) -> str:
         return "a position" if annotation is Position else "positions"
     if isinstance(annotation, type) and issubclass(annotation, Norm):
         return "a word, or a mapping"
+    if annotation is Init:
+        return "a number, a word, or a mapping"
     if isinstance(annotation, type) and issubclass(annotation, Model):
         return "a mapping"
     return "a value"

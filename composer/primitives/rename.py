@@ -22,7 +22,7 @@ class Rename(Primitive):
     colour: ClassVar[str] = "combine"
 
     op: Literal["rename"]
-    x: NodeRef | None = Field(default=None, description="default: the node above")
+    x: NodeRef | None = Field(default=None, description="the node above by default")
     axes: dict[AxisName, AxisName] = Field(
         min_length=1, description="the new name of each axis, such as {h: y, w: x}"
     )

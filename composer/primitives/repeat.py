@@ -25,7 +25,7 @@ class Repeat(Repeating):
     counter: ClassVar[str] = "index"
 
     op: Literal["repeat"]
-    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    x: NodeRef | None = Field(default=None, description="the node above by default")
     times: Amount = Field(description="how many steps; 0 gives back x")
     index: Name = Field(default="i", description="in `each`, the number of the step from 0")
     shared: Flag = Field(default=constant(False), description="whether all steps share weights")

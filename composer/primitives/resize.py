@@ -23,7 +23,7 @@ class Resize(Primitive):
     colour: ClassVar[str] = "combine"
 
     op: Literal["resize"]
-    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    x: NodeRef | None = Field(default=None, description="the node above by default")
     over: AxisNames = Field(min_length=2, max_length=2, description="the two axes of the map")
     like: NodeRef = Field(description="the value whose sizes they take")
 

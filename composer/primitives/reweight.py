@@ -20,16 +20,16 @@ from composer.primitives.cost import Cost
 class Reweight(Primitive):
     """``x * by``. With `sum`, those axes are summed after.
 
-    `by` has no axis that x lacks, but for the batch: a learned x is weighed for each sample.
+    `by` has no axis that x lacks, but for the batch: a learned x is weighted for each sample.
     """
 
     colour: ClassVar[str] = "reweight"
     anew: ClassVar[bool] = True
 
     op: Literal["reweight"]
-    x: NodeRef = Field(description="what is weighed")
+    x: NodeRef = Field(description="what is weighted")
     by: NodeRef = Field(description="the attention values")
-    sum: AxisNames = Field(default=(), description="axes to sum once weighed: the branches")
+    sum: AxisNames = Field(default=(), description="axes to sum once weighted: the branches")
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes of x, and the batch, less those summed."""
@@ -99,5 +99,5 @@ class Reweight(Primitive):
         return f"{'Σ ' if self.sum else ''}{self.x} · {self.by}"
 
     def carries(self) -> tuple[Expr, ...]:
-        """Return what is weighed."""
+        """Return what is weighted."""
         return (self.x,)

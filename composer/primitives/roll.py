@@ -25,10 +25,9 @@ class Roll(Primitive):
     computed: ClassVar[tuple[str, ...]] = ("by",)
 
     op: Literal["roll"]
-    x: NodeRef | None = Field(default=None, description="default: the node above")
+    x: NodeRef | None = Field(default=None, description="the node above by default")
     over: AxisNames = Field(min_length=1, description="the axes along which values move")
     by: Numbers = Field(
-        min_length=1,
         description="how many places, backwards if negative; a list has a number for each axis",
     )
 

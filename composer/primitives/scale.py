@@ -21,7 +21,7 @@ class Scale(Primitive):
     computed: ClassVar[tuple[str, ...]] = ("by",)
 
     op: Literal["scale"]
-    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    x: NodeRef | None = Field(default=None, description="the node above by default")
     by: Number = Field(description="the number, such as (c // heads) ** -0.5")
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:

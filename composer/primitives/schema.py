@@ -37,7 +37,9 @@ def _draft_7(schema: Any) -> Any:
             continue
         if key == "discriminator" or (key == "title" and isinstance(value, str)):
             continue
-        if key == "default" and not isinstance(value, (str, int, float, bool, list, type(None))):
+        if key == "default":
+            if not isinstance(plain := _plain(value), dict):
+                kept[key] = plain
             continue
         kept[key] = _draft_7(value)
     if "patternProperties" in kept:  # names that do not fit are no names
@@ -45,6 +47,15 @@ def _draft_7(schema: Any) -> Any:
     if "$ref" in kept and len(kept) > 1:  # draft 7 ignores what stands beside a $ref
         kept["allOf"] = [{"$ref": kept.pop("$ref")}]
     return kept
+
+
+def _plain(default: Any) -> Any:
+    """Return a default as it would be written, where it is an expression, or one in a list."""
+    if isinstance(default, list) and len(default) == 1 and isinstance(default[0], dict):
+        default = default[0]
+    if isinstance(default, dict) and default.get("kind") == "constant":
+        return default["value"]
+    return default
 
 
 def _said_once(field: Any) -> Any:

@@ -23,7 +23,7 @@ class Split(Primitive):
     colour: ClassVar[str] = "combine"
 
     op: Literal["split"]
-    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    x: NodeRef | None = Field(default=None, description="the node above by default")
     axis: AxisName = Field(description="the axis that goes")
     into: dict[AxisName, Size] = Field(
         min_length=1, description="the axes that replace it; their sizes multiply to its own"

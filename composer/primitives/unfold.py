@@ -27,25 +27,23 @@ class Unfold(Primitive):
     colour: ClassVar[str] = "combine"
 
     op: Literal["unfold"]
-    x: NodeRef | None = Field(default=None, description="default: the node above")
+    x: NodeRef | None = Field(default=None, description="the node above by default")
     over: AxisNames = Field(min_length=1, max_length=3, description="the axes of the map")
     kernel: Sizes = Field(
-        min_length=1,
         description="the size of a window, odd unless there is a padding; a list has one for each "
         "axis",
     )
     into: AxisNames = Field(description="the new axes, for the values of a window")
     stride: Sizes = Field(
-        default=(constant(1),), min_length=1, description="from window to window; default 1"
+        default=(constant(1),), description="from window to window"
     )
     padding: Amounts | None = Field(
         default=None,
-        min_length=1,
         description="zeros on each side; default: dilation * (kernel // 2), which keeps the size "
         "at stride 1",
     )
     dilation: Sizes = Field(
-        default=(constant(1),), min_length=1, description="from value to value; default 1"
+        default=(constant(1),), description="from value to value"
     )
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:

@@ -22,7 +22,7 @@ class Unstack(Structure):
     colour: ClassVar[str] = "combine"
 
     op: Literal["unstack"]
-    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    x: NodeRef | None = Field(default=None, description="the node above by default")
     axis: AxisName = Field(description="the axis that goes; its size is the number of names")
 
     def parts(self, name: str) -> tuple[Part, ...]:

@@ -27,7 +27,7 @@ class Use(Primitive):
 
     op: Literal["use"]
     spec: str = Field(description="a shipped spec, or a path from this file's folder")
-    x: NodeRef | None = Field(default=None, description="the node above unless told")
+    x: NodeRef | None = Field(default=None, description="the node above by default")
     axes: dict[AxisName, AxisName] = Field(
         default_factory=dict,
         description="by the name that the spec gives an axis of its input, which one of x it is; "

@@ -36,8 +36,8 @@ class WeighedSum(Primitive):
         return emit.function(weighed_sum, values, [emit.spread(ref, want) for ref in self.by])
 
     def label(self) -> str:
-        """Return such as ``2 values, weighed and summed``."""
-        return f"{len(self.of)} values, weighed and summed"
+        """Return such as ``2 values, weighted and summed``."""
+        return f"{len(self.of)} values, weighted and summed"
 
     def formula(self) -> str:
         """Return such as ``a · v + b · w``, or of many the first and the last."""
@@ -45,5 +45,5 @@ class WeighedSum(Primitive):
         return " + ".join(parts if len(parts) < 4 else [parts[0], "…", parts[-1]])
 
     def carries(self) -> tuple[Expr, ...]:
-        """Return what is weighed."""
+        """Return what is weighted."""
         return self.of
