@@ -6,12 +6,12 @@ from __future__ import annotations
 import pytest
 from test_messages import LISTS
 
-from composer.errors import did_you_mean
+from composer.errors import did_you_mean, listing
 from composer.graph.frontend import check_text
 from composer.language import words
 from composer.language.library import find_spec
-from composer.language.reader import _takes
-from composer.primitives import Spec, ops
+from composer.primitives import ops
+from composer.primitives.activations import FUNCTIONS, OF_NUMBERS
 
 IT = "name: it\ninput: [b, c, h, w]\nnodes:\n"
 
@@ -31,8 +31,8 @@ MEANT = {
     "{op: nn.Softmax}": "write z: {op: gate, fn: softmax, over: c}; over is the axis along which it sums to one",
     "{op: permute}": "axes have names here, so nothing is moved, added or broadcast by hand: remove this node",
     "{op: transpose}": "axes have names here, so nothing is moved, added or broadcast by hand: remove this node",
-    "{op: interpolate}": "write z: {op: resize, over: [h, w], like: input}; like is the value whose sizes it takes",
-    "{op: nn.Upsample}": "write z: {op: resize, over: [h, w], like: input}; like is the value whose sizes it takes",
+    "{op: interpolate}": "write z: {op: resize, over: [h, w], like: input}; like is the value whose sizes it takes, from the nearest neighbour",
+    "{op: nn.Upsample}": "write z: {op: resize, over: [h, w], like: input}; like is the value whose sizes it takes, from the nearest neighbour",
     "{op: view}": "write z: {op: split, axis: c, into: {head: 4, d: c / 4}}; and back {op: merge, axes: [head, d], into: c}",
     "{op: rearrange}": "write z: {op: split, axis: c, into: {head: 4, d: c / 4}}; and back {op: merge, axes: [head, d], into: c}",
     "{op: flatten}": "write z: {op: merge, axes: [h, w], into: n}",
@@ -41,13 +41,33 @@ MEANT = {
     "{op: dense}": "write z: {op: linear, over: c, out: c}; it mixes one axis, and all others ride along",
     "{op: gap}": "write z: {op: pool, over: [h, w]}; that is the mean; windows have a 'kernel'",
     "{op: mean}": "write z: {op: pool, over: [h, w]}; that is the mean; windows have a 'kernel'",
-    "{op: AdaptiveAvgPool2d}": "write z: {op: pool, over: [h, w]}; that is the mean; windows have a 'kernel'",
+    "{op: AdaptiveAvgPool2d}": "write z: {op: pool, over: [h, w]}; that is the mean of all; with 'to: 7' of shares",
     "{op: max}": "write z: {op: pool, over: [h, w], reduce: max}; windows have a 'kernel'",
     "{op: bn}": "write z: {op: norm, over: c}",
     "{op: layer_norm}": "write z: {op: norm, fn: layer, over: c}",
     "{op: conv3d}": "write z: {op: conv2d, kernel: 3}; of a volume [b, c, d, h, w] it is of three dimensions",
     "{op: multiply}": "write z: {op: mul, of: [q, k]}; they meet by the names of their axes",
-    "{op: relative_bias}": "write z: {op: attention, q: q, k: k, v: v, over: [h, w], along: d, position: relative}",
+    "{op: relative_bias}": "write z: {op: attention, q: q, k: k, v: v, over: [h, w], along: d, keys: [y, x], bias: bias}; the bias has axes of queries and keys, such as [head, h, w, y, x]",
+    "{op: relative_position}": "write z: {op: attention, q: q, k: k, v: v, over: [h, w], along: d, position: relative}",
+    "{op: cat}": "write z: {op: concat, of: [q, k], axis: c}",
+    "{op: tensor_split}": "write z: {op: chunk, axis: c}; the node has a name for each part: 'q, k, v:'",
+    "{op: split, axis: c, into: {c: c}, sizes: [4, 4]}": "the parts of an axis are nodes of their own: 'q, k: {op: chunk, axis: c}'",
+    "{op: chunk, axis: c, chunks: 2}": "the node has a name for each part: 'q, k, v: {op: chunk, axis: c}'",
+    "{op: nn.Unfold}": "write z: {op: unfold, over: [h, w], kernel: 3, into: [kh, kw]}",
+    "{op: windows}": "write z: {op: unfold, over: [h, w], kernel: 3, into: [kh, kw]}",
+    "{op: unfold, over: [h, w], into: [kh, kw], kernel: 3, kernel_size: 3}": "did you mean 'kernel'? Fields: <unfold fields>",
+    "{op: DropPath}": "write z: {op: dropout, p: 0.1, share: [c, h, w]}; whole samples are dropped",
+    "{op: dropout2d}": "write z: {op: dropout, p: 0.1, share: [h, w]}; whole channels are dropped",
+    "{op: dropout, p: 0.1, drop_prob: 0.1}": "did you mean 'p'? Fields: <dropout fields>",
+    "{op: matmul}": "write z: {op: product, of: [q, k], sum: d}; q and k meet by the names of their axes, and d is summed",
+    "{op: product, of: [q, q], sum: c, dim: c}": "did you mean 'sum'? Fields: <product fields>",
+    "{op: sqrt}": "write z: {op: apply, fn: sqrt}",
+    "{op: apply, fn: inverse}": "did you mean 'reciprocal'? it may be <functions of numbers>",
+    "{op: median}": "write z: {op: pool, over: [h, w], reduce: median}",
+    "{op: arange}": "write z: {op: constant, axes: {h: h}, value: h}; in 'value' the name of an axis is the index along it",
+    "{op: InstanceNorm2d}": "write z: {op: norm, fn: instance, over: [h, w]}",
+    "{op: roll, over: h, by: 1, shifts: 1}": "did you mean 'by'? Fields: <roll fields>",
+    "{op: pad, to: {h: h}, padding: 1}": "did you mean 'to'? Fields: <pad fields>",
     "{op: Pool}": "did you mean 'pool'? Ops: <ops>",
     "{op: covn2d}": "did you mean 'conv2d'? Ops: <ops>",
     "{op: frobnicate}": "Ops: <ops>",
@@ -69,7 +89,7 @@ MEANT = {
 @pytest.mark.parametrize("node", MEANT)
 def test_what_is_meant(node):
     expected = MEANT[node]
-    for mark, listed in LISTS.items():
+    for mark, listed in {**LISTS, "<functions of numbers>": listing([*FUNCTIONS, *OF_NUMBERS], last="or")}.items():
         expected = expected.replace(mark, listed)
     assert help_of(node) == expected
 
@@ -101,24 +121,35 @@ def test_of_near_words_the_nearest_are_named():
     assert did_you_mean("sse", ["se", "ese", "eca"]) == "did you mean 'se' or 'ese'?"
 
 
-ROWS = [row for row in words.OPS if row.line and _takes(Spec, row.line)]
+ROWS = [row for row in words.OPS if row.line]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.line)
 def test_the_line_to_write_is_sound(row):
     """Each suggestion checks among nodes with the axes it names, but for what the text supplies."""
     in_parts = "axis: part, index" in row.line or "op: unstack" in row.line
+    several = "op: unstack" in row.line or "op: chunk" in row.line
+    resized = any(f"op: {op}," in row.line for op in ("chunk", "crop", "pad", "split"))
+    above = BEFORE.get(row.line) or f"{{op: linear, x: input, over: c, out: {'{part: 2, c: c}' if in_parts else 'c'}}}"
     text = IT + "".join(f"  {line}\n" for line in (
         "gate: {op: gate, x: input}",
         "qkv: {op: linear, x: input, over: c, out: {part: 3, d: c}}",
         "q: {op: pick, axis: part, index: 0}",
         "k: {op: pick, x: qkv, axis: part, index: 1}",
         "v: {op: pick, x: qkv, axis: part, index: 2}",
-        f"above: {{op: linear, x: input, over: c, out: {'{part: 2, c: c}' if in_parts else 'c'}}}",
-        f"{'y, z' if 'op: unstack' in row.line else 'z'}: {line_of(row)}",
-        "out: {op: add, of: [z, input]}",
+        "bias: {op: parameter, axes: {h: h, w: w, y: h, x: w}, init: 0}",
+        f"above: {above}",
+        f"{'y, z' if several else 'z'}: {line_of(row)}",
+        "out: {op: gate, x: z}" if resized else "out: {op: add, of: [z, input]}",
     ))  # fmt: skip
     assert [p.render() for p in check_text(text, "it.yaml")[1] if p.severity == "error"] == []
+
+
+#: What stands above a line, where that is no map.
+BEFORE = {
+    "{op: fold, axes: [kh, kw], over: [h, w], like: input}":
+        "{op: unfold, x: input, over: [h, w], kernel: 3, into: [kh, kw]}",
+}  # fmt: skip
 
 
 def line_of(row: words.Meaning) -> str:
@@ -129,6 +160,11 @@ def test_no_row_has_the_name_of_an_op_alone():
     """What is an op is not unknown, so a row for it would never be read."""
     for row in words.OPS:
         assert not row.line or set(row.words.split()) - set(ops()), row
+
+
+def test_no_word_has_two_meanings():
+    found = [words.plain(word) for row in words.OPS for word in row.words.split()]
+    assert sorted(found) == sorted(set(found))
 
 
 #: A text, and all that is said of it.

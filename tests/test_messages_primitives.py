@@ -816,7 +816,7 @@ spec.yaml:4:44: error[invalid-value]: 'normal' does not suit here
 spec.yaml:4:45: error[unknown-field]: 'init' has no field 'norml'
     4 |   out: {op: parameter, axes: {c: c}, init: {norml: 0.02}}
       |                                             ^^^^^
-  help: did you mean 'normal' or 'uniform'? Fields: value, normal, trunc_normal, uniform
+  help: did you mean 'normal'? Fields: value, normal, trunc_normal, uniform
 """,
     ),
 }

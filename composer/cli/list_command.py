@@ -54,7 +54,7 @@ def _reference(what: str, name: str, filters: tuple[str, ...], as_json: bool) ->
         ComposerError: there is no such op.
     """
     from composer.cli.tables import fitted
-    from composer.language.words import meanings, suggested
+    from composer.language.words import meaning, suggested
     from composer.primitives import ops
     from composer.primitives.reference import reference
 
@@ -65,9 +65,9 @@ def _reference(what: str, name: str, filters: tuple[str, ...], as_json: bool) ->
         raise usage(f"the op {name!r} is named, and --filter names others", "omit one of them")
     known = ops()
     if name not in known:
-        lines = [row.line for row in meanings(name) if row.line]
-        here = next((line for line in lines if line[5:].split(",")[0].strip("}") in known), None)
-        said = f"here that is {here}" if here else suggested(name, list(known), "Ops", {})
+        row = meaning(name)
+        said = f"here that is {row.line}" if row and row.line else None
+        said = said or suggested(name, list(known), "Ops", {})
         raise error("unknown-op", f"no op named {name!r}", said)
     op = reference(name)
     if as_json:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from composer.errors import Diagnostic, Location, counted, plain
+from composer.errors import Diagnostic, Location, counted
 from composer.language.models import Beginning, Identity, Insert, Match, Param, SpecOf
-from composer.language.source import Source, YamlPath, kind_of, parse
+from composer.language.source import Source, YamlPath, kind_of
 from composer.language.spacing import GLUED, no_space
-from composer.language.words import FIELDS, NEEDLESS, advice, suggested
+from composer.language.words import FIELDS, advice, needless, suggested
 
 S = TypeVar("S", bound=SpecOf[Any])
 
@@ -50,7 +49,7 @@ def read_spec(
         details = _distinct(failure.errors(include_url=False), data)
         fields = list(model.model_fields)
         found = [
-            _diagnostic(d, source, data, ops, fields, lambda line: _takes(model, line))
+            _diagnostic(d, source, data, ops, fields)
             for d in details
         ]
         problems = (*source.problems, *found)
@@ -103,7 +102,6 @@ def _diagnostic(
     data: dict[str, Any],
     ops: dict[str, list[str]],
     fields: list[str],
-    takes: Callable[[str], bool],
 ) -> Diagnostic:
     path = _yaml_path(detail, data)
     context: dict[str, Any] = detail.get("ctx") or {}
@@ -120,8 +118,9 @@ def _diagnostic(
         case "extra_forbidden":
             here, known = _surroundings(path[:-1], data, ops, fields)
             word = str(path[-1])
-            needless = NEEDLESS.get(plain(word)) if path[0] == "nodes" else None
-            way_out = needless or suggested(word, known, "Fields", FIELDS)
+            op = _at(data, path[:-1]).get("op") if path[0] == "nodes" else None
+            unneeded = needless(op, word) if path[0] == "nodes" else None
+            way_out = unneeded or suggested(word, known, "Fields", FIELDS)
             return say(
                 "unknown-field", f"{here} has no field {word!r}", way_out, source.at_key(path)
             )
@@ -139,8 +138,7 @@ def _diagnostic(
             if not isinstance(tag, str):
                 message = f"an op is a name, not {kind_of(tag)}"
             word = str(tag[0] if isinstance(tag, list) and len(tag) == 1 else tag)
-            meaning = advice(word, str(path[-1]), takes)
-            help_ = meaning or suggested(word, op_names, "Ops", {})
+            help_ = advice(word, str(path[-1])) or suggested(word, op_names, "Ops", {})
             return say("unknown-op", message, help_, source.at((*path, "op")))
         case "string_pattern_mismatch":
             way_out = "a name is letters, digits and _, and begins with a letter"
@@ -229,17 +227,6 @@ def _yaml_path(detail: ErrorDetails, data: Any) -> YamlPath:
         default = isinstance(value, dict) and "default" in value and loc[-1] != "[key]"
         return (*path, "default") if default else tuple(path)
     return tuple(path)
-
-
-def _takes(model: type[SpecOf[Any]], line: str) -> bool:
-    """Return whether the language takes a node, written as in a spec, as far as a line tells."""
-    text = f"{{name: it, input: [b, c, h, w], nodes: {{it: {line}}}}}"
-    try:
-        node = model.model_validate(parse(text, "")[0]).nodes["it"]
-    except ValidationError:
-        return False
-    words = ((kind, expr) for _, kind, expr in node.expressions() if kind.name == "word")
-    return all(kind.refusal(str(expr)) is None for kind, expr in words)
 
 
 def _at(data: Any, path: YamlPath) -> Any:

@@ -75,6 +75,8 @@ class Source:
     def within(self, path: YamlPath, start: int, length: int) -> Location | None:
         """Return the place of a stretch of the scalar at `path`, counted in characters."""
         span = self.values.get(path)
+        if span is None and path[-1:] == (0,):  # one value stands for a list of it
+            span = self.values.get(path[:-1])
         if span is None or span.offset is None:
             return self.at(path)
         column = span.column + span.offset + start

@@ -1,13 +1,12 @@
 """The words of other libraries, and what says the same here: suggestions by meaning.
 
 One table for each kind of word: an op, a field, a word that a field takes, a name in an
-expression. What a table suggests is tried before it is said (see `reader`), so a row may name what
-another version of the language has.
+expression.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from composer.errors import did_you_mean, plain
@@ -27,10 +26,8 @@ class Meaning:
 
 
 _MAPS_TOO = "of a volume [b, c, d, h, w] it is of three dimensions"
-_SUM = "q and k meet by the names of their axes, and d is summed"
 _NO_MOVE = "axes have names here, so nothing is moved, added or broadcast by hand: remove this node"
 
-#: Of several rows with one word, the first that this version of the language takes.
 OPS: tuple[Meaning, ...] = (
     Meaning("softmax softmax2d", "{op: gate, fn: softmax, over: c}",
             "over is the axis along which it sums to one"),
@@ -48,17 +45,18 @@ OPS: tuple[Meaning, ...] = (
         for fn, words in {
             "sqrt": "sqrt", "rsqrt": "rsqrt", "exp": "exp", "log": "log", "abs": "abs absolute",
             "square": "square", "reciprocal": "reciprocal inverse", "sign": "sign",
+            "sin": "sin sine", "cos": "cos cosine",
         }.items()
     ),
     Meaning("pow power", "{op: apply, fn: pow, exponent: 2}"),
     Meaning("clamp clip", "{op: apply, fn: clamp, low: 0, high: 1}"),
-    Meaning("einsum matmul bmm mm dot tensordot baddbmm mv inner contract",
-            "{op: product, of: [q, k], sum: d}", _SUM),
-    Meaning("einsum matmul bmm mm dot tensordot baddbmm mv inner contract product",
-            "{op: reweight, x: q, by: k, sum: d}", _SUM),
+    Meaning("neg negative", "{op: scale, by: -1}"),
+    Meaning("einsum matmul bmm mm dot tensordot baddbmm mv inner contract matrixproduct",
+            "{op: product, of: [q, k], sum: d}",
+            "q and k meet by the names of their axes, and d is summed"),
     Meaning("outer kron", "{op: mul, of: [q, k]}", "an axis that only one of them has is an "
             "outer one"),
-    Meaning("multiply times hadamard product prod", "{op: mul, of: [q, k]}",
+    Meaning("multiply times hadamard prod", "{op: mul, of: [q, k]}",
             "they meet by the names of their axes"),
     Meaning("plus addition residual shortcut skip skipconnection",
             "{op: add, of: [input, q]}"),
@@ -71,7 +69,8 @@ OPS: tuple[Meaning, ...] = (
             "and back {op: merge, axes: [head, d], into: c}"),
     Meaning("flatten", "{op: merge, axes: [h, w], into: n}"),
     Meaning("interpolate upsample resample upsamplebilinear upsamplenearest downsample",
-            "{op: resize, over: [h, w], like: input}", "like is the value whose sizes it takes"),
+            "{op: resize, over: [h, w], like: input}",
+            "like is the value whose sizes it takes, from the nearest neighbour"),
     Meaning("dense fc fullyconnected proj projection", "{op: linear, over: c, out: c}",
             "it mixes one axis, and all others ride along"),
     Meaning("ffn feedforward bottleneck fcs", "{op: mlp, over: c, hidden: c // 16}"),
@@ -81,13 +80,17 @@ OPS: tuple[Meaning, ...] = (
     Meaning("conv3x3", "{op: conv2d, kernel: 3}"),
     Meaning("depthwise dwconv depthwiseconv depthwiseconv2d", "{op: conv2d, kernel: 3, groups: c}"),
     Meaning("avgpool avgpool1d avgpool2d avgpool3d averagepool averagepooling gap globalavgpool "
-            "globalaveragepooling globalpool globalpooling adaptiveavgpool adaptiveavgpool1d "
-            "adaptiveavgpool2d adaptiveavgpool3d mean average avg reducemean pooling",
+            "globalaveragepooling globalpool globalpooling mean average avg reducemean pooling",
             "{op: pool, over: [h, w]}", "that is the mean; windows have a 'kernel'"),
-    Meaning("maxpool maxpool1d maxpool2d maxpool3d gmp globalmaxpool adaptivemaxpool "
-            "adaptivemaxpool2d max amax maximum reducemax", "{op: pool, over: [h, w], reduce: max}",
-            "windows have a 'kernel'"),
+    Meaning("adaptiveavgpool adaptiveavgpool1d adaptiveavgpool2d adaptiveavgpool3d",
+            "{op: pool, over: [h, w]}", "that is the mean of all; with 'to: 7' of shares"),
+    Meaning("adaptivemaxpool adaptivemaxpool1d adaptivemaxpool2d adaptivemaxpool3d",
+            "{op: pool, over: [h, w], reduce: max}", "that is of all; with 'to: 7' of shares"),
+    Meaning("maxpool maxpool1d maxpool2d maxpool3d gmp globalmaxpool max amax maximum reducemax",
+            "{op: pool, over: [h, w], reduce: max}", "windows have a 'kernel'"),
     Meaning("sum reducesum", "{op: pool, over: [h, w], reduce: sum}"),
+    Meaning("gem generalizedmean generalisedmean powermean lppool lppool2d",
+            "{op: pool, over: [h, w], reduce: power, exponent: 3}"),
     *(
         Meaning(words, f"{{op: pool, over: [h, w], reduce: {fn}}}")
         for fn, words in {
@@ -98,45 +101,76 @@ OPS: tuple[Meaning, ...] = (
     Meaning("bn batchnorm batchnorm1d batchnorm2d batchnorm3d batchnormalization normalization",
             "{op: norm, over: c}"),
     Meaning("ln layernorm layernorm2d", "{op: norm, fn: layer, over: c}"),
-    Meaning("gn groupnorm", "{op: norm, fn: group, over: c, groups: 8}"),
-    Meaning("instancenorm instancenorm2d", "{op: norm, fn: instance, over: c}"),
+    Meaning("gn groupnorm", "{op: norm, fn: group, over: [c, h, w], groups: 8}"),
+    Meaning("instancenorm instancenorm2d", "{op: norm, fn: instance, over: [h, w]}"),
     Meaning("rmsnorm", "{op: norm, fn: rms, over: c}"),
     Meaning("normalize l2norm l2normalize", "{op: norm, fn: l2, over: c}"),
-    Meaning("cat concatenate hstack vstack concat", "{op: concat, of: [q, k], axis: c}"),
-    Meaning("cat concatenate hstack vstack concat", "{op: stack, of: [q, k], axis: part}",
-            "that is on a new axis"),
+    Meaning("cat concatenate hstack vstack", "{op: concat, of: [q, k], axis: c}"),
+    Meaning("tensorsplit splitwithsizes channelsplit", "{op: chunk, axis: c}",
+            "the node has a name for each part: 'q, k, v:'"),
+    Meaning("narrow slice", "{op: crop, to: {c: c // 2}}",
+            "that is its beginning; the parts of an axis are 'q, k, v: {op: chunk, axis: c}'"),
     Meaning("unbind", "{op: unstack, axis: part}", "the node has a name for each: 'q, k, v:'"),
     Meaning("select indexselect gather getitem", "{op: pick, axis: part, index: 0}"),
     Meaning("mha multiheadattention selfattention scaleddotproductattention sdpa "
-            "dotproductattention", "{op: attention, q: q, k: k, v: v, over: [h, w], along: d}"),
-    Meaning("relativebias relativepositionbias positionbias relposbias relpos relativeposition",
+            "dotproductattention crossattention",
+            "{op: attention, q: q, k: k, v: v, over: [h, w], along: d}",
+            "keys with axes of their own are named in 'keys'"),
+    Meaning("relativebias relativepositionbias positionbias relposbias",
+            "{op: attention, q: q, k: k, v: v, over: [h, w], along: d, keys: [y, x], bias: bias}",
+            "the bias has axes of queries and keys, such as [head, h, w, y, x]"),
+    Meaning("relpos relativeposition",
             "{op: attention, q: q, k: k, v: v, over: [h, w], along: d, position: relative}"),
     Meaning("param weight weights learnable learned", "{op: parameter, axes: {c: c}, init: 1}"),
     Meaning("layerscale", "{op: parameter, axes: {c: c}, init: 1e-5}",
             "a mul node brings it in"),
     Meaning("posembed positionalencoding positionembedding absposembed",
             "{op: parameter, axes: {c: c, h: h, w: w}, init: 0}", "an add node brings it in"),
-    Meaning("const buffer table arange linspace eye ones zeros",
-            "{op: constant, axes: {c: c}, value: 1}"),
-    Meaning("unfold im2col patches neighbourhood neighborhood",
-            "{op: windows, over: [h, w], kernel: 3, into: [kh, kw]}"),
+    Meaning("sincos sinusoidal sincosposembed",
+            "{op: constant, axes: {c: c, h: h}, value: sin(h / 100 ** (c / 64))}",
+            "c and h are the indices there; an add node brings it in"),
+    Meaning("const buffer table ones zeros", "{op: constant, axes: {c: c}, value: 1}"),
+    Meaning("arange linspace range", "{op: constant, axes: {h: h}, value: h}",
+            "in 'value' the name of an axis is the index along it"),
+    Meaning("eye onehot", "{op: constant, axes: {c: c, i: c}, value: c == i}",
+            "in 'value' the name of an axis is the index along it"),
+    Meaning("tril triu causalmask", "{op: constant, axes: {h: h, y: h}, value: y <= h}",
+            "in 'value' the name of an axis is the index along it"),
+    Meaning("unfold im2col windows patches neighbourhood neighborhood neighbors neighbours",
+            "{op: unfold, over: [h, w], kernel: 3, into: [kh, kw]}"),
+    Meaning("fold col2im", "{op: fold, axes: [kh, kw], over: [h, w], like: input}",
+            "axes are those that an unfold made"),
+    Meaning("windowpartition partition", "{op: split, axis: h, into: {i: h / 7, y: 7}}",
+            "and w likewise; windows that overlap are an unfold"),
     Meaning("shift cyclicshift", "{op: roll, over: [h, w], by: [3, 3]}"),
-    Meaning("drop dropout2d droppath stochasticdepth", "{op: dropout, p: 0.1}"),
+    Meaning("reverse fliplr flipud", "{op: flip, over: w}"),
+    Meaning("zeropad zeropad1d zeropad2d constantpad2d",
+            "{op: pad, to: {h: h + 1, w: w + 1}}", "zeros come at the end"),
+    Meaning("centercrop", "{op: crop, to: {h: h - 1, w: w - 1}}", "what is at the end goes"),
+    Meaning("drop alphadropout", "{op: dropout, p: 0.1}"),
+    Meaning("dropout1d dropout2d channeldropout", "{op: dropout, p: 0.1, share: [h, w]}",
+            "whole channels are dropped"),
+    Meaning("droppath stochasticdepth", "{op: dropout, p: 0.1, share: [c, h, w]}",
+            "whole samples are dropped"),
     Meaning("include import call module", "{op: use, spec: se}"),
-    Meaning("loop for times sequential stackof",
+    Meaning("loop for sequential stackof",
             "{op: repeat, times: 2, each: {op: linear, over: c}}", "step after step"),
     Meaning("parallel branches multibranch",
             "{op: branch, axis: k, times: 2, each: {op: linear, over: c}}", "side by side"),
     Meaning("multiplyby attend recalibrate weigh modulate",
             "{op: reweight, x: input, by: gate}"),
-    Meaning("channelshuffle pixelshuffle pixelunshuffle shuffle",
-            "{op: split, axis: c, into: {g: 4, d: c / 4}}", "and back in the other order: "
-            "{op: merge, axes: [d, g], into: c}"),
+    Meaning("channelshuffle shuffle", "{op: split, axis: c, into: {g: 4, d: c / 4}}",
+            "and back in the other order: {op: merge, axes: [d, g], into: c}"),
+    Meaning("pixelshuffle depthtospace", "{op: split, axis: c, into: {c: c / 4, y: 2, x: 2}}",
+            "then {op: merge, axes: [h, y], into: h}, and w with x likewise"),
+    Meaning("pixelunshuffle spacetodepth", "{op: split, axis: h, into: {h: h / 2, y: 2}}",
+            "w likewise, then {op: merge, axes: [c, y, x], into: c}"),
 )  # fmt: skip
 
 #: Fields by other libraries' words: of those named, the first that the op has.
 FIELDS: Mapping[str, str] = {
-    "axis": "over along axis", "axes": "over axis", "dim": "over along axis", "dims": "over",
+    "axis": "over along axis sum", "axes": "over axis", "dim": "over along axis sum",
+    "dims": "over axes", "over": "along axis sum axes",
     "activation": "act fn", "actlayer": "act", "nonlinearity": "act fn", "actfn": "act",
     "function": "fn", "type": "fn reduce", "mode": "reduce fn", "reduction": "reduce hidden",
     "kernelsize": "kernel", "ksize": "kernel", "size": "kernel", "window": "kernel",
@@ -150,7 +184,13 @@ FIELDS: Mapping[str, str] = {
     "n": "times", "num": "times", "repeats": "times", "count": "times", "depth": "times",
     "hiddenfeatures": "hidden", "hiddendim": "hidden", "hiddenchannels": "hidden",
     "mid": "hidden", "rdchannels": "hidden",
-    "pad": "padding", "pads": "padding", "strides": "stride", "rate": "dilation",
+    "pad": "padding to", "padding": "to", "pads": "padding to", "strides": "stride",
+    "rate": "dilation p", "outputsize": "to", "shift": "by", "shifts": "by",
+    "droprate": "p", "dropprob": "p", "prob": "p", "probability": "p", "power": "exponent",
+    "negativeslope": "slope", "min": "low", "max": "high", "attnmask": "mask",
+    "attentionmask": "mask", "attnbias": "bias", "positionbias": "bias", "weightinit": "init",
+    "initializer": "init", "numgroups": "groups", "elementwiseaffine": "affine",
+    "normalizedshape": "over", "splitsizes": "sizes",
     "group": "groups", "epsilon": "eps", "query": "q", "key": "k", "scope": "over",
     "initial": "init", "initvalue": "init", "shape": "axes", "sizes": "into axes",
     "layers": "nodes", "graph": "nodes", "steps": "nodes", "arguments": "params",
@@ -160,8 +200,16 @@ FIELDS: Mapping[str, str] = {
     "return": "output", "replaces": "stands_for", "doc": "help",
 }  # fmt: skip
 
-#: Fields that nothing here needs, with the reason.
+#: Fields that nothing here needs, or that one op does not, with the reason.
 NEEDLESS: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("split sizes", "split parts", "split chunks", "split splitsizes", "split sections"),
+        "the parts of an axis are nodes of their own: 'q, k: {op: chunk, axis: c}'",
+    ),
+    **dict.fromkeys(
+        ("chunk chunks", "chunk parts", "chunk times", "chunk sections", "chunk into"),
+        "the node has a name for each part: 'q, k, v: {op: chunk, axis: c}'",
+    ),
     "keepdim": "values meet by the names of their axes, so nothing keeps a size of 1: remove it",
     "keepdims": "values meet by the names of their axes, so nothing keeps a size of 1: remove it",
     "inplace": "what may overwrite its input is found out by Composer: remove it",
@@ -176,8 +224,9 @@ VALUES: Mapping[str, str] = {
     "swish": "silu", "hswish": "hard_swish", "hsigmoid": "hard_sigmoid", "logistic": "sigmoid",
     "lrelu": "leaky_relu", "geluact": "gelu",
     "avg": "mean", "average": "mean", "amax": "max", "maximum": "max", "amin": "min",
-    "total": "sum", "stdev": "std", "variance": "var",
-    "bn": "batch", "batchnorm": "batch", "batchnorm2d": "batch", "ln": "layer",
+    "total": "sum", "stdev": "std", "variance": "var", "gem": "power", "power": "pow",
+    "clip": "clamp", "absolute": "abs", "inverse": "reciprocal", "l2norm": "l2",
+    "bn": "batch", "batchnorm": "batch", "batchnorm2d": "batch", "ln": "layer log",
     "layernorm": "layer", "gn": "group", "groupnorm": "group", "instancenorm": "instance",
     "rmsnorm": "rms", "identity": "none", "no": "none", "off": "none", "null": "none",
     "rel": "relative", "relativebias": "relative",
@@ -200,27 +249,28 @@ FUNCTIONS: Mapping[str, str] = {
 }  # fmt: skip
 
 
-def meanings(word: str) -> list[Meaning]:
-    """Return what an op of other libraries may be here, the best first: of ``nn.Conv3d``, too."""
+def meaning(word: str) -> Meaning | None:
+    """Return what an op of other libraries is here: of ``nn.Conv3d``, too; None where not known."""
     wanted = plain(word.rpartition(".")[2])
-    return [row for row in OPS if wanted in map(plain, row.words.split())]
+    return next((row for row in OPS if wanted in map(plain, row.words.split())), None)
 
 
-def advice(word: str, node: str, takes: Callable[[str], bool]) -> str | None:
+def advice(word: str, node: str) -> str | None:
     """Return the node to write for an op of other libraries, or why none is needed.
 
     Args:
         word: the op as written.
         node: the name of the node.
-        takes: whether this version of the language takes a node as it is written.
     """
-    for row in meanings(word):
-        if not row.line:
-            return row.more
-        if takes(row.line):
-            said = f"write {node}: {row.line}"
-            return f"{said}; {row.more}" if row.more else said
-    return None
+    if (row := meaning(word)) is None:
+        return None
+    said = f"write {node}: {row.line}" if row.line else ""
+    return "; ".join(part for part in (said, row.more) if part)
+
+
+def needless(op: str | None, field: str) -> str | None:
+    """Return why a field of other libraries is not needed, in an op or in any; None for others."""
+    return NEEDLESS.get(f"{op} {plain(field)}") or NEEDLESS.get(plain(field))
 
 
 def meant(word: str, known: Collection[str], table: Mapping[str, str]) -> str | None:
