@@ -187,6 +187,28 @@ it.yaml:4:3: error[bad-name]: the op 'gate' gives one value, and 'q, v' names se
   help: only unstack and chunk give several; give the node one name
 """,
     ),
+    "several values last": (
+        IT + """\
+  a, b: {op: chunk, axis: c}
+""",
+        """\
+it.yaml:4:3: error[unknown-node]: the last node gives several values, and a spec has one output: a, b
+    4 |   a, b: {op: chunk, axis: c}
+      |   ^^^^
+  help: say which of them it is: 'output: a'
+""",
+    ),
+    "several values last, of one that gives one": (
+        IT + """\
+  a, b: {op: gate}
+""",
+        """\
+it.yaml:4:3: error[bad-name]: the op 'gate' gives one value, and 'a, b' names several
+    4 |   a, b: {op: gate}
+      |   ^^^^
+  help: only unstack and chunk give several; give the node one name
+""",
+    ),
     "several values above": (
         IT + """\
   z: {op: linear, over: c, out: {p: 2, d: 4}}

@@ -203,7 +203,7 @@ FIELDS: Mapping[str, str] = {
 #: Fields that nothing here needs, or that one op does not, with the reason.
 NEEDLESS: Mapping[str, str] = {
     **dict.fromkeys(
-        ("split sizes", "split parts", "split chunks", "split splitsizes", "split sections"),
+        ("split sizes", "split parts", "split chunks", "split times", "split sections"),
         "the parts of an axis are nodes of their own: 'q, k: {op: chunk, axis: c}'",
     ),
     **dict.fromkeys(

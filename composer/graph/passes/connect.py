@@ -46,14 +46,7 @@ def connect(graph: Graph) -> Graph:
         problems.append(_nothing_done(graph))
         graph = replace(graph, output=graph.nodes[-1].name)
     if graph.output not in graph.by_name:
-        problems.append(
-            Diagnostic(
-                "unknown-node",
-                f"no node named {graph.output!r}",
-                suggestion(graph.output, list(graph.by_name), "Nodes"),
-                graph.source.at(("output",)),
-            )
-        )
+        problems += _no_output(graph)
         graph = replace(graph, output=graph.nodes[-1].name)
     circles, waiting = cycles(graph.reads)
     problems += [_of_cycle(graph, circle) for circle in circles]
@@ -74,6 +67,21 @@ def _of_cycle(graph: Graph, circle: list[str]) -> Diagnostic:
 
 def _without_ops(graph: Graph, names: Collection[str]) -> Graph:
     return graph.with_nodes({name: replace(graph.by_name[name], op=None) for name in names})
+
+
+def _no_output(graph: Graph) -> Iterator[Diagnostic]:
+    """Yield the problem of an output that is no node, where nothing is said of that one yet."""
+    name = graph.output
+    if COMMA not in name:
+        way_out = suggestion(name, list(graph.by_name), "Nodes")
+        where = graph.source.at(("output",))
+        yield Diagnostic("unknown-node", f"no node named {name!r}", way_out, where)
+        return
+    where = graph.source.at_key(("nodes", name))
+    if where not in [problem.where for problem in graph.problems]:
+        message = f"the last node gives several values, and a spec has one output: {name}"
+        way_out = f"say which of them it is: 'output: {name.split(COMMA)[0]}'"
+        yield Diagnostic("unknown-node", message, way_out, where)
 
 
 def _nothing_done(graph: Graph) -> Diagnostic:
