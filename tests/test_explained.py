@@ -124,7 +124,7 @@ LOCAL = {
     "one axis pooled": (IT + "  a: {op: pool, over: w}\n  z: {op: mul, of: [input, a]}\n", {"h": 1, "w": None}),
     "along one axis": (IT + "  a: {op: conv1d, along: h, kernel: 5}\n", {"h": 5, "w": 1}),
     "attention along one axis": (IT + "  a: {op: attention, q: input, k: input, v: input, over: w, along: c}\n", {"h": 1, "w": None}),
-    "softmax over places": (IT + "  n: {op: merge, axes: [h, w], into: n}\n  s: {op: gate, fn: softmax, over: n}\n  z: {op: split, axis: n, into: {h: h, w: w}}\n", None),
+    "softmax over places": (IT + "  n: {op: merge, axes: [h, w], into: n}\n  s: {op: gate, fn: softmax, over: n}\n  z: {op: split, axis: n, into: {h: h, w: w}}\n", {"h": None, "w": None}),
     "a mix of places": (IT + "  z: {op: linear, over: h}\n", {"h": None, "w": 1}),
     "no input at all": (IT + "  p: {op: parameter, axes: {c: c}, init: 1}\n  z: {op: gate}\n", {"h": 0, "w": 0}),
 }  # fmt: skip

@@ -2,79 +2,51 @@
 
 Windows and kernels add up, each as wide as its dilation and the strides before it make it; what is
 pooled, mixed or attended over the places of the map sees all of them. Batch norms count as in
-evaluation, where they mix no places.
+evaluation, where they mix no places, and near the edges as in the middle.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from math import prod
 
 from composer.graph.graph import INPUT, Graph, GraphNode
-from composer.language.expressions import Expr
+from composer.graph.seen import Seen, Unknown, Window, met
+from composer.language.expressions import Expr, evaluate
 from composer.primitives.attention import Attention
+from composer.primitives.axes import Axes
 from composer.primitives.base import Primitive
+from composer.primitives.chunk import Piece
+from composer.primitives.concat import Concat
+from composer.primitives.constant import Constant
 from composer.primitives.conv1d import Conv1d
 from composer.primitives.conv2d import Conv2d
+from composer.primitives.flip import Flip
+from composer.primitives.fold import Fold
 from composer.primitives.gate import Gate
 from composer.primitives.linear import Linear
 from composer.primitives.merge import Merge
 from composer.primitives.mlp import Mlp
 from composer.primitives.norm import Normalize
+from composer.primitives.per_axis import for_each
+from composer.primitives.pick import Pick
 from composer.primitives.pool import Pool
+from composer.primitives.product import Product
+from composer.primitives.rename import Rename
 from composer.primitives.resize import Resize
 from composer.primitives.reweight import Reweight
+from composer.primitives.roll import Roll
 from composer.primitives.split import Split
+from composer.primitives.unfold import Unfold
 
-#: Ops that work on each place alone, by name.
+#: Ops that give each element in its own place, by name: from those in that place, if from any.
 EACH_PLACE = frozenset({
-    "add", "sub", "mul", "div", "scale", "parameter", "schedule", "stack", "alias", "constant",
-    "apply", "dropout",
+    "add", "sub", "mul", "div", "scale", "parameter", "schedule", "stack", "alias", "apply",
+    "dropout", "pad", "crop",
 })  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What one place of a value has seen of the input along one axis.
-
-    `size` places, or all of them where it is None; neighbours there are `step` places apart.
-    """
-
-    size: int | None = 1
-    step: int = 1
-
-
-@dataclass(frozen=True)
-class Field:
-    """What a value has seen along each place of the map, and which places its axes are made of."""
-
-    seen: Mapping[str, Seen] = field(default_factory=dict)
-    made_of: Mapping[str, frozenset[str]] = field(default_factory=dict)
-
-    def whole(self, axis: str) -> Field:
-        """Return it once all values along an axis are mixed."""
-        places = self.made_of.get(axis, frozenset())
-        return replace(self, seen={**self.seen, **{p: Seen(None) for p in places}})
-
-    def window(self, axis: str, kernel: int, dilation: int, stride: int) -> Field:
-        """Return it after a window along an axis.
-
-        Raises:
-            _Unknown: the axis holds several places, or a part of one.
-        """
-        places = self.made_of.get(axis, frozenset())
-        if not places or kernel == stride == 1:
-            return self
-        if places != {axis}:
-            raise _Unknown
-        (place,), new = places, self.seen.get(axis, Seen())
-        size = None if new.size is None else new.size + (kernel - 1) * dilation * new.step
-        seen = {**self.seen, place: Seen(size, new.step * stride)}
-        return replace(self, seen=seen)
-
-
-class _Unknown(Exception):  # noqa: N818 - an op whose field is not known here
-    pass
+TOKENS = 5040  # of which many parts are whole
+#: What an expression that is zero for some elements is made with.
+_CHOICES = frozenset({"if", "==", "!=", "<", "<=", ">", ">="})
 
 
 def receptive_field(graph: Graph) -> dict[str, int | None] | None:
@@ -88,118 +60,194 @@ def receptive_field(graph: Graph) -> dict[str, int | None] | None:
     """
     batch = graph.input_axes.names[0]
     places = [a for a in graph.input_axes.names if a not in (batch, "c")]
-    made_of = {place: frozenset({place}) for place in places}
-    found = {INPUT: Field({place: Seen() for place in places}, made_of)}
     try:
+        sizes = _sizes(graph, graph.input_axes)
+        one = {place: frozenset({Window(frozenset({((place, 0), 1)}))}) for place in places}
+        found = {INPUT: Seen(one, {place: (sizes[place],) for place in places}).on(sizes)}
         for node in graph.in_order():
-            found[node.name] = _field(graph, node, found)
-    except _Unknown:
+            found[node.name] = _seen(graph, node, found)
+        last = found[graph.output]
+        return {place: last.along(place, sizes[place]) for place in places}
+    except Unknown:
         return None
-    last = found[graph.output]
-    return {place: last.seen[place].size if place in last.seen else 0 for place in places}
 
 
-def _field(graph: Graph, node: GraphNode, found: Mapping[str, Field]) -> Field:
-    op = node.op
-    assert op is not None and node.axes is not None
-    reads = (str(op.x),) if isinstance(op, Resize) else node.operands  # of like, only the sizes
-    new = _after(graph, op, _met([found[name] for name in reads]), found)
-    return replace(new, made_of={a: p for a, p in new.made_of.items() if a in node.axes})
+def _seen(graph: Graph, node: GraphNode, found: Mapping[str, Seen]) -> Seen:
+    assert node.op is not None and node.axes is not None
+    sizes = _sizes(graph, node.axes)
+    x = getattr(node.op, "x", None)
+    if x is not None and (own := _of_one(graph, node.op, found[str(x)], sizes)) is not None:
+        return own.on(sizes)
+    return _of_several(graph, node.op, found, node.operands).on(sizes)
 
 
-def _after(graph: Graph, op: Primitive, met: Field, found: Mapping[str, Field]) -> Field:
-    """Return what an op's value has seen, from what its operands have seen together."""
+def _of_one(
+    graph: Graph, op: Primitive, x: Seen, sizes: Mapping[str, int]
+) -> Seen | None:
+    """Return what is seen by an op that reads one value; None for the others."""
     match op:
-        case Pool(kernel=Expr() | (_, *_)) | Conv2d():
+        case Pool(kernel=None, to=None, exponent=None):
+            return x.mixed(op.over)
+        case Pool(kernel=None, to=tuple()):
             for axis in op.over:
-                place = op.over.index(axis)
-                dilation = _int(op.dilation, place) if isinstance(op, Conv2d) else 1
-                kernel = _kernel(graph, op, axis)
-                met = met.window(axis, kernel, dilation, _int(op.stride, place))
-            return met.whole(op.channels) if isinstance(op, Conv2d) else met
+                x = _pooled_to(x, axis, sizes[axis])
+            return x
+        case Pool(exponent=None):
+            for place, axis in enumerate(op.over):
+                kernel, stride = _int(op.kernel, place), _int(op.stride, place)
+                x = x.slid(axis, kernel, stride, kernel // 2 if kernel % 2 else 0, 1)
+            return x
         case Conv1d():
-            return met.window(op.along, _int(op.kernel), 1, 1)
-        case Pool() if getattr(op, "to", None) is not None:
-            raise _Unknown
-        case Pool():
-            return _whole(met, op.over)
-        case Attention():
-            return _whole(met, getattr(op, "keys", None) or op.over)
-        case Reweight():
-            return _whole(met, op.sum)
+            return x.slid(op.along, kernel := _int(op.kernel), 1, kernel // 2, 1)
+        case Linear(groups=groups) if _int(groups) > 1 and x.follows(op.over):
+            raise Unknown
         case Linear() | Mlp():
-            return met.whole(op.over)
-        case Normalize():
-            return met if str(op.fn) == "batch" else _over(met, op)
+            return x.mixed([op.over])
+        case Normalize() if str(op.fn) == "batch":
+            return x
+        case Normalize() if op.groups is not None and x.follows(op.over[0]):
+            raise Unknown
+        case Normalize() | Gate(over=tuple()):
+            return met([x, x.mixed(op.over or ())])
         case Gate():
-            return met if str(op.fn) != "softmax" else _over(met, op)
+            return x
         case Merge():
-            joined = frozenset().union(*(met.made_of.get(a, frozenset()) for a in op.axes))
-            rest = {a: p for a, p in met.made_of.items() if a not in op.axes}
-            return replace(met, made_of={**rest, op.into: joined} if joined else rest)
-        case Split() if met.made_of.get(op.axis):
-            raise _Unknown
+            return x.merged(op.axes, op.into)
         case Split():
-            return met
+            return x.divided(op.axis, {axis: sizes[axis] for axis in op.into})
+        case Rename():
+            return x.renamed(op.axes)
+        case Pick():
+            return x.picked(op.axis, _int(op.index))
         case Resize():
-            like = found[str(op.like)].seen
-            steps = {
-                p: replace(s, step=like[p].step if p in like else 1) for p, s in met.seen.items()
-            }
-            return replace(met, seen=steps)
-    if op.op == "pick" and met.made_of.get(str(getattr(op, "axis", ""))):
-        raise _Unknown
-    if op.op in EACH_PLACE or op.op == "pick":
-        return met
-    raise _Unknown
+            for axis in op.over:
+                x = x.nearest(axis, sizes[axis])
+            return x
+        case Piece():
+            return x.moved(op.axis, _start(op, sizes[op.axis]))
+        case Roll():
+            for axis, by in zip(op.over, for_each(op.by, op.over, "by"), strict=True):
+                size = sizes[axis]
+                x = x.moved(axis, (-_int(by) + size // 2) % size - size // 2, around=size)
+            return x
+        case Flip():
+            for axis in op.over:
+                x = x.flipped(axis)
+            return x
+        case Unfold():
+            numbers = zip(*op.slide().numbers(), strict=True)
+            for axis, inner, one in zip(op.over, op.into, numbers, strict=True):
+                x = x.spread(axis, inner, *one)
+            return x
+        case Fold():
+            have = graph.axes_of(str(op.x))
+            assert have is not None
+            numbers = zip(*op.slide(have).numbers(), strict=True)
+            for axis, inner, one in zip(op.over, op.axes, numbers, strict=True):
+                x = x.added_up(axis, inner, *one)
+            return x
+    return None
 
 
-def _over(met: Field, op: Primitive) -> Field:
-    """Return what is seen once the axes in a field `over`, one or several, are mixed."""
-    over = getattr(op, "over", None) or ()
-    return _whole(met, (over,) if isinstance(over, str) else tuple(over))
+def _of_several(
+    graph: Graph, op: Primitive, found: Mapping[str, Seen], operands: Iterable[str]
+) -> Seen:
+    """Return what is seen by an op that reads several values, or none."""
+    together = met([found[name] for name in operands])
+    match op:
+        case Constant():
+            chooses = any(part.kind in _CHOICES for part in op.value.walk())
+            return Seen(chosen=frozenset(op.axes if chooses else ()))
+        case Pool():  # whose exponent is a value
+            return together.mixed(op.over)
+        case Reweight() | Product():
+            return together.mixed(op.sum)
+        case Attention():
+            return _attended(op, found)
+        case Conv2d():
+            return _convolved(graph, op, found)
+        case Concat() if not together.follows(op.axis):
+            return together
+    if op.op not in EACH_PLACE:
+        raise Unknown
+    return together
 
 
-def _whole(met: Field, axes: tuple[str, ...]) -> Field:
-    for axis in axes:
-        met = met.whole(axis)
-    return met
+def _convolved(graph: Graph, op: Conv2d, found: Mapping[str, Seen]) -> Seen:
+    """Return what a convolution sees, and what its kernel does, where that is a value."""
+    x = found[str(op.x)]
+    kernels = op.kernels(lambda ref: graph.by_name[str(ref)].axes or Axes(()))
+    for place, (axis, size) in enumerate(zip(op.over, kernels, strict=True)):
+        kernel, dilation = _int(size), _int(op.dilation, place)
+        padding = dilation * (kernel // 2) if op.padding is None else _int(op.padding, place)
+        x = x.slid(axis, kernel, _int(op.stride, place), padding, dilation)
+    x = x.mixed([op.channels])
+    if str(op.norm.fn) in ("group", "instance"):  # their statistics are of the map
+        x = met([x, x.mixed(op.over)])
+    if op.weight is None:
+        return x
+    weight = found[str(op.weight)]
+    if weight.chosen:
+        raise Unknown
+    return met([x, weight.mixed(list(weight.parts))])
 
 
-def _met(fields: list[Field]) -> Field:
-    """Return what several values have seen together."""
-    seen: dict[str, Seen] = {}
-    made_of: dict[str, frozenset[str]] = {}
-    for one in fields:
-        made_of |= one.made_of
-        for place, new in one.seen.items():
-            old = seen.get(place, new)
-            size = None if None in (old.size, new.size) else max(old.size or 0, new.size or 0)
-            seen[place] = Seen(size, max(old.step, new.step))
-    return Field(seen, made_of)
+def _attended(op: Attention, found: Mapping[str, Seen]) -> Seen:
+    """Return what a query sees: itself, all keys and values, and what is added of all keys."""
+    q, k, v = (found[str(ref)] for ref in (op.q, op.k, op.v))
+    keys = op.keys if any(axis in k.parts for axis in op.keys) else op.over
+    parts = [q.mixed([op.along]), k.mixed([*keys, op.along]), v.mixed(keys)]
+    if op.bias is not None:
+        parts.append(found[str(op.bias)].mixed(op.keys))
+    if op.mask is not None or any(one.chosen.intersection(op.keys or keys) for one in parts):
+        raise Unknown
+    return met(parts)
 
 
-def _kernel(graph: Graph, op: Pool | Conv2d, axis: str) -> int:
-    """Return the size of a window along an axis, which may be that of a kernel that is a value."""
-    if op.kernel is not None:
-        return _int(op.kernel, op.over.index(axis))
-    assert isinstance(op, Conv2d)
-    axes = graph.axes_of(str(op.weight))
-    if axes is None or f"k{axis}" not in axes:
-        raise _Unknown
-    return _int(axes[f"k{axis}"])
+def _pooled_to(x: Seen, axis: str, size: int) -> Seen:
+    """Return what shares of an axis see, as many as its new size."""
+    have = prod(x.parts[axis])
+    if have == size or not x.follows(axis):
+        return x
+    if size == 1:
+        return x.mixed([axis])
+    if have % size:
+        raise Unknown  # some shares are wider than others
+    return x.slid(axis, have // size, have // size, 0, 1)
+
+
+def _start(op: Piece, own: int) -> int:
+    """Return where a part begins on the axis of which it is one."""
+    index = int(op.index.value)
+    return index * own if op.sizes is None else sum(map(_int, op.sizes[:index]))
+
+
+def _sizes(graph: Graph, axes: Axes) -> dict[str, int]:
+    """Return the sizes of a value's axes, of tokens that may be any number such as `TOKENS`.
+
+    Samples are not mixed, so one is enough of them.
+
+    Raises:
+        Unknown: it has no such size.
+    """
+    batch, *rest = graph.input_axes.names
+    known = {batch: 1, **dict.fromkeys(rest, TOKENS)}
+    found = {axis: evaluate(size, known) for axis, size in axes.sizes}
+    if not all(isinstance(size, (int, float)) and size == int(size) for size in found.values()):
+        raise Unknown
+    return {axis: int(size) for axis, size in found.items() if size is not None}
 
 
 def _int(size: object, place: int = 0) -> int:
-    """Return a size that is one known number, of a list the one at a place.
+    """Return a number that is known; of a list the one at a place, or the one for all.
 
     Raises:
-        _Unknown: it is none.
+        Unknown: it is not.
     """
-    if isinstance(size, tuple | list):
-        size = size[place]
+    if isinstance(size, tuple):
+        size = size[place if len(size) > 1 else 0]
     if not isinstance(size, Expr) or not size.is_constant:
-        raise _Unknown
+        raise Unknown
     return int(size.value)
 
 

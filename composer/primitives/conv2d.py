@@ -151,7 +151,7 @@ class Conv2d(Primitive):
             need_kernel(self.weight, axes(self.weight), batch, channels, self.groups, own)
             if batch in axes(self.weight):
                 need_axes(have, (batch,), ("x",), self.x)
-        for index, kernel in enumerate(self._kernels(axes)):
+        for index, kernel in enumerate(self.kernels(axes)):
             axis = self.over[index]
             rest = rest.resized(axis, self._slid(index, have[axis], kernel))
         return rest.extended(new, order)
@@ -162,7 +162,7 @@ class Conv2d(Primitive):
         need_axes(axes(self.weight), kernel_axes(len(self.over)), ("weight",), self.weight)
         return {self.channels: axes(self.weight)["o"]}
 
-    def _kernels(self, axes: Callable[[Expr], Axes]) -> tuple[Expr, ...]:
+    def kernels(self, axes: Callable[[Expr], Axes]) -> tuple[Expr, ...]:
         """Return the height and the width of the kernel."""
         if self.weight is not None:
             return tuple(axes(self.weight)[k] for k in kernel_axes(len(self.over))[2:])
@@ -213,7 +213,7 @@ class Conv2d(Primitive):
         layer = kinds[len(self.over) - 1](
             channels,
             width,
-            _alike(self._kernels(emit.axes)),
+            _alike(self.kernels(emit.axes)),
             stride=slide.stride,
             padding=slide.padding,
             dilation=slide.dilation,
@@ -235,7 +235,7 @@ class Conv2d(Primitive):
     def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
         """Return the kernel with its bias and the norm's; of one that is a value, no parameters."""
         assert self.x is not None
-        places, size = math.prod(map(whole, self._kernels(axes))), elements(own)
+        places, size = math.prod(map(whole, self.kernels(axes))), elements(own)
         if self.weight is not None:
             return Cost(flops=size * whole(axes(self.weight)["i"]) * places)
         have = axes(self.x)
@@ -245,7 +245,7 @@ class Conv2d(Primitive):
         return of_layer(inputs, width, size, self._has_bias) + self.norm.cost(width, size)
 
     def _slide(self, emit: Emitter) -> Slide:
-        kernels, dilations = self._kernels(emit.axes), self._of_each(self.dilation)
+        kernels, dilations = self.kernels(emit.axes), self._of_each(self.dilation)
         padding = tuple(
             whole(dilation) * (whole(kernel) // 2)
             for kernel, dilation in zip(kernels, dilations, strict=True)
@@ -263,7 +263,7 @@ class Conv2d(Primitive):
         kernel = emit.arrange(emit.node(weight), have.names, (*batch, *own))
         riding = axes.without([*batch, self.channels, *self.over]).names
         small = not any(slide.padding) and slide.groups == 1 and not any(
-            whole(size) > 1 for size in self._kernels(emit.axes)
+            whole(size) > 1 for size in self.kernels(emit.axes)
         )
         order = (*riding, *batch, self.channels, *self.over)
         if batch and small:

@@ -66,7 +66,7 @@ class Fold(Primitive):
                 ("axes", self.axes.index(both[0])),
                 "name the axes that 'unfold' made",
             )
-        for axis, count in self._slide(have).counts(like).items():
+        for axis, count in self.slide(have).counts(like).items():
             if difference(have[axis], count) is not None:
                 raise AxisProblem(
                     "size-conflict",
@@ -79,7 +79,8 @@ class Fold(Primitive):
             have = have.resized(axis, like[axis])
         return have.without(self.axes)
 
-    def _slide(self, have: Axes) -> Slide:
+    def slide(self, have: Axes) -> Slide:
+        """Return the windows, whose sizes are those of their axes in x."""
         kernel = tuple(have[axis] for axis in self.axes)
         return Slide(self.over, kernel, self.stride, self.padding, self.dilation)
 
@@ -99,7 +100,7 @@ class Fold(Primitive):
         riding = axes.without([*self.axes, *self.over]).names
         x = emit.arrange(emit.node(self.x), axes.names, (*riding, *self.axes, *self.over))
         size = sizes_of(emit, emit.node(self.like), emit.axes(self.like), self.over)
-        node = emit.function(fold, x, size, *self._slide(axes).numbers())
+        node = emit.function(fold, x, size, *self.slide(axes).numbers())
         return emit.arrange(node, (*riding, *self.over), emit.axes(emit.here).names)
 
     def label(self) -> str:

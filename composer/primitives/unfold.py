@@ -51,7 +51,7 @@ class Unfold(Primitive):
         assert self.x is not None
         have = axes(self.x)
         need_axes(have, self.over, ("over",), self.x)
-        slide = self._slide()
+        slide = self.slide()
         counts = slide.counts(have)
         if len(self.into) != len(self.over):
             named = [f"{counted(len(names), 'name')}" for names in (self.into, self.over)]
@@ -74,7 +74,8 @@ class Unfold(Primitive):
             have = have.resized(axis, count)
         return have.extended(dict(zip(self.into, slide.kernel, strict=True)), order)
 
-    def _slide(self) -> Slide:
+    def slide(self) -> Slide:
+        """Return the windows, with a size along each axis."""
         kernel = for_each(self.kernel, self.over, "kernel")
         return Slide(self.over, kernel, self.stride, self.padding, self.dilation)
 
@@ -93,7 +94,7 @@ class Unfold(Primitive):
         axes = emit.axes(self.x)
         riding = axes.without(self.over).names
         x = emit.arrange(emit.node(self.x), axes.names, (*riding, *self.over))
-        node = emit.function(unfold, x, *self._slide().numbers())
+        node = emit.function(unfold, x, *self.slide().numbers())
         order = (*riding, *self.into, *self.over)
         return emit.arrange(node, order, emit.axes(emit.here).names)
 
