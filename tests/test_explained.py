@@ -242,6 +242,17 @@ FORMULAS = {
         "  s: {op: split, axis: c, into: {g: 4, d: c / 4}}\n  z: {op: merge, axes: [d, g], into: c}\n",
         ["s = input with c = g · d", "z = s with c = d · g"],
     ),
+    "axes like letters": (
+        "  n: {op: rename, axes: {h: v, w: x}}\n  f: {op: unfold, over: x, kernel: 3, into: k}\n"
+        "  r: {op: roll, over: x, by: 1}\n  p: {op: pool, over: x}\n",
+        ["n = input with v = h, x = w", "f = n[x + k]", "r = f[x − 1]", "p = Σ r / x"],
+    ),
+    "powers": (
+        "  p: {op: parameter, axes: {}, init: 3}\n  s: {op: apply, x: input, fn: pow, exponent: 0.5}\n"
+        "  g: {op: pool, over: c, reduce: power, exponent: 3}\n"
+        "  z: {op: pool, over: [h, w], reduce: power, exponent: p}\n",
+        ["p = parameter []", "s = input^0.5", "g = (Σ s³ / c)^(1/3)", "z = (Σ g^p / hw)^(1/p)"],
+    ),
 }  # fmt: skip
 
 
@@ -285,6 +296,17 @@ def test_latex(run):
   \mathrm{out} &= \mathrm{input}\ \cdot \ \mathrm{gate}
 \end{aligned}
 """
+
+
+def test_latex_of_powers():
+    graph = graph_at(load_spec(IT + FORMULAS["powers"][0]), 64, (14, 14))
+    parser = MathTextParser("path")
+    found = [right(one, {"input", *graph.by_name}) for one in equations(graph)]
+    assert found[1:] == [
+        r"\mathrm{input}^{0.5}", r"(\sum \ s^{3}\ /\ c)^{1/3}", r"(\sum \ g^{p}\ /\ hw)^{1/p}",
+    ]  # fmt: skip
+    for one in found:
+        parser.parse(f"${one}$")
 
 
 @pytest.mark.parametrize("name", shipped_names())

@@ -15,7 +15,7 @@ _ESCAPED = {
     " ": r"\ ", "_": r"\_", "#": r"\#", "%": r"\%", "&": r"\&", "{": r"\{", "}": r"\}", "$": r"\$",
     "^": r"\hat{}", "~": r"\sim ", "\\": r"\backslash ",
 }  # fmt: skip
-_WORDS = r"[A-Za-z]\d(?!\w)|[^\W\d_₀-₉]+(?:_[a-z]+)*|√[A-Za-z]|."
+_WORDS = r"[A-Za-z]\d(?!\w)|[^\W\d_₀-₉⁰-⁹¹²³]+(?:_[a-z]+)*|√[A-Za-z]|\^(?:\([^()]*\)|[\w.−]+)|."
 _SIGNS = {"Σ": r"\sum ", "·": r"\cdot ", "×": r"\times ", "÷": r"\div ", "−": "-", "√": r"\surd ",
           "*": "*", "…": r"\ldots ", "′": "'", "%": r"\%", "‖": r"\Vert "}  # fmt: skip
 
@@ -35,9 +35,13 @@ def right(equation: Equation, names: Collection[str]) -> str:
     """Return what stands right of the sign of equality."""
     if not equation.is_maths:
         return rf"\mathrm{{{_text(equation.formula)}}}"
+    return _maths(equation.formula, names)
+
+
+def _maths(formula: str, names: Collection[str]) -> str:
     known = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
     pattern = rf"(?<!\w)(?:{known})(?!\w)|{_WORDS}" if known else _WORDS
-    return "".join(_token(found[0], names) for found in re.finditer(pattern, equation.formula))
+    return "".join(_token(found[0], names) for found in re.finditer(pattern, formula))
 
 
 def _left(equation: Equation, names: Collection[str]) -> str:
@@ -47,6 +51,9 @@ def _left(equation: Equation, names: Collection[str]) -> str:
 def _token(token: str, names: Collection[str]) -> str:
     if token in names and len(token) > 1:
         return rf"\mathrm{{{_text(token)}}}"
+    if token[0] == "^" and len(token) > 1:  # a power, such as ^0.5 or ^(1/p)
+        power = token[2:-1] if token[1] == "(" else token[1:]
+        return rf"^{{{_maths(power, names)}}}"
     if token[0] == "√" and len(token) == 2:
         return rf"\sqrt{{{token[1]}}}"
     if token in _SIGNS:

@@ -10,7 +10,9 @@ from composer.primitives.base import Primitive
 
 #: Fields whose operand a primitive's formula calls by the field's own name.
 _CALLED = ("x", "q", "k", "v")
-_WORD = re.compile(r"(?<![^\W\d_])([xqkv])(?![^\W\d_])(?!\()")
+#: Such a letter; after a sign of division, and in an index ``x[h + 1]``, it is an axis.
+_LETTER = r"(?<![^\W\d_])(?<!/ )(?<!/ \()(?<!· )([xqkv])(?![^\W\d_²³])(?!\()"
+_WORD = re.compile(rf"{_LETTER}|\[[^\]]*\]")
 _MARK = "operand"
 _OF_AXES = re.compile(r"\w+ = ")
 
@@ -59,7 +61,8 @@ def _formula(op: Primitive) -> str:
     marks = {ref: f"{_MARK}{chr(ord('a') + number)}" for number, ref in enumerate(refs[:26])}
     formula = op.redirected(marks).formula()
     reads = {field: str(getattr(op, field)) for field in _CALLED if getattr(op, field, None)}
-    formula = _WORD.sub(lambda found: reads.get(found[1], found[1]), formula)
+    if not _OF_AXES.match(formula):
+        formula = _WORD.sub(lambda found: reads.get(found[1] or "", found[0]), formula)
     for ref, mark in marks.items():
         formula = formula.replace(mark, ref)
     return formula

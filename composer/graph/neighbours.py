@@ -20,7 +20,6 @@ from composer.primitives.pad import Pad
 from composer.primitives.parameter import Parameter
 from composer.primitives.pool import Pool
 from composer.primitives.rename import Rename
-from composer.primitives.renamed import Renamed
 from composer.primitives.resize import Resize
 from composer.primitives.roll import Roll
 from composer.primitives.split import Split
@@ -78,8 +77,10 @@ def _looks(op: Primitive, places: tuple[str, ...]) -> bool:
         return True
     if isinstance(op, (Flip, Fold, Roll, Unfold)):
         return bool(over)
-    if isinstance(op, (Pad, Rename)):
-        return not set(places).isdisjoint(op.to if isinstance(op, Pad) else op.axes)
+    if isinstance(op, Pad):
+        return not set(places).isdisjoint(op.to)
+    if isinstance(op, Rename):
+        return not set(places).isdisjoint((*op.axes, *op.axes.values()))
     if isinstance(op, Dropout):
         return 0 < len(set(places) & set(op.share)) < len(places)
     if any(getattr(op, field, None) in places for field in _ONE_AXIS):
@@ -90,8 +91,6 @@ def _looks(op: Primitive, places: tuple[str, ...]) -> bool:
         return not set(places).isdisjoint(op.weights_along)
     if isinstance(op, Attention):
         return bool(over) and str(op.position.value) != "none"
-    if isinstance(op, Renamed):
-        return any(set(places) & set(pair) for pair in op.names)
     if isinstance(op, (Constant, Parameter)):
         return not set(places).isdisjoint(op.axes)
     if isinstance(op, Merge):

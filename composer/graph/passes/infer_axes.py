@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from composer.errors import Diagnostic
 from composer.graph.graph import INPUT, Graph, GraphNode
-from composer.graph.passes.use import used_graph
+from composer.graph.passes.use import back_again, names_inside, used_graph
 from composer.language.expressions import MAX_PARTS, Expr, constant
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem
-from composer.primitives.renamed import Renamed, names_inside
+from composer.primitives.rename import Rename
 from composer.primitives.structure import Alias
 from composer.primitives.use import Use
 
@@ -83,15 +83,15 @@ def _inferred(
     entry: list[GraphNode] = []
     if names:
         new_name[INPUT] = f"{node.name}.{INPUT}"
-        taken = Renamed(x=node.op.x, names=names)
+        taken = Rename.model_construct(op="rename", x=node.op.x, axes=names)
         entry = [replace(node, name=new_name[INPUT], op=taken, axes=inner.input_axes, weights=None)]
     placed = [_renamed(one, inner, node, new_name) for one in inner.nodes]
     output = new_name[inner.output]
     axes = inner.by_name[inner.output].axes
     result = replace(node, op=Alias(x=constant(output)), axes=axes)
-    if names and axes is not None:
-        back = Renamed(x=constant(output), names=tuple((there, here) for here, there in names))
-        result = replace(node, op=back, axes=back.infer(lambda _: axes, inner.order))
+    if names and axes is not None and (back := back_again(names, axes)):
+        given = Rename.model_construct(op="rename", x=constant(output), axes=back)
+        result = replace(node, op=given, axes=given.infer(lambda _: axes, inner.order))
     return (*entry, *placed, result)
 
 

@@ -17,7 +17,6 @@ from composer.primitives import Spec
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem
 from composer.primitives.places import HW
-from composer.primitives.renamed import names_inside
 from composer.primitives.use import Use
 
 
@@ -34,7 +33,7 @@ def used_graph(graph: Graph, op: Use, axes: Axes, order: AxisOrder) -> Graph:
     takes = input_at(spec, places)
     given = axes
     _check_axes(op, spec, takes, axes)
-    names = dict(names_inside(axes, op.axes))
+    names = names_inside(axes, op.axes)
     axes = Axes(()).extended({names.get(a, a): size for a, size in axes.sizes}, order)
     missing = [axis for axis in takes if axis not in axes]
     if missing or spec.input[0] != graph.spec.input[0]:
@@ -57,6 +56,46 @@ def used_graph(graph: Graph, op: Use, axes: Axes, order: AxisOrder) -> Graph:
             raise AxisProblem(problem.code, problem.message, ("params", param), problem.help)
     params = {**_layer(graph, spec), **op.params}
     return connect(bind(inner_graph(spec, params, axes, order, places)))
+
+
+def names_inside(axes: Axes, ours: Mapping[str, str]) -> dict[str, str]:
+    """Return the name that each axis has inside a used spec, where that is another.
+
+    Args:
+        axes: those of the value that it is used on.
+        ours: by the names of the spec, the axes of here.
+
+    An axis of here whose name means another one there gets a name that no spec can write.
+    """
+    new = {axis: there for there, axis in ours.items()}
+    taken = {*axes, *ours}
+    for axis in axes:
+        if axis in ours and axis not in new:
+            while (free := new.get(axis, axis) + "'") in taken:
+                new[axis] = free
+            new[axis] = free
+            taken.add(free)
+    return {axis: there for axis, there in new.items() if axis != there}
+
+
+def back_again(names: Mapping[str, str], axes: Axes) -> dict[str, str]:
+    """Return the names of here for those of a used spec's value, where they are others.
+
+    Raises:
+        AxisProblem: code ``axis-exists``: two of its axes would have one name.
+    """
+    back = {there: here for here, there in names.items() if there in axes}
+    new = [back.get(axis, axis) for axis in axes]
+    for name in new:
+        if new.count(name) > 1:
+            raise AxisProblem(
+                "axis-exists",
+                f"two axes would have the name {name!r}",
+                ("axes",),
+                f"the value of the spec is {axes} there; give its axis {name!r} a name of here, "
+                "too",
+            )
+    return back
 
 
 def _layer(graph: Graph, spec: Spec) -> dict[str, Value | Expr]:
