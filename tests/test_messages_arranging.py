@@ -196,6 +196,17 @@ spec.yaml:4:37: error[invalid-value]: at least 1 value must stand here, not 0
   help: write it as 'by: …'
 """,
     ),
+    "a convolution with too many sizes": (
+        """\
+  out: {op: conv2d, kernel: [1, 3, 5]}
+""",
+        """\
+spec.yaml:4:29: error[wrong-number]: 'kernel' has 3 values, and 'over' names 2 axes
+    4 |   out: {op: conv2d, kernel: [1, 3, 5]}
+      |                             ^^^^^^^^^
+  help: write one value for all axes, or one for each
+""",
+    ),
     "unfold of an even window": (
         """\
   out: {op: unfold, over: [h, w], kernel: 4, into: [y, x]}
@@ -421,10 +432,10 @@ SIZES: dict[str, tuple[str, dict[str, int], str]] = {
 """,
         {"c": 4, "h": 6, "w": 9},
         """\
-<spec>:4:55: error[size-too-small]: a window of 7 with dilation 1 does not fit into 6 of 'h' with a padding of 0
+<spec>:4:56: error[size-too-small]: a kernel of 7 with dilation 1 does not fit into 6 of 'h' with a padding of 0
     4 |   out: {op: unfold, over: [h, w], kernel: 7, padding: [0, 1], into: [y, x]}
-      |                                                       ^^^^^^
-  help: take a larger padding or smaller windows
+      |                                                        ^
+  help: take a larger padding or a smaller kernel
 """,  # noqa: E501
     ),
     "unfold of an open size": (

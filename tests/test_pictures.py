@@ -271,6 +271,16 @@ FAULTY = [
         "  a: {op: gate}\n  b: {op: nope, x: input}\n  out: {op: add, of: [a, b]}\n",
         {"b": ("no op named 'nope'",)},
     ),
+    (  # another number of values than of axes
+        "  a: {op: unfold, over: [h, w], kernel: [1, 3, 3], into: [y, x]}\n"
+        "  b: {op: roll, x: input, over: [h, w], by: [1, 2, 3]}\n"
+        "  c: {op: conv2d, x: input, kernel: [1, 3, 3]}\n  out: {op: add, of: [a, b, c]}\n",
+        {
+            "a": ("'kernel' has 3 values, and 'over' names 2 axes",),
+            "b": ("'by' has 3 values, and 'over' names 2 axes",),
+            "c": ("'kernel' has 3 values, and 'over' names 2 axes",),
+        },
+    ),
     (  # a circle
         "  a: {op: add, of: [input, b]}\n  b: {op: gate, x: a}\n",
         {"a": ("these nodes wait for one another: a -> b -> a",)},

@@ -130,19 +130,22 @@ def in_groups(x: Tensor, groups: int, axis: int, *others: int) -> Tensor:
 
 
 def windows(
-    x: Tensor, kernel: int, stride: int, reduce: str = "mean", counted: bool = False
+    x: Tensor, kernel: int | tuple[int, int], stride: int | tuple[int, int], reduce: str = "mean",
+    counted: bool = False,
 ) -> Tensor:
     """Return what each window of the last two axes comes to, cell by cell."""
-    before = kernel // 2 if kernel % 2 else 0
+    high, wide = (kernel, kernel) if isinstance(kernel, int) else kernel
+    down, across = (stride, stride) if isinstance(stride, int) else stride
 
     def cell(i: int, j: int) -> Tensor:
-        top, left = i * stride - before, j * stride - before
-        part = x[..., max(top, 0) : top + kernel, max(left, 0) : left + kernel]
+        top = i * down - (high // 2 if high % 2 else 0)
+        left = j * across - (wide // 2 if wide % 2 else 0)
+        part = x[..., max(top, 0) : top + high, max(left, 0) : left + wide]
         if reduce == "max":
             return part.amax((-2, -1))
-        return part.sum((-2, -1)) / (kernel**2 if counted else part.shape[-2] * part.shape[-1])
+        return part.sum((-2, -1)) / (high * wide if counted else part.shape[-2] * part.shape[-1])
 
-    height, width = ((n - 1) // stride + 1 for n in x.shape[-2:])
+    height, width = (x.shape[-2] - 1) // down + 1, (x.shape[-1] - 1) // across + 1
     rows = [torch.stack([cell(i, j) for j in range(width)], -1) for i in range(height)]
     return torch.stack(rows, -2)
 
@@ -787,6 +790,17 @@ ROWS = [
         lambda p, x: windows(x.transpose(1, 4), 4, 4, "max").transpose(1, 4)),
     Row("pool", "probe: {op: pool, over: [h, w], kernel: 1, stride: 2}",
         MAP, "b c h=(h-1)//2+1 w=(w-1)//2+1", lambda p, x: x[..., ::2, ::2]),
+    Row("pool", "probe: {op: pool, over: [h, w], kernel: [1, 3], reduce: max}", MAP, MAP,
+        lambda p, x: windows(x, (1, 3), 1, "max")),
+    Row("pool", "probe: {op: pool, over: [w, h], kernel: [5, 3], stride: [1, 2]}",
+        MAP, "b c h=(h-1)//2+1 w",
+        lambda p, x: windows(x, (3, 5), (2, 1))),
+    Row("pool", "probe: {op: pool, over: [h, w], kernel: [2, 3], stride: [2, 3]}",
+        FIVE, "b k c h=(h-1)//2+1 w=(w-1)//3+1",
+        lambda p, x: windows(x, (2, 3), (2, 3))),
+    Row("pool", "probe: {op: pool, over: [h, w], kernel: [4, 3], stride: [4, 2], count_padding: "
+        "true}", MAP, "b c h=(h-1)//4+1 w=(w-1)//2+1",
+        lambda p, x: windows(windows(x, (4, 1), (4, 1)), (1, 3), (1, 2), counted=True)),
     Row("pool", """rows: {op: pool, over: [b, c]}
         probe: {op: pool, over: [h, w], kernel: 3}""", MAP, "h w",
         lambda p, x: windows(x.mean((0, 1))[None, None], 3, 1)[0, 0]),
@@ -1273,8 +1287,8 @@ WRONG = [
     ("probe: {op: conv2d, kernel: 2}", "even-kernel", "2"),
     ("probe: {op: conv2d, kernel: [3, 2]}", "even-kernel", "2"),
     ("probe: {op: conv2d, kernel: [3, 0]}", "invalid-value", "0"),
-    ("probe: {op: conv2d, kernel: [3, 3, 3]}", "invalid-value", None),
-    ("probe: {op: conv2d, kernel: 3, stride: [1, 2, 3]}", "invalid-value", None),
+    ("probe: {op: conv2d, kernel: [3, 3, 3]}", "wrong-number", "[3, 3, 3]"),
+    ("probe: {op: conv2d, kernel: 3, stride: [1, 2, 3]}", "wrong-number", "[1, 2, 3]"),
     ("probe: {op: conv2d, kernel: 3, padding: same}", "invalid-value", None),
     ("probe: {op: conv2d, kernel: 3, padding: [1, -1]}", "invalid-value", "-1"),
     ("probe: {op: conv2d, kernel: 1, over: [h, h]}", "duplicate-axis", "h"),
@@ -1301,7 +1315,7 @@ WRONG = [
         probe: {op: pool, x: input, over: [h, w], reduce: power, exponent: p}""", "unknown-axis",
      "p"),
     ("probe: {op: pool, over: [h, w], reduce: power, exponent: nope}", "unknown-node", "nope"),
-    ("probe: {op: pool, over: [h, w], to: [1, 2, 3]}", "invalid-value", None),
+    ("probe: {op: pool, over: [h, w], to: [1, 2, 3]}", "wrong-number", "[1, 2, 3]"),
     ("probe: {op: pool, over: [h, w], to: []}", "invalid-value", "[]"),
     ("probe: {op: pool, over: [h, w], to: 0}", "invalid-value", "0"),
     ("probe: {op: pool, over: [h, w], to: 7, kernel: 3}", "invalid-value", None),

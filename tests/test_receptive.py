@@ -27,6 +27,7 @@ NODES = {
     "a norm after a layer": ("{op: conv2d, kernel: 1, norm: {fn: group, groups: 2}}", (None, None)),
     "conv1d": ("{op: conv1d, along: h, kernel: 5}", (5, 1)),
     "windows of pool": ("{op: pool, over: [h, w], kernel: 3}", (3, 3)),
+    "windows of pool, one number for each axis": ("{op: pool, over: [w, h], kernel: [3, 1]}", (1, 3)),
     "tiles": ("{op: pool, over: [h, w], kernel: 2, stride: 2}", (2, 2)),
     "pool to sizes": ("{op: pool, over: [h, w], to: [h / 2, w]}", (2, 1)),
     "pool to one row": ("{op: pool, over: [h, w], to: [1, w]}\nB: {op: pool, over: h}\nZ: {op: mul, of: [@, B]}", (None, 1)),

@@ -90,7 +90,7 @@ def test_a_size_each_is_for_height_and_width() -> None:
     (problem,) = failure.value.diagnostics
     assert problem.code == "two-dimensional"
     assert problem.message == (
-        "'out' has 2 sizes in 'to', so 'probe' is for maps [h, w], and this one is [d, h, w]"
+        "'out' gives 'to' down and across, so 'probe' is for maps [h, w], and this one is [d, h, w]"
     )
 
 
@@ -158,9 +158,10 @@ spec.yaml:5:48: error[invalid-value]: sizes are reached by mean or max, not by s
   help: take mean or max; a reduction of all needs no kernel and no 'to'
 """,
     "{op: pool, over: [h, w], to: [1, 2, 3]}": """\
-spec.yaml:5:8: error[invalid-value]: 'to' has 3 sizes, and 'over' names 2: h, w
+spec.yaml:5:37: error[wrong-number]: 'to' has 3 values, and 'over' names 2 axes
     5 |   out: {op: pool, over: [h, w], to: [1, 2, 3]}
-      |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      |                                     ^^^^^^^^^
+  help: write one value for all axes, or one for each
 """,
     "{op: pool, over: [h, w], to: 7, kernel: 3}": """\
 spec.yaml:5:8: error[invalid-value]: 'kernel' says how large windows are, and 'to' how many; give one

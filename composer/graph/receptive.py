@@ -176,11 +176,9 @@ def _of_several(
 def _convolved(graph: Graph, op: Conv2d, found: Mapping[str, Seen]) -> Seen:
     """Return what a convolution sees, and what its kernel does, where that is a value."""
     x = found[str(op.x)]
-    kernels = op.kernels(lambda ref: graph.by_name[str(ref)].axes or Axes(()))
-    for place, (axis, size) in enumerate(zip(op.over, kernels, strict=True)):
-        kernel, dilation = _int(size), _int(op.dilation, place)
-        padding = dilation * (kernel // 2) if op.padding is None else _int(op.padding, place)
-        x = x.slid(axis, kernel, _int(op.stride, place), padding, dilation)
+    slide = op.slide(lambda ref: graph.by_name[str(ref)].axes or Axes(()))
+    for axis, numbers in zip(op.over, zip(*slide.numbers(), strict=True), strict=True):
+        x = x.slid(axis, *numbers)
     x = x.mixed([op.channels])
     if str(op.norm.fn) in ("group", "instance"):  # their statistics are of the map
         x = met([x, x.mixed(op.over)])

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from composer.errors import counted
 from composer.language.expressions import Expr, constant, name
 from composer.language.fields import Amounts, AxisName, AxisNames, Flag, NodeRef, Size, Sizes
 from composer.language.source import YamlPath
@@ -30,7 +29,6 @@ from composer.primitives.channels import Out, need_free, need_groups, out_axes, 
 from composer.primitives.cost import Cost, of_layer
 from composer.primitives.initialise import AS_TORCH, BiasInit, InitField, begun, need_bias
 from composer.primitives.kernels import (
-    Slide,
     kernel_axes,
     need_kernel,
     one_for_all,
@@ -38,10 +36,8 @@ from composer.primitives.kernels import (
     pointwise,
 )
 from composer.primitives.normalization import NO_NORM, NormField
-from composer.primitives.windows import strided, windowed
-
-#: The fields that may say something else of each axis.
-_OF_EACH = ("kernel", "stride", "padding", "dilation")
+from composer.primitives.per_axis import alike, by_axis, down_and_across, for_each
+from composer.primitives.windows import OF_WINDOWS, Slide
 
 
 class Conv2d(Primitive):
@@ -114,14 +110,6 @@ class Conv2d(Primitive):
                         f"the weight {str(self.weight)!r} is the whole layer, so {field!r} has "
                         "nothing to say; remove one of the two"
                     )
-        for field in _OF_EACH:
-            values = getattr(self, field) or (constant(1),)
-            if len(values) not in (1, len(self.over)):
-                raise misuse(
-                    f"{field!r} has {counted(len(values), 'number')} for the axes "
-                    f"{' and '.join(self.over)}",
-                    f"write one for both, such as '{field}: 3', or two: '{field}: [1, 7]'",
-                )
         if self.padding is not None and name("same") in self.padding:
             raise misuse("a padding that keeps the size is the default", "omit 'padding'")
         need_bias(self.bias_init, self.bias, self.norm.fn)
@@ -151,9 +139,12 @@ class Conv2d(Primitive):
             need_kernel(self.weight, axes(self.weight), batch, channels, self.groups, own)
             if batch in axes(self.weight):
                 need_axes(have, (batch,), ("x",), self.x)
-        for index, kernel in enumerate(self.kernels(axes)):
-            axis = self.over[index]
-            rest = rest.resized(axis, self._slid(index, have[axis], kernel))
+        slide = self.slide(axes)
+        if self.padding is None:
+            for index, kernel in enumerate(slide.kernel):
+                need_odd(kernel, ("kernel", index) if self.weight is None else ("weight",))
+        for axis, count in slide.counts(have).items():
+            rest = rest.resized(axis, count)
         return rest.extended(new, order)
 
     def _new_axes(self, channels: Expr, axes: Callable[[Expr], Axes]) -> dict[str, Expr]:
@@ -162,40 +153,18 @@ class Conv2d(Primitive):
         need_axes(axes(self.weight), kernel_axes(len(self.over)), ("weight",), self.weight)
         return {self.channels: axes(self.weight)["o"]}
 
-    def kernels(self, axes: Callable[[Expr], Axes]) -> tuple[Expr, ...]:
-        """Return the height and the width of the kernel."""
+    def slide(self, axes: Callable[[Expr], Axes]) -> Slide:
+        """Return how it slides, with a size of the kernel along each axis."""
         if self.weight is not None:
-            return tuple(axes(self.weight)[k] for k in kernel_axes(len(self.over))[2:])
-        assert self.kernel is not None
-        return self._of_each(self.kernel)
-
-    def _of_each(self, values: tuple[Expr, ...]) -> tuple[Expr, ...]:
-        """Return what is said of the kernel along each axis."""
-        return values * len(self.over) if len(values) == 1 else values
+            kernel = tuple(axes(self.weight)[k] for k in kernel_axes(len(self.over))[2:])
+        else:
+            assert self.kernel is not None
+            kernel = for_each(self.kernel, self.over, "kernel")
+        return Slide(self.over, kernel, self.stride, self.padding, self.dilation)
 
     def flat(self) -> tuple[YamlPath, str] | None:
         """Return what it says down and across."""
-        for field in _OF_EACH:
-            if len(getattr(self, field) or ()) not in (0, 1, len(self.over)):
-                return (field,), f"gives its {field} down and across"
-        return None
-
-    def _slid(self, index: int, size: Expr, kernel: Expr) -> Expr:
-        stride, dilation = (self._of_each(each)[index] for each in (self.stride, self.dilation))
-        if self.padding is None:
-            need_odd(kernel, ("kernel", index) if self.weight is None else ("weight",))
-            return strided(size, stride)
-        padding = self._of_each(self.padding)[index]
-        slid = windowed(size, kernel, stride, padding, dilation)
-        if slid.is_constant and whole(slid) < 1:
-            raise AxisProblem(
-                "size-too-small",
-                f"a kernel of {kernel} with dilation {dilation} does not fit into {size} of "
-                f"{self.over[index]!r} with a padding of {padding}",
-                ("padding", index),
-                "take a larger padding or a smaller kernel",
-            )
-        return slid
+        return down_and_across(self, OF_WINDOWS)
 
     def lower(self, emit: Emitter) -> Any:
         """Write convolution, norm and activation on [batch, channels, height, width]."""
@@ -208,16 +177,16 @@ class Conv2d(Primitive):
         channels = whole(axes[self.channels]) if self.channels in axes else 1
         new = out_axes(self.out, self.channels, constant(channels))
         riding = axes.without([self.channels, *self.over]).names
-        slide, width = self._slide(emit), whole(product(new))
+        numbers, width = self.slide(emit.axes).numbers(), whole(product(new))
         kinds: tuple[Any, ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
         layer = kinds[len(self.over) - 1](
             channels,
             width,
-            _alike(self.kernels(emit.axes)),
-            stride=slide.stride,
-            padding=slide.padding,
-            dilation=slide.dilation,
-            groups=slide.groups,
+            alike(numbers.kernel),
+            stride=alike(numbers.stride),
+            padding=numbers.padding,
+            dilation=alike(numbers.dilation),
+            groups=whole(self.groups),
             bias=self._has_bias,
         )
         layer = begun(layer, self.init, self.bias_init)
@@ -235,7 +204,7 @@ class Conv2d(Primitive):
     def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
         """Return the kernel with its bias and the norm's; of one that is a value, no parameters."""
         assert self.x is not None
-        places, size = math.prod(map(whole, self.kernels(axes))), elements(own)
+        places, size = math.prod(map(whole, self.slide(axes).kernel)), elements(own)
         if self.weight is not None:
             return Cost(flops=size * whole(axes(self.weight)["i"]) * places)
         have = axes(self.x)
@@ -244,38 +213,27 @@ class Conv2d(Primitive):
         inputs = whole(channels) // whole(self.groups) * places
         return of_layer(inputs, width, size, self._has_bias) + self.norm.cost(width, size)
 
-    def _slide(self, emit: Emitter) -> Slide:
-        kernels, dilations = self.kernels(emit.axes), self._of_each(self.dilation)
-        padding = tuple(
-            whole(dilation) * (whole(kernel) // 2)
-            for kernel, dilation in zip(kernels, dilations, strict=True)
-        )
-        if self.padding is not None:
-            padding = tuple(map(whole, self._of_each(self.padding)))
-        return Slide(_alike(self.stride), padding, _alike(dilations), whole(self.groups))
-
     def _lower_by_value(self, emit: Emitter, weight: Expr) -> Any:
         """Write the convolution by a value, in the form that runs fastest."""
         assert self.x is not None
-        axes, have, slide = emit.axes(self.x), emit.axes(weight), self._slide(emit)
+        axes, have = emit.axes(self.x), emit.axes(weight)
+        numbers, groups = self.slide(emit.axes).numbers(), whole(self.groups)
         own = kernel_axes(len(self.over))
         batch = have.without(own).names
         kernel = emit.arrange(emit.node(weight), have.names, (*batch, *own))
         riding = axes.without([*batch, self.channels, *self.over]).names
-        small = not any(slide.padding) and slide.groups == 1 and not any(
-            whole(size) > 1 for size in self.kernels(emit.axes)
-        )
+        small = groups == max(numbers.kernel) == 1 and not any(numbers.padding)
         order = (*riding, *batch, self.channels, *self.over)
         if batch and small:
             order = (*batch, self.channels, *riding, *self.over)
         x = emit.arrange(emit.node(self.x), axes.names, order)
         if batch and small:
-            node = pointwise(emit, x, kernel, slide, len(order))
+            node = pointwise(emit, x, kernel, numbers.stride, len(order))
         elif batch:
-            node = one_for_each(emit, folded(emit, x, len(riding)), kernel, slide)
+            node = one_for_each(emit, folded(emit, x, len(riding)), kernel, numbers, groups)
             node = unfolded(emit, node, x, len(riding))
         else:
-            node = one_for_all(emit, folded(emit, x, len(riding)), kernel, slide)
+            node = one_for_all(emit, folded(emit, x, len(riding)), kernel, numbers, groups)
             node = unfolded(emit, node, x, len(riding))
         node = activate(emit, str(self.act.value), node, own=True)
         return emit.arrange(node, order, emit.axes(emit.here).names)
@@ -284,7 +242,7 @@ class Conv2d(Primitive):
         """Return such as ``conv2d 7×7``."""
         size = f"by {self.weight}"
         if self.kernel is not None:
-            size = "×".join(map(str, self._of_each(self.kernel)))
+            size = by_axis(self.kernel, self.over)
         dilated = "×".join(dict.fromkeys(map(str, self.dilation)))
         dilated = "" if dilated == "1" else f", dilation {dilated}"
         return f"conv{len(self.over)}d {size}{dilated}"
@@ -298,9 +256,3 @@ class Conv2d(Primitive):
     def carries(self) -> tuple[Expr, ...]:
         """Return x alone, and not what is its kernel."""
         return tuple(ref for path, ref in self.operands() if path != ("weight",))
-
-
-def _alike(values: tuple[Expr, ...]) -> int | tuple[int, ...]:
-    """Return bound numbers as torch takes them: as one, where they are the same."""
-    numbers = tuple(map(whole, values))
-    return numbers[0] if len(set(numbers)) == 1 else numbers

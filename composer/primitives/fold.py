@@ -14,7 +14,8 @@ from composer.language.source import YamlPath
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes
 from composer.primitives.batch import sizes_of
-from composer.primitives.windows import Slide
+from composer.primitives.per_axis import down_and_across
+from composer.primitives.windows import OF_WINDOWS, Slide
 
 
 class Fold(Primitive):
@@ -85,11 +86,8 @@ class Fold(Primitive):
         return Slide(self.over, kernel, self.stride, self.padding, self.dilation)
 
     def flat(self) -> tuple[YamlPath, str] | None:
-        """Return the field that has a number for each of two axes."""
-        slide = Slide(self.over, (constant(1),), self.stride, self.padding, self.dilation)
-        if (field := slide.lists()) is not None:
-            return (field,), "has a number for each of two axes"
-        return None
+        """Return what it says down and across."""
+        return down_and_across(self, OF_WINDOWS[1:])
 
     def lower(self, emit: Emitter) -> Any:
         """Write one call on [riding, window, places]."""
@@ -109,7 +107,7 @@ class Fold(Primitive):
 
     def formula(self) -> str:
         """Return such as ``Σ x[h − kh, w − kw]``."""
-        pairs = zip(self.over, self.axes, strict=True)
+        pairs = zip(self.over, self.axes, strict=False)
         return f"Σ x[{', '.join(f'{axis} − {inner}' for axis, inner in pairs)}]"
 
     def carries(self) -> tuple[Expr, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
 from typing import Any
 
 from composer.language.expressions import Expr, bind, constant, difference
 from composer.primitives.axes import Axes
 from composer.primitives.base import AxisProblem, Emitter, need_axes
+from composer.primitives.per_axis import alike
 from composer.primitives.places import OF_KERNEL
+from composer.primitives.windows import Numbers
 
 
 def kernel_axes(dimensions: int) -> tuple[str, ...]:
@@ -47,33 +48,17 @@ def need_kernel(
         )
 
 
-@dataclass(frozen=True)
-class Slide:
-    """How a kernel goes over a map: the numbers that torch's convolution takes."""
-
-    stride: int | tuple[int, ...]
-    padding: tuple[int, ...]
-    dilation: int | tuple[int, ...]
-    groups: int
-
-    @property
-    def steps(self) -> tuple[int, ...]:
-        """The stride along each axis."""
-        stride = self.stride
-        return (stride,) * len(self.padding) if isinstance(stride, int) else stride
-
-
-def one_for_all(emit: Emitter, x: Any, kernel: Any, slide: Slide) -> Any:
+def one_for_all(emit: Emitter, x: Any, kernel: Any, numbers: Numbers, groups: int) -> Any:
     """Write the convolution of [batch, channels, height, width] by one kernel."""
     from composer.kernels.conv_of_each import CONVOLUTIONS
 
     return emit.function(
-        CONVOLUTIONS[len(slide.padding)], x, kernel, None, slide.stride, slide.padding,
-        slide.dilation, slide.groups,
+        CONVOLUTIONS[len(numbers.padding)], x, kernel, None, alike(numbers.stride),
+        numbers.padding, alike(numbers.dilation), groups,
     )  # fmt: skip
 
 
-def pointwise(emit: Emitter, x: Any, kernel: Any, slide: Slide, axes: int) -> Any:
+def pointwise(emit: Emitter, x: Any, kernel: Any, stride: tuple[int, ...], axes: int) -> Any:
     """Write the 1×1 convolution of [batch, channels, …, height, width], of so many axes.
 
     Each sample has a kernel of its own, so it is a product of matrices, which runs faster than
@@ -81,8 +66,8 @@ def pointwise(emit: Emitter, x: Any, kernel: Any, slide: Slide, axes: int) -> An
     """
     import torch
 
-    if max(slide.steps) > 1:
-        steps = tuple(slice(None, None, step) for step in slide.steps)
+    if max(stride) > 1:
+        steps = tuple(slice(None, None, step) for step in stride)
         x = emit.function(operator.getitem, x, (..., *steps))
         # flatten would copy, too, but an export would then hold for odd or even sizes alone
         x = emit.method("clone", x, memory_format=torch.contiguous_format)
@@ -92,10 +77,9 @@ def pointwise(emit: Emitter, x: Any, kernel: Any, slide: Slide, axes: int) -> An
     return emit.method("unflatten", node, 2, sizes)
 
 
-def one_for_each(emit: Emitter, x: Any, kernel: Any, slide: Slide) -> Any:
+def one_for_each(emit: Emitter, x: Any, kernel: Any, numbers: Numbers, groups: int) -> Any:
     """Write that of [other, batch, channels, height, width], with a kernel for each sample."""
     from composer.kernels.conv_of_each import conv_of_each
 
-    return emit.function(
-        conv_of_each, x, kernel, slide.stride, slide.padding, slide.dilation, slide.groups
-    )
+    stride, dilation = alike(numbers.stride), alike(numbers.dilation)
+    return emit.function(conv_of_each, x, kernel, stride, numbers.padding, dilation, groups)

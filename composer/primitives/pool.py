@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from composer.language.expressions import Expr, constant, leaves
-from composer.language.fields import AxisNames, Flag, NodeRef, Operand, Size, Sizes, word
+from composer.language.fields import AxisNames, Flag, NodeRef, Operand, Sizes, word
 from composer.language.source import YamlPath
 from composer.primitives.adaptive import pooled_to
 from composer.primitives.arithmetic import raised, shown
@@ -23,6 +23,13 @@ from composer.primitives.base import (
     whole,
 )
 from composer.primitives.batch import on_maps
+from composer.primitives.per_axis import (
+    alike,
+    by_axis,
+    down_and_across,
+    for_each,
+    repeated,
+)
 from composer.primitives.reductions import median, power_mean, side_by_side
 from composer.primitives.windows import strided
 
@@ -56,11 +63,14 @@ class Pool(Primitive):
     to: Sizes | None = Field(
         default=None, description="the sizes that the axes come to, one each or one for all: [1, w]"
     )
-    kernel: Size | None = Field(
+    kernel: Sizes | None = Field(
         default=None,
-        description="height and width of a window, odd, or as large as the stride; all by default",
+        description="the size of a window, one number or one for each axis, odd, or as large as "
+        "the stride; all by default",
     )
-    stride: Size = Field(default=constant(1), description="from window to window")
+    stride: Sizes = Field(
+        default=(constant(1),), description="from window to window, one number or one for each axis"
+    )
     count_padding: Flag = Field(
         default=constant(False), description="whether zeros around the map count in a mean"
     )
@@ -80,11 +90,6 @@ class Pool(Primitive):
             return self
         if self.kernel is not None:
             raise ValueError("'kernel' says how large windows are, and 'to' how many; give one")
-        if len(self.to) not in (1, len(self.over)):
-            axes = ", ".join(self.over)
-            raise ValueError(
-                f"'to' has {len(self.to)} sizes, and 'over' names {len(self.over)}: {axes}"
-            )
         if len(self.over) > _MOST:
             raise ValueError(f"'to' takes up to three axes, and 'over' names {len(self.over)}")
         return self
@@ -107,14 +112,11 @@ class Pool(Primitive):
     def lengths(self) -> dict[str, Expr]:
         """The sizes that the axes come to."""
         assert self.to is not None
-        sizes = self.to * len(self.over) if len(self.to) == 1 else self.to
-        return dict(zip(self.over, sizes, strict=True))
+        return dict(zip(self.over, for_each(self.to, self.over, "to"), strict=True))
 
     def flat(self) -> tuple[YamlPath, str] | None:
-        """Return `to` where it has a size for height and one for width."""
-        if self.to is None or len(self.to) in (1, len(self.over)):
-            return None
-        return ("to",), f"has {len(self.to)} sizes in 'to'"
+        """Return what it says down and across."""
+        return down_and_across(self, ("to", "kernel", "stride"))
 
     @property
     def makes_anew(self) -> bool:
@@ -140,9 +142,13 @@ class Pool(Primitive):
             for axis, size in self.lengths.items():
                 have = have.resized(axis, size)
             return have
-        self._need_middle(self.kernel)
-        for axis in self.over:
-            have = have.resized(axis, strided(have[axis], self.stride))
+        for index, axis in enumerate(self.over):
+            kernel, stride = (
+                for_each(getattr(self, field), self.over, field)[index]
+                for field in ("kernel", "stride")
+            )
+            self._need_middle(kernel, stride, index)
+            have = have.resized(axis, strided(have[axis], stride))
         return have
 
     def _check_exponent(self, axes: Callable[[Expr], Axes], have: Axes) -> None:
@@ -164,15 +170,15 @@ class Pool(Primitive):
                 way_out = "an exponent has axes that stay, or none"
                 raise AxisProblem("unknown-axis", message, ("exponent",), way_out)
 
-    def _need_middle(self, kernel: Expr) -> None:
-        if not (kernel.is_constant and self.stride.is_constant):
+    def _need_middle(self, kernel: Expr, stride: Expr, index: int) -> None:
+        if not (kernel.is_constant and stride.is_constant):
             return
-        if whole(kernel) % 2 == 0 and whole(kernel) != whole(self.stride):
+        if whole(kernel) % 2 == 0 and whole(kernel) != whole(stride):
             raise AxisProblem(
                 "even-kernel",
-                f"a window of {kernel} has no middle, and a stride of {self.stride} does not lay "
+                f"a window of {kernel} has no middle, and a stride of {stride} does not lay "
                 "it side by side",
-                ("kernel",),
+                ("kernel", index),
                 f"take an odd kernel, or a stride of {kernel}",
             )
 
@@ -184,7 +190,7 @@ class Pool(Primitive):
         """
         assert self.x is not None
         if self.kernel is not None:
-            return self._lower_windows(emit, whole(self.kernel), whole(self.stride))
+            return self._lower_windows(emit, self.kernel)
         reduce = str(self.reduce.value)
         if self.to is not None:
             return pooled_to(emit, self.x, self.lengths, reduce)
@@ -202,28 +208,32 @@ class Pool(Primitive):
         method = "amin" if reduce == "min" else reduce
         return emit.method(method, node, where[0] if len(where) == 1 else where, **options)
 
-    def _lower_windows(self, emit: Emitter, kernel: int, stride: int) -> Any:
+    def _lower_windows(self, emit: Emitter, kernel: tuple[Expr, ...]) -> Any:
         import torch
         from torch.nn import functional
 
         assert self.x is not None
-        if kernel == stride == 1:
+        have = emit.axes(self.x)
+        numbers = zip(repeated(kernel, self.over), repeated(self.stride, self.over), strict=True)
+        known = {a: (whole(k), whole(s)) for a, (k, s) in zip(self.over, numbers, strict=True)}
+        windows = [known[axis] for axis in have if axis in known]  # as they lie in memory
+        if all(window == (1, 1) for window in windows):
             return emit.node(self.x)
-        tiles = kernel % 2 == 0
-        options: dict[str, Any] = {"padding": 0 if tiles else kernel // 2, "ceil_mode": tiles}
         is_mean = self.reduce.value == "mean"  # torch.max_pool2d pickles, that of nn.functional not
         pool: Callable[..., Any] = functional.avg_pool2d if is_mean else torch.max_pool2d
         if len(self.over) == 1:
             pool = functional.avg_pool1d if is_mean else torch.max_pool1d
-        if is_mean:
-            options["count_include_pad"] = flag(self.count_padding)
+        more = {"count_include_pad": flag(self.count_padding)} if is_mean else {}
 
         def pooled(x: Any) -> Any:
             if len(self.over) == 3:
-                return _in_two_steps(emit, x, pool, kernel, stride, options)
-            return emit.function(pool, x, kernel, stride, **options)
+                return _in_two_steps(emit, x, pool, windows[0], more)
+            for step in _steps(windows):
+                sizes, strides = (alike(numbers) for numbers in zip(*step, strict=True))
+                x = emit.function(pool, x, sizes, strides, **_options(step), **more)
+            return x
 
-        return on_maps(emit, emit.node(self.x), emit.axes(self.x), self.over, pooled)
+        return on_maps(emit, emit.node(self.x), have, self.over, pooled)
 
     def carries(self) -> tuple[Expr, ...]:
         """Return x; an exponent says how."""
@@ -232,8 +242,8 @@ class Pool(Primitive):
     def label(self) -> str:
         """Return such as ``mean over h, w``."""
         if self.kernel is not None:
-            size = "×".join([str(self.kernel)] * len(self.over))
-            return f"{self.reduce} of {size}, stride {self.stride}"
+            stride = "×".join(dict.fromkeys(map(str, self.stride)))
+            return f"{self.reduce} of {by_axis(self.kernel, self.over)}, stride {stride}"
         if self.to is not None:
             return f"{self.reduce} to {', '.join(f'{a} = {n}' for a, n in self.lengths.items())}"
         what = "power mean" if str(self.reduce) == "power" else self.reduce
@@ -241,7 +251,7 @@ class Pool(Primitive):
 
     def formula(self) -> str:
         """Return such as ``Σ x / hw``, ``max x``, or ``Σ x / 3²`` of a window."""
-        if self.kernel is not None and self.kernel == self.stride == constant(1):
+        if self.kernel is not None and {*self.kernel, *self.stride} == {constant(1)}:
             return "x"
         if self.to is not None:
             return ""
@@ -256,24 +266,52 @@ class Pool(Primitive):
             return "Σ x" if reduce == "sum" else f"{reduce} x" if reduce in _REDUCTIONS else ""
         if self.kernel is None:
             return mean_of(self.over)
-        plain = self.kernel.is_constant or self.kernel.kind == "name"
-        power = ("", "²", "³")[len(self.over) - 1]
-        return f"Σ x / {self.kernel if plain else f'({self.kernel})'}{power}"
+        if len(set(self.kernel)) > 1:
+            return f"Σ x / ({' · '.join(map(shown, self.kernel))})"
+        return f"Σ x / {shown(self.kernel[0])}{('', '²', '³')[len(self.over) - 1]}"
+
+
+Window = tuple[int, int]  # its size, and the stride to the next one
+
+
+def _steps(windows: list[Window]) -> list[list[Window]]:
+    """Return windows of several axes as calls: one, or one for each axis.
+
+    Even windows lie side by side, the last of them maybe beyond the edge, and odd ones around
+    their middles; torch's calls do one of the two along all axes.
+    """
+    even = {kernel % 2 == 0 for kernel, stride in windows if kernel > 1 or stride > 1}
+    if len(even) < 2:
+        return [windows]
+    alone: list[Window] = [(1, 1)] * len(windows)
+    return [
+        [*alone[:place], window, *alone[place + 1 :]] for place, window in enumerate(windows)
+    ]
+
+
+def _options(windows: list[Window]) -> dict[str, Any]:
+    """Return how torch pads the map, and whether a window may reach beyond it."""
+    tiles = any(kernel % 2 == 0 for kernel, _ in windows)
+    padding = tuple(0 if tiles else kernel // 2 for kernel, _ in windows)
+    return {"padding": alike(padding), "ceil_mode": tiles}
 
 
 def _in_two_steps(
-    emit: Emitter, x: Any, pool: Callable[..., Any], kernel: int, stride: int, options: Any
+    emit: Emitter, x: Any, pool: Callable[..., Any], window: Window, more: Mapping[str, Any]
 ) -> Any:
     """Write windows of [batch, channels, depth, height, width]: along the depth, then across.
 
     Mean and maximum of a box come apart so, and torch's own of three dimensions refuse a map that
     is smaller than a window, as those of the last stage of a network for videos are.
     """
-    of_depth = {**options, "padding": (options["padding"], 0)}
+    kernel, stride = window
+    options = _options([window])
+    of_depth = {**options, **more, "padding": (options["padding"], 0)}
     flat = emit.method("flatten", x, -2)
     deep = emit.function(pool, flat, (kernel, 1), (stride, 1), **of_depth)
     deep = emit.method("unflatten", deep, -1, tuple(emit.method("size", x, i) for i in (-2, -1)))
-    across = emit.function(pool, emit.method("flatten", deep, 1, 2), kernel, stride, **options)
+    flat = emit.method("flatten", deep, 1, 2)
+    across = emit.function(pool, flat, kernel, stride, **options, **more)
     return emit.method("unflatten", across, 1, (emit.method("size", x, 1), -1))
 
 

@@ -12,7 +12,7 @@ from composer.language.fields import AxisNames, NodeRef, Numbers
 from composer.language.source import YamlPath
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes
-from composer.primitives.per_axis import for_each
+from composer.primitives.per_axis import down_and_across, for_each, repeated
 
 
 class Roll(Primitive):
@@ -49,10 +49,8 @@ class Roll(Primitive):
         return axes(self.x)
 
     def flat(self) -> tuple[YamlPath, str] | None:
-        """Return `by`, where it has a number for each of two axes."""
-        if len(self.by) not in (1, len(self.over)):
-            return ("by",), "has a number for each of two axes"
-        return None
+        """Return what it says down and across."""
+        return down_and_across(self, ("by",))
 
     def lower(self, emit: Emitter) -> Any:
         """Write one roll."""
@@ -69,7 +67,7 @@ class Roll(Primitive):
 
     def formula(self) -> str:
         """Return such as ``x[h − 3, w − 3]``, for the value at h comes from h − 3."""
-        moved = zip(self.over, for_each(self.by, self.over, "by"), strict=True)
+        moved = zip(self.over, repeated(self.by, self.over), strict=False)
         return f"x[{', '.join(_before(axis, by) for axis, by in moved)}]"
 
 

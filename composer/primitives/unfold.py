@@ -13,8 +13,8 @@ from composer.language.fields import Amounts, AxisNames, NodeRef, Sizes
 from composer.language.source import YamlPath
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes
-from composer.primitives.per_axis import for_each
-from composer.primitives.windows import Slide
+from composer.primitives.per_axis import by_axis, down_and_across, for_each
+from composer.primitives.windows import OF_WINDOWS, Slide
 
 
 class Unfold(Primitive):
@@ -80,11 +80,8 @@ class Unfold(Primitive):
         return Slide(self.over, kernel, self.stride, self.padding, self.dilation)
 
     def flat(self) -> tuple[YamlPath, str] | None:
-        """Return the field that has a number for each of two axes."""
-        slide = Slide(self.over, self.kernel, self.stride, self.padding, self.dilation)
-        if (field := slide.lists()) is not None:
-            return (field,), "has a number for each of two axes"
-        return None
+        """Return what it says down and across."""
+        return down_and_across(self, OF_WINDOWS)
 
     def lower(self, emit: Emitter) -> Any:
         """Write one call on [riding, places]."""
@@ -100,10 +97,9 @@ class Unfold(Primitive):
 
     def label(self) -> str:
         """Return such as ``windows of 3×3``."""
-        size = "×".join(map(str, for_each(self.kernel, self.over, "kernel")))
-        return f"windows of {size}"
+        return f"windows of {by_axis(self.kernel, self.over)}"
 
     def formula(self) -> str:
         """Return such as ``x[h + kh, w + kw]``."""
-        pairs = zip(self.over, self.into, strict=True)
+        pairs = zip(self.over, self.into, strict=False)
         return f"x[{', '.join(f'{axis} + {inner}' for axis, inner in pairs)}]"

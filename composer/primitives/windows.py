@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from composer.language.expressions import Expr, bind, constant
+from composer.language.source import YamlPath
 from composer.primitives.axes import Axes
 from composer.primitives.base import AxisProblem, whole
 from composer.primitives.per_axis import for_each
@@ -32,6 +34,19 @@ def _of(operation: str, left: Expr, right: Expr) -> Expr:
     return Expr(operation, 0, (left, right))
 
 
+class Numbers(NamedTuple):
+    """Windows once they are bound: one number for each axis."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+
+
+#: The fields of windows that may say something else of each axis.
+OF_WINDOWS = ("kernel", "stride", "padding", "dilation")
+
+
 @dataclass(frozen=True)
 class Slide:
     """Windows over some axes: fields of an op, `kernel` already one size for each axis."""
@@ -51,8 +66,8 @@ class Slide:
         strides = for_each(self.stride, self.over, "stride")
         dilations = for_each(self.dilation, self.over, "dilation")
         if self.padding is None:
-            for kernel in self.kernel:
-                _need_middle(kernel)
+            for index, kernel in enumerate(self.kernel):
+                _need_middle(kernel, ("kernel", index))
             return {
                 axis: strided(have[axis], s) for axis, s in zip(self.over, strides, strict=True)
             }
@@ -66,15 +81,15 @@ class Slide:
             if found[axis].is_constant and whole(found[axis]) < 1:
                 raise AxisProblem(
                     "size-too-small",
-                    f"a window of {kernel} with dilation {dilation} does not fit into "
+                    f"a kernel of {kernel} with dilation {dilation} does not fit into "
                     f"{have[axis]} of {axis!r} with a padding of {padding}",
-                    ("padding",),
-                    "take a larger padding or smaller windows",
+                    ("padding", self.over.index(axis)),
+                    "take a larger padding or a smaller kernel",
                 )
         return found
 
-    def numbers(self) -> tuple[tuple[int, ...], ...]:
-        """Return kernel, stride, padding and dilation, once bound, for each axis.
+    def numbers(self) -> Numbers:
+        """Return kernel, stride, padding and dilation for each axis.
 
         Raises:
             AxisProblem: code ``open-size``.
@@ -89,21 +104,14 @@ class Slide:
         else:
             given = for_each(self.padding, self.over, "padding")
             padding = tuple(whole(number, ("padding",)) for number in given)
-        return kernel, stride, padding, dilation
-
-    def lists(self) -> str | None:
-        """Return the field that has a number for each of fewer axes, or None."""
-        for field in ("kernel", "stride", "padding", "dilation"):
-            if len(getattr(self, field) or "1") not in (1, len(self.over)):
-                return field
-        return None
+        return Numbers(kernel, stride, padding, dilation)
 
 
-def _need_middle(kernel: Expr) -> None:
+def _need_middle(kernel: Expr, field: YamlPath) -> None:
     if kernel.is_constant and whole(kernel) % 2 == 0:
         raise AxisProblem(
             "even-kernel",
             f"a window of {kernel} has no middle, so it needs a padding",
-            ("kernel",),
+            field,
             "take an odd one, or write 'padding: 0' for windows that lie inside the map",
         )
