@@ -15,6 +15,7 @@ from composer.language.names import COMMA
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes, whole
 from composer.primitives.concat import total
+from composer.primitives.pick import values
 from composer.primitives.structure import Part, Structure
 
 
@@ -83,7 +84,7 @@ class Piece(Primitive):
         """Return the axes of x, with the size of this part."""
         need_axes(axes(self.x), (self.axis,), ("axis",), self.x)
         have = axes(self.x)[self.axis]
-        whose = f"axis {self.axis!r} of {str(self.x)!r} has {_values(have)}"
+        whose = f"axis {self.axis!r} of {str(self.x)!r} has {values(have)}"
         if self.sizes is not None:
             together = total(self.sizes)
             if difference(have, together) is not None:
@@ -136,7 +137,3 @@ class Piece(Primitive):
     def label(self) -> str:
         """Return such as ``c, part 1 of 3``."""
         return f"{self.axis}, part {self._number + 1} of {self.of}"
-
-
-def _values(size: Expr) -> str:
-    return counted(whole(size), "value") if size.is_constant else f"{size} values"

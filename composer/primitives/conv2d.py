@@ -204,7 +204,8 @@ class Conv2d(Primitive):
     def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
         """Return the kernel with its bias and the norm's; of one that is a value, no parameters."""
         assert self.x is not None
-        places, size = math.prod(map(whole, self.slide(axes).kernel)), elements(own)
+        places = math.prod(whole(size, ("kernel",)) for size in self.slide(axes).kernel)
+        size = elements(own)
         if self.weight is not None:
             return Cost(flops=size * whole(axes(self.weight)["i"]) * places)
         have = axes(self.x)

@@ -33,7 +33,7 @@ class Pick(Primitive):
         assert self.x is not None
         need_axes(axes(self.x), (self.axis,), ("axis",), self.x)
         size = axes(self.x)[self.axis]
-        whose = f"axis {self.axis!r} of {str(self.x)!r} has {_values(size)}"
+        whose = f"axis {self.axis!r} of {str(self.x)!r} has {values(size)}"
         if self.of is not None and difference(size, self.of) is not None:
             given = "1 name is given" if self.of.value == 1 else f"{self.of} names are given"
             raise AxisProblem(
@@ -70,5 +70,6 @@ class Pick(Primitive):
         return f"x[{self.axis} = {self.index}]"
 
 
-def _values(size: Expr) -> str:
+def values(size: Expr) -> str:
+    """Return how many values an axis has, in words."""
     return counted(whole(size), "value") if size.is_constant else f"{size} values"
