@@ -235,6 +235,7 @@ def test_the_report_of_the_main_job(
     assert run.fine("insert", "--spec", "cbam", "--into", "resnet50").out == REPORT
 
 
+@pytest.mark.slow
 def test_what_the_report_says_of_resnet50_is_so() -> None:
     """The norms it names begin at zero; after two steps each place has moved."""
     torch.manual_seed(0)
