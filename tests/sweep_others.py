@@ -218,7 +218,8 @@ def influence(
     block = copy.deepcopy(block)
     if name:
         block._modules[name] = Scale(by)
-    named = [(n, p) for n, p in block.named_parameters() if p.dim() > 1 and p.requires_grad]
+    # a detector's backbone may be frozen
+    named = [(n, p.requires_grad_()) for n, p in block.named_parameters() if p.dim() > 1]
     given: list[Tensor] = []
 
     def ready(t: Tensor) -> Tensor:

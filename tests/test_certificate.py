@@ -38,7 +38,7 @@ def rows(spec: Spec, *names: str) -> list[CertificateRow]:
     return [c.row() for c in certify.certificate(spec) if c.name.startswith(names)]
 
 
-@pytest.mark.quick(5)
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("name", shipped_names())
 def test_the_certificate_holds(name: str) -> None:
     made = rows(load_spec(name), "")
@@ -146,7 +146,7 @@ BROKEN = {
 }  # fmt: skip
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("broken", BROKEN)
 def test_what_is_broken_goes_red_and_says_what_differs(broken: str) -> None:
     name, changes, check, *said = BROKEN[broken]

@@ -192,6 +192,7 @@ FORMS = {
 }
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("form", FORMS)
 def test_weights(run, weights, form):
     file = "w.safetensors" if form == "safetensors" else "w.pth"  # the content counts
@@ -247,6 +248,7 @@ def test_insertions_stack(run):
     assert found["output"] == "one-eca"
 
 
+@pytest.mark.quick(5)
 @pytest.mark.parametrize(
     ("word", "output"),
     [

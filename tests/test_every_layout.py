@@ -321,6 +321,7 @@ SELECTED = [
 ]
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(("pattern", "paths"), SELECTED)
 def test_paths_are_selected(pattern: str, paths: list[str]) -> None:
     def plan() -> list[str]:

@@ -104,7 +104,7 @@ def test_eps() -> None:
     assert [eps_of(kind(2)) for kind in FROZEN] == [1e-5, 0.8, 1e-3, 1e-5]
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("norm", "spec"),
     [*((kind, "sk") for kind in FROZEN),
@@ -131,6 +131,7 @@ def test_a_detector() -> None:
         assert len(found) == 8 and found[0] == "backbone.body.layer1.0.conv1"
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("init", ["paper", "identity"])
 def test_the_plan_says_what_becomes_of_it(init: Any) -> None:
     note = composer.plan(net(FrozenBatchNorm2d), "sk", init=init).sites[0].note
@@ -141,6 +142,7 @@ def test_the_plan_says_what_becomes_of_it(init: Any) -> None:
     assert "frozen" not in (composer.plan(net(nn.BatchNorm2d), "sk").sites[0].note or "")
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("norm", "spec", "params"),
     [*((kind, "sk", {}) for kind in FROZEN),

@@ -51,7 +51,7 @@ def same(model: nn.Module, composed: nn.Module, within: float, size: int = 32) -
             torch.testing.assert_close(now[key], kept[key], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.quick(7)
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     ("spec", "params", "wish", "within"),
     [
@@ -82,7 +82,7 @@ def test_the_model_computes_what_it_did(
     assert not torch.allclose(run(other, images()), run(model, images()), rtol=1e-3)
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backbone", "spec", "wish", "within"),
     [
@@ -262,7 +262,7 @@ NEVER = WHOLE.replace("identity: {", "identity: {requires: {stride > 1: it is st
 OTHER_GROUPS = PLAIN.replace("groups: groups", "groups: 1").replace("plain", "dense")
 
 
-@pytest.mark.quick(5)
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("make", "spec", "wish", "message", "way_out"),
     [

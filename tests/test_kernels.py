@@ -81,6 +81,7 @@ def test_gradients(form: str) -> None:
     torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("form", FORMS)
 def test_any_batch_and_size(form: str) -> None:
     module = module_of(form)

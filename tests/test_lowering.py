@@ -163,6 +163,7 @@ def test_each_build_has_weights_of_its_own(name: str) -> None:
 # ------------------------------------------------------------------------ what torch does to it
 
 
+@pytest.mark.quick(14)
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("name", SPECS)
 def test_compile_as_one_graph(name: str, mode: str) -> None:
@@ -179,6 +180,7 @@ def test_build_can_compile() -> None:
     assert build("se", WIDTH, compile=True)._compiled_call_impl is not None
 
 
+@pytest.mark.quick(8)
 @pytest.mark.parametrize("name", SPECS)
 def test_export_with_any_batch_and_size(name: str) -> None:
     module = randomise(made(name, size=(6, 5)).double()).eval()

@@ -53,6 +53,7 @@ def test_an_outline_counts_every_parameter_once(plain, composed):
     assert after.added.flops == after.spent.flops - before.spent.flops
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("backbone", "spec"),
     [

@@ -93,6 +93,7 @@ def input_at(shape: MapShape, size: tuple[int, int]) -> Tensor:
     return torch.randn([of[axis] for axis in shape.layout])
 
 
+@pytest.mark.quick(20)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("name", ADDED)
 def test_what_is_inserted_at_one_size(name: str, shape: MapShape) -> None:
@@ -172,6 +173,7 @@ def composed() -> Iterator[object]:
             yield pytest.param(backbone, name, marks=marks, id=f"{name} in {backbone}")
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(("backbone", "name"), composed())
 def test_a_composed_model_at_other_sizes(backbone: str, name: str) -> None:
     """Each inserted module, given what it meets there, equals one lowered for that very size."""

@@ -60,6 +60,7 @@ def close(ours: Tensor, theirs: Tensor, what: str) -> None:
     )
 
 
+@pytest.mark.quick(100)
 @pytest.mark.parametrize("shape", ODD, ids=str)
 @pytest.mark.parametrize(("name", "case"), MAPS)
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
@@ -98,6 +99,7 @@ def test_every_parameter_is_put_to_the_test(name: str, case: Case) -> None:
     assert silent == []
 
 
+@pytest.mark.quick(40)
 @pytest.mark.parametrize(("name", "case"), MAPS)
 @pytest.mark.parametrize("mode", ["train", "eval"])
 def test_another_layout_gives_the_same_numbers(name: str, case: Case, mode: str) -> None:

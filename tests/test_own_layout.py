@@ -185,7 +185,7 @@ def test_the_main_road_is_straight(diagram: Diagram) -> None:
 def test_a_long_picture_takes_a_moment() -> None:
     diagram = diagrams.large(500)
     layers(diagrams.SE)
-    begin = time.perf_counter()
+    begin = time.process_time()
     layout = layers(diagram)
-    assert time.perf_counter() - begin < 3  # 0.3 s on an idle machine
+    assert time.process_time() - begin < 3  # 0.3 s on an idle machine
     assert len(layout.boxes) == 500

@@ -79,6 +79,7 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
     return found
 
 
+@pytest.mark.quick(60)
 @pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("way", WAYS)
 def test_all_is_as_before(facts: dict[str, dict[str, Any]], name: str, way: str) -> None:

@@ -100,6 +100,7 @@ def test_identity_is_the_original_in_both_modes(pair: Pair) -> None:
     assert all(torch.equal(tensor, after[key]) for key, tensor in before.items())  # statistics
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("row", [p for p in ROWS if p.values[0].drop])
 def test_identity_with_drop_path(row: Backbone) -> None:
     model = make(row, drop=0.2).train()
@@ -140,6 +141,7 @@ def test_a_gradient_reaches_every_new_parameter(pair: Pair) -> None:
         assert blend.grad is not None and blend.grad.any(), site
 
 
+@pytest.mark.quick(2)
 def test_blocks_of_equal_structure_share_a_class(pair: Pair) -> None:
     row, model, edited = pair
     if not row.blocks:
@@ -154,7 +156,7 @@ def test_blocks_of_equal_structure_share_a_class(pair: Pair) -> None:
         assert len(owners) <= 3 and len(kinds) == 1
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("name", "at"),
     [("resnet18", "block"), ("resnet18", "stage"), ("user:network", "block"),
@@ -188,6 +190,7 @@ def test_compiles_by_inductor(at: str) -> None:
     torch.testing.assert_close(run(compiled, x), run(edited, x), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("name", "at"), [("resnet18", "block"), ("user:network", "stage")]
 )
@@ -261,6 +264,7 @@ def order_of(model: nn.Module, x: Tensor) -> list[str]:
     return order
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("name", "drop"),
     [("resnet18", 0.3), ("user:network", 0.0),
@@ -355,6 +359,7 @@ def test_a_frozen_backbone_stays_frozen() -> None:
 # --------------------------------------------------------------------------------- training
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("name", "at"),
     [("resnet18", "block"), ("regnety_002", "stage"),
@@ -430,7 +435,7 @@ def test_fsdp2(one_process: None) -> None:
 # ------------------------------------------------------------------------------- counts
 
 
-@pytest.mark.quick(3)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("spec", "params", "expected"),
     [

@@ -55,7 +55,7 @@ def output(model: nn.Module) -> Tensor:
         return model.eval()(image())
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(("name", "kind", "count", "first", "key"), BACKBONES, ids=lambda v: str(v))
 def test_the_promises(
     name: str, kind: str, count: int, first: str, key: str, tmp_path: Path
@@ -99,6 +99,7 @@ def test_the_promises(
         assert all(torch.equal(back[k], before[k]) for k in back if not k.endswith(statistics))
 
 
+@pytest.mark.slow
 def test_efficientnet_b0() -> None:
     with torch.device("meta"):
         model = timm.create_model("efficientnet_b0")

@@ -222,9 +222,9 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused_at_once(name):
     text, code = REFUSED[name]
-    begin = time.perf_counter()
+    begin = time.process_time()
     spec, problems = check_text(text, "spec.yaml")
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
     assert spec is None
     assert [p.code for p in problems] == [code]
     assert all(len(line) < 200 for p in problems for line in p.render().splitlines())
@@ -236,9 +236,9 @@ def test_brackets_in_a_text_are_no_nesting():
 
 def test_many_problems_of_a_long_file_take_no_long_time():
     text = "a: 1\n" * 10_000
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert len(check_text(text, "spec.yaml")[1]) > 9_000
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_what_stands_behind_the_end_is_shown_at_the_end():
@@ -272,7 +272,7 @@ def sound(text: str) -> None:
 
 SHIPPED = [path.read_text(encoding="utf-8") for path in sorted(shipped_folder().glob("*.yaml"))]
 QUICK = settings(
-    max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+    max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
 )
 PIECES = st.sampled_from(
     ["\n", "  ", "- ", "? ", ": ", "{", "}", "[", "]", ",", "'", '"', "#", "&a ", "*a", "!x", "|",

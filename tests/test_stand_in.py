@@ -514,6 +514,7 @@ class OwnActivation(Cell):
         self.act2 = self.Clipped()  # type: ignore[assignment]
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     ("cell", "sites", "gone", "note", "edited"),
     [
@@ -741,6 +742,7 @@ class WithOptions(Cell):
         return super().forward(x) * scale
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("cell", [Cell, Functional, OneRelu, WithOptions])
 def test_sharing_and_absorbing_at_once(cell: type[nn.Module]) -> None:
     model = net(cell)
@@ -945,6 +947,7 @@ def test_a_layer_that_nothing_is_like(
 # ------------------------------------------------------------------------------ several edits
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("first", ["se", "sk"])
 def test_edits_stack_in_either_order(first: str) -> None:
     model = create_model("resnext50_32x4d", num_classes=3, block_args={"attn_layer": None})
@@ -974,6 +977,7 @@ def test_router_and_squeeze_and_excitation_stack() -> None:
         same_bits(composer.eject(composed), model)
 
 
+@pytest.mark.slow
 def test_a_stand_in_is_seen_as_the_layer_it_replaced() -> None:
     """Stages, blocks and branches are found as before; the same layer is not taken twice."""
     model = create_model("mobilenetv2_035", num_classes=3)
@@ -1099,6 +1103,7 @@ def composed(request: pytest.FixtureRequest) -> nn.Module:
     return enlivened(KINDS[request.param]()).eval()
 
 
+@pytest.mark.quick(2)
 def test_a_copy_is_independent_and_equal(composed: nn.Module) -> None:
     other = copy.deepcopy(composed)
     assert torch.equal(run(other, images()), run(composed, images()))
@@ -1117,7 +1122,7 @@ def test_a_gradient_reaches_every_parameter(composed: nn.Module) -> None:
     assert without == []
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 def test_compiles_as_one_graph(composed: nn.Module) -> None:
     torch._dynamo.reset()
     compiled = torch.compile(composed, fullgraph=True, backend="eager")
@@ -1127,6 +1132,7 @@ def test_compiles_as_one_graph(composed: nn.Module) -> None:
         torch.testing.assert_close(run(compiled, images()), expected)
 
 
+@pytest.mark.quick(2)
 def test_exports(composed: nn.Module) -> None:
     x = images()
     program = torch.export.export(composed, (x,))
@@ -1333,7 +1339,7 @@ def test_sites_counts_what_can_be_replaced(command: Command) -> None:
 # ------------------------------------------------------------------- the counts of the papers
 
 
-@pytest.mark.quick(3)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("backbone", "spec", "params", "sites", "expected"),
     [

@@ -142,6 +142,7 @@ def of_family(family: str, **more: Any) -> Any:
     return getattr(transformers, f"{family}ForImageClassification")(config)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("family", ["ViT", "Dinov2", "Beit", "DeiT"])
 def test_at_its_attention(family: str) -> None:
     model = of_family(family)

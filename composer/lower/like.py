@@ -79,8 +79,6 @@ def attention_refusal(layer: nn.Module) -> str | None:
     """Return why nothing can stand for this module as attention, or None where something can."""
     if not heads_of(layer):
         return "it has no num_heads"
-    if isinstance(layer, nn.MultiheadAttention) and not layer.batch_first:
-        return "it takes [n, b, c]: batch_first=False"
     return None if width_of(layer) else "its width could not be told"
 
 

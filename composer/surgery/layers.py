@@ -89,7 +89,8 @@ def attention_modules(model: nn.Module, known: Anatomy) -> tuple[Layer, ...]:
         inner = any(heads_of(m) for m in module.modules() if m is not module)
         if not (stands_in or (heads_of(module) and not inner)):
             continue
-        refusal = found.refusal(path, module) or unlike(found.calls[path][0])
+        refusal = found.refusal(path, module) or _with_batch_second(module)
+        refusal = refusal or unlike(found.calls[path][0])
         if not stands_in:
             refusal = refusal or attention_refusal(module)
         layers.append(found.layer(path, _facts(path, module), len(layers) + 1, refusal))
@@ -203,3 +204,9 @@ def _facts(path: str, module: nn.Module) -> Facts:
     sizes = {"kernel": module.kernel_size, "stride": module.stride, "dilation": module.dilation}
     counts = {"groups": module.groups, "channels": module.in_channels, "out": module.out_channels}
     return Facts(kind, name, {key: tuple(pair) for key, pair in sizes.items()}, counts)
+
+
+def _with_batch_second(module: nn.Module) -> str | None:
+    if isinstance(module, nn.MultiheadAttention) and not module.batch_first:
+        return "it takes [n, b, c]: batch_first=False"
+    return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from composer.analysis.copies import copied
 from composer.analysis.parts import Anatomy, Part
 from composer.analysis.paths import around
 from composer.analysis.probe import Call
@@ -82,7 +82,7 @@ def _fused_fault(model: nn.Module, path: str, call: Call) -> str | None:
     inner = path.removeprefix(f"{call.path}.") if call.path else path
     args, kwargs = random_inputs(holder, call, (), None, 1)
     for name in names:
-        fused, other = copy.deepcopy(holder).eval(), copy.deepcopy(holder).eval()
+        fused, other = copied(holder).eval(), copied(holder).eval()
         calls = _counted(other, inner)
         try:
             with torch.no_grad():
