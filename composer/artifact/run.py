@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from composer.analysis.probe import Probe, input_shape, probe
+from composer.analysis.probe import Probe, probe
+from composer.analysis.taken import input_shape
 from composer.errors import ComposerError, Diagnostic, UsageError, error
 from composer.measure.inputs import Inputs, remembered_inputs
 from composer.surgery.site import Plan
