@@ -238,7 +238,7 @@ it.yaml:4:33: error[forbidden-call]: an expression may not call 'math.sqrt(c)'
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_a_text(name):
-    from composer.language.expressions import FUNCTIONS
+    from composer.language.operations import FUNCTIONS
 
     text, expected = TEXTS[name]
     assert said(text) == expected.replace("<calls>", ", ".join(FUNCTIONS))

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function
 
-from composer.language.expressions import MAX_MAGNITUDE, MAX_POWER, OPERATIONS
+from composer.language.expressions import MAX_MAGNITUDE, MAX_POWER
+from composer.language.operations import OPERATIONS
 
 _EXACT = torch.float64
 

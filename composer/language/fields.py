@@ -19,6 +19,7 @@ from composer.errors import listing
 from composer.language import expressions
 from composer.language.expressions import Expr, ExpressionError, Value
 from composer.language.names import COMMA
+from composer.language.operations import NUMBERS
 from composer.language.source import kind_of
 from composer.language.words import VALUES, meant
 
@@ -180,7 +181,7 @@ _NAME = f"^{_WORD}$"
 _NAMES = f"^{_WORD}({COMMA}{_WORD})*$"
 
 #: Words that an expression, or the Python that a module is compiled to, reads in its own way.
-RESERVED = frozenset({*keyword.kwlist, "true", "false", *expressions.NUMBERS})
+RESERVED = frozenset({*keyword.kwlist, "true", "false", *NUMBERS})
 
 
 def _not_reserved(value: str) -> str:

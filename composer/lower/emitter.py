@@ -11,7 +11,8 @@ from composer.errors import ComposerError, Diagnostic
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.graph.rewriting import readers
 from composer.kernels.table import table
-from composer.language.expressions import OPERATIONS, Expr, Value, constant, is_whole
+from composer.language.expressions import Expr, Value, constant, is_whole
+from composer.language.operations import OPERATIONS
 from composer.lower.grid import TokenAxis, needed_size
 from composer.lower.mechanism import Mechanism
 from composer.lower.paths import module_at

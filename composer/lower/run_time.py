@@ -14,7 +14,8 @@ from torch.overrides import (
     has_torch_function_unary,
 )
 
-from composer.language.expressions import OPERATIONS, Value
+from composer.language.expressions import Value
+from composer.language.operations import OPERATIONS
 
 
 def evaluated(tree: Any, **sizes: int) -> Value:

@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from composer.language.expressions import FUNCTIONS, Expr
+from composer.language.expressions import Expr
 from composer.language.fields import Operand
+from composer.language.operations import FUNCTIONS
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive, refers
 from composer.primitives.broadcast import meet

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from composer.language.expressions import FUNCTIONS, NUMBERS
 from composer.language.models import Beginning, Identity, Insert, Match, Model, Param
+from composer.language.operations import FUNCTIONS, NUMBERS
 from composer.primitives import Spec, ops
 from composer.primitives.initialise import Init
 from composer.primitives.normalization import Norm
