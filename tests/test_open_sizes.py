@@ -121,7 +121,7 @@ def planned(name: str, init: Init, size: tuple[int, int]) -> Iterator[Made]:
     if spec.stands_for == "conv2d":
         yield maker.like(nn.Conv2d(CHANNELS, 64, 3, stride=2, padding=1), size)
     elif spec.stands_for == "attention":
-        yield maker.like(nn.MultiheadAttention(CHANNELS, 4), size[:1])
+        yield maker.like(nn.MultiheadAttention(CHANNELS, 4, batch_first=True), size[:1])
 
 
 @pytest.mark.parametrize(("init", "size"), [

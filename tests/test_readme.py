@@ -16,7 +16,7 @@ from composer.graph.frontend import check_text, load_spec
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+BLOCKS = re.findall(r"^```([\w-]+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 SET_UP = [line for kind, block in BLOCKS if kind == "sh" for line in block.splitlines()
           if line.startswith("python3 -m venv")]  # fmt: skip
 
@@ -88,6 +88,16 @@ def test_the_message_of_the_readme_is_what_is_printed() -> None:
     )
     _, problems = check_text(text, "gate.yaml")
     assert "\n".join(p.render() for p in problems) + "\n" == shown
+
+
+def test_what_the_readme_says_of_an_op_of_another_library(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (shown,) = blocks("sh-session")
+    command, _, printed = shown.partition("\n")
+    with pytest.raises(SystemExit):
+        main(shlex.split(command.removeprefix("$ composer")))
+    assert capsys.readouterr().err == printed
 
 
 def test_the_specs_named_are_those_shipped() -> None:
