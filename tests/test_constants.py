@@ -182,7 +182,8 @@ def test_inside_a_network() -> None:
         x = torch.randn(1, 3, 64, 64)
         y = model(x)
         assert not torch.allclose(y, backbone(x))
-        torch.testing.assert_close(copy.deepcopy(model).double()(x.double()).float(), y)
+        twin = copy.deepcopy(model).double()(x.double()).float()
+        torch.testing.assert_close(twin, y, rtol=1e-3, atol=1e-4)  # of a whole network in float32
         assert model.bfloat16()(x.bfloat16()).dtype == torch.bfloat16
 
 
