@@ -291,6 +291,12 @@ OTHER_GROUPS = PLAIN.replace("groups: groups", "groups: 1").replace("plain", "de
         (lambda: changed(norm=nn.BatchNorm2d(4, track_running_stats=False)), "sk", {},
          "'sk' cannot begin as stage1.0.conv2: its norm is a BatchNorm2d, and that of the node "
          "'split' keeps statistics", PAPER),
+        (net, WHOLE.replace("norm: batch", "norm: layer"), {"stages": 1},
+         "'whole' cannot begin as stage1.0.conv2: its norm keeps statistics, and that of the node "
+         "'out' does not", PAPER),
+        (net, WHOLE.replace("norm: batch", "norm: {fn: batch, affine: false}"), {"stages": 1},
+         "'whole' cannot begin as stage1.0.conv2: its norm has weights, and that of the node 'out' "
+         "has none", PAPER),
         (net, NEVER, {"stages": 1},
          "'whole' cannot begin as stage1.0.conv2: it is strided", PAPER),
         (lambda: net(Grouped), OTHER_GROUPS, {"match": {"groups": 2}},

@@ -244,7 +244,9 @@ def _copy_norm(name: str, norm: nn.Module, original: Original, bias: Tensor | No
         kind = type(source).__name__
         raise _Misfit(f"its norm is a {kind}, and that of the node {name!r} keeps statistics")
     if not isinstance(norm, _BatchNorm):
-        raise _Misfit(f"the norm of the node {name!r} keeps no statistics, and its own does")
+        raise _Misfit(f"its norm keeps statistics, and that of the node {name!r} does not")
+    if norm.weight is None:
+        raise _Misfit(f"its norm has weights, and that of the node {name!r} has none")
     norm.eps = eps_of(source)
     if isinstance(source, _BatchNorm):
         norm.momentum = source.momentum
@@ -286,7 +288,7 @@ def _silence(part: nn.Module | Tensor) -> None:
     gradient is that of any others, and so is that of the weight.
     """
     norm = getattr(part, "norm", None)
-    if not isinstance(norm, _BatchNorm):
+    if not isinstance(norm, _BatchNorm) or norm.weight is None:
         raise _Misfit("its branches have no norm that could be silent")
     norm.weight.fill_(SILENT)
     norm.bias.zero_()
