@@ -819,6 +819,50 @@ spec.yaml:4:45: error[unknown-field]: 'init' has no field 'norml'
   help: did you mean 'normal'? Fields: value, normal, trunc_normal, uniform
 """,
     ),
+    "three numbers for two axes": (
+        """\
+  out: {op: conv2d, kernel: [1, 3, 5]}
+""",
+        """\
+spec.yaml:4:8: error[invalid-value]: 'kernel' has 3 numbers for the axes h and w
+    4 |   out: {op: conv2d, kernel: [1, 3, 5]}
+      |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  help: write one for both, such as 'kernel: 3', or two: 'kernel: [1, 7]'
+""",
+    ),
+    "a padding that is the default": (
+        """\
+  out: {op: conv2d, kernel: 3, padding: same}
+""",
+        """\
+spec.yaml:4:8: error[invalid-value]: a padding that keeps the size is the default
+    4 |   out: {op: conv2d, kernel: 3, padding: same}
+      |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  help: omit 'padding'
+""",
+    ),
+    "an even width": (
+        """\
+  out: {op: conv2d, kernel: [3, 4]}
+""",
+        """\
+spec.yaml:4:33: error[even-kernel]: a kernel of 4 has no middle, so the size would change
+    4 |   out: {op: conv2d, kernel: [3, 4]}
+      |                                 ^
+  help: take an odd one; odd(x) is the whole part of x, or one more where that is even
+""",
+    ),
+    "a softmax over nothing": (
+        """\
+  out: {op: gate, fn: softmax, over: []}
+""",
+        """\
+spec.yaml:4:8: error[invalid-value]: a softmax over no axis is 1
+    4 |   out: {op: gate, fn: softmax, over: []}
+      |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  help: name an axis, such as 'over: [h, w]'
+""",
+    ),
 }
 
 #: What is sound while sizes are open, the sizes it is built for, and what is said then.
