@@ -1,8 +1,8 @@
 """The primitives: one op, one file.
 
-A new one is a file with a subclass of `Primitive`, a line in `PRIMITIVES` below, and a row in
-the law's table of `tests/test_primitives.py`. The schema, `composer list ops` and the messages
-come from it.
+A new one is a file with a subclass of `Primitive`, a line in `AnyPrimitive` below, an example in
+`examples.py`, and a row in the law's table of `tests/test_primitives.py`. The schema, the page of
+the language, `composer list ops` and the messages come from it.
 """
 
 from __future__ import annotations
