@@ -824,10 +824,10 @@ spec.yaml:4:45: error[unknown-field]: 'init' has no field 'norml'
   out: {op: conv2d, kernel: [1, 3, 5]}
 """,
         """\
-spec.yaml:4:8: error[invalid-value]: 'kernel' has 3 numbers for the axes h and w
+spec.yaml:4:29: error[wrong-number]: 'kernel' has 3 values, and 'over' names 2 axes
     4 |   out: {op: conv2d, kernel: [1, 3, 5]}
-      |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: write one for both, such as 'kernel: 3', or two: 'kernel: [1, 7]'
+      |                             ^^^^^^^^^
+  help: write one value for all axes, or one for each
 """,
     ),
     "a padding that is the default": (
