@@ -66,6 +66,27 @@ class Scope(Mapping[str, Value | Expr]):
             self.open |= value.names
 
 
+def all_known(expr: Expr, known: Scope, label: str) -> Expr:
+    """Return `expr`, whose names are all known.
+
+    Raises:
+        ExpressionError: code ``unknown-name``, at the first name that is not.
+    """
+    for part in expr.walk():
+        if part.kind == "name" and part.value not in known.open:
+            way_out = known.suggestion(str(part.value), label)
+            if part.value in ("yes", "no", "on", "off"):
+                way_out = f"a flag is true or false. {way_out}"
+            raise ExpressionError(
+                "unknown-name",
+                f"no size and no param named {part.value!r}",
+                part.start,
+                part.length,
+                way_out,
+            )
+    return expr
+
+
 def node_instead(
     graph: Graph, path: YamlPath, expr: Expr, kind: Kind, failure: ExpressionError
 ) -> tuple[str, str] | None:

@@ -18,7 +18,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from composer.errors import ComposerError, error
 from composer.graph.graph import Graph
-from composer.graph.passes.bind import bind_params
+from composer.graph.params import bind_params
 from composer.kernels.dropout import SharedDropout
 from composer.language.expressions import Expr, Value, evaluate, parse
 from composer.language.models import Beginning

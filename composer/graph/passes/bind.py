@@ -12,15 +12,15 @@ from itertools import islice
 
 from composer.errors import Diagnostic, listing, suggestion
 from composer.graph.graph import INPUT, Graph, GraphNode
-from composer.graph.places import node_at_places, refusal, value_at_places, written_name
+from composer.graph.params import bind_params, check_words, clashes, unused_params
+from composer.graph.places import node_at_places, refusal, written_name
 from composer.graph.reach import unreached_nodes
-from composer.graph.scope import Scope, node_instead
+from composer.graph.scope import Scope, all_known, node_instead
 from composer.graph.sizes import sizes_of
 from composer.language import expressions
-from composer.language.expressions import MAX_PARTS, Expr, ExpressionError, leaves
+from composer.language.expressions import Expr, ExpressionError, leaves
 from composer.language.fields import Kind
 from composer.language.source import YamlPath
-from composer.language.stand_in import stand_in_names
 from composer.primitives.base import AxisProblem, refers, replaced
 from composer.primitives.structure import Repeating, Structure
 
@@ -36,7 +36,7 @@ OF_VALUES = frozenset({
 
 def bind(graph: Graph) -> Graph:
     """Return the graph with every expression bound; a node that cannot be is left without op."""
-    problems = _clashes(graph)
+    problems = clashes(graph)
     known = bind_params(graph, problems)
     graph = replace(graph, output=_output(graph, known, problems))
     unreached = unreached_nodes(graph, lambda ref: _named(ref, known))
@@ -53,7 +53,7 @@ def bind(graph: Graph) -> Graph:
         lenient = unreached.issuperset(node.names)
         problems += [p for p in found if not (lenient and p.code in OF_VALUES)]
     if not (problems or graph.errors):  # else a faulty node may be the one that reads it
-        problems = _unused_params(graph)
+        problems = unused_params(graph)
     graph = replace(graph, nodes=tuple(nodes.values()), unreached=unreached)
     return graph.with_problems(problems)
 
@@ -139,115 +139,6 @@ def _counter_clash(graph: Graph, node: GraphNode, op: Repeating) -> Diagnostic |
     return Diagnostic("name-clash", message, f"write another name: '{op.counter}: …'", where)
 
 
-def _clashes(graph: Graph) -> list[Diagnostic]:
-    taken = {**dict.fromkeys(graph.input, "an axis"), INPUT: "the input"}
-    taken |= dict.fromkeys((n for node in graph.nodes for n in node.names), "a node")
-    layer = f"what is known of the {graph.spec.stands_for} it stands for"
-    taken |= dict.fromkeys(stand_in_names(graph.spec.stands_for), layer)
-    return [
-        Diagnostic(
-            "name-clash",
-            f"the param {name!r} has the name of {taken[name]}",
-            "give the param another name",
-            graph.source.at_key(("params", name)),
-        )
-        for name in graph.spec.params
-        if name in taken
-    ]
-
-
-def bind_params(graph: Graph, problems: list[Diagnostic]) -> Scope:
-    """Return all that an expression may name, sizes and params; note params that have no value."""
-    known = Scope(
-        sizes_of(graph) | {name: expressions.name(name) for name in graph.broken_params}
-    )
-    for name, param in graph.spec.params.items():
-        value = graph.settings.params.get(name, param.default)
-        if isinstance(value, Expr):
-            known.put(name, value)
-            continue
-        try:
-            written = value_at_places(graph, name, param.expression(value))
-            _check_words(graph, written)
-            bound = expressions.bind(written, known)
-            if bound.is_long:
-                raise _too_long(written)
-            known.put(name, _known(bound, known, "Known so far"))
-        except ExpressionError as failure:
-            known.put(name, expressions.name(name))
-            problems.append(_of_param(graph, name, failure))
-    return known
-
-
-def _too_long(written: Expr) -> ExpressionError:
-    message = f"with the params above this comes to more than {MAX_PARTS} operations"
-    way_out = "let fewer params hang on one another"
-    return ExpressionError("value-too-large", message, written.start, written.length, way_out)
-
-
-def _of_param(graph: Graph, name: str, failure: ExpressionError) -> Diagnostic:
-    """Return the problem at the param's default, or without a place where it was set from outside.
-
-    A word that is no name was meant as a word, so the way out says how a param has words.
-    """
-    path: YamlPath = ("params", name)
-    if (*path, "default") in graph.source.values:
-        path = (*path, "default")
-    where = graph.source.within(path, failure.start, failure.length)
-    way_out, param = failure.help, graph.spec.params[name]
-    if name in graph.settings.params:
-        said = f"the param {name!r} is set to {graph.settings.params[name]!r}: {failure.message}"
-        return Diagnostic(failure.code, said, way_out)
-    if failure.code == "unknown-name" and str(param.default).isidentifier():
-        choices = f"{{default: {param.default}, choices: [{param.default}, …]}}"
-        way_out = f"{way_out}; a word needs its choices: {choices}"
-    return Diagnostic(failure.code, failure.message, way_out, where)
-
-
-def _known(expr: Expr, known: Scope, label: str) -> Expr:
-    """Return `expr`, whose names are all known.
-
-    Raises:
-        ExpressionError: code ``unknown-name``, at the first name that is not.
-    """
-    for part in expr.walk():
-        if part.kind == "name" and part.value not in known.open:
-            way_out = known.suggestion(str(part.value), label)
-            if part.value in ("yes", "no", "on", "off"):
-                way_out = f"a flag is true or false. {way_out}"
-            raise ExpressionError(
-                "unknown-name",
-                f"no size and no param named {part.value!r}",
-                part.start,
-                part.length,
-                way_out,
-            )
-    return expr
-
-
-def _check_words(graph: Graph, expr: Expr) -> None:
-    """Refuse ``combine == prodct``, a param beside a word that it can never be.
-
-    Raises:
-        ExpressionError: code ``unknown-word``.
-    """
-    for part in expr.walk():
-        if part.kind not in ("==", "!="):
-            continue
-        for this, other in (part.args, part.args[::-1]):
-            param = graph.spec.params.get(str(this.value)) if this.kind == "name" else None
-            if param is None or not param.choices or other.kind not in ("name", "constant"):
-                continue
-            if other.value not in (*param.choices, *graph.spec.params):
-                raise ExpressionError(
-                    "unknown-word",
-                    f"the param {this.value!r} is never {str(other)!r}",
-                    other.start,
-                    other.length,
-                    suggestion(str(other), list(param.choices), "Its choices"),
-                )
-
-
 def _bind_node(
     graph: Graph, node: GraphNode, known: Scope, problems: list[Diagnostic]
 ) -> GraphNode:
@@ -257,7 +148,7 @@ def _bind_node(
     for path, kind, expr in node.op.expressions():
         here = known.indexed(indices) if (indices := node.op.indices(path)) else known
         try:
-            _check_words(graph, expr)
+            check_words(graph, expr)
             if kind.name == "operand":
                 _check_numbers(graph, expr, known)
             new[path] = _settle(expr, kind, here, str(path[-1]))
@@ -305,7 +196,7 @@ def _settle(expr: Expr, kind: Kind, known: Scope, field: str) -> Expr:
     if kind.name == "setting":
         if expr.kind == "name" and expr.value not in known:
             return replace(expr, kind="constant")  # a word, which the param may have as a choice
-        return _known(expressions.bind(expr, known), known, "Known here")
+        return all_known(expressions.bind(expr, known), known, "Known here")
     if kind.name == "word":
         for leaf in leaves(expr):  # a branch not taken is looked at too
             if leaf.kind == "name" and leaf.value not in known:
@@ -313,7 +204,7 @@ def _settle(expr: Expr, kind: Kind, known: Scope, field: str) -> Expr:
         bare = expr.kind == "name" and expr.value in kind.words
         bound = expr if bare else expressions.bind(expr, known)
         return _settled_word(bound, kind, expr)
-    bound = _known(expressions.bind(expr, known), known, "Known here")
+    bound = all_known(expressions.bind(expr, known), known, "Known here")
     if bound.is_constant and (refusal := kind.refusal(bound.value)):
         raise _misfit(expr, bound, kind, known, field, refusal)
     if kind.name == "size" and bound.is_constant:
@@ -395,39 +286,3 @@ def _misfit(
         floor = "" if expr.kind == "max" else f", or write max({expr}, {kind.low})"
         way_out = f"{given}; choose other params{floor}"
     return ExpressionError("size-too-small", said, *stretch, way_out)
-
-
-def _unused_params(graph: Graph) -> list[Diagnostic]:
-    used = {
-        name
-        for node in graph.nodes
-        if node.op is not None
-        for _, _, expr in node.op.every_expression()
-        for name in expr.names
-    }
-    if graph.spec.output is not None:
-        used |= graph.spec.output.names
-    for param in graph.spec.params.values():
-        if isinstance(param.default, str) and not param.choices:
-            used |= param.expression(param.default).names
-    return [
-        _unused_param(graph, name)
-        for name in graph.spec.params
-        if name not in used and not graph.source.is_inherited(("params", name))
-    ]
-
-
-def _unused_param(graph: Graph, name: str) -> Diagnostic:
-    """Return a warning; of a variant an error, for it was meant to change a param of its base."""
-    where = graph.source.at_key(("params", name))
-    spec, base = graph.spec.extends, graph.source.base
-    if base is None or ("params", name) in base.values:
-        message = f"no node reads the param {name!r}"
-        return Diagnostic(
-            "unused-param", message, "remove it, or use it", where, severity="warning"
-        )
-    theirs = [p for p in graph.spec.params if ("params", p) in base.values]
-    message = f"the spec {spec!r} has no param {name!r}, and no node reads it"
-    return Diagnostic(
-        "unknown-param", message, suggestion(name, theirs, f"Params of {spec}"), where
-    )
