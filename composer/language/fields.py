@@ -176,9 +176,10 @@ Operand = Annotated[Expr, Kind("operand")]
 Setting = Annotated[Expr, Kind("setting")]
 Whole = Annotated[int, Field(ge=1, strict=True)]
 
-_WORD = "[A-Za-z][A-Za-z0-9_]*"
-_NAME = f"^{_WORD}$"
-_NAMES = f"^{_WORD}({COMMA}{_WORD})*$"
+MAX_NAME = 60  # letters
+WORD = "[A-Za-z][A-Za-z0-9_]*"
+_NAME = f"^{WORD}$"
+_NAMES = f"^{WORD}({COMMA}{WORD})*$"
 
 #: Words that an expression, or the Python that a module is compiled to, reads in its own way.
 RESERVED = frozenset({*keyword.kwlist, "true", "false", *NUMBERS})
@@ -193,10 +194,10 @@ def _not_reserved(value: str) -> str:
 
 
 Name = Annotated[
-    str, StringConstraints(pattern=_NAME, max_length=60), AfterValidator(_not_reserved)
+    str, StringConstraints(pattern=_NAME, max_length=MAX_NAME), AfterValidator(_not_reserved)
 ]
 Names = Annotated[
-    str, StringConstraints(pattern=_NAMES, max_length=60), AfterValidator(_not_reserved)
+    str, StringConstraints(pattern=_NAMES, max_length=MAX_NAME), AfterValidator(_not_reserved)
 ]
 AxisName = Annotated[
     str, StringConstraints(pattern=_NAME, max_length=20), AfterValidator(_not_reserved)

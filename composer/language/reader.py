@@ -48,10 +48,7 @@ def read_spec(
     except ValidationError as failure:
         details = _distinct(failure.errors(include_url=False), data)
         fields = list(model.model_fields)
-        found = [
-            _diagnostic(d, source, data, ops, fields)
-            for d in details
-        ]
+        found = [_diagnostic(d, source, data, ops, fields) for d in details]
         problems = (*source.problems, *found)
         paths = [_yaml_path(d, data) for d in details]
         spec = _sound_part(data, paths, model)

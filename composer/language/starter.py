@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from composer.errors import Diagnostic, UsageError
-from composer.language.fields import RESERVED
+from composer.language.fields import MAX_NAME, RESERVED, WORD
 from composer.language.library import shipped_names
 from composer.language.source import parse
-
-MOST = 60  # letters of a name
 
 #: What an editor reads; the schema is beside the spec where it was written there.
 SCHEMA = "# yaml-language-server: $schema=./composer.schema.json"
@@ -40,11 +40,11 @@ def check_spec_name(name: str) -> None:
     letters = "".join(c if c.isascii() and c.isalnum() else "_" for c in name.lower())
     better = letters.removesuffix("_yaml").removesuffix("_yml").strip("_")
     better = better if better[:1].isalpha() else f"spec_{better}".strip("_")
-    if not (name.isascii() and name.replace("_", "a").isalnum() and name[:1].isalpha()):
+    if not re.fullmatch(WORD, name):
         said = f"{name!r} is not a name for a spec"
-        way_out = f"letters, digits and _, and a letter first: {better[:MOST]}"
-    elif len(name) > MOST:
-        said, way_out = f"a name of {len(name)} letters is too long", f"at most {MOST}"
+        way_out = f"letters, digits and _, and a letter first: {better[:MAX_NAME]}"
+    elif len(name) > MAX_NAME:
+        said, way_out = f"a name of {len(name)} letters is too long", f"at most {MAX_NAME}"
     elif name in RESERVED:
         said = f"{name!r} is a reserved word, not a name"
         way_out = f"choose another name, such as {name.lower()}_attention"

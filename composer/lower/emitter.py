@@ -47,7 +47,6 @@ class FxEmitter:
         self.order = tuple(graph.in_order())
         self._readers = readers(graph)
         self._sizes: dict[str, fx.Node] = {}  # of the input, once read
-        self._slices: dict[tuple[str, str], fx.Node] = {}
         self._shared: dict[tuple[Any, ...], fx.Node] = {}
         self._passed_by: dict[fx.Node, None] = {}  # permutes whose value was sliced before them
         self._node: GraphNode | None = None
@@ -259,10 +258,9 @@ class FxEmitter:
             order = tuple(int(str(place)) for place in value.args[1:])
             (value,) = value.all_input_nodes
         where = order[axes.index(axis)]
-        if (name, axis) not in self._slices:
-            self._slices[name, axis] = self.method("unbind", value, where)
+        slices = self.once(("unbind", name, axis), lambda: self.method("unbind", value, where))
         rest = (place for place in order if place != where)
-        return self._slices[name, axis], tuple(place - (place > where) for place in rest)
+        return slices, tuple(place - (place > where) for place in rest)
 
     def once(self, key: tuple[Any, ...], write: Callable[[], fx.Node]) -> fx.Node:
         """Return what `write` wrote for the first of the nodes that share a key."""

@@ -21,7 +21,7 @@ from composer.primitives.base import (
 )
 from composer.primitives.batch import folded, unfolded
 from composer.primitives.cost import Cost, of_layer
-from composer.primitives.initialise import AS_TORCH, BiasInit, InitField, begun, need_bias
+from composer.primitives.initialise import AS_TORCH, BiasInit, WeightInit, begun, need_bias
 
 
 class Conv1d(Primitive):
@@ -39,14 +39,8 @@ class Conv1d(Primitive):
     along: AxisName = Field(description="the axis it slides along")
     kernel: Size = Field(description="how many neighbours it sees; odd")
     bias: Flag = Field(default=constant(True), description="whether a bias is added")
-    init: InitField = Field(
-        default=AS_TORCH,
-        description="how its weights begin: a number, kaiming, xavier, or {normal: 0.02}; default "
-        "as torch draws them",
-    )
-    bias_init: BiasInit = Field(
-        default=None, description="what its bias begins at; default as torch draws it"
-    )
+    init: WeightInit = AS_TORCH
+    bias_init: BiasInit = None
 
     @model_validator(mode="after")
     def _has_what_begins(self) -> Conv1d:

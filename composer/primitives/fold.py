@@ -53,7 +53,7 @@ class Fold(Primitive):
         for whose in (self.x, self.like):
             need_axes(axes(whose), self.over, ("over",), whose)
         if len(self.axes) != len(self.over):
-            named = [f"{counted(len(names), 'name')}" for names in (self.axes, self.over)]
+            named = [counted(len(names), "name") for names in (self.axes, self.over)]
             raise AxisProblem(
                 "wrong-number",
                 f"'axes' has {named[0]}, and 'over' has {named[1]}",

@@ -160,8 +160,18 @@ def _ways() -> str:
     return listing(["a number", *WORDS, *drawn], last="or")
 
 
+#: Where the op describes it in its own words.
 InitField = Annotated[
     Init, BeforeValidator(_written, json_schema_input_type=Init | float | str)
 ]
-BiasInit = Number | None
+#: Of one layer.
+WeightInit = Annotated[
+    InitField,
+    Field(description="how its weights begin: a number, kaiming, xavier, or {normal: 0.02}; "
+                      "default as torch draws them"),
+]  # fmt: skip
+BiasInit = Annotated[
+    Number | None,
+    Field(description="what its bias begins at; default as torch draws it"),
+]
 AS_TORCH = Init()

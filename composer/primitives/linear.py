@@ -15,7 +15,7 @@ from composer.primitives.base import Emitter, Primitive, elements, flag, need_ax
 from composer.primitives.batch import folded, unfolded
 from composer.primitives.channels import Out, need_free, need_groups, out_axes, product, spread
 from composer.primitives.cost import Cost, of_layer
-from composer.primitives.initialise import AS_TORCH, BiasInit, InitField, begun, need_bias
+from composer.primitives.initialise import AS_TORCH, BiasInit, WeightInit, begun, need_bias
 from composer.primitives.normalization import NO_NORM, NormField
 
 
@@ -37,14 +37,8 @@ class Linear(Primitive):
         default=constant(1), description="parts of the axis that do not mix"
     )
     bias: Flag | None = Field(default=None, description="true unless a norm follows")
-    init: InitField = Field(
-        default=AS_TORCH,
-        description="how its weights begin: a number, kaiming, xavier, or {normal: 0.02}; default "
-        "as torch draws them",
-    )
-    bias_init: BiasInit = Field(
-        default=None, description="what its bias begins at; default as torch draws it"
-    )
+    init: WeightInit = AS_TORCH
+    bias_init: BiasInit = None
     norm: NormField = Field(default=NO_NORM, description="after the layer")
     act: Act = Field(default=constant("none"), description="last of all")
 

@@ -54,7 +54,7 @@ class Unfold(Primitive):
         slide = self.slide()
         counts = slide.counts(have)
         if len(self.into) != len(self.over):
-            named = [f"{counted(len(names), 'name')}" for names in (self.into, self.over)]
+            named = [counted(len(names), "name") for names in (self.into, self.over)]
             raise AxisProblem(
                 "wrong-number",
                 f"'into' has {named[0]}, and 'over' has {named[1]}",
