@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from command import Command
+from shipped import SHIPPED
 from test_messages import LISTS
 
 from composer.graph.frontend import check_text
-from composer.language.library import shipped_names
 from composer.primitives import ops
 from composer.primitives.examples import EXAMPLES, example_text
 from composer.primitives.page import page
@@ -44,7 +44,7 @@ def test_a_new_spec_checks_and_is_written_to_its_name(run):
     assert run.fine("check", "mine").out == "mine.yaml: ok\n"
 
 
-@pytest.mark.parametrize("base", shipped_names())
+@pytest.mark.parametrize("base", SHIPPED)
 def test_from_any_shipped_spec(run, base):
     found = run.fine("new", "mine", "--from", base, "-o", "new.yaml", "--json").json
     assert found == {"version": 1, "name": "mine", "output": "new.yaml"}

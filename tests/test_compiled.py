@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from shipped import SHIPPED, SIZED, STANDS_FOR, TOKENS
 from timm import create_model
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
@@ -16,10 +17,7 @@ from composer.language.library import shipped_names
 pytestmark = pytest.mark.slow  # compiling takes most of its time
 
 BATCHES = (2, 3, 7)
-STAND_INS = ("bot_mhsa", "cond_conv", "dynamic_conv", "sk", "split_attention")
-TOKENS = ("mhsa", "sa", "transformer_layer")
-ONE_SIZE = (*TOKENS, "bot_mhsa", "ge_theta", "ge_theta_plus")  # of images that the network takes
-TYPICAL = ("cbam", "cond_conv")
+MOST_TYPICAL = ("cbam", "cond_conv")
 
 
 @pytest.fixture(autouse=True)
@@ -52,14 +50,14 @@ def over_batches(module: nn.Module, *shape: int) -> int:
 def standalone(name: str) -> tuple[nn.Module, tuple[int, ...]]:
     if name in TOKENS:
         return composer.build(name, 32), (16, 32)
-    if name in STAND_INS:
+    if STANDS_FOR[name] == "conv2d":
         conv = nn.Conv2d(32, 32, 3, padding=1, bias=False)
         return composer.build(name, like=conv, size=(8, 8)), (32, 8, 8)
     return composer.build(name, 32, size=(8, 8)), (32, 8, 8)
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
-@pytest.mark.parametrize("name", shipped_names())
+@pytest.mark.parametrize("name", SHIPPED)
 def test_a_spec_is_one_graph_for_every_batch(name: str, mode: str) -> None:
     module, shape = standalone(name)
     assert over_batches(module.train(mode == "train"), *shape) <= 2
@@ -67,12 +65,12 @@ def test_a_spec_is_one_graph_for_every_batch(name: str, mode: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=[] if n in TYPICAL else pytest.mark.slow) for n in shipped_names()],
+    [pytest.param(n, marks=[] if n in MOST_TYPICAL else pytest.mark.slow) for n in shipped_names()],
 )
 def test_a_composed_network_is_one_graph_for_every_batch(name: str) -> None:
     base = create_model("test_vit" if name in TOKENS else "test_resnet")
     edited = composer.insert(base, name).eval()
-    side = 160 if name in ONE_SIZE else 64
+    side = 160 if name in TOKENS | SIZED else 64
     assert over_batches(edited, 3, side, side) <= 2
 
 

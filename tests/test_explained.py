@@ -13,6 +13,7 @@ import pytest
 import torch
 from command import Command
 from matplotlib.mathtext import MathTextParser
+from shipped import SHIPPED, TYPICAL
 
 from composer.drawing.equations import right
 from composer.graph.costs import node_costs, open_sizes
@@ -22,7 +23,7 @@ from composer.graph.growth import growth
 from composer.graph.passes import compile_graph
 from composer.graph.receptive import receptive_field, shown
 from composer.graph.sizes import settings_at
-from composer.language.library import shipped_folder, shipped_names
+from composer.language.library import shipped_folder
 from composer.lower.build import build
 
 matplotlib.use("Agg")
@@ -68,7 +69,7 @@ def counted(spec, channels, size):
 NO_POLYNOMIAL = {"eca"}  # its kernel is a step function of log2(c)
 
 
-@pytest.mark.parametrize("name", shipped_names())
+@pytest.mark.parametrize("name", SHIPPED)
 def test_the_polynomial_is_what_is_counted(name):
     spec = load_spec(name)
     grown = growth(spec, settings_at(spec, 256, (14, 14), {}), (14, 14))
@@ -84,7 +85,7 @@ def test_the_polynomial_is_what_is_counted(name):
         assert (value(grown.parameters, **sizes), value(grown.flops, **sizes)) == counted(spec, c, (h, w))
 
 
-@pytest.mark.parametrize("name", shipped_names())
+@pytest.mark.parametrize("name", SHIPPED)
 def test_twice_the_size_is_what_is_counted(name):
     spec = load_spec(name)
     grown = growth(spec, settings_at(spec, 256, (14, 14), {}), (14, 14))
@@ -156,7 +157,7 @@ def measured(module, shape, places):
     return found
 
 
-FIELDS = [*((name, {}) for name in shipped_names()),
+FIELDS = [*((name, {}) for name in TYPICAL),
           *((name, {"extent": 4}) for name in ("ge_theta_minus", "ge_theta", "ge_theta_plus"))]  # fmt: skip
 
 
@@ -201,7 +202,7 @@ def test_a_receptive_field_in_words(found, words):
 # --------------------------------------------------------------------------------------- formulas
 
 
-@pytest.mark.parametrize("name", shipped_names())
+@pytest.mark.parametrize("name", SHIPPED)
 def test_a_formula_names_what_its_node_reads(name):
     graph = graph_at(load_spec(name), 64, (14, 14))
     for one in equations(graph):
@@ -212,7 +213,7 @@ def test_a_formula_names_what_its_node_reads(name):
         assert not re.search(r"operand[a-z]", one.formula)
 
 
-@pytest.mark.parametrize("name", shipped_names())
+@pytest.mark.parametrize("name", SHIPPED)
 def test_latex_is_maths(name):
     """Read by another parser of LaTeX's maths, and in ASCII alone."""
     graph = graph_at(load_spec(name), 64, (14, 14))
@@ -309,7 +310,7 @@ def test_latex_of_powers():
         parser.parse(f"${one}$")
 
 
-@pytest.mark.parametrize("name", shipped_names())
+@pytest.mark.parametrize("name", SHIPPED)
 def test_the_text_as_it_is(run, name):
     text = (shipped_folder() / f"{name}.yaml").read_text(encoding="utf-8")
     assert run.fine("show", name, "--yaml").out == text

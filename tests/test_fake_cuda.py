@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from probe import random, randomise
+from shipped import SHIPPED
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from composer.language.library import shipped_names
 from composer.lower.build import build
 
 WIDTH = 32
@@ -18,7 +18,7 @@ MAP = ("b", "c", "h", "w")
 @pytest.mark.parametrize("layout", [MAP, ("b", "h", "w", "c")])
 @pytest.mark.parametrize("init", ["paper", "identity"])
 @pytest.mark.parametrize("mode", ["train", "eval"])
-@pytest.mark.parametrize("name", shipped_names())
+@pytest.mark.parametrize("name", SHIPPED)
 def test_on_a_fake_gpu(name: str, mode: str, init: str, layout: tuple[str, ...]) -> None:
     with FakeTensorMode():
         module = build(
@@ -42,7 +42,7 @@ def test_a_cpu_tensor_on_the_way_is_caught() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU on this machine")
 @pytest.mark.parametrize("mode", ["train", "eval"])
-@pytest.mark.parametrize("name", shipped_names())
+@pytest.mark.parametrize("name", SHIPPED)
 def test_on_a_real_gpu(name: str, mode: str) -> None:
     here = randomise(build(name, WIDTH, size=(7, 5), layout=MAP).double()).train(mode == "train")
     there = build(

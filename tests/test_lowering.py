@@ -12,20 +12,19 @@ from typing import Any
 import pytest
 import torch
 from probe import random, randomise, spec_text
+from shipped import SHIPPED, SIZED, STANDS_FOR, TOKENS
 from torch import fx, nn
 
 from composer.errors import ComposerError
-from composer.graph.frontend import check_text, load_spec
-from composer.language.library import shipped_folder, shipped_names
+from composer.graph.frontend import check_text
+from composer.language.library import shipped_folder
 from composer.language.names import TAKEN
 from composer.lower.build import build
 
-SPECS = shipped_names()
 WIDTH = 32
 MAP = ("b", "c", "h", "w")
-TOKENS = {"mhsa", "sa", "transformer_layer"}
 #: What is built for one size of the map alone, or here folds a map into tokens.
-OF_ONE_SIZE = {"bot_mhsa", "ge_theta", "ge_theta_plus", *TOKENS}
+OF_ONE_SIZE = SIZED | TOKENS
 
 
 def made(name: str, size: tuple[int, int] = (5, 3), **options: Any) -> fx.GraphModule:
@@ -77,7 +76,7 @@ KEYS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", KEYS)
 def test_keys_of_the_checkpoint(name: str) -> None:
     assert list(made(name).state_dict()) == KEYS[name]
     assert set(made(name, init="identity").state_dict()) == {"blend", *KEYS[name]}
@@ -110,7 +109,7 @@ def test_class_is_named_after_the_spec(spec: str, class_name: str) -> None:
 
 
 @pytest.mark.parametrize("init", ["paper", "identity"])
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_every_fx_node_knows_its_line(name: str, init: str) -> None:
     module = made(name, init=init)
     for node in module.graph.nodes:
@@ -141,7 +140,7 @@ def test_a_spec_without_a_text_has_no_lines() -> None:
     assert node.meta["composer"] == {"spec": "probe", "node": "out", "file": None, "line": None}
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_deepcopy(name: str) -> None:
     module = randomise(made(name).double()).eval()
     twin = copy.deepcopy(module)
@@ -154,7 +153,7 @@ def test_deepcopy(name: str) -> None:
         assert its.meta.get("composer") == mine.meta.get("composer")
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_each_build_has_weights_of_its_own(name: str) -> None:
     one, two = made(name), made(name)
     assert {id(p) for p in one.parameters()}.isdisjoint(id(p) for p in two.parameters())
@@ -165,7 +164,7 @@ def test_each_build_has_weights_of_its_own(name: str) -> None:
 
 @pytest.mark.quick(14)
 @pytest.mark.parametrize("mode", ["train", "eval"])
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_compile_as_one_graph(name: str, mode: str) -> None:
     module = randomise(made(name).double()).train(mode == "train")
     twin = copy.deepcopy(module)
@@ -181,7 +180,7 @@ def test_build_can_compile() -> None:
 
 
 @pytest.mark.quick(8)
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_export_with_any_batch_and_size(name: str) -> None:
     module = randomise(made(name, size=(6, 5)).double()).eval()
     dim = torch.export.Dim
@@ -214,7 +213,7 @@ def test_extra_axes_export_with_any_batch() -> None:
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_identity_gives_back_its_input(name: str, dtype: torch.dtype, mode: str) -> None:
     module = randomise(made(name, init="identity"))
     with torch.no_grad():
@@ -225,7 +224,7 @@ def test_identity_gives_back_its_input(name: str, dtype: torch.dtype, mode: str)
 
 
 @pytest.mark.parametrize("blend", [1.0, 0.25])
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_identity_goes_towards_the_paper(name: str, blend: float) -> None:
     paper = randomise(made(name).double()).eval()
     module = made(name, init="identity").double().eval()
@@ -237,7 +236,7 @@ def test_identity_goes_towards_the_paper(name: str, blend: float) -> None:
     torch.testing.assert_close(module(x), x.lerp(paper(x), blend), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_identity_learns(name: str) -> None:
     module = made(name, init="identity").double().train()
     blend = module.get_parameter("blend")
@@ -260,7 +259,7 @@ def test_identity_learns(name: str) -> None:
 
 
 @pytest.mark.parametrize("init", ["paper", "identity"])
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_autocast(name: str, init: str) -> None:
     module = randomise(made(name, init=init)).train()  # type: ignore[arg-type]
     x = random(2, WIDTH, 5, 3).float().requires_grad_()
@@ -273,7 +272,7 @@ def test_autocast(name: str, init: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_every_number_type(name: str, dtype: torch.dtype) -> None:
     module = randomise(made(name, dtype=dtype)).eval()
     assert {p.dtype for p in module.parameters()} <= {dtype}
@@ -288,7 +287,7 @@ def test_every_number_type(name: str, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("init", ["paper", "identity"])
-@pytest.mark.parametrize("name", [n for n in SPECS if load_spec(n).stands_for != "conv2d"])
+@pytest.mark.parametrize("name", [p for p in SHIPPED if STANDS_FOR[p.values[0]] != "conv2d"])
 def test_channels_last_stays_so(name: str, init: str) -> None:
     module = randomise(made(name, init=init).double()).eval()  # type: ignore[arg-type]
     x = random(2, WIDTH, 5, 3)
@@ -297,7 +296,7 @@ def test_channels_last_stays_so(name: str, init: str) -> None:
     torch.testing.assert_close(y, module(x), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_no_node_changes_its_input(name: str) -> None:
     module = randomise(made(name).double())
     x = random(2, WIDTH, 5, 3)

@@ -11,6 +11,7 @@ from math import isqrt
 import pytest
 import torch
 from probe import random, randomise, spec_text
+from shipped import SHIPPED, SIZED, STANDS_FOR
 from timm import create_model
 from torch import Tensor, fx, nn
 
@@ -28,7 +29,6 @@ from composer.surgery.composition import composition
 from composer.surgery.make import Made, Maker
 
 #: Those that are made for one size: a kernel of the map's size, a weight for each distance.
-ONE_SIZE = {"ge_theta", "ge_theta_plus", "bot_mhsa"}
 CHANNELS = 32
 
 
@@ -61,7 +61,7 @@ def said(module: nn.Module, *x: Tensor) -> str:
 SIZES = ((6, 6), (9, 9), (5, 10))
 
 
-@pytest.mark.parametrize("name", shipped_names())
+@pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_spec_built_for_one_size(name: str) -> None:
     spec, conv = load_spec(name), nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
     like = conv if spec.stands_for == "conv2d" else None
@@ -70,7 +70,7 @@ def test_a_shipped_spec_built_for_one_size(name: str) -> None:
     module = randomise(composer.build(spec, wide, like=like, size=(6, 6), layout=layout)).eval()
     for size in SIZES:
         x = torch.randn(2, CHANNELS, *size)
-        if name in ONE_SIZE and size != (6, 6):
+        if name in SIZED and size != (6, 6):
             assert said(module, x) == refusal(name, (6, 6), size)
             continue
         twin = numbers_in_code(spec, settings_for(spec, wide, like, size, layout=layout)).eval()
@@ -84,7 +84,7 @@ SHAPES = {
     "tokens": MapShape(("b", "n", "c"), CHANNELS, (6, 6), prefix=1),
 }
 OTHERS = ((9, 9), (3, 3))
-ADDED = [name for name in shipped_names() if load_spec(name).stands_for is None]
+ADDED = [p for p in SHIPPED if STANDS_FOR[p.values[0]] is None]
 
 
 def input_at(shape: MapShape, size: tuple[int, int]) -> Tensor:
@@ -100,10 +100,10 @@ def test_what_is_inserted_at_one_size(name: str, shape: MapShape) -> None:
     maker = Maker(load_spec(name), {}, "paper")
     made = maker.at(shape)
     module = randomise(lower(made.graph)).eval()
-    assert made.needs_size == ((6, 6) if name in ONE_SIZE else None)
+    assert made.needs_size == ((6, 6) if name in SIZED else None)
     for size in (shape.size, *OTHERS):
         x = input_at(shape, size)
-        if name in ONE_SIZE and size != shape.size:
+        if name in SIZED and size != shape.size:
             assert said(module, x) == refusal(name, shape.size, size)
             continue
         there = maker.at(replace(shape, size=size)).graph.settings
@@ -116,7 +116,7 @@ def planned(name: str, init: Init, size: tuple[int, int]) -> Iterator[Made]:
     """Yield what is made of a shipped spec, in every form, at a size."""
     spec = load_spec(name)
     maker = Maker(spec, {}, init)
-    for shape in SHAPES.values() if name in ADDED else ():
+    for shape in SHAPES.values() if STANDS_FOR[name] is None else ():
         yield maker.at(replace(shape, size=size))
     if spec.stands_for == "conv2d":
         yield maker.like(nn.Conv2d(CHANNELS, 64, 3, stride=2, padding=1), size)
@@ -129,7 +129,7 @@ def planned(name: str, init: Init, size: tuple[int, int]) -> Iterator[Made]:
     *(pytest.param(init, size, marks=pytest.mark.slow)
       for init in ("paper", "identity") for size in (*SIZES, (1, 7))),
 ])  # fmt: skip
-@pytest.mark.parametrize("name", shipped_names())
+@pytest.mark.parametrize("name", SHIPPED)
 def test_a_plan_counts_as_torch_does(name: str, init: Init, size: tuple[int, int]) -> None:
     for made in planned(name, init, size):
         with torch.device("meta"):
@@ -155,7 +155,9 @@ IMAGES = {
     "resnet18": ((224, 224), (160, 160), (96, 192)),
     "vit_tiny_patch16_224": ((224, 224), (160, 160), (256, 256)),
 }
-TYPICAL = {"resnet18": ("cbam", "ge_theta", "sk"), "vit_tiny_patch16_224": ("bam", "ge_theta_plus")}
+MOST_TYPICAL = {
+    "resnet18": ("cbam", "ge_theta", "sk"), "vit_tiny_patch16_224": ("bam", "ge_theta_plus"),
+}  # fmt: skip
 FEW = {"resnet18": None, "vit_tiny_patch16_224": ["blocks.[25]", "blocks.[25].attn"]}
 #: Residual branches that are not silent, so that what is inserted there meets something.
 OPTIONS = {
@@ -169,7 +171,7 @@ def composed() -> Iterator[object]:
             stands_for = load_spec(name).stands_for
             if stands_for == ("attention" if backbone == "resnet18" else "conv2d"):
                 continue
-            marks = () if name in TYPICAL[backbone] else pytest.mark.slow
+            marks = () if name in MOST_TYPICAL[backbone] else pytest.mark.slow
             yield pytest.param(backbone, name, marks=marks, id=f"{name} in {backbone}")
 
 
@@ -187,7 +189,7 @@ def test_a_composed_model_at_other_sizes(backbone: str, name: str) -> None:
         randomise(model.get_submodule(site.module))
     for image in IMAGES[backbone]:
         pixels = torch.randn(1, 3, *image)
-        if name in ONE_SIZE and image != (224, 224):
+        if name in SIZED and image != (224, 224):
             assert said(model, pixels) == refusal(name, *met_first(backbone, name, image))
             continue
         met = seen(model, [site.module for site in edit.inserted], pixels)

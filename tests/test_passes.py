@@ -11,6 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from probe import analysed, random, randomise, spec_text
+from shipped import SHIPPED
 
 from composer.errors import ComposerError
 from composer.graph import passes
@@ -23,7 +24,6 @@ from composer.graph.passes.remove_unused import remove_unused
 from composer.graph.passes.start_at_identity import start_at_identity
 from composer.graph.passes.verify import verify
 from composer.language.expressions import constant
-from composer.language.library import shipped_names
 from composer.lower.build import lower
 from composer.primitives.axes import Axes
 
@@ -215,7 +215,7 @@ def test_bam_keeps_one_way_to_combine(combine: str) -> None:
 # --------------------------------------------------------------------------- beginning as input
 
 
-@pytest.mark.parametrize("name", shipped_names())
+@pytest.mark.parametrize("name", SHIPPED)
 @pytest.mark.parametrize("layout", [None, ("b", "h", "w", "c")])
 def test_begin_at_identity(name: str, layout: tuple[str, ...] | None) -> None:
     graph = remove_unused(analysed(name, {"c": 32}, layout=layout, init="identity").sound())
@@ -303,7 +303,7 @@ def test_an_illegal_graph_names_the_pass(
         compile_graph(graph)
 
 
-@pytest.mark.parametrize("name", shipped_names())
+@pytest.mark.parametrize("name", SHIPPED)
 @pytest.mark.parametrize("init", ["paper", "identity"])
 def test_shipped_specs_are_legal(name: str, init: str) -> None:
     verify(compile_graph(graph_of(load_spec(name), Settings({"c": 32}, init=init))), after="all")  # type: ignore[arg-type]

@@ -8,12 +8,12 @@ from importlib.resources import files
 
 import pytest
 from geometry import faults, font, shape_area
+from shipped import SHIPPED
 
 from composer.drawing.diagram import Box, Diagram, Group
 from composer.drawing.formats import written
 from composer.drawing.picture import Picture, drawn
 from composer.graph.frontend import load_spec
-from composer.language.library import shipped_names
 
 HEAD = "name: probe\ninput: [b, c, h, w]\nnodes:\n"
 
@@ -38,7 +38,7 @@ def road(diagram: Diagram) -> set[tuple[str, str]]:
 # ----------------------------------------------------------------------------------- clean
 
 
-@pytest.mark.parametrize("name", shipped_names())
+@pytest.mark.parametrize("name", SHIPPED)
 def test_nothing_overlaps_and_no_text_leaves_its_box(name):
     picture = drawn(name)
     everything = frozenset(group.name for group in picture.diagram.groups)
@@ -125,7 +125,7 @@ def test_what_is_reweighted_is_the_main_road(name, expected):
     assert road(drawn(name).diagram) == expected
 
 
-@pytest.mark.parametrize("name", shipped_names())
+@pytest.mark.parametrize("name", SHIPPED)
 def test_every_node_that_is_reached_is_a_box_and_every_operand_a_link(name):
     spec, diagram = load_spec(name), drawn(name).diagram
     names = {one.name for one in diagram.boxes}

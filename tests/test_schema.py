@@ -9,9 +9,10 @@ from typing import Any
 import jsonschema
 import pytest
 from pydantic import BaseModel
+from shipped import SHIPPED
 
 from composer.graph.frontend import check_text
-from composer.language.library import shipped_folder, shipped_names
+from composer.language.library import shipped_folder
 from composer.language.models import Insert, Param
 from composer.language.source import parse
 from composer.primitives import PRIMITIVES, Spec, ops
@@ -73,7 +74,7 @@ def test_every_reference_leads_somewhere():
         assert reference.removeprefix("#/definitions/") in SCHEMA["definitions"]
 
 
-@pytest.mark.parametrize("name", shipped_names())
+@pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_spec_is_valid(name):
     text = (shipped_folder() / f"{name}.yaml").read_text(encoding="utf-8")
     assert list(CHECK.iter_errors(parse(text, name)[0])) == []

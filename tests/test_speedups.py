@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from probe import analysed, random, randomise, spec_text
+from shipped import SHIPPED
 
 from composer.graph.graph import Graph
 from composer.graph.passes import REWRITES, SPEEDUPS
@@ -17,7 +18,6 @@ from composer.graph.passes.recognise_attention import recognise_attention
 from composer.graph.passes.reduce_maps_first import reduce_maps_first
 from composer.graph.passes.verify import verify
 from composer.graph.passes.weigh_in_parts import weigh_in_parts
-from composer.language.library import shipped_names
 from composer.lower.build import lower
 
 SIZES = {"c": 4, "h": 3, "w": 2}
@@ -163,7 +163,7 @@ def test_every_pass_has_cases_that_hold_and_that_do_not() -> None:
         assert changed == {True, False}, step.__name__
 
 
-@pytest.mark.parametrize("name", shipped_names())
+@pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_specs_stay_as_they_are_once_fast(name: str) -> None:
     graph = analysed(name, {"c": 32, "h": 4, "w": 4} if "n" not in name else {"c": 32}).sound()
     for step in (*REWRITES, *SPEEDUPS):
