@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 
 import composer
+from composer.certificate.claim import Case as Claimed
+from composer.certificate.claim import Conv, Setting
+from composer.certificate.claims import CLAIMS
 
 MAPS = ("256x56x56", "512x28x28", "1024x14x14", "2048x7x7")  # the stages of a ResNet-50
 CONVS = ("64x56x56", "128x28x28", "256x14x14", "512x7x7")  # what its 3×3 convolutions see
@@ -20,7 +23,7 @@ BATCHES = (1, 8, 32)
 #: The layer that a stand-in takes the place of: its kernel and its groups.
 KERNELS = {"sk": (3, 32), "cond_conv_1x1": (1, 1)}
 
-SHAPES = {
+SHAPES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("se", "se_var1", "se_var2", "se_var3", "ese", "eca"), MAPS),
     **dict.fromkeys(("cbam", "cbam_channel", "cbam_spatial", "bam"), MAPS),
     **dict.fromkeys(("ge_theta_minus", "ge_theta", "ge_theta_plus"), MAPS),
@@ -31,8 +34,20 @@ SHAPES = {
     "mhsa": MORE_TOKENS,
     "transformer_layer": TOKENS,
 }
-SIZED = ("ge_theta", "ge_theta_plus", "bot_mhsa")
-STAND_INS = ("sk", "split_attention", "cond_conv", "cond_conv_1x1", "dynamic_conv", "bot_mhsa")
+#: What weighs every place against every other.
+PAIRED: tuple[str, ...] = ()
+
+
+def _usual(claim: Claimed) -> tuple[str, ...]:
+    """Return the shapes of a spec that the table does not name."""
+    if len(claim.shapes[0]) == 2:
+        return TOKENS
+    return CONVS if claim.conv is not None else MAPS
+
+
+#: A spec without a row of its own is timed at the shapes of its kind.
+SHAPES |= {name: LATE if name in PAIRED else _usual(claim.cases[0])
+           for name, claim in CLAIMS.items() if name not in SHAPES}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,6 +64,11 @@ class Case:
         return self.name.removesuffix("_1x1")
 
     @property
+    def claimed(self) -> Claimed:
+        """What the certificate says of the spec as it is."""
+        return CLAIMS[self.spec].cases[0]
+
+    @property
     def channels(self) -> int:
         """The size of the axis ``c``, which is the last one of tokens."""
         return self.shape[0] if len(self.shape) == 3 else self.shape[1]
@@ -56,7 +76,7 @@ class Case:
     @property
     def gates(self) -> bool:
         """Whether it scales a map, so that memory traffic is what it may come down to."""
-        return len(self.shape) == 3 and self.name not in STAND_INS
+        return len(self.shape) == 3 and self.claimed.conv is None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -66,16 +86,22 @@ class Case:
     @property
     def conv(self) -> nn.Conv2d:
         """The layer that a stand-in takes the place of."""
-        kernel, groups = KERNELS.get(self.name, (3, 1))
+        usual = self.claimed.conv or Conv()
+        kernel, groups = KERNELS.get(self.name, (usual.kernel, usual.groups))
         c = self.channels
+        groups = groups or c  # 0 is depthwise
         return nn.Conv2d(c, c, kernel, padding=kernel // 2, groups=groups, bias=False)
 
     def ours(self) -> nn.Module:
         """Return the module of the shipped spec."""
-        size = self.size if self.spec in SIZED else None
-        if self.name in STAND_INS:
+        size = self.size if self.claimed.sized else None
+        if self.claimed.conv is not None:
             return composer.build(self.spec, like=self.conv, size=size)
         return composer.build(self.spec, channels=self.channels, size=size)
+
+    def oracle(self) -> nn.Module:
+        """Return the mechanism as the certificate's plain torch."""
+        return self.claimed.oracle(Setting(self.channels, self.size, self.conv))
 
     def input(self, device: str = "cpu", dtype: torch.dtype = torch.float32,
               channels_last: bool = False) -> Tensor:  # fmt: skip

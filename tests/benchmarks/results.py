@@ -23,7 +23,7 @@ class Row:
     case: Case
     setting: Setting
     parameters: dict[str, int]
-    difference: float | None
+    difference: float
     timings: dict[str, Timing]
     memory: dict[str, int]
     least: bool = False  # whether the fastest round is shown, and not the median

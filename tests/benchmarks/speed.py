@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("\n".join(summary(found)))
     if told.output is not None:
         write(told.output, machine, rows, found)
-    apart = {str(r.case): r.difference for r in rows if not (r.difference or 0) <= SLACK}
+    apart = {str(r.case): r.difference for r in rows if not r.difference <= SLACK}
     for case, size in apart.items():
         print(f"{case}: ours and plain lie {size:.2g} apart", file=sys.stderr)
     return 1 if apart else 0
