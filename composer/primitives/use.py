@@ -19,6 +19,9 @@ class Use(Primitive):
     With ``axes: {c: w, w: c}`` the spec's axis c is w here, and its w is c: what it does to the
     channels of a map it does to the columns.
 
+    A spec has one input. With ``inputs: {k: memory}`` its node k is the value ``memory`` of here
+    instead, so a spec of self-attention attends to something else.
+
     Its nodes stand under this node's name, and so do their weights.
     """
 
@@ -32,6 +35,10 @@ class Use(Primitive):
         default_factory=dict,
         description="by the name that the spec gives an axis of its input, which one of x it is; "
         "those of the same name by default",
+    )
+    inputs: dict[Name, NodeRef] = Field(
+        default_factory=dict,
+        description="by the name of a node of the spec, the value of here that it is instead",
     )
     params: dict[Name, Setting] = Field(
         default_factory=dict, description="values for its params, expressions over those of here"

@@ -71,21 +71,28 @@ def _inferred(
     if node.op.spec not in graph.spec.used:
         return (node,)  # it could not be read, which is noted
     assert node.op.x is not None
-    inner = used_graph(graph, node.op, known(node.op.x), order)
+    inner = used_graph(graph, node.op, known, order)
     if inner.problems:
         problems += inner.problems
         return (node,)
     inner = infer_axes(inner)
     problems += inner.problems
     new_name = {one.name: f"{node.name}.{one.name}" for one in inner.nodes}
-    new_name[INPUT] = str(node.op.x)
-    names = names_inside(known(node.op.x), node.op.axes)
+    names = names_inside(node.op, known)
+    entries = {INPUT: node.op.x, **node.op.inputs}
     entry: list[GraphNode] = []
-    if names:
-        new_name[INPUT] = f"{node.name}.{INPUT}"
-        taken = Rename.model_construct(op="rename", x=node.op.x, axes=names)
-        entry = [replace(node, name=new_name[INPUT], op=taken, axes=inner.input_axes, weights=None)]
-    placed = [_renamed(one, inner, node, new_name) for one in inner.nodes]
+    for one, ref in entries.items():
+        of_it = {axis: there for axis, there in names.items() if axis in known(ref)}
+        if not of_it:
+            new_name[one] = str(ref)
+            continue
+        new_name[one] = f"{node.name}.{one}"
+        taken = Rename.model_construct(op="rename", x=ref, axes=of_it)
+        renamed = inner.axes_of(one)
+        entry.append(replace(node, name=new_name[one], op=taken, axes=renamed, weights=None))
+    placed = [
+        _renamed(one, inner, node, new_name) for one in inner.nodes if one.name not in entries
+    ]
     output = new_name[inner.output]
     axes = inner.by_name[inner.output].axes
     result = replace(node, op=Alias(x=constant(output)), axes=axes)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
+from composer.errors import suggestion
 from composer.graph.from_spec import inner_graph, wrong_params
-from composer.graph.graph import Graph
+from composer.graph.graph import INPUT, Graph
 from composer.graph.passes.bind import bind
 from composer.graph.passes.connect import connect
 from composer.graph.places import input_at
@@ -17,15 +19,21 @@ from composer.primitives import Spec
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem
 from composer.primitives.places import HW
+from composer.primitives.structure import Given
 from composer.primitives.use import Use
 
 
-def used_graph(graph: Graph, op: Use, axes: Axes, order: AxisOrder) -> Graph:
-    """Return the used spec's graph, bound and connected, with `axes` as those of its input.
+def used_graph(
+    graph: Graph, op: Use, known: Callable[[Expr], Axes], order: AxisOrder
+) -> Graph:
+    """Return the used spec's graph, bound and connected, with the axes of x as its input's.
 
     Raises:
-        AxisProblem: the value lacks axes that the spec takes, or a param is none of the spec's.
+        AxisProblem: the value lacks axes that the spec takes, or a param or node is none of the
+            spec's.
     """
+    assert op.x is not None
+    axes = known(op.x)
     spec = graph.spec.used[op.spec]
     assert isinstance(spec, Spec)
     # a spec that is written for its own places uses another on height and width alone
@@ -33,8 +41,8 @@ def used_graph(graph: Graph, op: Use, axes: Axes, order: AxisOrder) -> Graph:
     takes = input_at(spec, places)
     given = axes
     _check_axes(op, spec, takes, axes)
-    names = names_inside(axes, op.axes)
-    axes = Axes(()).extended({names.get(a, a): size for a, size in axes.sizes}, order)
+    names = names_inside(op, known)
+    axes = _called(axes, names, order)
     missing = [axis for axis in takes if axis not in axes]
     if missing or spec.input[0] != graph.spec.input[0]:
         raise AxisProblem(
@@ -43,6 +51,18 @@ def used_graph(graph: Graph, op: Use, axes: Axes, order: AxisOrder) -> Graph:
             ("x",),
             _way_out(missing, names) if missing else None,
         )
+    _check_params(op, spec)
+    inner = bind(inner_graph(spec, {**_layer(graph, spec), **op.params}, axes, order, places))
+    values = {node: _called(known(ref), names, order) for node, ref in op.inputs.items()}
+    return connect(_with_inputs(inner, values))
+
+
+def _check_params(op: Use, spec: Spec) -> None:
+    """Refuse a param that is none of the spec's, or a value that it may not have.
+
+    Raises:
+        AxisProblem: with the field.
+    """
     for param, value in op.params.items():
         words = spec.params[param].choices if param in spec.params else (value.value,)
         if value.is_constant and isinstance(value.value, str) and not words:
@@ -54,23 +74,47 @@ def used_graph(graph: Graph, op: Use, axes: Axes, order: AxisOrder) -> Graph:
             )
         for problem in wrong_params(spec, {param: value}):
             raise AxisProblem(problem.code, problem.message, ("params", param), problem.help)
-    params = {**_layer(graph, spec), **op.params}
-    return connect(bind(inner_graph(spec, params, axes, order, places)))
 
 
-def names_inside(axes: Axes, ours: Mapping[str, str]) -> dict[str, str]:
+def _called(axes: Axes, names: Mapping[str, str], order: AxisOrder) -> Axes:
+    return Axes(()).extended({names.get(a, a): size for a, size in axes.sizes}, order)
+
+
+def _with_inputs(inner: Graph, values: Mapping[str, Axes]) -> Graph:
+    """Return the graph of a used spec with some of its nodes given from outside.
+
+    Raises:
+        AxisProblem: code ``unknown-node``: it has no such node.
+    """
+    for name in values:
+        if name not in inner.by_name:
+            nodes = [node for node in inner.by_name if "." not in node]
+            way_out = suggestion(name, nodes, f"Nodes of {inner.spec.name}")
+            raise AxisProblem(
+                "unknown-node",
+                f"the spec {inner.spec.name!r} has no node {name!r}",
+                ("inputs", name),
+                "its input is the field x" if name == INPUT else way_out,
+            )
+    given = {name: Given(axes=axes) for name, axes in values.items()}
+    fed = inner.with_nodes(
+        {name: replace(inner.by_name[name], op=op, written=op) for name, op in given.items()}
+    )
+    idle = inner.ancestors(inner.output) - fed.ancestors(fed.output) - {INPUT}
+    return replace(fed, nodes=tuple(node for node in fed.nodes if node.name not in idle))
+
+
+def names_inside(op: Use, known: Callable[[Expr], Axes]) -> dict[str, str]:
     """Return the name that each axis has inside a used spec, where that is another.
-
-    Args:
-        axes: those of the value that it is used on.
-        ours: by the names of the spec, the axes of here.
 
     An axis of here whose name means another one there gets a name that no spec can write.
     """
-    new = {axis: there for there, axis in ours.items()}
-    taken = {*axes, *ours}
-    for axis in axes:
-        if axis in ours and axis not in new:
+    assert op.x is not None
+    here = {axis for ref in (op.x, *op.inputs.values()) for axis in known(ref)}
+    new = {axis: there for there, axis in op.axes.items()}
+    taken = {*here, *op.axes}
+    for axis in sorted(here):
+        if axis in op.axes and axis not in new:
             while (free := new.get(axis, axis) + "'") in taken:
                 new[axis] = free
             new[axis] = free
