@@ -159,7 +159,7 @@ spec.yaml:9:21: error[unknown-field]: 'insert' has no field 'stage'
 spec.yaml:9:14: error[invalid-value]: the text 'neck' does not suit 'at'
     9 | insert: {at: neck}
       |              ^^^^
-  help: it may be 'block', 'stage', 'stem', 'head', 'conv' or 'attention'
+  help: it may be 'block', 'stage', 'stem', 'head', 'conv', 'attention', 'norm', 'mlp' or 'pool'
 """,
     ),
     "insert is a word": (

@@ -838,7 +838,7 @@ it.yaml:6:57: error[unknown-node]: no node named 'y'
 identity: {nodes: {z: {copies: kernel}}}
 """,
         """\
-it.yaml:5:1: error[not-a-stand-in]: 'identity' is for what stands for a layer; any other spec begins as its input anyway
+it.yaml:5:1: error[not-a-stand-in]: 'identity' is for what stands for a convolution or for attention; any other spec begins as its input anyway
     5 | identity: {nodes: {z: {copies: kernel}}}
       | ^^^^^^^^
   help: leave it away

@@ -50,7 +50,8 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", metavar="DIR", help="Where to; ./BACKBONE-SPEC unless told.")
 @click.option("--at", type=click.Choice(get_args(Place)),
               help="At blocks or stages, after the stem, before the head, at any --select module, "
-              "or in place of convolutions or attention modules; where the spec says unless told.")
+              "or in place of convolutions, attention modules, norms, MLPs or the global pool; "
+              "where the spec says by default.")
 @click.option("--position", metavar="residual|input|output|after:NAME",
               help="The end of the residual branch, before or behind the block, or behind a child "
               "or the n-th convolution of it: after:conv2.")

@@ -14,6 +14,7 @@ from composer.language.paths import check_pattern
 from composer.language.position import Position, PositionError
 from composer.language.selection import Selection, SelectionError
 from composer.language.source import resolve_scalar
+from composer.language.stand_in import STANDS_FOR
 from composer.models.model_string import INPUT_SIZE, ModelString
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def check_replacing(
         raise usage("--type names modules to replace", "say --replace too, or choose by --select")
     if not replace:
         return
-    if at in ("conv", "attention"):
+    if at in STANDS_FOR:
         raise usage(f"--at {at} replaces already", "omit --replace, or say --at module --replace")
     if at != "module":
         raise usage("--replace is for --at module", "say --at module --replace")

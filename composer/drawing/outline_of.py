@@ -27,7 +27,8 @@ from composer.lower.code import code_by_node
 from composer.measure.cost import FakeRun, FlopCounter, flops, parameters
 from composer.surgery.composition import Edit, EditedSite, composition
 
-_LAYERS = {"conv": "a convolution", "attention": "an attention module", "module": "a module"}
+_LAYERS = {"conv": "a convolution", "attention": "an attention module", "module": "a module",
+           "norm": "a norm", "mlp": "an MLP", "pool": "the global pool"}  # fmt: skip
 _WHERE = {
     "residual": "before the add",
     "output": "at the output",

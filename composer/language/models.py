@@ -26,6 +26,7 @@ from composer.language.names import free_names
 from composer.language.position import PositionText
 from composer.language.selection import Positions
 from composer.language.source import Source
+from composer.language.stand_in import StandsFor
 
 
 class Model(BaseModel):
@@ -84,9 +85,11 @@ class Match(Model):
 class Insert(Model):
     """Where the paper puts the mechanism."""
 
-    at: Literal["block", "stage", "stem", "head", "conv", "attention"] = Field(
-        description="each block, each stage, after the stem, before the head, or in place of "
-        "convolutions or attention modules"
+    at: Literal["block", "stage", "stem", "head", "conv", "attention", "norm", "mlp", "pool"] = (
+        Field(
+            description="each block, each stage, after the stem, before the head, or in place of "
+            "convolutions, attention modules, norms, MLPs or the global pool"
+        )
     )
     position: PositionText | None = Field(
         default=None,
@@ -155,10 +158,10 @@ class SpecOf(Model, Generic[Op]):
         min_length=1, description="the graph, each node an op; `q, k, v` is a node of three values"
     )
     output: NodeRef | None = Field(default=None, description="the last node by default")
-    stands_for: Literal["conv2d", "attention"] | None = Field(
+    stands_for: StandsFor | None = Field(
         default=None,
         description="what it takes the place of; a convolution's sizes are then names, too: "
-        "out kernel stride padding dilation groups bias",
+        "out kernel stride padding dilation groups bias; a global pool's output is [b, c]",
     )
     insert: Insert | None = Field(default=None, description="where the paper puts it")
     identity: Identity | None = Field(

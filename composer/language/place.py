@@ -4,5 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-#: At each block or stage, behind the stem, before the head, at any module; in place of layers.
-Place = Literal["block", "stage", "stem", "head", "module", "conv", "attention"]
+#: At each block or stage, after the stem, before the head, at any module; in place of layers.
+Place = Literal[
+    "block", "stage", "stem", "head", "module", "conv", "attention", "norm", "mlp", "pool"
+]

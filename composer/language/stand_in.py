@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal
+
 from composer.language.expressions import Expr, Value, constant, name, parse
+
+StandsFor = Literal["conv2d", "attention", "norm", "mlp", "pool"]
+
+#: By the place of a stand-in, what it stands for there.
+STANDS_FOR: Mapping[str, StandsFor] = {
+    "conv": "conv2d", "attention": "attention", "norm": "norm", "mlp": "mlp", "pool": "pool",
+}  # fmt: skip
+#: What has weights that a stand-in may begin with, so that it begins as that layer computes.
+BEGINS_ALIKE = ("conv2d", "attention")
 
 #: The names that stand for a convolution's own, beside the axes of its input.
 CONV2D = ("out", "kernel", "stride", "padding", "dilation", "groups", "bias")

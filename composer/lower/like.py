@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from composer.errors import error
+from composer.language.stand_in import BEGINS_ALIKE
 from composer.primitives import Spec
 
 #: What something may stand for, on maps of one, two and three dimensions.
@@ -30,6 +31,12 @@ def sizes_like(spec: Spec, layer: nn.Module) -> dict[str, int | bool]:
             "not-a-stand-in",
             f"{spec.name!r} stands for no layer, so it can't be built like one",
             "say its channels, or write 'stands_for: conv2d' in the spec",
+        )
+    if spec.stands_for not in BEGINS_ALIKE:
+        raise error(
+            "not-a-stand-in",
+            f"{spec.name!r} stands for a {spec.stands_for}, of which it takes no sizes",
+            "say its channels",
         )
     attention = spec.stands_for == "attention"
     reason = attention_refusal(layer) if attention else conv2d_refusal(layer)

@@ -85,7 +85,7 @@ class Maker:
             if problems := unlike_input(graph):
                 raise ComposerError(problems)
         if shape.is_tokens and "n" not in self.spec.input:
-            if self.prefix_tokens == "join":
+            if self._joins(shape):
                 way_out = "let them pass: prefix_tokens='pass'"
                 _refuse_neighbours(made.graph, "prefix tokens have none", way_out)
             if not shape.in_rows:
@@ -128,7 +128,7 @@ class Maker:
         places = self._places(shape)
         sizes, layout, tokens, lengths = {"c": shape.channels}, shape.layout, None, shape.size
         if shape.is_tokens:
-            join = self.prefix_tokens == "join"
+            join = self._joins(shape)
             tokens = Tokens(0 if join else shape.prefix, join)
             if join:
                 lengths = (shape.prefix + math.prod(lengths), *(1 for _ in lengths[1:]))
@@ -143,6 +143,11 @@ class Maker:
         else:
             sizes |= dict(zip(places, lengths, strict=True))
         return Settings(sizes, self.params, layout, tokens, self.init, places=places)
+
+    def _joins(self, shape: MapShape) -> bool:
+        """Return whether prefix tokens take part, as they did in a norm or an MLP that goes."""
+        replaces = self.spec.stands_for in ("norm", "mlp", "pool")
+        return self.prefix_tokens == "join" or (replaces and shape.prefix > 0)
 
     def _places(self, shape: MapShape) -> tuple[str, ...]:
         """Return what the spec calls the places of a map of this shape."""

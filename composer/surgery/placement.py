@@ -11,6 +11,7 @@ from composer.language.models import Insert, Match
 from composer.language.paths import check_pattern, selects
 from composer.language.position import Position, PositionError
 from composer.language.selection import Selection, SelectionError
+from composer.language.stand_in import BEGINS_ALIKE, STANDS_FOR
 from composer.primitives import Spec
 from composer.primitives.places import PLACES
 from composer.surgery.composition import At
@@ -29,8 +30,10 @@ NOUNS: Mapping[At, str] = {
     "module": "module",
     "conv": "convolution",
     "attention": "attention module",
+    "norm": "norm",
+    "mlp": "MLP",
+    "pool": "global pool",
 }
-_STANDS_FOR: Mapping[At, str] = {"conv": "conv2d", "attention": "attention"}
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,11 @@ class Placement:
     def noun(self) -> str:
         """What a site is."""
         return NOUNS[self.at]
+
+    @property
+    def swaps(self) -> bool:
+        """Whether it takes the place of modules, whatever these compute."""
+        return self.position is None and STANDS_FOR.get(self.at) not in BEGINS_ALIKE
 
     def only(self, paths: Sequence[str]) -> Placement:
         """Return the placement for what stands at some paths, whatever was chosen otherwise."""
@@ -192,7 +200,7 @@ def _around(path: str, site: str) -> bool:
 
 def _usual(spec: Spec) -> At:
     """Return where a spec goes that does not say it."""
-    return next((at for at, layer in _STANDS_FOR.items() if layer == spec.stands_for), "block")
+    return next((at for at in NOUNS if STANDS_FOR.get(at, "") == spec.stands_for), "block")
 
 
 def _check_place(spec: Spec, at: str) -> None:
@@ -204,7 +212,7 @@ def _check_place(spec: Spec, at: str) -> None:
     if at not in get_args(At):
         words = [repr(word) for word in get_args(At)]
         raise error("invalid-value", f"at is {at!r}", f"it may be {listing(words, last='or')}")
-    layer = _STANDS_FOR.get(at)  # type: ignore[call-overload]
+    layer = STANDS_FOR.get(at)
     if layer is not None and spec.stands_for != layer:
         noun = NOUNS[at]  # type: ignore[index]
         raise error(
@@ -212,16 +220,17 @@ def _check_place(spec: Spec, at: str) -> None:
             f"{spec.name!r} does not stand for {_a(noun)}, so it can't take the place of one",
             f"say at={_usual(spec)!r}, or write 'stands_for: {layer}' in the spec",
         )
-    if layer is None and spec.stands_for == "conv2d":
+    if layer is None and spec.stands_for in ("conv2d", "pool"):
+        usual = _usual(spec)
         raise error(
             "stand-in",
-            f"{spec.name!r} stands for a convolution, so it has no place at a {at}",
-            "say at='conv'",
+            f"{spec.name!r} stands for a {NOUNS[usual]}, so it has no place at a {at}",
+            f"say at={usual!r}",
         )
     tokens, feature_map = "b, n, c", "b, c, h, w"
     wanted = tokens if layer == "attention" else feature_map
     taken = [wanted.split(", ")]
-    if layer is None:  # a map's pixels are tokens, too; and it may be of other dimensions
+    if layer not in BEGINS_ALIKE:  # a map's pixels are tokens, too; it may be of other dimensions
         taken += [tokens.split(", "), *(["b", "c", *places] for places in PLACES.values())]
     if sorted(spec.input) not in map(sorted, taken):
         what = "an attention module takes" if layer == "attention" else "a feature map is"
@@ -248,7 +257,7 @@ def _check_replacing(
     if at != "module":
         here = "not given" if at is None else repr(at)
         way_out = "say at='module', and select=… or type=…"
-        if at in _STANDS_FOR:
+        if at in STANDS_FOR:
             way_out = f"omit replace: at={at!r} replaces already; or {way_out}"
         raise error("invalid-value", f"replace is for at='module', and at is {here}", way_out)
     if position is not None:
@@ -258,7 +267,7 @@ def _check_replacing(
 
 def _position(at: At, position: str | None, own: Insert | None) -> Position | None:
     """Return where in what is chosen, None in place of a layer."""
-    if at in _STANDS_FOR:
+    if at in STANDS_FOR:
         if position not in (None, "replace"):
             message = f"position is {position!r}, and {_a(NOUNS[at])} is replaced"
             raise error("invalid-value", message, "leave the position away")
@@ -280,7 +289,7 @@ def _position(at: At, position: str | None, own: Insert | None) -> Position | No
 
 
 def _match(at: At, own: Insert | None, given: Mapping[str, object] | None) -> Match:
-    if at not in _STANDS_FOR:
+    if at not in STANDS_FOR:
         if given:
             raise error(
                 "invalid-match",
@@ -296,6 +305,9 @@ def _match(at: At, own: Insert | None, given: Mapping[str, object] | None) -> Ma
             f"an attention module has no {foreign[0]}",
             "match it by position or name",
         )
+    if at not in ("conv", "attention") and any(value is not None for _, value in found):
+        message = f"match chooses convolutions, and the sites are {NOUNS[at]}s"
+        raise error("invalid-match", message, "choose with stages, blocks or select")
     return found
 
 
@@ -332,4 +344,4 @@ def _selection(chosen: Chosen) -> Selection:
 
 
 def _a(noun: str) -> str:
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+    return f"{'an' if noun[0] in 'aeiouM' else 'a'} {noun}"

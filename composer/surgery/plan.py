@@ -60,8 +60,9 @@ def plan(
         model: a model, or a MODEL string such as ``"resnet50"``.
         spec: a spec, the name of a shipped one, a path, or the text itself.
         at: ``"block"`` or ``"stage"``; ``"stem"``, behind it, or ``"head"``, before it;
-            ``"module"``, any that `select` names; or ``"conv"`` or ``"attention"`` to take the
-            place of such layers; where the spec's own ``insert`` says unless told.
+            ``"module"``, any that `select` names; or ``"conv"``, ``"attention"``, ``"norm"``,
+            ``"mlp"`` or ``"pool"`` to take the place of such layers; where the spec's own
+            ``insert`` says by default.
         position: ``"residual"``, the end of the residual branch before the add (a block's
             default), of several branches the last, or that of ``"residual:attn"`` or
             ``"residual:1"``; ``"input"``; ``"output"``; or ``"after:conv2"``, behind the child
@@ -103,12 +104,13 @@ def plan(
     placement = Placement.of(
         spec, at, position, stages, blocks, every, select, match, replace, type
     )
-    if replace and init == "identity":
+    if placement.swaps and init == "identity":
+        beside = ", or put it beside them: omit replace" if replace else ""
         raise error(
             "no-identity",
             f"{spec.name!r} takes the place of modules that compute something else, so the model "
             "can't begin as it was",
-            "begin as the paper does (init='paper'), or put it beside them: omit replace",
+            f"begin as the paper does (init='paper'){beside}",
         )
     inputs = None if example_inputs is None else Inputs.examples(model, example_inputs)
     maker = Maker(spec, dict(params or {}), init, prefix_tokens)
@@ -149,7 +151,7 @@ def _plan(
 ) -> Plan:
     known = anatomy(model, inputs)
     shared: Sequence[SharedSite] = ()
-    if placement.position is None and placement.at == "module":
+    if placement.swaps:
         sites, misses = Swaps(model, known, placement, maker).found()
     elif placement.position is None:
         found = StandIns(model, known, placement, maker).found()

@@ -47,8 +47,8 @@ class Replacement:
 
     `layer` is its path, and `name` that from the module that calls it. Of what it absorbs,
     `absorbed` are the paths of modules that nothing else calls; `inside` are the calls of all that
-    is in the module that calls the layer. `at` is what it is: a convolution, an attention module,
-    or any other.
+    is in the module that calls the layer. `at` is what kind of layer it
+    is, or any module.
     """
 
     layer: str
@@ -70,7 +70,7 @@ class Replacement:
             module.meta[STAND_IN] = Before(
                 before.in_channels, weight_layers(before), self.at, len(before.kernel_size)
             )
-        called_as(module, before, self.call)
+        called_as(module, before, self.call, pools=self.at == "pool")
         if self.bypasses:
             forward = recorded_forward(owner, self.caller, inside=self.inside)
             change = self.bypass(owner, forward)

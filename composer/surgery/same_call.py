@@ -13,12 +13,15 @@ from composer.analysis.probe import Call
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
-def called_as(module: fx.GraphModule, before: nn.Module, call: Call) -> None:
+def called_as(
+    module: fx.GraphModule, before: nn.Module, call: Call, pools: bool = False
+) -> None:
     """Let a module be called as a layer was: with further arguments, at the values they had.
 
     Where the layer took its input several times, as query, key and value, so does the module;
     where it gave a tuple of which the first alone is a tensor, as attention in transformers, the
-    module does too. Arguments that the layer takes by any name are left, but for tensors.
+    module does too. A module that `pools` gives [b, c], or [b, c, 1, 1] where the layer did.
+    Arguments that the layer takes by any name are left, but for tensors.
     """
     signature = inspect.signature(before.forward)
     taken = signature.bind(*call.args, **call.kwargs).arguments
@@ -43,8 +46,12 @@ def called_as(module: fx.GraphModule, before: nn.Module, call: Call) -> None:
     with graph.inserting_after(last):
         for check in reversed(checks):
             graph.call_function(*check)
+    output = graph.output_node()
+    if pools and call.output.dim() > 2:
+        with graph.inserting_before(output):
+            ones = (-1, *(1 for _ in call.output.shape[2:]))
+            output.args = (graph.call_method("unflatten", (output.args[0], 1, ones)),)
     if isinstance(call.output, tuple):
-        output = graph.output_node()
         output.args = ((output.args[0], *(None for _ in call.output[1:])),)
         output.type = None
     module.recompile()

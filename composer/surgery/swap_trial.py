@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -20,14 +20,23 @@ from composer.surgery.trial import FUSES
 
 
 class _Passing(nn.Module):
-    """Gives back what it takes first, whatever it is given besides."""
+    """Gives what is made of what it takes first, whatever it is given besides."""
+
+    def __init__(self, gives: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.gives = gives
 
     def forward(self, x: Tensor, *_: Any, **__: Any) -> Tensor:
-        """Return a copy."""
-        return x.clone()
+        """Return it."""
+        return self.gives(x)
 
 
-def swap_fault(model: nn.Module, known: Anatomy, part: Part) -> str | None:
+def swap_fault(
+    model: nn.Module,
+    known: Anatomy,
+    part: Part,
+    gives: Callable[[Tensor], Tensor] = Tensor.clone,
+) -> str | None:
     """Return why another module can't take one's place, or None where it can.
 
     What calls the module runs in training and in evaluation, with gradients and without, and must
@@ -37,27 +46,30 @@ def swap_fault(model: nn.Module, known: Anatomy, part: Part) -> str | None:
         model: the backbone.
         known: its anatomy.
         part: the module.
+        gives: makes numbers of the shape that the module gives from what it takes.
     """
     caller = known.caller_of(part.path).call
-    return _caller_fault(model, known, part.path, caller) or next(
+    return _caller_fault(model, known, part.path, caller, gives) or next(
         (
             fault
             for path in around(part.path)[1:]
             if known.probe.of(path)
-            and (fault := _fused_fault(model, part.path, known.probe.of(path)[0]))
+            and (fault := _fused_fault(model, part.path, known.probe.of(path)[0], gives))
         ),
         None,
     )
 
 
-def _caller_fault(model: nn.Module, known: Anatomy, path: str, caller: Call) -> str | None:
+def _caller_fault(
+    model: nn.Module, known: Anatomy, path: str, caller: Call, gives: Callable[[Tensor], Tensor]
+) -> str | None:
     owner, run = model.get_submodule(caller.path), known.traces.run.without(path)
     run, kind = run.inside(caller.path), type(owner).__name__
     for mode in (EVALUATION, INFERENCE, TRAINING):
         reason = None
         for batch in (1, 2):  # a batch norm may want more than one sample in training
             args, named = (partial(blank, given, batch) for given in (caller.args, caller.kwargs))
-            with _swapped(model, path) as calls, seeded(0):
+            with _swapped(model, path, gives) as calls, seeded(0):
                 try:
                     run(owner, args, nullcontext(), named, mode.training, mode.gradients)
                 except Exception as failure:
@@ -73,7 +85,9 @@ def _caller_fault(model: nn.Module, known: Anatomy, path: str, caller: Call) -> 
     return None
 
 
-def _fused_fault(model: nn.Module, path: str, call: Call) -> str | None:
+def _fused_fault(
+    model: nn.Module, path: str, call: Call, gives: Callable[[Tensor], Tensor]
+) -> str | None:
     """Return what a module around another may become that does not call what is in its place."""
     holder = model.get_submodule(call.path)
     names = [name for name in FUSES if callable(getattr(type(holder), name, None))]
@@ -83,7 +97,7 @@ def _fused_fault(model: nn.Module, path: str, call: Call) -> str | None:
     args, kwargs = random_inputs(holder, call, (), None, 1)
     for name in names:
         fused, other = copied(holder).eval(), copied(holder).eval()
-        calls = _counted(other, inner)
+        calls = _counted(other, inner, gives)
         try:
             with torch.no_grad():
                 _become(fused, name)(*args, **kwargs)
@@ -105,22 +119,24 @@ def _become(module: nn.Module, name: str) -> nn.Module:
 
 
 @contextmanager
-def _swapped(model: nn.Module, path: str) -> Iterator[list[None]]:
+def _swapped(
+    model: nn.Module, path: str, gives: Callable[[Tensor], Tensor]
+) -> Iterator[list[None]]:
     """Let a module's place be taken for a while; see `_counted`."""
     before = model.get_submodule(path)
     try:
-        yield _counted(model, path)
+        yield _counted(model, path, gives)
     finally:
         model.set_submodule(path, before)
 
 
-def _counted(model: nn.Module, path: str) -> list[None]:
-    """Put a module that gives back what it takes at a path.
+def _counted(model: nn.Module, path: str, gives: Callable[[Tensor], Tensor]) -> list[None]:
+    """Put a module at a path that gives what is made of what it takes.
 
     Returns:
         A list with an item for each call of it. Its own count a fake run would undo.
     """
-    passing, calls = _Passing(), list[None]()
+    passing, calls = _Passing(gives), list[None]()
     passing.register_forward_hook(lambda *_: calls.append(None))
     model.set_submodule(path, passing)
     return calls

@@ -1,7 +1,8 @@
-"""Modules that a mechanism takes the place of, as they are: by path, or by class.
+"""Modules that a mechanism takes the place of, as they are: by path, by class, or by kind.
 
 A module can go that takes one map and gives one map of the same shape, wherever it is, and that
-nothing knows but for what it gives: what calls it is tried with another module in its place.
+nothing knows but for what it gives: what calls it is tried with another module in its place. A
+global pool gives one value for each channel instead.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from composer.analysis.parts import Anatomy, Part
 from composer.analysis.paths import around
 from composer.analysis.probe import Call
 from composer.errors import ComposerError, Diagnostic, counted, error, suggestion
+from composer.language.stand_in import STANDS_FOR
 from composer.measure.cost import parameters
+from composer.surgery.kinds import activation_of, class_names, is_kind, pooled
 from composer.surgery.make import Maker, with_size
 from composer.surgery.near_miss import NearMiss
-from composer.surgery.nothing import none_matches
+from composer.surgery.nothing import none_matches, nothing_found
 from composer.surgery.placement import Placement
 from composer.surgery.replace import Replacement
 from composer.surgery.site import Site
@@ -40,6 +43,7 @@ class Swaps:
         self, model: nn.Module, known: Anatomy, placement: Placement, maker: Maker
     ) -> None:
         self.model, self.known, self.placement, self.maker = model, known, placement, maker
+        self.kind = STANDS_FOR.get(placement.at)
         self.names: dict[nn.Module, list[str]] = {}
         for path, module in model.named_modules(remove_duplicate=False):
             self.names.setdefault(module, []).append(path)
@@ -79,6 +83,8 @@ class Swaps:
         self.placement.check_range(counts)
         chosen, misses = [], []
         for part in self.known.modules:
+            if self.kind is not None and not self._is_kind(part):
+                continue
             stage, block = self.known.place_of(part.path)
             reason = self.placement.reason_against(stage, block, part.path, counts)
             if reason is None and not self.placement.takes(part.path):
@@ -88,13 +94,30 @@ class Swaps:
                 misses.append(NearMiss(part.path, reason, by_choice=True))
             else:
                 chosen.append(part)
+        if self.kind == "pool":  # the innermost: what is around may hold a norm, too
+            inside = {path for part in chosen for path in around(part.path)[1:]}
+            chosen = [part for part in chosen if part.path not in inside]
         return sorted(chosen, key=lambda part: part.path.count(".")), misses
+
+    def _is_kind(self, part: Part) -> bool:
+        """Return whether a module is a norm, an MLP or the global pool, whichever is replaced."""
+        assert self.kind is not None
+        if self.kind == "pool" and self.known.place_of(part.path) != (None, None):
+            return False  # it pools for a gate
+        module = self.model.get_submodule(part.path)
+        return is_kind(self.kind, module, part.call, self._taken(part))
 
     def _other_class(self, part: Part) -> str | None:
         types = self.placement.types
-        if not types or not set(types).isdisjoint(_names(self.model.get_submodule(part.path))):
+        if not types or not set(types).isdisjoint(class_names(self.model.get_submodule(part.path))):
             return None
         return f"its class is {part.kind}, and {' or '.join(types)} is wanted"
+
+    def _taken(self, part: Part) -> MapShape | None:
+        try:
+            return self.known.given_to(part.path)
+        except NotAMap:
+            return None
 
     # ------------------------------------------------------------------------- what can go
 
@@ -129,6 +152,14 @@ class Swaps:
             taken = self.known.given_to(part.path)
         except NotAMap as why:
             raise _Stays(f"it takes no map: {why}") from None
+        if self.kind == "norm" and (act := activation_of(module)) is not None:
+            raise _Stays(f"its activation {act} would go with it")
+        if self.kind == "pool":
+            if taken.is_tokens and "n" not in self.maker.spec.input:
+                raise _Stays("it takes tokens [b, n, c], and the spec takes a map")
+            if fault := swap_fault(self.model, self.known, part, pooled(call)):
+                raise _Stays(fault)
+            return taken
         if part.shape is None:
             raise _Stays(f"it gives no map: {part.refusal}")
         if taken != part.shape:
@@ -164,7 +195,7 @@ class Swaps:
             flops=made.flops,
             note=with_size(f"in place of {class_before_edits(module).__name__}", made),
             replaced=parameters(module),
-            how=Replacement(part.path, part.call, caller, name, at="module"),
+            how=Replacement(part.path, part.call, caller, name, at=self.placement.at),
             graph=made.graph,
         )
 
@@ -173,6 +204,12 @@ class Swaps:
     def _nothing(self, chosen: int, misses: Sequence[NearMiss]) -> ComposerError:
         """Return the error for no site: why what was chosen stays, or what there is instead."""
         there = f"modules of class {', '.join(self._kinds())}"
+        if not chosen and not misses and self.kind is not None:
+            seen = f"none of {counted(len(self.known.modules), 'module')} is one"
+            way_out = "name what it replaces: at='module', replace=True, with select or type"
+            if self.kind == "pool":
+                way_out = "its forward may pool by itself; say at='head', for what keeps the map"
+            return nothing_found(self.placement.noun, seen, way_out)
         if not chosen:
             return none_matches("module", len(misses), misses, there)
         reasons = Counter(miss.reason for miss in misses if not miss.by_choice).most_common()
@@ -189,7 +226,7 @@ class Swaps:
             ComposerError: with the classes of what could be replaced.
         """
         modules = [self.model.get_submodule(part.path) for part in self.known.modules]
-        there = {name for module in modules for name in _names(module)}
+        there = {name for module in modules for name in class_names(module)}
         for kind in self.placement.types:
             if kind not in there:
                 way_out = suggestion(kind, self._kinds(), "Classes of what can be replaced")
@@ -209,11 +246,6 @@ class Swaps:
             return part.shape is not None and self.known.given_to(part.path) == part.shape
         except NotAMap:
             return False
-
-
-def _names(module: nn.Module) -> set[str]:
-    """Return the names of a module's class, and of those it is derived from."""
-    return {kind.__name__ for kind in class_before_edits(module).__mro__} - {"Module", "object"}
 
 
 def _not_taken(module: nn.Module, call: Call) -> str | None:

@@ -49,6 +49,8 @@ def _is_the_input(graph: Graph) -> bool:
 def _wanted(graph: Graph) -> tuple[Axes, str]:
     """Return the axes that the output must have, and whose they are."""
     axes = graph.input_axes
+    if graph.spec.stands_for == "pool":
+        return axes.without(graph.settings.places), "the pooled input"
     if graph.spec.stands_for != "conv2d":
         return axes, "the input"
     layer = sizes_of(graph)
@@ -64,15 +66,16 @@ def _differences(graph: Graph, node: GraphNode, axes: Axes) -> list[Diagnostic]:
     where = graph.where(node)
     wanted, whose = _wanted(graph)
     if set(axes) != set(wanted):
-        place = "what is inserted into a backbone gives back the axes of its input; "
-        return [
-            Diagnostic(
-                "output-differs",
-                f"the output {node.name!r} is {axes}, and the input is {wanted}",
-                f"{place}does a reweight of 'input' come last?",
-                where,
-            )
-        ]
+        way_out = (
+            "what is inserted into a backbone gives back the axes of its input; does a reweight of "
+            "'input' come last?"
+        )
+        if graph.spec.stands_for == "pool":
+            way_out = "a global pool gives one value for each channel"
+        elif graph.spec.stands_for == "conv2d":
+            whose = "the input"
+        message = f"the output {node.name!r} is {axes}, and {whose} is {wanted}"
+        return [Diagnostic("output-differs", message, way_out, where)]
     problems = []
     for axis in axes:
         have, want = axes[axis], wanted[axis]

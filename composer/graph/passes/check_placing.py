@@ -11,6 +11,7 @@ from composer.language.expressions import ExpressionError, parse
 from composer.language.hints import Hints
 from composer.language.names import COMMA
 from composer.language.source import YamlPath
+from composer.language.stand_in import BEGINS_ALIKE, STANDS_FOR
 
 #: What of a convolution a node may begin with.
 _OF_CONVOLUTIONS = ("kernel", "bias")
@@ -27,9 +28,8 @@ def _of_insert(graph: Graph) -> Iterator[Diagnostic]:
     insert = graph.spec.insert
     if insert is None:
         return
-    layers = insert.at in ("conv", "attention")
-    if layers and graph.spec.stands_for is None:
-        what = "conv2d" if insert.at == "conv" else "attention"
+    what = STANDS_FOR.get(insert.at)
+    if what is not None and graph.spec.stands_for is None:
         yield Diagnostic(
             "not-a-stand-in",
             f"what goes in place of a layer stands for one, and {graph.spec.name!r} does not",
@@ -56,10 +56,13 @@ def _of_identity(graph: Graph) -> Iterator[Diagnostic]:
     identity = graph.spec.identity
     if identity is None:
         return
-    if graph.spec.stands_for is None:
+    if graph.spec.stands_for not in BEGINS_ALIKE:
+        stands_for = graph.spec.stands_for
         yield Diagnostic(
             "not-a-stand-in",
-            "'identity' is for what stands for a layer; any other spec begins as its input anyway",
+            "'identity' is for what stands for a convolution or for attention; "
+            + (f"what stands for a {stands_for} has no weights of it" if stands_for else
+               "any other spec begins as its input anyway"),
             "leave it away",
             graph.source.at_key(("identity",)),
         )

@@ -1,0 +1,59 @@
+"""Which modules are a norm, an MLP, or the global pool of a network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from torch import Tensor, nn
+
+from composer.analysis.edited import class_before_edits
+from composer.analysis.maps import MapShape
+from composer.analysis.probe import Call
+from composer.language.stand_in import StandsFor
+from composer.measure.cost import parameters
+
+_CLASSES: Mapping[StandsFor, re.Pattern[str]] = {
+    "norm": re.compile(r"Norm(Act)?[123]?[dD]?$"),
+    "mlp": re.compile(r"(Mlp|MLP|MLPBlock|SwiGLU|SwiGLUFFN|SwiGLUPacked|FeedForward|FFN)$"),
+    "pool": re.compile(r"Pool"),
+}
+
+
+def is_kind(stands_for: StandsFor, module: nn.Module, call: Call, taken: MapShape | None) -> bool:
+    """Return whether a module is what a stand-in of a kind takes the place of.
+
+    A norm and an MLP are known by their classes; a global pool by what it gives: one value for
+    each channel of a map.
+    """
+    named = any(_CLASSES[stands_for].search(name) for name in class_names(module))
+    if stands_for != "pool":
+        return named
+    return pools_all(call, taken) and (named or not parameters(module))
+
+
+def pools_all(call: Call, taken: MapShape | None) -> bool:
+    """Return whether a call gave one value for each channel of the map that it took."""
+    given = call.output
+    if taken is None or not isinstance(given, Tensor) or given.dim() < 2:
+        return False
+    several = any(size > 1 for size in taken.size)
+    return several and tuple(given.shape[1:]) == (taken.channels, *(1 for _ in given.shape[2:]))
+
+
+def pooled(call: Call) -> Callable[[Tensor], Tensor]:
+    """Return what gives numbers of the shape that a pool gives, for any batch."""
+    given: Tensor = call.output
+    shape = given.shape[1:]
+    return lambda x: x.flatten(1).sum(1).reshape(-1, *(1 for _ in shape)).expand(-1, *shape).clone()
+
+
+def class_names(module: nn.Module) -> set[str]:
+    """Return the names of a module's class, and of those it is derived from."""
+    return {kind.__name__ for kind in class_before_edits(module).__mro__} - {"Module", "object"}
+
+
+def activation_of(module: nn.Module) -> str | None:
+    """Return the class of the activation that a norm holds, or None."""
+    act = getattr(module, "act", None)
+    return None if act is None or isinstance(act, nn.Identity) else type(act).__name__
