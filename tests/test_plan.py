@@ -217,8 +217,8 @@ STAGES = "there are stage 1 layer1 (3 blocks), stage 2 layer2 (4 blocks), stage 
             "say at='block', or position='output'")),
         ("eca", {"at": "channel"}, (
             "invalid-value", "at is 'channel'",
-            "it may be 'block', 'stage', 'stem', 'head', 'module', 'conv', 'attention', 'norm', 'mlp' or "
-            "'pool'")),
+            "it may be 'block', 'stage', 'stem', 'head', 'module', 'conv', 'attention', 'norm', "
+            "'mlp' or 'pool'")),
         ("eca", {"at": "conv"}, (
             "not-a-stand-in",
             "'eca' does not stand for a convolution, so it can't take the place of one",
