@@ -30,6 +30,9 @@ nodes:                     # each reads the node above it, unless it says x
 insert: {{at: block}}        # before the residual add of each block; composer list ops has the ops
 """
 
+#: The column at which the comments of the first lines begin.
+_COMMENTS = 27
+
 
 def check_spec_name(name: str) -> None:
     """Refuse what may not be the name of a new spec.
@@ -58,7 +61,8 @@ def check_spec_name(name: str) -> None:
 
 def starter(name: str) -> str:
     """Return a commented spec under a name: squeeze and excitation, to be changed."""
-    return STARTER.replace("NAME", name)
+    title = f"title: {name}".ljust(_COMMENTS - 1) + " "
+    return STARTER.replace("title: NAME".ljust(_COMMENTS), title).replace("NAME", name)
 
 
 def renamed(text: str, file: str, name: str) -> str:
