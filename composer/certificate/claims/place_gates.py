@@ -23,7 +23,7 @@ EMA = renamed({"mix.linear": "conv1", "fine.norm": "gn", "coarse.conv": "conv3"}
 CLAIMS = (
     Claim(
         "scse",
-        "arXiv:1803.02579, equations 1 to 5",
+        "arXiv:1803.02579",
         (
             Case(lambda at: oracles.SCSE(at.channels), f"{MLP} + c + 1", SCSE, hidden="c // 2"),
             Case(
@@ -69,7 +69,7 @@ CLAIMS = (
     ),
     Claim(
         "sge",
-        "arXiv:1905.09646, equations 1 to 6",
+        "arXiv:1905.09646, and the authors' code",
         (
             Case(lambda _: oracles.SGE(), "2 * 64", SGE, width=128),
             Case(lambda _: oracles.SGE(groups=4), "2 * groups", SGE, {"groups": 4}, widths=(4, 20)),
@@ -85,7 +85,7 @@ CLAIMS = (
     ),
     Claim(
         "mlca",
-        "Engineering Applications of Artificial Intelligence 123 (Wan et al. 2023), section 3",
+        "EAAI 2023 (Wan et al.), and the authors' code",
         (
             Case(
                 lambda at: oracles.MLCA(at.channels),
@@ -107,7 +107,7 @@ CLAIMS = (
     ),
     Claim(
         "shuffle_attention",
-        "arXiv:2102.00240, equations 1 to 4",
+        "arXiv:2102.00240, equations 1 to 3, and the authors' code",
         (
             Case(
                 lambda at: oracles.ShuffleAttention(at.channels),
@@ -131,7 +131,7 @@ CLAIMS = (
     ),
     Claim(
         "ema",
-        "arXiv:2305.13563, section 3",
+        "arXiv:2305.13563, and the authors' code",
         (
             Case(
                 lambda at: oracles.EMA(at.channels),

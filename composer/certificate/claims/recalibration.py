@@ -55,7 +55,7 @@ CLAIMS = (
     ),
     Claim(
         "srm",
-        "arXiv:1903.10829, equations 1 to 5",
+        "arXiv:1903.10829",
         (
             Case(
                 lambda at: oracles.SRM(at.channels),
@@ -73,7 +73,7 @@ CLAIMS = (
     ),
     Claim(
         "gct",
-        "arXiv:1909.11519, equations 2 to 5, and the authors' code",
+        "arXiv:1909.11519, and the authors' code",
         (
             Case(
                 lambda at: oracles.GCT(at.channels),
@@ -88,7 +88,7 @@ CLAIMS = (
     ),
     Claim(
         "lct",
-        "arXiv:1909.03834, equations 2 to 4",
+        "arXiv:1909.03834",
         (
             Case(
                 lambda at: oracles.LCT(at.channels),
@@ -106,11 +106,12 @@ CLAIMS = (
         ),
         RESNET50,
         (Count("25,587,240", "the plain ResNet-50 and 2c at each of 16 sites"),),
+        deviations=("not checked",),
         defaults={"groups": 64},
     ),
     Claim(
         "fca",
-        "arXiv:2012.11879, equations 6 to 11, and the authors' code",
+        "arXiv:2012.11879, and the authors' code",
         (
             Case(
                 lambda at: oracles.FCA(at.channels),
