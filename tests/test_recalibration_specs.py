@@ -12,9 +12,12 @@ from probe import random, randomise
 from timm.layers import EcaModule, GlobalContext, SEModule
 from torch import Tensor, nn
 
+from composer.certificate.agreement import agreement
 from composer.certificate.claims import CLAIMS
 from composer.certificate.claims.keys import BIASED, renamed
+from composer.graph.frontend import load_spec
 from composer.language.expressions import bind, parse
+from composer.language.library import find_spec
 from composer.lower.build import build
 from composer.primitives.scale import Scale
 
@@ -178,3 +181,46 @@ def test_counts_of_no_paper_follow_from_the_plain_network(name: str) -> None:
 )
 def test_a_factor_is_said_in_four_digits(by: str, label: str) -> None:
     assert Scale(op="scale", by=bind(parse(by), {})).label() == label
+
+
+#: A spec, what is broken in it, and what its certificate then says.
+BROKEN = {
+    "the-context-is-of-sigmoids": (
+        "global_context", "fn: softmax, over: [h, w]", "fn: sigmoid", "first at 'attend'",
+    ),
+    "the-style-is-a-variance": ("srm", "reduce: std", "reduce: var", "first at 'deviation'"),
+    "the-gate-is-around-two": ("gct", "of: [tanh, 1]", "of: [tanh, 2]", "first at 'gate'"),
+    "all-channels-share-their-statistics": (
+        "lct", "groups: groups, affine", "groups: 1, affine", "first at 'norm'",
+    ),
+    "a-frequency-is-another": ("fca", "60011451300032", "60011451300023", "first at 'squeeze'"),
+    "a-frequency-is-as-high-across": (
+        "fca", "105202006046352", "105202006046353", "first at 'squeeze'",
+    ),
+    "the-shares-are-of-a-half": ("nam", "x: gamma, fn: abs", "x: gamma, fn: relu", "'share'"),
+    "the-two-maps-multiply": ("scse", "op: add, of: [cse", "op: mul, of: [cse", "the output differs"),
+    "the-variance-is-of-all": ("simam", "max(h * w - 1, 1)", "(h * w)", "first at 'inverse'"),
+    "the-map-is-not-normed": (
+        "sge", "{op: norm, fn: instance, over: [h, w]}",
+        "{op: norm, fn: layer, over: g, affine: none}", "first at 'norm'",
+    ),
+    "the-line-is-of-maps": (
+        "mlca", "axes: [h, w, c], into: n}", "axes: [c, h, w], into: n}", "first at 'near'",
+    ),
+    "nothing-is-shuffled": (
+        "shuffle_attention", "axes: [e, half]", "axes: [half, e]", "the output differs",
+    ),
+    "each-branch-sees-its-own-key": (
+        "ema", "of: [coarse, fine_key]", "of: [coarse, coarse_key]", "first at 'gate'",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_what_is_broken_goes_red_where_it_is(broken: str) -> None:
+    name, old, new, said = BROKEN[broken]
+    text = find_spec(name)[0]
+    assert text.count(old) == 1, old
+    passed, found = agreement(load_spec(text.replace(old, new)), CLAIMS[name].cases[0])
+    assert not passed
+    assert said in found
