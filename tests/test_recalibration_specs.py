@@ -198,7 +198,9 @@ BROKEN = {
         "fca", "105202006046352", "105202006046353", "first at 'squeeze'",
     ),
     "the-shares-are-of-a-half": ("nam", "x: gamma, fn: abs", "x: gamma, fn: relu", "'share'"),
-    "the-two-maps-multiply": ("scse", "op: add, of: [cse", "op: mul, of: [cse", "the output differs"),
+    "the-two-maps-multiply": (
+        "scse", "op: add, of: [cse", "op: mul, of: [cse", "the output differs",
+    ),
     "the-variance-is-of-all": ("simam", "max(h * w - 1, 1)", "(h * w)", "first at 'inverse'"),
     "the-map-is-not-normed": (
         "sge", "{op: norm, fn: instance, over: [h, w]}",
