@@ -37,7 +37,7 @@ class Scale(Primitive):
 
     def label(self) -> str:
         """Return such as ``× 0.125``."""
-        return f"× {self.by}"
+        return f"× {float(self.by.value):.4g}" if self.by.is_constant else f"× {self.by}"
 
     def formula(self) -> str:
         """Return such as ``0.125 x``."""

@@ -7,6 +7,8 @@ paper names, by the word that the spec has for the node, so that a difference ca
 from .channel import ECA, ESE, SE, SEVar1, SEVar2, SEVar3, eca_kernel
 from .convolution import SK, CondConv, DynamicConv, SplitAttention
 from .maps import BAM, CBAM, CBAMChannel, CBAMSpatial
+from .place_gates import EMA, MLCA, SCSE, SGE, ShuffleAttention, SimAM
+from .recalibration import FCA, GCT, LCT, NAM, SRM, GlobalContext
 from .region import GETheta, GEThetaMinus, GEThetaPlus
 from .tokens import MHSA, SA, BotMHSA, TransformerLayer
 
@@ -19,17 +21,29 @@ __all__ = [
     "CondConv",
     "DynamicConv",
     "ECA",
+    "EMA",
     "ESE",
+    "FCA",
+    "GCT",
     "GETheta",
     "GEThetaMinus",
     "GEThetaPlus",
+    "GlobalContext",
+    "LCT",
     "MHSA",
+    "MLCA",
+    "NAM",
     "SA",
+    "SCSE",
     "SE",
     "SEVar1",
     "SEVar2",
     "SEVar3",
+    "SGE",
     "SK",
+    "SRM",
+    "ShuffleAttention",
+    "SimAM",
     "SplitAttention",
     "TransformerLayer",
     "eca_kernel",
