@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from composer.certificate.claim import Claim
-from composer.certificate.claims import channel, convolution, maps, region, tokens
+from composer.certificate.claims import channel, convolution, kernels, maps, region, tokens, windows
 
 CLAIMS: dict[str, Claim] = {
     claim.spec: claim
@@ -13,5 +13,7 @@ CLAIMS: dict[str, Claim] = {
         *region.CLAIMS,
         *convolution.CLAIMS,
         *tokens.CLAIMS,
+        *kernels.CLAIMS,
+        *windows.CLAIMS,
     )
 }

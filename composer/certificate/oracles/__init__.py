@@ -6,9 +6,11 @@ paper names, by the word that the spec has for the node, so that a difference ca
 
 from .channel import ECA, ESE, SE, SEVar1, SEVar2, SEVar3, eca_kernel
 from .convolution import SK, CondConv, DynamicConv, SplitAttention
+from .kernels import EPSA, GRN, LKA, LSK, MixConv, ODConv
 from .maps import BAM, CBAM, CBAMChannel, CBAMSpatial
 from .region import GETheta, GEThetaMinus, GEThetaPlus
 from .tokens import MHSA, SA, BotMHSA, TransformerLayer
+from .windows import CoT, Involution, Outlook
 
 __all__ = [
     "BAM",
@@ -16,14 +18,23 @@ __all__ = [
     "CBAM",
     "CBAMChannel",
     "CBAMSpatial",
+    "CoT",
     "CondConv",
     "DynamicConv",
     "ECA",
+    "EPSA",
     "ESE",
     "GETheta",
     "GEThetaMinus",
     "GEThetaPlus",
+    "GRN",
+    "Involution",
+    "LKA",
+    "LSK",
     "MHSA",
+    "MixConv",
+    "ODConv",
+    "Outlook",
     "SA",
     "SE",
     "SEVar1",
