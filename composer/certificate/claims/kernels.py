@@ -49,16 +49,16 @@ def _epsa(branches: int, conv: Conv, width: int = 64, reduction: int = 16) -> Ca
 
 
 def _od_conv(experts: int, conv: Conv, temperature: float = 30) -> Case:
-    gates = {"of_in.linear": "channel"}
+    gates = {"logits_c.linear": "channel"}
     sizes = ["c"]
     if conv.groups:
-        gates["of_out.linear"] = "filter"
+        gates["logits_f.linear"] = "filter"
         sizes.append("out")
     if conv.kernel > 1:
-        gates["of_place.linear"] = "place"
+        gates["logits_s.linear"] = "place"
         sizes.append("kernel ** 2")
     if experts > 1:
-        gates["of_n.linear"] = "expert"
+        gates["logits_w.linear"] = "expert"
         sizes.append("experts")
     return Case(
         lambda at: oracles.ODConv(at.conv, experts, temperature=temperature),
@@ -195,6 +195,6 @@ CLAIMS = (
         ),
         deviations=("share", "1×1"),
         schedule={0: 30, 1: 27.1, 5: 15.5, 10: 1, 20: 1},
-        defaults={"experts": 4, "reduction": 16, "min_width": 16, "temperature": 30, "epochs": 10},
+        defaults={"experts": 4, "reduction": 16, "temperature": 30, "epochs": 10},
     ),
 )
