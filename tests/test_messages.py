@@ -464,7 +464,7 @@ spec.yaml:6:61: error[invalid-value]: 1 is neither true nor false
 spec.yaml:5:45: error[unknown-word]: 'quantile' does not suit here
     5 |   squeeze: {op: pool, over: [h, w], reduce: quantile}
       |                                             ^^^^^^^^
-  help: it may be mean, max, sum, min, std, var, median or power
+  help: it may be mean, max, sum, min, std, var, median, length or power
 """,
     ),
     "unknown word, near": (

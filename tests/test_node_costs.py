@@ -311,6 +311,7 @@ FORMULAS = [
     ("{op: pool, over: c, reduce: sum}", "Σ x"),
     ("{op: pool, over: [h, w], reduce: min}", "min x"),
     ("{op: pool, over: [h, w], reduce: median}", "median x"),
+    ("{op: pool, over: [h, w], reduce: length}", "‖x‖"),
     ("{op: pool, over: [h, w], reduce: var}", "Σ (x − μ)² / hw"),
     ("{op: pool, over: [h, w], reduce: std}", "√(Σ (x − μ)² / hw)"),
     ("{op: pool, over: [h, w], reduce: power, exponent: 3}", "(Σ x³ / hw)^(1/3)"),

@@ -24,6 +24,7 @@ NODES = {
     "std": "out: {op: pool, over: [h, w], reduce: std}",
     "min": "out: {op: pool, over: [c, w], reduce: min}",
     "median": "out: {op: pool, over: [c, w], reduce: median}",
+    "length": "out: {op: pool, over: [c, w], reduce: length}",
     "power": "out: {op: pool, over: [h, w], reduce: power, exponent: 2 + h / w}",
     "a learned power": P + "out: {op: pool, x: input, over: [h, w], reduce: power, exponent: p}",
     "rows": "out: {op: pool, over: [h, w], to: [1, w]}",
@@ -67,9 +68,10 @@ def test_compiled_by_inductor_s_decompositions_with_gradients(nodes: str) -> Non
     assert x.grad is not None and bool(x.grad.isfinite().all())
 
 
-def test_a_deviation_of_equal_values_has_a_gradient() -> None:
-    module = composer.build(spec_text(NODES["std"]), 4)
-    x = torch.ones(1, 4, 3, 3, requires_grad=True)
+@pytest.mark.parametrize(("reduce", "value"), [("std", 1), ("length", 0)])
+def test_a_root_of_nothing_has_a_gradient(reduce: str, value: float) -> None:
+    module = composer.build(spec_text(NODES[reduce]), 4)
+    x = torch.full((1, 4, 3, 3), float(value), requires_grad=True)
     module(x).sum().backward()
     assert x.grad is not None and torch.equal(x.grad, torch.zeros_like(x))
 
@@ -110,6 +112,9 @@ FORMS = {
         most: {op: apply, x: input, fn: log}
         both: {op: stack, of: [input, more, most], axis: k}
         out: {op: pool, over: k, reduce: median}""",
+    "the length of branches": """more: {op: apply, fn: square}
+        both: {op: stack, of: [input, more], axis: k}
+        out: {op: pool, over: k, reduce: length}""",
     "the deviation of each branch": """more: {op: apply, fn: square}
         both: {op: stack, of: [input, more], axis: k}
         out: {op: pool, over: [h, w], reduce: std}""",

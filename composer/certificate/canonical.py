@@ -58,7 +58,7 @@ class Canonical:
         """The network, composed."""
         if not self.place.instead:
             return apply(self._opened, self.plan)
-        width = int(self._opened.num_features)  # type: ignore[arg-type]
+        width = self.place.width or int(self._opened.num_features)  # type: ignore[arg-type]
         for path in self.paths:
             with torch.device("meta"):
                 self._opened.set_submodule(path, build(self.spec, width, params=self.params))

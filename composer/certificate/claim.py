@@ -142,6 +142,7 @@ class CanonicalPlace:
         shares: whether the sites of a block share a value.
         instead: whether it takes the place of the modules at these paths, which are blocks; the
             certificate then puts it there itself, for it is no insertion.
+        width: the channels of what it takes the place of, where they are not those of the head.
         source: who says so, where that is not the paper.
     """
 
@@ -153,6 +154,7 @@ class CanonicalPlace:
     absorb: tuple[str, ...] = ()
     shares: bool = False
     instead: bool = False
+    width: int | None = None
     source: str | None = None
 
 

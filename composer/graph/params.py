@@ -10,7 +10,7 @@ from composer.graph.sizes import sizes_of
 from composer.language import expressions
 from composer.language.expressions import MAX_PARTS, Expr, ExpressionError
 from composer.language.source import YamlPath
-from composer.language.stand_in import stand_in_names
+from composer.language.stand_in import GENERAL, stand_in_names
 
 
 def clashes(graph: Graph) -> list[Diagnostic]:
@@ -36,6 +36,8 @@ def bind_params(graph: Graph, problems: list[Diagnostic]) -> Scope:
     known = Scope(
         sizes_of(graph) | {name: expressions.name(name) for name in graph.broken_params}
     )
+    if graph.spec.stands_for == "conv2d":
+        known.general = GENERAL
     for name, param in graph.spec.params.items():
         value = graph.settings.params.get(name, param.default)
         if isinstance(value, Expr):

@@ -15,7 +15,8 @@ from composer.language.source import YamlPath
 class Scope(Mapping[str, Value | Expr]):
     """Sizes and params by name; one that is not known yet is an expression over `open` names.
 
-    The names inside a branch or a repeat stand before those of the whole graph.
+    The names inside a branch or a repeat stand before those of the whole graph. In `general` are
+    the sizes that an open choice is made at: those of a convolution that is not met yet.
     """
 
     def __init__(self, values: Mapping[str, Value | Expr]) -> None:
@@ -24,6 +25,7 @@ class Scope(Mapping[str, Value | Expr]):
         self._names = list(values)
         self._hints = Hints()
         self.open: set[str] = set()
+        self.general: Mapping[str, Value] = {}
         for value in values.values():
             self._note(value)
 

@@ -19,6 +19,12 @@ BEGINS_ALIKE = ("conv2d", "attention")
 #: The names that stand for a convolution's own, beside the axes of its input.
 CONV2D = ("out", "kernel", "stride", "padding", "dilation", "groups", "bias")
 
+#: A convolution before one is met, where a choice depends on it: none of its sizes is special.
+GENERAL = {
+    "c": 8, "out": 12, "h": 15, "w": 10, "kernel": 3, "stride": 2, "padding": 1, "dilation": 1,
+    "groups": 1,
+}  # fmt: skip
+
 
 def stand_in_names(stands_for: str | None) -> tuple[str, ...]:
     """Return the names that a spec knows of what it stands for."""

@@ -95,6 +95,7 @@ OPS: tuple[Meaning, ...] = (
         Meaning(words, f"{{op: pool, over: [h, w], reduce: {fn}}}")
         for fn, words in {
             "std": "std stdev stddev stdpool", "var": "var variance", "median": "median",
+            "length": "vectornorm lpnorm",
             "min": "min amin minimum minpool",
         }.items()
     ),

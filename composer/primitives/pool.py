@@ -30,10 +30,10 @@ from composer.primitives.per_axis import (
     for_each,
     repeated,
 )
-from composer.primitives.reductions import median, power_mean, side_by_side
+from composer.primitives.reductions import length, median, power_mean, side_by_side
 from composer.primitives.windows import strided
 
-_REDUCTIONS = ("mean", "max", "sum", "min", "std", "var", "median", "power")
+_REDUCTIONS = ("mean", "max", "sum", "min", "std", "var", "median", "length", "power")
 _OF_WINDOWS = ("mean", "max")
 _MOST = 3  # axes that torch pools to given sizes
 
@@ -44,7 +44,8 @@ class Pool(Primitive):
     With a `kernel` the two axes stay, each with the size ``(n - 1) // stride + 1``; with `to` they
     have the sizes given, each value from its share of the axis. ``std`` and ``var`` divide by the
     number of values, as pooled statistics do; ``median`` is the lower of two in the middle;
-    ``power`` is the generalised mean of what is above zero, (mean of xᵖ)^(1/p) (arXiv:1711.02512).
+    ``length`` is √Σx²; ``power`` is the generalised mean of what is above zero,
+    (mean of xᵖ)^(1/p) (arXiv:1711.02512).
     """
 
     colour: ClassVar[str] = "reduce"
@@ -196,6 +197,8 @@ class Pool(Primitive):
             return pooled_to(emit, self.x, self.lengths, reduce)
         if reduce == "median":
             return median(emit, self.x, self.over)
+        if reduce == "length":
+            return length(emit, self.x, self.over)
         if reduce == "power":
             assert self.exponent is not None
             return power_mean(emit, self.x, self.over, self.exponent)
@@ -259,6 +262,8 @@ class Pool(Primitive):
         if reduce in ("var", "std"):
             var = mean_of(self.over, "(x − μ)²")
             return f"√({var})" if reduce == "std" else var
+        if reduce == "length":
+            return "‖x‖"
         if reduce == "power" and self.exponent is not None:
             mean = mean_of(self.over, raised("x", self.exponent))
             return f"({mean})^(1/{shown(self.exponent)})"

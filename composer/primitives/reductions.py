@@ -38,6 +38,14 @@ def median(emit: Emitter, ref: Expr, over: Sequence[str]) -> Any:
     return emit.function(operator.getitem, emit.method("median", node, len(rest)), 0)
 
 
+def length(emit: Emitter, ref: Expr, over: Sequence[str]) -> Any:
+    """Write √Σx², whose gradient is 0 where every x is, and not that of a root at 0."""
+    import torch
+
+    node, where = side_by_side(emit, ref, over)
+    return emit.function(torch.linalg.vector_norm, node, 2, where)
+
+
 def power_mean(emit: Emitter, ref: Expr, over: Sequence[str], exponent: Expr) -> Any:
     """Write (mean of xᵖ)^(1/p), where p is a number, or a value without the axes reduced."""
     names, rest = emit.axes(ref).names, emit.axes(ref).without(over).names

@@ -6,11 +6,13 @@ from composer.certificate.claim import Claim
 from composer.certificate.claims import (
     channel,
     convolution,
+    kernels,
     maps,
     place_gates,
     recalibration,
     region,
     tokens,
+    windows,
 )
 
 CLAIMS: dict[str, Claim] = {
@@ -23,5 +25,7 @@ CLAIMS: dict[str, Claim] = {
         *tokens.CLAIMS,
         *recalibration.CLAIMS,
         *place_gates.CLAIMS,
+        *kernels.CLAIMS,
+        *windows.CLAIMS,
     )
 }

@@ -189,7 +189,8 @@ def _check_numbers(graph: Graph, operand: Expr, known: Scope) -> None:
 def _settle(expr: Expr, kind: Kind, known: Scope, field: str) -> Expr:
     """Return `expr` bound, as a constant or, for a size that is still open, over its names."""
     if kind.name == "node":
-        bound = expressions.bind(expr, {} if expr.kind == "name" else known)
+        chosen = _chosen(expr, known)
+        bound = expressions.bind(chosen, {} if chosen.kind == "name" else known)
         return _settled_word(bound, kind, expr)
     if kind.name == "operand":
         return _settled_operand(expr, known, field)
@@ -201,8 +202,9 @@ def _settle(expr: Expr, kind: Kind, known: Scope, field: str) -> Expr:
         for leaf in leaves(expr):  # a branch not taken is looked at too
             if leaf.kind == "name" and leaf.value not in known:
                 _settled_word(leaf, kind, leaf)
-        bare = expr.kind == "name" and expr.value in kind.words
-        bound = expr if bare else expressions.bind(expr, known)
+        chosen = _chosen(expr, known)
+        bare = chosen.kind == "name" and chosen.value in kind.words
+        bound = chosen if bare else expressions.bind(chosen, known)
         return _settled_word(bound, kind, expr)
     bound = all_known(expressions.bind(expr, known), known, "Known here")
     if bound.is_constant and (refusal := kind.refusal(bound.value)):
@@ -223,10 +225,23 @@ def _settled_operand(expr: Expr, known: Scope, field: str) -> Expr:
     bound = expressions.bind(expr, known)
     if refers(bound):
         if refers(expr):
-            return _settled_word(bound, Kind("node"), expr)
+            return _settled_word(_chosen(bound, known), Kind("node"), expr)
         message = f"{expr} is the word {bound}, and a node or a number is wanted here"
         raise ExpressionError("invalid-value", message, expr.start, expr.length)
     return _settle(expr, Kind("number"), known, field)
+
+
+def _chosen(expr: Expr, known: Scope) -> Expr:
+    """Return what is chosen, not bound: a node may have the name of a size.
+
+    As long as a stand-in has met no convolution, that is what a general one would choose.
+    """
+    while expr.kind == "if":
+        test = expressions.bind(expressions.bind(expr.args[0], known), known.general)
+        if not test.is_constant:
+            return expr
+        expr = expr.args[1] if test.value else expr.args[2]
+    return expr
 
 
 def _settled_word(bound: Expr, kind: Kind, written: Expr) -> Expr:

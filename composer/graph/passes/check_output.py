@@ -7,7 +7,7 @@ from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.graph.sizes import sizes_of
 from composer.language.expressions import Expr, bind, difference, evaluate
 from composer.language.names import COMMA
-from composer.language.stand_in import convolved
+from composer.language.stand_in import GENERAL, convolved
 from composer.primitives.axes import Axes
 from composer.primitives.structure import Alias
 
@@ -100,8 +100,7 @@ def _differences(graph: Graph, node: GraphNode, axes: Axes) -> list[Diagnostic]:
 
 #: Convolutions that tell two sizes apart.
 _LAYERS = (
-    {"c": 8, "out": 12, "h": 15, "w": 10, "kernel": 3, "stride": 2, "padding": 1, "dilation": 1,
-     "groups": 1},
+    GENERAL,
     {"c": 12, "out": 8, "h": 16, "w": 21, "kernel": 5, "stride": 3, "padding": 2, "dilation": 2,
      "groups": 2},
 )  # fmt: skip
