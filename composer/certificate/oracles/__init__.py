@@ -7,6 +7,16 @@ paper names, by the word that the spec has for the node, so that a difference ca
 from .channel import ECA, ESE, SE, SEVar1, SEVar2, SEVar3, eca_kernel
 from .convolution import SK, CondConv, DynamicConv, SplitAttention
 from .maps import BAM, CBAM, CBAMChannel, CBAMSpatial
+from .places import (
+    CSRA,
+    GAM,
+    Coordinate,
+    ParNet,
+    PolarisedParallel,
+    PolarisedSequential,
+    StripPooling,
+    Triplet,
+)
 from .region import GETheta, GEThetaMinus, GEThetaPlus
 from .tokens import MHSA, SA, BotMHSA, TransformerLayer
 
@@ -17,13 +27,20 @@ __all__ = [
     "CBAMChannel",
     "CBAMSpatial",
     "CondConv",
+    "Coordinate",
+    "CSRA",
     "DynamicConv",
     "ECA",
+    "eca_kernel",
     "ESE",
+    "GAM",
     "GETheta",
     "GEThetaMinus",
     "GEThetaPlus",
     "MHSA",
+    "ParNet",
+    "PolarisedParallel",
+    "PolarisedSequential",
     "SA",
     "SE",
     "SEVar1",
@@ -31,6 +48,7 @@ __all__ = [
     "SEVar3",
     "SK",
     "SplitAttention",
+    "StripPooling",
     "TransformerLayer",
-    "eca_kernel",
+    "Triplet",
 ]
