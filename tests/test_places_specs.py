@@ -103,7 +103,7 @@ def test_coordinate_attention_is_timms(mode: str) -> None:
 CSRA = """\
 name: csra
 title: Class-specific residual attention
-source: arXiv:2108.02456, equations 1 to 5
+source: arXiv:2108.02456, section 3
 params: {classes: 20, strength: 0.1, temperature: 1}
 input: [b, c, h, w]
 nodes:

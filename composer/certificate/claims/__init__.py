@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from composer.certificate.claim import Claim
-from composer.certificate.claims import channel, convolution, maps, places, region, tokens
+from composer.certificate.claims import channel, convolution, maps, pairs, places, region, tokens
 
 CLAIMS: dict[str, Claim] = {
     claim.spec: claim
@@ -11,6 +11,7 @@ CLAIMS: dict[str, Claim] = {
         *channel.CLAIMS,
         *maps.CLAIMS,
         *region.CLAIMS,
+        *pairs.CLAIMS,
         *places.CLAIMS,
         *convolution.CLAIMS,
         *tokens.CLAIMS,

@@ -100,7 +100,7 @@ CLAIMS = (
     ),
     Claim(
         "triplet",
-        "arXiv:2010.03045, equations 5 to 8",
+        "arXiv:2010.03045, section 3",
         (
             Case(lambda _: oracles.Triplet(), "3 * (2 * 7 ** 2 + 2)", TRIPLET),
             Case(lambda _: oracles.Triplet(3), "3 * (2 * 3 ** 2 + 2)", TRIPLET, {"kernel": 3}),
@@ -115,7 +115,7 @@ CLAIMS = (
     ),
     Claim(
         "strip_pooling",
-        "arXiv:2003.13328, equations 2 to 4, and the authors' code",
+        "arXiv:2003.13328, section 3.1, and the authors' code",
         (Case(lambda at: oracles.StripPooling(at.channels), "7 * c ** 2 + 5 * c", STRIPS),),
         CanonicalPlace(
             "resnet50",
@@ -145,7 +145,7 @@ CLAIMS = (
     ),
     Claim(
         "polarised_parallel",
-        "arXiv:2107.00782, equations 1 to 3, and the authors' code",
+        "arXiv:2107.00782, section 3, and the authors' code",
         (
             Case(
                 lambda at: oracles.PolarisedParallel(at.channels),
@@ -159,7 +159,7 @@ CLAIMS = (
     ),
     Claim(
         "polarised_sequential",
-        "arXiv:2107.00782, equations 1, 2 and 4, and the authors' code",
+        "arXiv:2107.00782, section 3, and the authors' code",
         (
             Case(
                 lambda at: oracles.PolarisedSequential(at.channels),

@@ -7,6 +7,15 @@ paper names, by the word that the spec has for the node, so that a difference ca
 from .channel import ECA, ESE, SE, SEVar1, SEVar2, SEVar3, eca_kernel
 from .convolution import SK, CondConv, DynamicConv, SplitAttention
 from .maps import BAM, CBAM, CBAMChannel, CBAMSpatial
+from .pairs import (
+    RCCA,
+    CrissCross,
+    DANetChannel,
+    DANetPosition,
+    DoubleAttention,
+    ExternalAttention,
+    NonLocal,
+)
 from .places import (
     CSRA,
     GAM,
@@ -28,19 +37,25 @@ __all__ = [
     "CBAMSpatial",
     "CondConv",
     "Coordinate",
+    "CrissCross",
     "CSRA",
+    "DANetChannel",
+    "DANetPosition",
+    "DoubleAttention",
     "DynamicConv",
     "ECA",
-    "eca_kernel",
     "ESE",
+    "ExternalAttention",
     "GAM",
     "GETheta",
     "GEThetaMinus",
     "GEThetaPlus",
     "MHSA",
+    "NonLocal",
     "ParNet",
     "PolarisedParallel",
     "PolarisedSequential",
+    "RCCA",
     "SA",
     "SE",
     "SEVar1",
@@ -51,4 +66,5 @@ __all__ = [
     "StripPooling",
     "TransformerLayer",
     "Triplet",
+    "eca_kernel",
 ]

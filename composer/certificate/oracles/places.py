@@ -34,7 +34,7 @@ class Coordinate(nn.Module):
 
 
 class ZGate(nn.Module):
-    """arXiv:2010.03045, equation 1: the maximum and the mean of axis 1, a convolution, a norm."""
+    """arXiv:2010.03045, the maximum and the mean of axis 1, a convolution, a norm."""
 
     def __init__(self, kernel: int) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class ZGate(nn.Module):
 
 
 class Triplet(nn.Module):
-    """arXiv:2010.03045, equations 5 to 8: that gate on three turns of x, and their mean."""
+    """arXiv:2010.03045, section 3: that gate on three turns of x, and their mean."""
 
     def __init__(self, kernel: int = 7) -> None:
         super().__init__()
@@ -60,13 +60,13 @@ class Triplet(nn.Module):
         by_height = self.cw(x.transpose(1, 2)).transpose(1, 2)
         by_width = self.hc(x.transpose(1, 3)).transpose(1, 3)
         by_channel = self.hw(x)
-        self.seen = {"plane_cw": by_height, "plane_hc": by_width, "plane_hw": by_channel}
+        self.seen = {"plane_cw": by_height, "plane_hc": by_width, "plane_hw.out": by_channel}
         out: Tensor = (by_height + by_width + by_channel) / 3
         return out
 
 
 class StripPooling(nn.Module):
-    """arXiv:2003.13328, equations 2 to 4, with the norms and the ReLU of the authors' code."""
+    """arXiv:2003.13328, section 3.1, with the norms and the ReLU of the authors' code."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -206,7 +206,7 @@ class PolarisedSequential(Polarised):
 
 
 class CSRA(nn.Module):
-    """arXiv:2108.02456, equations 1 to 5: the mean of a class's scores, and their softmax mean."""
+    """arXiv:2108.02456, section 3: the mean of a class's scores, and their softmax mean."""
 
     def __init__(
         self, channels: int, classes: int, strength: float = 0.1, temperature: float = 1
