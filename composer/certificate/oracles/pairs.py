@@ -50,7 +50,7 @@ class NonLocal(nn.Module):
         weights = pairs / pairs.shape[2] if self.dot else share(self.scale * pairs, 2)
         y = as_map((weights @ values).transpose(1, 2), x)
         z = self.bn(self.wz(y))
-        self.seen = {"theta": self.theta(x), "dot" if self.dot else "attend": y, "z": z}
+        self.seen = {"theta": self.theta(x), "mean" if self.dot else "attend": y, "z": z}
         out: Tensor = z + x
         return out
 
