@@ -14,6 +14,10 @@ from torch import nn
 from composer.certificate.claims import CLAIMS
 from composer.certificate.claims.keys import BIASED, NORM, renamed
 from composer.certificate.draw import randomise
+from composer.drawing.mechanism import mechanism
+from composer.graph.frontend import graph_of, load_spec
+from composer.graph.graph import Settings
+from composer.graph.passes import analyse
 from composer.lower.build import build
 
 
@@ -57,6 +61,12 @@ NON_LOCAL = {
     **renamed({"theta.linear": "t", "phi.linear": "p", "g.linear": "g", "z.linear": "z"}, BIASED),
     **renamed({"z.norm": "norm"}, NORM),
 }
+
+
+def test_a_picture_counts_what_runs() -> None:
+    """The pairs of the dot product are off by default, and cost nothing then."""
+    graph = analyse(graph_of(load_spec("non_local"), Settings({"c": 256, "h": 14, "w": 14})))
+    assert mechanism(graph).caption[-1] == "132,224 parameters · 35.6 M multiply-adds"
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])

@@ -44,7 +44,9 @@ def _is_zero(graph: Graph, name: str) -> bool:
         return any(_is_zero(graph, operand) for operand in graph.by_name[name].operands)
     if isinstance(op, Linear | Conv2d):
         return op.norm.is_on and op.norm.has_weights and _zero(op.norm.scale) and _plain(op.act)
-    return isinstance(op, Normalize) and bool(op.weights_along) and _zero(op.scale) and _plain(op.act)
+    if isinstance(op, Normalize):
+        return bool(op.weights_along) and _zero(op.scale) and _plain(op.act)
+    return False
 
 
 def _zero(number: Expr | None) -> bool:
