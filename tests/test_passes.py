@@ -15,6 +15,7 @@ from shipped import SHIPPED
 
 from composer.errors import ComposerError
 from composer.graph import passes
+from composer.graph.begins import begins_as_input
 from composer.graph.frontend import graph_of, load_spec
 from composer.graph.graph import Graph, Settings
 from composer.graph.passes import CHECKS, REWRITES, SPEEDUPS, compile_graph
@@ -221,7 +222,7 @@ def test_begin_at_identity(name: str, layout: tuple[str, ...] | None) -> None:
     graph = remove_unused(analysed(name, {"c": 32}, layout=layout, init="identity").sound())
     kept, after = repr(graph), start_at_identity(graph)
     assert repr(graph) == kept
-    assert len(after.nodes) == len(graph.nodes) + 4
+    assert len(after.nodes) == len(graph.nodes) + (0 if begins_as_input(graph) else 4)
     verify(after, after="start_at_identity")
     assert start_at_identity(after) == after
     place = after.where(after.by_name[after.output])
@@ -231,6 +232,39 @@ def test_begin_at_identity(name: str, layout: tuple[str, ...] | None) -> None:
 def test_begin_as_the_paper_changes_nothing() -> None:
     graph = analysed("se", {"c": 32}).sound()
     assert start_at_identity(graph) is graph
+
+
+#  nodes, and whether they are their input at first
+BEGINS = [
+    ("f: {op: linear, over: c}\ng: {op: parameter, axes: {}, init: 0}\ns: {op: mul, of: [f, g]}\n"
+     "out: {op: add, of: [s, input]}", True),
+    ("f: {op: linear, over: c}\ng: {op: parameter, axes: {c: c}, init: 0}\n"
+     "s: {op: mul, of: [g, f]}\nout: {op: add, of: [input, s]}", True),
+    ("f: {op: linear, over: c, norm: {fn: batch, scale: 0}}\nout: {op: add, of: [input, f]}", True),
+    ("f: {op: conv2d, kernel: 3, norm: {fn: group, groups: 2, scale: 0}}\n"
+     "out: {op: add, of: [f, input]}", True),
+    ("f: {op: norm, over: c, scale: 0}\none: {op: add, of: [input, f]}\n"
+     "g: {op: norm, over: c, scale: 0}\nout: {op: add, of: [one, g]}", True),
+    ("f: {op: linear, over: c}\ng: {op: parameter, axes: {}, init: 1}\ns: {op: mul, of: [f, g]}\n"
+     "out: {op: add, of: [s, input]}", False),
+    ("f: {op: linear, over: c, norm: batch}\nout: {op: add, of: [input, f]}", False),
+    ("f: {op: linear, over: c, norm: {fn: batch, scale: 0}, act: sigmoid}\n"
+     "out: {op: add, of: [input, f]}", False),
+    ("f: {op: norm, over: c, scale: 0}\nout: {op: sub, of: [f, input]}", False),
+    ("f: {op: norm, over: c, scale: 0}\nout: {op: add, of: [input, f, 1]}", False),
+    ("out: {op: add, of: [input, input]}", False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("nodes", "begins"), BEGINS)
+def test_what_begins_as_its_input_learns_from_there(nodes: str, begins: bool) -> None:
+    graph = graph_of(load_spec(spec_text(nodes)), Settings(SIZES, init="identity"))
+    after = compile_graph(graph)
+    assert ("blend" not in after.by_name) == begins
+    module, x = lower(after).double(), random(3, 4, 3, 2)
+    assert torch.equal(module(x), x)
+    (module(x) * random(3, 4, 3, 2, seed=2)).sum().backward()
+    assert any(p.grad is not None and p.grad.abs().max() > 0 for p in module.parameters())
 
 
 def test_begin_at_identity_with_names_that_are_taken() -> None:

@@ -97,6 +97,13 @@ def conv(p: Weights, x: Tensor, **options: int) -> Tensor:
     return F.conv2d(x, weight, p.get("probe.conv.bias"), padding=same, **options)
 
 
+def conv1d(p: Weights, x: Tensor, **options: int) -> Tensor:
+    """Return the probe's convolution of [b, c, n]."""
+    weight = p["probe.conv.weight"]
+    same = weight.shape[-1] // 2
+    return F.conv1d(x, weight, p.get("probe.conv.bias"), padding=same, **options)
+
+
 def layer_norm(p: Weights, x: Tensor, axis: int, eps: float = 1e-5) -> Tensor:
     """Return x normalised along one axis."""
     x = x.movedim(axis, -1)
@@ -473,6 +480,16 @@ ROWS = [
         "[1, 2], bias: false}", MAP, "b c h=(h-1)//2+1 w",
         lambda p, x: F.conv2d(x.mT, p["probe.conv.weight"], stride=(1, 2), padding=(2, 2),
                               dilation=(1, 2)).mT, lambda s: 15 * s["c"] ** 2),
+    Row("conv2d", "probe: {op: conv2d, over: h, kernel: 3, out: 2}", MAP, "b c=2 h w",
+        lambda p, x: each(x, 3, lambda y: conv1d(p, y)), lambda s: 6 * s["c"] + 2),
+    Row("conv2d", "probe: {op: conv2d, over: w, kernel: 5, stride: 2, groups: c, norm: batch, "
+        "act: relu}", FIVE, "b k c h w=(w-1)//2+1",
+        lambda p, x: batch_norm(p, each(x, 1, lambda y: each(y, 2, lambda row: conv1d(
+            p, row, stride=2, groups=row.shape[1]))), 2).clamp(min=0), lambda s: 7 * s["c"]),
+    Row("conv2d", """rows: {op: pool, over: w}
+        probe: {op: conv2d, over: h, kernel: 3, norm: batch}""", MAP, "b c h",
+        lambda p, x: batch_norm(p, conv1d(p, x.mean(3)), 1),
+        lambda s: 3 * s["c"] ** 2 + 2 * s["c"]),
     Row("conv2d", "probe: {op: conv2d, kernel: [2, 1], padding: [1, 0], out: 3}", MAP,
         "b c=3 h=h+1 w",
         lambda p, x: F.conv2d(x, p["probe.conv.weight"], p["probe.conv.bias"], padding=(1, 0)),
@@ -1298,7 +1315,7 @@ WRONG = [
     ("probe: {op: conv2d, kernel: 1, over: [h, h]}", "duplicate-axis", "h"),
     ("probe: {op: conv2d, kernel: 1, over: [h, c]}", "duplicate-axis", None),
     ("probe: {op: conv2d, kernel: 1, over: [h, q]}", "unknown-axis", "q"),
-    ("probe: {op: conv2d, kernel: 1, over: [h]}", "invalid-value", "[h]"),
+    ("probe: {op: conv2d, kernel: 1, over: []}", "invalid-value", "[]"),
     ("probe: {op: conv2d, kernel: 1, out: {h: 3}}", "axis-exists", "3"),
     ("probe: {op: conv2d, kernel: 1, out: 5, groups: 2}", "groups-do-not-divide", "2"),
     ("probe: {op: conv2d, kernel: 1, out: {m: 3, d: 3}, groups: 2}", "groups-do-not-divide", "2"),

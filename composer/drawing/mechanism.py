@@ -72,7 +72,8 @@ class _Drawing:
     def diagram(self) -> Diagram:
         items = [self._end(INPUT, "input"), *self._items("", list(self.nodes))]
         items += [*self._missing(), self._end(OUTPUT, "output")]
-        total = sum(self.costs.values(), Cost())
+        off = self.reads.off
+        total = sum((cost for name, cost in self.costs.items() if name not in off), Cost())
         return Diagram(
             (self.spec.title or "").strip() or self.spec.name,
             tuple(self._caption(total)),

@@ -1,4 +1,4 @@
-"""`conv2d`: a convolution over two axes that mixes a third; all others ride along."""
+"""`conv2d`: a convolution over two axes, or one, that mixes another; all others ride along."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ class Conv2d(Primitive):
     """A convolution `over` two axes, by default padded so that stride 1 keeps their sizes.
 
     Kernel, stride, padding and dilation are one number, or one for each axis: ``kernel: [1, 7]``.
-    Over the places of a volume or of a signal it is one of three dimensions, or of one.
+    ``over: h`` slides along one axis, as on the rows of strip pooling (arXiv:2003.13328). Over the
+    places of a volume or of a signal it is one of three dimensions, or of one.
 
     It mixes the axis `channels`; a value without that axis counts as one channel. Its kernel is
     its own, or a node with the axes ``[o, i, kh, kw]``, with the batch where each sample has one.
@@ -57,7 +58,10 @@ class Conv2d(Primitive):
     op: Literal["conv2d"]
     x: NodeRef | None = Field(default=None, description="the node above by default")
     over: AxisNames = Field(
-        default=("h", "w"), min_length=2, max_length=2, description="the two axes it slides over"
+        default=("h", "w"),
+        min_length=1,
+        max_length=2,
+        description="the axes it slides over, two or one",
     )
     channels: AxisName = Field(default="c", description="the axis it mixes")
     kernel: Sizes | None = Field(

@@ -8,7 +8,26 @@ from .channel import ECA, ESE, SE, SEVar1, SEVar2, SEVar3, eca_kernel
 from .convolution import SK, CondConv, DynamicConv, SplitAttention
 from .kernels import EPSA, GRN, LKA, LSK, MixConv, ODConv
 from .maps import BAM, CBAM, CBAMChannel, CBAMSpatial
+from .pairs import (
+    RCCA,
+    CrissCross,
+    DANetChannel,
+    DANetPosition,
+    DoubleAttention,
+    ExternalAttention,
+    NonLocal,
+)
 from .place_gates import EMA, MLCA, SCSE, SGE, ShuffleAttention, SimAM
+from .places import (
+    CSRA,
+    GAM,
+    Coordinate,
+    ParNet,
+    PolarisedParallel,
+    PolarisedSequential,
+    StripPooling,
+    Triplet,
+)
 from .recalibration import FCA, GCT, LCT, NAM, SRM, GlobalContext
 from .region import GETheta, GEThetaMinus, GEThetaPlus
 from .tokens import MHSA, SA, BotMHSA, TransformerLayer
@@ -20,14 +39,22 @@ __all__ = [
     "CBAM",
     "CBAMChannel",
     "CBAMSpatial",
+    "CSRA",
     "CoT",
     "CondConv",
+    "Coordinate",
+    "CrissCross",
+    "DANetChannel",
+    "DANetPosition",
+    "DoubleAttention",
     "DynamicConv",
     "ECA",
     "EMA",
     "EPSA",
     "ESE",
+    "ExternalAttention",
     "FCA",
+    "GAM",
     "GCT",
     "GETheta",
     "GEThetaMinus",
@@ -42,8 +69,13 @@ __all__ = [
     "MLCA",
     "MixConv",
     "NAM",
+    "NonLocal",
     "ODConv",
     "Outlook",
+    "ParNet",
+    "PolarisedParallel",
+    "PolarisedSequential",
+    "RCCA",
     "SA",
     "SCSE",
     "SE",
@@ -56,6 +88,8 @@ __all__ = [
     "ShuffleAttention",
     "SimAM",
     "SplitAttention",
+    "StripPooling",
     "TransformerLayer",
+    "Triplet",
     "eca_kernel",
 ]

@@ -1,4 +1,8 @@
-"""f(x) becomes x + a (f(x) - x), with `a` a learned number that begins at zero."""
+"""f(x) becomes x + a (f(x) - x), with `a` a learned number that begins at zero.
+
+What is x at first by its own zero, x + γ g(x), stays as it is: two zeros, each the factor of the
+other's gradient, would never learn.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from dataclasses import replace
 from typing import Literal
 
 from composer.errors import ComposerError, Diagnostic
+from composer.graph.begins import begins_as_input
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.language.expressions import constant, difference
 from composer.primitives.arithmetic import Arithmetic
@@ -24,6 +29,9 @@ def start_at_identity(graph: Graph) -> Graph:
     if graph.settings.init != "identity":
         return graph
     _need_input_axes(graph)
+    done = replace(graph.settings, init="paper")
+    if begins_as_input(graph):
+        return replace(graph, settings=done)
     names = ("blend", "blend_change", "blend_scaled", "blend_out")
     blend, change, scaled, begun = map(graph.free_name, names)
     path = graph.by_name[graph.output].path
@@ -42,7 +50,6 @@ def start_at_identity(graph: Graph) -> Graph:
         arithmetic(scaled, "mul", blend, change),
         arithmetic(begun, "add", INPUT, scaled),
     )
-    done = replace(graph.settings, init="paper")
     return replace(graph, nodes=(*graph.nodes, *nodes), output=begun, settings=done)
 
 

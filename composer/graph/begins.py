@@ -1,0 +1,57 @@
+"""Whether a mechanism begins as its own input: x + γ f(x), where γ is at first zero.
+
+Of γ, what is told from the graph: a parameter that begins at 0 as a factor, or a norm whose weight
+does. A second zero around it would leave neither of the two a gradient.
+"""
+
+from __future__ import annotations
+
+from composer.graph.graph import INPUT, Graph
+from composer.language.expressions import Expr
+from composer.primitives.arithmetic import Arithmetic
+from composer.primitives.conv2d import Conv2d
+from composer.primitives.linear import Linear
+from composer.primitives.norm import Normalize
+from composer.primitives.parameter import Parameter
+
+
+def begins_as_input(graph: Graph) -> bool:
+    """Return whether the output is the input until something has learned."""
+    return _is_input(graph, graph.output)
+
+
+def _is_input(graph: Graph, name: str) -> bool:
+    if name == INPUT:
+        return True
+    op = graph.by_name[name].op
+    if not isinstance(op, Arithmetic) or op.op != "add" or op.numbers or len(op.of) != 2:
+        return False
+    one, other = map(str, op.of)
+    return any(
+        _is_input(graph, kept) and _is_zero(graph, added)
+        for kept, added in ((one, other), (other, one))
+    )
+
+
+def _is_zero(graph: Graph, name: str) -> bool:
+    """Return whether a value is zero at first, and learns."""
+    if name == INPUT:
+        return False
+    op = graph.by_name[name].op
+    if isinstance(op, Parameter):
+        return _zero(op.init.value)
+    if isinstance(op, Arithmetic) and op.op == "mul":
+        return any(_is_zero(graph, operand) for operand in graph.by_name[name].operands)
+    if isinstance(op, Linear | Conv2d):
+        return op.norm.is_on and op.norm.has_weights and _zero(op.norm.scale) and _plain(op.act)
+    if isinstance(op, Normalize):
+        return bool(op.weights_along) and _zero(op.scale) and _plain(op.act)
+    return False
+
+
+def _zero(number: Expr | None) -> bool:
+    return number is not None and number.is_constant and number.value == 0
+
+
+def _plain(act: Expr) -> bool:
+    return act.value == "none"
