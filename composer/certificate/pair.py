@@ -85,6 +85,8 @@ class Pair:
             yield _gap(f"the gradient of '{key}'", parameter.grad, other, slack)
         buffers = dict(self.theirs.named_buffers())
         for key, buffer in self.ours.named_buffers():
+            if key not in self.keys:
+                continue  # a table of constants, which no state dict has
             yield _gap(f"the statistic '{key}'", buffer, buffers[self.keys[key]], _EXACT)
 
 

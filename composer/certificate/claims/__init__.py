@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from composer.certificate.claim import Claim
-from composer.certificate.claims import channel, convolution, maps, region, tokens
+from composer.certificate.claims import (
+    channel,
+    convolution,
+    heads,
+    maps,
+    mixers,
+    region,
+    tokens,
+)
 
 CLAIMS: dict[str, Claim] = {
     claim.spec: claim
@@ -13,5 +21,7 @@ CLAIMS: dict[str, Claim] = {
         *region.CLAIMS,
         *convolution.CLAIMS,
         *tokens.CLAIMS,
+        *heads.CLAIMS,
+        *mixers.CLAIMS,
     )
 }

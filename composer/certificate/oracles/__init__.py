@@ -6,31 +6,52 @@ paper names, by the word that the spec has for the node, so that a difference ca
 
 from .channel import ECA, ESE, SE, SEVar1, SEVar2, SEVar3, eca_kernel
 from .convolution import SK, CondConv, DynamicConv, SplitAttention
+from .heads import (
+    XCA,
+    CoatNetAttention,
+    LinearAttention,
+    SeparableAttention,
+    SwinWindow,
+    TalkingHeads,
+)
 from .maps import BAM, CBAM, CBAMChannel, CBAMSpatial
+from .mixers import AFT, GMLP, FocalModulation, GlobalFilter, LayerScale, PoolFormer
 from .region import GETheta, GEThetaMinus, GEThetaPlus
 from .tokens import MHSA, SA, BotMHSA, TransformerLayer
 
 __all__ = [
+    "AFT",
     "BAM",
     "BotMHSA",
     "CBAM",
     "CBAMChannel",
     "CBAMSpatial",
+    "CoatNetAttention",
     "CondConv",
     "DynamicConv",
     "ECA",
+    "eca_kernel",
     "ESE",
+    "FocalModulation",
     "GETheta",
     "GEThetaMinus",
     "GEThetaPlus",
+    "GlobalFilter",
+    "GMLP",
+    "LayerScale",
+    "LinearAttention",
     "MHSA",
+    "PoolFormer",
     "SA",
     "SE",
+    "SeparableAttention",
     "SEVar1",
     "SEVar2",
     "SEVar3",
     "SK",
     "SplitAttention",
+    "SwinWindow",
+    "TalkingHeads",
     "TransformerLayer",
-    "eca_kernel",
+    "XCA",
 ]
