@@ -150,7 +150,16 @@ CLAIMS = (
             ),
         ),
         IN_VIT,
-        (Count("86,571,400", "ViT-B/16 and two layers across 12 heads at each of 12 sites"),),
+        (
+            Count("86,571,400", "ViT-B/16 and two layers across 12 heads at each of 12 sites"),
+            Count(
+                "11,956,264",
+                "the authors' CaiT-XXS24, 12.0 M in arXiv:2103.17239",
+                params={"heads": 4},
+                backbone="cait_xxs24_224",
+                replaces="TalkingHeadAttn",
+            ),
+        ),
         deviations=("bias",),
         defaults={"heads": 8},
     ),
@@ -174,6 +183,14 @@ CLAIMS = (
             ),
         ),
         IN_GAP,
-        (Count("86,706,088", "ViT-B/16 without a class token, and 27² · 16 at each of 12 sites"),),
+        (
+            Count("86,706,088", "ViT-B/16 without a class token, and 27² · 16 at each of 12 sites"),
+            Count(
+                "25,036,820",
+                "CoAtNet-0 as timm has it, 25 M in the paper",
+                backbone="coatnet_0_224",
+                replaces="Attention2d",
+            ),
+        ),
     ),
 )

@@ -30,7 +30,6 @@ __all__ = [
     "CondConv",
     "DynamicConv",
     "ECA",
-    "eca_kernel",
     "ESE",
     "FocalModulation",
     "GETheta",
@@ -54,4 +53,5 @@ __all__ = [
     "TalkingHeads",
     "TransformerLayer",
     "XCA",
+    "eca_kernel",
 ]

@@ -129,4 +129,5 @@ class GlobalFilter(nn.Module):
         """Return the map, filtered."""
         spectrum = torch.fft.rfft2(x, norm="ortho")
         filtered = spectrum * torch.view_as_complex(self.filter).permute(2, 0, 1)
-        return torch.fft.irfft2(filtered, s=x.shape[2:], norm="ortho")
+        out: Tensor = torch.fft.irfft2(filtered, s=x.shape[2:], norm="ortho")
+        return out
