@@ -107,6 +107,12 @@ def test_a_shifted_window_sees_no_other_end() -> None:
     assert places == [[y, z] for y in range(2) for z in range(2)]
 
 
+def test_positions_begin_as_the_authors_have_them() -> None:
+    torch.manual_seed(0)
+    table = composer.build("axial_height", 256, size=(32, 4)).table
+    assert abs(table.std().item() * (256 / 8) ** 0.5 - 1) < 0.05
+
+
 def vit(more: Callable[[int, int], int], name: str = "vit_base_patch16_224") -> int:
     """ViT-B/16 with what each of its 12 blocks gains, by width and heads."""
     model = timm.create_model(name)
@@ -114,10 +120,36 @@ def vit(more: Callable[[int, int], int], name: str = "vit_base_patch16_224") -> 
     return sum(p.numel() for p in model.parameters()) + 12 * more(width, heads)
 
 
+def axial_resnet() -> int:
+    """Two layers of attention in place of each 3×3 of ResNet-50 and its norm."""
+    model = timm.create_model("resnet50")
+    gained = 0
+    for stage, size in zip((1, 2, 3, 4), (56, 28, 14, 7), strict=True):
+        for number, block in enumerate(model.get_submodule(f"layer{stage}")):
+            width = block.conv2.out_channels
+            side = size * 2 if number == 0 and stage > 1 else size  # before its stride
+            each = 2 * width**2 + 8 * width + 48 + 2 * width // 8 * (2 * side - 1)
+            gained += 2 * each - 9 * width**2 - 2 * width
+    return sum(p.numel() for p in model.parameters()) + gained
+
+
+def axial_height() -> int:
+    """ResNet-50 and attention along the height at the end of each block."""
+    model = timm.create_model("resnet50")
+    gained = 0
+    for stage, size in zip((1, 2, 3, 4), (56, 28, 14, 7), strict=True):
+        blocks = model.get_submodule(f"layer{stage}")
+        width = blocks[0].conv3.out_channels
+        gained += len(blocks) * (2 * width**2 + 8 * width + 48 + width // 4 * (2 * size - 1))
+    return sum(p.numel() for p in model.parameters()) + gained
+
+
 GAP = "vit_base_patch16_gap_224"
 
 #: Counts of whole networks that are no paper's, worked out again from the plain network.
 CLOSED = {
+    "axial": axial_resnet,
+    "axial_height": axial_height,
     "swin_window": lambda: vit(lambda _, heads: 13**2 * heads, GAP),
     "coatnet_attention": lambda: vit(lambda _, heads: 27**2 * heads, GAP),
     "xca": lambda: vit(lambda _, heads: heads),

@@ -74,6 +74,7 @@ def input_of(case: Case, shape: tuple[int, ...]) -> Tensor:
 
 
 def size_of(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return the height and width that a shape says; n tokens are a map of one row."""
     return (shape[-2], shape[-1]) if len(shape) == 3 else (1, shape[-1])
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from composer.certificate import oracles
-from composer.certificate.claim import CanonicalPlace, Case, Claim, Count
-from composer.certificate.claims.keys import BIASED, WEIGHTS, renamed
+from composer.certificate.claim import CanonicalPlace, Case, Claim, Conv, Count
+from composer.certificate.claims.channel import RESNET50
+from composer.certificate.claims.keys import BIASED, NORM, WEIGHTS, renamed, under
 from composer.certificate.claims.tokens import LAYERS, TOKENS, VIT
 
 #: ViT-B/16 without a class token: all of its tokens are places of a map.
@@ -21,7 +24,71 @@ AS_LARGE = (Count("86,567,656", "ViT-B/16 as timm has it: its own attention is a
 PROJECTED = renamed({"qkv.linear": "qkv", "out.linear": "proj"}, BIASED)
 FULL = "4 * (c ** 2 + c)"
 
+COLUMN = {
+    "qkv.linear.weight": "qkv.weight",
+    "table": "relative",
+    **renamed(
+        {"qkv.norm": "bn_qkv", "normed.norm": "bn_similarity", "again.norm": "bn_output"}, NORM
+    ),
+}
+AXIAL = {**under("height.", "height.", COLUMN), **under("width.", "width.", COLUMN)}
+OF_COLUMN = "2 * c ** 2 + 8 * c + 6 * {heads} + 2 * c / {heads} * (2 * h - 1)"
+OF_BOTH = "2 * c * out + 2 * out ** 2 + 16 * out + 12 * {heads} + 4 * out / {heads} * (h + w - 1)"
+
 CLAIMS = (
+    Claim(
+        "axial_height",
+        "arXiv:2003.07853, equation 4, and the authors' code",
+        (
+            Case(
+                lambda at: oracles.AxialHeight(at.channels, at.channels, at.size[0]),
+                OF_COLUMN.format(heads=8),
+                COLUMN,
+                sized=True,
+            ),
+            Case(
+                lambda at: oracles.AxialHeight(at.channels, at.channels, at.size[0], 4),
+                OF_COLUMN.format(heads=4),
+                COLUMN,
+                {"heads": 4},
+                sized=True,
+            ),
+        ),
+        replace(RESNET50, source="the spec's own choice: the paper has it along both axes"),
+        (Count("66,028,648", "the plain ResNet-50 and 2c² + 8c + 48 + c (2h - 1) / 4 at each of 16 sites"),),
+        deviations=("norms",),
+        defaults={"heads": 8},
+    ),
+    Claim(
+        "axial",
+        "arXiv:2003.07853, equation 4 and figure 2, and the authors' code",
+        (
+            Case(
+                lambda at: oracles.Axial(at.conv, at.size),
+                OF_BOTH.format(heads=8),
+                AXIAL,
+                conv=Conv(widen=2),
+                sized=True,
+            ),
+            Case(
+                lambda at: oracles.Axial(at.conv, at.size, 4),
+                OF_BOTH.format(heads=4),
+                AXIAL,
+                {"heads": 4},
+                conv=Conv(stride=2),
+                shapes=((3, 6, 8), (2, 5, 3)),
+                sized=True,
+            ),
+        ),
+        CanonicalPlace("resnet50", 16, "layer?.?*", "the 3×3 of each block", "replace", ("norm",)),
+        (
+            Count(
+                "19,390,280", "ResNet-50 less its 3×3 and their norms, and both axes at each site"
+            ),
+        ),
+        deviations=("norms",),
+        defaults={"heads": 8},
+    ),
     Claim(
         "swin_window",
         "arXiv:2103.14030, equation 4 and section 3.2",

@@ -8,6 +8,8 @@ from .channel import ECA, ESE, SE, SEVar1, SEVar2, SEVar3, eca_kernel
 from .convolution import SK, CondConv, DynamicConv, SplitAttention
 from .heads import (
     XCA,
+    Axial,
+    AxialHeight,
     CoatNetAttention,
     LinearAttention,
     SeparableAttention,
@@ -21,6 +23,8 @@ from .tokens import MHSA, SA, BotMHSA, TransformerLayer
 
 __all__ = [
     "AFT",
+    "Axial",
+    "AxialHeight",
     "BAM",
     "BotMHSA",
     "CBAM",

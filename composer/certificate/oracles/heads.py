@@ -191,3 +191,57 @@ class CoatNetAttention(nn.Module):
         self.seen = {"join": joined}
         out: Tensor = self.proj(joined)
         return out
+
+
+class AxialHeight(nn.Module):
+    """arXiv:2003.07853, equation 4, along the height, and the norms of the authors' code.
+
+    q k, q r and k r each have a norm, and so have the values' sum and that of their positions.
+    """
+
+    def __init__(self, channels: int, out: int, height: int, heads: int = 8) -> None:
+        super().__init__()
+        self.heads, self.depth = heads, out // heads
+        self.qkv = nn.Conv1d(channels, 2 * out, 1, bias=False)
+        self.bn_qkv = nn.BatchNorm1d(2 * out)
+        self.relative = nn.Parameter(torch.empty(2 * self.depth, 2 * height - 1))
+        self.bn_similarity = nn.BatchNorm2d(3 * heads)
+        self.bn_output = nn.BatchNorm1d(2 * out)
+        self.seen: dict[str, Tensor] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what each place takes from its column."""
+        batch, _, height, width = x.shape
+        columns = x.permute(0, 3, 1, 2).flatten(0, 1)
+        sizes = [self.depth // 2, self.depth // 2, self.depth]
+        projected = self.bn_qkv(self.qkv(columns)).unflatten(1, (self.heads, -1))
+        q, k, v = projected.split(sizes, 2)
+        places = torch.arange(height)
+        rq, rk, rv = self.relative[:, places - places[:, None] + height - 1].split(sizes)
+        terms = [
+            torch.einsum("bgco,bgcp->bgop", q, k),
+            torch.einsum("bgco,cop->bgop", q, rq),
+            torch.einsum("bgcp,cop->bgop", k, rk),
+        ]
+        logits = self.bn_similarity(torch.cat(terms, 1)).unflatten(1, (3, -1)).sum(1)
+        weights = logits.softmax(-1)
+        content = torch.einsum("bgop,bgcp->bgco", weights, v)
+        where = torch.einsum("bgop,cop->bgco", weights, rv)
+        both = torch.stack([content, where], 3).flatten(1, 3)
+        summed: Tensor = self.bn_output(both).unflatten(1, (-1, 2)).sum(2)
+        return summed.unflatten(0, (batch, width)).permute(0, 2, 3, 1)
+
+
+class Axial(nn.Module):
+    """arXiv:2003.07853, figure 2: along the height, then along the width; a pool for a stride."""
+
+    def __init__(self, conv: nn.Conv2d, size: tuple[int, int], heads: int = 8) -> None:
+        super().__init__()
+        out, self.stride = conv.out_channels, conv.stride[0]
+        self.height = AxialHeight(conv.in_channels, out, size[0], heads)
+        self.width = AxialHeight(out, out, size[1], heads)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what each place takes from its column, and from those of its row."""
+        mixed: Tensor = self.width(self.height(x).mT).mT
+        return functional.avg_pool2d(mixed, self.stride, ceil_mode=True)

@@ -112,7 +112,7 @@ class AFT(nn.Module):
         weights = torch.exp(logits - logits.amax(2, keepdim=True))
         mean = (weights * v[:, None]).sum(2) / weights.sum(2)
         mixed = torch.sigmoid(q) * mean
-        self.seen = {"position": position, "mean": mean, "attend": mixed}
+        self.seen = {"mean": mean, "attend": mixed}
         out: Tensor = self.out(mixed)
         return out
 
