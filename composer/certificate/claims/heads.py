@@ -55,7 +55,7 @@ CLAIMS = (
             ),
         ),
         replace(RESNET50, source="the spec's own choice: the paper has it along both axes"),
-        (Count("66,028,648", "the plain ResNet-50 and 2c² + 8c + 48 + c (2h - 1) / 4 at each of 16 sites"),),
+        (Count("66,028,648", "ResNet-50 and 2c² + 8c + 48 + c (2h - 1) / 4 at each of 16 sites"),),
         deviations=("norms",),
         defaults={"heads": 8},
     ),

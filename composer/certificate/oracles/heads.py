@@ -214,10 +214,11 @@ class AxialHeight(nn.Module):
         batch, _, height, width = x.shape
         columns = x.permute(0, 3, 1, 2).flatten(0, 1)
         sizes = [self.depth // 2, self.depth // 2, self.depth]
-        projected = self.bn_qkv(self.qkv(columns)).unflatten(1, (self.heads, -1))
-        q, k, v = projected.split(sizes, 2)
+        projected: Tensor = self.bn_qkv(self.qkv(columns)).unflatten(1, (self.heads, -1))
+        q, k, v = torch.split(projected, sizes, 2)
         places = torch.arange(height)
-        rq, rk, rv = self.relative[:, places - places[:, None] + height - 1].split(sizes)
+        relative = self.relative[:, places - places[:, None] + height - 1]
+        rq, rk, rv = torch.split(relative, sizes)
         terms = [
             torch.einsum("bgco,bgcp->bgop", q, k),
             torch.einsum("bgco,cop->bgop", q, rq),
@@ -229,7 +230,7 @@ class AxialHeight(nn.Module):
         where = torch.einsum("bgop,cop->bgco", weights, rv)
         both = torch.stack([content, where], 3).flatten(1, 3)
         summed: Tensor = self.bn_output(both).unflatten(1, (-1, 2)).sum(2)
-        return summed.unflatten(0, (batch, width)).permute(0, 2, 3, 1)
+        return summed.reshape(batch, width, -1, height).permute(0, 2, 3, 1)
 
 
 class Axial(nn.Module):
