@@ -25,7 +25,8 @@ HEADS = MEAN.replace("stands_for", "params: {heads: 1}\nstands_for").replace(
 
 def vit(**more: object) -> nn.Module:
     torch.manual_seed(0)
-    return VisionTransformer(32, 4, num_classes=5, embed_dim=24, depth=2, num_heads=3, **more).eval()
+    return VisionTransformer(32, 4, num_classes=5, embed_dim=24, depth=2, num_heads=3,
+                             **more).eval()  # fmt: skip
 
 
 def pooled(x: Tensor) -> Tensor:
