@@ -37,7 +37,7 @@ class Swin(nn.Module):
 
 
 SWIN = {
-    **renamed({"qkv.linear": "block.attn.qkv", "project.linear": "block.attn.proj"}, BIASED),
+    **renamed({"qkv.linear": "block.attn.qkv", "out.linear": "block.attn.proj"}, BIASED),
     "table": "block.attn.relative_position_bias_table",
 }
 PROJECTED = renamed({"qkv.linear": "qkv", "out.linear": "proj"}, BIASED)

@@ -97,7 +97,7 @@ CLAIMS = (
                 lambda at: oracles.SwinWindow(at.channels),
                 "4 * (c ** 2 + c) + 13 ** 2 * (c / 32)",
                 {
-                    **renamed({"qkv.linear": "qkv", "project.linear": "proj"}, BIASED),
+                    **renamed({"qkv.linear": "qkv", "out.linear": "proj"}, BIASED),
                     "table": "table",
                 },
                 width=64,
@@ -106,7 +106,7 @@ CLAIMS = (
                 lambda at: oracles.SwinWindow(at.channels, 4, 2, 2),
                 "4 * (c ** 2 + c) + 7 ** 2 * 2",
                 {
-                    **renamed({"qkv.linear": "qkv", "project.linear": "proj"}, BIASED),
+                    **renamed({"qkv.linear": "qkv", "out.linear": "proj"}, BIASED),
                     "table": "table",
                 },
                 {"window": 4, "shift": 2, "heads": 2},
