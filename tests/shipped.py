@@ -21,5 +21,8 @@ SHIPPED = [
 STANDS_FOR = {name: load_spec(name).stands_for for name in shipped_names()}
 #: What takes tokens [b, n, c]; given a map, it is built for one size of it.
 TOKENS = {name for name in shipped_names() if "n" in load_spec(name).input}
-#: What has a weight for each place, so that it is built for one size of the map.
-SIZED = {"bot_mhsa", "ge_theta", "ge_theta_plus"}
+#: What is made for one size of the map: a kernel as large, or a weight for each distance or place.
+SIZED = {
+    "aft", "axial", "axial_height", "bot_mhsa", "coatnet_attention", "ge_theta", "ge_theta_plus",
+    "global_filter", "gmlp",
+}  # fmt: skip

@@ -28,7 +28,6 @@ from composer.primitives import Spec
 from composer.surgery.composition import composition
 from composer.surgery.make import Made, Maker
 
-#: Those that are made for one size: a kernel of the map's size, a weight for each distance.
 CHANNELS = 32
 
 
@@ -121,7 +120,11 @@ def planned(name: str, init: Init, size: tuple[int, int]) -> Iterator[Made]:
     if spec.stands_for == "conv2d":
         yield maker.like(nn.Conv2d(CHANNELS, 64, 3, stride=2, padding=1), size)
     elif spec.stands_for == "attention":
-        yield maker.like(nn.MultiheadAttention(CHANNELS, 4, batch_first=True), size[:1])
+        attention = nn.MultiheadAttention(CHANNELS, 4, batch_first=True)
+        if "n" in spec.input:
+            yield maker.like(attention, size[:1])
+        else:
+            yield maker.attending(attention, replace(SHAPES["tokens"], size=size))
 
 
 @pytest.mark.parametrize(("init", "size"), [

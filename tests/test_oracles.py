@@ -17,7 +17,7 @@ from timm.layers.cbam import CbamModule
 from torch import Tensor, nn
 
 from composer.certificate import oracles
-from composer.certificate.agreement import input_shape, module_of, pair_of
+from composer.certificate.agreement import input_shape, module_of, pair_of, size_of
 from composer.certificate.claim import Case, Conv
 from composer.certificate.claims import CLAIMS
 from composer.certificate.claims.keys import BIASED, NORM, renamed
@@ -84,14 +84,14 @@ def test_odd_sizes_agree(
 @pytest.mark.parametrize(("name", "case"), CASES)
 def test_every_value_that_the_oracle_names_is_ours_too(name: str, case: Case) -> None:
     shape = case.shapes[0]
-    pair = pair_of(load_spec(name), case, (shape[-2], shape[-1]))
+    pair = pair_of(load_spec(name), case, size_of(shape))
     assert first_difference(pair.written, pair.theirs, random(*input_shape(case, shape))) is None
 
 
 @pytest.mark.parametrize(("name", "case"), CASES)
 def test_every_parameter_is_put_to_the_test(name: str, case: Case) -> None:
     shape = case.shapes[0]
-    ours = pair_of(load_spec(name), case, (shape[-2], shape[-1])).ours.eval()
+    ours = pair_of(load_spec(name), case, size_of(shape)).ours.eval()
     if not list(ours.parameters()):
         return
     (ours(random(*input_shape(case, shape))) * random(1, seed=2)).sum().backward()

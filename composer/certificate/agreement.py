@@ -23,7 +23,7 @@ def agreement(spec: Spec, case: Case) -> tuple[bool, str]:
     """
     worst: dict[bool, float] = {}
     for shape in case.shapes:
-        pair = pair_of(spec, case, _size(shape))
+        pair = pair_of(spec, case, size_of(shape))
         x = input_of(case, shape)
         for training in (False, True):
             gaps = pair.train(training).gaps(x)
@@ -73,7 +73,8 @@ def input_of(case: Case, shape: tuple[int, ...]) -> Tensor:
     return random(*input_shape(case, shape))
 
 
-def _size(shape: tuple[int, ...]) -> tuple[int, int]:
+def size_of(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return the height and width that a shape says; n tokens are a map of one row."""
     return (shape[-2], shape[-1]) if len(shape) == 3 else (1, shape[-1])
 
 

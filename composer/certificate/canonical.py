@@ -27,8 +27,14 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 class Canonical:
     """The sites that a spec finds by itself, and the network with it at each of them."""
 
-    def __init__(self, spec: Spec, place: CanonicalPlace, params: Mapping[str, Value]) -> None:
-        self.spec, self.place, self.params = spec, place, params
+    def __init__(
+        self,
+        spec: Spec,
+        place: CanonicalPlace,
+        params: Mapping[str, Value],
+        replaces: str | None = None,
+    ) -> None:
+        self.spec, self.place, self.params, self.replaces = spec, place, params, replaces
 
     @cached_property
     def _opened(self) -> nn.Module:
@@ -42,7 +48,11 @@ class Canonical:
         Raises:
             ComposerError: there are none, or the spec does not suit them.
         """
-        return plan(self._opened, self.spec, params=self.params)
+        if self.replaces is None:
+            return plan(self._opened, self.spec, params=self.params)
+        return plan(
+            self._opened, self.spec, "module", params=self.params, replace=True, type=self.replaces
+        )
 
     @cached_property
     def paths(self) -> list[str]:

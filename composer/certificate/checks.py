@@ -190,10 +190,10 @@ def paper_of(claim: Claim) -> str:
 
 def _network(usual: Canonical, count: Count) -> Canonical:
     """Return the network that a count is of; most are of the usual one."""
-    if count.backbone is None and not count.params:
+    if count.backbone is None and count.replaces is None and not count.params:
         return usual
     place = replace(usual.place, backbone=count.backbone or usual.place.backbone)
-    return Canonical(usual.spec, place, count.params)
+    return Canonical(usual.spec, place, count.params, count.replaces)
 
 
 def _title(network: Canonical) -> str:

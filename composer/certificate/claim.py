@@ -168,6 +168,8 @@ class Count:
         tolerance: how far ours may be off, relative; to the unit or 0.1 % unless told.
         params: those of the spec that are not its defaults.
         backbone: where that is not the one of the place.
+        replaces: the class of the network's own modules whose place it takes there, where that
+            network has the mechanism already.
         statistics: whether it counts the norms' statistics, too.
         norms: whether multiply-adds of norms are counted, two for each element.
     """
@@ -177,6 +179,7 @@ class Count:
     tolerance: float | None = None
     params: Mapping[str, Value] = field(default_factory=dict)
     backbone: str | None = None
+    replaces: str | None = None
     statistics: bool = False
     norms: bool = True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from composer.errors import error
@@ -28,7 +29,8 @@ def sizes_for(
     Args:
         spec: what is built.
         channels: the size of the axis ``c``.
-        size: the sizes of the places of the map: height and width, or as many as there are.
+        size: the sizes of the places of the map: height and width, or as many as there are; tokens
+            are as many as it has places.
         layout: the axes of the input, where they are not those that the spec names.
         places: the axes that `size` is of.
 
@@ -48,6 +50,8 @@ def sizes_for(
     if size is not None:
         lengths = dict(zip(places, checked_size(size, places), strict=True))
         sizes |= {axis: n for axis, n in lengths.items() if axis in axes}
+        if "n" in axes:
+            sizes["n"] = math.prod(lengths.values())
     for axis, n in sizes.items():
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise error("invalid-size", f"the size of {axis!r} is {n!r}, not a whole number from 1")

@@ -93,9 +93,10 @@ def build(
         like: the layer that a stand-in takes the place of, such as an ``nn.Conv2d`` (or one of one
             or three dimensions); it tells the channels, kernel, stride and so on.
         size: the sizes of ``h`` and ``w``, for a spec that is built for one size of the map, as
-            with a weight for each place; other specs take maps of any size even so. Three numbers
-            are those of a map ``[b, c, d, h, w]``, and one that of ``[b, c, t]``: what such a spec
-            says of h and w together holds for these.
+            with a weight for each place; other specs take maps of any size even so. Tokens
+            ``[b, n, c]`` are as many as the map has places. Three numbers are those of a map
+            ``[b, c, d, h, w]``, and one that of ``[b, c, t]``: what such a spec says of h and w
+            together holds for these.
         params: other values for the spec's params; for a stand-in built without `like`, values
             for ``out``, ``kernel``, ``stride``, ``padding``, ``dilation``, ``groups`` and ``bias``
             too.

@@ -84,6 +84,15 @@ class Maker:
             graph = analyse(graph_of(self.spec, Settings(params=self.params)))
             if problems := unlike_input(graph):
                 raise ComposerError(problems)
+        self._check_places(shape, made)
+        return made
+
+    def _check_places(self, shape: MapShape, made: Made) -> None:
+        """Refuse a spec that looks at neighbours where tokens have none.
+
+        Raises:
+            ComposerError: with the node that does.
+        """
         if shape.is_tokens and "n" not in self.spec.input:
             if self._joins(shape):
                 way_out = "let them pass: prefix_tokens='pass'"
@@ -91,7 +100,6 @@ class Maker:
             if not shape.in_rows:
                 why = "these tokens do not stand row by row"
                 _refuse_neighbours(made.graph, why, "take a spec that pools them all")
-        return made
 
     def like(self, layer: nn.Module, size: tuple[int, ...]) -> Made:
         """Return what takes a layer's place, where its input has this size behind the channels.
@@ -110,6 +118,21 @@ class Maker:
         shares = self.spec.insert is not None and self.spec.insert.share is not None
         settings = Settings(sizes, {**params, **self.params}, layout, places=places)
         return self._make(replace(settings, part="rest") if shares else settings)
+
+    def attending(self, layer: nn.Module, shape: MapShape) -> Made:
+        """Return what takes the place of attention as a mechanism on the map that its tokens hold.
+
+        Tokens that have no place in that map, such as a class token, pass it by.
+
+        Raises:
+            ComposerError: the spec does not suit.
+        """
+        told = sizes_like(self.spec, layer)
+        params = {n: v for n, v in told.items() if n in self.spec.params}
+        settings = replace(self._settings(shape), init="paper", params={**params, **self.params})
+        made = self._make(settings)
+        self._check_places(shape, made)
+        return made
 
     def shared(self, shape: MapShape) -> Made:
         """Return what several stand-ins share, where their block's input has this shape.

@@ -230,7 +230,7 @@ def _check_place(spec: Spec, at: str) -> None:
     tokens, feature_map = "b, n, c", "b, c, h, w"
     wanted = tokens if layer == "attention" else feature_map
     taken = [wanted.split(", ")]
-    if layer not in BEGINS_ALIKE:  # a map's pixels are tokens, too; it may be of other dimensions
+    if layer != "conv2d":  # a map's pixels are tokens, too; and it may be of other dimensions
         taken += [tokens.split(", "), *(["b", "c", *places] for places in PLACES.values())]
     if sorted(spec.input) not in map(sorted, taken):
         what = "an attention module takes" if layer == "attention" else "a feature map is"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor, fx, nn
 
-from composer.analysis.maps import MapShape
+from composer.analysis.maps import MapShape, NotAMap
 from composer.analysis.parts import Anatomy, Part
 from composer.analysis.probe import Call
 from composer.analysis.recording import Untraceable
@@ -116,13 +116,19 @@ class StandIns:
             lost = _more_than_projections(module)
             weights = "gives no attention weights" if isinstance(layer.call.output, tuple) else None
             note = "; ".join(filter(None, (lost, weights))) or None
-        made = self._made(layer, module)
+        taken = self._map_of(layer)
+        if taken is not None and taken.prefix and self.maker.prefix_tokens == "pass":
+            passed = f"its {counted(taken.prefix, 'prefix token')} {_take(taken.prefix)} no part"
+            note = "; ".join(filter(None, (note, passed)))
+        made = self._made(layer, module, taken)
         if self.share is not None:
             self._check_sharing(layer, made)
         shape = layer.call.shape
         assert shape is not None
         tokens = self.placement.at == "attention"
         channels, *size = (shape[2], shape[1]) if tokens else shape[1:]
+        if taken is not None:
+            size = [*taken.size]
         gone = [module, *(self.model.get_submodule(path) for path in how.absorbed)]
         return Site(
             path=layer.path,
@@ -133,7 +139,7 @@ class StandIns:
             stage=layer.stage,
             block=layer.block,
             spec=self.maker.spec.name,
-            layout=made.graph.input_axes.names,
+            layout=made.graph.input_axes.names if taken is None else taken.layout,
             parameters=made.parameters,
             flops=made.flops,
             note=with_size(note, made),
@@ -142,9 +148,20 @@ class StandIns:
             graph=made.graph,
         )
 
-    def _made(self, layer: Layer, module: nn.Module) -> Made:
+    def _map_of(self, layer: Layer) -> MapShape | None:
+        """Return the map that attention's tokens hold, where the spec is one of a map."""
+        if self.placement.at != "attention" or "n" in self.maker.spec.input:
+            return None
+        try:
+            return self.known.given_to(layer.path)
+        except NotAMap as why:
+            raise _Passed(f"its tokens hold no map: {why}") from None
+
+    def _made(self, layer: Layer, module: nn.Module, taken: MapShape | None) -> Made:
         shape = layer.call.args[0].shape
         try:
+            if taken is not None:
+                return self.maker.attending(module, taken)
             tokens = self.placement.at == "attention"
             return self.maker.like(module, shape[1:2] if tokens else shape[2:])
         except ComposerError as failure:
@@ -302,6 +319,10 @@ def _gone(caller: nn.Module, nodes: Sequence[fx.Node]) -> str:
         for node in nodes
     ]
     return f"its {listing(names)} {'goes' if len(names) == 1 else 'go'}"
+
+
+def _take(count: int) -> str:
+    return "takes" if count == 1 else "take"
 
 
 def _more_than_projections(attention: nn.Module) -> str | None:

@@ -6,8 +6,10 @@ from composer.certificate.claim import Claim
 from composer.certificate.claims import (
     channel,
     convolution,
+    heads,
     kernels,
     maps,
+    mixers,
     pairs,
     place_gates,
     places,
@@ -31,5 +33,7 @@ CLAIMS: dict[str, Claim] = {
         *place_gates.CLAIMS,
         *kernels.CLAIMS,
         *windows.CLAIMS,
+        *heads.CLAIMS,
+        *mixers.CLAIMS,
     )
 }

@@ -6,8 +6,19 @@ paper names, by the word that the spec has for the node, so that a difference ca
 
 from .channel import ECA, ESE, SE, SEVar1, SEVar2, SEVar3, eca_kernel
 from .convolution import SK, CondConv, DynamicConv, SplitAttention
+from .heads import (
+    XCA,
+    Axial,
+    AxialHeight,
+    CoatNetAttention,
+    LinearAttention,
+    SeparableAttention,
+    SwinWindow,
+    TalkingHeads,
+)
 from .kernels import EPSA, GRN, LKA, LSK, MixConv, ODConv
 from .maps import BAM, CBAM, CBAMChannel, CBAMSpatial
+from .mixers import AFT, GMLP, FocalModulation, GlobalFilter, LayerScale, PoolFormer
 from .pairs import (
     RCCA,
     CrissCross,
@@ -34,6 +45,9 @@ from .tokens import MHSA, SA, BotMHSA, TransformerLayer
 from .windows import CoT, Involution, Outlook
 
 __all__ = [
+    "AFT",
+    "Axial",
+    "AxialHeight",
     "BAM",
     "BotMHSA",
     "CBAM",
@@ -41,6 +55,7 @@ __all__ = [
     "CBAMSpatial",
     "CSRA",
     "CoT",
+    "CoatNetAttention",
     "CondConv",
     "Coordinate",
     "CrissCross",
@@ -54,17 +69,22 @@ __all__ = [
     "ESE",
     "ExternalAttention",
     "FCA",
+    "FocalModulation",
     "GAM",
     "GCT",
     "GETheta",
     "GEThetaMinus",
     "GEThetaPlus",
+    "GMLP",
     "GRN",
     "GlobalContext",
+    "GlobalFilter",
     "Involution",
     "LCT",
     "LKA",
     "LSK",
+    "LayerScale",
+    "LinearAttention",
     "MHSA",
     "MLCA",
     "MixConv",
@@ -75,6 +95,7 @@ __all__ = [
     "ParNet",
     "PolarisedParallel",
     "PolarisedSequential",
+    "PoolFormer",
     "RCCA",
     "SA",
     "SCSE",
@@ -85,11 +106,15 @@ __all__ = [
     "SGE",
     "SK",
     "SRM",
+    "SeparableAttention",
     "ShuffleAttention",
     "SimAM",
     "SplitAttention",
     "StripPooling",
+    "SwinWindow",
+    "TalkingHeads",
     "TransformerLayer",
     "Triplet",
+    "XCA",
     "eca_kernel",
 ]
