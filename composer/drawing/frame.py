@@ -19,6 +19,7 @@ SLACK = 1.04
 SIGN = 20.0  # the diameter of a circle with a sign in it
 MOST_LETTERS = 64
 LETTERS_OF_A_PROBLEM = 44
+_FEWEST = 20  # letters of a line, however narrow its room
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,16 @@ def label_of(link: Link) -> Frame:
 def folded(text: str, letters: int = LETTERS_OF_A_PROBLEM) -> list[str]:
     """Return a text in lines of at most so many letters; a long word is broken."""
     return textwrap.wrap(shown(text), letters, break_on_hyphens=False) or [""]
+
+
+def fitted(text: str, size: float, bold: bool, room: float) -> list[str]:
+    """Return a text in lines that are no wider than the room, where words allow that."""
+    letters = max(len(shown(text)), 1)
+    lines = folded(text, letters)
+    while letters > _FEWEST and any(width(line, size, bold) * SLACK > room for line in lines):
+        letters -= 1
+        lines = folded(text, letters)
+    return lines
 
 
 def _line(text: str) -> str:

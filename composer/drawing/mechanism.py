@@ -14,7 +14,7 @@ from typing import Any
 from composer.drawing.diagram import Box, Diagram, Fact, Group, Link, closed_name
 from composer.drawing.reads import Reads
 from composer.drawing.spec_text import SpecText
-from composer.errors import Diagnostic, listing
+from composer.errors import Diagnostic, counted, listing
 from composer.graph.costs import node_costs
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.language.names import COMMA
@@ -92,7 +92,8 @@ class _Drawing:
         if told := [*sizes, *changed]:
             yield ", ".join(told)
         if total != Cost():
-            yield f"{total.parameters:,} parameters · {giga(total.flops)} multiply-adds"
+            parameters = counted(total.parameters, "parameter")
+            yield f"{parameters} · {giga(total.flops)} multiply-adds"
 
     def _notes(self) -> Iterable[str]:
         if off := sorted(self.reads.off):

@@ -12,7 +12,7 @@ from composer.drawing.frame import (
     TITLE,
     Frame,
     Row,
-    folded,
+    fitted,
     frame_of,
     heading_of,
     label_of,
@@ -176,10 +176,11 @@ class _Page:
     def _above(self) -> Iterator[str]:
         y = MARGIN
         middle = self.width / 2
-        letters = max(30, int(self.width / 5.2))
-        lines = [(text, TITLE + 1, True) for text in folded(self.diagram.title, letters)]
-        for text in self.diagram.caption:
-            lines += [(line, SMALL + 0.5, False) for line in folded(text, int(letters * 1.3))]
+        room = self.width - MARGIN
+        said = [(self.diagram.title, TITLE + 1, True)]
+        said += [(text, SMALL + 0.5, False) for text in self.diagram.caption]
+        lines = [(line, size, bold) for text, size, bold in said
+                 for line in fitted(text, size, bold, room)]  # fmt: skip
         for text, size, bold in lines:
             y += TITLE * LEADING
             row = Row(text, size, "text" if bold else "faint", bold, 0)
@@ -212,7 +213,7 @@ class _Page:
                 x += wide
             y += 13
         for note in self.diagram.notes:
-            for text in folded(note, max(30, int(self.width / 3.9))):
+            for text in fitted(note, SMALL, False, room):
                 row = Row(text, SMALL, "faint", False, 0)
                 parts.append(self._text(row, MARGIN, y + SMALL, centred=False))
                 y += SMALL * LEADING
