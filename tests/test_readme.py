@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import statistics
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,16 @@ def test_what_the_readme_says_of_an_op_of_another_library(
 def test_the_specs_named_are_those_shipped() -> None:
     from composer.language.library import shipped_names
 
-    sentence = TEXT[TEXT.index("Twenty-one specs ship") :].split("\n\n")[0]
-    assert set(re.findall(r"`(\w+)`", sentence)) == set(shipped_names())
-    assert len(shipped_names()) == 21
+    start = TEXT.index("Seventy specs ship")
+    named = re.findall(r"`(\w+)`", TEXT[start : TEXT.index("```sh", start)])
+    assert sorted(named) == shipped_names()
+    assert len(named) == 70
+    nodes = [len(load_spec(name).nodes) for name in named]
+    assert statistics.median(nodes) == 8
+
+
+def test_a_spec_is_a_page() -> None:
+    from composer.language.library import shipped_folder
+
+    for file in shipped_folder().glob("*.yaml"):
+        assert len(file.read_text(encoding="utf-8").splitlines()) <= 40, file.name
