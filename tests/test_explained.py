@@ -66,7 +66,8 @@ def counted(spec, channels, size):
     return sum(c.parameters for c in costs), sum(c.flops for c in costs)
 
 
-NO_POLYNOMIAL = {"eca"}  # its kernel is a step function of log2(c)
+#: A kernel that is a step function of log2(c); tables whose cost has higher powers.
+NO_POLYNOMIAL = {"eca", "axial", "axial_height", "coatnet_attention"}
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -161,14 +162,21 @@ FIELDS = [*((name, {}) for name in TYPICAL),
           *((name, {"extent": 4}) for name in ("ge_theta_minus", "ge_theta", "ge_theta_plus"))]  # fmt: skip
 
 
+#: Places that are told apart by tables, or split into windows, are not followed.
+MIXED = {"axial", "axial_height", "coatnet_attention", "swin_window"}
+
+
 @pytest.mark.parametrize(("name", "params"), FIELDS, ids=str)
 def test_the_receptive_field_is_what_gradients_reach(name, params):
     spec = load_spec(name)
     claimed = receptive_field(graph_at(spec, 32, (16, 16), params))
+    if name in MIXED:
+        assert claimed is None
+        return
     assert claimed is not None
     module = build(spec, channels=32, size=(16, 16), params=params)
     if "n" in claimed:
-        x = torch.randn(1, 9, 32, dtype=torch.float64, requires_grad=True)
+        x = torch.randn(1, 256, 32, dtype=torch.float64, requires_grad=True)
         module.double().eval()(x)[:, 4].sum().backward()
         assert x.grad.abs().sum((0, 2)).ne(0).all()
         assert claimed == {"n": None}

@@ -67,8 +67,8 @@ def settings_at(
         ComposerError: see `sizes_for`.
     """
     layout, places = layout_at(spec, None, size)
-    lengths = size if places_of(spec.input) else None  # else it only says how many tokens there are
-    sizes = sizes_for(spec, channels, lengths, layout, places)
+    known = places_of(spec.input) or "n" in spec.input
+    sizes = sizes_for(spec, channels, size if known else None, layout, places)
     return Settings(sizes, params, layout, places=places)
 
 
