@@ -9,8 +9,9 @@ from composer.language.library import shipped_names
 
 #: Between them they use every op that a shipped spec uses, and every kind of place.
 TYPICAL = (
-    "bam", "bot_mhsa", "cbam", "cond_conv", "dynamic_conv", "eca", "ge_theta_plus", "mhsa", "se",
-    "se_var2", "sk", "split_attention", "transformer_layer",
+    "bam", "bot_mhsa", "cbam", "cond_conv", "criss_cross", "dynamic_conv", "eca",
+    "focal_modulation", "ge_theta_plus", "mhsa", "outlook", "se", "se_var2", "simam", "sk",
+    "split_attention", "swin_window", "transformer_layer",
 )  # fmt: skip
 
 SHIPPED = [
@@ -26,3 +27,7 @@ SIZED = {
     "aft", "axial", "axial_height", "bot_mhsa", "coatnet_attention", "ge_theta", "ge_theta_plus",
     "global_filter", "gmlp",
 }  # fmt: skip
+#: What begins as its input by a zero of its own, so that `init: identity` adds none.
+OWN_ZERO = {"criss_cross", "danet_channel", "danet_position", "non_local", "rcca"}
+#: What `init: identity` blends with its input.
+BLENDED = [param for param in SHIPPED if param.values[0] not in OWN_ZERO]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from probe import random, randomise, spec_text
-from shipped import SHIPPED, SIZED, STANDS_FOR, TOKENS
+from shipped import BLENDED, SHIPPED, SIZED, STANDS_FOR, TOKENS
 from torch import fx, nn
 
 from composer.errors import ComposerError
@@ -216,7 +216,7 @@ def test_extra_axes_export_with_any_batch() -> None:
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", BLENDED)
 def test_identity_gives_back_its_input(name: str, dtype: torch.dtype, mode: str) -> None:
     module = randomise(made(name, init="identity"))
     with torch.no_grad():
@@ -227,7 +227,7 @@ def test_identity_gives_back_its_input(name: str, dtype: torch.dtype, mode: str)
 
 
 @pytest.mark.parametrize("blend", [1.0, 0.25])
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", BLENDED)
 def test_identity_goes_towards_the_paper(name: str, blend: float) -> None:
     paper = randomise(made(name).double()).eval()
     module = made(name, init="identity").double().eval()
@@ -239,7 +239,7 @@ def test_identity_goes_towards_the_paper(name: str, blend: float) -> None:
     torch.testing.assert_close(module(x), x.lerp(paper(x), blend), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", BLENDED)
 def test_identity_learns(name: str) -> None:
     module = made(name, init="identity").double().train()
     blend = module.get_parameter("blend")

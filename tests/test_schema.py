@@ -9,10 +9,10 @@ from typing import Any
 import jsonschema
 import pytest
 from pydantic import BaseModel
-from shipped import SHIPPED
+from shipped import SHIPPED, TYPICAL
 
-from composer.graph.frontend import check_text
-from composer.language.library import shipped_folder
+from composer.graph.frontend import check_text, load_spec
+from composer.language.library import shipped_folder, shipped_names
 from composer.language.models import Insert, Param
 from composer.language.source import parse
 from composer.primitives import PRIMITIVES, Spec, ops
@@ -177,3 +177,17 @@ def test_the_schema_beside_the_shipped_specs_is_current():
     """Made by ``composer schema > specs/composer.schema.json``; editors read it from there."""
     written = json.loads((shipped_folder() / "composer.schema.json").read_text(encoding="utf-8"))
     assert written == json_schema()
+
+
+def ops_of(name: str) -> set[str]:
+    found: set[str] = set()
+    left = list(load_spec(name).nodes.values())
+    while left:
+        op = left.pop()
+        found.add(op.op)
+        left += [op.each] if hasattr(op, "each") else []
+    return found
+
+
+def test_the_typical_specs_use_every_op_that_a_spec_uses():
+    assert set().union(*map(ops_of, TYPICAL)) == set().union(*map(ops_of, shipped_names()))
