@@ -25,7 +25,7 @@ from composer.language.library import shipped_folder
 from composer.language.reader import read_spec
 from composer.language.source import parse
 from composer.lower.build import lower
-from composer.primitives import op_fields
+from composer.primitives import OpFields
 from composer.primitives.base import Primitive, with_references
 from composer.primitives.cost import Cost
 from composer.primitives.structure import Given, Structure
@@ -216,7 +216,7 @@ def test_a_faulty_node_is_left_out() -> None:
     nodes = """flat: {op: pool, over: q}
         behind: {op: linear, over: c}
         probe: {op: conv1d, x: input, along: c, kernel: 3}"""
-    reading = read_spec(*parse(spec_text(nodes), "probe.yaml"), primitives.Spec, op_fields())
+    reading = read_spec(*parse(spec_text(nodes), "probe.yaml"), primitives.Spec, OpFields())
     assert reading.spec is not None
     sizes = {"c": 4, "h": 2, "w": 3}
     graph = analyse(graph_of(reading.spec, Settings(sizes), reading))

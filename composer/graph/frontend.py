@@ -16,7 +16,7 @@ from composer.language.extends import extended
 from composer.language.library import SHIPPED, find_spec
 from composer.language.reader import read_spec
 from composer.language.source import Source, YamlPath, kind_of, parse
-from composer.primitives import Spec, op_fields
+from composer.primitives import OpFields, Spec
 from composer.primitives.structure import Repeating
 from composer.primitives.use import Use
 
@@ -97,7 +97,7 @@ class _Loader:
             data, source = self._data(text, file, here)
         except ComposerError as failure:
             return Examined(None, failure.diagnostics)
-        reading = read_spec(data, source, Spec, op_fields())
+        reading = read_spec(data, source, Spec, OpFields())
         if reading.spec is None:
             return Examined(None, in_order_of_text(reading.problems))
         problems = self._load_used(reading.spec, here)

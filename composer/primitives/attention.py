@@ -27,6 +27,11 @@ class Attention(Primitive):
     (arXiv:2101.11605, figure 4).
     """
 
+    example: ClassVar[str] = """
+        qkv: {op: linear, over: c, out: {part: 3, head: 4, d: c / 4}}
+        q, k, v: {op: unstack, axis: part}
+        out: {op: attention, q: q, k: k, v: v, over: [h, w], along: d}
+    """
     draws_weights: ClassVar[bool] = True
     colour: ClassVar[str] = "gate"
     computed: ClassVar[tuple[str, ...]] = ("scale",)

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from torch.fx import Node as FxNode
 
 
+#: What a picture draws an op as: the kinds of `composer.drawing` that a node may have.
+COLOURS = ("plain", "reduce", "layer", "gate", "reweight", "combine")
+
+
 class AxisProblem(Exception):  # noqa: N818 - a finding of the check, not a fault of ours
     """A rule of the axes that does not hold; `field` is the field at fault."""
 
@@ -102,11 +106,17 @@ class Emitter(Protocol):
 class Primitive(Model):
     """One op of the language. A subclass is one file, one idea.
 
-    `colour` is the group that a picture draws it in; `draws_weights` tells that two nodes with
-    equal fields still differ, for each has parameters, or draws numbers, of its own; `anew` that
-    its value is a new tensor under any fields; `computed` names the fields whose numbers may
-    follow from the sizes of the input when the module runs.
+    Its docstring says what it does, on a first line that stands alone; `example` shows it: the
+    nodes of a spec on ``[b, c, h, w]`` of 64 channels, for each word of an `op` of several.
+
+    `colour` is the group that a picture draws it in, one of `COLOURS`; `draws_weights` tells that
+    two nodes with equal fields still differ, for each has parameters, or draws numbers, of its
+    own; `anew` that its value is a new tensor under any fields, and no view of an operand;
+    `computed` names the fields whose numbers may follow from the sizes of the input when the
+    module runs.
     """
+
+    example: ClassVar[str | Mapping[str, str]] = ""
 
     draws_weights: ClassVar[bool] = False
     anew: ClassVar[bool] = False

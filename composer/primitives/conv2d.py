@@ -50,6 +50,7 @@ class Conv2d(Primitive):
     its own, or a node with the axes ``[o, i, kh, kw]``, with the batch where each sample has one.
     """
 
+    example: ClassVar[str] = "out: {op: conv2d, kernel: 3, groups: c, norm: batch, act: relu}"
     draws_weights: ClassVar[bool] = True
     colour: ClassVar[str] = "layer"
     anew: ClassVar[bool] = True

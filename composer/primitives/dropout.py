@@ -20,6 +20,11 @@ class Dropout(Primitive):
     [c, h, w] samples, which on a residual branch is stochastic depth (arXiv:1603.09382).
     """
 
+    example: ClassVar[str] = """
+        branch: {op: linear, over: c}
+        drop: {op: dropout, p: 0.1, share: [c, h, w]}
+        out: {op: add, of: [input, drop]}
+    """
     draws_weights: ClassVar[bool] = True  # no weights, but numbers: two of them are never one
 
     op: Literal["dropout"]

@@ -17,6 +17,10 @@ from composer.primitives.base import AxisProblem, Emitter, Primitive, misuse, ne
 class Gate(Primitive):
     """A function of each element, or a softmax `over` one axis or several at once."""
 
+    example: ClassVar[str] = """
+        squeeze: {op: pool, over: [h, w]}
+        out: {op: gate, fn: softmax, over: c}
+    """
     colour: ClassVar[str] = "gate"
     anew: ClassVar[bool] = True
 

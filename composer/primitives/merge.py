@@ -17,6 +17,7 @@ from composer.primitives.channels import product
 class Merge(Primitive):
     """The values of several axes on one, in the order written: the last one steps by one."""
 
+    example: ClassVar[str] = "out: {op: merge, axes: [h, w], into: n}"
     colour: ClassVar[str] = "combine"
 
     op: Literal["merge"]

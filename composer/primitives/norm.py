@@ -61,6 +61,7 @@ class Normalize(Primitive):
     of squares, or by the length.
     """
 
+    example: ClassVar[str] = "out: {op: norm, over: c, act: relu}"
     draws_weights: ClassVar[bool] = True
     colour: ClassVar[str] = "layer"
 

@@ -47,6 +47,7 @@ class Pool(Primitive):
     ``power`` is the generalised mean of what is above zero, (mean of xᵖ)^(1/p) (arXiv:1711.02512).
     """
 
+    example: ClassVar[str] = "out: {op: pool, over: [h, w], reduce: max}"
     colour: ClassVar[str] = "reduce"
 
     op: Literal["pool"]

@@ -25,6 +25,11 @@ class Product(Primitive):
     the product of all pairs is not written.
     """
 
+    example: ClassVar[str] = """
+        n: {op: merge, axes: [h, w], into: n}
+        m: {op: rename, axes: {n: m}}
+        out: {op: product, of: [n, m], sum: c}
+    """
     colour: ClassVar[str] = "combine"
     anew: ClassVar[bool] = True
 

@@ -20,6 +20,10 @@ class Resize(Primitive):
     Gather-excite spreads what it gathered so (arXiv:1810.12348, section 3.1).
     """
 
+    example: ClassVar[str] = """
+        small: {op: pool, over: [h, w], kernel: 2, stride: 2}
+        out: {op: resize, over: [h, w], like: input}
+    """
     colour: ClassVar[str] = "combine"
 
     op: Literal["resize"]

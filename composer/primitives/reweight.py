@@ -23,6 +23,11 @@ class Reweight(Primitive):
     `by` has no axis that x lacks, but for the batch: a learned x is weighted for each sample.
     """
 
+    example: ClassVar[str] = """
+        squeeze: {op: pool, over: [h, w]}
+        gate: {op: gate, fn: sigmoid}
+        out: {op: reweight, x: input, by: gate}
+    """
     colour: ClassVar[str] = "reweight"
     anew: ClassVar[bool] = True
 

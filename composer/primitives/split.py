@@ -20,6 +20,7 @@ class Split(Primitive):
     ``{op: split, axis: c, into: {g: heads, d: c / heads}}`` gives each head its part of c.
     """
 
+    example: ClassVar[str] = "out: {op: split, axis: c, into: {head: 4, d: c / 4}}"
     colour: ClassVar[str] = "combine"
 
     op: Literal["split"]
