@@ -13,7 +13,7 @@ from composer.graph.from_spec import graph_of
 from composer.graph.graph import Graph, Settings
 from composer.graph.passes import analyse
 from composer.language.extends import extended
-from composer.language.library import SHIPPED, find_spec
+from composer.language.library import find_spec, word_of
 from composer.language.reader import read_spec
 from composer.language.source import Source, YamlPath, kind_of, parse
 from composer.primitives import OpFields, Spec
@@ -92,7 +92,7 @@ class _Loader:
         return found.spec, found.problems
 
     def examine(self, text: str, file: str, above: tuple[_Opened, ...]) -> Examined:
-        here = above or (_Opened(Path(file.removesuffix(SHIPPED)).stem, file, text),)
+        here = above or (_Opened(word_of(file), file, text),)
         try:
             data, source = self._data(text, file, here)
         except ComposerError as failure:

@@ -133,8 +133,7 @@ def _every() -> tuple[dict[str, type[Primitive]], tuple[PluginError, ...]]:
     found, broken = dict(own_ops()), []
     for name in dict.fromkeys(one.name for one in additions(OPS)):
         if name in own_ops():
-            broken += [one.broken(_WHAT, "has the name of one of Composer's, which is used"
-                                  ) for one in named(OPS, name)]  # fmt: skip
+            broken += [_hidden(one) for one in named(OPS, name)]
             continue
         try:
             if (other := find_op(name)) is not None:
@@ -142,6 +141,11 @@ def _every() -> tuple[dict[str, type[Primitive]], tuple[PluginError, ...]]:
         except PluginError as failure:
             broken.append(failure)
     return dict(sorted(found.items())), tuple(broken)
+
+
+def _hidden(one: Addition) -> PluginError:
+    said = f"{_WHAT} {one.name!r} of {one.owner} has the name of one of Composer's, which is used"
+    return PluginError(said, "its author can rename it")
 
 
 @cache

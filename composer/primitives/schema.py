@@ -19,13 +19,14 @@ def json_schema() -> dict[str, Any]:
     Its ops are all that there are, those of other distributions too.
     """
     primitives = sorted(set(ops().values()), key=lambda primitive: primitive.__name__)
-    models: list[tuple[type[BaseModel], Literal["validation"]]] = [
-        (model, "validation") for model in (Spec, *primitives)
-    ]
-    schemas, shared = models_json_schema(models, ref_template="#/definitions/{model}")
-    refs = [schemas[primitive, "validation"] for primitive in primitives]
+    models: list[type[BaseModel]] = [Spec, *primitives]
+    mode: Literal["validation"] = "validation"
+    schemas, shared = models_json_schema(
+        [(model, mode) for model in models], ref_template="#/definitions/{model}"
+    )
+    refs = [schemas[primitive, mode] for primitive in primitives]
     definitions = _draft_7(_any_op(shared["$defs"], refs))
-    schema = definitions.pop(_named(schemas[Spec, "validation"]["$ref"]))
+    schema = definitions.pop(_named(schemas[Spec, mode]["$ref"]))
     used = _references(schema, definitions)
     definitions = {name: one for name, one in definitions.items() if name in used}
     definitions["Param"] = _or_scalar(definitions["Param"])
