@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 import pytest
 import yaml
 from hypothesis import given
-from node_counts import counted
 from probe import analysed, spec_text
 from pydantic import TypeAdapter
 from test_primitives import ROWS, SIZES, Row, few
@@ -31,6 +30,7 @@ from composer.primitives.cost import Cost
 from composer.primitives.structure import Given, Structure
 from composer.primitives.use import Use
 from composer.primitives.weighed_sum import WeighedSum
+from composer.testing.counting import counted
 
 SPECS = sorted(path.stem for path in shipped_folder().glob("*.yaml"))
 

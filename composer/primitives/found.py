@@ -24,7 +24,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, c
 
 from composer.errors import listing
 from composer.language.models import Model
-from composer.plugins import OPS, Addition, PluginError, additions, collision, named
+from composer.plugins import OPS, Addition, PluginError, additions, collision, named, said_of
 from composer.primitives.base import COLOURS, Primitive
 
 #: What stands in a JSON schema where any op may stand, until `schema` writes them all.
@@ -170,6 +170,10 @@ def _loaded(one: Addition) -> type[Primitive]:
     if found.colour not in COLOURS:
         raise one.broken(_WHAT, f"has the colour {found.colour!r}, which is none of "
                                 f"{', '.join(COLOURS)}")  # fmt: skip
+    try:
+        found.model_json_schema()
+    except Exception as failure:
+        raise one.broken(_WHAT, f"has a field without a schema: {said_of(failure)}") from None
     for method in ("infer", "lower"):
         if getattr(found, method) is getattr(Primitive, method):
             raise one.broken(_WHAT, f"has no {method}()")
