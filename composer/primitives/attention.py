@@ -11,6 +11,7 @@ from pydantic import Field
 from composer.language.expressions import Expr, constant
 from composer.language.fields import AxisName, AxisNames, Flag, NodeRef, Number, word
 from composer.language.source import YamlPath
+from composer.primitives.around import partly
 from composer.primitives.attended import attended
 from composer.primitives.attention_axes import Parts, parts_of
 from composer.primitives.axes import Axes, AxisOrder
@@ -102,6 +103,13 @@ class Attention(Primitive):
         if self._is_relative and len(self.over) != 2:
             return ("position",), "knows the position down and across"
         return None
+
+    def looks_around(self, places: tuple[str, ...]) -> bool:
+        """Return whether it knows positions, or runs one way across a map."""
+        tokens = {*self.over, *(self.keys or ())}
+        if partly(tokens, places) or self.along in places:
+            return True
+        return not tokens.isdisjoint(places) and str(self.position.value) != "none"
 
     def lower(self, emit: Emitter) -> Any:
         """Write one call of torch's attention."""

@@ -175,6 +175,20 @@ class Primitive(Model):
         """
         return None
 
+    @property
+    def named_axes(self) -> frozenset[str]:
+        """The names in its fields that may be axes: words, of lists too, and of mappings."""
+        values = (getattr(self, field) for field in type(self).model_fields if field != "op")
+        return frozenset(word for value in values for word in _words(value))
+
+    def looks_around(self, places: tuple[str, ...]) -> bool:
+        """Return whether it matters where in a map a place is, once it is bound.
+
+        So it is where it names an axis of the map, unless the op says that it takes the places
+        along it as a set, as a mean does.
+        """
+        return not self.named_axes.isdisjoint(places)
+
     def need_known(self) -> None:
         """Refuse a number or a flag that is not known, and is kept where it can't be computed.
 
@@ -248,6 +262,15 @@ def _inner_kind(annotation: Any) -> Kind | None:
         if (found := _inner_kind(inner)) is not None:
             return found
     return None
+
+
+def _words(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, tuple | dict):
+        for item in (*value, *value.values()) if isinstance(value, dict) else value:
+            if isinstance(item, str):
+                yield item
 
 
 def refers(operand: Expr) -> bool:

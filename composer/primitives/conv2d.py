@@ -161,6 +161,10 @@ class Conv2d(Primitive):
         """Return what it says down and across."""
         return down_and_across(self, OF_WINDOWS)
 
+    def looks_around(self, places: tuple[str, ...]) -> bool:
+        """Return true: that is what it is for."""
+        return True
+
     def lower(self, emit: Emitter) -> Any:
         """Write convolution, norm and activation on [batch, channels, height, width]."""
         if self.weight is not None:

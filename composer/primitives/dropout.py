@@ -9,6 +9,7 @@ from pydantic import Field
 
 from composer.language.expressions import Expr
 from composer.language.fields import AxisNames, NodeRef, Share
+from composer.primitives.around import partly
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Emitter, Primitive, need_axes
 
@@ -40,6 +41,10 @@ class Dropout(Primitive):
         assert self.x is not None
         need_axes(axes(self.x), self.share, ("share",), self.x)
         return axes(self.x)
+
+    def looks_around(self, places: tuple[str, ...]) -> bool:
+        """Return whether it shares what it draws one way across a map."""
+        return partly(self.share, places)
 
     def lower(self, emit: Emitter) -> Any:
         """Write one module, which knows whether it trains."""

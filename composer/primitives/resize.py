@@ -41,6 +41,10 @@ class Resize(Primitive):
             have = have.resized(axis, axes(self.like)[axis])
         return have
 
+    def looks_around(self, places: tuple[str, ...]) -> bool:
+        """Return true: that is what it is for."""
+        return True
+
     def lower(self, emit: Emitter) -> Any:
         """Write one interpolation, or nothing where the sizes are those of `like` already."""
         from torch.nn import functional

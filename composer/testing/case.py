@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from composer.primitives import ops
+from composer.errors import error, suggestion
+from composer.plugins import PluginError
 from composer.primitives.base import Primitive
+from composer.primitives.found import find_op, op_names
 
 Weights = Mapping[str, Tensor]
 Sizes = Mapping[str, int]
@@ -55,8 +57,12 @@ class Case:
 
     @property
     def primitive(self) -> type[Primitive]:
-        """The class of the op."""
-        return ops()[self.op]
+        """The class of the op.
+
+        Raises:
+            ComposerError: there is no such op, or it is broken.
+        """
+        return needed_op(self.op)
 
     @property
     def lines(self) -> list[str]:
@@ -76,3 +82,20 @@ class Case:
         draw = random.Random(seed)
         choices = {axis: self.sizes.get(axis, USUAL.get(axis, OTHER)) for axis in self.axes.split()}
         return {axis: draw.choice(list(numbers)) for axis, numbers in choices.items()}
+
+
+def needed_op(op: str) -> type[Primitive]:
+    """Return the class of an op.
+
+    Raises:
+        ComposerError: there is no such op, or it is broken.
+    """
+    try:
+        found = find_op(op)
+    except PluginError as broken:
+        raise error("broken-plugin", broken.message, broken.way_out) from None
+    if found is None:
+        installed = "if it is your own, install it first: pip install --no-build-isolation -e ."
+        said = f"{suggestion(op, op_names(), 'Ops')}; {installed}"
+        raise error("unknown-op", f"no op named {op!r}", said)
+    return found

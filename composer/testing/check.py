@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from composer.errors import counted, error, suggestion
-from composer.plugins import PluginError
-from composer.primitives.found import find_op, op_names
 from composer.primitives.structure import Structure
 from composer.primitives.use import Use
 from composer.testing import laws, text_laws, torch_laws
-from composer.testing.case import Case, Sizes
+from composer.testing.case import Case, Sizes, needed_op
 from composer.testing.trial import Trial
 
 Law = Callable[[Trial], None]
@@ -104,13 +102,15 @@ def check_op(
         LawBroken: some do not hold; it names them, each with its case.
         ComposerError: there is no such op, it is broken, or there is no such law.
     """
-    _need_op(op)
+    if issubclass(needed_op(op), (Structure, Use)):
+        message = f"{op!r} stands for other nodes, and has no value of its own to look at"
+        raise error("unknown-op", message, "check the ops that it stands for")
     said, broken = [], []
     for case in cases or (Case(op),):
         trial = Trial(case, case.drawn() if sizes is None else sizes)
         for one in laws_of(case, only=only):
-            if (message := _broken(one.law, trial)) is not None:
-                said.append(message[0])
+            if (found := _broken(one.law, trial)) is not None:
+                said.append(found[0])
                 broken.append(one.law)
     if broken:
         head = f"the op {op!r} breaks {counted(len(broken), 'law')}: {', '.join(broken)}"
@@ -126,15 +126,3 @@ def _broken(law: str, trial: Trial) -> tuple[str, Exception] | None:
         means = (LAWS[law].__doc__ or "").strip().splitlines()[0]
         return f"the law {law!r} does not hold for {trial}: {means}\n  {kind}{failure}", failure
     return None
-
-
-def _need_op(op: str) -> None:
-    try:
-        found = find_op(op)
-    except PluginError as broken:
-        raise error("broken-plugin", broken.message, broken.way_out) from None
-    if found is None:
-        raise error("unknown-op", f"no op named {op!r}", suggestion(op, op_names(), "Ops"))
-    if issubclass(found, (Structure, Use)):
-        message = f"{op!r} stands for other nodes, and has no value of its own to look at"
-        raise error("unknown-op", message, "check the ops that it stands for")
