@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import EntryPoint, distributions
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from composer.errors import Diagnostic, listing
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 #: The groups of entry points: each names an op's class or its module; each a package of specs.
 OPS, SPECS = "composer.primitives", "composer.specs"
@@ -75,6 +77,8 @@ def additions(group: str) -> tuple[Addition, ...]:
 
     Metadata that cannot be read is another's, and is passed over.
     """
+    from importlib.metadata import distributions
+
     found: dict[tuple[str, str], Addition] = {}
     owners: dict[str, int] = {}
     for number, distribution in enumerate(distributions()):
@@ -103,6 +107,19 @@ def collision(what: str, name: str, among: tuple[Addition, ...]) -> PluginError:
     projects = listing([one.project for one in among], last="or")
     message = f"{what} {name!r} is of both {owners}"
     return PluginError(message, f"remove one: pip uninstall {projects}")
+
+
+def at_fault(failure: BaseException) -> Addition | None:
+    """Return the addition in whose code an exception was raised, if it was in any."""
+    owners: dict[str, Addition] = {}
+    modules: list[str] = []
+    frame = failure.__traceback__
+    while frame is not None:
+        modules.append(str(frame.tb_frame.f_globals.get("__name__", "")).partition(".")[0])
+        frame = frame.tb_next
+    for one in additions(OPS):
+        owners.setdefault(one.entry.module.partition(".")[0], one)
+    return next((owners[name] for name in reversed(modules) if name in owners), None)
 
 
 def said_of(failure: BaseException) -> str:

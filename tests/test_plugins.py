@@ -152,6 +152,28 @@ def test_what_is_broken_is_said_and_breaks_nothing_else(install, run, name):
     assert "sharpen" not in json.dumps(json.loads(run.fine("schema").out))
 
 
+FAULTS = {
+    "infer": ("need_axes(axes(self.x)", "1 / 0; need_axes(axes(self.x)", ("check",)),
+    "lower": ('mean = emit', '1 / 0; mean = emit', ("show", "--code")),
+    "cost": ("    def label", "    def cost(self, axes: Any, own: Axes) -> Any:\n        1 / 0\n\n    def label", ("show",)),
+    "label": ('return f"sharpen', '1 / 0; return f"sharpen', ("render", "-o", "x.svg")),
+    "formula": ('return f"x +', '1 / 0; return f"x +', ("show",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_in_its_code_is_its_own(install, run, name):
+    old, new, (command, *options) = FAULTS[name]
+    code = SHARPEN.replace(old, new, 1)
+    assert code != SHARPEN
+    install(files={"my_ops/__init__.py": "", "my_ops/sharpen.py": code})
+    Path("t.yaml").write_text(WITH)
+    result = run(command, "t.yaml", *options)
+    assert (result.status, result.err) == (1,
+        "error[fault]: ZeroDivisionError: division by zero\n"
+        "  help: this is a fault of my-ops 0.1.0; COMPOSER_TRACEBACK=1 shows where, please report it to its author\n")  # fmt: skip
+
+
 def test_the_name_of_one_of_composers_own(install, run):
     code = SHARPEN.replace('"sharpen"', '"pool"')
     install(entries={"composer.primitives": {"pool": "my_ops.sharpen:Sharpen"}}, files={"my_ops/__init__.py": "", "my_ops/sharpen.py": code})
@@ -228,11 +250,13 @@ def test_two_distributions_with_one_spec(install, run):
 
 UNREAD = """
 import sys
-from composer import plugins
+import composer.cli
+assert "importlib.metadata" not in sys.modules
+from composer.graph.frontend import load_spec
+import importlib.metadata
 def refuse():
     raise AssertionError("the metadata of distributions is read")
-plugins.distributions = refuse
-from composer.graph.frontend import load_spec
+importlib.metadata.distributions = refuse
 for name in ("se", "sk", "cbam", "mhsa"):
     load_spec(name)
 print("my_ops" in sys.modules)

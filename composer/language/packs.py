@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from typing import TYPE_CHECKING
 
 from composer.errors import Diagnostic
 from composer.plugins import SPECS, Addition, PluginError, additions, collision, said_of
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 _WHAT = "the package of specs"
 _SPEC = "the spec"
@@ -99,6 +101,8 @@ def _yaml_files(pack: Addition) -> list[Traversable]:
     Raises:
         PluginError: it cannot be imported, or has none.
     """
+    from importlib.resources import files
+
     try:
         inside = sorted(files(pack.value).iterdir(), key=lambda file: file.name)
         found = [file for file in inside if file.name.endswith(".yaml") and file.is_file()]
