@@ -30,6 +30,7 @@ from composer.primitives.cost import Cost
 from composer.primitives.structure import Given, Structure
 from composer.primitives.use import Use
 from composer.primitives.weighed_sum import WeighedSum
+from composer.testing import check_op
 from composer.testing.counting import counted
 
 SPECS = sorted(path.stem for path in shipped_folder().glob("*.yaml"))
@@ -39,12 +40,7 @@ SPECS = sorted(path.stem for path in shipped_folder().glob("*.yaml"))
 @few
 @given(sizes=SIZES)
 def test_of_a_primitive(row: Row, sizes: dict[str, int]) -> None:
-    names = row.axes.split()
-    known = {axis: sizes[axis] for axis in names if axis != "b"}
-    graph = analysed(spec_text(row.nodes, ", ".join(names)), known).sound()
-    costs = node_costs(graph)
-    assert costs == counted(graph, {})
-    assert sum(cost.parameters for cost in costs.values()) == row.count(sizes)
+    check_op(row.op, row, only=("cost", "parameters"), sizes=sizes)
 
 
 #: Channels, height and width, and params beside the defaults.

@@ -34,7 +34,8 @@ def parameters(trial: Trial) -> None:
 
 def axes(trial: Trial) -> None:
     """The inferred axes are those of the real value, with sizes known and with sizes open."""
-    graph, values = trial.graph, _values_of(trial)
+    graph = trial.graph
+    values = values_of(trial.module, trial.x, graph.output)
     picks = [str(node.op.x) for node in graph.nodes if isinstance(node.op, Pick)]
     sliced = {name for name in picks if picks.count(name) > 1}
     own = graph.axes_of(graph.output)
@@ -152,8 +153,8 @@ def _same(found: Tensor, want: Tensor, where: str) -> None:
     )
 
 
-def _values_of(trial: Trial) -> dict[str, Tensor]:
-    """Return the value of every node of the spec that writes one, and of the last."""
+def values_of(module: fx.GraphModule, x: Tensor, last: str) -> dict[str, Tensor]:
+    """Return the value of every node of the spec that writes one, and of the `last`."""
     values: dict[str, Tensor] = {}
 
     class Keeping(fx.Interpreter):
@@ -164,5 +165,5 @@ def _values_of(trial: Trial) -> dict[str, Tensor]:
             return value
 
     with torch.no_grad():
-        values[trial.graph.output] = Keeping(trial.module).run(trial.x)
+        values[last] = Keeping(module).run(x)
     return values
