@@ -11,7 +11,6 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from probe import random, randomise, spec_text
-from test_primitives import values_of
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
@@ -21,6 +20,7 @@ from composer.graph.graph import Settings
 from composer.graph.passes import analyse
 from composer.language.expressions import evaluate
 from composer.lower.build import lower, settings_for
+from composer.testing.laws import values_of
 
 Weights = Mapping[str, Tensor]
 PLACES = {1: ("t",), 3: ("d", "h", "w")}
@@ -200,7 +200,7 @@ def test_the_law(row: Row, dimensions: int, lengths: list[int], batch: int) -> N
     graph = analyse(graph_of(spec, chosen)).sound()
     module = randomise(lower(graph).double())
     x = random(batch, 4, *(sizes[place] for place in places))
-    values = values_of(module, x)
+    values = values_of(module, x, "probe")
     assert list(values["probe"].shape) == axes_out(row, dimensions, sizes)
     opened = analyse(graph_of(spec, chosen.opened)).sound()
     for inferred in (graph, opened):

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 import pytest
 import yaml
 from hypothesis import given
-from node_counts import counted
 from probe import analysed, spec_text
 from pydantic import TypeAdapter
 from test_primitives import ROWS, SIZES, Row, few
@@ -25,12 +24,14 @@ from composer.language.library import shipped_folder
 from composer.language.reader import read_spec
 from composer.language.source import parse
 from composer.lower.build import lower
-from composer.primitives import op_fields
+from composer.primitives import OpFields
 from composer.primitives.base import Primitive, with_references
 from composer.primitives.cost import Cost
 from composer.primitives.structure import Given, Structure
 from composer.primitives.use import Use
 from composer.primitives.weighed_sum import WeighedSum
+from composer.testing import check_op
+from composer.testing.counting import counted
 
 SPECS = sorted(path.stem for path in shipped_folder().glob("*.yaml"))
 
@@ -39,12 +40,7 @@ SPECS = sorted(path.stem for path in shipped_folder().glob("*.yaml"))
 @few
 @given(sizes=SIZES)
 def test_of_a_primitive(row: Row, sizes: dict[str, int]) -> None:
-    names = row.axes.split()
-    known = {axis: sizes[axis] for axis in names if axis != "b"}
-    graph = analysed(spec_text(row.nodes, ", ".join(names)), known).sound()
-    costs = node_costs(graph)
-    assert costs == counted(graph, {})
-    assert sum(cost.parameters for cost in costs.values()) == row.count(sizes)
+    check_op(row.op, row, only=("cost", "parameters"), sizes=sizes)
 
 
 #: Channels, height and width, and params beside the defaults.
@@ -216,7 +212,7 @@ def test_a_faulty_node_is_left_out() -> None:
     nodes = """flat: {op: pool, over: q}
         behind: {op: linear, over: c}
         probe: {op: conv1d, x: input, along: c, kernel: 3}"""
-    reading = read_spec(*parse(spec_text(nodes), "probe.yaml"), primitives.Spec, op_fields())
+    reading = read_spec(*parse(spec_text(nodes), "probe.yaml"), primitives.Spec, OpFields())
     assert reading.spec is not None
     sizes = {"c": 4, "h": 2, "w": 3}
     graph = analyse(graph_of(reading.spec, Settings(sizes), reading))

@@ -6,50 +6,36 @@ reference in plain torch on positions, and the number of parameters from the siz
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import get_args
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from probe import analysed, lowered, random, randomise, spec_text
-from torch import Tensor, fx
+from probe import lowered, random, randomise, spec_text
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from composer.errors import ComposerError
 from composer.graph.frontend import check_text, graph_of, load_spec
 from composer.graph.graph import Settings
 from composer.graph.passes import compile_graph
-from composer.language.expressions import evaluate
 from composer.lower.build import lower
-from composer.primitives import PRIMITIVES
+from composer.primitives import own_ops
 from composer.primitives.activations import FUNCTIONS, OF_NUMBERS
-from composer.primitives.pick import Pick
 from composer.primitives.structure import Structure
 from composer.primitives.use import Use
-
-Weights = Mapping[str, Tensor]
-Sizes = Mapping[str, int]
+from composer.testing import Case, check_op
+from composer.testing.case import Sizes, Weights
 
 
 @dataclass(frozen=True)
-class Row:
-    """One use of a primitive."""
+class Row(Case):
+    """One use of a primitive; it has no parameters unless it counts them."""
 
-    op: str
-    nodes: str
-    axes: str
-    out: str
-    reference: Callable[[Weights, Tensor], Tensor]
-    count: Callable[[Sizes], int] = lambda s: 0
-    batch_first: bool = False  # the first axis of a layout is the batch
-
-    def __str__(self) -> str:
-        return self.nodes.strip().splitlines()[-1].split(": ", 1)[1].strip("{}")
+    count: Callable[[Sizes], int] = lambda sizes: 0
 
 
 MAP, FIVE = "b c h w", "b k c h w"
@@ -997,80 +983,16 @@ few = settings(
 
 
 def test_every_primitive_has_a_row() -> None:
-    plain = [p for p in PRIMITIVES if not issubclass(p, (Structure, Use))]  # these are expanded
-    ops = {op for p in plain for op in get_args(p.model_fields["op"].annotation)}
+    expanded = (Structure, Use)
+    ops = {op for op, p in own_ops().items() if not issubclass(p, expanded)}
     assert {row.op for row in ROWS} == ops
-
-
-def sizes_out(out: str, sizes: Sizes) -> dict[str, int]:
-    """Return the axes that a row foretells, each with its size."""
-    told = (part.partition("=") for part in out.split())
-    return {axis: eval(size, dict(sizes)) if size else sizes[axis] for axis, _, size in told}
-
-
-def values_of(module: fx.GraphModule, x: Tensor) -> dict[str, Tensor]:
-    """Return the value of every node of the spec that writes one, and of the last."""
-    values: dict[str, Tensor] = {}
-
-    class Keeping(fx.Interpreter):
-        def run_node(self, n: fx.Node) -> Tensor:
-            value: Tensor = super().run_node(n)
-            if "composer" in n.meta:
-                values[n.meta["composer"]["node"]] = value
-            return value
-
-    values["probe"] = Keeping(module).run(x)
-    return values
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
 @few
 @given(sizes=SIZES)
 def test_the_law(row: Row, sizes: dict[str, int]) -> None:
-    names = row.axes.split()
-    text = spec_text(row.nodes, ", ".join(names))
-    known = {axis: sizes[axis] for axis in names if axis != "b"}
-    graph = analysed(text, known).sound()
-    module = randomise(lowered(text, known))
-    weights = module.state_dict(keep_vars=True)
-    x = random(*(sizes[axis] for axis in names))
-
-    # parameters
-    assert sum(p.numel() for p in module.parameters()) == row.count(sizes)
-
-    # axes, foretold and inferred, with sizes known and with sizes still open
-    values = values_of(module, x)
-    picks = [str(node.op.x) for node in graph.nodes if isinstance(node.op, Pick)]
-    sliced = {name for name in picks if picks.count(name) > 1}
-    axes = graph.axes_of("probe")
-    foretold = sizes_out(row.out, sizes)
-    assert axes is not None and axes.names == tuple(foretold)
-    assert tuple(values["probe"].shape) == tuple(foretold.values())
-    for open_or_known in (graph, analysed(text)):
-        for node, value in values.items():
-            inferred = open_or_known.axes_of(node)
-            assert inferred is not None
-            told = [evaluate(s, sizes) for _, s in inferred.sizes]
-            if node in sliced:  # taken apart before its axes were brought into order
-                assert sorted(told) == sorted(value.shape), node
-            else:
-                assert told == list(value.shape), node
-
-    # numbers
-    want = row.reference(weights, x)
-    torch.testing.assert_close(values["probe"], want.contiguous(), rtol=1e-9, atol=1e-9)
-
-    # another layout, with the same numbers
-    layouts = [p for p in itertools.permutations(names) if p[0] == "b" or not row.batch_first]
-    for layout in layouts[1 :: len(layouts) // 4 + 1]:
-        other_graph = analysed(text, known, layout=layout).sound()
-        other = lowered(text, known, layout=layout)
-        other.load_state_dict(module.state_dict())  # which no layout changes
-        moved = x.permute([names.index(axis) for axis in layout])
-        there = other_graph.axes_of("probe")
-        assert there is not None and set(there) == set(axes)
-        back = other(moved).permute([there.index(axis) for axis in axes])
-        torch.testing.assert_close(back, values["probe"], rtol=1e-9, atol=1e-9, msg=str(layout))
+    check_op(row.op, row, only=("parameters", "axes", "values", "layouts"), sizes=sizes)
 
 
 FORMULAS: dict[str, Callable[[Tensor], Tensor]] = {

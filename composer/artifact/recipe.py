@@ -16,6 +16,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from yaml.emitter import ScalarAnalysis
 
 from composer.artifact.identify import identify
+from composer.artifact.other_ops import check_ops, owners_of_ops
 from composer.errors import ComposerError, Diagnostic, error
 from composer.graph.frontend import check_text
 from composer.language.models import Model
@@ -81,18 +82,22 @@ class RecipeInputs(Model):
 
 
 class Recipe(Model):
-    """A composition: the backbone, the edits in order, and the versions that made it."""
+    """A composition: the backbone, the edits in order, and the versions that made it.
+
+    `ops` are those that are not Composer's own, each with its distribution and version.
+    """
 
     composer: Literal[1] = 1
     backbone: str
     dtype: str
     inputs: RecipeInputs | None = None
     edits: tuple[RecipeEdit, ...]
+    ops: Mapping[str, str] = Field(default_factory=dict)
     versions: dict[str, str]
 
     def to_yaml(self) -> str:
         """Return the recipe as YAML."""
-        data = self.model_dump(mode="json")
+        data = as_data(self)
         for edit in data["edits"]:
             edit["sites"] = [_Line(_told(site)) for site in edit["sites"]]
             if not edit["uses"]:
@@ -224,6 +229,7 @@ def recipe_of(model: nn.Module, backbone: str) -> Recipe:
         dtype=str(floating_dtype(model)).removeprefix("torch."),
         inputs=_recipe_inputs(model),
         edits=tuple(map(_recipe_edit, record.edits)),
+        ops=owners_of_ops(edit.spec for edit in record.edits),
         versions=versions(backbone),
     )
 
@@ -271,8 +277,10 @@ def replay(made: Recipe, beside: Path | None = None) -> nn.Module:
         beside: the composition's folder, from where a relative file is looked for too.
 
     Raises:
-        ComposerError: the backbone can't be made, or an edit no longer finds its sites.
+        ComposerError: the backbone can't be made, an op is not installed, or an edit no longer
+            finds its sites.
     """
+    check_ops(made.ops)
     model = open_backbone(ModelString.parse(made.backbone), beside=beside)
     repeat_edits(model, made)
     return model
@@ -284,6 +292,7 @@ def repeat_edits(model: nn.Module, made: Recipe) -> None:
     Raises:
         ComposerError: an edit no longer finds its sites.
     """
+    check_ops(made.ops)
     if made.inputs is not None and remembered_inputs(model) is None:
         remember_inputs(model, from_description(made.inputs.args, made.inputs.kwargs))
     for edit in made.edits:
@@ -332,4 +341,5 @@ def _sha256(text: str, uses: Mapping[str, str]) -> str:
 
 def as_data(made: Recipe) -> dict[str, Any]:
     """Return the recipe as plain values."""
-    return made.model_dump(mode="json")
+    data = made.model_dump(mode="json")
+    return data if made.ops else {key: value for key, value in data.items() if key != "ops"}

@@ -17,6 +17,7 @@ import click
 
 from composer import __version__
 from composer.errors import ComposerError, Diagnostic, UsageError, error, suggestion
+from composer.plugins import at_fault
 
 _TRACEBACK = "COMPOSER_TRACEBACK"
 _COMMANDS = (
@@ -97,10 +98,12 @@ def _fault(failure: Exception) -> ComposerError:
     if isinstance(failure, OSError) and failure.filename is None and failure.strerror:
         return error("output", f"the output cannot be written: {failure.strerror}")
     said = (str(failure).strip().splitlines() or [""])[0]
+    other = at_fault(failure)
+    whose, to = (other.owner, " to its author") if other else ("Composer", "")
     return error(
         "fault",
         f"{type(failure).__name__}: {said}",
-        f"this is a fault of Composer; {_TRACEBACK}=1 shows where, please report it",
+        f"this is a fault of {whose}; {_TRACEBACK}=1 shows where, please report it{to}",
     )
 
 

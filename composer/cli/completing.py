@@ -11,10 +11,11 @@ from click.shell_completion import CompletionItem
 def complete_spec(
     _context: click.Context, _parameter: click.Parameter, begun: str
 ) -> list[CompletionItem]:
-    """Return the shipped specs that begin so, and files."""
+    """Return the specs with names that begin so, and files."""
     from composer.language.library import shipped_names
+    from composer.language.packs import packed_names
 
-    return [_files(begun), *_named(shipped_names(), begun)]
+    return [_files(begun), *_named(sorted({*shipped_names(), *packed_names()}), begun)]
 
 
 def complete_op(

@@ -29,7 +29,6 @@ from composer.cli.options import (
 )
 from composer.cli.steps import Steps, loading
 from composer.errors import ComposerError, Diagnostic
-from composer.language.library import SHIPPED
 from composer.language.place import Place
 
 if TYPE_CHECKING:
@@ -272,8 +271,8 @@ def _print(
     new = sum(len(found.sites) for found in plans)
     earlier = len(report.sites) - new
     for spec in specs:
-        shipped = spec.origin.file == f"{spec.name}{SHIPPED}"
-        read = spec.origin.file if shipped else f"{spec.name} from {spec.origin.file}"
+        named = spec.origin.file.startswith(f"{spec.name} (")  # shipped, or another distribution's
+        read = spec.origin.file if named else f"{spec.name} from {spec.origin.file}"
         click.echo(f"{read}  ({spec.title or 'untitled'})")
     click.echo(
         f"{report.backbone} on {'×'.join(map(str, report.input_shape))}: "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -11,7 +12,7 @@ import click
 
 from composer.cli.completing import complete_op
 from composer.cli.options import json_option, usage
-from composer.errors import did_you_mean, error, listing
+from composer.errors import Diagnostic, did_you_mean, error, listing
 
 
 @click.command("list", short_help="List specs, ops or backbones.")
@@ -22,7 +23,7 @@ from composer.errors import did_you_mean, error, listing
                    "'vit_*_224'; may be repeated.")
 @json_option
 def command(what: str, name: str | None, filters: tuple[str, ...], as_json: bool) -> None:
-    """List the shipped specs, the ops of the language, or the backbones' names.
+    """List the named specs, the ops of the language, or the backbones' names.
 
     With the name of an op, as in 'composer list ops pool', print the reference of that op: its
     fields, what each takes, and an example that checks.
@@ -64,6 +65,7 @@ def _reference(what: str, name: str, filters: tuple[str, ...], as_json: bool) ->
     if filters:
         raise usage(f"the op {name!r} is named, and --filter names others", "omit one of them")
     known = ops()
+    _refuse_broken(name)
     if name not in known:
         row = meaning(name)
         said = f"here that is {row.line}" if row and row.line else None
@@ -78,6 +80,17 @@ def _reference(what: str, name: str, filters: tuple[str, ...], as_json: bool) ->
     click.echo(fitted(("field", "takes", "default", ""), rows, folding=(1, 3)))
     if op.example:
         click.echo(f"\nexample\n{op.example.rstrip()}")
+
+
+def _refuse_broken(op: str) -> None:
+    """Refuse an op of another distribution that is broken, with what is wrong with it."""
+    from composer.plugins import PluginError
+    from composer.primitives.found import find_op
+
+    try:
+        find_op(op)
+    except PluginError as broken:
+        raise error("broken-plugin", broken.message, broken.way_out) from None
 
 
 def _matching(
@@ -114,33 +127,67 @@ def _matches(name: str, filters: tuple[str, ...]) -> bool:
 
 
 def _specs() -> list[dict[str, Any]]:
-    from composer.graph.frontend import load_spec
+    from composer.graph.frontend import check_text, load_spec
     from composer.language.library import shipped_names
+    from composer.language.packs import broken_packs, packed_names, packed_spec
+    from composer.plugins import PluginError
 
-    specs = [load_spec(name) for name in shipped_names()]
-    return [
+    shipped = shipped_names()
+    specs = [load_spec(name) for name in shipped]
+    _warn(broken_packs())
+    for name in packed_names():
+        try:
+            packed = packed_spec(name)
+            assert packed is not None
+            if name in shipped:
+                raise packed.hidden()
+            spec, problems = check_text(packed.read(), packed.shown)
+        except PluginError as broken:
+            spec, problems = None, (broken.warning(),)
+        _warn(problems)
+        specs += [spec] if spec is not None else []
+    return _with_owners([
         {
             "name": spec.name,
             "title": spec.title,
             "params": ", ".join(f"{k}={p.default}" for k, p in spec.params.items()),
             "at": spec.insert.at if spec.insert else "",
             "source": spec.source,
+            "from": spec.origin.file.partition(" (")[2].removesuffix(")"),
         }
         for spec in specs
-    ]
+    ], "shipped")  # fmt: skip
 
 
 def _ops() -> list[dict[str, Any]]:
     from composer.primitives import ops
+    from composer.primitives.found import broken_ops, owner_of
 
-    return [
+    known = ops()
+    _warn(broken.warning() for broken in broken_ops())
+    owners = {op: owner_of(op) for op in known}
+    return _with_owners([
         {
             "op": op,
             "does": (primitive.__doc__ or "").splitlines()[0],
             "fields": ", ".join(f for f in primitive.model_fields if f != "op"),
+            "from": owner.owner if (owner := owners[op]) else "",
         }
-        for op, primitive in ops().items()
-    ]
+        for op, primitive in known.items()
+    ], "")  # fmt: skip
+
+
+def _with_owners(rows: list[dict[str, Any]], own: str) -> list[dict[str, Any]]:
+    """Return rows that say whose each is where any is of another distribution."""
+    if any(row["from"] != own for row in rows):
+        return rows
+    return [{key: value for key, value in row.items() if key != "from"} for row in rows]
+
+
+def _warn(warnings: Iterable[Diagnostic]) -> None:
+    """Say on stderr what is wrong with what other distributions add; the list goes on."""
+    for warning in warnings:
+        click.echo(replace(warning, severity="warning").render(), err=True)
 
 
 def _backbones() -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`composer new NAME`: a commented spec to begin with."""
+"""`composer new NAME`: a commented spec to begin with; with --op, a package with a new op."""
 
 from __future__ import annotations
 
@@ -10,26 +10,37 @@ from typing import TYPE_CHECKING
 import click
 
 from composer.cli.completing import complete_spec
-from composer.cli.options import json_option
+from composer.cli.options import json_option, usage
 
 if TYPE_CHECKING:
     from composer.errors import Diagnostic
 
 
-@click.command("new", short_help="Write a commented spec to begin with.")
+@click.command("new", short_help="Write a commented spec, or an op, to begin with.")
 @click.argument("name")
 @click.option("--from", "base", metavar="SPEC", shell_complete=complete_spec,
               help="Begin with the text of this spec, not with squeeze and excitation.")
-@click.option("-o", "--output", metavar="FILE", help="Where to: ./NAME.yaml by default.")
+@click.option("--op", "is_op", is_flag=True,
+              help="A new op: a package in a folder, with a spec that uses it and its tests.")
+@click.option("-o", "--output", metavar="PATH",
+              help="Where to: ./NAME.yaml by default; with --op, the folder ./NAME.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @json_option
-def command(name: str, base: str | None, output: str | None, force: bool, as_json: bool) -> None:
+def command(
+    name: str, base: str | None, is_op: bool, output: str | None, force: bool, as_json: bool
+) -> None:
     """Write a spec that checks and that says in comments what its parts are.
+
+    With --op, write a small package with an op that computes something, to be changed.
 
     \b
     composer new mine
     composer new mine --from cbam -o specs/mine.yaml
+    composer new soften --op
     """  # noqa: D301
+    if is_op:
+        _new_op(name, base, output, force, as_json)
+        return
     from composer.files import check_file_free, write_file
     from composer.language.library import find_spec
     from composer.language.starter import check_spec_name, renamed, starter
@@ -45,6 +56,57 @@ def command(name: str, base: str | None, output: str | None, force: bool, as_jso
     click.echo(f"written to {path}")
     click.echo(f"next: composer check {path}, composer render {path}, "
                f"composer insert --spec {path} --into resnet50", err=True)  # fmt: skip
+
+
+def _new_op(
+    name: str, base: str | None, output: str | None, force: bool, as_json: bool
+) -> None:
+    from composer.artifact.output import write_whole
+    from composer.language.op_starter import SPEC_ENDS, check_op_name, op_package
+    from composer.primitives.found import op_names
+
+    if base is not None:
+        raise usage("--from begins a spec, and --op an op", "omit one of them")
+    if force:
+        raise usage("--force replaces a file, and an op is a folder", "name another with -o")
+    check_op_name(name, op_names())
+    folder = Path(output if output is not None else name)
+    _check_folder_free(folder)
+    files = op_package(name)
+
+    def fill(place: Path) -> None:
+        for path, text in files.items():
+            (place / path).parent.mkdir(parents=True, exist_ok=True)
+            (place / path).write_text(text, encoding="utf-8")
+
+    write_whole(folder, fill)
+    if as_json:
+        written = {"name": name, "output": str(folder), "files": list(files)}
+        click.echo(json.dumps({"version": 1, **written}, indent=2))
+        return
+    click.echo(f"written to {folder}: {', '.join(files)}")
+    click.echo(f"next: pip install --no-build-isolation -e {folder}, pytest {folder}, "
+               f"composer insert --spec {name}{SPEC_ENDS} --into resnet50", err=True)  # fmt: skip
+
+
+def _check_folder_free(folder: Path) -> None:
+    """Refuse a folder that holds anything, or a file of its name.
+
+    Raises:
+        ComposerError: with the way out.
+    """
+    from composer.errors import ComposerError, Diagnostic
+
+    try:
+        taken = folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
+    except OSError as failure:
+        said, taken = f"cannot be written: {failure.strerror}", True
+    else:
+        said = "exists already"
+    if taken:
+        raise ComposerError(
+            Diagnostic("output", said, "name another with -o", file=str(folder))
+        )
 
 
 def _write(text: str, temporary: Path, path: Path) -> None:

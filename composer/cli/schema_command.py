@@ -14,6 +14,9 @@ def command() -> None:
     """
     import json
 
+    from composer.primitives.found import broken_ops
     from composer.primitives.schema import json_schema
 
+    for broken in broken_ops():
+        click.echo(broken.warning().render(), err=True)
     click.echo(json.dumps(json_schema(), indent=2))

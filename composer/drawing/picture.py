@@ -195,7 +195,8 @@ def _check_model(word: str, not_a_spec: ComposerError) -> None:
     except ComposerError as not_a_model:
         if ":" in word:
             raise
-        ways = [d.help for f in (not_a_spec, not_a_model) for d in f.diagnostics if d.help]
+        said = [d for f in (not_a_spec, not_a_model) for d in f.diagnostics]
+        ways = [d.help for d in said if d.help and d.severity == "error"]
         message = f"{word!r} names no spec and no model"
         raise error("unknown-name", message, "; ".join(ways)) from None
 

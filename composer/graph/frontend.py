@@ -13,10 +13,10 @@ from composer.graph.from_spec import graph_of
 from composer.graph.graph import Graph, Settings
 from composer.graph.passes import analyse
 from composer.language.extends import extended
-from composer.language.library import SHIPPED, find_spec
+from composer.language.library import find_spec, word_of
 from composer.language.reader import read_spec
 from composer.language.source import Source, YamlPath, kind_of, parse
-from composer.primitives import Spec, op_fields
+from composer.primitives import OpFields, Spec
 from composer.primitives.structure import Repeating
 from composer.primitives.use import Use
 
@@ -92,12 +92,12 @@ class _Loader:
         return found.spec, found.problems
 
     def examine(self, text: str, file: str, above: tuple[_Opened, ...]) -> Examined:
-        here = above or (_Opened(Path(file.removesuffix(SHIPPED)).stem, file, text),)
+        here = above or (_Opened(word_of(file), file, text),)
         try:
             data, source = self._data(text, file, here)
         except ComposerError as failure:
             return Examined(None, failure.diagnostics)
-        reading = read_spec(data, source, Spec, op_fields())
+        reading = read_spec(data, source, Spec, OpFields())
         if reading.spec is None:
             return Examined(None, in_order_of_text(reading.problems))
         problems = self._load_used(reading.spec, here)

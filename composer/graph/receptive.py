@@ -168,9 +168,9 @@ def _of_several(
             return _convolved(graph, op, found)
         case Concat() if not together.follows(op.axis):
             return together
-    if op.op not in EACH_PLACE:
-        raise Unknown
-    return together
+    if op.op in EACH_PLACE or not any(map(together.follows, op.named_axes)):
+        return together  # an axis that is not named rides along
+    raise Unknown
 
 
 def _convolved(graph: Graph, op: Conv2d, found: Mapping[str, Seen]) -> Seen:

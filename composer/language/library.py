@@ -1,4 +1,7 @@
-"""The shipped specs, and how the user's word for a spec finds its text."""
+"""The shipped specs, and how the user's word for a spec finds its text.
+
+Specs of other distributions have names, too: see `composer.language.packs`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ import errno
 from pathlib import Path
 
 from composer.errors import ComposerError, Diagnostic, suggestion
+from composer.language.packs import broken_packs, packed_names, packed_spec
 from composer.language.source import read_text
+from composer.plugins import PluginError
 
 SUFFIXES = (".yaml", ".yml")
 #: What follows the name of a shipped spec where a file's name would stand.
@@ -28,11 +33,11 @@ def shipped_names() -> list[str]:
 def find_spec(word: str) -> tuple[str, str]:
     """Return (text, file) for a path, or the name of a shipped spec with or without ``.yaml``.
 
-    A file at that path wins, then a shipped spec, then the file ``word.yaml``. Text with a line
-    break is a spec itself.
+    A file at that path wins, then a shipped spec, then the file ``word.yaml``, then a spec of
+    another distribution. Text with a line break is a spec itself.
 
     Raises:
-        ComposerError: there is no such file and no such shipped spec.
+        ComposerError: there is no such file and no such spec.
     """
     if "\n" in word:
         return word, "<spec>"
@@ -46,13 +51,37 @@ def find_spec(word: str) -> tuple[str, str]:
     for suffix in SUFFIXES:
         if word and not path.suffix and _is_file(file := Path(f"{word}{suffix}")):
             return read_text(file), str(file)
+    if path.name == word and (found := _packed(name)) is not None:
+        return found
     shown = word if len(word) <= 80 else f"{word[:79]}…"
     if word and len(word) < 256 and path.is_dir():
         problem, code = f"{shown!r} is a folder, not a spec", "not-a-file"
     else:
         problem, code = f"no file and no shipped spec named {shown!r}", "unknown-spec"
-    way_out = suggestion(name.lower(), shipped_names(), "Shipped specs")
-    raise ComposerError(Diagnostic(code, problem, way_out))
+    packed = packed_names()
+    known = sorted({*shipped_names(), *packed})
+    way_out = suggestion(name.lower(), known, "Specs" if packed else "Shipped specs")
+    raise ComposerError([Diagnostic(code, problem, way_out), *broken_packs()])
+
+
+def word_of(file: str) -> str:
+    """Return the word that leads to what `find_spec` named: a file's stem, a spec's name."""
+    return Path(file.rpartition(" (")[0] if file.endswith(")") else file).stem
+
+
+def _packed(name: str) -> tuple[str, str] | None:
+    """Return the text and the name of a spec of another distribution.
+
+    Raises:
+        ComposerError: several have it, or it cannot be read.
+    """
+    try:
+        spec = packed_spec(name)
+        return None if spec is None else (spec.read(), spec.shown)
+    except PluginError as broken:
+        raise ComposerError(
+            Diagnostic("broken-plugin", broken.message, broken.way_out)
+        ) from None
 
 
 def _is_file(path: Path) -> bool:

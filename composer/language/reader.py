@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -15,6 +15,16 @@ from composer.language.spacing import GLUED, no_space
 from composer.language.words import FIELDS, advice, needless, suggested
 
 S = TypeVar("S", bound=SpecOf[Any])
+
+
+class Ops(Protocol):
+    """What is known of the ops, asked for where something is wrong."""
+
+    def names(self) -> list[str]:
+        """Return the names of all ops."""
+
+    def fields(self, op: str, inside: str | None = None) -> list[str]:
+        """Return the fields of an op, or those inside one of its fields."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,7 @@ class Reading(Generic[S]):
 
 
 def read_spec(
-    data: dict[str, Any], source: Source, model: type[S], ops: dict[str, list[str]]
+    data: dict[str, Any], source: Source, model: type[S], ops: Ops
 ) -> Reading[S]:
     """Read the spec that a mapping holds, as far as it can be read.
 
@@ -37,7 +47,7 @@ def read_spec(
         data: the fields, as plain values.
         source: the text, with the place of each value.
         model: the spec model over all primitives.
-        ops: the fields of each op, for suggestions.
+        ops: the names of ops and their fields, for suggestions.
     """
     nodes = data.get("nodes")
     names = tuple(n for n in nodes if n != "input") if isinstance(nodes, dict) else ()
@@ -97,13 +107,12 @@ def _diagnostic(
     detail: ErrorDetails,
     source: Source,
     data: dict[str, Any],
-    ops: dict[str, list[str]],
+    ops: Ops,
     fields: list[str],
 ) -> Diagnostic:
     path = _yaml_path(detail, data)
     context: dict[str, Any] = detail.get("ctx") or {}
     value = detail["input"]
-    op_names = sorted(op for op in ops if "." not in op)
     at_value = source.at_key(path) if detail["loc"][-1:] == ("[key]",) else source.at(path)
 
     def say(
@@ -129,13 +138,13 @@ def _diagnostic(
             if (tag := value.get("op")) is None:
                 node = "'each'" if path[-1] == "each" else f"the node {str(path[-1])!r}"
                 message = f"{node} does not say its op"
-                way_out = f"write {path[-1]}: {{op: …}}, with one of {', '.join(op_names)}"
+                way_out = f"write {path[-1]}: {{op: …}}, with one of {', '.join(ops.names())}"
                 return say("missing-op", message, way_out)
             message = f"no op named {tag!r}"
             if not isinstance(tag, str):
                 message = f"an op is a name, not {kind_of(tag)}"
             word = str(tag[0] if isinstance(tag, list) and len(tag) == 1 else tag)
-            help_ = advice(word, str(path[-1])) or suggested(word, op_names, "Ops", {})
+            help_ = advice(word, str(path[-1])) or suggested(word, ops.names(), "Ops", {})
             return say("unknown-op", message, help_, source.at((*path, "op")))
         case "string_pattern_mismatch":
             way_out = "a name is letters, digits and _, and begins with a letter"
@@ -180,6 +189,9 @@ def _diagnostic(
             return say(str(context["code"]), str(context["said"]), context["help"], where)
         case "bad-name":
             return say("bad-name", str(context["said"]), context["help"])
+        case "broken-plugin":
+            where = source.at((*path, "op"))
+            return say("broken-plugin", str(context["said"]), context["help"], where)
         case "value_error":
             return say("invalid-value", str(context["error"]), None)
     return say("invalid-value", detail["msg"][0].lower() + detail["msg"][1:], context.get("help"))
@@ -203,15 +215,13 @@ def _example(path: YamlPath) -> str:
 
 
 def _yaml_path(detail: ErrorDetails, data: Any) -> YamlPath:
-    """Follow the error's `loc` through the data; skip the union tags that pydantic adds."""
+    """Follow the error's `loc` through the data; skip the names of forms that pydantic adds."""
     loc = detail["loc"]
     path: list[str | int] = []
     value = data
     for index, part in enumerate(loc):
         if part == "[key]":
             break
-        if index == 2 and loc[0] == "nodes":
-            continue  # the op, by which pydantic picks the model
         inside = (isinstance(value, dict) and part in value) or (
             isinstance(value, list) and isinstance(part, int) and part < len(value)
         )
@@ -233,7 +243,7 @@ def _at(data: Any, path: YamlPath) -> Any:
 
 
 def _surroundings(
-    path: YamlPath, data: dict[str, Any], ops: dict[str, list[str]], fields: list[str]
+    path: YamlPath, data: dict[str, Any], ops: Ops, fields: list[str]
 ) -> tuple[str, list[str]]:
     """Return what stands at `path` in words, and the fields that it may have."""
     match path:
@@ -241,15 +251,15 @@ def _surroundings(
             return "a spec", fields
         case ("nodes", node):
             op = str(data["nodes"][node]["op"])
-            return f"the op {op!r}", ops[op]
+            return f"the op {op!r}", ops.fields(op)
         case ("params", param):
             return f"the param {param!r}", list(Param.model_fields)
         case ("nodes", _, *_, "each"):
             value = _at(data, path)
-            return f"the op {value['op']!r}", ops[str(value["op"])]
+            return f"the op {value['op']!r}", ops.fields(str(value["op"]))
         case ("nodes", *_, field):
             above = _at(data, path[:-1])
-            return f"{field!r}", ops.get(f"{above['op']}.{field}", [])
+            return f"{field!r}", ops.fields(str(above["op"]), str(field))
         case ("insert",):
             return "'insert'", list(Insert.model_fields)
         case ("insert", "match"):

@@ -30,6 +30,11 @@ class Apply(Primitive):
     The activations are torch's, with torch's defaults: gelu is the exact one.
     """
 
+    example: ClassVar[str] = """
+        spread: {op: pool, over: [h, w], reduce: var}
+        sum: {op: add, of: [spread, 1e-5]}
+        out: {op: apply, fn: sqrt}
+    """
     colour: ClassVar[str] = "gate"
     anew: ClassVar[bool] = True
     computed: ClassVar[tuple[str, ...]] = tuple(_OWNER)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -31,6 +31,19 @@ class Arithmetic(Primitive):
     ``[b, c, h, w]``. A number has no axes; it is not learned.
     """
 
+    example: ClassVar[Mapping[str, str]] = {
+        "add": "out: {op: add, of: [input, input]}",
+        "sub": """
+            mean: {op: pool, over: [h, w]}
+            out: {op: sub, of: [input, mean]}
+        """,
+        "mul": """
+            channel: {op: pool, over: [h, w]}
+            spatial: {op: pool, x: input, over: c}
+            out: {op: mul, of: [channel, spatial]}
+        """,
+        "div": "out: {op: div, of: [input, sqrt(c)]}",
+    }
     colour: ClassVar[str] = "combine"
     anew: ClassVar[bool] = True
     computed: ClassVar[tuple[str, ...]] = ("of",)

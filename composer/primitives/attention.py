@@ -11,6 +11,7 @@ from pydantic import Field
 from composer.language.expressions import Expr, constant
 from composer.language.fields import AxisName, AxisNames, Flag, NodeRef, Number, word
 from composer.language.source import YamlPath
+from composer.primitives.around import partly
 from composer.primitives.attended import attended
 from composer.primitives.attention_axes import Parts, parts_of
 from composer.primitives.axes import Axes, AxisOrder
@@ -27,6 +28,11 @@ class Attention(Primitive):
     (arXiv:2101.11605, figure 4).
     """
 
+    example: ClassVar[str] = """
+        qkv: {op: linear, over: c, out: {part: 3, head: 4, d: c / 4}}
+        q, k, v: {op: unstack, axis: part}
+        out: {op: attention, q: q, k: k, v: v, over: [h, w], along: d}
+    """
     draws_weights: ClassVar[bool] = True
     colour: ClassVar[str] = "gate"
     computed: ClassVar[tuple[str, ...]] = ("scale",)
@@ -97,6 +103,13 @@ class Attention(Primitive):
         if self._is_relative and len(self.over) != 2:
             return ("position",), "knows the position down and across"
         return None
+
+    def looks_around(self, places: tuple[str, ...]) -> bool:
+        """Return whether it knows positions, or runs one way across a map."""
+        tokens = {*self.over, *(self.keys or ())}
+        if partly(tokens, places) or self.along in places:
+            return True
+        return not tokens.isdisjoint(places) and str(self.position.value) != "none"
 
     def lower(self, emit: Emitter) -> Any:
         """Write one call of torch's attention."""

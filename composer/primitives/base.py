@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from torch.fx import Node as FxNode
 
 
+#: What a picture draws an op as: the kinds of `composer.drawing` that a node may have.
+COLOURS = ("plain", "reduce", "layer", "gate", "reweight", "combine")
+
+
 class AxisProblem(Exception):  # noqa: N818 - a finding of the check, not a fault of ours
     """A rule of the axes that does not hold; `field` is the field at fault."""
 
@@ -102,11 +106,17 @@ class Emitter(Protocol):
 class Primitive(Model):
     """One op of the language. A subclass is one file, one idea.
 
-    `colour` is the group that a picture draws it in; `draws_weights` tells that two nodes with
-    equal fields still differ, for each has parameters, or draws numbers, of its own; `anew` that
-    its value is a new tensor under any fields; `computed` names the fields whose numbers may
-    follow from the sizes of the input when the module runs.
+    Its docstring says what it does, on a first line that stands alone; `example` shows it: the
+    nodes of a spec on ``[b, c, h, w]`` of 64 channels, for each word of an `op` of several.
+
+    `colour` is the group that a picture draws it in, one of `COLOURS`; `draws_weights` tells that
+    two nodes with equal fields still differ, for each has parameters, or draws numbers, of its
+    own; `anew` that its value is a new tensor under any fields, and no view of an operand;
+    `computed` names the fields whose numbers may follow from the sizes of the input when the
+    module runs.
     """
+
+    example: ClassVar[str | Mapping[str, str]] = ""
 
     draws_weights: ClassVar[bool] = False
     anew: ClassVar[bool] = False
@@ -164,6 +174,20 @@ class Primitive(Model):
         None for an op that works on the places of any map.
         """
         return None
+
+    @property
+    def named_axes(self) -> frozenset[str]:
+        """The names in its fields that may be axes: words, of lists too, and of mappings."""
+        values = (getattr(self, field) for field in type(self).model_fields if field != "op")
+        return frozenset(word for value in values for word in _words(value))
+
+    def looks_around(self, places: tuple[str, ...]) -> bool:
+        """Return whether it matters where in a map a place is, once it is bound.
+
+        So it is where it names an axis of the map, unless the op says that it takes the places
+        along it as a set, as a mean does.
+        """
+        return not self.named_axes.isdisjoint(places)
 
     def need_known(self) -> None:
         """Refuse a number or a flag that is not known, and is kept where it can't be computed.
@@ -238,6 +262,15 @@ def _inner_kind(annotation: Any) -> Kind | None:
         if (found := _inner_kind(inner)) is not None:
             return found
     return None
+
+
+def _words(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, tuple | dict):
+        for item in (*value, *value.values()) if isinstance(value, dict) else value:
+            if isinstance(item, str):
+                yield item
 
 
 def refers(operand: Expr) -> bool:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from composer.language.expressions import constant
 from composer.language.fields import AxisName, NodeRef, Size
+from composer.primitives.found import AnyPrimitive
 from composer.primitives.stack import Stack
 from composer.primitives.structure import Part, Repeating, count
-
-if TYPE_CHECKING:
-    from composer.primitives import AnyPrimitive
 
 
 class Branch(Repeating):
@@ -22,6 +20,9 @@ class Branch(Repeating):
     receptive fields, as in SK (arXiv:1903.06586). Each branch has weights of its own.
     """
 
+    example: ClassVar[str] = """
+        out: {op: branch, axis: k, times: 2, each: {op: conv2d, kernel: 3, dilation: k + 1}}
+    """
     colour: ClassVar[str] = "combine"
     counter: ClassVar[str] = "axis"
 

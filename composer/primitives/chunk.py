@@ -25,6 +25,11 @@ class Chunk(Structure):
     The node's names, with commas between, are those of the parts. It is the reverse of `concat`.
     """
 
+    example: ClassVar[str] = """
+        value, gate: {op: chunk, axis: c}
+        open: {op: gate, x: gate}
+        out: {op: mul, of: [value, open]}
+    """
     colour: ClassVar[str] = "combine"
 
     op: Literal["chunk"]

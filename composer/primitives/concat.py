@@ -20,6 +20,11 @@ class Concat(Primitive):
     ``{op: concat, of: [a, b], axis: c}`` has the channels of a, then those of b.
     """
 
+    example: ClassVar[str] = """
+        most: {op: pool, over: [h, w], reduce: max}
+        mean: {op: pool, x: input, over: [h, w]}
+        out: {op: concat, of: [most, mean], axis: c}
+    """
     colour: ClassVar[str] = "combine"
 
     op: Literal["concat"]

@@ -53,6 +53,10 @@ class Constant(Primitive):
     in the state dict. Over sizes that are open it is computed when the module runs.
     """
 
+    example: ClassVar[str] = """
+        waves: {op: constant, axes: {c: c, h: h}, value: cos(pi * c * (h + 0.5) / 64)}
+        out: {op: product, of: [input, waves], sum: h}
+    """
     colour: ClassVar[str] = "layer"
     computed: ClassVar[tuple[str, ...]] = ("value",)
 

@@ -30,6 +30,10 @@ class Conv1d(Primitive):
     In ECA (arXiv:1910.03151) the channels are what it slides along.
     """
 
+    example: ClassVar[str] = """
+        squeeze: {op: pool, over: [h, w]}
+        out: {op: conv1d, along: c, kernel: 3}
+    """
     draws_weights: ClassVar[bool] = True
     colour: ClassVar[str] = "layer"
     anew: ClassVar[bool] = True

@@ -51,6 +51,7 @@ class Conv2d(Primitive):
     its own, or a node with the axes ``[o, i, kh, kw]``, with the batch where each sample has one.
     """
 
+    example: ClassVar[str] = "out: {op: conv2d, kernel: 3, groups: c, norm: batch, act: relu}"
     draws_weights: ClassVar[bool] = True
     colour: ClassVar[str] = "layer"
     anew: ClassVar[bool] = True
@@ -163,6 +164,10 @@ class Conv2d(Primitive):
     def flat(self) -> tuple[YamlPath, str] | None:
         """Return what it says down and across."""
         return down_and_across(self, OF_WINDOWS)
+
+    def looks_around(self, places: tuple[str, ...]) -> bool:
+        """Return true: that is what it is for."""
+        return True
 
     def lower(self, emit: Emitter) -> Any:
         """Write convolution, norm and activation on [batch, channels, height, width]."""

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from composer.language.expressions import Expr
 from composer.language.fields import AxisNames, NodeRef, Share
+from composer.primitives.around import partly
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Emitter, Primitive, need_axes
 
@@ -20,6 +21,11 @@ class Dropout(Primitive):
     [c, h, w] samples, which on a residual branch is stochastic depth (arXiv:1603.09382).
     """
 
+    example: ClassVar[str] = """
+        branch: {op: linear, over: c}
+        drop: {op: dropout, p: 0.1, share: [c, h, w]}
+        out: {op: add, of: [input, drop]}
+    """
     draws_weights: ClassVar[bool] = True  # no weights, but numbers: two of them are never one
 
     op: Literal["dropout"]
@@ -35,6 +41,10 @@ class Dropout(Primitive):
         assert self.x is not None
         need_axes(axes(self.x), self.share, ("share",), self.x)
         return axes(self.x)
+
+    def looks_around(self, places: tuple[str, ...]) -> bool:
+        """Return whether it shares what it draws one way across a map."""
+        return partly(self.share, places)
 
     def lower(self, emit: Emitter) -> Any:
         """Write one module, which knows whether it trains."""

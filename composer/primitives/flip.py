@@ -16,6 +16,10 @@ from composer.primitives.base import Emitter, Primitive, need_axes
 class Flip(Primitive):
     """The values along the axes `over`, from the last to the first."""
 
+    example: ClassVar[str] = """
+        back: {op: flip, over: w}
+        out: {op: add, of: [input, back]}
+    """
     colour: ClassVar[str] = "combine"
     anew: ClassVar[bool] = True
 

@@ -25,6 +25,11 @@ class Fold(Primitive):
     same stride, padding and dilation gave; as in outlook attention (arXiv:2106.13112).
     """
 
+    example: ClassVar[str] = """
+        windows: {op: unfold, over: [h, w], kernel: 3, into: [kh, kw]}
+        gate: {op: gate}
+        out: {op: fold, axes: [kh, kw], over: [h, w], like: input}
+    """
     colour: ClassVar[str] = "combine"
 
     op: Literal["fold"]

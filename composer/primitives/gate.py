@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from composer.language.expressions import Expr, constant, name
 from composer.language.fields import AxisNames, NodeRef, word
 from composer.primitives.activations import FUNCTIONS, activate, applied
+from composer.primitives.around import partly
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive, misuse, need_axes
 
@@ -17,6 +18,10 @@ from composer.primitives.base import AxisProblem, Emitter, Primitive, misuse, ne
 class Gate(Primitive):
     """A function of each element, or a softmax `over` one axis or several at once."""
 
+    example: ClassVar[str] = """
+        squeeze: {op: pool, over: [h, w]}
+        out: {op: gate, fn: softmax, over: c}
+    """
     colour: ClassVar[str] = "gate"
     anew: ClassVar[bool] = True
 
@@ -47,6 +52,10 @@ class Gate(Primitive):
                 raise AxisProblem("missing-field", "a softmax needs 'over'", ("fn",))
             need_axes(axes(self.x), self.over, ("over",), self.x)
         return axes(self.x)
+
+    def looks_around(self, places: tuple[str, ...]) -> bool:
+        """Return whether it is a softmax one way across a map."""
+        return partly(self.over, places)
 
     def lower(self, emit: Emitter) -> Any:
         """Write the function."""

@@ -22,6 +22,7 @@ from composer.primitives.normalization import NO_NORM, NormField
 class Linear(Primitive):
     """A fully connected layer `over` one axis, with an optional norm and activation after it."""
 
+    example: ClassVar[str] = "out: {op: linear, over: c, out: c // 4, act: relu}"
     draws_weights: ClassVar[bool] = True
     colour: ClassVar[str] = "layer"
     anew: ClassVar[bool] = True

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from composer.language.expressions import Expr, constant
 from composer.language.fields import AxisName, AxisNames, NodeRef
+from composer.primitives.around import partly
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Emitter, Primitive
 from composer.primitives.pool import mean_of
@@ -28,6 +29,10 @@ class MeanAndMax(Primitive):
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes less those reduced, and the new one of size 2."""
         return axes(self.x).without(self.over).extended({self.axis: constant(2)}, order)
+
+    def looks_around(self, places: tuple[str, ...]) -> bool:
+        """Return whether it pools one way across a map."""
+        return partly(self.over, places)
 
     def lower(self, emit: Emitter) -> Any:
         """Write one call."""

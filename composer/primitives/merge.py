@@ -9,6 +9,7 @@ from pydantic import Field
 
 from composer.language.expressions import Expr
 from composer.language.fields import AxisName, AxisNames, NodeRef
+from composer.primitives.around import in_parts
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes
 from composer.primitives.channels import product
@@ -17,6 +18,7 @@ from composer.primitives.channels import product
 class Merge(Primitive):
     """The values of several axes on one, in the order written: the last one steps by one."""
 
+    example: ClassVar[str] = "out: {op: merge, axes: [h, w], into: n}"
     colour: ClassVar[str] = "combine"
 
     op: Literal["merge"]
@@ -38,6 +40,10 @@ class Merge(Primitive):
                 f"call it by another name than {', '.join(rest)}",
             )
         return rest.extended({self.into: product({a: have[a] for a in self.axes})}, order)
+
+    def looks_around(self, places: tuple[str, ...]) -> bool:
+        """Return whether what it merges is not all places, row by row."""
+        return in_parts(self.axes, places)
 
     def lower(self, emit: Emitter) -> Any:
         """Write one flatten of the axes, brought side by side."""

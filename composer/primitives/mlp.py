@@ -21,6 +21,10 @@ from composer.primitives.normalization import NO_NORM, NormField
 class Mlp(Primitive):
     """A bottleneck `over` one axis: to `hidden`, maybe a norm, an activation, and back."""
 
+    example: ClassVar[str] = """
+        squeeze: {op: pool, over: [h, w]}
+        out: {op: mlp, over: c, hidden: c // 16}
+    """
     draws_weights: ClassVar[bool] = True
     colour: ClassVar[str] = "layer"
     anew: ClassVar[bool] = True

@@ -19,6 +19,7 @@ from composer.language.fields import (
     word,
 )
 from composer.primitives.activations import Act, activate, applied
+from composer.primitives.around import partly
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive, misuse, need_axes, whole
 from composer.primitives.cost import Cost
@@ -61,6 +62,7 @@ class Normalize(Primitive):
     of squares, or by the length.
     """
 
+    example: ClassVar[str] = "out: {op: norm, over: c, act: relu}"
     draws_weights: ClassVar[bool] = True
     colour: ClassVar[str] = "layer"
 
@@ -165,6 +167,10 @@ class Normalize(Primitive):
             momentum=float(self.momentum.value),
             scale=float(self.scale.value),
         )
+
+    def looks_around(self, places: tuple[str, ...]) -> bool:
+        """Return whether its weights, or its statistics, differ from place to place."""
+        return partly(self.over, places) or not set(places).isdisjoint(self.weights_along)
 
     def lower(self, emit: Emitter) -> Any:
         """Write the norm and the activation."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -22,6 +22,19 @@ class Pad(Primitive):
     ``{op: crop, to: {h: h, w: w}}`` goes back.
     """
 
+    example: ClassVar[Mapping[str, str]] = {
+        "pad": """
+            fit: {op: pad, to: {h: h + -h % 7, w: w + -w % 7}}
+            rows: {op: split, axis: h, into: {i: (h + -h % 7) / 7, y: 7}}
+            windows: {op: split, axis: w, into: {j: (w + -w % 7) / 7, x: 7}}
+            out: {op: norm, fn: layer, over: [y, x]}
+        """,
+        "crop": """
+            fit: {op: pad, to: {h: h + -h % 7, w: w + -w % 7}}
+            mix: {op: conv2d, kernel: 7, groups: c}
+            out: {op: crop, to: {h: h, w: w}}
+        """,
+    }
     colour: ClassVar[str] = "combine"
 
     op: Literal["pad", "crop"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from composer.language.models import Beginning, Identity, Insert, Match, Model, Param
 from composer.language.operations import FUNCTIONS, NUMBERS
-from composer.primitives import Spec, ops
+from composer.primitives import Spec, own_ops
 from composer.primitives.initialise import Init
 from composer.primitives.normalization import Norm
 from composer.primitives.reference import FieldLine, Reference, fields_of, reference
@@ -40,7 +40,7 @@ def page() -> str:
     for title, about, model in _PARTS:
         parts.append(f"## {title}\n\n{about}\n\n{_table(fields_of(model))}")
     parts.append(_expressions())
-    known = list(ops())
+    known = list(own_ops())
     parts.append(f"## Ops\n\n{', '.join(f'[{op}](#{op})' for op in known)}\n")
     parts += [_op(reference(op)) for op in known]
     return "\n".join(parts)

@@ -30,6 +30,10 @@ class Parameter(Primitive):
     for ``kaiming`` and ``xavier``.
     """
 
+    example: ClassVar[str] = """
+        weight: {op: parameter, axes: {c: c}, init: 1}
+        out: {op: mul, of: [input, weight]}
+    """
     draws_weights: ClassVar[bool] = True
     colour: ClassVar[str] = "layer"
 

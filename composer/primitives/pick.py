@@ -18,6 +18,10 @@ from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes,
 class Pick(Primitive):
     """The values at one `index` of an axis, counted from 0."""
 
+    example: ClassVar[str] = """
+        parts: {op: split, axis: c, into: {part: 2, c: c / 2}}
+        out: {op: pick, axis: part, index: 0}
+    """
     colour: ClassVar[str] = "combine"
 
     op: Literal["pick"]

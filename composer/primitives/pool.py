@@ -12,6 +12,7 @@ from composer.language.fields import AxisNames, Flag, NodeRef, Operand, Sizes, w
 from composer.language.source import YamlPath
 from composer.primitives.adaptive import pooled_to
 from composer.primitives.arithmetic import raised, shown
+from composer.primitives.around import partly
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import (
     AxisProblem,
@@ -48,6 +49,7 @@ class Pool(Primitive):
     (mean of xᵖ)^(1/p) (arXiv:1711.02512).
     """
 
+    example: ClassVar[str] = "out: {op: pool, over: [h, w], reduce: max}"
     colour: ClassVar[str] = "reduce"
 
     op: Literal["pool"]
@@ -182,6 +184,10 @@ class Pool(Primitive):
                 ("kernel", index),
                 f"take an odd kernel, or a stride of {kernel}",
             )
+
+    def looks_around(self, places: tuple[str, ...]) -> bool:
+        """Return whether it has windows, or pools one way across a map."""
+        return partly(self.over, places) or not self.is_whole
 
     def lower(self, emit: Emitter) -> Any:
         """Write the reduction; neighbouring axes are flattened first.

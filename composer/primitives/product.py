@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from composer.language.expressions import Expr
 from composer.language.fields import AxisNames, NodeRef
+from composer.primitives.around import partly
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive, elements, need_axes, whole
 from composer.primitives.broadcast import meet
@@ -25,6 +26,11 @@ class Product(Primitive):
     the product of all pairs is not written.
     """
 
+    example: ClassVar[str] = """
+        n: {op: merge, axes: [h, w], into: n}
+        m: {op: rename, axes: {n: m}}
+        out: {op: product, of: [n, m], sum: c}
+    """
     colour: ClassVar[str] = "combine"
     anew: ClassVar[bool] = True
 
@@ -55,6 +61,10 @@ class Product(Primitive):
                     f"pool it first: {{op: pool, x: {alone[0]}, over: {axis}, reduce: sum}}",
                 )
         return met.without(self.sum)
+
+    def looks_around(self, places: tuple[str, ...]) -> bool:
+        """Return whether it sums one way across a map."""
+        return partly(self.sum, places)
 
     def lower(self, emit: Emitter) -> Any:
         """Write one einsum, which torch does as a batch of matrix products, or the sum itself."""

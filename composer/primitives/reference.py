@@ -20,7 +20,6 @@ from composer.language.position import Position
 from composer.language.selection import Selection
 from composer.primitives import ops
 from composer.primitives.base import Primitive
-from composer.primitives.examples import example_text
 from composer.primitives.initialise import Init
 from composer.primitives.normalization import Norm
 
@@ -61,6 +60,16 @@ def reference(op: str) -> Reference:
     primitive = ops()[op]
     fields = tuple(field for field in fields_of(primitive) if field.name != "op")
     return Reference(op, _prose(primitive), fields, example_text(op))
+
+
+def example_text(op: str) -> str | None:
+    """Return the example of an op as a whole spec; None where there is none."""
+    said = ops()[op].example
+    nodes = inspect.cleandoc(said if isinstance(said, str) else said.get(op, ""))
+    if not nodes:
+        return None
+    lines = "".join(f"  {line}\n" for line in nodes.splitlines())
+    return f"name: example\ninput: [b, c, h, w]\nnodes:\n{lines}"
 
 
 def fields_of(model: type[Model]) -> Iterator[FieldLine]:
@@ -108,8 +117,6 @@ def _kind(annotation: Any, metadata: Sequence[Any] = ()) -> str:
         return "an axis" if letters == AXIS_LETTERS else "a name"
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
-        if all(isinstance(one, type) and issubclass(one, Primitive) for one in inner):
-            return "a node"
         return ", or ".join(dict.fromkeys(_kind(a) for a in inner if a is not type(None)))
     if origin is Literal:
         return listing([str(word) for word in inner], last="or")
@@ -146,6 +153,8 @@ def _of_class(annotation: Any) -> str:
         return _PLAIN[annotation]
     if annotation in (Selection, Position):
         return "a position" if annotation is Position else "positions"
+    if annotation is Primitive:
+        return "a node"
     if isinstance(annotation, type) and issubclass(annotation, Norm):
         return "a word, or a mapping"
     if annotation is Init:

@@ -19,6 +19,11 @@ class Rename(Primitive):
     So two values that would meet by name stay apart, as the queries and the keys of one map do.
     """
 
+    example: ClassVar[str] = """
+        columns: {op: rename, axes: {h: y}}
+        logits: {op: product, of: [input, columns], sum: c}
+        out: {op: gate, fn: softmax, over: y}
+    """
     colour: ClassVar[str] = "combine"
 
     op: Literal["rename"]

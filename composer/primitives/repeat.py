@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from composer.language.expressions import constant
 from composer.language.expressions import name as named
 from composer.language.fields import Amount, Flag, Name, NodeRef
+from composer.primitives.found import AnyPrimitive
 from composer.primitives.structure import Alias, Part, Repeating, count
-
-if TYPE_CHECKING:
-    from composer.primitives import AnyPrimitive
 
 
 class Repeat(Repeating):
@@ -21,6 +19,7 @@ class Repeat(Repeating):
     Each step has weights of its own unless they are `shared`.
     """
 
+    example: ClassVar[str] = "out: {op: repeat, times: 2, each: {op: conv2d, kernel: 3, act: relu}}"
     colour: ClassVar[str] = "combine"
     counter: ClassVar[str] = "index"
 

@@ -20,6 +20,10 @@ class Resize(Primitive):
     Gather-excite spreads what it gathered so (arXiv:1810.12348, section 3.1).
     """
 
+    example: ClassVar[str] = """
+        small: {op: pool, over: [h, w], kernel: 2, stride: 2}
+        out: {op: resize, over: [h, w], like: input}
+    """
     colour: ClassVar[str] = "combine"
 
     op: Literal["resize"]
@@ -36,6 +40,10 @@ class Resize(Primitive):
         for axis in self.over:
             have = have.resized(axis, axes(self.like)[axis])
         return have
+
+    def looks_around(self, places: tuple[str, ...]) -> bool:
+        """Return true: that is what it is for."""
+        return True
 
     def lower(self, emit: Emitter) -> Any:
         """Write one interpolation, or nothing where the sizes are those of `like` already."""

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from composer.language.expressions import Expr
 from composer.language.fields import AxisNames, NodeRef
+from composer.primitives.around import partly
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive, elements, need_axes, whole
 from composer.primitives.batch import sizes_of
@@ -23,6 +24,11 @@ class Reweight(Primitive):
     `by` has no axis that x lacks, but for the batch: a learned x is weighted for each sample.
     """
 
+    example: ClassVar[str] = """
+        squeeze: {op: pool, over: [h, w]}
+        gate: {op: gate, fn: sigmoid}
+        out: {op: reweight, x: input, by: gate}
+    """
     colour: ClassVar[str] = "reweight"
     anew: ClassVar[bool] = True
 
@@ -46,6 +52,10 @@ class Reweight(Primitive):
             )
         need_axes(met, self.sum, ("sum",), self.x)
         return met.without(self.sum)
+
+    def looks_around(self, places: tuple[str, ...]) -> bool:
+        """Return whether it sums one way across a map."""
+        return partly(self.sum, places)
 
     def lower(self, emit: Emitter) -> Any:
         """Write the product, and the sum where one is asked for."""

@@ -21,6 +21,11 @@ class Roll(Primitive):
     ``{op: roll, over: [h, w], by: -3}`` moves a map by three up and to the left.
     """
 
+    example: ClassVar[str] = """
+        shift: {op: roll, over: [h, w], by: -3}
+        mix: {op: conv2d, kernel: 3}
+        out: {op: roll, over: [h, w], by: 3}
+    """
     colour: ClassVar[str] = "combine"
     computed: ClassVar[tuple[str, ...]] = ("by",)
 

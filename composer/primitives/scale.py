@@ -16,6 +16,7 @@ from composer.primitives.base import Emitter, Primitive
 class Scale(Primitive):
     """x times a number that is not learned, such as the 1/√d of a dot product's logits."""
 
+    example: ClassVar[str] = "out: {op: scale, by: c ** -0.5}"
     colour: ClassVar[str] = "combine"
     anew: ClassVar[bool] = True
     computed: ClassVar[tuple[str, ...]] = ("by",)

@@ -20,6 +20,10 @@ class Schedule(Primitive):
     temperature (arXiv:1912.03458) goes so from 30 to 1 in ten epochs.
     """
 
+    example: ClassVar[str] = """
+        warm: {op: schedule, begin: 30, end: 1, steps: 1000}
+        out: {op: div, of: [input, warm]}
+    """
     draws_weights: ClassVar[bool] = True  # each has a step of its own
     colour: ClassVar[str] = "layer"
 

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-from composer.primitives import Spec
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from composer.primitives import Spec, ops
+from composer.primitives.found import ANY_OP
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the schema of a spec file, in the vocabulary of draft 7."""
-    schema = Spec.model_json_schema(mode="validation", ref_template="#/definitions/{model}")
-    schema = _draft_7(schema)
-    definitions = schema.pop("$defs")
+    """Return the schema of a spec file, in the vocabulary of draft 7.
+
+    Its ops are all that there are, those of other distributions too.
+    """
+    primitives = sorted(set(ops().values()), key=lambda primitive: primitive.__name__)
+    models: list[type[BaseModel]] = [Spec, *primitives]
+    mode: Literal["validation"] = "validation"
+    schemas, shared = models_json_schema(
+        [(model, mode) for model in models], ref_template="#/definitions/{model}"
+    )
+    refs = [schemas[primitive, mode] for primitive in primitives]
+    definitions = _draft_7(_any_op(shared["$defs"], refs))
+    schema = definitions.pop(_named(schemas[Spec, mode]["$ref"]))
+    used = _references(schema, definitions)
+    definitions = {name: one for name, one in definitions.items() if name in used}
     definitions["Param"] = _or_scalar(definitions["Param"])
     schema.pop("title", None)
     return {
@@ -22,6 +37,37 @@ def json_schema() -> dict[str, Any]:
         **schema,
         "definitions": definitions,
     }
+
+
+def _any_op(schema: Any, refs: list[dict[str, Any]]) -> Any:
+    """Return a schema in which each place of any op names them all."""
+    if isinstance(schema, list):
+        return [_any_op(item, refs) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    held = {key: _any_op(value, refs) for key, value in schema.items() if key != ANY_OP}
+    return {**held, "oneOf": refs} if ANY_OP in schema else held
+
+
+def _references(schema: Any, definitions: dict[str, Any]) -> set[str]:
+    """Return the definitions that a schema leads to."""
+    found: set[str] = set()
+    left = [schema]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            left += one.values()
+            name = _named(one["$ref"]) if isinstance(one.get("$ref"), str) else None
+            if name is not None and name not in found:
+                found.add(name)
+                left.append(definitions[name])
+        elif isinstance(one, list):
+            left += one
+    return found
+
+
+def _named(reference: str) -> str:
+    return reference.rpartition("/")[2]
 
 
 def _draft_7(schema: Any) -> Any:

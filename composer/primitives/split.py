@@ -9,6 +9,7 @@ from pydantic import Field
 
 from composer.language.expressions import Expr, difference
 from composer.language.fields import AxisName, NodeRef, Size
+from composer.primitives.around import in_parts
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes, whole
 from composer.primitives.channels import inferred, need_free, product
@@ -20,6 +21,7 @@ class Split(Primitive):
     ``{op: split, axis: c, into: {g: heads, d: c / heads}}`` gives each head its part of c.
     """
 
+    example: ClassVar[str] = "out: {op: split, axis: c, into: {head: 4, d: c / 4}}"
     colour: ClassVar[str] = "combine"
 
     op: Literal["split"]
@@ -51,6 +53,10 @@ class Split(Primitive):
                 "choose sizes that multiply to the first; / is exact where // rounds down",
             )
         return rest.extended(self.into, order)
+
+    def looks_around(self, places: tuple[str, ...]) -> bool:
+        """Return whether it takes places apart, or together other than row by row."""
+        return self.axis in places or in_parts(tuple(self.into), places)
 
     def lower(self, emit: Emitter) -> Any:
         """Write one unflatten."""

@@ -17,6 +17,11 @@ from composer.primitives.broadcast import meet
 class Stack(Primitive):
     """Values of equal axes on a new `axis`, whose size is their number."""
 
+    example: ClassVar[str] = """
+        mean: {op: pool, over: c}
+        max: {op: pool, x: input, over: c, reduce: max}
+        out: {op: stack, of: [mean, max], axis: c}
+    """
     colour: ClassVar[str] = "combine"
 
     op: Literal["stack"]

@@ -24,6 +24,10 @@ class Unfold(Primitive):
     [b, kh, kw, c, h, w]. Windows side by side need no unfold: they are a `split` of each axis.
     """
 
+    example: ClassVar[str] = """
+        windows: {op: unfold, over: [h, w], kernel: 3, into: [kh, kw]}
+        out: {op: pool, over: [kh, kw], reduce: max}
+    """
     colour: ClassVar[str] = "combine"
 
     op: Literal["unfold"]

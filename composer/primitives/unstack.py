@@ -19,6 +19,11 @@ class Unstack(Structure):
     The node's names, with commas between, are those of the values.
     """
 
+    example: ClassVar[str] = """
+        parts: {op: split, axis: c, into: {part: 2, c: c / 2}}
+        first, second: {op: unstack, axis: part}
+        out: {op: add, of: [first, second]}
+    """
     colour: ClassVar[str] = "combine"
 
     op: Literal["unstack"]

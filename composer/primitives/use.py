@@ -25,6 +25,7 @@ class Use(Primitive):
     Its nodes stand under this node's name, and so do their weights.
     """
 
+    example: ClassVar[str] = "out: {op: use, spec: eca, params: {kernel: 3}}"
     draws_weights: ClassVar[bool] = True
     colour: ClassVar[str] = "combine"
 
