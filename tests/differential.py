@@ -1,0 +1,201 @@
+"""A spec as the compiler builds it beside what the interpreter makes of it: what differs, in words.
+
+Rounding moves a result that is ill-conditioned, and a kink or a tie has no one gradient. So where
+the two differ, the interpreter is run again, each of its values off by a little: what moves as
+much then is told apart as unsteady, and counted, for a compiler can't be held to it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from named_axes import World, interpret
+from named_values import Value
+from probe import randomise
+from random_graphs import RandomGraph
+from torch import Tensor, fx, nn
+
+import composer
+from composer.graph.frontend import graph_of, load_spec
+from composer.graph.passes import analyse
+from composer.lower.build import settings_for
+
+CLOSE = 1e-9  # relative to the largest number of a tensor
+NOISE = 1e-13
+UNSTEADY = 1e-10  # how far the noise may move a result that is well-conditioned
+SMALL = 1e-6  # of the largest gradient: what is smaller is rounding where it should be zero
+
+Forward = Callable[[Tensor], Tensor]
+
+
+@dataclass
+class Outcome:
+    """What came of one spec: where values are wrong, what could not be compared, and how often."""
+
+    wrong: list[str] = field(default_factory=list)
+    unsteady: list[str] = field(default_factory=list)
+    compared: int = 0
+
+
+@dataclass(frozen=True)
+class Case:
+    """A spec that is built, and what the interpreter needs to know of it."""
+
+    text: str
+    folder: Path
+    layout: tuple[str, ...]
+    params: Mapping[str, Any]
+    module: nn.Module
+    output: tuple[str, ...]
+    advanced: int = 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a forward and a backward pass give, by name."""
+
+    values: dict[str, Tensor]
+    gradients: dict[str, Tensor]
+    read: frozenset[str] = frozenset()
+
+
+def built(graph: RandomGraph, folder: Path) -> Case:
+    """Return a random graph as a case, its weights and statistics drawn.
+
+    Raises:
+        ComposerError: the spec is refused.
+    """
+    for name, text in {**graph.files, "drawn.yaml": graph.text}.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    file = str(folder / "drawn.yaml")
+    chosen = {
+        "channels": graph.sizes.get("c"), "size": graph.size, "params": graph.params,
+        "layout": graph.layout,
+    }  # fmt: skip
+    module = composer.build(file, dtype=torch.float64, **chosen)
+    randomise(module, graph.seed)
+    spec = load_spec(file)
+    whole = analyse(graph_of(spec, settings_for(spec, **chosen))).sound()
+    output = whole.axes_of(whole.output)
+    assert output is not None
+    advanced = graph.advanced if any(key.endswith(".step") for key in module.state_dict()) else 0
+    if advanced:
+        composer.advance(module, advanced)
+    return Case(
+        graph.text, folder, graph.layout, graph.params, module, output.names, advanced
+    )  # fmt: skip
+
+
+def compare(
+    case: Case, shape: Sequence[int], *, training: bool, last: bool = False, seed: int = 0,
+    forward: Forward | None = None,
+) -> Outcome:  # fmt: skip
+    """Return how a case's module differs from the interpreter on a random input.
+
+    Args:
+        case: what is compared; its module is left as it was.
+        shape: of the input.
+        training: whether the module trains.
+        last: whether the input, of four axes, lies in memory with its channels last.
+        seed: of the input, and of what the output is multiplied by for the gradients.
+        forward: what is called in place of the module, such as the module compiled.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(*shape, generator=generator, dtype=torch.float64)
+    if last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    kept = {key: tensor.clone() for key, tensor in case.module.state_dict().items()}
+    case.module.train(training)
+    theirs = reference(case, x, kept, training)
+    mine = _of_module(case, x, theirs, forward)
+    outcome = Outcome()
+    for key, ours, wanted, scale in _pairs(mine, theirs):
+        outcome.compared += 1
+        if not (off := distance(ours, wanted, scale)) <= CLOSE:
+            outcome.wrong.append(f"{key} differs by {off:.1e}")
+    missing = {key for key in kept if not key.endswith((".num_batches_tracked", ".step", ".value"))}
+    if missing != {key for key in theirs.read}:
+        outcome.wrong.append(f"other weights: {sorted(missing ^ set(theirs.read))}")
+    elif outcome.wrong and (moved := _moved(case, x, kept, training, theirs)) > UNSTEADY:
+        outcome.unsteady = [f"{one}, and noise moves it by {moved:.0e}" for one in outcome.wrong]
+        outcome.wrong = []
+    case.module.load_state_dict(kept)
+    return outcome
+
+
+def reference(
+    case: Case, x: Tensor, kept: Mapping[str, Tensor], training: bool, noise: float = 0.0
+) -> Run:
+    """Return what the interpreter gives."""
+    x = x.detach().clone().requires_grad_()
+    weights = {
+        name: kept[name].clone().requires_grad_() for name, _ in case.module.named_parameters()
+    }
+    statistics = {key: kept[key].clone() for key in kept if "running" in key}
+    world = World(weights, statistics, x, training, case.advanced, noise)
+    found = interpret(case.text, case.folder, x, case.layout, case.params, world)
+    assert set(found.axes) == set(case.output), (found.axes, case.output)
+    y = found.to(case.output)
+    values = {"output": y.detach()} | {key: new for key, new in world.statistics.items() if training}
+    return Run(values, _gradients(y, x, weights), frozenset(world.read))
+
+
+def _of_module(case: Case, x: Tensor, theirs: Run, forward: Forward | None) -> Run:
+    x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    before = x.detach().clone()
+    y = (forward or case.module)(x)
+    gradients = _gradients(y, x, dict(case.module.named_parameters()))
+    assert torch.equal(before, x.detach()), "the input was written over"
+    values = {"output": y.detach()}
+    state = case.module.state_dict()
+    return Run(values | {key: state[key] for key in theirs.values if key in state}, gradients)
+
+
+def _gradients(y: Tensor, x: Tensor, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(y.numel())
+    by = torch.randn(y.shape, generator=generator, dtype=y.dtype)
+    leaves = {"input": x, **weights}
+    if not y.requires_grad:
+        return {key: torch.zeros_like(leaf) for key, leaf in leaves.items()}
+    found = torch.autograd.grad(y, list(leaves.values()), by, allow_unused=True)
+    return {
+        f"the gradient of {key}": torch.zeros_like(leaf) if grad is None else grad
+        for (key, leaf), grad in zip(leaves.items(), found, strict=True)
+    }
+
+
+def _pairs(mine: Run, theirs: Run) -> Iterator[tuple[str, Tensor, Tensor, float]]:
+    """Yield what is compared: its name, both, and the least number that counts."""
+    for key, wanted in theirs.values.items():
+        yield key, mine.values[key], wanted, 0.0
+    largest = max((float(g.abs().max()) for g in theirs.gradients.values() if g.numel()), default=0)
+    for key, wanted in theirs.gradients.items():
+        yield key, mine.gradients[key], wanted, SMALL * largest
+
+
+def distance(ours: Tensor, wanted: Tensor, scale: float = 0.0) -> float:
+    """Return how far two tensors are apart, relative to the largest number wanted."""
+    if ours.shape != wanted.shape:
+        return math.inf
+    if not wanted.numel():
+        return 0.0
+    off, size = float((ours - wanted).abs().max()), float(wanted.abs().max())
+    return off / max(size, scale, 1e-30) if off else 0.0
+
+
+def _moved(
+    case: Case, x: Tensor, kept: Mapping[str, Tensor], training: bool, theirs: Run
+) -> float:
+    """Return how far the interpreter's own results move where each value is off by a little."""
+    furthest = 0.0
+    for _ in range(3):
+        other = reference(case, x, kept, training, NOISE)
+        for _, ours, wanted, scale in _pairs(other, theirs):
+            off = distance(ours, wanted, scale)
+            furthest = max(furthest, off if off == off else math.inf)
+    return furthest

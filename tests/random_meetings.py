@@ -1,0 +1,423 @@
+"""What a random spec may do next: nodes of several values, of none, and of whole specs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from random_graphs import MOST, Axes, Size, Sketch, elements, fits
+from random_ops import OF_ONE, Drawn, act, each_of, slide
+
+
+def grow(s: Sketch, count: int) -> None:
+    """Add about so many nodes to a sketch, at least one."""
+    ways = [*OF_ONE, *OF_SEVERAL, *("conv2d", "pool", "norm", "linear", "arithmetic", "attention")]
+    left = 40
+    while (len(s.nodes) < count or not s.nodes) and left:
+        left -= 1
+        way = s.one(ways)
+        if way in OF_SEVERAL:
+            OF_SEVERAL[way](s)
+            continue
+        x = s.node()
+        assert x is not None
+        drawn = OF_ONE[way](s, s.values[x])
+        if drawn is not None and elements(drawn[1]) <= MOST:
+            s.add(*drawn, x)
+    if not s.nodes:
+        s.add({"op": "scale", "by": 2}, s.input, "input")
+
+
+def met(*axes: Axes) -> Axes:
+    return {axis: size for one in axes for axis, size in one.items()}
+
+
+def partner(s: Sketch, x: str) -> str:
+    """Return a node that meets another."""
+    return s.node(lambda axes: fits(s.values[x], axes)) or x
+
+
+def positive(s: Sketch) -> str:
+    """Add nodes that come to numbers above zero."""
+    x = s.node() or "input"
+    axes = s.values[x]
+    fn = s.one(["square", "softplus", "sigmoid"])
+    inner = s.add({"op": "apply", "fn": fn}, axes, x)
+    return s.add({"op": "add", "of": s.one([[inner, 0.4], ["0.3 + 0.1", inner]])}, axes)
+
+
+def arithmetic(s: Sketch) -> None:
+    op = s.one(["add", "sub", "mul", "div"])
+    left = s.node() or "input"
+    if op == "div":
+        below = positive(s) if s.chance(0.6) else s.number(0.5, 2, True)
+        if isinstance(below, str) and below in s.values and not fits(s.values[left], s.values[below]):
+            left = below
+        s.add({"op": "div", "of": [left, below]}, met(s.values[left], s.values.get(below, {})))
+        return
+    of: list[Any] = [left]
+    axes = s.values[left]
+    for _ in range(1 if op == "sub" else s.one([1, 1, 2])):
+        if s.chance(0.25):
+            of.append(s.number(-2, 2, True))
+            continue
+        other = s.node(lambda a: fits(axes, a))  # noqa: B023
+        if other is not None:
+            of.append(other)
+            axes = met(axes, s.values[other])
+    if len(of) < 2:
+        of.append(0.5)
+    s.rng.shuffle(of)
+    if s.chance(0.1) and isinstance(of[0], str) and of[0] in s.values:
+        of[0] = f"{of[0]} if {s.int(1)} == 1 else 7"
+    s.add({"op": op, "of": of}, axes)
+
+
+def domain(s: Sketch) -> None:
+    """A function that has no value everywhere, or grows fast."""
+    fn = s.one(["sqrt", "rsqrt", "log", "reciprocal", "pow", "exp"])
+    if fn == "exp":
+        x = s.node() or "input"
+        inner = s.add({"op": "apply", "fn": "tanh"}, s.values[x], x)
+        s.add({"op": "apply", "fn": "exp"}, s.values[inner])
+        return
+    x = positive(s)
+    more = {"exponent": s.number(-2, 3, True)} if fn == "pow" else {}
+    s.add({"op": "apply", "fn": fn, **more}, s.values[x])
+
+
+def concat(s: Sketch) -> None:
+    x = s.node(bool)
+    if x is None:
+        return
+    axes = s.values[x]
+    axis = s.one([a for a in axes if a != s.batch] or sorted(axes))
+    rest = {a: size for a, size in axes.items() if a != axis}
+    of = [x]
+    for _ in range(s.one([0, 1, 1, 2])):
+        found = s.node(lambda a: axis in a and {**a, axis: axes[axis]} == axes)
+        of.append(found or x)
+    sizes = [s.values[one][axis] for one in of]
+    n = sum(size.n for size in sizes)
+    text = " + ".join(size.text for size in sizes)
+    new = {**rest, axis: Size(text if any(z.is_open for z in sizes) else str(n), n)}
+    if elements(new) <= MOST and len(text) < 40 and axis != s.batch:
+        s.add({"op": "concat", "of": of, "axis": axis}, new)
+
+
+def stack(s: Sketch) -> None:
+    x = s.node(lambda a: len(a) < 6)
+    if x is None:
+        return
+    axes = s.values[x]
+    of = [x, *(s.node(lambda a: a == axes) or x for _ in range(s.one([0, 1, 1, 2])))]
+    axis = "c" if "c" not in axes and s.chance(0.5) else s.axis(axes)
+    if elements(axes) * len(of) <= MOST and axis not in axes:
+        s.add({"op": "stack", "of": of, "axis": axis}, {**axes, axis: Size(str(len(of)), len(of))})
+
+
+def unstack(s: Sketch) -> None:
+    x = s.node(lambda a: any(1 < z.n < 5 and not z.is_open for z in a.values()))
+    if x is None:
+        return
+    axes = s.values[x]
+    axis = s.one([a for a, z in axes.items() if 1 < z.n < 5 and not z.is_open])
+    rest = {a: z for a, z in axes.items() if a != axis}
+    names = s.add_all({"op": "unstack", "axis": axis}, [rest] * axes[axis].n, x)
+    s.add({"op": s.one(["add", "mul", "sub"]), "of": names[:2]}, rest)
+
+
+def chunk(s: Sketch) -> None:
+    x = s.node(lambda a: any(1 < z.n and a_ != s.batch for a_, z in a.items()))
+    if x is None:
+        return
+    axes = s.values[x]
+    axis = s.one([a for a, z in axes.items() if z.n > 1 and a != s.batch])
+    size = axes[axis]
+    if len(size.text) > 16:
+        return
+    fields: dict[str, Any] = {"op": "chunk", "axis": axis}
+    if s.chance(0.5) and size.n % 2 == 0:
+        parts = [Size(f"({size.text}) / 2" if size.is_open else str(size.n // 2), size.n // 2)] * 2
+    else:
+        first = s.rng.randint(1, size.n - 1)
+        rest = Size(f"({size.text}) - {first}", size.n - first)
+        parts = [Size(str(first), first), rest if size.is_open else Size(str(rest.n), rest.n)]
+        fields["sizes"] = [s.size(part) for part in parts]
+    names = s.add_all(fields, [{**axes, axis: part} for part in parts], x)
+    if "sizes" not in fields:
+        s.add({"op": s.one(["add", "mul"]), "of": names}, {**axes, axis: parts[0]})
+    else:
+        x = s.one(names)
+        s.add({"op": "gate"}, s.values[x], x)
+
+
+def product(s: Sketch) -> None:
+    x = s.node(bool)
+    if x is None:
+        return
+    y = partner(s, x)
+    if s.chance(0.5):  # the values of another, with an axis that does not meet
+        drawn = OF_ONE["rename"](s, s.values[y])
+        if drawn is not None:
+            y = s.add(*drawn, y)
+    a, b = s.values[x], s.values[y]
+    shared = [axis for axis in a if axis in b and axis != s.batch]
+    if not shared or not fits(a, b):
+        return
+    gone = s.some(shared)
+    axes = {axis: size for axis, size in met(a, b).items() if axis not in gone}
+    s.add({"op": "product", "of": [x, y], "sum": gone if len(gone) > 1 else gone[0]}, axes)
+
+
+def reweight(s: Sketch) -> None:
+    x = s.node() or "input"
+    axes = s.values[x]
+    by = s.node(lambda a: fits(a, axes) and set(a) <= {*axes, s.batch})
+    if by is None:
+        return
+    fields: dict[str, Any] = {"op": "reweight", "x": x, "by": by}
+    axes = met(axes, s.values[by])
+    if axes and s.chance(0.5):
+        fields["sum"] = s.some([a for a in axes if a != s.batch] or axes, most=2)
+        axes = {axis: size for axis, size in axes.items() if axis not in fields["sum"]}
+    s.add(fields, axes)
+
+
+def mixture(s: Sketch) -> None:
+    """Learned values, weighted for each sample."""
+    x = s.node(lambda a: s.batch in a and any(not z.is_open for z in a.values()))
+    if x is None:
+        return
+    axis = s.one([a for a, z in s.values[x].items() if not z.is_open])
+    over = [a for a in s.values[x] if a not in (s.batch, axis)]
+    if over:
+        x = s.add({"op": "pool", "over": over}, {a: s.values[x][a] for a in (s.batch, axis)}, x)
+    size = s.values[x][axis]
+    own = {s.axis([axis]): Size("2", 2), axis: size}
+    if s.chance(0.5):
+        own["o"] = Size("3", 3)
+    learned = s.add(_parameter(s, own), own)
+    s.add({"op": "reweight", "x": learned, "by": x, "sum": axis},
+          {s.batch: s.values[x][s.batch], **{a: z for a, z in own.items() if a != axis}})  # fmt: skip
+
+
+def _parameter(s: Sketch, axes: Axes) -> dict[str, Any]:
+    items = list(axes.items())
+    s.rng.shuffle(items)
+    init = s.one([0, 1, "conv", "kaiming", "xavier", {"normal": 0.02}, {"uniform": 0.1}, 0.3])
+    written = {axis: s.size(size) for axis, size in items}
+    return {"op": "parameter", "axes": written, "init": init}
+
+
+def learned(s: Sketch) -> None:
+    x = s.node() or "input"
+    axes = {a: z for a, z in s.values[x].items() if s.chance(0.5) and s.know(z)}
+    if s.chance(0.3):
+        axes[s.axis(s.values[x])] = Size("2", 2)
+    if not fits(axes, s.values[x]) or len(axes) > 5:
+        return
+    own = s.add(_parameter(s, axes), axes)
+    s.add({"op": s.one(["add", "mul"]), "of": [x, own]}, met(s.values[x], axes))
+
+
+def table(s: Sketch) -> None:
+    x = s.node() or "input"
+    axes = {a: z for a, z in s.values[x].items() if s.chance(0.5) and a != s.batch}
+    axes = {a: z for a, z in axes.items() if not z.names & {s.batch, "t"} and len(z.text) < 20}
+    if s.chance(0.3):
+        axes[s.axis(s.values[x])] = Size("3", 3)
+    if not fits(axes, s.values[x]):
+        return
+    names = list(axes) or [n for n in s.input if n != s.batch]
+    a, b = s.one(names), s.one(names)
+    value = s.one([
+        f"1 if {a} <= {b} else 0", f"cos(pi * {a} / 3) + {b}", f"0.5 * ({a} + 1) - {b}",
+        f"{a} == {b}", f"exp(-abs({a} - {b})) / (1 + {a})", 0.7, f"{a} % 2", f"max({a}, 1.5) ** 0.5",
+        f"{a} // 2 - sqrt({b})",
+    ])  # fmt: skip
+    made = s.add({"op": "constant", "axes": {a: s.size(z) for a, z in axes.items()}, "value": value},
+                 axes)  # fmt: skip
+    s.add({"op": s.one(["add", "mul"]), "of": [x, made]}, met(s.values[x], axes))
+
+
+def schedule(s: Sketch) -> None:
+    x = s.node() or "input"
+    fields = {"op": "schedule", "begin": s.number(3, 9), "end": s.number(0.5, 2),
+              "steps": s.int(s.rng.randint(1, 6))}  # fmt: skip
+    made = s.add(fields, {})
+    s.add({"op": s.one(["div", "mul", "sub"]), "of": [x, made]}, s.values[x])
+
+
+def attention(s: Sketch) -> None:
+    x = s.node(lambda a: len(a) >= 2)
+    if x is None:
+        return
+    axes = s.values[x]
+    free = [a for a in axes if a != s.batch]
+    if len(free) < 2:
+        return
+    along = s.one(free)
+    over = s.some([a for a in free if a != along], most=2)
+    fields: dict[str, Any] = {"op": "attention", "q": x, "k": x, "v": x}
+    more: dict[str, Any] = {}
+    relative = len(over) == 2 and s.chance(0.4) and s.know(*(axes[a] for a in (*over, along)))
+    own = {axis: s.axis({*axes}) for axis in over}
+    if len(set(own.values())) < len(own):
+        return
+    keys: list[str] = []
+    if s.chance(0.7):  # the same, in another way
+        fields["k"] = s.add({"op": "apply", "fn": "tanh"}, axes, x)
+    if s.chance(0.4):
+        fields["v"] = _values(s, x, over, {*own.values()})
+    if not relative and s.chance(0.5):
+        keys = list(own.values())
+        renamed = {own.get(a, a): z for a, z in axes.items()}
+        if s.chance(0.7):
+            fields["k"] = s.add({"op": "rename", "axes": own}, renamed, fields["k"])
+            there = {own.get(a, a): z for a, z in s.values[fields["v"]].items()}
+            fields["v"] = s.add({"op": "rename", "axes": own}, there, fields["v"])
+    if keys or s.chance(0.3):
+        keys = keys or list(own.values())
+        more["keys"] = keys[0] if len(keys) == 1 else keys
+        known = {**{a: axes[a] for a in over}, **{own[a]: axes[a] for a in over}}
+        kept = [a for a in known if s.chance(0.7) or a == keys[0]]
+        for word in ("bias", "mask"):
+            logits = {a: known[a] for a in kept}
+            if s.chance(0.6) and elements(logits) <= 300:
+                more[word] = _of_logits(s, word, logits)
+    if s.chance(0.3):
+        more["scale"] = s.number(0.3, 1, True)
+    if relative:
+        more["position"] = "relative"
+        if s.chance(0.5):
+            more["scale_position"] = s.flag(s.chance(0.5))
+    fields |= {"over": over[0] if len(over) == 1 else over, "along": along, **more}
+    logits = elements(axes) // axes[along].n
+    for axis in over:
+        logits *= axes[axis].n
+    if logits > 3 * MOST:
+        return
+    features = {a: z for a, z in s.values[fields["v"]].items() if a not in own.values()}
+    kept_axes = {a: z for a, z in axes.items() if a != along}
+    s.add(fields, {**features, **kept_axes})
+
+
+def _values(s: Sketch, x: str, over: list[str], taken: set[str]) -> str:
+    """Add values that have other features than queries and keys, or fewer axes that ride along."""
+    axes = s.values[x]
+    gone = [a for a in axes if a not in over and a != s.batch]
+    if s.chance(0.5):
+        return s.add({"op": "pool", "over": gone}, {a: z for a, z in axes.items() if a not in gone}, x)
+    name = s.axis({*axes, *taken})
+    both = s.add({"op": "stack", "of": [x, x], "axis": name}, {**axes, name: Size("2", 2)})
+    return s.add({"op": "roll", "over": [name, over[0]], "by": 1}, s.values[both])
+
+
+def _of_logits(s: Sketch, word: str, axes: Axes) -> str:
+    """Add what is added to the logits, or a mask."""
+    names = list(axes)
+    if s.chance(0.4) and s.know(*axes.values()):
+        return s.add(_parameter(s, axes), axes)
+    a, b = names[0], names[-1]
+    value = f"1 if {b} <= {a} + 1 else 0" if word == "mask" else f"0.3 * {a} - 0.2 * {b}"
+    if word == "mask" and s.chance(0.3):
+        value = f"({a} + {b}) % 2"
+    return s.add({"op": "constant", "axes": {n: s.size(z) for n, z in axes.items()}, "value": value},
+                 axes)  # fmt: skip
+
+
+def kernel_by_value(s: Sketch) -> None:
+    x = s.node(lambda a: {"h", "w"} <= set(a))
+    if x is None:
+        return
+    axes = s.values[x]
+    width = axes.get("c", Size("1", 1))
+    if not s.know(width):
+        return
+    drawn = slide(s, axes, ["h", "w"])
+    if drawn is None:
+        return
+    more, found, kernel = drawn
+    groups = s.divisor(width.n) if s.chance(0.3) else 1
+    out = groups * s.one([1, 2])
+    own: Axes = {}
+    for axis, n in zip(("o", "i", "kh", "kw"), (out, width.n // groups, *kernel), strict=True):
+        own[axis] = Size(str(n), n)
+    if s.batch in axes and s.chance(0.6):  # for each sample
+        weight = s.add(_parameter(s, own), own)
+        over = [a for a in axes if a != s.batch]
+        by = s.add({"op": "pool", "over": over}, {s.batch: axes[s.batch]}, x)
+        own = {s.batch: axes[s.batch], **own}
+        weight = s.add({"op": "mul", "of": [by, weight]}, own)
+    else:
+        weight = s.add(_parameter(s, own), own)
+    fields: dict[str, Any] = {"op": "conv2d", "x": x, "weight": weight, **more}
+    if groups > 1:
+        fields["groups"] = groups
+    if s.chance(0.3):
+        fields["act"] = act(s)
+    s.add(fields, {**found, "c": Size(str(out), out)})
+
+
+def there_and_back(s: Sketch) -> None:
+    """Windows, and their sum at each place."""
+    x = s.node(lambda a: elements(a) < 200 and len([n for n in a if n != s.batch]) >= 1)
+    if x is None:
+        return
+    axes = s.values[x]
+    over = s.some([a for a in axes if a != s.batch], most=2)
+    drawn = slide(s, axes, over)
+    if drawn is None:
+        return
+    more, found, kernel = drawn
+    into: Axes = {}
+    for n in kernel:
+        into[s.axis({*found, *into})] = Size(str(n), n)
+    if elements({**found, **into}) > MOST:
+        return
+    wide = s.add({"op": "unfold", "over": over, "kernel": each_of(s, kernel), "into": list(into),
+                  **more}, {**found, **into}, x)  # fmt: skip
+    drawn_one = OF_ONE[s.one(["apply", "gate", "scale"])](s, s.values[wide])
+    if drawn_one is not None:
+        wide = s.add(*drawn_one, wide)
+    s.add({"op": "fold", "axes": list(into), "over": over, "like": x, **more}, axes, wide)
+
+
+def resize(s: Sketch) -> None:
+    x = s.node(lambda a: len(a) >= 2)
+    if x is None:
+        return
+    over = s.rng.sample(sorted(s.values[x]), 2)
+    like = s.node(lambda a: set(over) <= set(a))
+    assert like is not None
+    if s.chance(0.6):  # smaller first
+        fields = {"op": "pool", "over": over, "kernel": s.one([2, 3]), "stride": 2}
+        fields["stride"] = fields["kernel"]
+        k = fields["kernel"]
+        small = {
+            a: z if a not in over else Size(
+                f"({z.text} - 1) // {k} + 1" if z.is_open else str((z.n - 1) // k + 1),
+                (z.n - 1) // k + 1,
+            )
+            for a, z in s.values[x].items()
+        }  # fmt: skip
+        like, x = x, s.add(fields, small, x)
+    axes = {**s.values[x], **{a: s.values[like][a] for a in over}}
+    if elements(axes) <= MOST:
+        s.add({"op": "resize", "over": over, "like": like}, axes, x)
+
+
+def use(s: Sketch) -> None:
+    from random_specs import used
+
+    used(s)
+
+
+OF_SEVERAL: dict[str, Callable[[Sketch], None]] = {
+    "arithmetic": arithmetic, "domain": domain, "concat": concat, "stack": stack,
+    "unstack": unstack, "chunk": chunk, "product": product, "reweight": reweight,
+    "mixture": mixture, "learned": learned, "table": table, "schedule": schedule,
+    "attention": attention, "kernel_by_value": kernel_by_value, "there_and_back": there_and_back,
+    "resize": resize, "use": use,
+}  # fmt: skip
