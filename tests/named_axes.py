@@ -290,15 +290,26 @@ def read(word: str, folder: Path) -> tuple[Mapping[str, Any], Path]:
         path = folder / word
     else:
         path = SHIPPED / f"{word.removesuffix('.yaml')}.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8")), path.parent
+    return parsed(path.read_text(encoding="utf-8")), path.parent
+
+
+@functools.cache
+def parsed(text: str) -> Mapping[str, Any]:
+    """Return what a YAML text says."""
+    found: Mapping[str, Any] = yaml.load(text, yaml.CSafeLoader)
+    return found
 
 
 def opened(
     world: World, spec: Mapping[str, Any], folder: Path, x: Value,
     params: Mapping[str, Any], weights: str = "",
 ) -> Frame:  # fmt: skip
-    """Return a spec on a value, its params with the values given, else their defaults."""
-    known: dict[str, Any] = dict(x.sizes)
+    """Return a spec on a value, its params with the values given, else their defaults.
+
+    What is given beside them is what a stand-in knows of its layer.
+    """
+    known: dict[str, Any] = {a: n for a, n in x.sizes.items() if a != spec["input"][0]}
+    known |= {name: one for name, one in params.items() if name not in spec.get("params", {})}
     waiting = {
         name: params.get(name, one["default"] if isinstance(one, dict) else one)
         for name, one in spec.get("params", {}).items()
@@ -322,7 +333,7 @@ def interpret(
 
     Where the spec takes tokens and the layout is that of a map, the map's places are the tokens.
     """
-    spec, given = yaml.safe_load(text), Value(x, tuple(layout))
+    spec, given = parsed(text), Value(x, tuple(layout))
     places = [axis for axis in layout if axis not in spec["input"]]
     if not places:
         return opened(world, spec, folder, given, params).output

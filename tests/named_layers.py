@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from named_ops import ACTIVATIONS, softmax
+from named_ops import ACTIVATIONS, root, softmax
 from named_values import Value, contracted, meet, union, windows
 from torch import Tensor
 
@@ -131,11 +131,10 @@ def normalised(
         y = x.apart(over[0], groups := {"g~": here.size("groups"), "d~": -1})
         y = _standard(y, ["d~", *over[1:]], eps).merged(list(groups), over[0])
     elif fn == "l2":
-        length = x.reduced(over, lambda t: (t * t).sum(-1) ** 0.5)
+        length = x.reduced(over, lambda t: root((t * t).sum(-1)))
         y = meet(x, length.each(lambda t: t.clamp(min=eps)), torch.div)
     elif fn == "rms":
-        root = x.reduced(over, lambda t: ((t * t).mean(-1) + eps) ** 0.5)
-        y = meet(x, root, torch.div)
+        y = meet(x, x.reduced(over, lambda t: ((t * t).mean(-1) + eps) ** 0.5), torch.div)
     else:
         y = _standard(x, over, eps)
     if affine:

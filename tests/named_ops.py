@@ -19,6 +19,7 @@ from named_values import (
     windows,
 )
 from torch import Tensor
+from torch.nn import functional
 
 if TYPE_CHECKING:
     from named_axes import Here
@@ -28,8 +29,9 @@ def _softplus(x: Tensor) -> Tensor:
     return torch.logaddexp(x, torch.zeros_like(x))
 
 
-def _hard(x: Tensor) -> Tensor:
-    return torch.clamp(x + 3, 0, 6) / 6
+def root(x: Tensor) -> Tensor:
+    """Return the root of what is never below zero, flat where that is zero."""
+    return torch.where(x > 0, torch.where(x > 0, x, 1.0) ** 0.5, 0.0)
 
 
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
@@ -51,8 +53,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": lambda x: x * (1 + torch.erf(x / math.sqrt(2))) / 2,
     "silu": lambda x: x / (1 + torch.exp(-x)),
     "sigmoid": lambda x: 1 / (1 + torch.exp(-x)),
-    "hard_sigmoid": _hard,
-    "hard_swish": lambda x: x * _hard(x),
+    "hard_sigmoid": functional.hardsigmoid,  # torch's own gradient has 1 / 6 in single precision
+    "hard_swish": lambda x: x * torch.clamp(x + 3, 0, 6) / 6,
     "tanh": torch.tanh,
     "softplus": lambda x: torch.where(x > 20, x, _softplus(x)),  # torch's is straight from 20 on
     "elu": elu,
@@ -289,7 +291,7 @@ _REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "max": lambda t: t.amax(-1),
     "min": lambda t: t.amin(-1),
     "var": _variance,
-    "std": lambda t: _variance(t) ** 0.5,
+    "std": lambda t: root(_variance(t)),
     "median": lambda t: t.sort(-1).values[..., (t.shape[-1] - 1) // 2],
 }
 

@@ -17,6 +17,11 @@ import yaml
 
 MOST = 1500  # elements of a value
 OPEN = frozenset("bchwnt")  # names of sizes, any of which a spec may be checked for
+#: Ops that do not read one value x.
+WITHOUT_X = frozenset({
+    "add", "sub", "mul", "div", "concat", "stack", "product", "attention", "parameter", "constant",
+    "schedule",
+})  # fmt: skip
 
 
 class Size(NamedTuple):
@@ -46,7 +51,7 @@ def at(size: Size) -> str:
     return size.text if size.text.isalnum() else f"({size.text})"
 
 
-class _Plain(yaml.SafeDumper):
+class _Plain(yaml.CSafeDumper):
     """Writes what stands twice twice."""
 
     def ignore_aliases(self, data: Any) -> bool:
@@ -85,6 +90,7 @@ class Sketch:
     indices: list[str] = field(default_factory=list)  # what counts the parts here
     needs_size: bool = False
     draws: bool = False
+    above: dict[str, str] = field(default_factory=dict)  # what nodes read that do not say so
     made: int = 0
 
     def __post_init__(self) -> None:
@@ -194,6 +200,8 @@ class Sketch:
         above = list(self.nodes)[-1] if self.nodes else "input"
         if x is not None and (x != above or self.chance(0.1)):
             fields = {"op": fields["op"], "x": x, **fields}
+        elif "x" not in fields and fields["op"] not in WITHOUT_X:
+            self.above[", ".join(names)] = above
         self.nodes[", ".join(names)] = fields
         self.values |= dict(zip(names, axes, strict=True))
         return names
@@ -209,11 +217,19 @@ class Sketch:
         spec = {"name": name, "params": self.params, "input": axes, "nodes": self.nodes}
         if not self.params:
             del spec["params"]
-        names = list(self.values)[1:]
         last = list(self.nodes)[-1]
-        if ", " in last or self.chance(0.1):
-            spec["output"] = names[-1]
+        if self.chance(0.12):
+            spec["nodes"] = self._shuffled()
+        if list(spec["nodes"])[-1] != last or ", " in last or self.chance(0.1):
+            spec["output"] = list(self.values)[-1]
         return yaml.dump(spec, Dumper=_Plain, sort_keys=False, default_flow_style=None, width=999)
+
+    def _shuffled(self) -> dict[str, dict[str, Any]]:
+        """Return the nodes in another order, each of which says what it reads."""
+        names = list(self.nodes)
+        self.rng.shuffle(names)
+        read = {name: {"x": self.above[name]} if name in self.above else {} for name in names}
+        return {name: {**self.nodes[name], **read[name]} for name in names}
 
     @property
     def output(self) -> Axes:
@@ -264,7 +280,7 @@ def _layout(rng: random.Random, sketch: Sketch, names: tuple[str, ...]) -> tuple
 
 def fields_of(text: str) -> Iterator[tuple[str, str, Any]]:
     """Yield each op of a spec with each of its fields and what stands there."""
-    for node in yaml.safe_load(text)["nodes"].values():
+    for node in yaml.load(text, yaml.CSafeLoader)["nodes"].values():
         yield from _of_node(node)
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from random_graphs import MOST, Axes, Size, Sketch, elements, fits
+from random_graphs import MOST, Axes, Size, Sketch, at, elements, fits
 from random_ops import OF_ONE, Drawn, act, each_of, slide
 
 
 def grow(s: Sketch, count: int) -> None:
     """Add about so many nodes to a sketch, at least one."""
-    ways = [*OF_ONE, *OF_SEVERAL, *("conv2d", "pool", "norm", "linear", "arithmetic", "attention")]
+    often = ("conv2d", "pool", "norm", "linear", "arithmetic", "attention", "apply", "unstack",
+             "to_size", "there_and_back")  # fmt: skip
+    ways = [*OF_ONE, *OF_SEVERAL, *often]
     left = 40
     while (len(s.nodes) < count or not s.nodes) and left:
         left -= 1
@@ -24,8 +26,9 @@ def grow(s: Sketch, count: int) -> None:
         drawn = OF_ONE[way](s, s.values[x])
         if drawn is not None and elements(drawn[1]) <= MOST:
             s.add(*drawn, x)
-    if not s.nodes:
-        s.add({"op": "scale", "by": 2}, s.input, "input")
+    last = list(s.nodes.values())[-1]["op"] if s.nodes else "repeat"
+    if last == "repeat":  # none, or maybe of no step, which would give the input back
+        s.add({"op": "scale", "by": 2}, s.output)
 
 
 def met(*axes: Axes) -> Axes:
@@ -117,11 +120,23 @@ def stack(s: Sketch) -> None:
 
 
 def unstack(s: Sketch) -> None:
-    x = s.node(lambda a: any(1 < z.n < 5 and not z.is_open for z in a.values()))
-    if x is None:
-        return
+    def few(axes: Axes) -> list[str]:
+        return [axis for axis, size in axes.items() if 1 < size.n < 5 and not size.is_open]
+
+    x = s.node(lambda axes: bool(few(axes)))
+    if x is None:  # the parts of a layer
+        x = s.node(lambda axes: any(s.know(axes[axis]) for axis in axes))
+        if x is None:
+            return
+        axes = s.values[x]
+        over, part = s.one([axis for axis in axes if s.know(axes[axis])]), s.axis(axes)
+        new = {part: Size("2", 2), over: Size("3", 3)}
+        fields = {"op": "linear", "over": over, "out": {axis: size.n for axis, size in new.items()}}
+        if elements({**axes, **new}) > MOST:
+            return
+        x = s.add(fields, {**axes, **new}, x)
     axes = s.values[x]
-    axis = s.one([a for a, z in axes.items() if 1 < z.n < 5 and not z.is_open])
+    axis = s.one(few(axes))
     rest = {a: z for a, z in axes.items() if a != axis}
     names = s.add_all({"op": "unstack", "axis": axis}, [rest] * axes[axis].n, x)
     s.add({"op": s.one(["add", "mul", "sub"]), "of": names[:2]}, rest)
@@ -258,10 +273,10 @@ def attention(s: Sketch) -> None:
     if len(free) < 2:
         return
     along = s.one(free)
-    over = s.some([a for a in free if a != along], most=2)
+    over = s.some([a for a in free if a != along], least=s.one([1, 2]), most=2)
     fields: dict[str, Any] = {"op": "attention", "q": x, "k": x, "v": x}
     more: dict[str, Any] = {}
-    relative = len(over) == 2 and s.chance(0.4) and s.know(*(axes[a] for a in (*over, along)))
+    relative = len(over) == 2 and s.chance(0.6) and s.know(*(axes[a] for a in (*over, along)))
     own = {axis: s.axis({*axes}) for axis in over}
     if len(set(own.values())) < len(own):
         return
@@ -344,6 +359,8 @@ def kernel_by_value(s: Sketch) -> None:
     own: Axes = {}
     for axis, n in zip(("o", "i", "kh", "kw"), (out, width.n // groups, *kernel), strict=True):
         own[axis] = Size(str(n), n)
+    if width.is_open:
+        own["i"] = Size(width.text if groups == 1 else f"{at(width)} / {groups}", width.n // groups)
     if s.batch in axes and s.chance(0.6):  # for each sample
         weight = s.add(_parameter(s, own), own)
         over = [a for a in axes if a != s.batch]

@@ -26,7 +26,9 @@ def act(s: Sketch) -> str:
 
 
 def apply(s: Sketch, x: Axes) -> Drawn:
-    fn = s.one([*ACTS, "abs", "square", "sign", "sin", "cos", "pow", "clamp"])
+    fn = s.one([*ACTS, "abs", "square", "sign", "sin", "cos"])
+    if s.chance(0.35):
+        fn = s.one(["pow", "clamp", "clamp", "elu", "leaky_relu"])
     fields: Fields = {"op": "apply", "fn": fn}
     if fn == "pow":
         fields["exponent"] = s.one([2, 3, 1, s.param(2, 3)])
@@ -55,17 +57,17 @@ def conv1d(s: Sketch, x: Axes) -> Drawn:
     if not x:
         return None
     fields: Fields = {"op": "conv1d", "along": s.one(sorted(x)), "kernel": s.int(s.one([1, 3, 5]))}
-    return _layer(s, fields, bias=True), x
+    return _layer(s, fields), x
 
 
-def _layer(s: Sketch, fields: Fields, bias: bool | None = None) -> Fields:
+def _layer(s: Sketch, fields: Fields) -> Fields:
     """Add a bias, and how weights begin."""
     if s.chance(0.4):
         fields["bias"] = s.flag(s.chance(0.5))
-    if s.chance(0.2):
+    if s.chance(0.3):
         fields["init"] = s.one(INITS)
-    has = fields.get("bias", "norm" not in fields)
-    if s.chance(0.2) and has is True:
+    has = fields.get("bias", "norm" not in fields or fields["op"] == "mlp")
+    if s.chance(0.3) and has is True:
         fields["bias_init"] = s.number(-1, 1)
     return fields
 
@@ -155,7 +157,7 @@ def mlp(s: Sketch, x: Axes) -> Drawn:
     if out is not None:
         fields["out"] = out
     _norm(s, fields, hidden, rest, ())
-    _layer(s, {} if s.chance(0.5) else fields, True)
+    _layer(s, fields)
     if s.chance(0.5):
         fields["act"] = s.one([act(s), "none"])
     return fields, {**rest, **new}
@@ -268,7 +270,7 @@ def pool(s: Sketch, x: Axes) -> Drawn:
     if way < 0.75:
         over = s.some(x)
         sizes = [s.one([1, 2, 3, x[axis].n]) for axis in over]
-        kept = s.chance(0.2)
+        kept = s.chance(0.2) and s.batch not in over
         fields |= {"over": over, "to": each_of(s, sizes)}
         found = {axis: Size(str(n), n) for axis, n in zip(over, sizes, strict=True)}
         if kept:
@@ -351,8 +353,8 @@ def roll(s: Sketch, x: Axes) -> Drawn:
     over = s.some(x)
     by = [s.rng.randint(-8, 8) for _ in over] if s.chance(0.6) else [s.rng.randint(-3, 3)] * len(over)
     written = each_of(s, by, index=True)
-    if s.chance(0.2):
-        written = f"{x[over[0]].text} // 2" if len(x[over[0]].text) < 20 else 1
+    if s.chance(0.2) and over[0] != s.batch and len(x[over[0]].text) < 20:
+        written = f"{at(x[over[0]])} // 2"
     return {"op": "roll", "over": over, "by": written}, x
 
 
