@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from named_axes import World, interpret
-from named_values import Value
 from random_graphs import RandomGraph
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 import composer
 from composer.graph.frontend import load_spec
@@ -37,12 +38,13 @@ class Outcome:
 
     wrong: list[str] = field(default_factory=list)
     unsteady: list[str] = field(default_factory=list)
+    of_torch: list[str] = field(default_factory=list)  # right once torch's own fault is mended
     compared: int = 0
 
     def __add__(self, other: Outcome) -> Outcome:
         return Outcome(
             self.wrong + other.wrong, self.unsteady + other.unsteady,
-            self.compared + other.compared,
+            self.of_torch + other.of_torch, self.compared + other.compared,
         )  # fmt: skip
 
 
@@ -163,20 +165,53 @@ def compare(
     kept = {key: tensor.clone() for key, tensor in case.module.state_dict().items()}
     case.module.train(training)
     theirs = reference(case, x, kept, training)
-    mine = _of_module(case, x, theirs, forward)
-    outcome = Outcome()
-    for key, ours, wanted, scale in _pairs(mine, theirs):
-        outcome.compared += 1
-        if not (off := distance(ours, wanted, scale)) <= CLOSE:
-            outcome.wrong.append(f"{key} differs by {off:.1e}")
+    wrong, compared = _differences(_of_module(case, x, theirs, forward), theirs)
+    outcome = Outcome(wrong, compared=compared)
     missing = {key for key in kept if not key.endswith((".num_batches_tracked", ".step", ".value"))}
-    if missing != {key for key in theirs.read}:
+    if missing != set(theirs.read):
         outcome.wrong.append(f"other weights: {sorted(missing ^ set(theirs.read))}")
+    elif outcome.wrong and not _with_torch_mended(case, x, kept, theirs, forward):
+        outcome.of_torch, outcome.wrong = outcome.wrong, []
     elif outcome.wrong and (moved := _moved(case, x, kept, training, theirs)) > UNSTEADY:
         outcome.unsteady = [f"{one}, and noise moves it by {moved:.0e}" for one in outcome.wrong]
         outcome.wrong = []
     case.module.load_state_dict(kept)
     return outcome
+
+
+def _differences(mine: Run, theirs: Run) -> tuple[list[str], int]:
+    """Return where two runs differ, and how many tensors were compared."""
+    wrong, compared = [], 0
+    for key, ours, wanted, scale in _pairs(mine, theirs):
+        compared += 1
+        if not (off := distance(ours, wanted, scale)) <= CLOSE:
+            wrong.append(f"{key} differs by {off:.1e}")
+    return wrong, compared
+
+
+def _with_torch_mended(
+    case: Case, x: Tensor, kept: Mapping[str, Tensor], theirs: Run, forward: Forward | None
+) -> list[str]:
+    """Return where a module still differs where torch's batch norm is given what it can take.
+
+    Its gradient on a CPU is wrong, torch 2.14.1, where an axis of size 1 leaves open how its input
+    or the gradient that comes in lies in memory; `test_torch_s_own_fault` shows it.
+    """
+    plain = functional.batch_norm
+
+    def mended(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        y = plain(_in_order(x), *args, **kwargs)
+        if y.requires_grad:
+            y.register_hook(_in_order)
+        return y
+
+    case.module.load_state_dict(kept)
+    with mock.patch.object(functional, "batch_norm", mended):
+        return _differences(_of_module(case, x, theirs, forward), theirs)[0]
+
+
+def _in_order(x: Tensor) -> Tensor:
+    return x.clone(memory_format=torch.contiguous_format)
 
 
 def reference(
@@ -192,7 +227,7 @@ def reference(
     found = interpret(case.text, case.folder, x, case.layout, case.params, world)
     assert set(found.axes) == set(case.output), (found.axes, case.output)
     y = found.to(case.output)
-    values = {"output": y.detach()} | {key: new for key, new in world.statistics.items() if training}
+    values = {"output": y.detach(), **(world.statistics if training else {})}
     return Run(values, _gradients(y, x, weights), frozenset(world.read))
 
 
@@ -211,9 +246,9 @@ def _gradients(y: Tensor, x: Tensor, weights: Mapping[str, Tensor]) -> dict[str,
     generator = torch.Generator().manual_seed(y.numel())
     by = torch.randn(y.shape, generator=generator, dtype=y.dtype)
     leaves = {"input": x, **weights}
-    if not y.requires_grad:
-        return {key: torch.zeros_like(leaf) for key, leaf in leaves.items()}
-    found = torch.autograd.grad(y, list(leaves.values()), by, allow_unused=True)
+    found: Sequence[Tensor | None] = [None] * len(leaves)
+    if y.requires_grad:
+        found = torch.autograd.grad(y, list(leaves.values()), by, allow_unused=True)
     return {
         f"the gradient of {key}": torch.zeros_like(leaf) if grad is None else grad
         for (key, leaf), grad in zip(leaves.items(), found, strict=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import functools
 import math
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -50,6 +51,18 @@ class World:
     advanced: int = 0
     noise: float = 0.0
     read: set[str] = field(default_factory=set)
+
+    def kept(self, key: str, sizes: tuple[int, ...]) -> Tensor:
+        """Return a weight or a statistic; drawn anew where the checkpoint has none of this name.
+
+        So it is of a branch of which no value is read: then it makes no difference.
+        """
+        found = self.weights.get(key, self.statistics.get(key))
+        if found is None:
+            generator = torch.Generator().manual_seed(zlib.crc32(key.encode()))
+            return torch.rand(sizes, generator=generator, dtype=self.like.dtype)
+        self.read.add(key)
+        return found.reshape(sizes)
 
     def off(self, value: Value) -> Value:
         return value.each(lambda t: t * (1 + self.noise * torch.randn_like(t)))
@@ -241,14 +254,10 @@ class Here:
     # what it keeps
 
     def weight(self, local: str, *sizes: int) -> Tensor:
-        key = f"{self.path}.{local}" if local else self.path
-        self.world.read.add(key)
-        return self.world.weights[key].reshape(sizes)
+        return self.world.kept(f"{self.path}.{local}" if local else self.path, sizes)
 
     def statistic(self, local: str, size: int) -> Tensor:
-        key = f"{self.path}.{local}"
-        self.world.read.add(key)
-        return self.world.statistics[key].reshape(size)
+        return self.world.kept(f"{self.path}.{local}", (size,))
 
     def keep(self, local: str, new: Tensor) -> None:
         self.world.statistics[f"{self.path}.{local}"] = new
@@ -277,11 +286,10 @@ def use(here: Here) -> Value:
         if axis in theirs and axis not in there:
             there[axis] = f"{axis}'"  # what has this name there is another axis
     spec, folder = read(here.fields["spec"], here.frame.folder)
-    params = {name: evaluated(one, here.known) for name, one in here.fields.get("params", {}).items()}
-    inner = opened(
-        here.world, spec, folder, x.renamed(there), params, f"{here.path}."
-    ).output
-    return inner.renamed({name: axis for axis, name in there.items()})
+    given = here.fields.get("params", {})
+    params = {name: evaluated(one, here.known) for name, one in given.items()}
+    inner = opened(here.world, spec, folder, x.renamed(there), params, f"{here.path}.")
+    return inner.output.renamed({name: axis for axis, name in there.items()})
 
 
 def read(word: str, folder: Path) -> tuple[Mapping[str, Any], Path]:

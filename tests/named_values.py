@@ -20,7 +20,7 @@ class Value:
     axes: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        assert self.data.dim() == len(self.axes) == len(set(self.axes)), (self.data.shape, self.axes)
+        assert self.data.dim() == len(self.axes) == len(set(self.axes)), self.axes
 
     def size(self, axis: str) -> int:
         return self.data.shape[self.axes.index(axis)]

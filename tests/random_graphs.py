@@ -109,7 +109,8 @@ class Sketch:
 
     def some(self, of: Iterable[str], least: int = 1, most: int = 3) -> list[str]:
         found = sorted(of)
-        return self.rng.sample(found, self.rng.randint(min(least, len(found)), min(most, len(found))))
+        least, most = min(least, len(found)), min(most, len(found))
+        return self.rng.sample(found, self.rng.randint(least, most))
 
     def node(self, which: Callable[[Axes], bool] = lambda a: True) -> str | None:
         """Return a node, likely a late one, whose axes suit."""
@@ -136,11 +137,11 @@ class Sketch:
         if way < 0.75:
             return n
         if way < 0.85:
-            return self.one([f"{2 * n} // 2", f"min({n}, {n + 3})", f"{n} if 1 < 2 else 9"])
+            return self.one([f"{2 * n} // 2", f"min({n}, {n + 3})", f"({n} if 1 < 2 else 9)"])
         return self.param(n, n)  # under another the spec might not hold
 
     def param(self, value: Any, other: Any) -> str:
-        """Return the name of a new param that comes to a value, by default or because it is given."""
+        """Return the name of a new param that comes to a value: by default, or it is given."""
         name = f"p{len(self.params)}"
         default = value
         if self.depth == 0 and other != value and self.chance(0.4):
@@ -196,7 +197,8 @@ class Sketch:
         return self.add_all(fields, [axes], x)[0]
 
     def add_all(self, fields: dict[str, Any], axes: list[Axes], x: str | None = None) -> list[str]:
-        names = [self._name() for _ in axes]
+        names = list(dict.fromkeys(self._name() for _ in axes))
+        names += [f"n{self.made}{place}" for place in range(len(axes) - len(names))]
         above = list(self.nodes)[-1] if self.nodes else "input"
         if x is not None and (x != above or self.chance(0.1)):
             fields = {"op": fields["op"], "x": x, **fields}
@@ -261,17 +263,18 @@ def random_graph(seed: int) -> RandomGraph:
         most = max((name for name in names), key=lambda name: sizes[name])
         sizes[most] //= 2
     sketch = Sketch(rng, {name: Size(name, sizes[name]) for name in names})
-    grow(sketch, rng.randint(1, 7))
-    is_map = {"h", "w"} <= set(names)
-    size = (sizes["h"], sizes["w"]) if is_map and (sketch.needs_size or rng.random() < 0.6) else None
+    grow(sketch, rng.randint(1, 8))
+    size = None
+    if {"h", "w"} <= set(names) and (sketch.needs_size or rng.random() < 0.6):
+        size = (sizes["h"], sizes["w"])
     return RandomGraph(
-        seed, sketch.written("drawn"), sketch.files, names, _layout(rng, sketch, names),
+        seed, sketch.written("drawn"), sketch.files, names, _layout(rng, names),
         {name: sizes[name] for name in names}, size, sketch.given, sketch.draws, rng.randint(0, 5),
     )  # fmt: skip
 
 
-def _layout(rng: random.Random, sketch: Sketch, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the order in memory, the batch first; maybe that of the map whose places are tokens."""
+def _layout(rng: random.Random, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the order in memory, the batch first."""
     rest = list(names[1:])
     if rng.random() < 0.4:
         rng.shuffle(rest)

@@ -1,4 +1,4 @@
-"""What a random spec may use: a shipped spec, or one drawn for it, on axes of the same or others."""
+"""What a random spec may use: a shipped spec, or one drawn for it, on some of its axes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _shipped(s: Sketch, x: str) -> None:
     spec = s.one(sorted(OF_MAPS if on_map else OF_TOKENS))
     if names is None or not s.know(axes[names["c"]]):
         return
-    if {"b", "n", "c"} - {"b", *names} and not on_map:
+    if {"s", "d", "head", "part"} & set(axes):  # axes that these specs make
         return
     least = axes[names["h"]].n * axes[names["w"]].n if on_map else 2
     if spec in ("cbam", "cbam_spatial") and least * axes[s.batch].n < 2:
@@ -89,12 +89,12 @@ def _drawn(s: Sketch, x: str) -> None:
         times *= axes[axis].n
     inner = Sketch(s.rng, inside, depth=s.depth + 1, files=s.files)
     grow(inner, s.rng.randint(1, 3))
-    back = {name: here for name, here in names.items()}
+    back = dict(names.items())
     text = inner.written(f"inner{len(s.files)}")
     out = inner.output
-    if "b" not in out or elements(out) * times > MOST or inner.needs_size and not s.know(
+    if "b" not in out or elements(out) * times > MOST or (inner.needs_size and not s.know(
         *(axes[here] for here in names.values())
-    ):
+    )):
         return
     sizes = {name: axes[here] for name, here in names.items()} | {"b": axes[s.batch]}
     found = {back.get(axis, axis): _outside(size, sizes) for axis, size in out.items()}

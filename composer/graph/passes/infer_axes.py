@@ -71,7 +71,7 @@ def _inferred(
         return (node,), ()  # it could not be read, which is noted
     assert node.op.x is not None
     inner = used_graph(graph, node.op, known(node.op.x), order)
-    if inner.problems:
+    if inner.errors:
         problems += inner.problems
         return (node,), ()
     inner = infer_axes(inner)
