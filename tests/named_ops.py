@@ -52,7 +52,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu6": lambda x: torch.where((x > 0) & (x < 6), x, 6.0 * (x >= 6)),
     "gelu": lambda x: x * (1 + torch.erf(x / math.sqrt(2))) / 2,
     "silu": lambda x: x / (1 + torch.exp(-x)),
-    "sigmoid": lambda x: 1 / (1 + torch.exp(-x)),
+    "sigmoid": torch.sigmoid,  # whose gradient, from its value, rounds to zero far from zero
     "hard_sigmoid": functional.hardsigmoid,  # torch's own gradient has 1 / 6 in single precision
     "hard_swish": lambda x: x * torch.clamp(x + 3, 0, 6) / 6,
     "tanh": torch.tanh,

@@ -80,6 +80,7 @@ class Sketch:
 
     rng: random.Random
     input: Axes
+    turn: int = 0
     batch: str = "b"
     depth: int = 0
     files: dict[str, str] = field(default_factory=dict)
@@ -106,6 +107,10 @@ class Sketch:
 
     def one(self, of: Sequence[Any]) -> Any:
         return self.rng.choice(of)
+
+    def in_turn(self, of: Sequence[Any]) -> Any:
+        """Return one of several, half the time the one whose turn it is: so all are drawn."""
+        return of[self.turn % len(of)] if self.chance(0.5) else self.one(of)
 
     def some(self, of: Iterable[str], least: int = 1, most: int = 3) -> list[str]:
         found = sorted(of)
@@ -262,7 +267,7 @@ def random_graph(seed: int) -> RandomGraph:
     while math.prod(sizes[name] for name in names) > 400:
         most = max((name for name in names), key=lambda name: sizes[name])
         sizes[most] //= 2
-    sketch = Sketch(rng, {name: Size(name, sizes[name]) for name in names})
+    sketch = Sketch(rng, {name: Size(name, sizes[name]) for name in names}, seed)
     grow(sketch, rng.randint(1, 8))
     size = None
     if {"h", "w"} <= set(names) and (sketch.needs_size or rng.random() < 0.6):

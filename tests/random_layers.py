@@ -231,7 +231,7 @@ def pool(s: Sketch, x: Axes) -> Drawn:
     if way < 0.5:
         most = [axis for axis in x if axis != s.batch or s.chance(0.05)]
         over = s.some(most or x)
-        how = s.one(["mean", "max", "sum", "sum", "min", "std", "var", "median", "power"])
+        how = s.in_turn(["mean", "max", "sum", "min", "std", "var", "median", "power"])
         fields: Fields = {"op": "pool", "over": over[0] if len(over) == 1 else over}
         if how != "mean" or s.chance(0.3):
             fields["reduce"] = s.word(how, "mean") if how != "power" else how
@@ -272,7 +272,7 @@ def pool(s: Sketch, x: Axes) -> Drawn:
 def norm(s: Sketch, x: Axes) -> Drawn:
     if not x:
         return None
-    fn = s.one(["batch", "layer", "group", "instance", "rms", "l2"])
+    fn = s.in_turn(["batch", "layer", "group", "instance", "rms", "l2"])
     if fn == "batch":
         over = [s.one(sorted(x))]
         few = elements(x) // x[over[0]].n < 2

@@ -25,7 +25,7 @@ def grow(s: Sketch, count: int) -> None:
     left = 40
     while (len(s.nodes) < count or not s.nodes) and left:
         left -= 1
-        way = s.one(ways)
+        way = s.in_turn(ways)
         if way in OF_SEVERAL:
             OF_SEVERAL[way](s)
             continue
@@ -82,6 +82,20 @@ def arithmetic(s: Sketch) -> None:
     if s.chance(0.1) and isinstance(of[0], str) and of[0] in s.values:
         of[0] = f"{of[0]} if {s.int(1)} == 1 else 7"
     s.add({"op": op, "of": of}, axes)
+
+
+def squeeze(s: Sketch) -> None:
+    """A layer of one vector for each sample."""
+    x = s.node(lambda axes: {s.batch, "c"} <= set(axes))
+    if x is None or not s.know(s.values[x]["c"]):
+        return
+    over = [axis for axis in s.values[x] if axis not in (s.batch, "c")]
+    kept = {axis: s.values[x][axis] for axis in (s.batch, "c")}
+    if over:
+        x = s.add({"op": "pool", "over": over}, kept, x)
+    drawn = OF_ONE[s.one(["linear", "mlp"])](s, kept)
+    if drawn is not None:
+        s.add(*drawn, x)
 
 
 def domain(s: Sketch) -> None:
@@ -270,6 +284,7 @@ def use(s: Sketch) -> None:
     used(s)
 
 OF_SEVERAL: dict[str, Callable[[Sketch], None]] = {
+    "squeeze": squeeze,
     "arithmetic": arithmetic, "domain": domain, "concat": concat, "stack": stack,
     "unstack": unstack, "chunk": chunk, "product": product, "reweight": reweight,
     "mixture": mixture, "learned": learned, "table": table, "schedule": schedule,

@@ -26,6 +26,8 @@ def apply(s: Sketch, x: Axes) -> Drawn:
     of_numbers = ("abs", "square", "sign", "sin", "cos")
     with_settings = ("pow", "clamp", "clamp", "elu", "leaky_relu")
     fn = s.one(s.one([ACTS, ACTS, of_numbers, with_settings]))
+    if s.chance(0.5):
+        fn = s.in_turn([*ACTS, *of_numbers, *with_settings])
     fields: Fields = {"op": "apply", "fn": fn}
     if fn == "pow":
         fields["exponent"] = s.one([2, 3, 1, s.param(2, 3)])
@@ -71,7 +73,7 @@ def roll(s: Sketch, x: Axes) -> Drawn:
     if s.chance(0.4):
         by = by[:1] * len(over)
     written = each_of(s, by, index=True)
-    if s.chance(0.2) and over[0] != s.batch and len(x[over[0]].text) < 20:
+    if s.chance(0.2) and over[0] != s.batch and len(x[over[0]].text) < 20 and not s.depth:
         written = f"{at(x[over[0]])} // 2"
     return {"op": "roll", "over": over, "by": written}, x
 

@@ -87,7 +87,7 @@ def _drawn(s: Sketch, x: str) -> None:
     times = 1
     for axis in riding:
         times *= axes[axis].n
-    inner = Sketch(s.rng, inside, depth=s.depth + 1, files=s.files)
+    inner = Sketch(s.rng, inside, s.turn, depth=s.depth + 1, files=s.files)
     grow(inner, s.rng.randint(1, 3))
     back = dict(names.items())
     text = inner.written(f"inner{len(s.files)}")
