@@ -65,6 +65,8 @@ class World:
         return found.reshape(sizes)
 
     def off(self, value: Value) -> Value:
+        if not self.noise:
+            return value
         return value.each(lambda t: t * (1 + self.noise * torch.randn_like(t)))
 
 
@@ -145,7 +147,7 @@ class Here:
     def run(self) -> list[Value]:
         found = EVALUATED[self.fields["op"]](self)
         values = found if isinstance(found, list) else [found]
-        return [self.world.off(value) for value in values] if self.world.noise else values
+        return [self.world.off(value) for value in values]
 
     @property
     def world(self) -> World:

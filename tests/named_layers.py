@@ -125,6 +125,7 @@ def normalised(
     here: Here, x: Value, fn: str, over: Sequence[str], affine: tuple[str, ...]
 ) -> Value:
     eps = here.number("eps", 1e-12 if fn == "l2" else 1e-5)
+    x = here.world.off(x)  # a norm raises what rounding made of its layer's value
     if fn == "batch":
         y = _of_batch(here, x, over[0], eps)
     elif fn == "group":

@@ -239,3 +239,35 @@ def test_a_map_of_other_places_refuses_height_alone(triplet: str) -> None:
     assert messages[0] == (
         "'cw' names 'h' alone, so 'triplet' is for maps [h, w], and this one is [t]"
     )
+
+
+def test_a_spec_with_a_warning_is_used_all_the_same(tmp_path: Path) -> None:
+    inner = """\
+name: half
+params: {spare: 2}
+input: [b, c, h, w]
+nodes:
+  out: {op: scale, by: 0.5}
+"""
+    module = used(tmp_path, "out: {op: use, spec: inner.yaml}", inner)
+    x = random(2, 4, 3, 5)
+    torch.testing.assert_close(module(x), x / 2)
+
+
+@pytest.mark.parametrize("order", ["learned sum", "sum learned"])
+def test_axes_that_a_spec_adds_keep_one_order(tmp_path: Path, order: str) -> None:
+    lines = {
+        "learned": "learned: {op: parameter, axes: {q: 2, r: 3}, init: 1}",
+        "sum": "sum: {op: add, of: [input, learned]}",
+    }
+    nodes = "".join(f"  {lines[name]}\n" for name in order.split())
+    inner = f"name: more\ninput: [b, n, c]\nnodes:\n{nodes}output: sum\n"
+    nodes = """\
+tall: {op: merge, axes: c, into: e}
+  wide: {op: stack, of: [tall, tall], axis: c}
+  out: {op: use, spec: inner.yaml, axes: {n: c, c: e}}"""
+    module = used(tmp_path, nodes, inner)
+    x = random(2, 4, 3, 5)
+    learned = module.get_parameter("out.learned")[:, :, None, None, None]
+    want = x[:, :, None, None, None] + learned  # [b, e, q, r, c, h, w]
+    torch.testing.assert_close(module(x), want.expand(-1, -1, -1, -1, 2, -1, -1))
