@@ -146,7 +146,7 @@ def randomise(module: nn.Module, seed: int) -> None:
 
 def compare(
     case: Case, shape: Sequence[int], *, training: bool, last: bool = False, seed: int = 0,
-    forward: Forward | None = None,
+    forward: Forward | None = None, close: float = CLOSE,
 ) -> Outcome:  # fmt: skip
     """Return how a case's module differs from the interpreter on a random input.
 
@@ -157,6 +157,7 @@ def compare(
         last: whether the input, of four axes, lies in memory with its channels last.
         seed: of the input, and of what the output is multiplied by for the gradients.
         forward: what is called in place of the module, such as the module compiled.
+        close: how far apart two tensors may be, relative to the largest number of one.
     """
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(*shape, generator=generator, dtype=torch.float64)
@@ -165,7 +166,7 @@ def compare(
     kept = {key: tensor.clone() for key, tensor in case.module.state_dict().items()}
     case.module.train(training)
     theirs = reference(case, x, kept, training)
-    wrong, compared = _differences(_of_module(case, x, theirs, forward), theirs)
+    wrong, compared = _differences(_of_module(case, x, theirs, forward), theirs, close)
     outcome = Outcome(wrong, compared=compared)
     missing = {key for key in kept if not key.endswith((".num_batches_tracked", ".step", ".value"))}
     if missing != set(theirs.read):
@@ -179,12 +180,12 @@ def compare(
     return outcome
 
 
-def _differences(mine: Run, theirs: Run) -> tuple[list[str], int]:
+def _differences(mine: Run, theirs: Run, close: float = CLOSE) -> tuple[list[str], int]:
     """Return where two runs differ, and how many tensors were compared."""
     wrong, compared = [], 0
     for key, ours, wanted, scale in _pairs(mine, theirs):
         compared += 1
-        if not (off := distance(ours, wanted, scale)) <= CLOSE:
+        if not (off := distance(ours, wanted, scale)) <= close:
             wrong.append(f"{key} differs by {off:.1e}")
     return wrong, compared
 
@@ -234,7 +235,7 @@ def reference(
 def _of_module(case: Case, x: Tensor, theirs: Run, forward: Forward | None) -> Run:
     x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
     before = x.detach().clone()
-    y = (forward or case.module)(x)
+    y = case.module(x) if forward is None else forward(x)
     gradients = _gradients(y, x, dict(case.module.named_parameters()))
     assert torch.equal(before, x.detach()), "the input was written over"
     values = {"output": y.detach()}

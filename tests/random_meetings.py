@@ -25,7 +25,7 @@ def grow(s: Sketch, count: int) -> None:
     left = 40
     while (len(s.nodes) < count or not s.nodes) and left:
         left -= 1
-        way = s.in_turn(ways)
+        way = ways[s.turn % len(ways)] if left == 39 else s.one(ways)
         if way in OF_SEVERAL:
             OF_SEVERAL[way](s)
             continue

@@ -73,8 +73,10 @@ def roll(s: Sketch, x: Axes) -> Drawn:
     if s.chance(0.4):
         by = by[:1] * len(over)
     written = each_of(s, by, index=True)
-    if s.chance(0.2) and over[0] != s.batch and len(x[over[0]].text) < 20 and not s.depth:
-        written = f"{at(x[over[0]])} // 2"
+    first = x[over[0]]
+    plain = len(first.text) < 20 and "/" not in first.text.replace("//", "") and not s.depth
+    if s.chance(0.2) and over[0] != s.batch and plain:
+        written = f"{at(first)} // 2"
     return {"op": "roll", "over": over, "by": written}, x
 
 

@@ -160,13 +160,16 @@ def test_shipped_specs(name: str) -> None:
 @pytest.mark.parametrize("seed", range(60))
 def test_compiled(seed: int, tmp_path: Path) -> None:
     graph = random_graph(10_000 + seed)
-    backend = "inductor" if seed % 3 == 0 else "aot_eager"
+    backend = "inductor" if seed % 6 == 0 else "aot_eager"
     case = built(graph, tmp_path)
     torch._dynamo.reset()
     compiled = torch.compile(case.module, fullgraph=True, backend=backend)
     shape = [graph.sizes[axis] for axis in graph.layout]
     for training in (False,) if graph.draws else (False, True):
-        found = compare(case, shape, training=training, seed=seed, forward=compiled)
+        # eager torch has the gradient of hard_sigmoid in single precision, and inductor has not
+        found = compare(
+            case, shape, training=training, seed=seed, forward=compiled, close=1e-7
+        )
         assert not found.wrong, f"{backend}: {found.wrong}\n{_shown(graph)}"
 
 
