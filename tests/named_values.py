@@ -50,12 +50,13 @@ class Value:
         """Return the value with several axes as one, the last of which steps by one."""
         at = self.last(*axes)
         rest = at.axes[: len(at.axes) - len(axes)]
-        return Value(at.data.reshape(*at.data.shape[: len(rest)], -1), (*rest, into))
+        return Value(at.data.reshape((*at.data.shape[: len(rest)], -1)), (*rest, into))
 
     def apart(self, axis: str, into: Mapping[str, int]) -> Value:
         """Return the value with one axis as several; as none, where it has the size 1."""
         at = self.last(axis)
-        return Value(at.data.reshape(*at.data.shape[:-1], *into.values()), (*at.axes[:-1], *into))
+        sizes = (*at.data.shape[:-1], *into.values())
+        return Value(at.data.reshape(sizes), (*at.axes[:-1], *into))
 
     def taken(self, axis: str, places: Tensor) -> Value:
         """Return the values at some places of an axis."""

@@ -271,3 +271,23 @@ tall: {op: merge, axes: c, into: e}
     learned = module.get_parameter("out.learned")[:, :, None, None, None]
     want = x[:, :, None, None, None] + learned  # [b, e, q, r, c, h, w]
     torch.testing.assert_close(module(x), want.expand(-1, -1, -1, -1, 2, -1, -1))
+
+
+@pytest.mark.parametrize("size", [None, (5, 6)])
+def test_the_sizes_of_parts_are_those_of_the_axes_they_are_used_on(
+    tmp_path: Path, size: tuple[int, int] | None
+) -> None:
+    inner = """\
+name: tail
+input: [b, h, w]
+nodes:
+  head, rest: {op: chunk, axis: h, sizes: [2, h - 2]}
+  out: {op: flip, x: rest, over: h}
+"""
+    (tmp_path / "inner.yaml").write_text(inner, encoding="utf-8")
+    node = "out: {op: use, spec: inner.yaml, axes: {h: w, w: h}}"
+    file = tmp_path / "outer.yaml"
+    file.write_text(f"name: outer\ninput: [b, c, h, w]\nnodes:\n  {node}\n", encoding="utf-8")
+    module = composer.build(str(file), channels=4, size=size).double()
+    x = random(2, 4, 5, 6)
+    torch.testing.assert_close(module(x), x[..., 2:].flip(-1))
