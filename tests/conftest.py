@@ -19,6 +19,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="of each slow test, run the first case and every Nth after it (default: all)",
     )
+    parser.addoption(
+        "--graphs",
+        type=int,
+        default=300,
+        metavar="N",
+        help="how many random specs test_differential compares (default: 300)",
+    )
+    parser.addoption(
+        "--first-graph",
+        type=int,
+        default=0,
+        metavar="SEED",
+        help="the seed of the first of them (default: 0)",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -14,6 +14,7 @@ import torch
 from probe import random, randomise, spec_text
 from shipped import BLENDED, SHIPPED, SIZED, STANDS_FOR, TOKENS
 from torch import fx, nn
+from torch.nn import functional
 
 from composer.errors import ComposerError
 from composer.graph.frontend import check_text
@@ -390,3 +391,19 @@ def test_slices_are_taken_at_once_and_before_they_are_moved() -> None:
     wide = "y: {op: linear, over: c, out: {k: 2, c: 4}}"
     code = build(spec_text(f"{wide}\nout: {{op: pick, axis: k, index: 0}}"), 4).code
     assert ".unbind(" not in code and ".select(1, 0)" in code
+
+
+@pytest.mark.parametrize("kernel", ["{op: scale, x: w, by: 2}", "{op: mul, of: [mean, w]}"])
+def test_a_kernel_that_lies_in_another_order_is_learned(kernel: str) -> None:
+    """Torch's backward refuses one that makes one channel and whose channels lie last."""
+    module = build(spec_text(f"""mean: {{op: pool, x: input, over: [c, h, w]}}
+        w: {{op: parameter, axes: {{kh: 3, kw: 3, i: c, o: 1}}, init: conv}}
+        kernel: {kernel}
+        out: {{op: conv2d, x: input, weight: kernel}}"""), 4, dtype=torch.float64)  # fmt: skip
+    x = random(2, 4, 6, 5).contiguous(memory_format=torch.channels_last)
+    module(x).sum().backward()
+    w = module.get_parameter("w")
+    by = [one.mean() if "mul" in kernel else 2 for one in x]
+    windows = functional.unfold(x, 3, padding=1).sum(-1)  # the sum of y is w times these
+    want = sum(factor * one for factor, one in zip(by, windows, strict=True))
+    torch.testing.assert_close(w.grad, want.reshape(4, 3, 3).permute(1, 2, 0)[..., None])

@@ -165,3 +165,15 @@ def test_inside_a_backbone_saved_and_loaded(tmp_path: Path) -> None:
     assert advance(later, 2) == advance(model, 2) == 4
     torch.testing.assert_close(later(x), model(x))
     assert not torch.allclose(before, model(x))
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_in_double_precision_it_is_exact_however_it_comes_there(steps: int) -> None:
+    """A number of single precision is off by 1e-8, which a wider dtype must not keep."""
+    module = build(TWO, 4)
+    advance(module, steps)
+    want = torch.tensor((1 - steps / 3) * 0.1 + steps / 3 * 0.3, dtype=torch.float64)
+    assert torch.equal(module.bfloat16().double().get_buffer("heat.value"), want)
+    fixed = build(TWO, 4)
+    fixed.get_buffer("heat.value").fill_(0.75)
+    assert fixed.double().get_buffer("heat.value") == 0.75  # what a user put there stays

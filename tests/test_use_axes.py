@@ -239,3 +239,55 @@ def test_a_map_of_other_places_refuses_height_alone(triplet: str) -> None:
     assert messages[0] == (
         "'cw' names 'h' alone, so 'triplet' is for maps [h, w], and this one is [t]"
     )
+
+
+def test_a_spec_with_a_warning_is_used_all_the_same(tmp_path: Path) -> None:
+    inner = """\
+name: half
+params: {spare: 2}
+input: [b, c, h, w]
+nodes:
+  out: {op: scale, by: 0.5}
+"""
+    module = used(tmp_path, "out: {op: use, spec: inner.yaml}", inner)
+    x = random(2, 4, 3, 5)
+    torch.testing.assert_close(module(x), x / 2)
+
+
+@pytest.mark.parametrize("order", ["learned sum", "sum learned"])
+def test_axes_that_a_spec_adds_keep_one_order(tmp_path: Path, order: str) -> None:
+    lines = {
+        "learned": "learned: {op: parameter, axes: {q: 2, r: 3}, init: 1}",
+        "sum": "sum: {op: add, of: [input, learned]}",
+    }
+    nodes = "".join(f"  {lines[name]}\n" for name in order.split())
+    inner = f"name: more\ninput: [b, n, c]\nnodes:\n{nodes}output: sum\n"
+    nodes = """\
+tall: {op: merge, axes: c, into: e}
+  wide: {op: stack, of: [tall, tall], axis: c}
+  out: {op: use, spec: inner.yaml, axes: {n: c, c: e}}"""
+    module = used(tmp_path, nodes, inner)
+    x = random(2, 4, 3, 5)
+    learned = module.get_parameter("out.learned")[:, :, None, None, None]
+    want = x[:, :, None, None, None] + learned  # [b, e, q, r, c, h, w]
+    torch.testing.assert_close(module(x), want.expand(-1, -1, -1, -1, 2, -1, -1))
+
+
+@pytest.mark.parametrize("size", [None, (5, 6)])
+def test_the_sizes_of_parts_are_those_of_the_axes_they_are_used_on(
+    tmp_path: Path, size: tuple[int, int] | None
+) -> None:
+    inner = """\
+name: tail
+input: [b, h, w]
+nodes:
+  head, rest: {op: chunk, axis: h, sizes: [2, h - 2]}
+  out: {op: flip, x: rest, over: h}
+"""
+    (tmp_path / "inner.yaml").write_text(inner, encoding="utf-8")
+    node = "out: {op: use, spec: inner.yaml, axes: {h: w, w: h}}"
+    file = tmp_path / "outer.yaml"
+    file.write_text(f"name: outer\ninput: [b, c, h, w]\nnodes:\n  {node}\n", encoding="utf-8")
+    module = composer.build(str(file), channels=4, size=size).double()
+    x = random(2, 4, 5, 6)
+    torch.testing.assert_close(module(x), x[..., 2:].flip(-1))

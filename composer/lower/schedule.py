@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -30,9 +32,22 @@ class Schedule(nn.Module):
     def advance(self, steps: int) -> None:
         """Go some steps further, at most to the end."""
         step = min(int(self.step) + steps, self.steps)
-        way = step / self.steps
         self.step.fill_(step)
-        self.value.fill_((1 - way) * self.begin + way * self.end)
+        self.value.fill_(self._at(step))
+
+    def _at(self, step: int) -> float:
+        way = step / self.steps
+        return (1 - way) * self.begin + way * self.end
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Schedule:
+        before = self.value
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        after = self.value
+        if after.dtype != before.dtype and type(after) is Tensor and not after.is_meta:
+            now = self._at(int(self.step))  # a wider number than what was rounded before
+            if float(before) == float(torch.tensor(now, dtype=before.dtype)):
+                self.value = torch.full_like(after, now)
+        return self
 
     def extra_repr(self) -> str:
         """Return what a print of the model shows."""

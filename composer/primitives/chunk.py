@@ -64,6 +64,7 @@ class Chunk(Structure):
                     x=self.x, axis=self.axis, sizes=self.sizes, index=constant(number),
                     of=constant(len(names)),
                 ),
+                bound=True,
             )
             for number, one in enumerate(names)
         )  # fmt: skip

@@ -230,6 +230,8 @@ class Conv2d(Primitive):
         order = (*riding, *batch, self.channels, *self.over)
         if batch and small:
             order = (*batch, self.channels, *riding, *self.over)
+        elif have.names != (*batch, *own):  # torch's backward refuses some that lie otherwise
+            kernel = emit.method("contiguous", kernel)
         x = emit.arrange(emit.node(self.x), axes.names, order)
         if batch and small:
             node = pointwise(emit, x, kernel, numbers.stride, len(order))

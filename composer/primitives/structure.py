@@ -24,7 +24,8 @@ class Part:
     """One node that a structure is made of.
 
     `path` leads to its fields from those of the structure; `names` are known inside it, such as
-    the number of the branch; `weights` names the part whose weights it shares.
+    the number of the branch; `weights` names the part whose weights it shares. What is `bound` is
+    made of expressions of the structure's own, which are bound by then.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Part:
     path: YamlPath = ()
     names: Mapping[str, int] = field(default_factory=dict)
     weights: str | None = None
+    bound: bool = False
 
 
 class Structure(Primitive):

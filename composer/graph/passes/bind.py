@@ -115,6 +115,9 @@ def _bind_all(
         inside = replace(
             node, name=part.name, op=part.op, written=part.op, path=path, weights=part.weights
         )
+        if part.bound:  # a name in it may mean something else here, as of a used spec's axes
+            yield inside
+            continue
         yield from _bind_all(graph, inside, known.within(part.names), problems)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from composer.errors import Diagnostic
@@ -22,8 +22,7 @@ def infer_axes(graph: Graph) -> Graph:
     New axes take their place in the order of memory as they first appear.
     """
     axes: dict[str, Axes | None] = {INPUT: graph.input_axes}
-    order = graph.order
-    seen = {*order.input, *order.added}
+    order = _extended(graph.order, graph.input_axes)
     nodes: dict[str, tuple[GraphNode, ...]] = {}
     problems: list[Diagnostic] = []
 
@@ -38,7 +37,7 @@ def infer_axes(graph: Graph) -> Graph:
         if node.op is None or any(axes[name] is None for name in node.operands):
             continue
         try:
-            new = _inferred(graph, node, known, order, problems)
+            new, found = _inferred(graph, node, known, order, problems)
         except AxisProblem as problem:
             if node.name.split(".")[0] not in graph.unreached:
                 where = graph.where(node, problem.field)
@@ -46,9 +45,7 @@ def infer_axes(graph: Graph) -> Graph:
             continue
         nodes[node.name] = new
         axes[node.name] = new[-1].axes
-        if first_here := [a for one in new for a in one.axes or () if a not in seen]:
-            seen.update(first_here)
-            order = AxisOrder(order.input, (*order.added, *dict.fromkeys(first_here)))
+        order = _extended(order, (*found, *(new[-1].axes or ())))
     placed = tuple(new for node in graph.nodes for new in nodes[node.name])
     return replace(graph, nodes=placed, order=order).with_problems(problems)
 
@@ -59,22 +56,24 @@ def _inferred(
     known: Callable[[Expr], Axes],
     order: AxisOrder,
     problems: list[Diagnostic],
-) -> tuple[GraphNode, ...]:
+) -> tuple[tuple[GraphNode, ...], tuple[str, ...]]:
     """Return the node with its axes, or the nodes of the spec it uses and itself as their output.
+
+    With them come the axes that were added inside that spec, in their order in memory.
 
     Raises:
         AxisProblem: the operands do not suit.
     """
     assert node.op is not None
     if not isinstance(node.op, Use):
-        return (replace(node, axes=_of_a_length(node.op.infer(known, order))),)
+        return (replace(node, axes=_of_a_length(node.op.infer(known, order))),), ()
     if node.op.spec not in graph.spec.used:
-        return (node,)  # it could not be read, which is noted
+        return (node,), ()  # it could not be read, which is noted
     assert node.op.x is not None
     inner = used_graph(graph, node.op, known, order)
-    if inner.problems:
+    if inner.errors:
         problems += inner.problems
-        return (node,)
+        return (node,), ()
     inner = infer_axes(inner)
     problems += inner.problems
     new_name = {one.name: f"{node.name}.{one.name}" for one in inner.nodes}
@@ -99,7 +98,13 @@ def _inferred(
     if names and axes is not None and (back := back_again(names, axes)):
         given = Rename.model_construct(op="rename", x=constant(output), axes=back)
         result = replace(node, op=given, axes=given.infer(lambda _: axes, inner.order))
-    return (*entry, *placed, result)
+    return (*entry, *placed, result), inner.order.added
+
+
+def _extended(order: AxisOrder, axes: Iterable[str]) -> AxisOrder:
+    """Return the order with the axes that it lacks after those that were added before."""
+    new = dict.fromkeys(axis for axis in axes if axis not in (*order.input, *order.added))
+    return AxisOrder(order.input, (*order.added, *new)) if new else order
 
 
 def _of_a_length(axes: Axes) -> Axes:
