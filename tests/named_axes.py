@@ -124,7 +124,10 @@ class Frame:
 
 def evaluated_node(written: str, names: Mapping[str, Any]) -> str:
     """Return the name of the node that a field names: as it stands, or by a choice."""
-    return written if written.isidentifier() else worded(written, names)
+    tree = ast.parse(written.strip(), mode="eval").body
+    while isinstance(tree, ast.IfExp):
+        tree = tree.body if evaluated(ast.unparse(tree.test), names) else tree.orelse
+    return ast.unparse(tree)
 
 
 def worded(written: str, names: Mapping[str, Any]) -> str:
@@ -283,14 +286,19 @@ class Here:
 def use(here: Here) -> Value:
     """Return what another spec makes of x, whose axes may have other names there."""
     x, theirs = here.x, here.fields.get("axes", {})
+    inputs = {
+        node: here.frame.value(evaluated_node(one, here.known))
+        for node, one in here.fields.get("inputs", {}).items()
+    }
     there = {axis: name for name, axis in theirs.items()}
-    for axis in x.axes:
+    for axis in dict.fromkeys(axis for one in (x, *inputs.values()) for axis in one.axes):
         if axis in theirs and axis not in there:
             there[axis] = f"{axis}'"  # what has this name there is another axis
     spec, folder = read(here.fields["spec"], here.frame.folder)
     given = here.fields.get("params", {})
     params = {name: evaluated(one, here.known) for name, one in given.items()}
     inner = opened(here.world, spec, folder, x.renamed(there), params, f"{here.path}.")
+    inner.found |= {node: one.renamed(there) for node, one in inputs.items()}
     return inner.output.renamed({name: axis for axis, name in there.items()})
 
 

@@ -41,14 +41,14 @@ def conv2d(here: Here) -> Value:
     groups, width = here.size("groups", 1), x.size(channels)
     if "weight" in here.fields:
         given = here.value("weight")
-        kernel = [given.size("kh"), given.size("kw")]
+        kernel = [given.size("kh"), given.size("kw")][-len(over) :]
         new = {channels: given.size("o")}
         weight = given.renamed({"o": "out~", "i": channels, "kh": "kh~", "kw": "kw~"})
     else:
         kernel = here.for_each("kernel", over)
         new = here.out(channels, width)
         sizes = (math.prod(new.values()), width // groups, *kernel)
-        axes = ("out~", channels, "kh~", "kw~")
+        axes = ("out~", channels, *("kh~", "kw~")[: len(over)])
         weight = Value(here.weight("conv.weight", *sizes), axes)
     weight = weight.apart("out~", {"g~": groups, "o~": weight.size("out~") // groups})
     x = x.apart(channels, {"g~": groups, channels: width // groups})

@@ -292,6 +292,7 @@ _REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "min": lambda t: t.amin(-1),
     "var": _variance,
     "std": lambda t: root(_variance(t)),
+    "length": lambda t: root((t * t).sum(-1)),
     "median": lambda t: t.sort(-1).values[..., (t.shape[-1] - 1) // 2],
 }
 

@@ -21,11 +21,12 @@ import yaml
 from differential import Case, built, check, compare, randomise
 from named_axes import EVALUATED, SHIPPED
 from random_graphs import RandomGraph, fields_of, random_graph
+from shipped import SHIPPED as SHIPPED_CASES
 from torch import nn
 
 import composer
+from composer.certificate.claims import CLAIMS
 from composer.language.expressions import Expr, constant
-from composer.language.library import shipped_names
 from composer.primitives import ops
 from composer.primitives.activations import FUNCTIONS, OF_NUMBERS
 
@@ -132,22 +133,21 @@ def test_a_seed_is_one_spec() -> None:
 
 # ------------------------------------------------------------------------------ shipped specs
 
-#: What a stand-in knows of the layer that it stands for.
-LAYER = {
-    "out": 16, "kernel": 3, "stride": 1, "padding": 1, "dilation": 1, "groups": 1, "bias": False,
-}  # fmt: skip
+#: What a stand-in knows of the layer that it stands for, beside `out`.
+LAYER = {"kernel": 3, "stride": 1, "padding": 1, "dilation": 1, "groups": 1, "bias": False}
 
 
-@pytest.mark.parametrize("name", shipped_names())
+@pytest.mark.parametrize("name", SHIPPED_CASES)
 def test_shipped_specs(name: str) -> None:
     text = (SHIPPED / f"{name}.yaml").read_text(encoding="utf-8")
     spec = yaml.safe_load(text)
-    axes, params = tuple(spec["input"]), LAYER if spec.get("stands_for") == "conv2d" else {}
-    size = (8, 8) if "h" in axes else None
-    module = composer.build(name, 16, size=size, params=params, dtype=torch.float64)
+    axes, width = tuple(spec["input"]), max(16, CLAIMS[name].cases[0].width)
+    params = {"out": width, **LAYER} if spec.get("stands_for") == "conv2d" else {}
+    size = (8, 8) if "h" in axes else (2, 5)
+    module = composer.build(name, width, size=size, params=params, dtype=torch.float64)
     randomise(module, 3)
     case = Case(text, SHIPPED, axes, params, module, axes)
-    shape = [{"b": 2, "c": 16, "n": 10}.get(axis, 8) for axis in axes]
+    shape = [{"b": 2, "c": width, "n": 10}.get(axis, 8) for axis in axes]
     for training in (False, True):
         found = compare(case, shape, training=training, last="h" in axes)
         assert not (found.wrong or found.unsteady)
