@@ -65,7 +65,6 @@ class RandomGraph:
     seed: int
     text: str
     files: Mapping[str, str]
-    input: tuple[str, ...]
     layout: tuple[str, ...]
     sizes: Mapping[str, int]
     size: tuple[int, int] | None
@@ -279,7 +278,7 @@ def random_graph(seed: int) -> RandomGraph:
         sizes |= {"h": size[0], "w": size[1]}
         layout = _layout(rng, ("b", "c", "h", "w"))
     return RandomGraph(
-        seed, text, sketch.files, names, layout, {name: sizes[name] for name in layout}, size,
+        seed, text, sketch.files, layout, {name: sizes[name] for name in layout}, size,
         sketch.given, sketch.draws, advanced,
     )  # fmt: skip
 
