@@ -130,14 +130,14 @@ def normalised(
         y = _of_batch(here, x, over[0], eps)
     elif fn == "group":
         y = x.apart(over[0], groups := {"g~": here.size("groups"), "d~": -1})
-        y = _standard(y, ["d~", *over[1:]], eps).merged(list(groups), over[0])
+        y = _standard(here, y, ["d~", *over[1:]], eps).merged(list(groups), over[0])
     elif fn == "l2":
         length = x.reduced(over, lambda t: root((t * t).sum(-1)))
         y = meet(x, length.each(lambda t: t.clamp(min=eps)), torch.div)
     elif fn == "rms":
         y = meet(x, x.reduced(over, lambda t: ((t * t).mean(-1) + eps) ** 0.5), torch.div)
     else:
-        y = _standard(x, over, eps)
+        y = _standard(here, x, over, eps)
     if affine:
         sizes = [x.size(axis) for axis in affine]
         y = meet(y, Value(here.weight("norm.weight", *sizes), affine), torch.mul)
@@ -146,8 +146,9 @@ def normalised(
     return y
 
 
-def _standard(x: Value, over: Sequence[str], eps: float) -> Value:
-    centred = meet(x, x.reduced(over, lambda t: t.mean(-1)), torch.sub)
+def _standard(here: Here, x: Value, over: Sequence[str], eps: float) -> Value:
+    mean = here.world.off(x.reduced(over, lambda t: t.mean(-1)))
+    centred = meet(x, mean, torch.sub)
     deviation = centred.reduced(over, lambda t: ((t * t).mean(-1) + eps) ** 0.5)
     return meet(centred, deviation, torch.div)
 

@@ -65,7 +65,6 @@ class RandomGraph:
     seed: int
     text: str
     files: Mapping[str, str]
-    input: tuple[str, ...]
     layout: tuple[str, ...]
     sizes: Mapping[str, int]
     size: tuple[int, int] | None
@@ -272,9 +271,15 @@ def random_graph(seed: int) -> RandomGraph:
     size = None
     if {"h", "w"} <= set(names) and (sketch.needs_size or rng.random() < 0.6):
         size = (sizes["h"], sizes["w"])
+    text, layout, advanced = sketch.written("drawn"), _layout(rng, names), rng.randint(0, 5)
+    if sketch.output.get("n") == Size("n", sizes.get("n", 0)) and rng.random() < 0.5:
+        down = sketch.divisor(sizes["n"])  # the tokens come as a map, and go as one
+        size = down, sizes["n"] // down
+        sizes |= {"h": size[0], "w": size[1]}
+        layout = _layout(rng, ("b", "c", "h", "w"))
     return RandomGraph(
-        seed, sketch.written("drawn"), sketch.files, names, _layout(rng, names),
-        {name: sizes[name] for name in names}, size, sketch.given, sketch.draws, rng.randint(0, 5),
+        seed, text, sketch.files, layout, {name: sizes[name] for name in layout}, size,
+        sketch.given, sketch.draws, advanced,
     )  # fmt: skip
 
 

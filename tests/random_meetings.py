@@ -20,7 +20,7 @@ from random_ops import OF_ONE
 def grow(s: Sketch, count: int) -> None:
     """Add about so many nodes to a sketch, at least one."""
     often = ("conv2d", "pool", "norm", "linear", "arithmetic", "attention", "apply", "unstack",
-             "to_size", "there_and_back")  # fmt: skip
+             "to_size", "there_and_back", "use", "use", "use")  # fmt: skip
     ways = [*OF_ONE, *OF_SEVERAL, *often]
     left = 40
     while (len(s.nodes) < count or not s.nodes) and left:
@@ -223,10 +223,13 @@ def reweight(s: Sketch) -> None:
 
 def mixture(s: Sketch) -> None:
     """Learned values, weighted for each sample."""
-    x = s.node(lambda a: s.batch in a and any(not z.is_open for z in a.values()))
+    def known(axes: Axes) -> list[str]:
+        return [axis for axis, size in axes.items() if axis != s.batch and not size.is_open]
+
+    x = s.node(lambda axes: s.batch in axes and bool(known(axes)))
     if x is None:
         return
-    axis = s.one([a for a, z in s.values[x].items() if not z.is_open])
+    axis = s.one(known(s.values[x]))
     over = [a for a in s.values[x] if a not in (s.batch, axis)]
     if over:
         x = s.add({"op": "pool", "over": over}, {a: s.values[x][a] for a in (s.batch, axis)}, x)

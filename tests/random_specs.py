@@ -13,7 +13,7 @@ def used(s: Sketch) -> None:
     x = s.node(lambda a: s.batch in a and len(a) >= 3)
     if x is None:
         return
-    if s.chance(0.5):
+    if s.chance(0.3):
         _shipped(s, x)
     elif s.depth < 2:
         _drawn(s, x)
