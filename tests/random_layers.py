@@ -194,8 +194,9 @@ def conv2d(s: Sketch, x: Axes) -> Drawn:
     axes = sorted(x)
     over = ["h", "w"] if {"h", "w"} <= set(x) and s.chance(0.6) else s.rng.sample(axes, 2)
     over = [axis for axis in over if axis != s.batch]
+    over = over[:1] if s.chance(0.2) else over
     rest = [axis for axis in axes if axis not in over and axis != s.batch]
-    if len(over) < 2:
+    if not over:
         return None
     channels = "c" if "c" in rest and s.chance(0.8) else s.one([*rest, s.axis(x)])
     width = x.get(channels, Size("1", 1))
@@ -231,7 +232,7 @@ def pool(s: Sketch, x: Axes) -> Drawn:
     if way < 0.5:
         most = [axis for axis in x if axis != s.batch or s.chance(0.05)]
         over = s.some(most or x)
-        how = s.in_turn(["mean", "max", "sum", "min", "std", "var", "median", "power"])
+        how = s.in_turn(["mean", "max", "sum", "min", "std", "var", "median", "length", "power"])
         fields: Fields = {"op": "pool", "over": over[0] if len(over) == 1 else over}
         if how != "mean" or s.chance(0.3):
             fields["reduce"] = s.word(how, "mean") if how != "power" else how

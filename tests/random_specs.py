@@ -106,7 +106,16 @@ def _drawn(s: Sketch, x: str) -> None:
     file = f"inner{len(s.files)}.yaml"
     s.files[file] = text
     s.draws |= inner.draws
-    s.add(_node(s, file, names, {}), {**found, **kept}, x)
+    fields = _node(s, file, names, {})
+    like_input = [
+        name for name, its in inner.values.items()
+        if name != "input" and {a: size.text for a, size in its.items()}
+        == {a: size.text for a, size in inside.items()}
+    ]  # fmt: skip
+    if like_input and s.chance(0.5):
+        given = s.add({"op": "apply", "fn": "tanh"}, axes, x)
+        fields["inputs"] = {s.one(like_input): given}
+    s.add(fields, {**found, **kept}, x)
 
 
 def _outside(size: Size, sizes: Axes) -> Size:

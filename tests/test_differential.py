@@ -115,7 +115,7 @@ def test_every_field_is_drawn() -> None:
 WORDS = {
     ("apply", "fn"): (*FUNCTIONS, *OF_NUMBERS),
     ("gate", "fn"): ("softmax",),
-    ("pool", "reduce"): ("mean", "max", "sum", "min", "std", "var", "median", "power"),
+    ("pool", "reduce"): ("mean", "max", "sum", "min", "std", "var", "median", "length", "power"),
     ("norm", "fn"): ("layer", "group", "instance", "rms", "l2"),
     ("attention", "position"): ("relative",),
 }

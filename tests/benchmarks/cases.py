@@ -35,7 +35,10 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "transformer_layer": TOKENS,
 }
 #: What weighs every place against every other.
-PAIRED: tuple[str, ...] = ()
+PAIRED = (
+    "axial", "axial_height", "criss_cross", "danet_position", "non_local", "outlook", "rcca",
+    "swin_window", "coatnet_attention", "global_filter",
+)
 
 
 def _usual(claim: Claimed) -> tuple[str, ...]:
