@@ -188,7 +188,7 @@ def test_a_name_that_is_not_certified_is_told_the_way() -> None:
         certify.certificate(spec)
     [problem] = refused.value.diagnostics
     assert problem.message == "there is nothing to judge 'mine' by"
-    assert problem.help is not None and "certified are aft, axial, axial_height, bam," in problem.help
+    assert problem.help is not None and "certified are aft, axial, axial_height," in problem.help
     assert "composer/certificate/oracles" in problem.help
     assert problem.where is not None and problem.where.line == 3
 

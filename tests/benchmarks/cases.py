@@ -83,8 +83,8 @@ class Case:
 
     @property
     def size(self) -> tuple[int, int]:
-        """The height and width of the map."""
-        return self.shape[1], self.shape[2]
+        """The height and width of the map; tokens are one row."""
+        return (self.shape[1], self.shape[2]) if len(self.shape) == 3 else (1, self.shape[0])
 
     @property
     def conv(self) -> nn.Conv2d:
@@ -97,10 +97,10 @@ class Case:
 
     def ours(self) -> nn.Module:
         """Return the module of the shipped spec."""
-        size = self.size if self.claimed.sized else None
+        size, params = self.size if self.claimed.sized else None, self.claimed.params
         if self.claimed.conv is not None:
-            return composer.build(self.spec, like=self.conv, size=size)
-        return composer.build(self.spec, channels=self.channels, size=size)
+            return composer.build(self.spec, like=self.conv, size=size, params=params)
+        return composer.build(self.spec, channels=self.channels, size=size, params=params)
 
     def oracle(self) -> nn.Module:
         """Return the mechanism as the certificate's plain torch."""
