@@ -215,13 +215,18 @@ def test_bam_keeps_one_way_to_combine(combine: str) -> None:
 # --------------------------------------------------------------------------- beginning as input
 
 
+#: What needs nothing to begin as its input.
+BEGIN_AS_INPUT = {"grn"}
+
+
 @pytest.mark.parametrize("name", shipped_names())
 @pytest.mark.parametrize("layout", [None, ("b", "h", "w", "c")])
 def test_begin_at_identity(name: str, layout: tuple[str, ...] | None) -> None:
     graph = remove_unused(analysed(name, {"c": 32}, layout=layout, init="identity").sound())
     kept, after = repr(graph), start_at_identity(graph)
     assert repr(graph) == kept
-    assert len(after.nodes) == len(graph.nodes) + 4
+    more = 0 if name in BEGIN_AS_INPUT else 4
+    assert len(after.nodes) == len(graph.nodes) + more
     verify(after, after="start_at_identity")
     assert start_at_identity(after) == after
     place = after.where(after.by_name[after.output])
@@ -231,6 +236,25 @@ def test_begin_at_identity(name: str, layout: tuple[str, ...] | None) -> None:
 def test_begin_as_the_paper_changes_nothing() -> None:
     graph = analysed("se", {"c": 32}).sound()
     assert start_at_identity(graph) is graph
+
+
+GAMMA = "gamma: {op: parameter, axes: {c: c}, init: %s}"
+
+
+@pytest.mark.parametrize(("nodes", "blends"), [
+    ("more: {op: mul, of: [input, gamma]}\nout: {op: add, of: [input, more]}", False),
+    ("out: {op: add, of: [gamma, input]}", False),
+    ("more: {op: mul, of: [input, gamma]}\nout: {op: sub, of: [input, more]}", True),
+    ("more: {op: add, of: [input, gamma]}\nout: {op: add, of: [input, more]}", True),
+    ("out: {op: mul, of: [input, gamma]}", True),
+])  # fmt: skip
+@pytest.mark.parametrize("init", ["0", "1", "{normal: 0.1}"])
+def test_what_begins_as_its_input_needs_no_blend(nodes: str, blends: bool, init: str) -> None:
+    text = spec_text(f"{GAMMA % init}\n{nodes}")
+    after = compile_graph(graph_of(load_spec(text), Settings(SIZES, init="identity")))
+    assert ("blend" in after.by_name) == (blends or init != "0")
+    x = torch.randn(2, *SIZES.values())
+    assert torch.equal(lower(after)(x), x)
 
 
 def test_begin_at_identity_with_names_that_are_taken() -> None:

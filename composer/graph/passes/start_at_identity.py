@@ -1,4 +1,8 @@
-"""f(x) becomes x + a (f(x) - x), with `a` a learned number that begins at zero."""
+"""f(x) becomes x + a (f(x) - x), with `a` a learned number that begins at zero.
+
+Where f(x) begins as x by itself, as x + γ g(x) does with γ = 0, it stays f(x): beside such an f no
+`a` would have a gradient, nor f beside that `a`, and neither would ever learn.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,8 @@ def start_at_identity(graph: Graph) -> Graph:
     if graph.settings.init != "identity":
         return graph
     _need_input_axes(graph)
+    if _begins_as_input(graph):
+        return replace(graph, settings=replace(graph.settings, init="paper"))
     names = ("blend", "blend_change", "blend_scaled", "blend_out")
     blend, change, scaled, begun = map(graph.free_name, names)
     path = graph.by_name[graph.output].path
@@ -44,6 +50,25 @@ def start_at_identity(graph: Graph) -> Graph:
     )
     done = replace(graph.settings, init="paper")
     return replace(graph, nodes=(*graph.nodes, *nodes), output=begun, settings=done)
+
+
+def _begins_as_input(graph: Graph) -> bool:
+    """Return whether the output is the input, and terms that parameters of 0 make 0."""
+    zero: set[str] = set()
+    same = {INPUT}
+    for node in graph.nodes:
+        op = node.op
+        if isinstance(op, Parameter):
+            if op.init.value is not None and op.init.value.value == 0:
+                zero.add(node.name)
+        elif isinstance(op, Arithmetic):
+            of = [str(one) for one in op.of]
+            rest = [one for one in of if one not in zero]
+            if op.op == "mul" and len(rest) < len(of):
+                zero.add(node.name)
+            elif op.op == "add" and len(rest) == 1 and rest[0] in same:
+                same.add(node.name)
+    return graph.output in same
 
 
 def _need_input_axes(graph: Graph) -> None:
