@@ -177,6 +177,14 @@ def test_a_channel_that_is_zero_has_a_gradient_through_grn() -> None:
     assert x.grad is not None and bool(x.grad.isfinite().all())
 
 
+def test_grn_begins_as_its_input_and_learns() -> None:
+    module = composer.build("grn", 8, init="identity").double()
+    x = random(2, 8, 5, 5)
+    assert torch.equal(module(x), x)
+    (module(x) * random(2, 8, 5, 5, seed=2)).sum().backward()
+    assert all(p.grad is not None and p.grad.abs().min() > 0 for p in module.parameters())
+
+
 @pytest.mark.parametrize(("backbone", "experts", "stage", "sites"), [
     ("resnet18", 4, 1, 4), ("mobilenetv2_050", 1, 1, 2),  # 3×3; 1×1 and depthwise
 ])  # fmt: skip

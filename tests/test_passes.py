@@ -267,6 +267,25 @@ def test_what_begins_as_its_input_learns_from_there(nodes: str, begins: bool) ->
     assert any(p.grad is not None and p.grad.abs().max() > 0 for p in module.parameters())
 
 
+GAMMA = "gamma: {op: parameter, axes: {c: c}, init: %s}"
+
+
+@pytest.mark.parametrize(("nodes", "blends"), [
+    ("more: {op: mul, of: [input, gamma]}\nout: {op: add, of: [input, more]}", False),
+    ("out: {op: add, of: [gamma, input]}", False),
+    ("more: {op: mul, of: [input, gamma]}\nout: {op: sub, of: [input, more]}", True),
+    ("more: {op: add, of: [input, gamma]}\nout: {op: add, of: [input, more]}", True),
+    ("out: {op: mul, of: [input, gamma]}", True),
+])  # fmt: skip
+@pytest.mark.parametrize("init", ["0", "1", "{normal: 0.1}"])
+def test_what_begins_as_its_input_needs_no_blend(nodes: str, blends: bool, init: str) -> None:
+    text = spec_text(f"{GAMMA % init}\n{nodes}")
+    after = compile_graph(graph_of(load_spec(text), Settings(SIZES, init="identity")))
+    assert ("blend" in after.by_name) == (blends or init != "0")
+    x = torch.randn(2, *SIZES.values())
+    assert torch.equal(lower(after)(x), x)
+
+
 def test_begin_at_identity_with_names_that_are_taken() -> None:
     text = spec_text(
         f"blend: {SQUEEZE}\nblend_: {{op: gate}}\nblend_out: {{op: mul, of: [input, blend_]}}"

@@ -24,13 +24,10 @@ def _is_input(graph: Graph, name: str) -> bool:
     if name == INPUT:
         return True
     op = graph.by_name[name].op
-    if not isinstance(op, Arithmetic) or op.op != "add" or op.numbers or len(op.of) != 2:
+    if not isinstance(op, Arithmetic) or op.op != "add" or op.numbers:
         return False
-    one, other = map(str, op.of)
-    return any(
-        _is_input(graph, kept) and _is_zero(graph, added)
-        for kept, added in ((one, other), (other, one))
-    )
+    rest = [name for name in map(str, op.of) if not _is_zero(graph, name)]
+    return len(rest) == 1 and _is_input(graph, rest[0])
 
 
 def _is_zero(graph: Graph, name: str) -> bool:

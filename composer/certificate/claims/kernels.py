@@ -97,7 +97,7 @@ CLAIMS = (
     ),
     Claim(
         "lsk",
-        "arXiv:2303.09030, equations 2 to 8, and the authors' code",
+        "arXiv:2303.09030, and the authors' code",
         (
             Case(
                 lambda at: oracles.LSK(at.channels),
@@ -160,7 +160,7 @@ CLAIMS = (
     ),
     Claim(
         "epsa",
-        "arXiv:2105.14447, equations 1 to 9",
+        "arXiv:2105.14447, and the authors' code",
         (
             _epsa(4, Conv()),
             _epsa(4, Conv(stride=2, widen=2)),

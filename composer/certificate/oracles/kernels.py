@@ -37,7 +37,7 @@ class LKA(nn.Module):
 
 
 class LSK(nn.Module):
-    """arXiv:2303.09030, equations 2 to 8: each place chooses between two large kernels."""
+    """arXiv:2303.09030: each place chooses between two large kernels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class MixConv(nn.Module):
 
 
 class EPSA(nn.Module):
-    """arXiv:2105.14447, equations 1 to 9: a pyramid of kernels, weighted by a shared SE."""
+    """arXiv:2105.14447: a pyramid of kernels, weighted by a shared SE."""
 
     def __init__(self, conv: nn.Conv2d, branches: int = 4, reduction: int = 16) -> None:
         super().__init__()

@@ -22,7 +22,7 @@ def shifted(x: Tensor, kernel: int, stride: int = 1, dilation: int = 1) -> list[
 
 
 class Involution(nn.Module):
-    """arXiv:2103.06255, equations 4 to 6: a kernel for each place, which groups of channels share.
+    """arXiv:2103.06255: a kernel for each place, which groups of channels share.
 
     Where the number of channels changes, a 1×1 convolution changes it first.
     """
@@ -56,7 +56,7 @@ class Involution(nn.Module):
 
 
 class CoT(nn.Module):
-    """arXiv:2107.12292, equations 4 to 6, with the norms and the fusion of the authors' code."""
+    """arXiv:2107.12292, with the norms and the fusion of the authors' code."""
 
     def __init__(self, conv: nn.Conv2d, key_groups: int = 4, share: int = 8) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class CoT(nn.Module):
 
 
 class Outlook(nn.Module):
-    """arXiv:2106.13112, equations 3 to 6: each centre gives its window's attention by itself."""
+    """arXiv:2106.13112: each centre gives its window's attention by itself."""
 
     def __init__(
         self,
