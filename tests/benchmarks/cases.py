@@ -30,6 +30,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("sk", "split_attention", "dynamic_conv", "cond_conv"), CONVS),
     "cond_conv_1x1": MAPS,
     "bot_mhsa": LATE,
+    "outlook": ("192x28x28",),
     "sa": TOKENS,
     "mhsa": MORE_TOKENS,
     "transformer_layer": TOKENS,
