@@ -1,0 +1,148 @@
+"""What a number is made from, found from what it is at several sizes: ``c // 16``, ``d ** -0.5``.
+
+The families are those that the field writes: a share or a multiple of the channels, with a least
+width or rounded to a multiple of eight, and for a filter the nearest odd number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from composer.language.expressions import ExpressionError, evaluate, parse
+
+Numbers = tuple[float, ...]
+_CLOSE = 1e-9
+_MOST = 64
+#: Shares in the order in which they are tried: powers of two, then other even ones, then the rest.
+_ROUND = sorted(range(2, _MOST + 1), key=lambda n: (n & (n - 1) != 0, n % 2, n))
+
+
+class Formulas:
+    """Finds expressions over the sizes of the input; remembers which number it found none for."""
+
+    def __init__(self, sizes: Mapping[str, Numbers]) -> None:
+        self.sizes = dict(sizes)
+        self.runs = len(next(iter(sizes.values())))
+        self.unexplained: dict[int | float, Numbers] = {}
+        self._found: dict[tuple[Numbers, bool], str | int | float] = {}
+        self._varies = {name: len(set(numbers)) > 1 for name, numbers in self.sizes.items()}
+
+    def size(self, numbers: Sequence[float], exact: bool = False) -> str | int:
+        """Return a whole number in each run as a number or an expression.
+
+        Args:
+            numbers: one for each run.
+            exact: whether a share is written with ``/``, which says that nothing is left over.
+        """
+        key = tuple(numbers)
+        if (key, exact) not in self._found:
+            self._found[key, exact] = self._size(key, exact)
+        return self._found[key, exact]  # type: ignore[return-value]
+
+    def _size(self, numbers: Numbers, exact: bool) -> str | int:
+        for name, sizes in self.sizes.items():
+            if sizes == numbers and (self._varies[name] or numbers[0] > 1):
+                return name
+        if len(set(numbers)) == 1:
+            return int(numbers[0])
+        for text in self._sizes_tried(numbers, exact):
+            if self._is(text, numbers):
+                return text
+        self.unexplained[int(numbers[0])] = numbers
+        return int(numbers[0])
+
+    def _sizes_tried(self, numbers: Numbers, exact: bool) -> Iterator[str]:
+        """Yield expressions, the simple ones first."""
+        names = [name for name, varies in self._varies.items() if varies]
+        for name in names:
+            sizes = self.sizes[name]
+            ratios = [a / b for a, b in zip(numbers, sizes, strict=True)]
+            if ratios[0] == int(ratios[0]):
+                yield f"{int(ratios[0])} * {name}"
+            for share in self._shares(numbers, sizes):
+                yield f"{name} / {share}" if exact else f"{name} // {share}"
+            for top in (2, 3, 5):
+                yield f"{top} * {name} // 2"
+                yield f"{top} * {name} // 4"
+            least = int(min(numbers))
+            for share in _ROUND:
+                yield f"max({name} // {share}, {least})"
+                if least % 8 == 0:
+                    yield f"max(({name} // {share} + 4) // 8 * 8, 8)"
+            for more in range(-8, 9):
+                yield f"{name} {'-' if more < 0 else '+'} {abs(more)}"
+            for kernel in (1, 2, 3, 4):
+                yield f"odd((log2({name}) + 1) / {kernel})"
+            for share in range(2, _MOST + 1):
+                yield f"{name} // {share} * {share}"
+                yield f"ceil({name} / {share})"
+                yield f"({name} + {share - 1}) // {share} * {share}"
+                yield f"-{name} % {share}"
+        for one in names:
+            for other in names:
+                yield f"{one} * {other}"
+                yield f"{one} + {other}"
+                for share in (2, 4, 8):
+                    yield f"({one} // {share}) * ({other} // {share})"
+
+    def _shares(self, numbers: Numbers, sizes: Numbers) -> Iterator[int]:
+        """Yield the divisors that would give these sizes, the roundest first."""
+        if not all(numbers):
+            return
+        low = max(math.floor(s / (n + 1)) + 1 for n, s in zip(numbers, sizes, strict=True))
+        high = min(s // n for n, s in zip(numbers, sizes, strict=True))
+        found = range(max(2, int(low)), int(high) + 1)
+        yield from sorted(found, key=lambda n: (n & (n - 1) != 0, n % 2, n))
+
+    def number(self, numbers: Sequence[float]) -> str | float | int:
+        """Return a number in each run as a number or an expression."""
+        numbers = tuple(numbers)
+        if len(set(numbers)) == 1:
+            return tidy(numbers[0])
+        if all(n == int(n) and n >= 0 for n in numbers):
+            return self.size(numbers)
+        for text in self._numbers_tried(numbers):
+            if self._is(text, numbers):
+                return text
+        self.unexplained[tidy(numbers[0])] = numbers
+        return tidy(numbers[0])
+
+    def _numbers_tried(self, numbers: Numbers) -> Iterator[str]:
+        """Yield powers of sizes and of their shares."""
+        for power in (-0.5, 0.5, -1, -2, -0.25):
+            if any(n <= 0 for n in numbers):
+                return
+            base = tuple(n ** (1 / power) for n in numbers)
+            whole = tuple(float(round(b)) for b in base)
+            if all(abs(b - w) < 1e-6 * w for b, w in zip(base, whole, strict=True) if w):
+                text = str(self._size_or_none(whole))
+                if text != "None":
+                    inner = text if text.isidentifier() or text.isdigit() else f"({text})"
+                    yield f"{inner} ** {power}"
+
+    def _size_or_none(self, numbers: Numbers) -> str | int | None:
+        found = self.size(numbers, exact=True)
+        if isinstance(found, int) and len(set(numbers)) > 1:
+            self.unexplained.pop(found, None)
+            return None
+        return found
+
+    def _is(self, text: str, numbers: Numbers) -> bool:
+        try:
+            tree = parse(text)
+        except ExpressionError:
+            return False
+        for run, number in enumerate(numbers):
+            known = {name: int(sizes[run]) for name, sizes in self.sizes.items()}
+            value = evaluate(tree, known)
+            if not isinstance(value, (int, float)):
+                return False
+            if abs(value - number) > _CLOSE * max(1.0, abs(number)):
+                return False
+        return True
+
+
+def tidy(number: float) -> float | int:
+    """Return a whole number as one."""
+    return int(number) if number == int(number) and abs(number) < 1e15 else number

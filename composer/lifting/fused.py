@@ -1,0 +1,200 @@
+"""A draft made shorter, each step a rewrite that keeps what is computed.
+
+    layer, norm, act                         -> layer {norm, act}
+    layer, split of its axis                 -> layer {out: {…}}
+    norm, act                                -> norm {act}
+    x · gate                                 -> reweight
+    one layer of two values                  -> the layer of both, stacked
+    product, scale, softmax, product         -> attention
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from composer.language.names import COMMA
+from composer.lifting.draft import REFERS, Node
+
+Nodes = list[Node]
+_ACTS = frozenset({
+    "relu", "relu6", "gelu", "silu", "sigmoid", "hard_sigmoid", "hard_swish", "tanh", "softplus",
+    "elu", "leaky_relu", "selu", "mish",
+})  # fmt: skip
+_LAYERS = ("linear", "conv2d")
+
+
+def fused(nodes: Nodes, output: str) -> tuple[Nodes, str]:
+    """Return the nodes after every rewrite, and the node of the output."""
+    nodes = used(nodes, output)
+    for step in (_split_into_layer, _norm_into_layer, _act_into_layer, _without_renames):
+        nodes, output = _until_done(step, nodes, output)
+    from composer.lifting.shared import stacked
+
+    nodes, output = stacked(nodes, output)
+    from composer.lifting.as_attention import as_attention
+
+    for step in (as_attention, _reweighted):
+        nodes, output = _until_done(step, nodes, output)
+    return used(nodes, output), output
+
+
+Step = Callable[[Nodes, str], tuple[Nodes, str] | None]
+
+
+def _until_done(step: Step, nodes: Nodes, output: str) -> tuple[Nodes, str]:
+    while (found := step(nodes, output)) is not None:
+        nodes, output = found
+    return nodes, output
+
+
+def used(nodes: Nodes, output: str) -> Nodes:
+    """Return the nodes that the output depends on."""
+    needed, kept = {output}, []
+    for node in reversed(nodes):
+        if needed & {*node.names}:
+            needed.update(node.reads())
+            kept.append(node)
+    return kept[::-1]
+
+
+def readers(nodes: Nodes, name: str) -> Nodes:
+    """Return the nodes that read one, each as often as it does."""
+    return [node for node in nodes for read in node.reads() if read == name]
+
+
+def read_from(nodes: Nodes, old: str, new: str) -> None:
+    """Let all that reads one node read another."""
+    for node in nodes:
+        for key in REFERS:
+            if node.fields.get(key) == old:
+                node.fields[key] = new
+        if "of" in node.fields:
+            node.fields["of"] = [new if one == old else one for one in node.fields["of"]]
+
+
+def single_reader(nodes: Nodes, node: Node, output: str) -> Node | None:
+    """Return the one node that reads a node, where that is not the output."""
+    found = readers(nodes, node.name)
+    return found[0] if len(found) == 1 and node.name != output else None
+
+
+def _absorb(nodes: Nodes, output: str, layer: Node, other: Node) -> tuple[Nodes, str]:
+    """Remove a node whose work its layer does now."""
+    layer.weights.update(other.weights)
+    layer.axes = other.axes
+    rest = [node for node in nodes if node is not other]
+    read_from(rest, other.name, layer.name)
+    return rest, layer.name if output == other.name else output
+
+
+def _split_into_layer(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
+    for layer in nodes:
+        axis = _mixed(layer)
+        after = single_reader(nodes, layer, output) if axis else None
+        if after is None or after.op != "split" or after.fields["axis"] != axis:
+            continue
+        if isinstance(layer.fields.get("out"), dict):
+            continue
+        layer.fields["out"] = dict(after.fields["into"])
+        return _absorb(nodes, output, layer, after)
+    return None
+
+
+def _mixed(layer: Node) -> str | None:
+    """Return the axis that a layer mixes, where its value has it under the same name."""
+    if layer.op == "linear":
+        return str(layer.fields["over"])
+    if layer.op == "conv2d" and "weight" not in layer.fields:
+        return str(layer.fields.get("channels", "c"))
+    return None
+
+
+def _norm_into_layer(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
+    for layer in nodes:
+        axis = _mixed(layer)
+        after = single_reader(nodes, layer, output) if axis else None
+        if after is None or after.op != "norm" or "norm" in layer.fields or "act" in layer.fields:
+            continue
+        if isinstance(layer.fields.get("out"), dict) or not _suits(layer, after, str(axis)):
+            continue
+        fields = dict(after.fields)
+        found = {"fn": fields.pop("fn", "batch")}
+        fields.pop("x"), fields.pop("over")
+        if fields.pop("affine", None) is not None:
+            found["affine"] = found["fn"] in ("instance", "l2")
+        found.update({key: one for key, one in fields.items() if one is not None})
+        layer.fields["norm"] = found["fn"] if len(found) == 1 else found
+        has_bias = layer.fields.pop("bias", None) is None
+        if has_bias:
+            layer.fields["bias"] = True
+        return _absorb(nodes, output, layer, after)
+    return None
+
+
+def _suits(layer: Node, norm: Node, axis: str) -> bool:
+    """Return whether a norm is over what the norm of a layer is over."""
+    over = norm.fields["over"]
+    over = [over] if isinstance(over, str) else list(over)
+    fn = norm.fields.get("fn", "batch")
+    places = layer.fields.get("over", ["h", "w"]) if layer.op == "conv2d" else []
+    if fn == "batch":
+        return over == [axis]
+    if fn in ("layer", "rms", "l2"):
+        return over == [axis]
+    if layer.op != "conv2d":
+        return False
+    return sorted(over) == sorted([axis, *places] if fn == "group" else places)
+
+
+def _act_into_layer(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
+    for layer in nodes:
+        if layer.op not in (*_LAYERS, "norm") or "act" in layer.fields or "weight" in layer.fields:
+            continue
+        after = single_reader(nodes, layer, output)
+        if after is None or after.op != "apply" or after.fields["fn"] not in _ACTS:
+            continue
+        if len(after.fields) > 2:  # a slope of its own
+            continue
+        layer.fields["act"] = after.fields["fn"]
+        return _absorb(nodes, output, layer, after)
+    return None
+
+
+def _without_renames(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
+    """Write a parameter under the names that its one reader wants."""
+    for node in nodes:
+        after = single_reader(nodes, node, output)
+        if node.op != "parameter" or after is None or after.op != "rename":
+            continue
+        names: dict[str, Any] = after.fields["axes"]
+        node.fields["axes"] = {names.get(a, a): n for a, n in node.fields["axes"].items()}
+        return _absorb(nodes, output, node, after)
+    return None
+
+
+_GATES = ("gate",)
+
+
+def _reweighted(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
+    """Write a product with attention values as what it is."""
+    by_name = {name: node for node in nodes for name in node.names}
+    for node in nodes:
+        of = node.fields.get("of", ())
+        if node.op != "mul" or len(of) != 2 or not all(isinstance(one, str) for one in of):
+            continue
+        for x, by in (of, of[::-1]):
+            gate = by_name.get(by)
+            if gate is None or gate.op not in _GATES:
+                continue
+            own = by_name[x].axes if x in by_name else node.axes
+            if not {*gate.axes} <= {*own} or {*own} != {*node.axes}:
+                continue
+            node.op, node.fields = "reweight", {"x": x, "by": by}
+            return nodes, output
+    return None
+
+
+def joined_names(names: tuple[str, ...]) -> str:
+    """Return the name of a node of several values."""
+    return COMMA.join(names)

@@ -1,0 +1,200 @@
+"""`lift`: a module of torch to a spec that computes the same, or the list of what has no counterpart.
+
+    captures     the module run at a few sizes, each call recorded
+    joined       the runs as one, where each number that differs is one for each run
+    lifter       a node for each call, by the rules; numbers become expressions over the sizes
+    fused        fewer nodes: layer, norm and activation are one
+    written      the text
+    compared     the spec built beside the module: outputs and gradients, with the same weights
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from composer.errors import ComposerError, Diagnostic, counted, error
+from composer.lifting.begun import with_beginnings
+from composer.lifting.captures import At, Captured, capture, no_channels
+from composer.lifting.compared import Beside, compare
+from composer.lifting.draft import Node
+from composer.lifting.formulas import Formulas
+from composer.lifting.fused import fused
+from composer.lifting.lifter import Lifter
+from composer.lifting.opened import Opened, open_code
+from composer.lifting.written import spec_text
+
+DEFAULT_CHANNELS = 64
+
+
+@dataclass(frozen=True)
+class Lifted:
+    """A spec that computes what a module does.
+
+    Attributes:
+        name: of the spec.
+        text: the YAML.
+        weights: the module's key of each of the spec's keys; shapes may differ by a reshape.
+        compared: each comparison, all of which agree.
+    """
+
+    name: str
+    text: str
+    weights: Mapping[str, str]
+    compared: tuple[Beside, ...]
+
+    @property
+    def difference(self) -> float:
+        """The largest relative difference of outputs and gradients, in float64."""
+        return max(max(one.output, one.gradient) for one in self.compared)
+
+
+def lift(
+    module: nn.Module | Callable[..., nn.Module] | str,
+    channels: int | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    layout: tuple[str, ...] | None = None,
+    name: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> Lifted:
+    """Return a module as a spec, proven on random weights and inputs in float64.
+
+    Args:
+        module: a module; or a class or factory, or where one is: ``timm.layers:SEModule``,
+            ``file.py:Class``. What can be made for other channels shows which sizes follow from
+            them; of a module the numbers stay numbers, but for those that are its channels.
+        channels: of the input; 64 by default of a class.
+        size: height and width of the map; one that suits by default.
+        layout: the axes of the input in order, such as ``("b", "n", "c")``; by default the first
+            of [b, c, h, w], [b, n, c] and [b, h, w, c] that the module takes.
+        name: of the spec; the class's by default.
+        arguments: of the class or factory, beside the channels; a text may be an expression over
+            them, such as ``"c // 4"``.
+
+    Raises:
+        ComposerError: with each operation that has no counterpart, and its line of the source; or
+            the module can't be made or run, or depends on the numbers in a tensor.
+    """
+    opened = _opened(module, arguments or {}, channels)
+    width = channels if channels is not None else DEFAULT_CHANNELS
+    captured = capture(opened.make, width, size, layout, opened.takes_channels, opened.title)
+    formulas = Formulas(captured.sizes)
+    lifter = Lifter(captured.runs, captured.layout, formulas)
+    output = lifter.output()
+    if lifter.problems or output is None:
+        raise ComposerError(dict.fromkeys(lifter.problems))
+    draft = lifter.draft
+    nodes, last = fused(draft.nodes, output.node)
+    if not nodes:
+        raise error("nothing-to-lift", f"{opened.title} gives back its input", None)
+    with_beginnings(nodes, captured.first)
+    fixed = _fixed(formulas, captured)
+    word = name or _word(opened.title)
+    text = spec_text(
+        word, opened.title, opened.source, _named(captured.layout), nodes, last, fixed
+    )
+    weights = _weights(nodes)
+    order = tuple(axis for dim in output.dims for axis in dim)
+    beside = _compared(text, weights, opened, captured, order, nodes, bool(formulas.unexplained))
+    return Lifted(word, text, weights, beside)
+
+
+def _opened(
+    module: nn.Module | Callable[..., nn.Module] | str,
+    arguments: Mapping[str, Any],
+    channels: int | None,
+) -> Opened:
+    if isinstance(module, nn.Module):
+        title = type(module).__name__
+        if channels is None:
+            raise no_channels(title)
+        return Opened(lambda _: module, title, f"lifted from {title}", False)
+    return open_code(module, arguments)
+
+
+def _named(layout: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the axes of the input as specs name them: the channels after the batch of a map."""
+    return ("b", "c", "h", "w") if {*layout} == {"b", "c", "h", "w"} else layout
+
+
+def _word(title: str) -> str:
+    """Return a name for a spec: ``se_module`` for SEModule."""
+    word = title.rpartition(".")[2].rpartition(":")[2]
+    word = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", word).lower()
+    return re.sub(r"\W", "_", word)
+
+
+def _fixed(formulas: Formulas, captured: Captured) -> list[str]:
+    """Return what is said of the numbers that are right at one size alone."""
+    notes = []
+    first = captured.at[0]
+    for number, found in formulas.unexplained.items():
+        said = ", ".join(str(n) for n in found)
+        widths = ", ".join(str(at.channels) for at in captured.at)
+        notes.append(f"{number} holds for c = {first.channels}: at {widths} it is {said}.")
+    return notes
+
+
+def _weights(nodes: list[Node]) -> dict[str, str]:
+    found = {}
+    for node in nodes:
+        for local, key in node.weights.items():
+            found[f"{node.name}.{local}" if local else node.name] = key
+    return found
+
+
+def _compared(
+    text: str,
+    weights: Mapping[str, str],
+    opened: Opened,
+    captured: Captured,
+    order: tuple[str, ...],
+    nodes: list[Node],
+    one_width: bool,
+) -> tuple[Beside, ...]:
+    """Compare at each size, in training too where nothing is dropped.
+
+    Raises:
+        ComposerError: they differ, so this is no spec of that module.
+    """
+    places = [*captured.at[:2], *([captured.more] if captured.more else captured.at[2:][-1:])]
+    if one_width:
+        places = [at for at in places if at.channels == captured.at[0].channels]
+    trains = (False, True) if all(node.op != "dropout" for node in nodes) else (False,)
+    found = []
+    for at in places:
+        module = opened.make(at.channels)
+        for training in trains:
+            one = compare(text, weights, module, at, captured.layout, order, training)
+            if not one.agrees:
+                raise _differs(opened.title, one)
+            found.append(one)
+    return tuple(found)
+
+
+def _differs(title: str, one: Beside) -> ComposerError:
+    h, w = one.at.size
+    mode = "training" if one.training else "evaluation"
+    what = "outputs" if one.output >= one.gradient else "gradients"
+    return ComposerError(
+        Diagnostic(
+            "differs",
+            f"the spec that {title} comes to gives other {what} than it at c = {one.at.channels}, "
+            f"h = {h}, w = {w} in {mode}: {max(one.output, one.gradient):.1g} apart",
+            "what it does shows in no call of torch, such as a change in place; write the spec by "
+            "hand: composer new",
+        )
+    )
+
+
+def sizes_shown(at: At) -> str:
+    """Return sizes in words."""
+    return f"c = {at.channels}, h = {at.size[0]}, w = {at.size[1]}"
+
+
+__all__ = ["Lifted", "counted", "lift"]

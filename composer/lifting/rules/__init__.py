@@ -1,0 +1,18 @@
+"""What each function of torch is in the language: a rule by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from composer.lifting.given import Rule
+from composer.lifting.rules import elementwise, layers, parts, products, reductions, shapes, windows
+
+RULES: Mapping[str, Rule] = {
+    **elementwise.RULES,
+    **shapes.RULES,
+    **parts.RULES,
+    **reductions.RULES,
+    **layers.RULES,
+    **products.RULES,
+    **windows.RULES,
+}

@@ -1,0 +1,412 @@
+"""Layers with weights: linear, convolutions, norms."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from composer.lifting.draft import Draft
+from composer.lifting.given import Given, Rule, per_dim
+from composer.lifting.rules.elementwise import binary
+from composer.lifting.rules.parts import chunked
+from composer.lifting.values import Missing, Numbers, Value
+
+_ONE = "one"
+
+
+def path_of(value: Value | None, what: str) -> str | None:
+    """Return the key of a parameter that is used as it is.
+
+    Raises:
+        Missing: it is computed.
+    """
+    if value is None:
+        return None
+    source = value.source
+    if source is None or not source.learned or value.axes != source.axes:
+        raise Missing(f"its {what} is computed, and not a parameter itself")
+    return source.learned
+
+
+def is_parameter(value: Value | None) -> bool:
+    """Return whether a value is a parameter as it is."""
+    try:
+        path_of(value, "")
+    except Missing:
+        return False
+    return True
+
+
+def keys(local: str, weight: str | None, bias: str | None) -> dict[str, str]:
+    """Return the module's keys by those of a layer."""
+    found = {}
+    if weight is not None:
+        found[f"{local}.weight"] = weight
+    if bias is not None:
+        found[f"{local}.bias"] = bias
+    return found
+
+
+def _linear(draft: Draft, given: Given) -> Value:
+    x, weight = given.x, given.value(1, "weight")
+    bias = given.optional(2, "bias")
+    out = given.shape[-1]
+    if not is_parameter(weight):
+        from composer.lifting.rules.products import contracted
+
+        made = contracted(draft, x, weight.at((weight.dims[1], weight.dims[0])))
+        return binary(draft, "add", made, bias) if bias is not None else made
+    return dense(draft, x, len(x.dims) - 1, out, weight, bias, 1)
+
+
+def dense(
+    draft: Draft,
+    x: Value,
+    dim: int,
+    out: Numbers,
+    weight: Value,
+    bias: Value | None,
+    groups: Any,
+) -> Value:
+    """Write a fully connected layer of one position."""
+    path, of_bias = path_of(weight, "weight"), path_of(bias, "bias")
+    x, axis = draft.single(x, dim)
+    x = draft.written(x)
+    ones = (1,) * draft.runs
+    size = x.sizes[axis]
+    fields: dict[str, Any] = {"x": x.node, "over": axis}
+    if out == ones:
+        fields["out"] = {}
+    elif out != size:
+        fields["out"] = draft.size(out)
+    grouped = tuple(groups) if isinstance(groups, tuple) else (groups,) * draft.runs
+    if grouped != ones:
+        fields["groups"] = draft.size(grouped)
+    fields["bias"] = None if bias is not None else False
+    dims = (*x.dims[:dim], () if out == ones else (axis,), *x.dims[dim + 1 :])
+    made = replace(x, dims=dims, sizes={**x.sizes, axis: out}).at(dims)
+    return draft.write("linear", fields, made, keys("linear", path, of_bias))
+
+
+def _convolution(count: int) -> Rule:
+    def rule(draft: Draft, given: Given) -> Value:
+        x, weight = given.x, given.value(1, "weight")
+        bias = given.optional(2, "bias")
+        if len(x.dims) != count + 2:
+            raise Missing("its input has no batch")
+        stride = per_dim(given.get(3, "stride", 1), count)
+        padding = given.get(4, "padding", 0)
+        dilation = per_dim(given.get(5, "dilation", 1), count)
+        groups = given.vec(given.get(6, "groups", 1))
+        kernel = tuple(weight.size(at, draft.runs) for at in range(2, count + 2))
+        if padding == "same":
+            if any(n % 2 == 0 for size in kernel for n in size):
+                raise Missing("an even kernel is padded on one side more")
+            pads = tuple(
+                tuple(d * (n // 2) for n in size)
+                for d, size in zip(dilation, kernel, strict=True)
+            )
+        else:
+            padding = 0 if padding == "valid" else padding
+            pads = tuple(given.vec(one) for one in per_dim(padding, count))
+        return convolved(
+            draft, given, x, weight, bias, kernel, stride, pads, dilation, groups
+        )
+
+    return rule
+
+
+def convolved(
+    draft: Draft,
+    given: Given,
+    x: Value,
+    weight: Value,
+    bias: Value | None,
+    kernel: tuple[Numbers, ...],
+    stride: tuple[Any, ...],
+    pads: tuple[Numbers, ...],
+    dilation: tuple[Any, ...],
+    groups: Numbers,
+) -> Value:
+    """Write a convolution: a layer of each place, a filter along an axis, or one of a map."""
+    ones, count = (1,) * draft.runs, len(kernel)
+    learned = is_parameter(weight)
+    out = given.shape[1]
+    plain = all(k == ones for k in kernel) and set(stride) == {1} and not any(map(any, pads))
+    on_map = count == 2 and all(len(dim) == 1 and dim[0] in x.own for dim in x.dims[2:])
+    if learned and plain and not on_map:
+        return dense(draft, x, 1, out, weight, bias, groups)
+    if count == 1:
+        if learned and out == ones and not x.dims[1] and set(stride) | set(dilation) == {1}:
+            found = _filter(draft, x, weight, bias, kernel[0], pads[0])
+            if found is not None:
+                return found
+        wide = x.at((*x.dims, ()))
+        found = _on_map(
+            draft, wide, weight, bias, (*kernel, ones), (*stride, 1), (*pads, (0,) * draft.runs),
+            (*dilation, 1), groups, (*given.shape, ones),
+        )  # fmt: skip
+        return found.at(found.dims[:-1])
+    if count == 3:
+        raise Missing("it is over three dimensions")
+    return _on_map(
+        draft, x, weight, bias, kernel, stride, pads, dilation, groups, given.shape
+    )
+
+
+def _filter(
+    draft: Draft,
+    x: Value,
+    weight: Value,
+    bias: Value | None,
+    kernel: Numbers,
+    padding: Numbers,
+) -> Value | None:
+    """Write one filter along an axis; without a padding, the middle of what it gives."""
+    if any(n % 2 == 0 for n in kernel):
+        return None
+    half = tuple(n // 2 for n in kernel)
+    if padding not in (half, (0,) * draft.runs):
+        return None
+    x, axis = draft.single(x, 2)
+    x = draft.written(x)
+    fields = {
+        "x": x.node, "along": axis, "kernel": draft.size(kernel),
+        "bias": None if bias is not None else False,
+    }  # fmt: skip
+    weights = keys("conv", path_of(weight, "weight"), path_of(bias, "bias"))
+    made = draft.write("conv1d", fields, x, weights)
+    if padding == half or not any(half):
+        return made
+    middle = tuple(n - 2 * edge for n, edge in zip(x.sizes[axis], half, strict=True))
+    return chunked(draft, made, 2, [half, middle, half], ("left", "middle", "right"))[1]
+
+
+def _on_map(
+    draft: Draft,
+    x: Value,
+    weight: Value,
+    bias: Value | None,
+    kernel: tuple[Numbers, ...],
+    stride: tuple[Any, ...],
+    pads: tuple[Numbers, ...],
+    dilation: tuple[Any, ...],
+    groups: Numbers,
+    shape: tuple[Numbers, ...],
+) -> Value:
+    ones = (1,) * draft.runs
+    added = [dim for dim in (2, 3) if not x.dims[dim]]
+    axes = []
+    for dim in (2, 3):
+        x, axis = draft.single(x, dim)
+        axes.append(axis)
+    channels = "c"
+    if x.dims[1]:
+        x, channels = draft.single(x, 1)
+    elif "c" in x.axes:
+        channels = draft.axis("c", x.axes)
+    x = draft.written(x)
+    out, size = shape[1], x.sizes.get(channels, ones)
+    fields: dict[str, Any] = {"x": x.node}
+    if axes != ["h", "w"]:
+        fields["over"] = axes
+    if channels != "c":
+        fields["channels"] = channels
+    usual = tuple(
+        tuple(d * (n // 2) for n in k) for d, k in zip(dilation, kernel, strict=True)
+    )
+    settings: dict[str, Any] = {
+        "stride": None if set(stride) == {1} else _alike(stride),
+        "padding": None if pads == usual else _alike(tuple(map(draft.size, pads))),
+        "dilation": None if set(dilation) == {1} else _alike(dilation),
+        "groups": None if groups == ones else draft.size(groups),
+    }
+    even = any(n % 2 == 0 for k in kernel for n in k)
+    if pads == usual and even:
+        settings["padding"] = _alike(tuple(map(draft.size, pads)))
+    dims = (x.dims[0], () if out == ones else (channels,), (axes[0],), (axes[1],))
+    sizes = {**x.sizes, channels: out, axes[0]: shape[2], axes[1]: shape[3]}
+    made = replace(x, dims=dims, sizes=sizes).at(dims)
+    if is_parameter(weight):
+        fields["kernel"] = _alike(tuple(map(draft.size, kernel)))
+        if out == ones:
+            fields["out"] = {}
+        elif out != size:
+            fields["out"] = draft.size(out)
+        fields["bias"] = None if bias is not None else False
+        weights = keys("conv", path_of(weight, "weight"), path_of(bias, "bias"))
+        made = draft.write("conv2d", {**fields, **settings}, made, weights)
+    else:
+        made = _by_value(draft, x, weight, bias, {**fields, **settings}, made, out)
+    for dim in added:
+        from composer.lifting.rules.parts import picked
+
+        if shape[dim] == ones:
+            made = picked(draft, made, dim, 0)
+            made = made.at((*made.dims[:dim], (), *made.dims[dim:]))
+    return made
+
+
+def _by_value(
+    draft: Draft,
+    x: Value,
+    weight: Value,
+    bias: Value | None,
+    fields: dict[str, Any],
+    made: Value,
+    out: Numbers,
+) -> Value:
+    """Write a convolution whose kernel is a value."""
+    names = ("o", "i", "kh", "kw")
+    if out == (1,) * draft.runs:
+        raise Missing("its kernel is computed and gives one channel")
+    for dim in range(4):
+        weight, _ = draft.single(weight, dim)
+    weight = draft.rename(weight, {dim[0]: n for dim, n in zip(weight.dims, names, strict=True)})
+    weight = draft.written(weight)
+    made = draft.write("conv2d", {**fields, "weight": weight.node}, made)
+    if bias is None:
+        return made
+    return binary(draft, "add", made, bias.at((bias.dims[0], (), ())))
+
+
+def _alike(numbers: tuple[Any, ...]) -> Any:
+    return numbers[0] if len({*map(str, numbers)}) == 1 else list(numbers)
+
+
+# ------------------------------------------------------------------------------------------ norms
+
+
+def _eps(given: Given, place: int, usual: float = 1e-5) -> float | None:
+    eps = float(given.get(place, "eps", usual) or usual)
+    return None if eps == usual else eps
+
+
+def _batch_norm(draft: Draft, given: Given) -> Value:
+    x = given.x
+    if len(x.dims) < 2 or not x.dims[1]:
+        raise Missing("its value has no channels at the second place")
+    mean, var = given.get(1, "running_mean"), given.get(2, "running_var")
+    if mean is None or var is None:
+        raise Missing("it keeps no statistics", "track_running_stats=True")
+    weight, bias = given.optional(3, "weight"), given.optional(4, "bias")
+    momentum = given.get(6, "momentum", 0.1)
+    x, axis = draft.single(x, 1)
+    x = draft.written(x)
+    fields = {
+        "x": x.node, "over": axis, "eps": _eps(given, 7),
+        "momentum": None if momentum in (0.1, None) else momentum,
+        "affine": None if weight is not None else "none",
+    }  # fmt: skip
+    weights = keys("norm", path_of(weight, "weight"), path_of(bias, "bias"))
+    for local, one in (("running_mean", mean), ("running_var", var)):
+        assert isinstance(one, Value) and one.source is not None
+        weights[f"norm.{local}"] = one.source.buffer
+    return draft.write("norm", fields, x, weights)
+
+
+def normed(
+    draft: Draft,
+    x: Value,
+    fields: dict[str, Any],
+    weight: Value | None,
+    bias: Value | None,
+    affine: tuple[str, ...],
+    always: bool = True,
+) -> Value:
+    """Write a norm; of a weight without a bias, or one that is computed, as arithmetic after it.
+
+    Args:
+        draft: where to.
+        x: what is normed.
+        fields: of the node.
+        weight: with the dimensions in which it meets x.
+        bias: likewise.
+        affine: the axes along which the norm has weights, if it has some.
+        always: whether the norm has weights by default.
+    """
+    has_bias = fields["fn"] not in ("rms", "l2")
+    own = is_parameter(weight) and (is_parameter(bias) and bias is not None) == has_bias
+    x = draft.filled(x, fields["over"])
+    fields = {"x": x.node, **fields}
+    if weight is not None and own:
+        if not always:
+            fields["affine"] = list(affine)
+        weights = keys("norm", path_of(weight, "weight"), path_of(bias, "bias"))
+        return draft.write("norm", fields, x, weights)
+    if always:
+        fields["affine"] = "none"
+    made = draft.write("norm", fields, x)
+    if weight is not None:
+        made = binary(draft, "mul", made, weight)
+    return binary(draft, "add", made, bias) if bias is not None else made
+
+
+def _layer_norm(draft: Draft, given: Given) -> Value:
+    return _of_last(draft, given, "layer", 2, 4)
+
+
+def _rms_norm(draft: Draft, given: Given) -> Value:
+    return _of_last(draft, given, "rms", 2, 3)
+
+
+def _of_last(draft: Draft, given: Given, fn: str, weight: int, eps: int) -> Value:
+    x = given.x
+    shape = given.get(1, "normalized_shape")
+    count = len(shape) if isinstance(shape, tuple) else 1
+    over = tuple(axis for dim in x.dims[-count:] for axis in dim)
+    if not over:
+        raise Missing("it is of one value")
+    bias = given.optional(3, "bias") if fn == "layer" else None
+    fields = {"over": list(over), "fn": fn, "eps": _eps(given, eps)}
+    return normed(draft, x, fields, given.optional(weight, "weight"), bias, over)
+
+
+def _group_norm(draft: Draft, given: Given) -> Value:
+    x = given.x
+    x, axis = draft.single(x, 1)
+    over = [axis, *(one for dim in x.dims[2:] for one in dim)]
+    fields = {
+        "over": over, "fn": "group", "groups": draft.size(given.vec(given.get(1, "num_groups"))),
+        "eps": _eps(given, 4),
+    }  # fmt: skip
+    wide = ((),) * (len(x.dims) - 2)
+    weight, bias = given.optional(2, "weight"), given.optional(3, "bias")
+    weight = weight and weight.at((*weight.dims, *wide))
+    bias = bias and bias.at((*bias.dims, *wide))
+    return normed(draft, x, fields, weight, bias, (axis,))
+
+
+def _instance_norm(draft: Draft, given: Given) -> Value:
+    x = given.x
+    x, axis = draft.single(x, 1)
+    if given.get(1, "running_mean") is not None:
+        raise Missing("it keeps statistics", "track_running_stats=False")
+    over = [one for dim in x.dims[2:] for one in dim]
+    wide = ((),) * (len(x.dims) - 2)
+    weight, bias = given.optional(3, "weight"), given.optional(4, "bias")
+    weight = weight and weight.at((*weight.dims, *wide))
+    bias = bias and bias.at((*bias.dims, *wide))
+    fields = {"over": over, "fn": "instance", "eps": _eps(given, 7)}
+    return normed(draft, x, fields, weight, bias, (axis,), always=False)
+
+
+def _normalize(draft: Draft, given: Given) -> Value:
+    from composer.lifting.values import dims_of
+
+    x, p = given.x, given.get(1, "p", 2.0)
+    if p != 2:
+        raise Missing(f"it is a norm of order {p}")
+    dims = dims_of(given.get(2, "dim", 1), len(x.dims))
+    over = [axis for dim in dims for axis in x.dims[dim]]
+    x = draft.filled(x, over)
+    fields = {"x": x.node, "over": over, "fn": "l2", "eps": _eps(given, 3, 1e-12)}
+    return draft.write("norm", fields, x)
+
+
+RULES: dict[str, Rule] = {
+    "linear": _linear,
+    **{f"conv{n}d": _convolution(n) for n in (1, 2, 3)},
+    "batch_norm": _batch_norm, "layer_norm": _layer_norm, "rms_norm": _rms_norm,
+    "group_norm": _group_norm, "instance_norm": _instance_norm, "normalize": _normalize,
+}  # fmt: skip
