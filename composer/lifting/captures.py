@@ -21,9 +21,9 @@ Make = Callable[[int], nn.Module]
 #: The inputs that modules take, tried in this order.
 LAYOUTS = (("b", "c", "h", "w"), ("b", "n", "c"), ("b", "h", "w", "c"))
 #: Maps tried where none is said; each side is another number, so that no two are taken for one.
-_MAPS = ((14, 21), (16, 24), (32, 32))
-_FACTORS = (1, 2, 3, 5, 6, 8)
-_ENOUGH = 6  # runs that are joined; one more is for the check
+_MAPS = ((7, 14), (8, 16), (14, 14), (16, 32))
+_FACTORS = (1, 2, 3, 5, 6)
+_ENOUGH = 5  # runs that are joined; one more is for the check
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,9 @@ def _did_not_run(
 
 def _ready(module: nn.Module) -> nn.Module:
     """Return a copy that trains, in float64, on the CPU."""
-    return copy.deepcopy(module).to("cpu", torch.float64).train()
+    ready = copy.deepcopy(module).to("cpu", torch.float64)
+    ready.train()
+    return ready
 
 
 def _input(at: At, layout: tuple[str, ...]) -> Tensor:
@@ -165,7 +167,7 @@ def _others(first: At, widths: bool) -> Iterator[At]:
     """Yield other sizes: of all, then of the channels alone, then of the map alone."""
     h, w = first.size
     maps = ((2 * h, w), (h, 2 * w), (2 * h, 3 * w), (3 * h, w), (h, 3 * w), (2 * h, 2 * w))
-    factors = (*_FACTORS[1:], 7, 4) if widths else ()
+    factors = (*_FACTORS[1:], 4, 7) if widths else ()
     for number, factor in enumerate(factors):
         yield At(first.channels * factor, maps[number % len(maps)], 2 + number % 2)
     for number, factor in enumerate(factors):

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from composer.errors import ComposerError
 from composer.graph.frontend import load_spec
+from composer.graph.graph import INPUT
 from composer.lifting.captures import At
 from composer.lower.build import build, compiled, settings_for
+from composer.primitives import Spec
 
 #: How far two ways of one sum may be apart in float64, of the largest number.
 TOLERANCE = 1e-10
@@ -66,23 +69,21 @@ def compare(
     original = copy.deepcopy(module).to("cpu", torch.float64)
     randomise(original)
     spec = load_spec(text)
-    size = at.size if "h" in layout else None
-    channels = at.channels if "c" in layout else None
-    made = build(spec, channels=channels, size=size, layout=layout, dtype=torch.float64)
+    made, have = built(spec, at, layout)
     if not copy_weights(original, made, weights):
         return Beside(at, training, float("inf"), 0.0)
-    given = compiled(spec, settings_for(spec, channels, size=size, layout=layout))
-    have = given.by_name[given.output].axes if given.output != "input" else given.input_axes
-    assert have is not None
     draw = torch.Generator().manual_seed(1)
     x = torch.randn(at.shape(layout), generator=draw, dtype=torch.float64)
     results = []
     for one in (original, made):
         one.train(training)
         own = x.clone().requires_grad_()
-        results.append((one(own), own))
+        taken = own.unflatten(1, at.size) if one is made and "n" in layout and "h" in have else own
+        results.append((one(taken), own))
     (y, x1), (z, x2) = results
-    z = z.permute([have.names.index(axis) for axis in order]).reshape(y.shape)
+    grid = ("h", "w") if "n" in layout and "h" in have else ("n",)
+    wanted = [axis for one in order for axis in (grid if one == "n" else (one,))]
+    z = z.permute([have.index(axis) for axis in wanted]).reshape(y.shape)
     cotangent = torch.randn(y.shape, generator=draw, dtype=torch.float64)
     pairs = [(x1, x2)]
     params = dict(original.named_parameters())
@@ -99,6 +100,28 @@ def compare(
         else:
             largest = max(largest, apart(one, other.reshape(one.shape)))
     return Beside(at, training, apart(y, z), largest)
+
+
+def built(
+    spec: Spec, at: At, layout: tuple[str, ...]
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return the module of a spec, and the axes of its output in their order.
+
+    A spec of tokens that is made for one number of them is built for a map of as many places.
+    """
+    channels = at.channels if "c" in layout else None
+    size = at.size if "h" in layout else None
+    try:
+        made = build(spec, channels=channels, size=size, layout=layout, dtype=torch.float64)
+    except ComposerError as failure:
+        if "n" not in layout or any(d.code != "open-size" for d in failure.diagnostics):
+            raise
+        layout, size = ("b", "h", "w", "c"), at.size
+        made = build(spec, channels=channels, size=size, layout=layout, dtype=torch.float64)
+    graph = compiled(spec, settings_for(spec, channels, size=size, layout=layout))
+    axes = graph.input_axes if graph.output == INPUT else graph.by_name[graph.output].axes
+    assert axes is not None
+    return made, axes.names
 
 
 def apart(one: Tensor, other: Tensor) -> float:

@@ -11,7 +11,7 @@ import torch
 
 from composer.language.fields import RESERVED
 from composer.language.names import COMMA, TAKEN
-from composer.lifting.formulas import Formulas
+from composer.lifting.formulas import Formulas, Size
 from composer.lifting.tables import formula_of
 from composer.lifting.values import Numbers, Source, Value, product
 
@@ -110,9 +110,16 @@ class Draft:
             for value, word in zip(values, words, strict=True)
         ]
 
-    def size(self, numbers: Sequence[int], exact: bool = False) -> str | int:
-        """Return the size of an axis as the spec writes it."""
-        return self.formulas.size(tuple(numbers), exact)
+    def size(self, numbers: Sequence[int], exact: bool = False) -> Size | int:
+        """Return the size of an axis, which is written as an expression in the end.
+
+        Args:
+            numbers: in each run.
+            exact: whether nothing may be left over: parts of an axis make it up.
+        """
+        if exact:
+            self.formulas.exact.add(tuple(numbers))
+        return Size(tuple(numbers))
 
     def node(self, value: Value) -> str:
         """Return the node that gives a value, written now where it was not."""

@@ -8,14 +8,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from composer.language.expressions import ExpressionError, evaluate, parse
 
 Numbers = tuple[float, ...]
 _CLOSE = 1e-9
 _MOST = 64
+_COINCIDENCE = 16  # to which a number of a module for one map says nothing of that map
 #: Shares in the order in which they are tried: powers of two, then other even ones, then the rest.
 _ROUND = sorted(range(2, _MOST + 1), key=lambda n: (n & (n - 1) != 0, n % 2, n))
+
+
+@dataclass(frozen=True)
+class Size:
+    """A size in each run, written once all that is known of it is: as a number or an expression.
+
+    What is left of a whole by other parts is `whole` less these, where nothing simpler gives it.
+    """
+
+    numbers: Numbers
+    whole: Numbers | None = None
+    parts: tuple[Numbers, ...] = ()
 
 
 class Formulas:
@@ -24,42 +39,70 @@ class Formulas:
     def __init__(self, sizes: Mapping[str, Numbers]) -> None:
         self.sizes = dict(sizes)
         self.runs = len(next(iter(sizes.values())))
+        self.exact: set[Numbers] = set()  # of which nothing may be left over
         self.unexplained: dict[int | float, Numbers] = {}
-        self._found: dict[tuple[Numbers, bool], str | int | float] = {}
+        self._found: dict[tuple[Size, bool], str | int] = {}
         self._varies = {name: len(set(numbers)) > 1 for name, numbers in self.sizes.items()}
 
-    def size(self, numbers: Sequence[float], exact: bool = False) -> str | int:
+    def size(self, numbers: Sequence[float] | Size) -> str | int:
         """Return a whole number in each run as a number or an expression.
 
-        Args:
-            numbers: one for each run.
-            exact: whether a share is written with ``/``, which says that nothing is left over.
+        A share that is `exact` is written with ``/``, which says that nothing is left over.
         """
-        key = tuple(numbers)
-        if (key, exact) not in self._found:
-            self._found[key, exact] = self._size(key, exact)
-        return self._found[key, exact]  # type: ignore[return-value]
+        size = numbers if isinstance(numbers, Size) else Size(tuple(numbers))
+        exact = size.numbers in self.exact
+        if (size, exact) not in self._found:
+            self._found[size, exact] = self._size(size, exact)
+        return self._found[size, exact]
 
-    def _size(self, numbers: Numbers, exact: bool) -> str | int:
+    def resolved(self, tree: Any) -> Any:
+        """Return nested fields of a node with each `Size` as it is written."""
+        if isinstance(tree, Size):
+            return self.size(tree)
+        if isinstance(tree, (list, tuple)):
+            return [self.resolved(one) for one in tree]
+        if isinstance(tree, dict):
+            return {key: self.resolved(one) for key, one in tree.items()}
+        return tree
+
+    def _size(self, size: Size, exact: bool) -> str | int:
+        numbers = size.numbers
         for name, sizes in self.sizes.items():
             if sizes == numbers and (self._varies[name] or numbers[0] > 1):
                 return name
-        if len(set(numbers)) == 1:
+        if len(set(numbers)) == 1 and any(self._varies.values()):
             return int(numbers[0])
         for text in self._sizes_tried(numbers, exact):
             if self._is(text, numbers):
                 return text
+        if len(set(numbers)) == 1:
+            return int(numbers[0])
+        if size.whole is not None:
+            parts = [self.size(part) for part in size.parts]
+            return " - ".join(f"{p}" if str(p).isalnum() else f"({p})" for p in
+                              (self.size(size.whole), *parts))
         self.unexplained[int(numbers[0])] = numbers
         return int(numbers[0])
 
     def _sizes_tried(self, numbers: Numbers, exact: bool) -> Iterator[str]:
         """Yield expressions, the simple ones first."""
         names = [name for name, varies in self._varies.items() if varies]
+        places = [name for name, varies in self._varies.items() if not varies and name != "c"]
+        if places and numbers[0] > _COINCIDENCE:
+            yield from (f"{text}{more}" for text in (" * ".join(places),) for more in ("", " + 1"))
         for name in names:
             sizes = self.sizes[name]
             ratios = [a / b for a, b in zip(numbers, sizes, strict=True)]
             if ratios[0] == int(ratios[0]):
                 yield f"{int(ratios[0])} * {name}"
+            if len(set(sizes)) > 1:
+                ends = [(n, s) for n, s in zip(numbers, sizes, strict=True)]
+                (n0, s0), (n1, s1) = min(ends, key=lambda e: e[1]), max(ends, key=lambda e: e[1])
+                slope = (n1 - n0) / (s1 - s0)
+                rest = n0 - slope * s0
+                if slope == int(slope) > 0 and rest == int(rest):
+                    many = name if slope == 1 else f"{int(slope)} * {name}"
+                    yield f"{many} {'-' if rest < 0 else '+'} {abs(int(rest))}"
             for share in self._shares(numbers, sizes):
                 yield f"{name} / {share}" if exact else f"{name} // {share}"
             for top in (2, 3, 5):
@@ -70,10 +113,9 @@ class Formulas:
                 yield f"max({name} // {share}, {least})"
                 if least % 8 == 0:
                     yield f"max(({name} // {share} + 4) // 8 * 8, 8)"
-            for more in range(-8, 9):
-                yield f"{name} {'-' if more < 0 else '+'} {abs(more)}"
             for kernel in (1, 2, 3, 4):
                 yield f"odd((log2({name}) + 1) / {kernel})"
+                yield f"odd((log2({name}) + 1) / {kernel}) // 2"
             for share in range(2, _MOST + 1):
                 yield f"{name} // {share} * {share}"
                 yield f"ceil({name} / {share})"
@@ -122,7 +164,7 @@ class Formulas:
                     yield f"{inner} ** {power}"
 
     def _size_or_none(self, numbers: Numbers) -> str | int | None:
-        found = self.size(numbers, exact=True)
+        found = self.size(numbers)
         if isinstance(found, int) and len(set(numbers)) > 1:
             self.unexplained.pop(found, None)
             return None

@@ -27,7 +27,7 @@ _LAYERS = ("linear", "conv2d")
 def fused(nodes: Nodes, output: str) -> tuple[Nodes, str]:
     """Return the nodes after every rewrite, and the node of the output."""
     nodes = used(nodes, output)
-    for step in (_split_into_layer, _norm_into_layer, _act_into_layer, _without_renames):
+    for step in (_split_into_layer, _norm_of_one, _norm_into_layer, _act_into_layer, _without_renames):
         nodes, output = _until_done(step, nodes, output)
     from composer.lifting.shared import stacked
 
@@ -118,18 +118,52 @@ def _norm_into_layer(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
             continue
         if isinstance(layer.fields.get("out"), dict) or not _suits(layer, after, str(axis)):
             continue
-        fields = dict(after.fields)
-        found = {"fn": fields.pop("fn", "batch")}
-        fields.pop("x"), fields.pop("over")
-        if fields.pop("affine", None) is not None:
-            found["affine"] = found["fn"] in ("instance", "l2")
-        found.update({key: one for key, one in fields.items() if one is not None})
-        layer.fields["norm"] = found["fn"] if len(found) == 1 else found
+        layer.fields["norm"] = _settings(after)
         has_bias = layer.fields.pop("bias", None) is None
         if has_bias:
             layer.fields["bias"] = True
         return _absorb(nodes, output, layer, after)
     return None
+
+
+def _norm_of_one(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
+    """Let a layer of one channel have its batch norm, for which that was made an axis."""
+    for layer in nodes:
+        if _mixed(layer) is None or layer.fields.get("out") != {} or "norm" in layer.fields:
+            continue
+        chain = [layer]
+        for op in ("stack", "norm", "pick"):
+            after = single_reader(nodes, chain[-1], output)
+            if after is None or after.op != op or len(after.fields.get("of", "1")) > 1:
+                break
+            chain.append(after)
+        if len(chain) < 4 or chain[2].fields.get("fn") is not None:
+            continue
+        _, stack, norm, pick = chain
+        if norm.fields["over"] != stack.fields["axis"]:
+            continue
+        nodes = [node for node in nodes if node is not stack]
+        norm.fields["x"], norm.fields["over"] = layer.name, _mixed(layer)
+        axes = pick.axes
+        nodes, output = _absorb(nodes, output, norm, pick)
+        layer.fields["norm"], bias = _settings(norm), layer.fields.pop("bias", None)
+        if bias is None:
+            layer.fields["bias"] = True
+        found = _absorb(nodes, output, layer, norm)
+        layer.axes = axes
+        return found
+    return None
+
+
+def _settings(after: Node) -> Any:
+    """Return a norm as the field of a layer."""
+    fields = dict(after.fields)
+    found = {"fn": fields.pop("fn", "batch")}
+    fields.pop("x"), fields.pop("over")
+    if fields.pop("affine", None) is not None:
+        found["affine"] = found["fn"] in ("instance", "l2")
+    found.update({key: one for key, one in fields.items() if one is not None})
+    return found["fn"] if len(found) == 1 else found
 
 
 def _suits(layer: Node, norm: Node, axis: str) -> bool:

@@ -93,6 +93,8 @@ def lift(
     if not nodes:
         raise error("nothing-to-lift", f"{opened.title} gives back its input", None)
     with_beginnings(nodes, captured.first)
+    for node in nodes:
+        node.fields = formulas.resolved(node.fields)
     fixed = _fixed(formulas, captured)
     word = name or _word(opened.title)
     text = spec_text(
@@ -133,6 +135,8 @@ def _fixed(formulas: Formulas, captured: Captured) -> list[str]:
     """Return what is said of the numbers that are right at one size alone."""
     notes = []
     first = captured.at[0]
+    if len({at.size for at in captured.at}) == 1 and "c" in captured.layout:
+        notes.append(f"Lifted at h = {first.size[0]} and w = {first.size[1]} alone.")
     for number, found in formulas.unexplained.items():
         said = ", ".join(str(n) for n in found)
         widths = ", ".join(str(at.channels) for at in captured.at)

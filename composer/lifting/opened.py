@@ -69,9 +69,11 @@ def _takes_channels(factory: Callable[..., Any], given: Mapping[str, Any]) -> st
         found = inspect.signature(factory).parameters
     except (TypeError, ValueError):
         return None
-    for name in _CHANNELS:
-        if name in found:
-            return None if name in given else name
+    needed = {name for name, it in found.items() if it.default is inspect.Parameter.empty}
+    for names in (needed, found):
+        for name in _CHANNELS:
+            if name in names:
+                return None if name in given else name
     for name, parameter in found.items():
         plain = parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
         if plain and parameter.default is inspect.Parameter.empty and name not in given:

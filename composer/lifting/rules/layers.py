@@ -8,7 +8,7 @@ from typing import Any
 from composer.lifting.draft import Draft
 from composer.lifting.given import Given, Rule, per_dim
 from composer.lifting.rules.elementwise import binary
-from composer.lifting.rules.parts import chunked
+from composer.lifting.rules.parts import chunked, picked
 from composer.lifting.values import Missing, Numbers, Value
 
 _ONE = "one"
@@ -56,6 +56,9 @@ def _linear(draft: Draft, given: Given) -> Value:
 
         made = contracted(draft, x, weight.at((weight.dims[1], weight.dims[0])))
         return binary(draft, "add", made, bias) if bias is not None else made
+    if bias is not None and not is_parameter(bias):
+        made = dense(draft, x, len(x.dims) - 1, out, weight, None, 1)
+        return binary(draft, "add", made, bias)
     return dense(draft, x, len(x.dims) - 1, out, weight, bias, 1)
 
 
@@ -239,11 +242,8 @@ def _on_map(
     else:
         made = _by_value(draft, x, weight, bias, {**fields, **settings}, made, out)
     for dim in added:
-        from composer.lifting.rules.parts import picked
-
         if shape[dim] == ones:
-            made = picked(draft, made, dim, 0)
-            made = made.at((*made.dims[:dim], (), *made.dims[dim:]))
+            made = picked(draft, made, dim, 0, keep=True)
     return made
 
 
@@ -271,7 +271,7 @@ def _by_value(
 
 
 def _alike(numbers: tuple[Any, ...]) -> Any:
-    return numbers[0] if len({*map(str, numbers)}) == 1 else list(numbers)
+    return numbers[0] if len(set(numbers)) == 1 else list(numbers)
 
 
 # ------------------------------------------------------------------------------------------ norms
@@ -284,13 +284,14 @@ def _eps(given: Given, place: int, usual: float = 1e-5) -> float | None:
 
 def _batch_norm(draft: Draft, given: Given) -> Value:
     x = given.x
-    if len(x.dims) < 2 or not x.dims[1]:
-        raise Missing("its value has no channels at the second place")
+    if len(x.dims) < 2:
+        raise Missing("its value has no channels")
     mean, var = given.get(1, "running_mean"), given.get(2, "running_var")
     if mean is None or var is None:
         raise Missing("it keeps no statistics", "track_running_stats=True")
     weight, bias = given.optional(3, "weight"), given.optional(4, "bias")
     momentum = given.get(6, "momentum", 0.1)
+    one_channel = not x.dims[1]
     x, axis = draft.single(x, 1)
     x = draft.written(x)
     fields = {
@@ -302,7 +303,8 @@ def _batch_norm(draft: Draft, given: Given) -> Value:
     for local, one in (("running_mean", mean), ("running_var", var)):
         assert isinstance(one, Value) and one.source is not None
         weights[f"norm.{local}"] = one.source.buffer
-    return draft.write("norm", fields, x, weights)
+    made = draft.write("norm", fields, x, weights)
+    return picked(draft, made, 1, 0, keep=True) if one_channel else made
 
 
 def normed(

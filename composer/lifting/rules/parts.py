@@ -7,6 +7,7 @@ from typing import Any
 
 from composer.lifting.aligned import aligned
 from composer.lifting.draft import Draft
+from composer.lifting.formulas import Size
 from composer.lifting.given import Given, Rule
 from composer.lifting.joined import Vec
 from composer.lifting.values import Missing, Numbers, Value, dim_of
@@ -41,7 +42,7 @@ def chunked(
         wishes = list(names) or [f"{axis}_{number}" for number in range(len(sizes))]
         return tuple(draft.write_parts("unstack", fields, parts, wishes))
     if not equal:
-        fields["sizes"] = [draft.size(size) for size in sizes]
+        fields["sizes"] = _sizes(x.sizes[axis], sizes)
     wishes = list(names) or [f"part{number}" for number in range(1, len(sizes) + 1)]
     made = draft.write_parts("chunk", {**fields}, [_kept(x, axis, s) for s in sizes], wishes)
     return tuple(
@@ -50,6 +51,16 @@ def chunked(
         else part
         for part, size, one in zip(made, sizes, ones, strict=True)
     )
+
+
+def _sizes(whole: Numbers, sizes: Sequence[Numbers]) -> list[Size]:
+    """Return the sizes of parts; the largest is what the others leave."""
+    largest = max(sizes, key=lambda size: size[0])
+    place = [*map(tuple, sizes)].index(tuple(largest))
+    found = [Size(tuple(size)) for size in sizes]
+    others = tuple(one.numbers for at, one in enumerate(found) if at != place)
+    found[place] = Size(tuple(largest), tuple(whole), others)
+    return found
 
 
 def _kept(x: Value, axis: str, size: Numbers) -> Value:
@@ -81,9 +92,9 @@ def _select(draft: Draft, given: Given) -> Value:
     return picked(draft, x, dim_of(given.get(1, "dim"), len(x.dims)), given.get(2, "index"))
 
 
-def picked(draft: Draft, x: Value, dim: int, index: Any) -> Value:
-    """Return the values at one index of a position, which goes."""
-    rest = (*x.dims[:dim], *x.dims[dim + 1 :])
+def picked(draft: Draft, x: Value, dim: int, index: Any, keep: bool = False) -> Value:
+    """Return the values at one index of a position, which goes, or keeps a size of 1."""
+    rest = (*x.dims[:dim], *([()] if keep else []), *x.dims[dim + 1 :])
     if not x.dims[dim] or all(axis in x.bare for axis in x.dims[dim]):
         return x.at(rest)
     x, axis = draft.single(x, dim)

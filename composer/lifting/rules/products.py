@@ -8,6 +8,7 @@ from composer.lifting.aligned import aligned, met
 from composer.lifting.draft import Draft
 from composer.lifting.given import Given, Rule
 from composer.lifting.rules.elementwise import binary
+from composer.lifting.rules.parts import picked
 from composer.lifting.rules.reductions import reduced
 from composer.lifting.values import Missing, Value
 
@@ -101,7 +102,9 @@ def attended(
     q, along = draft.single(q, len(q.dims) - 1)
     q = draft.filled(q, q.dims[-2])
     if not q.dims[-2]:
-        raise Missing("it has one query")
+        wide = draft.with_axis(q, len(q.dims) - 2, draft.axis("query", q.axes))
+        made = attended(draft, wide, k, v, mask, scale)
+        return picked(draft, made, len(q.dims) - 2, 0, keep=True)
     same = k.dims[-2] == q.dims[-2] and all(k.sizes[a] == q.sizes[a] for a in k.dims[-2])
     if same:
         q, k = aligned(draft, q, k)

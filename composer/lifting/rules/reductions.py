@@ -206,7 +206,7 @@ def _pooled(
         if tiles and not odd and not ceil:
             size = x.sizes[axis]
             whole = tuple(n // kernel[place] * kernel[place] for n in size)
-            name = draft.size(size)
+            name = draft.formulas.size(size)
             if len(set(size)) > 1 or whole != size:
                 crop[axis] = (f"{name} // {kernel[place]} * {kernel[place]}", whole)
     x = draft.written(x)

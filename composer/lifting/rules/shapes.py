@@ -191,11 +191,11 @@ def rolled(draft: Draft, x: Value, over: list[str], by: list[Any]) -> Value:
     return draft.write("roll", {"x": x.node, "over": over, "by": by}, x) if over else x
 
 
-def signed(draft: Draft, numbers: Numbers) -> int | str:
+def signed(draft: Draft, numbers: Numbers) -> Any:
     """Return a whole number that may be below zero as the spec writes it."""
     if all(n >= 0 for n in numbers):
-        return draft.size(numbers)
-    found = draft.size(tuple(-n for n in numbers))
+        return draft.formulas.size(numbers)
+    found = draft.formulas.size(tuple(-n for n in numbers))
     return -found if isinstance(found, int) else f"-({found})"
 
 
