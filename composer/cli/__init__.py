@@ -21,7 +21,7 @@ from composer.errors import ComposerError, Diagnostic, UsageError, error, sugges
 _TRACEBACK = "COMPOSER_TRACEBACK"
 _COMMANDS = (
     "insert", "new", "check", "show", "sites", "list", "render", "verify", "compare", "schema",
-    "eject",
+    "eject", "lift",
 )  # fmt: skip
 
 

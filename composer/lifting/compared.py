@@ -149,6 +149,8 @@ def randomise(module: nn.Module) -> None:
 def copy_weights(module: nn.Module, made: nn.Module, weights: Mapping[str, str]) -> bool:
     """Copy the module's weights into what the spec was built to; return whether they fit."""
     theirs, mine = weights_of(module), weights_of(made)
+    if any(key not in weights for key, _ in made.named_parameters()):
+        return False
     if any(mine[key].numel() != theirs[source].numel() for key, source in weights.items()):
         return False
     with torch.no_grad():

@@ -71,7 +71,8 @@ class Formulas:
             if sizes == numbers and (self._varies[name] or numbers[0] > 1):
                 return name
         if len(set(numbers)) == 1 and any(self._varies.values()):
-            return int(numbers[0])
+            found = (text for text in self._of_one_map(numbers) if self._is(text, numbers))
+            return next(found, int(numbers[0]))
         for text in self._sizes_tried(numbers, exact):
             if self._is(text, numbers):
                 return text
@@ -87,9 +88,7 @@ class Formulas:
     def _sizes_tried(self, numbers: Numbers, exact: bool) -> Iterator[str]:
         """Yield expressions, the simple ones first."""
         names = [name for name, varies in self._varies.items() if varies]
-        places = [name for name, varies in self._varies.items() if not varies and name != "c"]
-        if places and numbers[0] > _COINCIDENCE:
-            yield from (f"{text}{more}" for text in (" * ".join(places),) for more in ("", " + 1"))
+        yield from self._of_one_map(numbers)
         for name in names:
             sizes = self.sizes[name]
             ratios = [a / b for a, b in zip(numbers, sizes, strict=True)]
@@ -127,6 +126,13 @@ class Formulas:
                 yield f"{one} + {other}"
                 for share in (2, 4, 8):
                     yield f"({one} // {share}) * ({other} // {share})"
+
+    def _of_one_map(self, numbers: Numbers) -> Iterator[str]:
+        """Yield how many places a map has, and one token more, where it is of one size alone."""
+        places = [name for name, varies in self._varies.items() if not varies and name != "c"]
+        if places and numbers[0] > _COINCIDENCE:
+            yield " * ".join(places)
+            yield f"1 + {' * '.join(places)}"
 
     def _shares(self, numbers: Numbers, sizes: Numbers) -> Iterator[int]:
         """Yield the divisors that would give these sizes, the roundest first."""

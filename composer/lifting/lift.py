@@ -174,11 +174,26 @@ def _compared(
     for at in places:
         module = opened.make(at.channels)
         for training in trains:
-            one = compare(text, weights, module, at, captured.layout, order, training)
+            try:
+                one = compare(text, weights, module, at, captured.layout, order, training)
+            except ComposerError as failure:
+                raise _not_sound(opened.title, failure) from None
             if not one.agrees:
                 raise _differs(opened.title, one)
             found.append(one)
     return tuple(found)
+
+
+def _not_sound(title: str, failure: ComposerError) -> ComposerError:
+    """Return the refusal of a module whose spec the language does not take."""
+    said = failure.diagnostics[0]
+    line = f" at '{said.where.text.strip()}'" if said.where else ""
+    return error(
+        "not-lifted",
+        f"the spec that {title} comes to is not sound{line}: {said.message}",
+        "its sizes follow from its input in a way that is not known here; write the spec by hand: "
+        "composer new",
+    )
 
 
 def _differs(title: str, one: Beside) -> ComposerError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -48,7 +48,7 @@ def open_code(
             raise error("unknown-module", f"{code!r} names no class", FORMS)
         arguments = {**dict(where.arguments), **arguments}
         source = f"lifted from {where.name}"
-        code = named_code(where, FORMS, "class or function")
+        code = _named_code(where)
     title = getattr(code, "__name__", type(code).__name__)
     factory: Callable[..., nn.Module] = code
     takes = _takes_channels(factory, arguments)
@@ -61,6 +61,17 @@ def open_code(
 
     follows = takes is not None or any(_follows(one) for one in arguments.values())
     return Opened(make, title, source, follows)
+
+
+def _named_code(where: ModelString) -> Callable[..., Any]:
+    """Return what a word names; that it is no backbone is no one's question here."""
+    try:
+        return named_code(where, FORMS, "class or function")
+    except ComposerError as failure:
+        codes = {"unknown-backbone": "unknown-module", "backbone-failed": "module-failed"}
+        raise ComposerError(
+            [replace(d, code=codes.get(d.code, d.code)) for d in failure.diagnostics]
+        ) from None
 
 
 def _takes_channels(factory: Callable[..., Any], given: Mapping[str, Any]) -> str | None:

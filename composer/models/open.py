@@ -216,6 +216,8 @@ def _attribute(
         and not key.startswith("_")
         and getattr(value, "__module__", None) == module.__name__
     ]
+    if not own:  # what a package hands on
+        own = [key for key, value in vars(module).items() if key[0].isupper() and callable(value)]
     near = did_you_mean(name, own)
     listed = f"it has {', '.join(own[:12])}" if own else f"it defines no {noun}"
     raise error(
