@@ -26,7 +26,7 @@ def aligned(draft: Draft, a: Value, b: Value) -> tuple[Value, Value]:
     return _apart(draft, a, b)
 
 
-def met(draft: Draft, a: Value, b: Value) -> Value:
+def met(a: Value, b: Value) -> Value:
     """Return what two aligned values have together, without a node."""
     dims = tuple(one or other for one, other in zip(a.dims, b.dims, strict=True))
     bare = {
@@ -61,8 +61,7 @@ def _refined(draft: Draft, a: Value, b: Value, dim: int) -> tuple[Value, Value]:
 def _fresh(
     draft: Draft, like: Value, value: Value, axes: tuple[str, ...]
 ) -> dict[str, Numbers]:
-    """Return the parts of an axis, by the names they have in the other value where these are free.
-    """
+    """Return the parts of an axis, by their names in the other value where these are free."""
     found: dict[str, Numbers] = {}
     for axis in axes:
         taken = {*value.axes, *found}

@@ -5,17 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from composer.lifting.draft import Node
-
-Nodes = list[Node]
+from composer.lifting.rewriting import Nodes, readers, used
 
 
 def as_attention(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
     """Return the nodes with one attention more, or None where there is none.
 
-        softmax over m of (s Σ_d q k) · v, summed over m     -> attention
+    softmax over m of (s Σ_d q k) · v, summed over m     -> attention
     """
-    from composer.lifting.fused import readers, used
-
     by_name = {name: node for node in nodes for name in node.names}
 
     def alone(name: Any) -> Node | None:

@@ -1,4 +1,4 @@
-"""A module run at several sizes, each run recorded: what is made of the sizes shows in what differs.
+"""A module run at several sizes, each run recorded: what follows from the sizes shows.
 
 The channels, the batch and the map all differ from run to run where the module takes that. Where it
 is made for one map or one width alone, these stay, and the numbers stay numbers.
@@ -22,8 +22,8 @@ Make = Callable[[int], nn.Module]
 LAYOUTS = (("b", "c", "h", "w"), ("b", "n", "c"), ("b", "h", "w", "c"))
 #: Maps tried where none is said; each side is another number, so that no two are taken for one.
 _MAPS = ((7, 14), (8, 16), (14, 14), (16, 32))
-_FACTORS = (1, 2, 3, 5, 6)
-_ENOUGH = 5  # runs that are joined; one more is for the check
+_FACTORS = (1, 2, 3, 5, 6, 4)
+_ENOUGH = 6  # runs that are joined; one more is for the check
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def _others(first: At, widths: bool) -> Iterator[At]:
     """Yield other sizes: of all, then of the channels alone, then of the map alone."""
     h, w = first.size
     maps = ((2 * h, w), (h, 2 * w), (2 * h, 3 * w), (3 * h, w), (h, 3 * w), (2 * h, 2 * w))
-    factors = (*_FACTORS[1:], 4, 7) if widths else ()
+    factors = (*_FACTORS[1:], 7) if widths else ()
     for number, factor in enumerate(factors):
         yield At(first.channels * factor, maps[number % len(maps)], 2 + number % 2)
     for number, factor in enumerate(factors):

@@ -74,14 +74,15 @@ def compare(
         return Beside(at, training, float("inf"), 0.0)
     draw = torch.Generator().manual_seed(1)
     x = torch.randn(at.shape(layout), generator=draw, dtype=torch.float64)
+    grid_shape = (at.batch, *at.size, at.channels) if "n" in layout and "h" in have else None
     results = []
     for one in (original, made):
         one.train(training)
         own = x.clone().requires_grad_()
-        taken = own.unflatten(1, at.size) if one is made and "n" in layout and "h" in have else own
+        taken = own.reshape(grid_shape) if one is made and grid_shape else own
         results.append((one(taken), own))
     (y, x1), (z, x2) = results
-    grid = ("h", "w") if "n" in layout and "h" in have else ("n",)
+    grid = ("h", "w") if grid_shape else ("n",)
     wanted = [axis for one in order for axis in (grid if one == "n" else (one,))]
     z = z.permute([have.index(axis) for axis in wanted]).reshape(y.shape)
     cotangent = torch.randn(y.shape, generator=draw, dtype=torch.float64)
@@ -96,7 +97,8 @@ def compare(
     largest = 0.0
     for one, other in zip(*gradients, strict=True):
         if one is None or other is None:
-            largest = max(largest, *(0.0 if g is None else float(g.abs().max()) for g in (one, other)))
+            known = [float(g.abs().max()) for g in (one, other) if g is not None]
+            largest = max(largest, *known, 0.0)
         else:
             largest = max(largest, apart(one, other.reshape(one.shape)))
     return Beside(at, training, apart(y, z), largest)

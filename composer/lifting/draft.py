@@ -49,7 +49,7 @@ class Draft:
         self.formulas, self.input_axes = formulas, input_axes
         self.runs = formulas.runs
         self.nodes: list[Node] = []
-        self.origins: dict[tuple[str, ...], str] = {}  # what parts of an axis were, side by side
+        self.origins: dict[str, str] = {}  # of an axis, the one that it was a part of
         self._taken: set[str] = {"input", *input_axes}
         self._written: dict[Any, Value] = {}
         self.hint = ""  # the module or function that is being written
@@ -172,7 +172,7 @@ class Draft:
             tuple(one for old in dim for one in (names if old == axis else (old,)))
             for dim in value.dims
         )
-        self.origins[names] = axis
+        self.origins.update({name: self.origins.get(axis, axis) for name in names if name != axis})
         sizes = {old: size for old, size in value.sizes.items() if old != axis} | dict(parts)
         bare = value.bare | {*names} if axis in value.bare else value.bare
         source = value.source
@@ -217,7 +217,7 @@ class Draft:
     def merged(self, value: Value, axes: tuple[str, ...]) -> tuple[Value, str]:
         """Return a value with axes that stand side by side as one, and that one."""
         value = self.written(value)
-        wish = self.origins.get(axes, "n" if axes == ("h", "w") else axes[0])
+        wish = "n" if axes == ("h", "w") else self.origins.get(axes[-1], axes[0])
         rest = [axis for axis in value.axes if axis not in axes]
         into = wish if wish not in rest else self.axis(wish, rest)
         size = product([value.sizes[axis] for axis in axes], self.runs)

@@ -17,8 +17,15 @@ Numbers = tuple[float, ...]
 _CLOSE = 1e-9
 _MOST = 64
 _COINCIDENCE = 16  # to which a number of a module for one map says nothing of that map
-#: Shares in the order in which they are tried: powers of two, then other even ones, then the rest.
-_ROUND = sorted(range(2, _MOST + 1), key=lambda n: (n & (n - 1) != 0, n % 2, n))
+
+
+def _roundness(share: int) -> tuple[bool, int, int]:
+    """Order shares as they are tried: powers of two, then multiples of the largest of these."""
+    power = share & -share
+    return share != power, share if share == power else -power, share
+
+
+_ROUND = tuple(sorted(range(2, _MOST + 1), key=_roundness))
 
 
 @dataclass(frozen=True)
@@ -141,7 +148,7 @@ class Formulas:
         low = max(math.floor(s / (n + 1)) + 1 for n, s in zip(numbers, sizes, strict=True))
         high = min(s // n for n, s in zip(numbers, sizes, strict=True))
         found = range(max(2, int(low)), int(high) + 1)
-        yield from sorted(found, key=lambda n: (n & (n - 1) != 0, n % 2, n))
+        yield from sorted(found, key=_roundness)
 
     def number(self, numbers: Sequence[float]) -> str | float | int:
         """Return a number in each run as a number or an expression."""

@@ -1,22 +1,23 @@
 """A draft made shorter, each step a rewrite that keeps what is computed.
 
-    layer, norm, act                         -> layer {norm, act}
-    layer, split of its axis                 -> layer {out: {…}}
-    norm, act                                -> norm {act}
-    x · gate                                 -> reweight
-    one layer of two values                  -> the layer of both, stacked
-    product, scale, softmax, product         -> attention
+layer, norm, act                         -> layer {norm, act}
+layer, split of its axis                 -> layer {out: {…}}
+norm, act                                -> norm {act}
+x · gate                                 -> reweight
+one layer of two values                  -> the layer of both, stacked
+product, scale, softmax, product         -> attention
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from composer.language.names import COMMA
-from composer.lifting.draft import REFERS, Node
+from composer.lifting.as_attention import as_attention
+from composer.lifting.draft import Node
+from composer.lifting.renamed import without_renames
+from composer.lifting.rewriting import Nodes, absorb, single_reader, until_done, used
+from composer.lifting.shared import stacked
 
-Nodes = list[Node]
 _ACTS = frozenset({
     "relu", "relu6", "gelu", "silu", "sigmoid", "hard_sigmoid", "hard_swish", "tanh", "softplus",
     "elu", "leaky_relu", "selu", "mish",
@@ -27,65 +28,15 @@ _LAYERS = ("linear", "conv2d")
 def fused(nodes: Nodes, output: str) -> tuple[Nodes, str]:
     """Return the nodes after every rewrite, and the node of the output."""
     nodes = used(nodes, output)
-    for step in (_split_into_layer, _norm_of_one, _norm_into_layer, _act_into_layer, _without_renames):
-        nodes, output = _until_done(step, nodes, output)
-    from composer.lifting.shared import stacked
-
+    for step in (
+        _split_into_layer, _norm_of_one, _norm_into_layer, _act_into_layer, _parameter_renamed,
+    ):  # fmt: skip
+        nodes, output = until_done(step, nodes, output)
     nodes, output = stacked(nodes, output)
-    from composer.lifting.as_attention import as_attention
-
-    for step in (as_attention, _reweighted):
-        nodes, output = _until_done(step, nodes, output)
-    return used(nodes, output), output
-
-
-Step = Callable[[Nodes, str], tuple[Nodes, str] | None]
-
-
-def _until_done(step: Step, nodes: Nodes, output: str) -> tuple[Nodes, str]:
-    while (found := step(nodes, output)) is not None:
-        nodes, output = found
-    return nodes, output
-
-
-def used(nodes: Nodes, output: str) -> Nodes:
-    """Return the nodes that the output depends on."""
-    needed, kept = {output}, []
-    for node in reversed(nodes):
-        if needed & {*node.names}:
-            needed.update(node.reads())
-            kept.append(node)
-    return kept[::-1]
-
-
-def readers(nodes: Nodes, name: str) -> Nodes:
-    """Return the nodes that read one, each as often as it does."""
-    return [node for node in nodes for read in node.reads() if read == name]
-
-
-def read_from(nodes: Nodes, old: str, new: str) -> None:
-    """Let all that reads one node read another."""
-    for node in nodes:
-        for key in REFERS:
-            if node.fields.get(key) == old:
-                node.fields[key] = new
-        if "of" in node.fields:
-            node.fields["of"] = [new if one == old else one for one in node.fields["of"]]
-
-
-def single_reader(nodes: Nodes, node: Node, output: str) -> Node | None:
-    """Return the one node that reads a node, where that is not the output."""
-    found = readers(nodes, node.name)
-    return found[0] if len(found) == 1 and node.name != output else None
-
-
-def _absorb(nodes: Nodes, output: str, layer: Node, other: Node) -> tuple[Nodes, str]:
-    """Remove a node whose work its layer does now."""
-    layer.weights.update(other.weights)
-    layer.axes = other.axes
-    rest = [node for node in nodes if node is not other]
-    read_from(rest, other.name, layer.name)
-    return rest, layer.name if output == other.name else output
+    for step in (as_attention, without_renames, _reweighted, _summed):
+        nodes, output = until_done(step, nodes, output)
+    nodes = used(nodes, output)
+    return nodes, _called_out(nodes, output)
 
 
 def _split_into_layer(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
@@ -97,7 +48,7 @@ def _split_into_layer(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
         if isinstance(layer.fields.get("out"), dict):
             continue
         layer.fields["out"] = dict(after.fields["into"])
-        return _absorb(nodes, output, layer, after)
+        return absorb(nodes, output, layer, after)
     return None
 
 
@@ -122,7 +73,7 @@ def _norm_into_layer(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
         has_bias = layer.fields.pop("bias", None) is None
         if has_bias:
             layer.fields["bias"] = True
-        return _absorb(nodes, output, layer, after)
+        return absorb(nodes, output, layer, after)
     return None
 
 
@@ -145,11 +96,11 @@ def _norm_of_one(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
         nodes = [node for node in nodes if node is not stack]
         norm.fields["x"], norm.fields["over"] = layer.name, _mixed(layer)
         axes = pick.axes
-        nodes, output = _absorb(nodes, output, norm, pick)
+        nodes, output = absorb(nodes, output, norm, pick)
         layer.fields["norm"], bias = _settings(norm), layer.fields.pop("bias", None)
         if bias is None:
             layer.fields["bias"] = True
-        found = _absorb(nodes, output, layer, norm)
+        found = absorb(nodes, output, layer, norm)
         layer.axes = axes
         return found
     return None
@@ -191,11 +142,11 @@ def _act_into_layer(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
         if len(after.fields) > 2:  # a slope of its own
             continue
         layer.fields["act"] = after.fields["fn"]
-        return _absorb(nodes, output, layer, after)
+        return absorb(nodes, output, layer, after)
     return None
 
 
-def _without_renames(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
+def _parameter_renamed(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
     """Write a parameter under the names that its one reader wants."""
     for node in nodes:
         after = single_reader(nodes, node, output)
@@ -203,7 +154,7 @@ def _without_renames(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
             continue
         names: dict[str, Any] = after.fields["axes"]
         node.fields["axes"] = {names.get(a, a): n for a, n in node.fields["axes"].items()}
-        return _absorb(nodes, output, node, after)
+        return absorb(nodes, output, node, after)
     return None
 
 
@@ -229,6 +180,23 @@ def _reweighted(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
     return None
 
 
-def joined_names(names: tuple[str, ...]) -> str:
-    """Return the name of a node of several values."""
-    return COMMA.join(names)
+def _summed(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
+    """Let a reweight sum what it weighted."""
+    for node in nodes:
+        after = single_reader(nodes, node, output) if node.op == "reweight" else None
+        if after is None or after.op != "pool" or after.fields.get("reduce") != "sum":
+            continue
+        if "sum" in node.fields or {*after.fields} > {"x", "over", "reduce"}:
+            continue
+        node.fields["sum"] = after.fields["over"]
+        return absorb(nodes, output, node, after)
+    return None
+
+
+def _called_out(nodes: Nodes, output: str) -> str:
+    """Call the last node so, where it is no layer, whose name its weights carry."""
+    last = next((node for node in nodes if node.name == output), None)
+    if last is None or last.weights or any("out" in node.names for node in nodes):
+        return output
+    last.name = "out"
+    return "out"

@@ -1,25 +1,26 @@
-"""`lift`: a module of torch to a spec that computes the same, or the list of what has no counterpart.
+"""`lift`: a module of torch to a spec that computes the same, or what has no counterpart.
 
-    captures     the module run at a few sizes, each call recorded
-    joined       the runs as one, where each number that differs is one for each run
-    lifter       a node for each call, by the rules; numbers become expressions over the sizes
-    fused        fewer nodes: layer, norm and activation are one
-    written      the text
-    compared     the spec built beside the module: outputs and gradients, with the same weights
+captures     the module run at a few sizes, each call recorded
+joined       the runs as one, where each number that differs is one for each run
+lifter       a node for each call, by the rules; numbers become expressions over the sizes
+fused        fewer nodes: layer, norm and activation are one
+written      the text
+compared     the spec built beside the module: outputs and gradients, with the same weights
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from composer.errors import ComposerError, Diagnostic, counted, error
+from composer.errors import ComposerError, Diagnostic, error
 from composer.lifting.begun import with_beginnings
-from composer.lifting.captures import At, Captured, capture, no_channels
+from composer.lifting.captures import Captured, capture, no_channels
 from composer.lifting.compared import Beside, compare
 from composer.lifting.draft import Node
 from composer.lifting.formulas import Formulas
@@ -29,6 +30,7 @@ from composer.lifting.opened import Opened, open_code
 from composer.lifting.written import spec_text
 
 DEFAULT_CHANNELS = 64
+_OF_FLOAT32 = 1e-4  # what numbers are apart that were rounded to it on the way
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,10 @@ def lift(
     draft = lifter.draft
     nodes, last = fused(draft.nodes, output.node)
     if not nodes:
-        raise error("nothing-to-lift", f"{opened.title} gives back its input", None)
+        message = f"{opened.title} gives back its input"
+        raise error("nothing-to-lift", message, "lift a module that computes something")
     with_beginnings(nodes, captured.first)
+    _check_once(nodes, opened.title)
     for node in nodes:
         node.fields = formulas.resolved(node.fields)
     fixed = _fixed(formulas, captured)
@@ -152,6 +156,26 @@ def _weights(nodes: list[Node]) -> dict[str, str]:
     return found
 
 
+def _check_once(nodes: list[Node], title: str) -> None:
+    """Refuse weights of several nodes, which would be copies that part in training.
+
+    Raises:
+        ComposerError: with each key of the module that is so.
+    """
+    keys = Counter(key for node in nodes for key in node.weights.values())
+    problems = [
+        Diagnostic(
+            "no-counterpart",
+            f"{key!r} of {title} is used {number} times, on values that have other axes",
+            "a node has weights of its own; let the module use them once",
+        )
+        for key, number in keys.items()
+        if number > 1
+    ]
+    if problems:
+        raise ComposerError(problems)
+
+
 def _compared(
     text: str,
     weights: Mapping[str, str],
@@ -200,20 +224,17 @@ def _differs(title: str, one: Beside) -> ComposerError:
     h, w = one.at.size
     mode = "training" if one.training else "evaluation"
     what = "outputs" if one.output >= one.gradient else "gradients"
+    largest = max(one.output, one.gradient)
+    way_out = "what it does shows in no call of torch, such as a change in place; "
+    if largest < _OF_FLOAT32:
+        way_out = "it computes in float32 on the way, whatever its input is; "
+    if largest == float("inf"):
+        way_out = "its weights have sizes that follow from the channels in an unknown way; "
     return ComposerError(
         Diagnostic(
             "differs",
             f"the spec that {title} comes to gives other {what} than it at c = {one.at.channels}, "
-            f"h = {h}, w = {w} in {mode}: {max(one.output, one.gradient):.1g} apart",
-            "what it does shows in no call of torch, such as a change in place; write the spec by "
-            "hand: composer new",
+            f"h = {h}, w = {w} in {mode}: {largest:.1g} apart",
+            f"{way_out}write the spec by hand: composer new",
         )
     )
-
-
-def sizes_shown(at: At) -> str:
-    """Return sizes in words."""
-    return f"c = {at.channels}, h = {at.size[0]}, w = {at.size[1]}"
-
-
-__all__ = ["Lifted", "counted", "lift"]

@@ -54,7 +54,7 @@ def open_code(
     takes = _takes_channels(factory, arguments)
 
     def make(channels: int) -> nn.Module:
-        given = {key: _value(key, one, channels) for key, one in arguments.items()}
+        given = {key: _value(one, channels) for key, one in arguments.items()}
         if takes is not None:
             given[takes] = channels
         return _made(factory, given, title)
@@ -99,10 +99,8 @@ def _follows(value: Any) -> bool:
         return False
 
 
-def _value(key: str, value: Any, channels: int) -> Any:
+def _value(value: Any, channels: int) -> Any:
     """Return an argument: an expression over the channels as its number."""
-    if isinstance(value, tuple):
-        return value
     if not _follows(value):
         return value
     found = evaluate(parse(value), {"c": channels})

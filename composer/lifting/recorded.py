@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
 
 import torch
@@ -128,7 +129,9 @@ class _Recorder(TorchFunctionMode):
         hooks = []
         for path, child in module.named_modules():
 
-            def begin(_m: Any, _a: Any, here: tuple[str, str] = (path, type(child).__name__)) -> None:
+            here = path, type(child).__name__
+
+            def begin(_m: Any, _a: Any, here: tuple[str, str] = here) -> None:
                 self._stack.append(here)
 
             def end(*_: Any) -> None:
@@ -174,9 +177,8 @@ class _Recorder(TorchFunctionMode):
         live = [tensor for tensor in given if self._is_live(tensor)]
         if name in _READS and live:
             self._refuse_reading(name)
-        written = [self.ref(tensor) for tensor in given]
-        del written
-        before = _replaced((args, kwargs), self.ref)
+        given_args = tuple(_replaced(one, self.ref) for one in args)
+        given_kwargs = {key: _replaced(one, self.ref) for key, one in kwargs.items()}
         made = func(*args, **kwargs)
         results = list(_tensors(made))
         if not results and name != "__setitem__":
@@ -189,7 +191,8 @@ class _Recorder(TorchFunctionMode):
             result = _replaced(made if results else args[0], self.ref)
             path, kind = self._stack[-1] if self._stack else ("", "")
             self.recording.calls.append(
-                Call(_plain(name), *before, result, path, kind, _source(), in_place)
+                Call(_plain(name), given_args, given_kwargs, result, path, kind, _source(),
+                     in_place)
             )
             return made
         for tensor in results or [args[0]]:
@@ -225,12 +228,12 @@ def _plain(name: str) -> str:
 
 def _source() -> Location | None:
     """Return the line that is running of the first code that is not torch's."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
         if not file.startswith((_TORCH, _HERE, "<")):
             return location(file, frame.f_lineno)
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return None
 
 

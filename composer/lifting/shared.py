@@ -13,15 +13,13 @@ from __future__ import annotations
 from typing import Any
 
 from composer.lifting.draft import Node
+from composer.lifting.rewriting import Nodes, used
 
-Nodes = list[Node]
 _OF_ELEMENTS = ("apply", "gate", "scale")
 
 
 def stacked(nodes: Nodes, output: str) -> tuple[Nodes, str]:
     """Return the nodes where each weight belongs to one node."""
-    from composer.lifting.fused import used
-
     while True:
         found = _one_more(nodes)
         if found is None:
@@ -68,8 +66,6 @@ def _together(nodes: Nodes, same: Nodes, source: str | None) -> Nodes:
     if source is None:
         name = _free(f"{first.name}_in", names)
         of = [str(node.fields["x"]) for node in same]
-        before = {axis: name for axis in ()}
-        del before
         made.append(Node(name, "stack", {"of": of, "axis": axis}, {}, (*first.axes, axis)))
         source = name
     whole = Node(_free(f"{first.name}_of_both", names), first.op, {**first.fields, "x": source},

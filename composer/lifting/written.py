@@ -12,6 +12,7 @@ from composer.lifting.draft import Node
 _PLAIN = re.compile(r"[A-Za-z_][\w./*+ -]*")
 _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off"})
 #: Fields in the order in which the shipped specs have them.
+_SAY_X = frozenset({"reweight"})  # ops that need an x
 _ORDER = ("op", "fn", "x", "q", "k", "v", "of", "over", "along", "keys", "axes", "axis", "into")
 
 
@@ -30,14 +31,12 @@ def spec_text(
     lines += [f"input: {shown(list(axes))}", "nodes:"]
     width = max(len(node.name) for node in nodes) + 1
     above = "input"
-    for place, node in enumerate(nodes):
+    for node in nodes:
         fields = {key: one for key, one in node.fields.items() if one is not None}
-        if place and fields.get("x") == above and _reads_above(node):
-            del fields["x"]
-        elif not place and fields.get("x") == "input" and _reads_above(node):
+        if fields.get("x") == above and node.op not in _SAY_X:
             del fields["x"]
         ordered = {"op": node.op, **fields}
-        keys = sorted(ordered, key=lambda key: _ORDER.index(key) if key in _ORDER else len(_ORDER))
+        keys = sorted(ordered, key=_place)
         body = ", ".join(f"{key}: {shown(_one_or_many(key, ordered[key]))}" for key in keys)
         lines.append(f"  {node.name + ':':{width}} {{{body}}}")
         above = node.names[-1] if len(node.names) == 1 else ""
@@ -46,9 +45,8 @@ def spec_text(
     return "\n".join(lines) + "\n"
 
 
-def _reads_above(node: Node) -> bool:
-    """Return whether an op reads the node above where it names no x."""
-    return node.op != "reweight"
+def _place(field: str) -> int:
+    return _ORDER.index(field) if field in _ORDER else len(_ORDER)
 
 
 def _one_or_many(key: str, value: Any) -> Any:

@@ -242,8 +242,8 @@ def _pretrained_argument(source: ModelString, factory: Factory) -> dict[str, Any
 
 
 def _failed(source: ModelString, failure: BaseException, pretrained: bool) -> ComposerError:
-    said = said(failure)
-    if pretrained and "No pretrained weights exist" in said:
+    why_not = said(failure)
+    if pretrained and "No pretrained weights exist" in why_not:
         return error(
             "no-pretrained",
             f"there are no published weights of {source}",
@@ -258,7 +258,7 @@ def _failed(source: ModelString, failure: BaseException, pretrained: bool) -> Co
             f"cannot be downloaded{why}",
             "run this once with a network, then the cache has them; or give a file with --weights",
         )
-    return error("backbone-failed", f"{source} cannot be made: {said}", place_of(failure))
+    return error("backbone-failed", f"{source} cannot be made: {why_not}", place_of(failure))
 
 
 def _not_imported(what: str, failure: BaseException) -> ComposerError:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from composer.lifting.given import Rule
-from composer.lifting.rules import elementwise, layers, parts, products, reductions, shapes, windows
+from composer.lifting.rules import (
+    elementwise,
+    layers,
+    norms,
+    parts,
+    products,
+    reductions,
+    shapes,
+    windows,
+)  # fmt: skip
 
 RULES: Mapping[str, Rule] = {
     **elementwise.RULES,
@@ -13,6 +22,7 @@ RULES: Mapping[str, Rule] = {
     **parts.RULES,
     **reductions.RULES,
     **layers.RULES,
+    **norms.RULES,
     **products.RULES,
     **windows.RULES,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from composer.lifting.aligned import aligned, met
 from composer.lifting.draft import Draft
@@ -111,7 +111,7 @@ def binary(draft: Draft, op: str, a: Any, b: Any) -> Value:
     a, b = (_as_number(draft, one, values) for one in (a, b))
     if isinstance(a, Value) and isinstance(b, Value):
         a, b = aligned(draft, a, b)
-        both = met(draft, a, b)
+        both = met(a, b)
         return draft.write(op, {"of": [draft.node(a), draft.node(b)]}, both)
     value, number = (a, b) if isinstance(a, Value) else (b, a)
     if not isinstance(value, Value):
@@ -121,15 +121,18 @@ def binary(draft: Draft, op: str, a: Any, b: Any) -> Value:
     if op == "mul":
         return scaled(draft, value, number)
     text = draft.formulas.number(number) if isinstance(number, tuple) else number
-    if op in ("add", "sub") and text == 0 and value is a:
-        return value
-    if op == "div" and value is a:
-        inverse = tuple(1 / n for n in number) if isinstance(number, tuple) else None
-        if inverse is None and math.log2(abs(number or 1)) % 1 == 0:
-            return scaled(draft, value, 1 / number)
+    if op in ("add", "sub") and text == 0 and isinstance(a, Value):
+        return a
+    if op == "div" and isinstance(a, Value) and _is_power_of_two(number):
+        return scaled(draft, value, 1 / number)
     value = draft.written(value)
-    of = [value.node, text] if value is not b and isinstance(a, Value) else [text, value.node]
+    of = [value.node, text] if isinstance(a, Value) else [text, value.node]
     return draft.write(op, {"of": of}, value)
+
+
+def _is_power_of_two(number: Any) -> TypeGuard[float]:
+    """Return whether to divide by a number is to multiply by another, to the last bit."""
+    return isinstance(number, (int, float)) and bool(number) and math.log2(abs(number)) % 1 == 0
 
 
 def _as_number(draft: Draft, one: Any, values: list[Value]) -> Any:
@@ -173,7 +176,7 @@ def _glu(draft: Draft, given: Given) -> Value:
     return binary(draft, "mul", value, unary(draft, gate, "sigmoid"))
 
 
-def _same(draft: Draft, given: Given) -> Value:
+def _same(_draft: Draft, given: Given) -> Value:
     return given.x
 
 
@@ -201,11 +204,11 @@ RULES: dict[str, Rule] = {
     **{name: _arithmetic("mul") for name in ("mul", "multiply", "rmul")},
     **{name: _arithmetic("div") for name in ("div", "truediv", "true_divide", "rdiv", "rtruediv")},
     "addcmul": _addcmul, "lerp": _lerp, "glu": _glu,
-    **{
-        name: _same
-        for name in ("contiguous", "clone", "to", "float", "double", "type_as", "type", "identity",
-                     "requires_grad", "alias")
-    },
+    **dict.fromkeys(
+        ("contiguous", "clone", "to", "float", "double", "type_as", "type", "identity",
+         "requires_grad", "alias"),
+        _same,
+    ),
     "dropout": _dropout, "dropout1d": _dropout, "dropout2d": _dropout,
     "feature_dropout": _dropout,
 }  # fmt: skip

@@ -46,10 +46,8 @@ def chunked(
     wishes = list(names) or [f"part{number}" for number in range(1, len(sizes) + 1)]
     made = draft.write_parts("chunk", {**fields}, [_kept(x, axis, s) for s in sizes], wishes)
     return tuple(
-        draft.write("pick", {"x": part.node, "axis": axis, "index": 0}, _resized(x, axis, size, draft))
-        if one
-        else part
-        for part, size, one in zip(made, sizes, ones, strict=True)
+        picked(draft, part, dim, 0, keep=True) if one else part
+        for part, one in zip(made, ones, strict=True)
     )
 
 
@@ -123,9 +121,7 @@ def _getitem(draft: Draft, given: Given) -> Value:
         elif isinstance(one, slice):
             x = _sliced(draft, given, x, dim, one)
             dim += 1
-        elif isinstance(one, int) and not isinstance(one, bool):
-            x = picked(draft, x, dim, one)
-        elif isinstance(one, Vec):
+        elif (isinstance(one, int) and not isinstance(one, bool)) or isinstance(one, Vec):
             x = picked(draft, x, dim, one)
         else:
             raise Missing(f"it is indexed by {one!r}")
@@ -145,6 +141,8 @@ def _sliced(draft: Draft, given: Given, x: Value, dim: int, part: slice) -> Valu
     kept = tuple(stop - start for start, stop, _ in bounds)
     after = tuple(size - stop for size, (_, stop, _) in zip(have, bounds, strict=True))
     sizes = [size for size in (before, kept, after) if any(size)]
+    if kept == (1,) * draft.runs and len(sizes) > 1:
+        return picked(draft, x, dim, before[0] if len({*before}) == 1 else Vec(before), keep=True)
     if any(0 in size for size in sizes):
         raise Missing("the slice is empty at some sizes")
     return chunked(draft, x, dim, sizes)[1 if any(before) else 0]
@@ -259,6 +257,6 @@ def _stacked(draft: Draft, values: list[Value], dim: int, keep: bool) -> Value:
 RULES: dict[str, Rule] = {
     "chunk": _chunk, "split": _chunk, "split_with_sizes": _chunk, "tensor_split": _chunk,
     "unbind": _unbind, "select": _select, "getitem": _getitem, "narrow": _narrow,
-    **{name: _cat for name in ("cat", "concat", "concatenate")},
+    **dict.fromkeys(("cat", "concat", "concatenate"), _cat),
     "stack": _stack,
 }  # fmt: skip

@@ -50,7 +50,7 @@ def labelled(draft: Draft, a: Value, of_a: str, b: Value, of_b: str, out: str) -
         elif b.dims[dim]:
             b = reduced(draft, b, (dim,), "sum", True)
     a, b = aligned(draft, a, b)
-    both = met(draft, a, b)
+    both = met(a, b)
     over = [axis for it in letters if it not in out for axis in both.dims[letters.index(it)]]
     dims = tuple(both.dims[letters.index(it)] for it in out)
     if not over:
@@ -155,7 +155,7 @@ def _baddbmm(draft: Draft, given: Given) -> Value:
 
 
 RULES: dict[str, Rule] = {
-    **{name: _matmul for name in ("matmul", "bmm", "mm", "rmatmul")},
+    **dict.fromkeys(("matmul", "bmm", "mm", "rmatmul"), _matmul),
     "einsum": _einsum, "scaled_dot_product_attention": _attention,
     "baddbmm": _baddbmm, "addmm": _baddbmm,
 }  # fmt: skip

@@ -189,6 +189,8 @@ def _pooled(
     from dataclasses import replace
 
     x, count = given.x, len(kernel)
+    if {*kernel, *stride} == {1}:
+        return x
     if count != 2:
         raise Missing("its windows are of one dimension or of three")
     axes, crop = [], {}

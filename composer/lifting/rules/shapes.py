@@ -20,22 +20,20 @@ def reshaped(draft: Draft, x: Value, shape: tuple[Numbers, ...]) -> Value:
         Missing: the new dimensions cut across the axes.
     """
     runs = draft.runs
-    waiting = [[axis, x.sizes[axis], axis] for axis in x.axes]  # part, its size, whose part
+    waiting = [(axis, x.sizes[axis]) for axis in x.axes]  # what is left of each
     parts: dict[str, list[Numbers]] = {}
     dims: list[list[tuple[str, int]]] = []
     for target in shape:
-        have, dim = (1,) * runs, []
+        have: Numbers = (1,) * runs
+        dim: list[tuple[str, int]] = []
         while have != target:
             if not waiting:
                 raise Missing("its elements are arranged in another way at each size")
-            _, size, whose = waiting.pop(0)
+            whose, size = waiting.pop(0)
             whole = product([have, size], runs)
             if not all(t % n == 0 for t, n in zip(target, whole, strict=True)):
-                wanted = tuple(t // h for t, h in zip(target, have, strict=True))
-                if any(t % h or s % n for t, h, s, n in zip(target, have, size, wanted, strict=True)):
-                    raise Missing("the new dimensions cut across those that the tensor has")
-                rest = tuple(s // n for s, n in zip(size, wanted, strict=True))
-                waiting.insert(0, [whose, rest, whose])
+                wanted = _divided(target, have)
+                waiting.insert(0, (whose, _divided(size, wanted)))
                 size, whole = wanted, target
             parts.setdefault(whose, []).append(size)
             dim.append((whose, len(parts[whose]) - 1))
@@ -50,6 +48,17 @@ def reshaped(draft: Draft, x: Value, shape: tuple[Numbers, ...]) -> Value:
             x = draft.split(x, axis, dict(zip(named, sizes, strict=True)))
         names[axis] = named
     return x.at(tuple(names[axis][place] for axis, place in dim) for dim in dims)
+
+
+def _divided(sizes: Numbers, by: Numbers) -> Numbers:
+    """Return sizes divided by others.
+
+    Raises:
+        Missing: something is left over.
+    """
+    if any(size % part for size, part in zip(sizes, by, strict=True)):
+        raise Missing("the new dimensions cut across those that the tensor has")
+    return tuple(size // part for size, part in zip(sizes, by, strict=True))
 
 
 def _names(draft: Draft, x: Value, axis: str, sizes: list[Numbers]) -> tuple[str, ...]:
@@ -83,13 +92,13 @@ def _names(draft: Draft, x: Value, axis: str, sizes: list[Numbers]) -> tuple[str
     return tuple(found)
 
 
-def _permute(draft: Draft, given: Given) -> Value:
+def _permute(_draft: Draft, given: Given) -> Value:
     x = given.x
     order = given.rest(1) or given.kwargs.get("dims", ())
     return x.at(x.dims[dim] for dim in dims_of(tuple(order), len(x.dims)))
 
 
-def _transpose(draft: Draft, given: Given) -> Value:
+def _transpose(_draft: Draft, given: Given) -> Value:
     x = given.x
     a = dim_of(given.get(1, "dim0"), len(x.dims))
     b = dim_of(given.get(2, "dim1"), len(x.dims))
@@ -98,14 +107,14 @@ def _transpose(draft: Draft, given: Given) -> Value:
     return x.at(dims)
 
 
-def _transposed(draft: Draft, given: Given) -> Value:
+def _transposed(_draft: Draft, given: Given) -> Value:
     x = given.x
     if given.call.op == "mT":
         return x.at((*x.dims[:-2], x.dims[-1], x.dims[-2]))
     return x.at(reversed(x.dims))
 
 
-def _movedim(draft: Draft, given: Given) -> Value:
+def _movedim(_draft: Draft, given: Given) -> Value:
     x = given.x
     rank = len(x.dims)
     source = dims_of(given.get(1, "source"), rank)
@@ -115,14 +124,14 @@ def _movedim(draft: Draft, given: Given) -> Value:
     return x.at(moved[at] if at in moved else next(rest) for at in range(rank))
 
 
-def _squeeze(draft: Draft, given: Given) -> Value:
+def _squeeze(_draft: Draft, given: Given) -> Value:
     x = given.x
     dim = given.get(1, "dim")
     gone = dims_of(dim, len(x.dims))
     return x.at(axes for at, axes in enumerate(x.dims) if at not in gone or axes)
 
 
-def _unsqueeze(draft: Draft, given: Given) -> Value:
+def _unsqueeze(_draft: Draft, given: Given) -> Value:
     x = given.x
     at = dim_of(given.get(1, "dim"), len(x.dims) + 1)
     return x.at((*x.dims[:at], (), *x.dims[at:]))
@@ -200,14 +209,12 @@ def signed(draft: Draft, numbers: Numbers) -> Any:
 
 
 RULES: dict[str, Rule] = {
-    **{
-        name: _reshape
-        for name in ("view", "reshape", "flatten", "unflatten", "view_as", "reshape_as", "ravel",
-                     "channel_shuffle_view")
-    },
+    **dict.fromkeys(
+        ("view", "reshape", "flatten", "unflatten", "view_as", "reshape_as", "ravel"), _reshape
+    ),
     "permute": _permute,
-    **{name: _transpose for name in ("transpose", "swapaxes", "swapdims")},
-    **{name: _transposed for name in ("T", "mT", "t")},
+    **dict.fromkeys(("transpose", "swapaxes", "swapdims"), _transpose),
+    **dict.fromkeys(("T", "mT", "t"), _transposed),
     "movedim": _movedim, "moveaxis": _movedim, "squeeze": _squeeze, "unsqueeze": _unsqueeze,
     "expand": _expand, "expand_as": _expand, "broadcast_to": _expand, "repeat": _repeat,
     "tile": _repeat, "flip": _flip, "roll": _roll,

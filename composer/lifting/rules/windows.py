@@ -54,9 +54,9 @@ def _around(draft: Draft, x: Value, dim: int, before: Numbers, after: Numbers) -
     if any(after):
         rest = tuple(n - k for n, k in zip(have, after, strict=True))
         pieces.append(chunked(draft, x, dim, [after, rest], ("first", "others"))[0])
-    found = []
-    for piece in pieces:
-        found.append(piece if piece.dims[dim] else draft.with_axis(piece, dim, axis))
+    found = [
+        piece if piece.dims[dim] else draft.with_axis(piece, dim, axis) for piece in pieces
+    ]
     size = tuple(map(sum, zip(*(piece.sizes[axis] for piece in found), strict=True)))
     fields = {"of": [piece.node for piece in found], "axis": axis}
     return draft.write("concat", fields, _kept(x, axis, size))
@@ -119,7 +119,7 @@ def _fold(draft: Draft, given: Given) -> Value:
         raise Missing("its windows are of one value, or made of other parts")
     h, w = axes[2:]
     x = draft.filled(x, axes)
-    like = _like(draft, given, {h: size[0], w: size[1]})
+    like = _like(given, {h: size[0], w: size[1]})
     usual = tuple(d * (k // 2) for d, k in zip(dilation, kernel, strict=True))
     fields = {
         "x": x.node, "axes": axes[:2], "over": [h, w], "like": like,
@@ -132,7 +132,7 @@ def _fold(draft: Draft, given: Given) -> Value:
     return draft.write("fold", fields, made)
 
 
-def _like(draft: Draft, given: Given, sizes: dict[str, Numbers]) -> str:
+def _like(given: Given, sizes: dict[str, Numbers]) -> str:
     """Return a node that has these axes with these sizes.
 
     Raises:
@@ -160,7 +160,7 @@ def _interpolate(draft: Draft, given: Given) -> Value:
     x, h = draft.single(x, 2)
     x, w = draft.single(x, 3)
     x = draft.written(x)
-    like = _like(draft, given, {h: target[0], w: target[1]})
+    like = _like(given, {h: target[0], w: target[1]})
     made = replace(x, sizes={**x.sizes, h: target[0], w: target[1]})
     return draft.write("resize", {"x": x.node, "over": [h, w], "like": like}, made)
 
