@@ -57,7 +57,6 @@ def command(
     """  # noqa: D301
     from composer.cli.options import size_of
     from composer.files import check_file_free, write_file
-    from composer.language.starter import check_spec_name
 
     grid = None
     if size is not None:
@@ -68,7 +67,7 @@ def command(
     order = _layout(layout)
     given = _arguments(arguments)
     if name is not None:
-        check_spec_name(name)
+        _check_name(name)
     path = Path(output) if output is not None else None
     if path is not None:
         check_file_free(path, force)
@@ -83,6 +82,21 @@ def command(
         return
     click.echo(found.text if path is None else f"written to {path}", nl=path is not None)
     click.echo(_told(found), err=True)
+
+
+def _check_name(name: str) -> None:
+    """Refuse what may not be the name of a spec.
+
+    Raises:
+        UsageError: with one that may.
+    """
+    from composer.language.library import shipped_names
+    from composer.language.starter import check_spec_name
+
+    if name in shipped_names():
+        said = f"--name {name!r} is a shipped spec, which would be read in its place"
+        raise usage(said, f"choose another name, such as my_{name}")
+    check_spec_name(name)
 
 
 def _layout(text: str | None) -> tuple[str, ...] | None:

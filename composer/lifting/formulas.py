@@ -111,9 +111,10 @@ class Formulas:
                     yield f"{many} {'-' if rest < 0 else '+'} {abs(int(rest))}"
             for share in self._shares(numbers, sizes):
                 yield f"{name} / {share}" if exact else f"{name} // {share}"
-            for top in (2, 3, 5):
-                yield f"{top} * {name} // 2"
-                yield f"{top} * {name} // 4"
+            divide = "/" if exact else "//"
+            for top in (3, 5, 7):
+                for share in (2, 4, 8):
+                    yield f"{top} * {name} {divide} {share}"
             least = int(min(numbers))
             for share in _ROUND:
                 yield f"max({name} // {share}, {least})"

@@ -132,7 +132,7 @@ def _word(title: str) -> str:
     """Return a name for a spec: ``se_module`` for SEModule."""
     word = title.rpartition(".")[2].rpartition(":")[2]
     word = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", word).lower()
-    return re.sub(r"\W", "_", word)
+    return re.sub(r"\W", "_", word).strip("_") or "module"
 
 
 def _fixed(formulas: Formulas, captured: Captured) -> list[str]:

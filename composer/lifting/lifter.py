@@ -14,12 +14,12 @@ from composer.lifting.rules import RULES
 from composer.lifting.values import Missing, Numbers, Source, Unknown, Value
 
 _NO_COUNTERPART = "no-counterpart"
-#: Functions of a module's own that say nothing as a name.
-_PLAIN = frozenset({"Sequential", "ModuleList", "Identity"})
+#: What a value is called that no layer gives, by the function that does.
 _WORDS = {
     "mul": "product", "add": "sum", "sub": "difference", "div": "quotient", "cat": "joined",
     "mean": "mean", "getitem": "part", "matmul": "product", "bmm": "product",
     "adaptive_avg_pool2d": "mean", "adaptive_max_pool2d": "most", "amax": "most", "max": "most",
+    "sigmoid": "gate", "softmax": "weights",
     "scaled_dot_product_attention": "attend", "einsum": "product",
 }  # fmt: skip
 

@@ -196,7 +196,6 @@ def _on_map(
     shape: tuple[Numbers, ...],
 ) -> Value:
     ones = (1,) * draft.runs
-    added = [dim for dim in (2, 3) if not x.dims[dim]]
     axes = []
     for dim in (2, 3):
         x, axis = draft.single(x, dim)
@@ -239,7 +238,7 @@ def _on_map(
         made = draft.write("conv2d", {**fields, **settings}, made, weights)
     else:
         made = _by_value(draft, weight, bias, {**fields, **settings}, made, out)
-    for dim in added:
+    for dim in (2, 3):
         if shape[dim] == ones:
             made = picked(draft, made, dim, 0, keep=True)
     return made

@@ -42,6 +42,7 @@ def chunked(
         wishes = list(names) or [f"{axis}_{number}" for number in range(len(sizes))]
         return tuple(draft.write_parts("unstack", fields, parts, wishes))
     if not equal:
+        draft.formulas.exact.update(map(tuple, sizes))
         fields["sizes"] = _sizes(x.sizes[axis], sizes)
     wishes = list(names) or [f"part{number}" for number in range(1, len(sizes) + 1)]
     made = draft.write_parts("chunk", {**fields}, [_kept(x, axis, s) for s in sizes], wishes)
@@ -201,6 +202,7 @@ def _cat(draft: Draft, given: Given) -> Value:
             found, name = draft.single(value, dim)
         gathered.append(draft.rename(found, {name: axis}))
     values = _together(draft, gathered, dim)
+    draft.formulas.exact.update(value.sizes[axis] for value in values)
     sizes = zip(*(value.sizes[axis] for value in values), strict=True)
     made = _kept(values[0], axis, tuple(map(sum, sizes)))
     return draft.write("concat", {"of": [value.node for value in values], "axis": axis}, made)
