@@ -17,8 +17,9 @@ ROOT = Path(composer.__file__).parent
 
 #: From the top: a layer may import itself and those before it.
 LAYERS = (
-    "errors", "files", "language", "kernels", "primitives", "graph", "lower", "measure", "models",
-    "lifting", "analysis", "surgery", "compiling", "artifact", "certificate", "drawing", "api", "cli",
+    "errors", "files", "language", "kernels", "primitives", "graph", "lower", "measure",
+    "models", "lifting", "analysis", "surgery", "compiling", "artifact", "certificate", "drawing",
+    "api", "cli",
 )  # fmt: skip
 #: Layers that never meet, though one stands above the other: opening models, and reading them.
 APART = {("analysis", "models")}

@@ -27,7 +27,7 @@ MODULES = str(Path(__file__).parent / "lifted_modules.py")
 ROUND_TRIPS = [
     ("timm.layers:SEModule", {}, "pool linear linear gate reweight"),
     ("timm.layers:EcaModule", {}, "pool conv1d gate reweight"),
-    ("timm.layers:SplitAttn", {}, "conv2d split pool pool linear linear gate reweight"),
+    ("timm.layers:SplitAttn", {}, "conv2d pool pool linear linear gate reweight"),
     ("timm.layers.cbam:CbamModule", {},
      "pool pool stack linear linear pool gate reweight pool pool stack conv2d gate reweight"),
     ("timm.layers:EffectiveSEModule", {}, "pool linear gate reweight"),

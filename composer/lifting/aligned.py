@@ -79,7 +79,7 @@ def _same_names(draft: Draft, a: Value, b: Value) -> tuple[Value, Value]:
         for one, other in zip(left, right, strict=True):
             if one == other:
                 continue
-            yields = a.is_free or one in a.bare
+            yields = a.is_free or one in a.bare or (one in b.axes and other not in a.axes)
             if yields and not (b.is_free or other in b.bare):
                 of_a[one] = other
             else:

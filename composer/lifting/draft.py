@@ -29,6 +29,7 @@ class Node:
     fields: dict[str, Any]
     weights: dict[str, str] = field(default_factory=dict)
     axes: tuple[str, ...] = ()
+    sizes: Mapping[str, Numbers] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -93,7 +94,7 @@ class Draft:
         """Write a node and return its value, whose dims and sizes are those of `value`."""
         given = {key: one for key, one in fields.items() if one is not None}
         node = Node(self.name(name or self.hint or op), op, given, dict(weights or {}))
-        node.axes = tuple(axis for axis in value.axes if axis not in value.bare)
+        node.axes, node.sizes = value.own, dict(value.sizes)
         self.nodes.append(node)
         return replace(value, node=node.name, source=None)
 

@@ -29,7 +29,8 @@ def fused(nodes: Nodes, output: str) -> tuple[Nodes, str]:
     """Return the nodes after every rewrite, and the node of the output."""
     nodes = used(nodes, output)
     for step in (
-        _split_into_layer, _norm_of_one, _norm_into_layer, _act_into_layer, _parameter_renamed,
+        _split_into_layer, _norm_of_one, _norm_into_layer, _act_into_layer, _split_into_layer,
+        _parameter_renamed,
     ):  # fmt: skip
         nodes, output = until_done(step, nodes, output)
     nodes, output = stacked(nodes, output)

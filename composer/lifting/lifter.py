@@ -55,7 +55,15 @@ class Lifter:
         for dim in range(len(value.dims)):
             if value.dims[dim]:
                 value, _ = self.draft.single(value, dim)
-        return value
+        return self.draft.rename(value, self._as_the_input(value))
+
+    def _as_the_input(self, value: Value) -> dict[str, str]:
+        """Return the input's names of what stands where these do, as far as they are free."""
+        if len(value.dims) != len(self.axes):
+            return {}
+        pairs = zip(value.dims, self.axes, strict=True)
+        names = {dim[0]: axis for dim, axis in pairs if dim and dim[0] != axis}
+        return {old: new for old, new in names.items() if new not in value.axes}
 
     def _write(self, call: Call) -> None:
         refs = list(_refs(call.result))

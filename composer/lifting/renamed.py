@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from composer.lifting.draft import Node
+from composer.lifting.formulas import Size
 from composer.lifting.rewriting import Nodes, absorb, single_reader
 
+_LAYERS = ("linear", "conv2d")
 _PASSED = ("gate", "apply", "scale", "dropout")
 _NAMES = ("over", "sum", "axes", "along", "axis")
 
@@ -38,11 +40,15 @@ def _chain(
     """Return the nodes up to the one that makes the renamed axes, the last first."""
     found: list[Node] = []
     node = by_name.get(str(rename.fields["x"]))
+    renamed = {*rename.fields["axes"]}
     while node is not None and single_reader(nodes, node, output) is not None:
         found.append(node)
         made = node.fields.get("out", node.fields.get("into", node.fields.get("axes")))
-        if isinstance(made, dict) and node.op in ("linear", "conv2d", "split", "parameter"):
-            return found if {*rename.fields["axes"]} <= {*made} else None
+        if isinstance(made, dict) and node.op in (*_LAYERS, "split", "parameter"):
+            return found if renamed <= {*made} else None
+        mixed = node.fields.get("over" if node.op == "linear" else "channels", "c")
+        if node.op in _LAYERS and "weight" not in node.fields and renamed == {mixed}:
+            return found
         if node.op not in _PASSED:
             return None
         node = by_name.get(str(node.fields["x"]))
@@ -61,6 +67,10 @@ def _rename(node: Node, names: Mapping[str, str]) -> None:
         return names.get(value, value) if isinstance(value, str) else value
 
     node.axes = tuple(names.get(axis, axis) for axis in node.axes)
+    if node.op in _LAYERS and not isinstance(node.fields.get("out"), dict):
+        ((old, new_name),) = names.items()
+        node.fields["out"] = {new_name: Size(tuple(node.sizes[old]))}
+        return
     for field in ("out", "into", "axes"):
         if isinstance(node.fields.get(field), dict):
             node.fields[field] = {new(a): size for a, size in node.fields[field].items()}

@@ -75,7 +75,9 @@ def _names(draft: Draft, x: Value, axis: str, sizes: list[Numbers]) -> tuple[str
     else:
         for place, size in enumerate(sizes):
             last = place == len(sizes) - 1
-            if last and (not constant[place] or "head" in wishes):
+            if last and size == draft.formulas.sizes.get("c"):
+                wishes.append("c")
+            elif last and (not constant[place] or "head" in wishes):
                 wishes.append("d")
             elif constant[place] and size[0] <= 4 and "part" not in wishes and not last:
                 wishes.append("part" if size[0] == 3 or len(sizes) > 2 else "g")
