@@ -69,6 +69,7 @@ ROUND_TRIPS = [
     ("timm.models.convnext:ConvNeXtBlock", {}, None),
     ("torchvision.ops:SqueezeExcitation", {"squeeze_channels": "c // 16"},
      "pool linear linear gate reweight"),
+    ("torch.nn:TransformerEncoderLayer", {"nhead": 4, "batch_first": True, "dropout": 0.0}, None),
     (f"{MODULES}:Gate", {}, "pool linear linear gate reweight"),
 ]  # fmt: skip
 

@@ -201,16 +201,18 @@ def _compared(
             try:
                 one = compare(text, weights, module, at, captured.layout, order, training)
             except ComposerError as failure:
-                raise _not_sound(opened.title, failure) from None
+                raise _not_sound(opened.title, failure.diagnostics[0]) from None
+            except (RuntimeError, ValueError) as failure:
+                said = (str(failure).strip().splitlines() or [""])[0]
+                raise _not_sound(opened.title, Diagnostic("", said)) from None
             if not one.agrees:
                 raise _differs(opened.title, one)
             found.append(one)
     return tuple(found)
 
 
-def _not_sound(title: str, failure: ComposerError) -> ComposerError:
+def _not_sound(title: str, said: Diagnostic) -> ComposerError:
     """Return the refusal of a module whose spec the language does not take."""
-    said = failure.diagnostics[0]
     line = f" at '{said.where.text.strip()}'" if said.where else ""
     return error(
         "not-lifted",

@@ -14,6 +14,11 @@ from composer.lifting.rules import RULES
 from composer.lifting.values import Missing, Numbers, Source, Unknown, Value
 
 _NO_COUNTERPART = "no-counterpart"
+#: What a layer does, whose value is called as the module calls the layer.
+_OF_LAYERS = frozenset({
+    "linear", "conv1d", "conv2d", "batch_norm", "layer_norm", "group_norm", "instance_norm",
+    "rms_norm", "sigmoid", "softmax", "relu", "multi_head_attention_forward",
+})  # fmt: skip
 #: What a value is called that no layer gives, by the function that does.
 _WORDS = {
     "mul": "product", "add": "sum", "sub": "difference", "div": "quotient", "cat": "joined",
@@ -88,7 +93,11 @@ class Lifter:
         shapes = tuple(self.runs.shape(ref.index) for ref in _refs(call.result))
         given = Given(call, args, kwargs, shapes, self.runs.runs, lambda: (*self.values.values(),))
         self.draft.hint = _hint(call)
-        return rule(self.draft, given)
+        try:
+            return rule(self.draft, given)
+        except (TypeError, ValueError, LookupError, AttributeError) as failure:
+            said = str(failure).strip().splitlines() or [""]
+            raise Missing(f"it is called in a form that is not known here ({said[0]})") from None
 
     def _given(self, tree: Any) -> Any:
         if isinstance(tree, Ref):
@@ -168,8 +177,6 @@ def _refs(tree: Any) -> list[Ref]:
 def _hint(call: Call) -> str:
     """Return a name for what a call gives: of the layer, or of what is done between layers."""
     parts = [part for part in call.path.split(".") if part]
-    own = call.op in ("linear", "conv1d", "conv2d", "batch_norm", "layer_norm", "group_norm",
-                      "instance_norm", "rms_norm", "sigmoid", "softmax", "relu")  # fmt: skip
-    if own and parts:
+    if call.op in _OF_LAYERS and parts:
         return "_".join(parts[-2:] if parts[-1].isdigit() else parts[-1:])
     return _WORDS.get(call.op, call.op)

@@ -8,6 +8,7 @@ from composer.lifting.given import Rule
 from composer.lifting.rules import (
     elementwise,
     layers,
+    multi_head,
     norms,
     parts,
     products,
@@ -22,6 +23,7 @@ RULES: Mapping[str, Rule] = {
     **parts.RULES,
     **reductions.RULES,
     **layers.RULES,
+    **multi_head.RULES,
     **norms.RULES,
     **products.RULES,
     **windows.RULES,
