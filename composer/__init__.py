@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from composer.drawing.picture import render
     from composer.errors import ComposerError
     from composer.graph.frontend import load_spec
+    from composer.lifting.lift import lift
     from composer.lower.build import build
     from composer.lower.schedule import advance
 
@@ -33,6 +34,7 @@ _HOME = {
     "build": "composer.lower.build",
     "eject": "composer.api",
     "insert": "composer.api",
+    "lift": "composer.lifting.lift",
     "load": "composer.artifact.folder",
     "load_spec": "composer.graph.frontend",
     "optimize": "composer.compiling.optimize",
@@ -49,6 +51,7 @@ __all__ = [
     "build",
     "eject",
     "insert",
+    "lift",
     "load",
     "load_spec",
     "optimize",

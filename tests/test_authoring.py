@@ -223,6 +223,7 @@ COMPLETED = [
     ("composer insert --into resnet26", ["file,resnet26", "plain,resnet26", "plain,resnet26d", "plain,resnet26t"]),
     ("composer sites torchvision:resnet18", ["file,torchvision:resnet18", "plain,torchvision:resnet18"]),
     ("composer sites torchv", ["file,torchv", "plain,torchvision:"]),
+    ("composer lift timm.layers:SEM", ["file,timm.layers:SEM", "plain,timm.layers:SEModule"]),
     ("composer render ec", ["file,ec", "plain,eca", "plain,eca_resnet33ts",
                             "plain,ecaresnet26t"]),
 ]  # fmt: skip

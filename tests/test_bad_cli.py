@@ -270,7 +270,8 @@ BAD = [
         ("inser",),
         2,
         "error[usage]: no command 'inser'\n  help: did you mean 'insert'? "
-        "Commands: insert, new, check, show, sites, list, render, verify, compare, schema, eject\n",
+        "Commands: insert, new, check, show, sites, list, render, verify, compare, schema, eject, "
+        "lift\n",
     ),
     (
         "an unknown option",

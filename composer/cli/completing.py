@@ -61,6 +61,20 @@ def complete_spec_or_model(
     return [*complete_spec(_context, _parameter, begun), *models[1:]]
 
 
+def complete_code(
+    _context: click.Context, _parameter: click.Parameter, begun: str
+) -> list[CompletionItem]:
+    """Return the layers of timm that begin so, and files."""
+    from composer.errors import ComposerError
+    from composer.models.names import timm_layers
+
+    try:
+        names = timm_layers()
+    except ComposerError:  # it is not installed
+        names = []
+    return [_files(begun), *_named(names, begun)]
+
+
 def _named(names: Iterable[str], begun: str) -> list[CompletionItem]:
     return [CompletionItem(name) for name in names if name.startswith(begun)]
 

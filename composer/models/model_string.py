@@ -107,10 +107,10 @@ def _argument(pair: str, text: str) -> tuple[str, Argument]:
         raise error(
             "unknown-backbone", f"{pair!r} in {text!r} is not K=V", "write resnet50?num_classes=10"
         )
-    return key, _value(value)
+    return key, value_of(value)
 
 
-def _value(text: str) -> Argument:
+def value_of(text: str) -> Argument:
     """Read a value: ``1,2,3`` is a list of numbers, and ``1,`` one of a single number."""
     parts = text.removesuffix(",").split(",")
     numbers = [n for n in map(resolve_scalar, map(unquote, parts)) if _is_number(n)]
@@ -131,4 +131,4 @@ def _shown(value: Argument) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value)) + ("," if len(value) == 1 else "")
     text = quote(str(value), safe="/.,:+-")
-    return text.replace(",", "%2C") if isinstance(_value(text), tuple) else text
+    return text.replace(",", "%2C") if isinstance(value_of(text), tuple) else text

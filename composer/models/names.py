@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,14 @@ def timm_names() -> list[str]:
 def torchvision_names() -> list[str]:
     """Return the names that `torchvision.models.get_model` takes, sorted."""
     return _names("torchvision", "models")
+
+
+def timm_layers() -> list[str]:
+    """Return where the classes of `timm.layers` are, as ``timm.layers:SEModule``, sorted."""
+    text = (folder_of("timm") / "layers" / "__init__.py").read_text(encoding="utf-8")
+    imports = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)]
+    names = {alias.asname or alias.name for node in imports for alias in node.names}
+    return sorted(f"timm.layers:{name}" for name in names if name[0].isupper())
 
 
 def _names(package: str, folder: str) -> list[str]:

@@ -54,14 +54,38 @@ def open_backbone(
         return _make(source, hugging_face_factory(source, beside), pretrained)
     if source.library == "ultralytics":
         return _make(source, ultralytics_factory(source.name), pretrained)
+    with _importable_for(source, beside):
+        return _make(source, named_code(source, beside=beside), pretrained)
+
+
+def named_code(
+    source: ModelString, forms: str = FORMS, noun: str = "function", beside: Path | None = None
+) -> Factory:
+    """Return the class or function that ``package.module:name`` or ``file.py:name`` is.
+
+    Args:
+        source: which.
+        forms: what a user may write in its place, for messages.
+        noun: what it is called in messages.
+        beside: see `open_backbone`.
+
+    Raises:
+        ComposerError: it is not found, or its code can't be imported.
+    """
+    where, _, name = source.name.rpartition(":")
+    with _importable_for(source, beside, forms):
+        if source.library == "file":
+            return _attribute(_file_module(_found(where, beside, forms), where), name, where, noun)
+        return _attribute(_module(where, forms), name, where, noun)
+
+
+def _importable_for(
+    source: ModelString, beside: Path | None, forms: str = FORMS
+) -> AbstractContextManager[None]:
+    """Return the folder of the code as one to import from."""
     if source.library == "file":
-        where, _, name = source.name.rpartition(":")
-        file = _found(where, beside)
-        with _importable(file.parent):
-            return _make(source, _attribute(_file_module(file, where), name, where), pretrained)
-    dotted, _, name = source.name.rpartition(":")
-    with _importable(Path.cwd()):
-        return _make(source, _attribute(_module(dotted), name, dotted), pretrained)
+        return _importable(_found(source.name.rpartition(":")[0], beside, forms).parent)
+    return _importable(Path.cwd())
 
 
 def _make(source: ModelString, factory: Factory, pretrained: bool) -> nn.Module:
@@ -129,11 +153,11 @@ def _timm_factory(name: str) -> Factory:
     return create
 
 
-def _found(where: str, beside: Path | None) -> Path:
+def _found(where: str, beside: Path | None, forms: str = FORMS) -> Path:
     """Return the file that a MODEL string names."""
     file = look_for(where, beside, Path.is_file)
     if file is None:
-        raise error("unknown-backbone", f"there is no file {where!r}{looked(beside)}", FORMS)
+        raise error("unknown-backbone", f"there is no file {where!r}{looked(beside)}", forms)
     return file
 
 
@@ -154,14 +178,14 @@ def _file_module(path: Path, where: str) -> ModuleType:
     return module
 
 
-def _module(dotted: str) -> ModuleType:
+def _module(dotted: str, forms: str = FORMS) -> ModuleType:
     try:
         return importlib.import_module(dotted)
     except (Exception, SystemExit) as failure:
         missing = failure.name if isinstance(failure, ModuleNotFoundError) else None
         if missing and f"{dotted}.".startswith(f"{missing}."):
             raise error(
-                "unknown-backbone", f"there is no module {missing!r}", FORMS
+                "unknown-backbone", f"there is no module {missing!r}", forms
             ) from None
         raise _not_imported(dotted, failure) from None
 
@@ -178,7 +202,9 @@ def _importable(folder: Path) -> Iterator[None]:
             sys.path.remove(added)
 
 
-def _attribute(module: ModuleType, name: str, where: str) -> Factory:
+def _attribute(
+    module: ModuleType, name: str, where: str, noun: str = "function"
+) -> Factory:
     factory = getattr(module, name, None)
     if callable(factory):
         found: Factory = factory
@@ -190,11 +216,13 @@ def _attribute(module: ModuleType, name: str, where: str) -> Factory:
         and not key.startswith("_")
         and getattr(value, "__module__", None) == module.__name__
     ]
+    if not own:  # what a package hands on
+        own = [key for key, value in vars(module).items() if key[0].isupper() and callable(value)]
     near = did_you_mean(name, own)
-    listed = f"it has {', '.join(own[:12])}" if own else "it defines no function"
+    listed = f"it has {', '.join(own[:12])}" if own else f"it defines no {noun}"
     raise error(
         "unknown-backbone",
-        f"{where} has no function {name!r}",
+        f"{where} has no {noun} {name!r}",
         f"{near} {listed}" if near else listed,
     )
 
@@ -214,8 +242,8 @@ def _pretrained_argument(source: ModelString, factory: Factory) -> dict[str, Any
 
 
 def _failed(source: ModelString, failure: BaseException, pretrained: bool) -> ComposerError:
-    said = _said(failure)
-    if pretrained and "No pretrained weights exist" in said:
+    why_not = said(failure)
+    if pretrained and "No pretrained weights exist" in why_not:
         return error(
             "no-pretrained",
             f"there are no published weights of {source}",
@@ -230,16 +258,17 @@ def _failed(source: ModelString, failure: BaseException, pretrained: bool) -> Co
             f"cannot be downloaded{why}",
             "run this once with a network, then the cache has them; or give a file with --weights",
         )
-    return error("backbone-failed", f"{source} cannot be made: {said}", _place(failure))
+    return error("backbone-failed", f"{source} cannot be made: {why_not}", place_of(failure))
 
 
 def _not_imported(what: str, failure: BaseException) -> ComposerError:
     return error(
-        "backbone-failed", f"{what} cannot be imported: {_said(failure)}", _place(failure)
+        "backbone-failed", f"{what} cannot be imported: {said(failure)}", place_of(failure)
     )
 
 
-def _said(failure: BaseException) -> str:
+def said(failure: BaseException) -> str:
+    """Return what an exception says, in one line."""
     if isinstance(failure, SystemExit):
         return f"it ends with SystemExit({failure.code!r})"
     if isinstance(failure, SyntaxError):
@@ -248,7 +277,7 @@ def _said(failure: BaseException) -> str:
     return f"{type(failure).__name__}: {lines[0]}" if lines else type(failure).__name__
 
 
-def _place(failure: BaseException) -> str | None:
+def place_of(failure: BaseException) -> str | None:
     """Say where it was raised: the last line that is not of the import system."""
     if isinstance(failure, SyntaxError) and failure.filename:
         return f"look at {failure.filename}:{failure.lineno}"

@@ -1,0 +1,1 @@
+"""A module of torch as a spec, where its operations have counterparts in the language."""

@@ -1,0 +1,242 @@
+"""`lift`: a module of torch to a spec that computes the same, or what has no counterpart.
+
+captures     the module run at a few sizes, each call recorded
+joined       the runs as one, where each number that differs is one for each run
+lifter       a node for each call, by the rules; numbers become expressions over the sizes
+fused        fewer nodes: layer, norm and activation are one
+written      the text
+compared     the spec built beside the module: outputs and gradients, with the same weights
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from composer.errors import ComposerError, Diagnostic, error
+from composer.lifting.begun import with_beginnings
+from composer.lifting.captures import Captured, capture, no_channels
+from composer.lifting.compared import Beside, compare
+from composer.lifting.draft import Node
+from composer.lifting.formulas import Formulas
+from composer.lifting.fused import fused
+from composer.lifting.lifter import Lifter
+from composer.lifting.opened import Opened, open_code
+from composer.lifting.written import spec_text
+
+DEFAULT_CHANNELS = 64
+_OF_FLOAT32 = 1e-4  # what numbers are apart that were rounded to it on the way
+
+
+@dataclass(frozen=True)
+class Lifted:
+    """A spec that computes what a module does.
+
+    Attributes:
+        name: of the spec.
+        text: the YAML.
+        weights: the module's key of each of the spec's keys; shapes may differ by a reshape.
+        compared: each comparison, all of which agree.
+    """
+
+    name: str
+    text: str
+    weights: Mapping[str, str]
+    compared: tuple[Beside, ...]
+
+    @property
+    def difference(self) -> float:
+        """The largest relative difference of outputs and gradients, in float64."""
+        return max(max(one.output, one.gradient) for one in self.compared)
+
+
+def lift(
+    module: nn.Module | Callable[..., nn.Module] | str,
+    channels: int | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    layout: tuple[str, ...] | None = None,
+    name: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> Lifted:
+    """Return a module as a spec, proven on random weights and inputs in float64.
+
+    Args:
+        module: a module; or a class or factory, or where one is: ``timm.layers:SEModule``,
+            ``file.py:Class``. What can be made for other channels shows which sizes follow from
+            them; of a module the numbers stay numbers, but for those that are its channels.
+        channels: of the input; 64 by default of a class.
+        size: height and width of the map; one that suits by default.
+        layout: the axes of the input in order, such as ``("b", "n", "c")``; by default the first
+            of [b, c, h, w], [b, n, c] and [b, h, w, c] that the module takes.
+        name: of the spec; the class's by default.
+        arguments: of the class or factory, beside the channels; a text may be an expression over
+            them, such as ``"c // 4"``.
+
+    Raises:
+        ComposerError: with each operation that has no counterpart, and its line of the source; or
+            the module can't be made or run, or depends on the numbers in a tensor.
+    """
+    opened = _opened(module, arguments or {}, channels)
+    width = channels if channels is not None else DEFAULT_CHANNELS
+    captured = capture(opened.make, width, size, layout, opened.takes_channels, opened.title)
+    formulas = Formulas(captured.sizes)
+    lifter = Lifter(captured.runs, captured.layout, formulas)
+    output = lifter.output()
+    if lifter.problems or output is None:
+        raise ComposerError(dict.fromkeys(lifter.problems))
+    draft = lifter.draft
+    nodes, last = fused(draft.nodes, output.node)
+    if not nodes:
+        message = f"{opened.title} gives back its input"
+        raise error("nothing-to-lift", message, "lift a module that computes something")
+    with_beginnings(nodes, captured.first)
+    _check_once(nodes, opened.title)
+    for node in nodes:
+        node.fields = formulas.resolved(node.fields)
+    fixed = _fixed(formulas, captured)
+    word = name or _word(opened.title)
+    text = spec_text(
+        word, opened.title, opened.source, _named(captured.layout), nodes, last, fixed
+    )
+    weights = _weights(nodes)
+    order = tuple(axis for dim in output.dims for axis in dim)
+    beside = _compared(text, weights, opened, captured, order, nodes, bool(formulas.unexplained))
+    return Lifted(word, text, weights, beside)
+
+
+def _opened(
+    module: nn.Module | Callable[..., nn.Module] | str,
+    arguments: Mapping[str, Any],
+    channels: int | None,
+) -> Opened:
+    if isinstance(module, nn.Module):
+        title = type(module).__name__
+        if channels is None:
+            raise no_channels(title)
+        return Opened(lambda _: module, title, f"lifted from {title}", False)
+    return open_code(module, arguments)
+
+
+def _named(layout: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the axes of the input as specs name them: the channels after the batch of a map."""
+    return ("b", "c", "h", "w") if {*layout} == {"b", "c", "h", "w"} else layout
+
+
+def _word(title: str) -> str:
+    """Return a name for a spec: ``se_module`` for SEModule."""
+    word = title.rpartition(".")[2].rpartition(":")[2]
+    word = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", word).lower()
+    return re.sub(r"\W", "_", word).strip("_") or "module"
+
+
+def _fixed(formulas: Formulas, captured: Captured) -> list[str]:
+    """Return what is said of the numbers that are right at one size alone."""
+    notes = []
+    first = captured.at[0]
+    if len({at.size for at in captured.at}) == 1 and "c" in captured.layout:
+        notes.append(f"Lifted at h = {first.size[0]} and w = {first.size[1]} alone.")
+    for number, found in formulas.unexplained.items():
+        said = ", ".join(str(n) for n in found)
+        widths = ", ".join(str(at.channels) for at in captured.at)
+        notes.append(f"{number} holds for c = {first.channels}: at {widths} it is {said}.")
+    return notes
+
+
+def _weights(nodes: list[Node]) -> dict[str, str]:
+    found = {}
+    for node in nodes:
+        for local, key in node.weights.items():
+            found[f"{node.name}.{local}" if local else node.name] = key
+    return found
+
+
+def _check_once(nodes: list[Node], title: str) -> None:
+    """Refuse weights of several nodes, which would be copies that part in training.
+
+    Raises:
+        ComposerError: with each key of the module that is so.
+    """
+    keys = Counter(key for node in nodes for key in node.weights.values())
+    problems = [
+        Diagnostic(
+            "no-counterpart",
+            f"{key!r} of {title} is used {number} times, on values that have other axes",
+            "a node has weights of its own; let the module use them once",
+        )
+        for key, number in keys.items()
+        if number > 1
+    ]
+    if problems:
+        raise ComposerError(problems)
+
+
+def _compared(
+    text: str,
+    weights: Mapping[str, str],
+    opened: Opened,
+    captured: Captured,
+    order: tuple[str, ...],
+    nodes: list[Node],
+    one_width: bool,
+) -> tuple[Beside, ...]:
+    """Compare at each size, in training too where nothing is dropped.
+
+    Raises:
+        ComposerError: they differ, so this is no spec of that module.
+    """
+    places = [*captured.at[:2], *([captured.more] if captured.more else captured.at[2:][-1:])]
+    if one_width:
+        places = [at for at in places if at.channels == captured.at[0].channels]
+    trains = (False, True) if all(node.op != "dropout" for node in nodes) else (False,)
+    found = []
+    for at in places:
+        module = opened.make(at.channels)
+        for training in trains:
+            try:
+                one = compare(text, weights, module, at, captured.layout, order, training)
+            except ComposerError as failure:
+                raise _not_sound(opened.title, failure.diagnostics[0]) from None
+            except (RuntimeError, ValueError) as failure:
+                said = (str(failure).strip().splitlines() or [""])[0]
+                raise _not_sound(opened.title, Diagnostic("", said)) from None
+            if not one.agrees:
+                raise _differs(opened.title, one)
+            found.append(one)
+    return tuple(found)
+
+
+def _not_sound(title: str, said: Diagnostic) -> ComposerError:
+    """Return the refusal of a module whose spec the language does not take."""
+    line = f" at '{said.where.text.strip()}'" if said.where else ""
+    return error(
+        "not-lifted",
+        f"the spec that {title} comes to is not sound{line}: {said.message}",
+        "its sizes follow from its input in a way that is not known here; write the spec by hand: "
+        "composer new",
+    )
+
+
+def _differs(title: str, one: Beside) -> ComposerError:
+    h, w = one.at.size
+    mode = "training" if one.training else "evaluation"
+    what = "outputs" if one.output >= one.gradient else "gradients"
+    largest = max(one.output, one.gradient)
+    way_out = "what it does shows in no call of torch, such as a change in place; "
+    if largest < _OF_FLOAT32:
+        way_out = "it computes in float32 on the way, whatever its input is; "
+    if largest == float("inf"):
+        way_out = "its weights have sizes that follow from the channels in an unknown way; "
+    return ComposerError(
+        Diagnostic(
+            "differs",
+            f"the spec that {title} comes to gives other {what} than it at c = {one.at.channels}, "
+            f"h = {h}, w = {w} in {mode}: {largest:.1g} apart",
+            f"{way_out}write the spec by hand: composer new",
+        )
+    )
