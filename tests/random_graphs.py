@@ -180,7 +180,10 @@ class Sketch:
         if way < 0.75:
             return self.param(plain, round(plain / 2, 3))
         names = [n for n in self.input if n != self.batch and (sizes or n == "c")]
-        return f"{plain} + 0.01 * log({self.one(names)} + 1)" if names else f"{plain} * pi / 3"
+        if not names:
+            return f"{plain} * pi / 3"
+        self.needs_size |= bool(self.depth)  # the size of another axis where this spec is used
+        return f"{plain} + 0.01 * log({self.one(names)} + 1)"
 
     def size(self, size: Size) -> Any:
         """Return a size: by its expression, or as it is where that is not open."""

@@ -210,7 +210,8 @@ def product(s: Sketch) -> None:
 def reweight(s: Sketch) -> None:
     x = s.node() or "input"
     axes = s.values[x]
-    by = s.node(lambda a: fits(a, axes) and set(a) <= {*axes, s.batch})
+    more = set() if s.depth else {s.batch}  # what rides along with the batch has no place there
+    by = s.node(lambda a: fits(a, axes) and set(a) <= {*axes, *more})
     if by is None:
         return
     fields: dict[str, Any] = {"op": "reweight", "x": x, "by": by}
@@ -227,7 +228,7 @@ def mixture(s: Sketch) -> None:
         return [axis for axis, size in axes.items() if axis != s.batch and not size.is_open]
 
     x = s.node(lambda axes: s.batch in axes and bool(known(axes)))
-    if x is None:
+    if x is None or s.depth:
         return
     axis = s.one(known(s.values[x]))
     over = [a for a in s.values[x] if a not in (s.batch, axis)]
