@@ -82,6 +82,7 @@ class Sketch:
     turn: int = 0
     batch: str = "b"
     depth: int = 0
+    riding: tuple[str, ...] = ()  # axes of the value that this spec is used on, unseen here
     files: dict[str, str] = field(default_factory=dict)
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
     values: dict[str, Axes] = field(default_factory=dict)
@@ -128,7 +129,8 @@ class Sketch:
 
     def axis(self, taken: Iterable[str] = ()) -> str:
         """Return a name for a new axis."""
-        names = [n for n in "adefgkpqrsuvxyz" if n not in taken and n not in self.indices]
+        taken = {*taken, *self.indices, *self.riding}
+        names = [name for name in "adefgkpqrsuvxyz" if name not in taken]
         return self.one([n for n in names if n not in self.input] or ["zz"])
 
     # how things are written
