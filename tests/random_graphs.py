@@ -89,6 +89,7 @@ class Sketch:
     params: dict[str, Any] = field(default_factory=dict)
     given: dict[str, Any] = field(default_factory=dict)
     indices: list[str] = field(default_factory=list)  # what counts the parts here
+    sharing: int = 0  # the nodes around whose parts share their weights
     needs_size: bool = False
     draws: bool = False
     above: dict[str, str] = field(default_factory=dict)  # what nodes read that do not say so

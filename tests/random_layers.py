@@ -183,7 +183,7 @@ def slide(
         fields["padding"] = each_of(s, padding)
     if set(dilation) != {1}:
         fields["dilation"] = each_of(s, dilation)
-    elif not free and s.indices and s.chance(0.5):
+    elif not free and s.indices and not s.sharing and s.chance(0.5):
         fields["dilation"] = f"{s.indices[-1]} + 1"
     return fields, {**x, **found}, kernel
 
