@@ -426,3 +426,23 @@ def test_steps_that_share_their_weights_drop_as_each_says() -> None:
     x = random(2, 4, 3, 3)
     assert not module(x).any()
     assert torch.equal(module.eval()(x), x)
+
+
+@pytest.mark.parametrize(
+    ("inner", "keys"),
+    [
+        ("op: repeat, times: 2, index: j, each: {op: linear, over: c}", ["0.0", "0.1"]),
+        ("op: repeat, times: 2, index: j, shared: true, each: {op: linear, over: c}", ["0.0"]),
+    ],
+)
+def test_steps_share_the_weights_of_what_is_inside_them(inner: str, keys: list[str]) -> None:
+    text = f"out: {{op: repeat, times: 3, shared: true, each: {{{inner}}}}}"
+    module = randomise(build(spec_text(text), 4, dtype=torch.float64))
+    kept = [f"out.{key}.linear.{local}" for key in keys for local in ("weight", "bias")]
+    assert list(module.state_dict()) == kept
+    x = random(2, 4, 3, 5)
+    y = x.movedim(1, -1)
+    for key in (["0.0", "0.1"] if len(keys) > 1 else ["0.0", "0.0"]) * 3:
+        layer = module.get_submodule(f"out.{key}.linear")
+        y = functional.linear(y, layer.weight, layer.bias)
+    torch.testing.assert_close(module(x), y.movedim(-1, 1))
