@@ -82,12 +82,14 @@ class Sketch:
     turn: int = 0
     batch: str = "b"
     depth: int = 0
+    riding: tuple[str, ...] = ()  # axes of the value that this spec is used on, unseen here
     files: dict[str, str] = field(default_factory=dict)
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
     values: dict[str, Axes] = field(default_factory=dict)
     params: dict[str, Any] = field(default_factory=dict)
     given: dict[str, Any] = field(default_factory=dict)
     indices: list[str] = field(default_factory=list)  # what counts the parts here
+    sharing: int = 0  # the nodes around whose parts share their weights
     needs_size: bool = False
     draws: bool = False
     above: dict[str, str] = field(default_factory=dict)  # what nodes read that do not say so
@@ -128,7 +130,8 @@ class Sketch:
 
     def axis(self, taken: Iterable[str] = ()) -> str:
         """Return a name for a new axis."""
-        names = [n for n in "adefgkpqrsuvxyz" if n not in taken and n not in self.indices]
+        taken = {*taken, *self.indices, *self.riding}
+        names = [name for name in "adefgkpqrsuvxyz" if name not in taken]
         return self.one([n for n in names if n not in self.input] or ["zz"])
 
     # how things are written

@@ -54,7 +54,7 @@ def _norm(s: Sketch, fields: Fields, channels: int, rest: Axes, places: tuple[st
     on_map = math.prod(rest[axis].n for axis in places)
     if places and on_map > 1:
         fns += ["instance"] * 2
-    riding = [a for a in rest if a != s.batch and a in s.input]
+    riding = [*s.riding, *(a for a in rest if a != s.batch and a in s.input)]
     groups = s.divisor(channels)
     if (places or not riding) and on_map * channels // groups > 1:
         fns += ["group"] * 4
@@ -183,7 +183,7 @@ def slide(
         fields["padding"] = each_of(s, padding)
     if set(dilation) != {1}:
         fields["dilation"] = each_of(s, dilation)
-    elif not free and s.indices and s.chance(0.5):
+    elif not free and s.indices and not s.sharing and s.chance(0.5):
         fields["dilation"] = f"{s.indices[-1]} + 1"
     return fields, {**x, **found}, kernel
 

@@ -197,14 +197,17 @@ def repeat(s: Sketch, x: Axes) -> Drawn:
     index = s.one(["i", "i", "step", "j"])
     if index in s.indices or index in x:
         return None
+    shared = s.chance(0.3)
+    s.sharing += shared
     drawn = _inside(s, x, index, same=True)
+    s.sharing -= shared
     if drawn is None:
         return None
     fields: Fields = {"op": "repeat", "times": s.int(s.one([0, 1, 2, 2, 3])), "each": drawn[0]}
     if index != "i" or s.chance(0.2):
         fields["index"] = index
-    if s.chance(0.4):
-        fields["shared"] = s.flag(s.chance(0.7))
+    if shared or s.chance(0.2):
+        fields["shared"] = s.flag(shared)
     return fields, x
 
 

@@ -87,7 +87,8 @@ def _drawn(s: Sketch, x: str) -> None:
     times = 1
     for axis in riding:
         times *= axes[axis].n
-    inner = Sketch(s.rng, inside, s.turn, depth=s.depth + 1, files=s.files)
+    beside = (*riding, *names.values(), *s.riding)
+    inner = Sketch(s.rng, inside, s.turn, depth=s.depth + 1, riding=beside, files=s.files)
     grow(inner, s.rng.randint(1, 3))
     back = dict(names.items())
     text = inner.written(f"inner{len(s.files)}")

@@ -424,3 +424,45 @@ def test_a_kernel_that_lies_in_another_order_is_learned(kernel: str) -> None:
     windows = functional.unfold(x, 3, padding=1).sum(-1)  # the sum of y is w times these
     want = sum(factor * one for factor, one in zip(by, windows, strict=True))
     torch.testing.assert_close(w.grad, want.reshape(4, 3, 3).permute(1, 2, 0)[..., None])
+
+
+def test_steps_that_share_their_weights_do_the_same() -> None:
+    text = spec_text("""out: {op: repeat, times: 2, shared: true,
+        each: {op: conv2d, kernel: 3, dilation: i + 1}}""")  # fmt: skip
+    with pytest.raises(ComposerError) as failure:
+        build(text, 4)
+    assert failure.value.diagnostics[0].render() == """\
+<spec>:6:9: error[invalid-value]: 'out.1' shares the weights of 'out.0', and is Conv2d(4, 4, \
+kernel_size=(3, 3), stride=(1, 1), padding=(2, 2), dilation=(2, 2)), not Conv2d(4, 4, \
+kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
+    6 |   each: {op: conv2d, kernel: 3, dilation: i + 1}}
+      |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  help: let each step be the same layer, or omit 'shared'"""
+
+
+def test_steps_that_share_their_weights_drop_as_each_says() -> None:
+    module = build(spec_text("""out: {op: repeat, times: 2, shared: true,
+        each: {op: dropout, p: i}}"""), 4)  # fmt: skip
+    x = random(2, 4, 3, 3)
+    assert not module(x).any()
+    assert torch.equal(module.eval()(x), x)
+
+
+@pytest.mark.parametrize(
+    ("inner", "keys"),
+    [
+        ("op: repeat, times: 2, index: j, each: {op: linear, over: c}", ["0.0", "0.1"]),
+        ("op: repeat, times: 2, index: j, shared: true, each: {op: linear, over: c}", ["0.0"]),
+    ],
+)
+def test_steps_share_the_weights_of_what_is_inside_them(inner: str, keys: list[str]) -> None:
+    text = f"out: {{op: repeat, times: 3, shared: true, each: {{{inner}}}}}"
+    module = randomise(build(spec_text(text), 4, dtype=torch.float64))
+    kept = [f"out.{key}.linear.{local}" for key in keys for local in ("weight", "bias")]
+    assert list(module.state_dict()) == kept
+    x = random(2, 4, 3, 5)
+    y = x.movedim(1, -1)
+    for key in (["0.0", "0.1"] if len(keys) > 1 else ["0.0", "0.0"]) * 3:
+        layer = module.get_submodule(f"out.{key}.linear")
+        y = functional.linear(y, layer.weight, layer.bias)
+    torch.testing.assert_close(module(x), y.movedim(-1, 1))

@@ -291,3 +291,20 @@ nodes:
     module = composer.build(str(file), channels=4, size=size).double()
     x = random(2, 4, 5, 6)
     torch.testing.assert_close(module(x), x[..., 2:].flip(-1))
+
+
+def test_steps_share_the_weights_of_a_spec_whose_own_steps_share_theirs(tmp_path: Path) -> None:
+    inner = """\
+name: twice
+input: [b, c, h, w]
+nodes:
+  out: {op: repeat, times: 2, shared: true, each: {op: linear, over: c}}
+"""
+    node = "out: {op: repeat, times: 2, shared: true, each: {op: use, spec: inner.yaml}}"
+    module = used(tmp_path, node, inner)
+    assert list(module.state_dict()) == [f"out.0.out.0.linear.{it}" for it in ("weight", "bias")]
+    x = random(2, 4, 3, 5)
+    want, layer = x.movedim(1, -1), module.get_submodule("out.0.out.0.linear")
+    for _ in range(4):
+        want = F.linear(want, layer.weight, layer.bias)  # type: ignore[arg-type]
+    torch.testing.assert_close(module(x), want.movedim(-1, 1))

@@ -166,10 +166,17 @@ class FxEmitter:
         return self._create("call_method", target, target, args, kwargs)
 
     def module(self, local: str, module: nn.Module, x: fx.Node) -> fx.Node:
-        """Write a call of a module that lives under this node's name."""
-        path = f"{self._keeper}.{local}"
+        """Write a call of a module that lives under this node's name.
+
+        Raises:
+            AxisProblem: it shares the weights of an earlier node, whose module does something else.
+        """
+        keeper = self._keeper if module.state_dict() else self._name
+        path = f"{keeper}.{local}"
         owner, name = self._place(path)
-        if not hasattr(owner, name):  # else it shares the weights of an earlier node
+        if hasattr(owner, name):  # it shares the weights of an earlier node
+            self._need_same(str(getattr(owner, name)), str(module))
+        else:
             owner.add_module(name, module)
         return self._create("call_module", path, local, (x,), {})
 
@@ -180,10 +187,28 @@ class FxEmitter:
         """
         path = f"{self._keeper}.{local}" if local else self._keeper
         owner, name = self._place(path)
-        if not hasattr(owner, name):
+        if hasattr(owner, name):
+            kept = getattr(owner, name)
+            self._need_same(f"{[*kept.shape]}", f"{[*(tensor.shape or (1,))]}")
+        else:
             owner.register_parameter(name, nn.Parameter(tensor.reshape(tensor.shape or (1,))))
         node = self._create("get_attr", path, local or "value", (), {})
         return node if tensor.dim() else self.method("squeeze", node, 0)
+
+    def _need_same(self, first: str, this: str) -> None:
+        """Refuse a layer with the weights of another that it can't have.
+
+        Raises:
+            AxisProblem: code ``invalid-value``.
+        """
+        if first == this:
+            return
+        raise AxisProblem(
+            "invalid-value",
+            f"{self._name!r} shares the weights of {self._keeper!r}, and is {this}, not {first}",
+            (),
+            "let each step be the same layer, or omit 'shared'",
+        )
 
     def schedule(self, begin: float, end: float, steps: int) -> fx.Node:
         """Write a read of a number that `composer.lower.schedule.advance` moves."""

@@ -22,7 +22,7 @@ from composer.language.expressions import Expr, ExpressionError, leaves
 from composer.language.fields import Kind
 from composer.language.source import YamlPath
 from composer.primitives.base import AxisProblem, refers, replaced
-from composer.primitives.structure import Repeating, Structure
+from composer.primitives.structure import Part, Repeating, Structure
 
 #: What branches and repeats, one in another, may come to.
 MAX_NODES = 20_000
@@ -113,12 +113,20 @@ def _bind_all(
     for part in parts:
         path = (*node.path, *part.path)
         inside = replace(
-            node, name=part.name, op=part.op, written=part.op, path=path, weights=part.weights
-        )
+            node, name=part.name, op=part.op, written=part.op, path=path,
+            weights=_weights_of(node, part),
+        )  # fmt: skip
         if part.bound:  # a name in it may mean something else here, as of a used spec's axes
             yield inside
             continue
         yield from _bind_all(graph, inside, known.within(part.names), problems)
+
+
+def _weights_of(node: GraphNode, part: Part) -> str | None:
+    """Return the node whose weights a part has: of one that shares them, its part of that name."""
+    if node.weights is None:
+        return part.weights
+    return node.weights + (part.weights or part.name).removeprefix(node.name)
 
 
 def _too_many(graph: Graph, node: GraphNode) -> Diagnostic:

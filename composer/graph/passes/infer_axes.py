@@ -128,8 +128,8 @@ def _renamed(
 ) -> GraphNode:
     """Return a node of a used spec under the name of the node that uses it."""
     weights = new_name[one.weights] if one.weights else None
-    if weights is None and user.weights:
-        weights = f"{user.weights}.{one.name}"
+    if user.weights:
+        weights = f"{user.weights}.{one.weights or one.name}"
     return replace(
         one,
         name=new_name[one.name],
