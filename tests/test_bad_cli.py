@@ -146,7 +146,7 @@ BAD = [
         ("insert", "--spec", "sse", "--into", TINY, "--spec", "ecaa"),
         1,
         "error[unknown-spec]: no file and no shipped spec named 'sse'\n"
-        "  help: did you mean 'ese' or 'se'? Shipped specs: {specs}\n"
+        "  help: did you mean 'ese', 'scse' or 'se'? Shipped specs: {specs}\n"
         "error[unknown-spec]: no file and no shipped spec named 'ecaa'\n"
         "  help: did you mean 'eca'? Shipped specs: {specs}\n",
     ),

@@ -255,7 +255,7 @@ it.yaml:4:29: error[unknown-axis]: 'input' has no axis 'p'
 it.yaml:4:22: error[unknown-spec]: no file and no shipped spec named 'sse'
     4 |   z: {op: use, spec: sse}
       |                      ^^^
-  help: did you mean 'ese' or 'se'? Shipped specs: <specs>
+  help: did you mean 'ese', 'scse' or 'se'? Shipped specs: <specs>
 """,
     ),
     "use with a wrong param": (
@@ -312,7 +312,7 @@ extends: sse
 it.yaml:2:10: error[unknown-spec]: no file and no shipped spec named 'sse'
     2 | extends: sse
       |          ^^^
-  help: did you mean 'ese' or 'se'? Shipped specs: <specs>
+  help: did you mean 'ese', 'scse' or 'se'? Shipped specs: <specs>
 """,
     ),
     "extends a missing node": (

@@ -708,7 +708,7 @@ NO_MATCH = [
      f"error[no-match]: none of the {len(ALL):,} backbones matches 'Zzz*' or 'qq'\n"
      "  help: 'composer list backbones' lists them all\n"),
     (("specs", "--filter", "cbamm"),
-     "error[no-match]: none of the 21 specs matches 'cbamm'\n"
+     "error[no-match]: none of the 70 specs matches 'cbamm'\n"
      "  help: did you mean 'cbam'?\n"),
 ]  # fmt: skip
 

@@ -9,9 +9,11 @@ import yaml
 from hypothesis import given
 from probe import analysed, spec_text
 from pydantic import TypeAdapter
+from shipped import TYPICAL
 from test_primitives import ROWS, SIZES, Row, few
 
 from composer import primitives
+from composer.certificate.claims import CLAIMS
 from composer.errors import ComposerError
 from composer.graph.costs import node_cost, node_costs, open_sizes
 from composer.graph.frontend import graph_of, load_spec
@@ -20,7 +22,6 @@ from composer.graph.passes import analyse, compile_graph
 from composer.graph.sizes import sizes_for
 from composer.language.expressions import Value
 from composer.language.expressions import name as named
-from composer.language.library import shipped_folder
 from composer.language.reader import read_spec
 from composer.language.source import parse
 from composer.lower.build import lower
@@ -33,7 +34,7 @@ from composer.primitives.weighed_sum import WeighedSum
 from composer.testing import check_op
 from composer.testing.counting import counted
 
-SPECS = sorted(path.stem for path in shipped_folder().glob("*.yaml"))
+SPECS = sorted(TYPICAL)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
@@ -71,7 +72,14 @@ def cases() -> Iterator[tuple[str, int, tuple[int, int], dict[str, Value]]]:
             yield name, 64, (8, 8), more
 
 
-@pytest.mark.parametrize(("name", "channels", "size", "params"), cases(), ids=str)
+def wide() -> Iterator[object]:
+    """Every shipped spec at the width of its certificate."""
+    for name, claim in CLAIMS.items():
+        case = name, max(64, claim.cases[0].width), (6, 5), dict(claim.cases[0].params)
+        yield pytest.param(*case, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("name", "channels", "size", "params"), [*cases(), *wide()], ids=str)
 def test_of_a_shipped_spec(
     name: str, channels: int, size: tuple[int, int], params: dict[str, Value]
 ) -> None:
@@ -307,7 +315,7 @@ FORMULAS = [
     ("{op: pool, over: c, reduce: sum}", "Σ x"),
     ("{op: pool, over: [h, w], reduce: min}", "min x"),
     ("{op: pool, over: [h, w], reduce: median}", "median x"),
-    ("{op: pool, over: [h, w], reduce: length}", "‖x‖"),
+    ("{op: pool, over: [h, w], reduce: length}", "√(Σ x²)"),
     ("{op: pool, over: [h, w], reduce: var}", "Σ (x − μ)² / hw"),
     ("{op: pool, over: [h, w], reduce: std}", "√(Σ (x − μ)² / hw)"),
     ("{op: pool, over: [h, w], reduce: power, exponent: 3}", "(Σ x³ / hw)^(1/3)"),

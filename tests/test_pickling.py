@@ -18,18 +18,18 @@ import dill
 import pytest
 import torch
 from probe import random, randomise
+from shipped import TYPICAL
 from torch import Tensor, fx, nn
 
 import composer
 from composer.analysis.edited import MARK, STAND_IN, Before
 from composer.graph.frontend import load_spec
-from composer.language.library import shipped_folder
 from composer.lower.mechanism import Mechanism
 
 pytestmark = pytest.mark.xdist_group("pickling")
 
-WIDTH, SIZE = 16, (7, 7)
-SPECS = sorted(path.stem for path in shipped_folder().glob("*.yaml"))
+WIDTH, SIZE = 32, (7, 7)
+SPECS = sorted(TYPICAL)
 WRITERS: dict[str, Callable[[Any], bytes]] = {
     "pickle": pickle.dumps,
     "pickle of protocol 0": lambda modules: pickle.dumps(modules, protocol=0),

@@ -17,7 +17,7 @@ _ESCAPED = {
 }  # fmt: skip
 _WORDS = r"[A-Za-z]\d(?!\w)|[^\W\d_₀-₉⁰-⁹¹²³]+(?:_[a-z]+)*|√[A-Za-z]|\^(?:\([^()]*\)|[\w.−]+)|."
 _SIGNS = {"Σ": r"\sum ", "·": r"\cdot ", "×": r"\times ", "÷": r"\div ", "−": "-", "√": r"\surd ",
-          "*": "*", "…": r"\ldots ", "′": "'", "%": r"\%", "‖": r"\Vert "}  # fmt: skip
+          "*": "*", "…": r"\ldots ", "′": "'", "%": r"\%"}  # fmt: skip
 
 
 def aligned(equations: Sequence[Equation], names: Collection[str]) -> str:

@@ -269,7 +269,7 @@ class Pool(Primitive):
             var = mean_of(self.over, "(x − μ)²")
             return f"√({var})" if reduce == "std" else var
         if reduce == "length":
-            return "‖x‖"
+            return "√(Σ x²)"
         if reduce == "power" and self.exponent is not None:
             mean = mean_of(self.over, raised("x", self.exponent))
             return f"({mean})^(1/{shown(self.exponent)})"
