@@ -14,10 +14,19 @@ TYPICAL = (
     "split_attention", "swin_window", "transformer_layer",
 )  # fmt: skip
 
-SHIPPED = [
+EVERY = [
     pytest.param(name, marks=() if name in TYPICAL else pytest.mark.slow)
     for name in shipped_names()
 ]
+#: What divides its channels into 64 parts or more.
+WIDE = {"lct", "sge", "shuffle_attention"}
+#: What can be built for a few channels.
+SHIPPED = [param for param in EVERY if param.values[0] not in WIDE]
+#: What goes to blocks of every network; others name a child that only some blocks have.
+ANYWHERE = [
+    param for param in SHIPPED
+    if not str(getattr(load_spec(param.values[0]).insert, "position", "")).startswith("after")
+]  # fmt: skip
 
 STANDS_FOR = {name: load_spec(name).stands_for for name in shipped_names()}
 #: What takes tokens [b, n, c]; given a map, it is built for one size of it.

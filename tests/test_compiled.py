@@ -6,13 +6,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from shipped import SHIPPED, SIZED, STANDS_FOR, TOKENS
+from shipped import ANYWHERE, SHIPPED, SIZED, STANDS_FOR, TOKENS
 from timm import create_model
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 
 import composer
-from composer.language.library import shipped_names
 
 pytestmark = pytest.mark.slow  # compiling takes most of its time
 
@@ -49,7 +48,7 @@ def over_batches(module: nn.Module, *shape: int) -> int:
 
 def standalone(name: str) -> tuple[nn.Module, tuple[int, ...]]:
     if name in TOKENS:
-        return composer.build(name, 32), (16, 32)
+        return composer.build(name, 32, size=(4, 4)), (16, 32)
     if STANDS_FOR[name] == "conv2d":
         conv = nn.Conv2d(32, 32, 3, padding=1, bias=False)
         return composer.build(name, like=conv, size=(8, 8)), (32, 8, 8)
@@ -65,7 +64,8 @@ def test_a_spec_is_one_graph_for_every_batch(name: str, mode: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=[] if n in MOST_TYPICAL else pytest.mark.slow) for n in shipped_names()],
+    [pytest.param(n, marks=[] if n in MOST_TYPICAL else pytest.mark.slow)
+     for n in (param.values[0] for param in ANYWHERE)],
 )
 def test_a_composed_network_is_one_graph_for_every_batch(name: str) -> None:
     base = create_model("test_vit" if name in TOKENS else "test_resnet")

@@ -21,7 +21,7 @@ import yaml
 from differential import Case, built, check, compare, randomise
 from named_axes import EVALUATED, SHIPPED
 from random_graphs import RandomGraph, fields_of, random_graph
-from shipped import SHIPPED as SHIPPED_CASES
+from shipped import EVERY as SHIPPED_CASES
 from torch import nn
 
 import composer

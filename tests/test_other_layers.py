@@ -147,10 +147,10 @@ def test_saved_loaded_and_ejected(tmp_path: Path, spec: str) -> None:
     [(POOL, "test_resnet"), (RMS_OF_MAPS, "test_resnet"), (RMS, "test_vit"), (GLU, "test_vit")],
 )
 def test_compiled(spec: str, backbone: str) -> None:
-    model = randomise(composer.insert(create_model(backbone), spec)).eval()
-    x = torch.randn(2, 3, 160, 160)
+    model = randomise(composer.insert(create_model(backbone), spec)).eval().double()
+    x = torch.randn(2, 3, 160, 160, dtype=torch.float64)
     compiled = torch.compile(model, fullgraph=True)
-    torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(compiled(x), model(x), rtol=1e-8, atol=1e-8)
 
 
 def said(*args: object, **options: object) -> str:

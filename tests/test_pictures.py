@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import pytest
 from geometry import faults, font, shape_area
-from shipped import SHIPPED
+from shipped import EVERY
 
 from composer.drawing.diagram import Box, Diagram, Group
 from composer.drawing.formats import written
@@ -38,7 +38,7 @@ def road(diagram: Diagram) -> set[tuple[str, str]]:
 # ----------------------------------------------------------------------------------- clean
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", EVERY)
 def test_nothing_overlaps_and_no_text_leaves_its_box(name):
     picture = drawn(name)
     everything = frozenset(group.name for group in picture.diagram.groups)
@@ -125,7 +125,7 @@ def test_what_is_reweighted_is_the_main_road(name, expected):
     assert road(drawn(name).diagram) == expected
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", EVERY)
 def test_every_node_that_is_reached_is_a_box_and_every_operand_a_link(name):
     spec, diagram = load_spec(name), drawn(name).diagram
     names = {one.name for one in diagram.boxes}
