@@ -191,7 +191,7 @@ def attention(here: Here) -> Value:
             logits = meet(logits, near, lambda a, b: a + b * factor)
     if "bias" in here.fields:
         logits = meet(logits, here.value("bias"), torch.add)
-    weights = softmax(logits, names)
+    weights = softmax(here, logits, names)
     if "mask" in here.fields:
         weights = _masked(logits, here.value("mask"), names)
     features = [axis for axis in v.axes if axis not in (*riding, *names)]

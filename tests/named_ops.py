@@ -102,13 +102,14 @@ def apply(here: Here) -> Value:
 
 def gate(here: Here) -> Value:
     fn, x = here.word("fn", "sigmoid"), here.x
-    return softmax(x, here.axes("over")) if fn == "softmax" else x.each(ACTIVATIONS[fn])
+    return softmax(here, x, here.axes("over")) if fn == "softmax" else x.each(ACTIVATIONS[fn])
 
 
-def softmax(x: Value, over: tuple[str, ...]) -> Value:
+def softmax(here: Here, x: Value, over: tuple[str, ...]) -> Value:
     most = x.reduced(over, lambda t: t.detach().amax(-1))
     raised = meet(x, most, lambda a, b: torch.exp(a - b))
-    return meet(raised, raised.reduced(over, lambda t: t.sum(-1)), torch.div)
+    total = here.world.off(raised.reduced(over, lambda t: t.sum(-1)))
+    return meet(raised, total, torch.div)
 
 
 def branch(here: Here) -> Value:

@@ -280,6 +280,7 @@ def norm(s: Sketch, x: Axes) -> Drawn:
     else:
         over = s.some([axis for axis in x if axis != s.batch] or x)
         few = fn in ("instance", "group") and math.prod(x[axis].n for axis in over) < 2
+        few |= elements(x) < 2  # which torch's group norm refuses, too
     if few:
         return None
     fields: Fields = {"op": "norm", "over": over[0] if len(over) == 1 else over}
