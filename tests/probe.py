@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import fx, nn
+from torch import fx
 
 from composer.certificate.draw import random as random
 from composer.graph.frontend import graph_of, load_spec
 from composer.graph.graph import Graph, Settings
 from composer.graph.passes import analyse
 from composer.lower.build import lower
+from composer.testing.trial import randomised
+
+randomise = randomised  # weights that leave nothing hidden
 
 torch.set_num_threads(1)  # tiny tensors, on a machine that others use too
 
@@ -30,17 +33,3 @@ def analysed(text: str, sizes: Mapping[str, int] | None = None, **settings: obje
 def lowered(text: str, sizes: Mapping[str, int], **settings: object) -> fx.GraphModule:
     """Return the module of a spec, without any rewrite, in float64."""
     return lower(analysed(text, sizes, **settings).sound()).double()
-
-
-def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
-    """Draw every parameter and statistic anew, so that no zero or one hides a mistake."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for key, tensor in module.state_dict().items():
-            if not tensor.is_floating_point():
-                continue
-            if key.endswith("running_var"):
-                tensor.copy_(0.5 + torch.rand(tensor.shape, generator=generator))
-            else:
-                tensor.copy_(0.5 * torch.randn(tensor.shape, generator=generator))
-    return module

@@ -20,16 +20,14 @@ _CLASSES: Mapping[StandsFor, re.Pattern[str]] = {
 }
 
 
-def is_kind(stands_for: StandsFor, module: nn.Module, call: Call, taken: MapShape | None) -> bool:
-    """Return whether a module is what a stand-in of a kind takes the place of.
+def may_be(stands_for: StandsFor, module: nn.Module) -> bool:
+    """Return whether a module may be what a stand-in of a kind takes the place of.
 
-    A norm and an MLP are known by their classes; a global pool by what it gives: one value for
-    each channel of a map.
+    A norm and an MLP are known by their classes; a global pool may be of any without parameters,
+    and is known by what it gives: see `pools_all`.
     """
     named = any(_CLASSES[stands_for].search(name) for name in class_names(module))
-    if stands_for != "pool":
-        return named
-    return pools_all(call, taken) and (named or not parameters(module))
+    return named or (stands_for == "pool" and not parameters(module))
 
 
 def pools_all(call: Call, taken: MapShape | None) -> bool:

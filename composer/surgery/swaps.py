@@ -22,7 +22,7 @@ from composer.analysis.probe import Call
 from composer.errors import ComposerError, Diagnostic, counted, error, suggestion
 from composer.language.stand_in import STANDS_FOR
 from composer.measure.cost import parameters
-from composer.surgery.kinds import activation_of, class_names, is_kind, pooled
+from composer.surgery.kinds import activation_of, class_names, may_be, pooled, pools_all
 from composer.surgery.make import Maker, with_size
 from composer.surgery.near_miss import NearMiss
 from composer.surgery.nothing import none_matches, nothing_found
@@ -104,8 +104,9 @@ class Swaps:
         assert self.kind is not None
         if self.kind == "pool" and self.known.place_of(part.path) != (None, None):
             return False  # it pools for a gate
-        module = self.model.get_submodule(part.path)
-        return is_kind(self.kind, module, part.call, self._taken(part))
+        if not may_be(self.kind, self.model.get_submodule(part.path)):
+            return False
+        return self.kind != "pool" or pools_all(part.call, self._taken(part))
 
     def _other_class(self, part: Part) -> str | None:
         types = self.placement.types

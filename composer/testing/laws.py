@@ -7,13 +7,14 @@ import itertools
 import torch
 from torch import Tensor, fx
 
+from composer.certificate.draw import random
 from composer.errors import ComposerError
 from composer.graph.costs import node_costs
 from composer.language.expressions import evaluate, parse
 from composer.primitives.pick import Pick
 from composer.testing.case import Sizes
 from composer.testing.counting import counted
-from composer.testing.trial import Trial, numbers
+from composer.testing.trial import Trial
 
 _OFF = 1e-9
 RIDING = "ride"  # the name of an axis that no op names
@@ -100,7 +101,7 @@ def other_axes(trial: Trial) -> None:
     assert own is not None and RIDING in own, f"the value of [{', '.join(names)}] has axes {own}"
     module = trial.like(graph).eval()
     alone = trial.like(trial.graph).eval()
-    x = numbers([2 if axis == RIDING else trial.sizes[axis] for axis in names])
+    x = random(*(2 if axis == RIDING else trial.sizes[axis] for axis in names))
     with torch.no_grad():
         y = module(x)
         for place in range(2):

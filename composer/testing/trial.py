@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 from torch import Tensor, fx, nn
 
+from composer.certificate.draw import random
 from composer.graph.frontend import graph_of, load_spec
 from composer.graph.graph import Graph, Settings
 from composer.graph.passes import analyse
@@ -16,6 +18,8 @@ from composer.lower.build import lower
 from composer.primitives import Spec
 from composer.primitives.base import Primitive
 from composer.testing.case import Case
+
+M = TypeVar("M", bound=nn.Module)
 
 
 class Trial:
@@ -75,7 +79,7 @@ class Trial:
     def input(self, sizes: Mapping[str, int] | None = None, seed: int = 1) -> Tensor:
         """Return an input of normal numbers in float64, at other sizes of some axes."""
         known = {**self.sizes, **(sizes or {})}
-        return numbers([known[axis] for axis in self.names], seed)
+        return random(*(known[axis] for axis in self.names), seed=seed)
 
     def analysed(
         self, sizes: Mapping[str, int], layout: Sequence[str] | None = None, text: str | None = None
@@ -92,13 +96,7 @@ class Trial:
         return module.train(self.module.training)
 
 
-def numbers(shape: Sequence[int], seed: int = 1) -> Tensor:
-    """Return normal numbers in float64, the same for the same seed."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, dtype=torch.float64, generator=generator)
-
-
-def randomised(module: fx.GraphModule, seed: int = 0) -> fx.GraphModule:
+def randomised(module: M, seed: int = 0) -> M:
     """Draw every parameter and statistic anew, so that no zero or one hides a mistake."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
