@@ -197,7 +197,7 @@ def test_a_composed_model_at_other_sizes(backbone: str, name: str) -> None:
     for site in edit.inserted:
         randomise(model.get_submodule(site.module))
         for weight in model.get_submodule(site.module).parameters():
-            weight.data /= weight[0].numel() ** 0.5  # so that numbers don't grow from block to block
+            weight.data /= weight[0].numel() ** 0.5  # so that numbers don't grow with each block
     for image in IMAGES[backbone]:
         pixels = torch.randn(1, 3, *image)
         if name in SIZED and image != (224, 224):
