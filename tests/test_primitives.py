@@ -1077,7 +1077,7 @@ def test_settings_of_a_layer_norm_reach_torch() -> None:
     ("norm, over: c, affine: none, eps: 0.5, momentum: 0.25", "BatchNorm2d",
      {"momentum": 0.25, "affine": False}),
     ("conv2d, kernel: 1, norm: {fn: group, groups: 2, eps: 0.5}", "GroupNorm", {"num_groups": 2}),
-    ("linear, over: c, norm: {fn: batch, affine: false, eps: 0.5}", "BatchNorm1d",
+    ("linear, over: c, norm: {fn: batch, affine: false, eps: 0.5}", "BatchNorm2d",
      {"affine": False}),
 ])  # fmt: skip
 def test_a_norm_is_torch_s_module_where_it_has_one(

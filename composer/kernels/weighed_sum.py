@@ -67,7 +67,15 @@ def _are_large(values: Sequence[Tensor], weights: Sequence[Tensor]) -> bool:
     x = values[0]
     return all(
         other.dtype == x.dtype and other.shape == x.shape for other in values
-    ) and all(by.dtype == x.dtype and by.is_cpu and is_plain(by) for by in weights)
+    ) and all(
+        by.dtype == x.dtype and by.is_cpu and is_plain(by) and _fits(by, x) for by in weights
+    )
+
+
+def _fits(by: Tensor, x: Tensor) -> bool:
+    """Return whether the product has the shape of x."""
+    have = zip(reversed(by.shape), reversed(x.shape), strict=False)
+    return by.dim() <= x.dim() and all(mine in (1, its) for mine, its in have)
 
 
 def _large(values: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -15,6 +15,7 @@ from composer.primitives.base import Emitter, Primitive, elements, flag, need_ax
 from composer.primitives.batch import folded, unfolded
 from composer.primitives.channels import Out, need_free, need_groups, out_axes, product, spread
 from composer.primitives.cost import Cost, of_layer
+from composer.primitives.fully_connected import fully_connected
 from composer.primitives.initialise import AS_TORCH, BiasInit, WeightInit, begun, need_bias
 from composer.primitives.normalization import NO_NORM, NormField
 
@@ -67,6 +68,8 @@ class Linear(Primitive):
         new = out_axes(self.out, self.over, axes[self.over])
         rest = axes.without([self.over]).names
         width = whole(product(new))
+        if self._is_affine(whole(axes[self.over]), width):
+            return self._lower_affine(emit, axes, new)
         node = emit.arrange(emit.node(self.x), axes.names, (*rest, self.over))
         node = self._layer(emit, node, whole(axes[self.over]), width, len(rest))
         node = self.norm.write(emit, node, len(rest), width)
@@ -78,13 +81,31 @@ class Linear(Primitive):
     def _has_bias(self) -> bool:
         return not self.norm.is_on if self.bias is None else flag(self.bias)
 
+    def _is_affine(self, width: int, out: int) -> bool:
+        """Return whether it mixes nothing: each channel has a weight, and a bias."""
+        return 1 < width == out == whole(self.groups) and not self.norm.is_on
+
+    def _lower_affine(self, emit: Emitter, axes: Axes, new: Mapping[str, Expr]) -> Any:
+        """Write it on the channels where they lie."""
+        from composer.kernels.affine import Affine
+
+        assert self.x is not None
+        where = axes.index(self.over)
+        before, behind = axes.names[:where], axes.names[where + 1 :]
+        layer = Affine(whole(axes[self.over]), self._has_bias, len(behind))
+        layer = begun(layer, self.init, self.bias_init)
+        node = emit.module("linear", layer, emit.node(self.x))
+        node = activate(emit, str(self.act.value), node, own=True)
+        node = spread(emit, node, new, where, self.over)
+        return emit.arrange(node, (*before, *new, *behind), emit.axes(emit.here).names)
+
     def _layer(self, emit: Emitter, x: Any, width: int, out: int, rest: int) -> Any:
         """Write the layer of a value whose last axis it mixes; groups are a 1×1 convolution's."""
         from torch import nn
 
         groups, bias = whole(self.groups), self._has_bias
         if groups == 1:
-            plain = begun(nn.Linear(width, out, bias=bias), self.init, self.bias_init)
+            plain = begun(fully_connected(rest)(width, out, bias=bias), self.init, self.bias_init)
             return emit.module("linear", plain, x)
         layer = nn.Conv1d(width, out, 1, groups=groups, bias=bias)
         layer = begun(layer, self.init, self.bias_init)
@@ -97,6 +118,8 @@ class Linear(Primitive):
         size = axes(self.x)[self.over]
         inputs = whole(size) // whole(self.groups)
         width, made = whole(product(out_axes(self.out, self.over, size))), elements(own)
+        if self._is_affine(whole(size), width):
+            return Cost(width * (1 + self._has_bias))
         return of_layer(inputs, width, made, self._has_bias) + self.norm.cost(width, made)
 
     def label(self) -> str:

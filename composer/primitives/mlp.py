@@ -14,6 +14,7 @@ from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import Emitter, Primitive, elements, flag, need_axes, whole
 from composer.primitives.channels import Out, need_free, out_axes, product, spread
 from composer.primitives.cost import Cost, of_layer
+from composer.primitives.fully_connected import fully_connected
 from composer.primitives.initialise import AS_TORCH, BiasInit, InitField, begun, need_bias
 from composer.primitives.normalization import NO_NORM, NormField
 
@@ -66,16 +67,15 @@ class Mlp(Primitive):
 
     def lower(self, emit: Emitter) -> Any:
         """Write both layers on the last axis."""
-        from torch import nn
-
         assert self.x is not None
         axes = emit.axes(self.x)
         rest = axes.without([self.over]).names
         new = out_axes(self.out, self.over, axes[self.over])
         width, hidden, out = whole(axes[self.over]), whole(self.hidden), whole(product(new))
         node = emit.arrange(emit.node(self.x), axes.names, (*rest, self.over))
+        layer = fully_connected(len(rest))
         first, second = (
-            begun(nn.Linear(*sizes, bias=flag(self.bias)), self.init, self.bias_init)
+            begun(layer(*sizes, bias=flag(self.bias)), self.init, self.bias_init)
             for sizes in ((width, hidden), (hidden, out))
         )
         node = emit.module("fc1", first, node)

@@ -213,9 +213,12 @@ class Pool(Primitive):
             from composer.kernels.largest import largest
 
             return emit.function(largest, node, where)
-        options = {"correction": 0} if reduce in ("std", "var") else {}
+        if reduce in ("std", "var"):
+            from composer.kernels.deviation import deviation, variance
+
+            return emit.function(deviation if reduce == "std" else variance, node, where)
         method = "amin" if reduce == "min" else reduce
-        return emit.method(method, node, where[0] if len(where) == 1 else where, **options)
+        return emit.method(method, node, where[0] if len(where) == 1 else where)
 
     def _lower_windows(self, emit: Emitter, kernel: tuple[Expr, ...]) -> Any:
         import torch

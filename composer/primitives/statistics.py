@@ -36,6 +36,7 @@ EPS: Mapping[str, float] = {**dict.fromkeys(NORMS, 1e-5), "l2": 1e-12}
 #: Those that do not move the mean, and so have no bias; torch makes them of products of elements.
 UNCENTRED = ("rms", "l2")
 
+_OF_MAPS = 3  # axes beside the channels: batch, height and width
 _BEHIND = 3  # torch has batch norms for up to three axes after the channels
 _DIMS = 3  # and modules keep parameters of up to so many in any memory format
 
@@ -95,6 +96,8 @@ class Statistics:
 
         (channels,) = self.over
         rest, where = axes.without(self.over).names, axes.index(channels)
+        if where == len(rest) == _OF_MAPS:  # the channels last, of maps
+            where = 1
         first = max(where, len(rest) - _BEHIND)
         order = (*rest[:first], channels, *rest[first:])
         kind = (nn.BatchNorm1d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)[len(rest) - first]

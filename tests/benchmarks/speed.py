@@ -23,8 +23,8 @@ from table import heading, line, summary
 from composer.measure.cost import parameters
 from composer.measure.machine import Machine
 
-#: The largest and the smallest map, of gates and of convolutions; tokens of ViT-S.
-QUICK = ("256x56x56", "2048x7x7", "64x56x56", "512x7x7", "196x384")
+#: The largest and the smallest map, of gates and of convolutions; one of VOLO; tokens of ViT-S.
+QUICK = ("256x56x56", "2048x7x7", "64x56x56", "512x7x7", "192x28x28", "196x384")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

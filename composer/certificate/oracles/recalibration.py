@@ -144,5 +144,5 @@ class NAM(nn.Module):
         normed = self.bn(x)
         share = functional.normalize(self.bn.weight, p=1.0, dim=0)
         gate = torch.sigmoid(torch.einsum("bchw,c->bchw", normed, share.abs()))
-        self.seen = {"normed": normed, "share": share.abs(), "gate": gate}
+        self.seen = {"share": share.abs(), "gate": gate}
         return x * gate

@@ -1,0 +1,100 @@
+"""The layers and statistics that are written for maps as they lie, beside torch's own."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from composer.kernels.affine import Affine
+from composer.kernels.deviation import deviation, variance
+from composer.kernels.linear import Linear
+from composer.kernels.weighed_sum import weighed
+
+CLOSE = {"rtol": 1e-12, "atol": 1e-12}
+
+
+def numbers(*shape: int) -> Tensor:
+    generator = torch.Generator().manual_seed(len(shape))
+    return torch.randn(*shape, dtype=torch.float64, generator=generator)
+
+
+INPUTS = {
+    "maps": lambda: numbers(2, 6, 3, 5).permute(0, 2, 3, 1),
+    "maps of a window": lambda: numbers(2, 6, 3, 5, 2).permute(0, 2, 3, 4, 1),
+    "channels last": lambda: numbers(2, 3, 5, 6),
+    "a part of maps": lambda: numbers(2, 6, 3, 5)[:, :, ::2].permute(0, 2, 3, 1),
+    "tokens": lambda: numbers(2, 6, 7).permute(0, 2, 1),
+    "pooled": lambda: numbers(2, 6),
+}
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("which", INPUTS)
+def test_a_layer_of_maps_is_torch_s(which: str, bias: bool, gradients: bool) -> None:
+    torch.manual_seed(0)
+    ours, theirs = Linear(6, 4, bias=bias).double(), nn.Linear(6, 4, bias=bias).double()
+    theirs.load_state_dict(ours.state_dict())
+    x = INPUTS[which]()
+    with torch.set_grad_enabled(gradients):
+        torch.testing.assert_close(ours(x), theirs(x), **CLOSE)
+
+
+def test_a_layer_of_maps_gives_maps() -> None:
+    layer, x = Linear(6, 4), torch.randn(2, 6, 3, 5)
+    with torch.no_grad():
+        assert layer(x.permute(0, 2, 3, 1)).movedim(-1, 1).is_contiguous()
+        assert layer(x.permute(0, 2, 3, 1).contiguous()).is_contiguous()
+
+
+def test_a_layer_of_maps_elsewhere() -> None:
+    """By autocast, in a trace, pickled, and of a weight that is no plain tensor, it is torch's."""
+    layer, x = Linear(6, 4).eval(), torch.randn(2, 3, 5, 6)
+    maps = torch.randn(2, 6, 3, 5).permute(0, 2, 3, 1)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert layer(maps).dtype == torch.bfloat16
+    traced = torch.fx.symbolic_trace(layer)
+    torch.testing.assert_close(traced(x), layer(x))
+    with torch.no_grad():
+        torch.testing.assert_close(pickle.loads(pickle.dumps(layer))(maps), layer(maps))
+        with pytest.raises(RuntimeError, match="dtype"):
+            layer(maps.double())
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("where", [1, 2, 3])
+def test_a_weight_for_each_channel_is_a_convolution_in_groups(where: int, bias: bool) -> None:
+    x = numbers(2, 3, 4, 5)
+    channels = x.shape[where]
+    ours = Affine(channels, bias, 3 - where).double()
+    theirs = nn.Conv1d(channels, channels, 1, groups=channels, bias=bias).double()
+    theirs.load_state_dict(ours.state_dict())
+    apart = x.movedim(where, 1)
+    wanted = theirs(apart.flatten(2)).unflatten(2, apart.shape[2:]).movedim(1, where)
+    torch.testing.assert_close(ours(x), wanted, **CLOSE)
+
+
+@pytest.mark.parametrize("over", [(1,), (1, 2), (0, 3)])
+def test_the_deviation_is_torch_s(over: tuple[int, ...]) -> None:
+    x = (5 + numbers(2, 3, 4, 5)).requires_grad_()
+    for ours, theirs in ((variance, torch.var), (deviation, torch.std)):
+        mine, wanted = ours(x, over), theirs(x, over, correction=0)
+        torch.testing.assert_close(mine, wanted, **CLOSE)
+        weight = numbers(*wanted.shape)
+        gradients = [torch.autograd.grad((y * weight).sum(), x)[0] for y in (mine, wanted)]
+        torch.testing.assert_close(*gradients, **CLOSE)
+
+
+def test_no_deviation_has_no_gradient() -> None:
+    x = torch.full((2, 4), 3.0, requires_grad=True)
+    deviation(x, (1,)).sum().backward()
+    assert x.grad is not None and x.grad.equal(torch.zeros(2, 4))
+
+
+def test_large_values_by_weights_of_a_larger_shape(recwarn: pytest.WarningsRecorder) -> None:
+    x, by = torch.randn(1, 9 * 2**20), torch.randn(2, 1)
+    torch.testing.assert_close(weighed(x, by), x * by)
+    assert not recwarn
