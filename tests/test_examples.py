@@ -7,6 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
+
+import composer
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,3 +39,34 @@ def test_pretrained_lite0(tmp_path: Path) -> None:
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     assert "largest difference from the original's output, on cat.png: 0\n" in run.stdout
+
+
+def trained(name: str, folder: Path) -> nn.Module:
+    """Run an example for three steps, and return the model that it wrote."""
+    script = ROOT / "examples" / name
+    run = subprocess.run(
+        [sys.executable, str(script), "--steps", "3", "-o", "out"],
+        cwd=folder, capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    return composer.load(folder / "out")
+
+
+def check_classes(model: nn.Module) -> None:
+    answer = model.eval()(torch.zeros(1, 3, 32, 32))
+    assert getattr(answer, "logits", answer).shape == (1, 10)
+
+
+@pytest.mark.slow
+def test_lightning_s_trainer(tmp_path: Path) -> None:
+    check_classes(trained("lightning_trainer.py", tmp_path))
+
+
+@pytest.mark.slow
+def test_a_loop_with_accelerate(tmp_path: Path) -> None:
+    check_classes(trained("accelerate_loop.py", tmp_path))
+
+
+@pytest.mark.slow
+def test_the_trainer_of_transformers(tmp_path: Path) -> None:
+    check_classes(trained("hf_trainer.py", tmp_path))
