@@ -259,7 +259,8 @@ def _gradients(y: Tensor, x: Tensor, weights: Mapping[str, Tensor]) -> dict[str,
 def _pairs(mine: Run, theirs: Run) -> Iterator[tuple[str, Tensor, Tensor, float]]:
     """Yield what is compared: its name, both, and the least number that counts."""
     for key, wanted in theirs.values.items():
-        yield key, mine.values[key], wanted, 0.0
+        if key in mine.values or key == "output":  # what nothing reads has no statistics here
+            yield key, mine.values[key], wanted, 0.0
     largest = max((float(g.abs().max()) for g in theirs.gradients.values() if g.numel()), default=0)
     for key, wanted in theirs.gradients.items():
         yield key, mine.gradients[key], wanted, SMALL * largest

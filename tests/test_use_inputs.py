@@ -157,3 +157,33 @@ def test_wrong_inputs(tmp_path: Path, name: str) -> None:
     _, problems = check_text(Path(file).read_text(), file)
     said = "\n".join(p.render() for p in problems).replace(f"{tmp_path}/", "")
     assert said == expected.rstrip("\n")
+
+
+def test_what_read_only_what_is_given_goes_too(tmp_path: Path) -> None:
+    """Of the used spec a node that nothing reads stood on what is not needed any more."""
+    (tmp_path / "inner.yaml").write_text(
+        """\
+name: inner
+input: [b, c, h, w]
+nodes:
+  mixed: {op: conv2d, kernel: 1}
+  aside: {op: pool, x: mixed, over: [h, w]}
+  out:   {op: apply, x: mixed, fn: relu}
+""",
+        encoding="utf-8",
+    )
+    file = tmp_path / "outer.yaml"
+    file.write_text(
+        """\
+name: outer
+input: [b, c, h, w]
+nodes:
+  bounded: {op: apply, fn: tanh}
+  used:    {op: use, spec: inner.yaml, x: input, inputs: {mixed: bounded}}
+""",
+        encoding="utf-8",
+    )
+    module = composer.build(str(file), channels=3).double()
+    x = random(2, 3, 4, 5)
+    torch.testing.assert_close(module(x), x.tanh().relu())
+    assert not list(module.parameters())

@@ -100,8 +100,13 @@ def _with_inputs(inner: Graph, values: Mapping[str, Axes]) -> Graph:
     fed = inner.with_nodes(
         {name: replace(inner.by_name[name], op=op, written=op) for name, op in given.items()}
     )
-    idle = inner.ancestors(inner.output) - fed.ancestors(fed.output) - {INPUT}
-    return replace(fed, nodes=tuple(node for node in fed.nodes if node.name not in idle))
+    needed = {fed.output, *fed.ancestors(fed.output)}
+    idle = inner.ancestors(inner.output) - needed - {INPUT}
+
+    def stays(name: str) -> bool:
+        return name in needed or not ({name} | fed.ancestors(name)) & idle
+
+    return replace(fed, nodes=tuple(node for node in fed.nodes if stays(node.name)))
 
 
 def names_inside(op: Use, known: Callable[[Expr], Axes]) -> dict[str, str]:
