@@ -166,8 +166,9 @@ def test_what_read_only_what_is_given_goes_too(tmp_path: Path) -> None:
 name: inner
 input: [b, c, h, w]
 nodes:
-  mixed: {op: conv2d, kernel: 1}
-  aside: {op: pool, x: mixed, over: [h, w]}
+  layer: {op: conv2d, kernel: 1}
+  aside: {op: pool, over: [h, w]}
+  mixed: {op: norm, x: layer, over: c}
   out:   {op: apply, x: mixed, fn: relu}
 """,
         encoding="utf-8",
