@@ -7,11 +7,13 @@ import pickle
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from composer.kernels.affine import Affine
 from composer.kernels.deviation import deviation, variance
 from composer.kernels.linear import Linear
 from composer.kernels.weighed_sum import weighed
+from composer.kernels.weighed_windows import weighed_windows
 
 CLOSE = {"rtol": 1e-12, "atol": 1e-12}
 
@@ -98,3 +100,47 @@ def test_large_values_by_weights_of_a_larger_shape(recwarn: pytest.WarningsRecor
     x, by = torch.randn(1, 9 * 2**20), torch.randn(2, 1)
     torch.testing.assert_close(weighed(x, by), x * by)
     assert not recwarn
+
+
+WINDOWS = {
+    "kept in size": ((3, 3), (1, 1), (1, 1), (1, 1)),
+    "strides, no zeros, dilation": ((3, 2), (2, 1), (2, 0), (1, 2)),
+    "one axis": ((5,), (2,), (2,), (1,)),
+    "a volume": ((3, 1, 3), (1, 1, 1), (1, 0, 1), (1, 1, 1)),
+}
+
+
+@pytest.mark.parametrize("which", WINDOWS)
+def test_weighed_windows_are_the_sum_of_a_product(which: str) -> None:
+    """Values and gradients are those of its definition: pad, take each window, multiply, sum."""
+    kernel, stride, padding, dilation = WINDOWS[which]
+    sizes = (7, 6, 5)[: len(kernel)]
+    x = numbers(2, 3, 2, *sizes).requires_grad_()
+    padded = functional.pad(x, [n for p in reversed(padding) for n in (p, p)])
+    for axis, (k, s, d) in enumerate(zip(kernel, stride, dilation, strict=True)):
+        windows = padded.unfold(3 + axis, d * (k - 1) + 1, s)[..., ::d]
+        padded = windows
+    places = len(kernel)  # now [2, 3, 2, *windows, *kernel]
+    windows = padded.movedim(tuple(range(-places, 0)), tuple(range(3, 3 + places)))
+    by = numbers(2, 3, 1, *windows.shape[3:]).requires_grad_()
+    wanted = (windows * by).sum(tuple(range(3, 3 + places)))
+    mine = weighed_windows(x, by, stride, padding, dilation)
+    torch.testing.assert_close(mine, wanted, **CLOSE)
+    weight = numbers(*wanted.shape)
+    ours, theirs = (torch.autograd.grad((y * weight).sum(), (x, by)) for y in (mine, wanted))
+    for gradient, right in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(gradient, right, **CLOSE)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            weighed_windows(x, by, stride, padding, dilation), wanted, **CLOSE
+        )
+
+
+def test_weighed_windows_have_gradients_of_every_order() -> None:
+    x, by = numbers(1, 2, 4, 3).requires_grad_(), numbers(1, 1, 3, 1, 4, 3).requires_grad_()
+
+    def function(x: Tensor, by: Tensor) -> Tensor:
+        return weighed_windows(x, by, (1, 1), (1, 0), (1, 1))
+
+    assert torch.autograd.gradcheck(function, (x, by))
+    assert torch.autograd.gradgradcheck(function, (x, by))

@@ -371,8 +371,8 @@ def test_the_page_of_passes() -> None:
         "remove_unused", "take_part", "forget_aliases", "merge_repeated", "start_at_identity",
     ]  # fmt: skip
     assert [p.__name__ for p in SPEEDUPS] == [
-        "reduce_maps_first", "weigh_in_parts", "read_parts", "pool_together", "contract",
-        "recognise_attention",
+        "reduce_maps_first", "weigh_in_parts", "read_parts", "pool_together", "weigh_windows",
+        "contract", "recognise_attention",
     ]  # fmt: skip
     for step in (*CHECKS, *REWRITES, *SPEEDUPS):
         assert step.__doc__ and inspect.getmodule(step).__doc__  # type: ignore[union-attr]

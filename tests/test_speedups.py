@@ -18,6 +18,7 @@ from composer.graph.passes.recognise_attention import recognise_attention
 from composer.graph.passes.reduce_maps_first import reduce_maps_first
 from composer.graph.passes.verify import verify
 from composer.graph.passes.weigh_in_parts import weigh_in_parts
+from composer.graph.passes.weigh_windows import weigh_windows
 from composer.lower.build import lower
 
 SIZES = {"c": 4, "h": 3, "w": 2}
@@ -30,8 +31,29 @@ MEET = """keys: {op: merge, x: input, axes: h, into: m}
     meet: {op: mul, of: [input, keys]}
     logits: {op: pool, over: c, reduce: sum}"""
 
+KERNELS = "kernels: {op: linear, x: input, over: c, out: {g: 2, kh: 3, kw: 3}}"
+WINDOWS = "windows: {op: unfold, x: input, over: [h, w], kernel: 3, into: [kh, kw]}"
+GROUPS = "groups: {op: split, axis: c, into: {g: 2, d: c / 2}}"
+MIXED = "mixed: {op: product, of: [groups, kernels], sum: [kh, kw]}"
+
 #: The pass, the nodes of the spec, and the op of each node it leaves, in order.
 CASES: list[tuple[Pass, str, str]] = [
+    # windows that meet their weights, on either side; with and without groups of channels
+    (weigh_windows, f"{KERNELS}\n{WINDOWS}\n{GROUPS}\n{MIXED}", "linear split weighed_windows"),
+    (weigh_windows, f"{KERNELS}\n{WINDOWS}\n{GROUPS}\n"
+     "mixed: {op: product, of: [kernels, groups], sum: [kw, kh]}", "linear split weighed_windows"),
+    (weigh_windows, f"one: {{op: pick, x: kernels, axis: g, index: 0}}\n"
+     f"{WINDOWS}\nmixed: {{op: product, of: [windows, one], sum: [kh, kw]}}".replace(
+         "one:", f"{KERNELS}\none:", 1), "linear pick weighed_windows"),
+    # half of a window is summed; the windows are read elsewhere; one kernel for all places; a
+    # split of the window itself
+    (weigh_windows, f"{KERNELS}\n{WINDOWS}\n{GROUPS}\n"
+     "mixed: {op: product, of: [groups, kernels], sum: kh}", "linear unfold split product"),
+    (weigh_windows, f"{KERNELS}\n{WINDOWS}\n{GROUPS}\n{MIXED}\n"
+     "far: {op: pool, x: windows, over: [kh, kw, c], reduce: max}\n"
+     "out: {op: add, of: [mixed, far]}", "linear unfold split product pool add"),
+    (weigh_windows, "kernels: {op: parameter, axes: {g: 2, kh: 3, kw: 3}, init: 0}\n"
+     f"{WINDOWS}\n{GROUPS}\n{MIXED}", "parameter unfold split product"),
     # mean and max, in either order, along any axes
     (pool_together, f"a: {MEAN}\nm: {MAX}\nout: {{op: stack, of: [a, m], axis: s}}",
      "mean_and_max"),

@@ -24,6 +24,7 @@ from composer.graph.passes.start_at_identity import start_at_identity
 from composer.graph.passes.take_part import take_part
 from composer.graph.passes.verify import verify
 from composer.graph.passes.weigh_in_parts import weigh_in_parts
+from composer.graph.passes.weigh_windows import weigh_windows
 
 Pass = Callable[[Graph], Graph]
 
@@ -53,6 +54,7 @@ SPEEDUPS: tuple[Pass, ...] = (
     weigh_in_parts,  # a sum of weighed branches, branch by branch
     read_parts,  # no stack where its parts will do
     pool_together,  # mean and max of one value
+    weigh_windows,  # no windows where their weighted sum will do
     contract,  # a sum of an outer product as a product of matrices
     recognise_attention,  # softmax(q kᵀ) v in its parts
 )
