@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from composer.lifting.lift import lift
     from composer.lower.build import build
     from composer.lower.schedule import advance
+    from composer.training.groups import parameter_groups
+    from composer.training.inserted import inserted_parameters
 
 __version__ = "0.1.0"
 
@@ -34,10 +36,12 @@ _HOME = {
     "build": "composer.lower.build",
     "eject": "composer.api",
     "insert": "composer.api",
+    "inserted_parameters": "composer.training.inserted",
     "lift": "composer.lifting.lift",
     "load": "composer.artifact.folder",
     "load_spec": "composer.graph.frontend",
     "optimize": "composer.compiling.optimize",
+    "parameter_groups": "composer.training.groups",
     "plan": "composer.api",
     "recipe": "composer.artifact.recipe",
     "render": "composer.drawing.picture",
@@ -51,10 +55,12 @@ __all__ = [
     "build",
     "eject",
     "insert",
+    "inserted_parameters",
     "lift",
     "load",
     "load_spec",
     "optimize",
+    "parameter_groups",
     "plan",
     "recipe",
     "render",
