@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from composer.lower.schedule import advance
     from composer.training.groups import parameter_groups
     from composer.training.inserted import inserted_parameters
+    from composer.training.reset import reset
 
 __version__ = "0.1.0"
 
@@ -45,6 +46,7 @@ _HOME = {
     "plan": "composer.api",
     "recipe": "composer.artifact.recipe",
     "render": "composer.drawing.picture",
+    "reset": "composer.training.reset",
     "save": "composer.artifact.folder",
     "sites": "composer.api",
 }
@@ -64,6 +66,7 @@ __all__ = [
     "plan",
     "recipe",
     "render",
+    "reset",
     "save",
     "sites",
 ]
