@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from composer.api import eject, insert, plan, sites
     from composer.artifact.folder import load, save
+    from composer.artifact.held_weights import load_weights
     from composer.artifact.recipe import recipe
     from composer.compiling.optimize import optimize
     from composer.drawing.picture import render
@@ -41,6 +42,7 @@ _HOME = {
     "lift": "composer.lifting.lift",
     "load": "composer.artifact.folder",
     "load_spec": "composer.graph.frontend",
+    "load_weights": "composer.artifact.held_weights",
     "optimize": "composer.compiling.optimize",
     "parameter_groups": "composer.training.groups",
     "plan": "composer.api",
@@ -61,6 +63,7 @@ __all__ = [
     "lift",
     "load",
     "load_spec",
+    "load_weights",
     "optimize",
     "parameter_groups",
     "plan",
