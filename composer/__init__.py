@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from composer.artifact.folder import load, save
     from composer.artifact.held_weights import load_weights
     from composer.artifact.recipe import recipe
+    from composer.artifact.register import register
     from composer.compiling.optimize import optimize
     from composer.drawing.picture import render
     from composer.errors import ComposerError
@@ -47,6 +48,7 @@ _HOME = {
     "parameter_groups": "composer.training.groups",
     "plan": "composer.api",
     "recipe": "composer.artifact.recipe",
+    "register": "composer.artifact.register",
     "render": "composer.drawing.picture",
     "reset": "composer.training.reset",
     "save": "composer.artifact.folder",
@@ -68,6 +70,7 @@ __all__ = [
     "parameter_groups",
     "plan",
     "recipe",
+    "register",
     "render",
     "reset",
     "save",

@@ -188,9 +188,7 @@ def _found(
     raise _unclear(one, [prefix for _, prefix in whole], part)
 
 
-def _prefixes(
-    one: Held, state: Mapping[str, Tensor], own: Mapping[str, Tensor]
-) -> Iterator[str]:
+def _prefixes(one: Held, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Iterator[str]:
     """Yield where a file may hold it: its own path, or any child of its owner's."""
     if one.owner is None:
         yield one.path
