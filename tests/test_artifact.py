@@ -182,7 +182,6 @@ def changed_attribute(model: nn.Module) -> nn.Module:
 
 
 @pytest.mark.quick(3)
-@pytest.mark.filterwarnings("ignore::composer.errors.UnknownOriginWarning")
 @pytest.mark.parametrize(
     "make",
     [
