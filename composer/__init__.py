@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from composer.api import eject, insert, plan, sites
     from composer.artifact.folder import load, save
+    from composer.artifact.held_weights import load_weights
     from composer.artifact.recipe import recipe
+    from composer.artifact.register import register
     from composer.compiling.optimize import optimize
     from composer.drawing.picture import render
     from composer.errors import ComposerError
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from composer.lifting.lift import lift
     from composer.lower.build import build
     from composer.lower.schedule import advance
+    from composer.training.groups import parameter_groups
+    from composer.training.inserted import inserted_parameters
+    from composer.training.reset import reset
 
 __version__ = "0.1.0"
 
@@ -34,13 +39,18 @@ _HOME = {
     "build": "composer.lower.build",
     "eject": "composer.api",
     "insert": "composer.api",
+    "inserted_parameters": "composer.training.inserted",
     "lift": "composer.lifting.lift",
     "load": "composer.artifact.folder",
     "load_spec": "composer.graph.frontend",
+    "load_weights": "composer.artifact.held_weights",
     "optimize": "composer.compiling.optimize",
+    "parameter_groups": "composer.training.groups",
     "plan": "composer.api",
     "recipe": "composer.artifact.recipe",
+    "register": "composer.artifact.register",
     "render": "composer.drawing.picture",
+    "reset": "composer.training.reset",
     "save": "composer.artifact.folder",
     "sites": "composer.api",
 }
@@ -51,13 +61,18 @@ __all__ = [
     "build",
     "eject",
     "insert",
+    "inserted_parameters",
     "lift",
     "load",
     "load_spec",
+    "load_weights",
     "optimize",
+    "parameter_groups",
     "plan",
     "recipe",
+    "register",
     "render",
+    "reset",
     "save",
     "sites",
 ]

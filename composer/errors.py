@@ -90,6 +90,10 @@ class MissingPartError(ComposerError):
     exit_code = 3
 
 
+class UnknownOriginWarning(UserWarning):
+    """It is not known how the model was made that something is inserted into."""
+
+
 def error(code: str, message: str, help: str | None = None) -> ComposerError:  # noqa: A002
     """Return a `ComposerError` that holds one diagnostic without a place in a file."""
     return ComposerError(Diagnostic(code, message, help))

@@ -20,36 +20,52 @@ from composer.artifact.output import (
     is_composition,
     write_whole,
 )
-from composer.artifact.recipe import Recipe, recipe, replay
+from composer.artifact.recipe import Recipe, recipe, recipe_as, replay
 from composer.artifact.report import Report, describe
+from composer.artifact.whole import load_each, whole
 from composer.errors import ComposerError, Diagnostic
 from composer.language.source import read_text
-from composer.models.weights import fit_weights, read_weights, save_weights
+from composer.models.weights import read_weights, save_weights
 from composer.surgery.composition import replaced_modules
+from composer.surgery.unwrapped import bare
 
 
 def save(
-    model: nn.Module, folder: str | Path, *, force: bool = False, report: Report | None = None
+    model: nn.Module,
+    folder: str | Path,
+    *,
+    force: bool = False,
+    report: Report | None = None,
+    backbone: str | None = None,
+    state: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Write a composed model: its recipe, weights and report; no pickle.
 
     The weights of layers that something stands in for are written too, so that eject gives them
-    back.
+    back. What data-parallel training and `torch.compile` put around the model is taken off.
+    A head that was replaced is written where the backbone can be made with it: a linear layer of
+    other classes. What can't be made again is refused before anything is written.
 
     Everything is written to a temporary folder beside, which is then renamed.
 
     Args:
-        model: what `insert` or `load` gave.
+        model: what `insert` or `load` gave, trained or not.
         folder: where to; it must not exist yet.
         force: replace a composition that is there.
         report: what to report; it is made from the model unless given.
+        backbone: the MODEL string of the backbone as it is now, where it was changed since.
+        state: the full state dict of a model that is sharded or has no numbers, such as
+            ``get_model_state_dict(model, options=StateDictOptions(full_state_dict=True))``.
 
     Raises:
-        ComposerError: the folder exists, can't be written, or the model has no recipe.
+        ComposerError: the folder exists or can't be written, the model has no recipe, or its
+            tensors are not whole.
     """
     folder = Path(folder)
     check_free(folder, force)
-    made = recipe(model)
+    inner, _ = bare(model)
+    made = recipe(inner) if backbone is None else recipe_as(inner, backbone)
+    model = whole(inner, made, state)
     written = (report or describe(model, made.backbone)).at(str(folder))
 
     def fill(place: Path) -> None:
@@ -95,19 +111,11 @@ def load(folder: str | Path) -> nn.Module:
         )
     state = read_weights(folder / WEIGHTS)
     model = replay(made, folder).to(dtype)
-    _fill(model, state, folder / WEIGHTS, made.backbone)
+    load_each(model, state, folder / WEIGHTS, made.backbone)
     if (replaced := replaced_modules(model)).state_dict():
         kept = read_weights(folder / REPLACED)
-        _fill(replaced, kept, folder / REPLACED, f"what was replaced in {made.backbone}")
+        load_each(replaced, kept, folder / REPLACED, f"what was replaced in {made.backbone}")
     return model
-
-
-def _fill(model: nn.Module, state: Mapping[str, Tensor], file: Path, name: str) -> None:
-    """Load what a file holds into the model, each tensor in the dtype that it has there."""
-    for key, tensor in model.state_dict(keep_vars=True).items():
-        if key in state and tensor.dtype != state[key].dtype:  # a norm in float32, say
-            tensor.data = tensor.data.to(state[key].dtype)
-    fit_weights(model, state, file, name)
 
 
 def read_recipe(folder: Path) -> Recipe:

@@ -9,18 +9,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
-from yaml.emitter import ScalarAnalysis
 
-from composer.artifact.identify import identify
+from composer.artifact.identify import identify, with_its_head
 from composer.artifact.other_ops import check_ops, owners_of_ops
+from composer.artifact.recipe_text import OneLine, written
 from composer.errors import ComposerError, Diagnostic, error
 from composer.graph.frontend import check_text
 from composer.language.models import Model
-from composer.language.source import parse, resolve_scalar
+from composer.language.source import parse
 from composer.measure.cost import floating_dtype
 from composer.measure.inputs import (
     described,
@@ -40,6 +39,8 @@ from composer.surgery.composition import (
     own_shapes,
 )
 from composer.surgery.insert import apply
+from composer.surgery.origin import check_origin
+from composer.surgery.own_modules import difference_of_modules, own_modules
 from composer.surgery.plan import plan_again
 
 
@@ -99,15 +100,12 @@ class Recipe(Model):
         """Return the recipe as YAML."""
         data = as_data(self)
         for edit in data["edits"]:
-            edit["sites"] = [_Line(_told(site)) for site in edit["sites"]]
+            edit["sites"] = [OneLine(_told(site)) for site in edit["sites"]]
             if not edit["uses"]:
                 del edit["uses"]
         if data["inputs"] is None:
             del data["inputs"]
-        text: str = yaml.dump(
-            data, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True
-        )
-        return text
+        return written(data)
 
     @classmethod
     def from_yaml(cls, text: str, file: str) -> Recipe:
@@ -151,34 +149,6 @@ def _told(site: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in site.items() if value is not None}
 
 
-class _Line(dict[str, Any]):
-    """A mapping that is written on one line."""
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as blocks, and quotes what YAML 1.2 would read as a number."""
-
-    def analyze_scalar(self, scalar: str) -> ScalarAnalysis:
-        """Let a block end its lines with spaces, as a spec that people write may."""
-        found = super().analyze_scalar(scalar)
-        plain = all(c == "\n" or (c.isprintable() and c not in "\ufeff") for c in scalar)
-        found.allow_block = found.allow_block or (found.multiline and plain)
-        return found
-
-
-def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    quoted = None if isinstance(resolve_scalar(value), str) else "'"
-    style = "|" if "\n" in value else quoted
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-
-_Dumper.add_representer(str, _text)
-_Dumper.add_representer(
-    _Line,
-    lambda dumper, line: dumper.represent_mapping("tag:yaml.org,2002:map", line, flow_style=True),
-)
-
-
 def recipe(model: nn.Module) -> Recipe:
     """Return the recipe of a composed model.
 
@@ -187,18 +157,36 @@ def recipe(model: nn.Module) -> Recipe:
     """
     record = composed(model)
     _refuse_parametrized(model)
-    changed = difference_of_shapes(own_shapes(model), record.shapes)
-    backbone = record.backbone if record.backbone and not changed else identify(model)
+    changed = difference_of_shapes(own_shapes(model), record.shapes) or difference_of_modules(
+        own_modules(model), record.modules
+    )
+    backbone = record.backbone
+    if changed or not backbone:
+        backbone = with_its_head(model) or identify(model)
     if backbone is None:
         reason = f"it is not known how this {type(model).__name__} was made"
+        way_out = f"insert(model, spec, backbone='file.py:factory'){_like(model)}"
         if record.backbone and changed:
             reason = f"the model was changed after the insertion ({changed})"
+            way_out = "save(model, folder, backbone='file.py:factory'), or save its state_dict()"
         raise error(
             "unknown-origin",
             f"{reason}, so a recipe could not make it again",
-            f"say which MODEL it is: insert(model, spec, backbone='file.py:factory'){_like(model)}",
+            f"say which MODEL it is: {way_out}",
         )
     return recipe_of(model, backbone)
+
+
+def recipe_as(model: nn.Module, backbone: str) -> Recipe:
+    """Return the recipe of a composed model whose backbone is said to be what MODEL names.
+
+    Raises:
+        ComposerError: nothing was inserted, or MODEL makes another model.
+    """
+    composed(model)
+    _refuse_parametrized(model)
+    check_origin(model, backbone)
+    return recipe_of(model, str(ModelString.parse(backbone)))
 
 
 def _refuse_parametrized(model: nn.Module) -> None:

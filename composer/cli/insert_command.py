@@ -72,7 +72,7 @@ if TYPE_CHECKING:
               show_default=True, help="As published, or computing exactly what it did before.")
 @click.option("--pretrained", is_flag=True, help="Load the library's published weights.")
 @click.option("--weights", type=click.Path(), metavar="FILE",
-              help="Load these: .safetensors, or a state dict.")
+              help="Load these: .safetensors, or a state dict, which may hold the mechanism.")
 @input_size_option
 @click.option("--input", "image", type=click.Path(), metavar="IMAGE",
               help="Verify on this image instead of random numbers.")
@@ -157,6 +157,7 @@ def command(
     with loading():
         with steps.step("importing torch"):
             from composer.artifact.folder import save
+            from composer.artifact.held_weights import load_first, load_held
             from composer.artifact.learning import learning
             from composer.artifact.report import describe
             from composer.artifact.run import Verification, read_image, target
@@ -165,7 +166,11 @@ def command(
 
             place, number = target(device, dtype)
         with steps.step("making the backbone"):
-            model, name = open_model(backbone, pretrained, weights)
+            model, name = open_model(backbone, pretrained)
+            held = None
+            if weights:
+                names = [spec.name for spec in read]
+                held = load_first(model, Path(weights), name, names, init)
             if any(p.is_meta for p in model.parameters()):
                 message = f"{backbone} makes a model without numbers, on the meta device"
                 raise ComposerError(Diagnostic("no-numbers", message, "make it on the CPU"))
@@ -200,6 +205,8 @@ def command(
                 model = model.to("meta")  # what a plan counts needs no memory
             model = apply(model, found, name)
     notes = _notes(plans, in_full=dry_run)
+    if held is not None and weights and not dry_run:
+        notes = (*notes, f"{weights}: {load_held(model, held, Path(weights), name)}")
     difference: float | None = None
     learns: Learning | None = None
     if not dry_run:

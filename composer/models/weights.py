@@ -40,7 +40,7 @@ def load_weights(model: nn.Module, path: Path, name: str) -> None:
         ComposerError: the file can't be read, or its keys or shapes are not the model's; the
             model is not changed then.
     """
-    fit_weights(model, _without_prefixes(read_weights(path), model), path, name)
+    fit_weights(model, without_prefixes(read_weights(path), model), path, name)
 
 
 def fit_weights(model: nn.Module, state: Mapping[str, Tensor], path: Path, name: str) -> None:
@@ -162,7 +162,8 @@ def _tensors(loaded: object, path: Path) -> dict[str, Tensor]:
     return dict(loaded)
 
 
-def _without_prefixes(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+def without_prefixes(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Take off what data-parallel training or `torch.compile` put before every key."""
     own = model.state_dict().keys()
     for prefix in PREFIXES * 2:  # either may stand before the other
         everywhere = all(key.startswith(prefix) for key in state)

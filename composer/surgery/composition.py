@@ -90,12 +90,14 @@ class Edit:
 class Composition:
     """The edits of a model in order, and the MODEL string it came from where that is known.
 
-    `shapes` are those of the backbone's own state dict when the first edit was made.
+    `shapes` are those of the backbone's own state dict when the first edit was made, and `modules`
+    the kinds of its modules.
     """
 
     backbone: str | None
     edits: tuple[Edit, ...] = ()
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    modules: Mapping[str, str] = field(default_factory=dict)
 
 
 def composition(model: nn.Module) -> Composition | None:

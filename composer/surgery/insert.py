@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from composer.errors import ComposerError, counted, error
+from composer.errors import counted, error
 from composer.graph.graph import Graph, Init
 from composer.language.expressions import Value
 from composer.lower.build import lower
@@ -30,13 +30,14 @@ from composer.surgery.composition import (
     EditedSite,
     PrefixTokens,
     composition,
-    difference_of_shapes,
     own_shapes,
     remember,
 )
 from composer.surgery.copied import copy_of
 from composer.surgery.edited_class import Edits, edits_of
 from composer.surgery.eject import undo
+from composer.surgery.origin import check_origin
+from composer.surgery.own_modules import own_modules
 from composer.surgery.placement import Chosen
 from composer.surgery.plan import plan
 from composer.surgery.rebuilt import guard_yaml, warn_if_rebuilt
@@ -110,7 +111,7 @@ def insert(
             "load the weights into the model, or give its name",
         )
     elif backbone is not None:
-        _check_origin(model, backbone)
+        check_origin(model, backbone)
     model = unwrapped(model)
     warn_if_rebuilt(model)
     model = model if inplace else copy_of(model)
@@ -144,7 +145,9 @@ def apply(model: nn.Module, found: Plan, backbone: str | None = None) -> nn.Modu
     """
     if found.inputs.are_examples:
         remember_inputs(model, found.inputs)
-    before = composition(model) or Composition(backbone, shapes=own_shapes(model))
+    before = composition(model) or Composition(
+        backbone, shapes=own_shapes(model), modules=own_modules(model)
+    )
     work = _Work(model, found)
     try:
         work.do()
@@ -274,23 +277,6 @@ def _room(site: Site | SharedSite) -> Iterator[None]:
             f"{str(failure).splitlines()[0][:120]}",
             "choose other params, or fewer sites",
         ) from None
-
-
-def _check_origin(model: nn.Module, backbone: str) -> None:
-    """Refuse a MODEL string that makes another model than the one given."""
-    source = ModelString.parse(backbone)
-    try:
-        with torch.device("meta"):
-            made = open_backbone(source)
-    except ComposerError:  # torchvision's RegNets reckon with tensors while they are made
-        made = open_backbone(source)
-    other = difference_of_shapes(own_shapes(model), own_shapes(made))
-    if other:
-        raise error(
-            "another-backbone",
-            f"{backbone} makes another model than the {type(model).__name__} given: {other}",
-            "name the MODEL that the given model came from, with its arguments",
-        )
 
 
 def _dtype(owner: nn.Module, model: nn.Module) -> torch.dtype:

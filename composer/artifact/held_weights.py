@@ -1,0 +1,116 @@
+"""Weights files that hold a mechanism already: loaded into a composed model by its names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from composer.errors import ComposerError, Diagnostic, counted, error, listing
+from composer.models.mechanism_keys import Held, may_hold, renamed
+from composer.models.weights import fit_weights, read_weights, without_prefixes
+from composer.surgery.composition import composition
+from composer.surgery.unwrapped import bare
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What was loaded: so many tensors, of them renamed and reshaped, by which code's names."""
+
+    tensors: int
+    renamed: int = 0
+    reshaped: int = 0
+    codes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        said = f"{counted(self.tensors, 'tensor')} loaded"
+        if self.renamed:
+            said += f", {self.renamed:,} renamed from the names of {listing(self.codes)}"
+        return f"{said}, {self.reshaped:,} reshaped" if self.reshaped else said
+
+
+def load_weights(model: nn.Module, file: str | Path) -> Loaded:
+    """Load a weights file into a model, in place; every tensor has its place, or none is loaded.
+
+    A file that holds the mechanism already, under the names that timm or its authors' code give
+    it, fits as well: ``layer1.0.se.fc1.weight`` [16, 64, 1, 1] becomes
+    ``layer1.0.se_2.excite.fc1.weight`` [16, 64]::
+
+        model = composer.insert("resnet50", "eca")
+        print(composer.load_weights(model, "ecaresnet50.pth"))
+
+    Args:
+        model: a composed model or a plain one, wrapped or not.
+        file: safetensors, or what ``torch.save`` wrote of a state dict or a checkpoint.
+
+    Returns:
+        What was loaded, for a log.
+
+    Raises:
+        ComposerError: the file can't be read, does not fit, or fits in two ways; the model is not
+            changed then.
+    """
+    inner, _ = bare(model)
+    record = composition(inner)
+    name = (record.backbone if record else None) or type(inner).__name__
+    path = Path(file)
+    return load_held(inner, without_prefixes(read_weights(path), inner), path, name)
+
+
+def load_held(model: nn.Module, state: Mapping[str, Tensor], path: Path, name: str) -> Loaded:
+    """Load a state dict into a composed model; see `load_weights`.
+
+    Raises:
+        ComposerError: it does not fit.
+    """
+    try:
+        done = renamed(state, model.state_dict(), _inserted(model))
+    except ComposerError as failure:
+        (said,) = failure.diagnostics
+        raise ComposerError(
+            Diagnostic(said.code, said.message, said.help, file=str(path))
+        ) from None
+    fit_weights(model, done.state, path, name)
+    return Loaded(len(done.state), done.renamed, done.reshaped, tuple(done.codes))
+
+
+def load_first(
+    model: nn.Module, path: Path, name: str, specs: Sequence[str], init: str
+) -> Mapping[str, Tensor] | None:
+    """Load a file into a plain model before specs are inserted.
+
+    Returns:
+        What the file holds where that is a mechanism, too: to be loaded after the insertion. Those
+        that fit the plain model are loaded all the same.
+
+    Raises:
+        ComposerError: it does not fit, or nothing could begin at identity with it.
+    """
+    state = without_prefixes(read_weights(path), model)
+    own = model.state_dict()
+    strangers = [key for key in state if key not in own]
+    held = [spec for spec in specs if may_hold(spec, strangers)]
+    if not held:
+        fit_weights(model, state, path, name)
+        return None
+    if init == "identity":
+        raise error(
+            "weights",
+            f"{path} holds weights of {listing(held)}, and what begins as in a file does not begin "
+            "at identity",
+            "omit --init identity",
+        )
+    fitting = {key: t for key, t in state.items() if key in own and own[key].shape == t.shape}
+    model.load_state_dict({**own, **fitting})
+    return state
+
+
+def _inserted(model: nn.Module) -> list[Held]:
+    record = composition(model)
+    return [
+        Held(edit.spec.name, site.module, None if site.name is None else site.path)
+        for edit in (record.edits if record else ())
+        for site in edit.sites
+    ]

@@ -1,0 +1,29 @@
+"""The graphs that inserted modules were lowered from, compiled anew from their specs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from torch import nn
+
+from composer.graph.frontend import graph_of
+from composer.graph.graph import Graph
+from composer.graph.passes import compile_graph
+from composer.surgery.composition import Edit, EditedSite, composition
+
+
+def inserted_graphs(model: nn.Module) -> Iterator[tuple[Edit, EditedSite, Graph]]:
+    """Yield what was inserted in the order that was done, with its edit and its graph."""
+    record = composition(model)
+    made: dict[object, Graph] = {}
+    for edit in record.edits if record else ():
+        for site in edit.inserted:
+            # beside what is there f(x) is blended in; in its place the weights begin as its own
+            init = edit.init if site.name is not None and site in edit.sites else "paper"
+            settings = replace(site.settings, init=init)
+            sizes, params = tuple(settings.sizes.items()), tuple(settings.params.items())
+            key = id(edit), sizes, params, settings.layout, settings.tokens, settings.part
+            if key not in made:
+                made[key] = compile_graph(graph_of(edit.spec, settings))
+            yield edit, site, made[key]
