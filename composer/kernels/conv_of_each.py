@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -92,13 +93,13 @@ def _by_matrix(
     ]
     if any(padding):
         x = functional.pad(x, [zeros for zeros in reversed(padding) for _ in range(2)])
-    shifted = [
-        x[(..., *(
-            slice(at * far, at * far + (length - 1) * step + 1, step)
-            for at, far, length, step in zip(where, apart, found, steps, strict=True)
-        ))]
-        for where in itertools.product(*map(range, size))
-    ]  # fmt: skip
+    shifted = []
+    for where in itertools.product(*map(range, size)):
+        starts = [at * far for at, far in zip(where, apart, strict=True)]
+        ends = [start + (n - 1) * step + 1
+                for start, n, step in zip(starts, found, steps, strict=True)]  # fmt: skip
+        part: tuple[Any, ...] = (..., *map(slice, starts, ends, steps))
+        shifted.append(x[part])
     flat = kernel.flatten(3)  # [samples, out, channels / groups, weights]
     if kernel.shape[2] == 1 and kernel.shape[1] == groups:  # depthwise: no channel meets another
         weights = flat.reshape(*flat.shape[:2], *(1 for _ in range(places)), -1)
@@ -106,6 +107,6 @@ def _by_matrix(
         for number, one in enumerate(shifted[1:], 1):
             y = y + one * weights[..., number]
         return y
-    columns = torch.stack(shifted, 3).flatten(4).unflatten(2, (groups, -1)).flatten(3, 4)
-    products = flat.unflatten(1, (groups, -1)).flatten(3) @ columns
-    return products.flatten(2, 3).unflatten(3, found)
+    columns = torch.unflatten(torch.stack(shifted, 3).flatten(4), 2, (groups, -1)).flatten(3, 4)
+    products = torch.unflatten(flat, 1, (groups, -1)).flatten(3) @ columns
+    return torch.unflatten(products.flatten(2, 3), 3, found)
