@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 from torch.export import ExportedProgram
 
 from composer.errors import Diagnostic, MissingPartError
@@ -49,7 +52,21 @@ def to_aoti(subject: Subject, file: Path) -> Made:
     Raises:
         ComposerError: it does not compile, or the numbers are others.
     """
-    return made(subject, file, "aoti", _write, OPENING)
+    return made(_with_dotted_names(subject), file, "aoti", _write, OPENING)
+
+
+def _with_dotted_names(subject: Subject) -> Subject:
+    """Return the same with the tensors of a bare mechanism under its name.
+
+    AOTInductor makes a variable of C++ for each tensor, by its name, beside its own: `kernels`, a
+    parameter of a conditional convolution, would be declared twice. ``a.kernels`` becomes another
+    word.
+    """
+    one_input = len(subject.inputs.args) == 1 and not subject.inputs.kwargs
+    if not one_input or all("." in key for key in subject.model.state_dict()):
+        return subject
+    held = OrderedDict({"mechanism": subject.model})
+    return replace(subject, model=nn.Sequential(held).eval())
 
 
 def _write(program: ExportedProgram, _: Mapping[str, str], file: Path) -> None:

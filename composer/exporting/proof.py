@@ -119,7 +119,9 @@ def _largest(subject: Subject, inputs: Inputs, found: list[Tensor]) -> float:
     shape = "×".join(map(str, inputs.image.shape))
     if [t.shape for t in found] != [t.shape for t in wanted]:
         shapes = [", ".join("×".join(map(str, t.shape)) for t in ts) for ts in (found, wanted)]
-        raise UnprovenError(f"on an input of {shape} it gives {shapes[0]}, and the model {shapes[1]}")
+        raise UnprovenError(
+            f"on an input of {shape} it gives {shapes[0]}, and the model {shapes[1]}"
+        )
     largest = 0.0
     for ours, theirs in zip(wanted, found, strict=True):
         apart = ours.double() - theirs.to(ours.device).double()
