@@ -13,14 +13,16 @@ from pathlib import Path
 
 import torch
 from torch.export import ExportedProgram
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from composer.errors import Diagnostic, MissingPartError, listing
 from composer.exporting.made import CantBeWrittenError, Made, made
+from composer.exporting.proof import first_line
 from composer.exporting.subject import WORDS, Subject
 
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 _NO_FUNCTION = re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)'")
-_TARGET = re.compile(r"target=torch\.ops\.([\w.]+)")
+_SUMMARY = re.compile(r"<class '[\w.]+'>: (.+)")
 
 #: Python that makes ``call`` of ``file``; see `composer.exporting.proof`.
 OPENING = """
@@ -66,7 +68,9 @@ def to_onnx(subject: Subject, file: Path) -> Made:
 def _write(program: ExportedProgram, opened: Mapping[str, str], file: Path) -> None:
     import onnx
 
-    with _quiet():
+    # torch's fast attention lays its result out otherwise than the products and the softmax that
+    # ONNX is given: views of the one are none of the other
+    with _quiet(), sdpa_kernel(SDPBackend.MATH):
         try:
             exported = torch.onnx.export(program, (), dynamo=True, verbose=False)
         except Exception as failure:  # torch's own classes for this have moved between versions
@@ -87,9 +91,11 @@ def _reason(failure: Exception) -> str:
         said.append(str(cause))
         cause = cause.__cause__ or cause.__context__
     text = "\n".join(said)
-    if found := _NO_FUNCTION.search(text) or _TARGET.search(text):
+    if found := _NO_FUNCTION.search(text):
         return f"{found[1]} has no counterpart in ONNX"
-    return next((line for line in said[-1].splitlines() if line.strip()), type(failure).__name__)
+    if found := _SUMMARY.search(text):
+        return found[1]
+    return first_line(failure)
 
 
 def _rename(model: object, names: Mapping[str, str]) -> None:
