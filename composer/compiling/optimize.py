@@ -30,8 +30,8 @@ def optimize(model: nn.Module, for_: Purpose) -> nn.Module:
 
     The compilation happens in the first call, anew for another mode, and once more when the batch
     size first changes: from then on the code takes any size. A batch of one has code of its own.
-    Only calls of the whole model are compiled, not those of its other methods. Where dynamo keeps no
-    more results, as with a ninth kind of input, the model's own code runs.
+    Only calls of the whole model are compiled, not those of its other methods. Where dynamo keeps
+    no more results, as with a ninth kind of input, the model's own code runs.
 
     For inference the first call at each of four sizes runs the model's own code, too, and compares:
     other numbers are an error, never a result.
