@@ -282,3 +282,9 @@ def test_the_call_survives_its_package() -> None:
     code = "import composer.exporting.onnx, composer; print(callable(composer.export))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
+
+
+def test_the_command_knows_every_format() -> None:
+    from composer.cli.export_command import _SUFFIXES
+
+    assert {name: one.suffix for name, one in FORMATS.items()} == _SUFFIXES
