@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from composer.compiling.optimize import optimize
     from composer.drawing.picture import render
     from composer.errors import ComposerError
+    from composer.exporting.exported import export
     from composer.graph.frontend import load_spec
     from composer.lifting.lift import lift
     from composer.lower.build import build
@@ -38,6 +39,7 @@ _HOME = {
     "advance": "composer.lower.schedule",
     "build": "composer.lower.build",
     "eject": "composer.api",
+    "export": "composer.exporting.exported",
     "insert": "composer.api",
     "inserted_parameters": "composer.training.inserted",
     "lift": "composer.lifting.lift",
@@ -60,6 +62,7 @@ __all__ = [
     "advance",
     "build",
     "eject",
+    "export",
     "insert",
     "inserted_parameters",
     "lift",

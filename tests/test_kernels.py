@@ -10,6 +10,7 @@ from probe import lowered, random, randomise, spec_text
 from torch import Tensor, fx
 from torch.nn import functional as F  # noqa: N812
 
+import composer
 from composer.graph.frontend import graph_of, load_spec
 from composer.graph.graph import Settings
 from composer.graph.passes import compile_graph
@@ -129,3 +130,29 @@ def test_two_values_by_one_kernel_are_both_kept() -> None:
     graph = compile_graph(graph_of(load_spec(spec_text(nodes)), Settings({"c": C})))
     module = randomise(lower(graph).double())
     assert not torch.equal(module(random(1, C, 4, 4)), torch.zeros(1, C, 4, 4).double())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cbam_spatial", "triplet"])
+@pytest.mark.quick(1)
+def test_training_by_inductor_at_any_size(name: str) -> None:
+    """Inductor keeps no view for the way back, whose strides it could not put in order."""
+    module = composer.build(name, 16).train()
+    torch.compiler.reset()
+    compiled = torch.compile(copy.deepcopy(module), fullgraph=True, dynamic=True)
+    for shape in ((2, 16, 14, 13), (3, 16, 9, 18)):
+        x = torch.randn(shape, requires_grad=True)
+        mine, theirs = (
+            torch.autograd.grad(made(x).square().sum(), x) for made in (compiled, module)
+        )
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_convolution_is_exported_whose_groups_follow_from_the_batch(form: str) -> None:
+    """ONNX has none, and AOTInductor fixes their number at the batch of the trace."""
+    shapes = {"x": {0: torch.export.Dim("batch")}}
+    x = random(2, C, 7, 6)
+    program = torch.export.export(module_of(form), (x,), dynamic_shapes=shapes)
+    for node in program.graph.find_nodes(op="call_function", target=torch.ops.aten.conv2d.default):
+        assert not any(isinstance(arg, torch.fx.Node) for arg in node.args[3:])

@@ -99,6 +99,52 @@ def test_the_numbers_stay_and_norms_are_folded() -> None:
     assert not torch._inductor.config.freezing
 
 
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (lambda y: y[:1], "gives 1×5 in place of 2×5 on an input of 2×3×16×16"),
+        (lambda y: y + y.abs().max(), "from the model, whose numbers go to "),
+        (lambda y: y * 1e-3, "from the model, whose numbers go to "),
+    ],
+)
+def test_other_numbers_are_an_error(
+    wrong: Callable[[Tensor], Tensor], text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda call, **_: lambda *args: wrong(call(*args)))
+    fast = optimize(net().eval(), for_="inference")
+    for _ in range(2):  # the second time, too
+        message = said(lambda: fast(images()))
+        assert message.startswith("error[compiled-differs]: this Net, compiled, ")
+        assert text in message
+
+
+def test_a_second_batch_is_compared_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda call, **_: lambda *args: call(*args)[:2])
+    fast = optimize(net().eval(), for_="inference")
+    fast(images(2))
+    assert "gives 2×5 in place of 3×5" in said(lambda: fast(images(3)))
+
+
+def test_more_kinds_of_inputs_than_dynamo_keeps(eagerly: list[Any]) -> None:
+    class Counts(nn.Module):
+        def forward(self, x: Tensor, times: str) -> Tensor:
+            return x * len(times)
+
+    fast, x = optimize(Counts(), for_="inference"), torch.ones(2)
+    for times in range(1, 12):
+        assert fast(x, "a" * times).tolist() == [times, times]
+
+
+@pytest.mark.parametrize("name", ["cond_conv", "dynamic_conv", "od_conv"])
+def test_more_batches_than_dynamo_keeps(name: str, eagerly: list[Any]) -> None:
+    module = enlivened(composer.build(name, 16)).eval()
+    fast = optimize(module, for_="inference")
+    for batch in range(1, 12):
+        x = torch.randn(batch, 16, 6, 5)
+        close(fast(x), module(x))
+    assert len(eagerly) <= 3  # one batch, any, and a batch of one
+
+
 @pytest.mark.parametrize("name", ["sk", "cond_conv"])
 @pytest.mark.slow
 def test_the_numbers_of_networks_stay(name: str) -> None:

@@ -8,7 +8,15 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._dynamo import exc
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+#: What dynamo raises at the ninth kind of input; its name is another in torch 2.7.
+_LIMIT: tuple[type[BaseException], ...] = tuple(
+    getattr(exc, name)
+    for name in ("FailOnRecompileLimitHit", "FailOnCacheLimitHit")
+    if hasattr(exc, name)
+)
 
 
 class Compiled:
@@ -28,8 +36,11 @@ class Compiled:
         return self.run(*args, **kwargs)
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the compiled code."""
-        return self._code(*args, **kwargs)
+        """Run the compiled code, or the module's own where dynamo keeps no more results."""
+        try:
+            return self._code(*args, **kwargs)
+        except _LIMIT:
+            return self.module._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
 
 
 def _call_of(module: nn.Module) -> Callable[..., Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from composer.compiling.agreeing import Agreement
 from composer.compiling.compiled import Compiled
 from composer.errors import error
 
@@ -26,21 +27,25 @@ class Frozen(Compiled):
     def __init__(self, module: nn.Module) -> None:
         super().__init__(module)
         self._places = list(_places(module))
+        self._agreement = Agreement(module)
         numbers = [t.dtype for t in (*module.parameters(), *module.buffers())]
         self._freezes = not any(d.is_complex or d is torch.float64 for d in numbers)
         self._marks: list[tuple[int, int] | None] | None = None
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the compiled code without gradients.
+        """Run the compiled code without gradients, at first beside the module.
 
         Raises:
-            ComposerError: its weights changed since they became code, or it is in training mode.
+            ComposerError: its weights changed since they became code, it is in training mode, or
+                the code gives something else than the module.
         """
         import torch._inductor.config as inductor
 
         self._check()
         with torch.inference_mode(False), torch.no_grad(), inductor.patch(freezing=self._freezes):
-            return super().run(*args, **kwargs)
+            found = super().run(*args, **kwargs)
+            self._agreement.check(found, args, kwargs)
+            return found
 
     def _check(self) -> None:
         name = type(self.module).__name__

@@ -25,6 +25,8 @@ def mean_and_max(x: Tensor, axes: tuple[int, ...], at: int, mean_first: bool) ->
     """Return mean and maximum of x over some `axes`, stacked on a new axis at position `at`."""
     if has_torch_function_unary(x):
         return handle_torch_function(mean_and_max, (x,), x, axes, at, mean_first)
+    if torch.compiler.is_compiling() and axes == (at,):
+        return _joined(x, at, mean_first)
     if (
         torch.compiler.is_compiling()
         or type(x) is not Tensor
@@ -40,6 +42,16 @@ def _pooled(x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
 
 def _stacked(mean: Tensor, largest: Tensor, at: int, mean_first: bool) -> Tensor:
     return torch.stack((mean, largest) if mean_first else (largest, mean), at)
+
+
+def _joined(x: Tensor, axis: int, mean_first: bool) -> Tensor:
+    """Return mean and maximum along an axis in its place, without a view on the way.
+
+    Of a view whose sizes are open, before a convolution, inductor (2.14) can't tell the order of
+    the strides, and fails: "cannot determine truth value of Relational".
+    """
+    both = x.mean(axis, keepdim=True), x.amax(axis, keepdim=True)
+    return torch.cat(both if mean_first else both[::-1], axis)
 
 
 class _MeanAndMax(torch.autograd.Function):

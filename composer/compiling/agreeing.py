@@ -1,0 +1,63 @@
+"""Compiled code beside the module that it was made of, on the first inputs of each size."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from composer.errors import error
+
+#: Sizes of the inputs that are compared: code for one, for any, for a batch of one, and one more.
+MOST_SIZES = 4
+#: Of the largest number that the module gives, by the width of its numbers.
+TOLERANCE = {8: 1e-6, 4: 1e-2, 2: 0.1, 1: 0.5}
+
+
+class Agreement:
+    """Compares what compiled code gives with what its module gives, for the first few sizes."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self._seen: set[tuple[tuple[int, ...], ...]] = set()
+
+    def check(self, found: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Refuse what the code gave where the module gives something else.
+
+        Raises:
+            ComposerError: it does, in shape or in numbers.
+        """
+        sizes = tuple(tuple(t.shape) for t in _tensors((args, kwargs)))
+        if sizes in self._seen or len(self._seen) >= MOST_SIZES:
+            return
+        wanted = self.module._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
+        for ours, theirs in zip(_tensors(wanted), _tensors(found), strict=True):
+            if said := _apart(ours, theirs):
+                shapes = ", ".join("×".join(map(str, size)) for size in sizes)
+                raise error(
+                    "compiled-differs",
+                    f"this {type(self.module).__name__}, compiled, {said} on an input of {shapes}",
+                    "use the model that it was made of, and report this with the spec: it is a "
+                    "fault of the compiler or of Composer",
+                )
+        self._seen.add(sizes)
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+
+
+def _apart(ours: Tensor, theirs: Tensor) -> str | None:
+    """Return in what a tensor of the code is another than that of the module, if it is."""
+    if ours.shape != theirs.shape:
+        shapes = ["×".join(map(str, t.shape)) for t in (theirs, ours)]
+        return f"gives {shapes[0]} in place of {shapes[1]}"
+    if not ours.is_floating_point() or not ours.numel():
+        return None
+    scale = float(ours.detach().abs().max())
+    off = float((ours - theirs).detach().abs().max())
+    if not math.isfinite(scale) or off <= TOLERANCE[ours.element_size()] * scale:
+        return None
+    return f"differs by {off:.3g} from the model, whose numbers go to {scale:.3g},"

@@ -1,0 +1,150 @@
+"""`composer.export`: a model or a spec in a format that others read, proven before it is there."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from torch import nn
+
+from composer.errors import Diagnostic, UsageError, listing, suggestion
+from composer.exporting import aoti, onnx, pt2
+from composer.exporting.made import Made
+from composer.exporting.subject import Subject, subject_of
+from composer.files import check_file_free, write_file
+from composer.language.expressions import Value
+from composer.primitives import Spec
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format: the end of its files' names, what it needs, and how it is written and proven."""
+
+    suffix: str
+    check: Callable[[], None]
+    write: Callable[[Subject, Path], Made]
+
+
+#: By the word of ``--to``. A suffix means the first format that has it.
+FORMATS: Mapping[str, Format] = {
+    "onnx": Format(".onnx", onnx.check, onnx.to_onnx),
+    "pt2": Format(".pt2", pt2.check, pt2.to_pt2),
+    "aoti": Format(".pt2", aoti.check, aoti.to_aoti),
+}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        format: of the file.
+        file: where it is.
+        bytes: how large it is.
+        difference: the largest from what the model gives, on two batches and two sizes.
+        dynamic: the axes of the input that may have any size.
+        fixed: those of batch and map that may not, with the reason.
+        shape: of the input that it was made with; its batch is one.
+    """
+
+    format: str
+    file: Path
+    bytes: int
+    difference: float
+    dynamic: tuple[str, ...]
+    fixed: Mapping[str, str]
+    shape: tuple[int, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values for ``--json``."""
+        return {
+            "version": 1,
+            "format": self.format,
+            "output": str(self.file),
+            "bytes": self.bytes,
+            "difference": self.difference,
+            "dynamic": list(self.dynamic),
+            "fixed": dict(self.fixed),
+            "shape": list(self.shape),
+        }
+
+
+def export(
+    what: nn.Module | Spec | str | PathLike[str],
+    file: str | PathLike[str],
+    to: str | None = None,
+    *,
+    channels: int | None = None,
+    size: tuple[int, ...] | None = None,
+    params: Mapping[str, Value] | None = None,
+    force: bool = False,
+) -> Exported:
+    """Write a model or a mechanism so that it runs without Composer.
+
+    It is written to a temporary folder, run there in a fresh process that can't import Composer,
+    compared with the model in evaluation mode, and only then moved to its place. Batch, height and
+    width may have any size where the model allows it and the file gives the right numbers.
+
+    Args:
+        what: a model, composed or not; a folder that `save` wrote; or a spec.
+        file: where to.
+        to: ``"onnx"``; ``"pt2"``, the file of `torch.export`; or ``"aoti"``, the package of
+            AOTInductor. By default the suffix of the file says which: .onnx or .pt2.
+        channels: of a spec's input; 256 by default.
+        size: of a spec's input; 14×14 by default.
+        params: other values for a spec's params.
+        force: replace a file that is there.
+
+    Returns:
+        What was written, with the largest difference.
+
+    Raises:
+        ComposerError: the file exists, there is no such format, the model can't be written in it,
+            or what was written does not give what the model gives.
+        MissingPartError: a package or a compiler that the format needs is not installed.
+    """
+    path = Path(file)
+    name = format_of(path, to)
+    format_ = FORMATS[name]
+    check_file_free(path, force)
+    format_.check()
+    subject = subject_of(what, channels, size, params)
+    with TemporaryDirectory(prefix="composer-export-") as folder:
+        written = Path(folder) / f"model{format_.suffix}"
+        found = format_.write(subject, written)
+        size_in_bytes = written.stat().st_size
+        write_file(path, lambda temporary: shutil.copyfile(written, temporary))
+    shape = tuple(subject.image.shape)
+    return Exported(
+        name, path, size_in_bytes, found.difference, found.dynamic, found.fixed, shape
+    )
+
+
+def format_of(file: Path, to: str | None) -> str:
+    """Return the format that is meant.
+
+    Raises:
+        UsageError: there is no such format, or the file's name ends as of another.
+    """
+    if to is not None and to not in FORMATS:
+        known = suggestion(str(to), list(FORMATS), "formats")
+        raise UsageError(Diagnostic("usage", f"there is no format {to!r}", known))
+    if to is None:
+        found = [name for name, one in FORMATS.items() if one.suffix == file.suffix.lower()]
+        if not found:
+            suffixes = listing(list(dict.fromkeys(f.suffix for f in FORMATS.values())), last="or")
+            message = f"{file.name!r} does not say its format by its end"
+            raise UsageError(
+                Diagnostic("usage", message, f"let it end in {suffixes}, or say to='onnx'")
+            )
+        return found[0]
+    if file.suffix.lower() != FORMATS[to].suffix:
+        message = f"{file.name!r} does not end in {FORMATS[to].suffix}, as files of {to} do"
+        way_out = f"name it {file.stem + FORMATS[to].suffix!r}"
+        raise UsageError(Diagnostic("usage", message, way_out))
+    return to
