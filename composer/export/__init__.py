@@ -1,0 +1,1 @@
+"""What was composed, in forms that need no Composer."""

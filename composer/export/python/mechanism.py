@@ -1,0 +1,352 @@
+"""`python_source`: a mechanism as a class of plain torch."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from torch import nn
+
+from composer.export.python.code import Code, broken
+from composer.export.python.constructor import layer_statements, place_of
+from composer.export.python.formula import formula, number
+from composer.export.python.forward import Forward
+from composer.export.python.found import Finder
+from composer.export.python.helpers import helper
+from composer.export.python.names import arguments_for, class_name, free_name
+from composer.export.python.numbers import Numbers
+from composer.export.python.samples import Samples, samples_of
+from composer.export.python.sequences import in_sequences
+from composer.export.python.written import Number
+from composer.graph.frontend import load_spec
+from composer.graph.graph import INPUT, Init, Settings
+from composer.language.expressions import Expr, Value
+from composer.lower.build import compiled, settings_for
+from composer.primitives import Spec
+
+#: A convolution's arguments have torch's defaults, and that of the kernel is what most have.
+_DEFAULTS: Mapping[str, Value] = {
+    "kernel": 3, "stride": 1, "padding": 1, "dilation": 1, "groups": 1, "bias": False,
+}  # fmt: skip
+_SIZE = (14, 14)
+
+
+@dataclass(frozen=True)
+class MechanismClass:
+    """A class: its name, its lines, what it imports, and its arguments by the spec's names."""
+
+    name: str
+    lines: tuple[str, ...]
+    helpers: frozenset[str]
+    arguments: Mapping[str, str]
+    defaults: Mapping[str, Value]
+    samples: Samples
+
+
+def python_source(
+    spec: Spec | str,
+    channels: int | None = None,
+    *,
+    like: nn.Module | None = None,
+    size: tuple[int, ...] | None = None,
+    params: Mapping[str, Value] | None = None,
+    layout: tuple[str, ...] | None = None,
+    prefix: int = 0,
+    init: Init = "paper",
+) -> str:
+    """Return a mechanism as a Python file with one class, which imports torch alone.
+
+    Its arguments are the channels and the params; what a number of it depends on is found by
+    lowering the spec at other sizes, so an expression stands wherever there is one. Its state
+    dict's keys are those of what `composer.build` gives.
+
+    Args:
+        spec: as `composer.build` takes it, like all others.
+        channels: those at which it is first lowered; 512 where there are none.
+        like: the layer that a stand-in takes the place of.
+        size: of the map, for a spec that is made for one size.
+        params: other values for the spec's params, which are then the defaults.
+        layout: the order of the input's axes.
+        prefix: how many tokens stand before those of the map.
+        init: how it begins.
+
+    Raises:
+        ComposerError: the spec is at fault, or calls what has no form in plain torch.
+    """
+    spec = load_spec(spec)
+    channels = channels if channels is not None or like is not None else 512
+    settings = settings_for(spec, channels, like, size or _SIZE, params, layout, prefix, init)
+    if spec.stands_for == "conv2d":
+        told: dict[str, Value] = {"out": settings.sizes["c"], **_DEFAULTS}
+        told = {n: v for n, v in told.items() if n not in spec.params}
+        settings = replace(settings, sizes={**told, **settings.sizes})  # type: ignore[dict-item]
+    made = mechanism_class(spec, settings)
+    return file_of([made], f"{spec.title or made.name}{_source(spec)}.")
+
+
+def file_of(classes: Sequence[MechanismClass], docstring: str, rest: Sequence[str] = ()) -> str:
+    """Return a file that holds some classes, with what they import and call."""
+    helpers = sorted({name for made in classes for name in made.helpers})
+    parts = [helper(name) for name in helpers] + ["\n".join(made.lines) for made in classes]
+    text = "\n\n\n".join([*parts, *rest])
+    imports = [*broken(f'"""{docstring}"""', 0), "", *_imports(text)]
+    return "\n".join(imports) + "\n\n\n" + text.rstrip() + "\n"
+
+
+def _imports(text: str) -> Iterator[str]:
+    standard = [
+        *(["import math"] if "math." in text else []),
+        *(["from collections import OrderedDict"] if "OrderedDict(" in text else []),
+    ]
+    if standard:
+        yield from (*standard, "")
+    if "torch." in text.replace("import torch", ""):
+        yield "import torch"
+    names = ", ".join(n for n in ("Tensor", "nn") if n in text)
+    yield f"from torch import {names}"
+    if "functional." in text:
+        yield "from torch.nn import functional"
+
+
+def _source(spec: Spec) -> str:
+    return f" ({spec.source})" if spec.source else ""
+
+
+def mechanism_class(spec: Spec, settings: Settings, name: str | None = None) -> MechanismClass:
+    """Return the class of a spec under some settings, which have all sizes.
+
+    Raises:
+        ComposerError: see `python_source`.
+    """
+    samples = samples_of(spec, settings, compiled)
+    return _Writer(spec, samples, name or class_name(spec.name)).written()
+
+
+@dataclass
+class _Writer:
+    """Writes one class."""
+
+    spec: Spec
+    samples: Samples
+    name: str
+    called: dict[str, str] = field(default_factory=dict)  # by the name of an argument in the spec
+
+    def __post_init__(self) -> None:
+        named = arguments_for(self.spec)
+        self.called = {n: word for n, word in named.items() if n in self.samples.varied}
+        finder = Finder(self.spec, self.samples.samples, [*self.called])
+        self.numbers = Numbers(self.samples, finder)
+        self.layers = dict(self.samples.written.layers)
+        self.kept: dict[str, str] = {}  # arguments that the forward reads, by their name
+
+    def written(self) -> MechanismClass:
+        """Return the class."""
+        calls, chains = in_sequences(self.samples.written.calls, self.layers)
+        forward = Forward(calls, self.layers, self._in_forward, self._place)
+        lines = forward.lines()
+        unknown_there = [*dict.fromkeys(self.numbers.unknown)]
+        self.numbers.unknown.clear()
+        local = self._local_names()
+        made = [
+            (statements, self._drained())
+            for statements in layer_statements(self.layers, chains, self._in_constructor(local))
+        ]
+        arguments = self._arguments()
+        defaults = {n: self._default(n) for n in arguments if self._default(n) is not None}
+        constructor = self._constructor(arguments, local, made)
+        text = [
+            f"class {self.name}(nn.Module):",
+            *(f"    {line}".rstrip() for line in self._docstring(arguments)),
+            "",
+            *constructor,
+            *(self._method(name, body) for name, body in ()),
+            f"    def forward({', '.join(['self', *(f'{x}: Tensor' for x in forward.inputs)])}) -> Tensor:",
+            f'        """Return [{self._axes_of_output()}]."""',
+            *(f"        {line}" for line in _comment(unknown_there, self._known_names())),
+            *(one for line in lines for one in _in_body(line)),
+        ]
+        for body in forward.methods.values():
+            text += ["", f"    {body[0]}", *(one for line in body[1:] for one in _in_body(line))]
+        helpers = forward.helpers
+        return MechanismClass(
+            self.name, tuple(text), frozenset(helpers), arguments, defaults, self.samples
+        )
+
+    def _method(self, name: str, body: Sequence[str]) -> str:
+        return "\n".join([name, *body])
+
+    def _drained(self) -> list[Value]:
+        found = [*dict.fromkeys(self.numbers.unknown)]
+        self.numbers.unknown.clear()
+        return found
+
+    def _known_names(self) -> str:
+        return " and ".join(self.called.values())
+
+    # ----------------------------------------------------------------------------------- numbers
+
+    def _in_forward(self, at: Number) -> Code:
+        expr = self.numbers.expression(at.place)
+        taken = {path.partition(".")[0] for path in self.layers}
+        for one in sorted(expr.names):
+            word = self.called[one]
+            self.kept[one] = f"{word}_" if word in taken else word
+        names = {one: f"self.{word}" for one, word in self.kept.items()}
+        self.numbers.unknown[:] = self.numbers.unknown[: len(self.numbers.unknown)]
+        return self.numbers.code(at, names, {})
+
+    def _in_constructor(self, local: Mapping[Expr, str]):  # type: ignore[no-untyped-def]
+        return lambda at: self.numbers.code(at, self.called, local)
+
+    def _local_names(self) -> dict[Expr, str]:
+        """Return names for what several layers' numbers are, such as ``hidden``."""
+        counts: dict[Expr, int] = {}
+
+        def note(at: Number) -> Code:
+            expr = self.numbers.expression(at.place)
+            if expr.args:
+                counts[expr] = counts.get(expr, 0) + 1
+            return Code("0")
+
+        for _ in layer_statements(self.layers, {}, note):
+            pass
+        self.numbers.unknown.clear()
+        taken = {*self.called.values()}
+        found: dict[Expr, str] = {}
+        for expr, count in counts.items():
+            if count > 1 and sum(1 for _ in expr.walk()) > 3:
+                found[expr] = free_name(self._word(expr), taken)
+                taken.add(found[expr])
+        return found
+
+    def _word(self, expr: Expr) -> str:
+        for op in self.spec.nodes.values():
+            for path, _, written in op.every_expression():
+                if written == expr and path[-1] == "hidden":
+                    return "hidden"
+        return "width"
+
+    def _place(self, path: str) -> str:
+        return place_of(path, self.layers)
+
+    # --------------------------------------------------------------------------------- arguments
+
+    def _arguments(self) -> dict[str, str]:
+        """Return the arguments by their names in the spec: those read, and what they are made of."""
+        read = dict(self.numbers.read)
+        for one in [*read]:
+            if (expr := self._derived(one)) is not None:
+                read |= dict.fromkeys(name for name in expr.names if name in self.called)
+        for size in ("c", "out"):
+            if size in self.called and size in self.samples.asked.settings.sizes:
+                used = size in read or size == "c"
+                read |= {size: None} if used else {}
+        return {one: word for one, word in self.called.items() if one in read}
+
+    def _derived(self, name: str) -> Expr | None:
+        """Return the expression that is the default of a param, if it is one."""
+        param = self.spec.params.get(name)
+        given = name in self.samples.asked.settings.params
+        if param is None or given or not isinstance(param.default, str) or param.choices:
+            return None
+        return param.expression(param.default)
+
+    def _default(self, name: str) -> Value | None:
+        """Return what an argument is by default; None where it has to be given."""
+        param = self.spec.params.get(name)
+        if param is None:
+            return _DEFAULTS.get(name)
+        if name in self.samples.asked.settings.params:
+            return self.samples.asked.settings.params[name]  # type: ignore[return-value]
+        return param.default
+
+    def _constructor(
+        self,
+        arguments: Mapping[str, str],
+        local: Mapping[Expr, str],
+        made: Sequence[tuple[list[str], list[Value]]],
+    ) -> Iterator[str]:
+        given = sorted((self._signature(n, word) for n, word in arguments.items()),
+                       key=lambda one: "=" in one)  # fmt: skip
+        lines = [f"self.{word} = {self.called[one]}" for one, word in self.kept.items()]
+        statements = [(line, []) for line in lines] + [
+            (line, unknown if place == 0 else [])
+            for group, unknown in made
+            for place, line in enumerate(group)
+        ]
+        if not statements:
+            return
+        yield from broken(f"def __init__({', '.join(['self', *given])}) -> None:", 4)
+        yield "        super().__init__()"
+        for one in arguments:
+            if (expr := self._derived(one)) is not None:
+                word = arguments[one]
+                yield f"        if {word} is None:"
+                value = formula(expr, self.called, self.samples.samples, whole=True)
+                yield from broken(f"{word} = {value}", 12)
+        for expr, word in local.items():
+            value = formula(expr, self.called, self.samples.samples, whole=True)
+            yield from broken(f"{word} = {value}", 8)
+        for line, unknown in statements:
+            yield from (f"        {note}" for note in _comment(unknown, self._known_names()))
+            yield from broken(line, 8)
+        yield ""
+
+    def _signature(self, name: str, word: str) -> str:
+        kind = type(self.samples.asked.known[name]).__name__
+        if self._derived(name) is not None:
+            return f"{word}: {kind} | None = None"
+        default = self._default(name)
+        return f"{word}: {kind}" if default is None else f"{word}: {kind} = {number(default)}"
+
+    # --------------------------------------------------------------------------------- docstring
+
+    def _docstring(self, arguments: Mapping[str, str]) -> Iterator[str]:
+        yield f'"""{self.spec.title or self.name}{_source(self.spec)}.'
+        yield ""
+        fixed = [
+            f"{n} = {self.samples.asked.known[n]}"
+            for n in self.samples.fixed
+            if n in self.spec.params and self._derived(n) is None
+        ]
+        if fixed:
+            yield f"Written for {', '.join(fixed)}."
+            yield ""
+        if arguments:
+            yield "Args:"
+            for one, word in arguments.items():
+                yield from inspect.cleandoc(f"{word}: {self._help(one)}.").splitlines() and [
+                    f"    {word}: {self._help(one)}."
+                ]
+            yield ""
+        inside = ", ".join(self.samples.graph.input_axes.names)
+        yield "Shape:"
+        yield f"    x: [{inside}]"
+        yield f"    output: [{self._axes_of_output()}]"
+        yield '"""'
+
+    def _help(self, name: str) -> str:
+        param = self.spec.params.get(name)
+        if param is not None:
+            return param.help or "see the paper"
+        if name in ("h", "w", "d", "t", "n"):
+            return "of the map, which it is made for" if name != "n" else "how many there are"
+        of = "of the convolution that it stands for"
+        if self.spec.stands_for == "conv2d":
+            return of
+        return "of the input"
+
+    def _axes_of_output(self) -> str:
+        axes = self.samples.graph.axes_of(self.samples.graph.output)
+        return ", ".join(axes.names) if axes is not None else INPUT
+
+
+def _in_body(line: str) -> Iterator[str]:
+    deeper = len(line) - len(line.lstrip())
+    yield from broken(line.lstrip(), 8 + deeper)
+
+
+def _comment(unknown: Sequence[Value], names: str) -> Iterator[str]:
+    for value in dict.fromkeys(unknown):
+        yield f"# {value} is as it is at these sizes: what it depends on has no short expression"
