@@ -10,13 +10,13 @@ import torch
 from torch.nn import functional
 
 from composer.export.python.code import (
-    POWER,
     PRODUCT,
     SIGN,
     SUM,
     Code,
     binary,
 )
+from composer.export.python.formula import power
 from composer.export.python.layers import no_plain_form
 from composer.kernels.conv_of_each import conv_of_each
 from composer.kernels.largest import largest
@@ -46,7 +46,6 @@ _ELSEWHERE = {
     torch.relu_: torch.relu, torch.sigmoid_: torch.sigmoid, torch.tanh_: torch.tanh,
     functional.relu_: functional.relu,
 }  # fmt: skip
-_CONVOLUTIONS = {2: "conv1d", 3: "conv2d"}
 
 
 def shown(value: Any) -> str:
@@ -139,15 +138,19 @@ def _weighed_sum(args: Args, kwargs: Kwargs) -> Code:
 
 def _conv_of_each(args: Args, kwargs: Kwargs) -> Code:
     x, kernel, stride, padding, dilation, groups = args
-    if len(padding) not in _CONVOLUTIONS and len(padding) != 1:
+    if len(padding) > 2:
         raise no_plain_form("a convolution of volumes with a kernel for each sample")
     name = {1: "conv1d", 2: "conv2d"}[len(padding)]
     count = f"{kernel.at(9)}.shape[0]"
     many = count if str(groups) == "1" else f"{count} * {groups.at(PRODUCT + 1)}"
     alike = shown(padding[0]) if len({str(one) for one in padding}) == 1 else shown(padding)
-    given = f"{x.at(9)}.flatten(1, 2), {kernel.at(9)}.flatten(0, 1), None"
-    settings = f"{shown(stride)}, {alike}, {shown(dilation)}, {many}"
-    return Code(f"functional.{name}({given}, {settings}).unflatten(1, {kernel.at(9)}.shape[:2])")
+    one = x.text.removesuffix(".unsqueeze(0)")
+    side_by_side = f"{one}.flatten(0, 1).unsqueeze(0)" if one != x.text else f"{x.at(9)}.flatten(1, 2)"
+    settings = {"stride": shown(stride), "padding": alike, "dilation": shown(dilation)}
+    usual = {"stride": "1", "padding": "0", "dilation": "1"}
+    given = {n: Code(v) for n, v in settings.items() if v != usual[n]} | {"groups": Code(many)}
+    made = called(f"functional.{name}", [Code(side_by_side), Code(f"{kernel.at(9)}.flatten(0, 1)")], given)
+    return Code(f"{made}.unflatten(1, {kernel.at(9)}.shape[:2])")
 
 
 def _row_conv1d(args: Args, kwargs: Kwargs) -> Code:
@@ -161,7 +164,7 @@ def _negative(args: Args, kwargs: Kwargs) -> Code:
 
 
 def _power(args: Args, kwargs: Kwargs) -> Code:
-    return Code(f"{args[0].at(9)} ** {args[1].at(SIGN)}", POWER)
+    return power(args[0], args[1])
 
 
 _OURS: dict[Any, Written] = {

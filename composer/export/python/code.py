@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -34,38 +35,82 @@ def binary(left: Code, sign: str, right: Code, level: int) -> Code:
 
 
 def broken(line: str, indent: int) -> Iterator[str]:
-    """Yield a line as lines of at most `WIDTH` columns where its brackets allow that."""
+    """Yield a line as lines of at most `WIDTH` columns, where its brackets and signs allow that."""
     space = " " * indent
-    if indent + len(line) <= WIDTH or (where := _last_brackets(line)) is None:
+    if indent + len(line) <= WIDTH:
         yield f"{space}{line}"
         return
-    start, end = where
-    head, body, tail = line[: start + 1], line[start + 1 : end].rstrip(), line[end:]
+    start, value = _value_of(line)
+    terms = _terms(value)
+    if start and len(terms) > 2:
+        yield f"{space}{start}("
+        for term in terms:
+            yield from broken(term, indent + 4)
+        yield f"{space})"
+        return
+    if (where := _last_brackets(line, indent)) is None:
+        yield f"{space}{line}"
+        return
+    opens, closes = where
+    yield f"{space}{line[: opens + 1]}"
+    yield from _inside(line[opens + 1 : closes].rstrip(), indent + 4)
+    yield f"{space}{line[closes:]}"
+
+
+def _inside(body: str, indent: int) -> Iterator[str]:
+    """Yield what stands between brackets."""
     parts = _parts(body)
-    yield f"{space}{head}"
-    one_line = len(body) + indent + 4 <= WIDTH and not body.endswith(",")
-    if one_line or len(parts) < 2:
-        yield from broken(body.rstrip(","), indent + 4)
-    else:
+    if len(body) + indent <= WIDTH and not body.endswith(","):
+        yield " " * indent + body
+    elif len(parts) > 1:
         for part in parts:
-            yield from broken(f"{part},", indent + 4)
-    yield f"{space}{tail}"
+            yield from broken(f"{part},", indent)
+    else:
+        terms = _terms(body.rstrip(","))
+        for term in terms:
+            yield from broken(term, indent)
 
 
-def _last_brackets(line: str) -> tuple[int, int] | None:
-    """Return where the last pair of brackets that stands in no other opens and closes.
+def _value_of(line: str) -> tuple[str, str]:
+    """Return the beginning of a statement, such as ``gate = ``, and its value."""
+    for begin in ("return ",):
+        if line.startswith(begin):
+            return begin, line[len(begin) :]
+    found = re.match(r"[\w., ]+ = ", line)
+    return (found[0], line[found.end() :]) if found else ("", line)
 
-    A pair that is followed by more than a few signs would leave too much after it.
-    """
-    found, opened = None, []
+
+def _terms(text: str) -> list[str]:
+    """Return an expression as its terms, each but the first with its sign: of + and -, else * and /."""
+    for signs in ((" + ", " - "), (" * ", " / ", " // ", " % ", " @ ")):
+        depth, start, terms = 0, 0, []
+        for place, letter in _outside_strings(text):
+            depth += (letter in _OPENING) - (letter in _CLOSING)
+            if not depth and place > start and text.startswith(signs, place):
+                terms.append(text[start:place].strip())
+                start = place
+        if terms:
+            return [*terms, text[start:].strip()]
+    return [text]
+
+
+def _last_brackets(line: str, indent: int) -> tuple[int, int] | None:
+    """Return where the last pair of brackets opens and closes before which, and after, all fits."""
+    found: list[tuple[int, int]] = []
+    opened: list[int] = []
     for place, letter in _outside_strings(line):
         if letter in _OPENING:
             opened.append(place)
         elif letter in _CLOSING:
             start = opened.pop()
             if not opened and place > start + 1:
-                found = (start, place)
-    return found
+                found.append((start, place))
+    fitting = (
+        (start, end)
+        for start, end in reversed(found)
+        if indent + start < WIDTH and indent + len(line) - end <= WIDTH
+    )
+    return next(fitting, found[-1] if found else None)
 
 
 def _parts(body: str) -> Sequence[str]:

@@ -45,8 +45,40 @@ def layer_statements(
     """Yield the statements that make each child of a mechanism, with how its tensors begin."""
     kept = {path: layer for path, layer in layers.items() if layer.kind != "table"}
     for name in _children("", kept):
-        statement = f"self.{name} = {_text(name, kept, chains, number)}"
-        yield [statement, *_begins(name, kept, number)]
+        own = {path: layer for path, layer in kept.items() if path.partition(".")[0] == name}
+        yield [*_made(name, own, chains, number), *_begins(name, kept, number)]
+
+
+def _made(
+    path: str, layers: Mapping[str, Layer], chains: Mapping[str, Chain], number: NumberOf
+) -> Iterator[str]:
+    """Yield the statements that make what stands at a path: one, unless it holds parameters too."""
+    if path in layers or path in chains or not _holds_both(path, layers):
+        yield f"{place_of(path, layers)} = {_text(path, layers, chains, number)}"
+        return
+    names = [*_children(f"{path}.", layers)]
+    empty = "nn.Module()"
+    if is_list(names):
+        empty = f"nn.ModuleList([nn.Module() for _ in range({len(names)})])"
+        names = [
+            f"{name}.{inner}" for name in names for inner in _children(f"{path}.{name}.", layers)
+        ]
+    yield f"{place_of(path, layers)} = {empty}"
+    for name in names:
+        yield from _made(f"{path}.{name}", layers, chains, number)
+
+
+def _holds_both(path: str, layers: Mapping[str, Layer]) -> bool:
+    """Return whether parameters stand side by side with modules anywhere under a path."""
+    by_owner: dict[str, set[bool]] = {}
+    for one, layer in layers.items():
+        parts = one.split(".")
+        if not one.startswith(f"{path}."):
+            continue
+        for depth in range(1, len(parts)):
+            is_parameter = layer.kind == "parameter" and depth == len(parts) - 1
+            by_owner.setdefault(".".join(parts[:depth]), set()).add(is_parameter)
+    return any(len(kinds) == 2 for kinds in by_owner.values())
 
 
 def _text(
@@ -119,7 +151,7 @@ def _drawn(tensor: str, how: str, value: str) -> str:
 
 
 def _in_brackets(text: str) -> str:
-    return text if text.replace(".", "").replace("_", "").isalnum() or "**" in text else f"({text})"
+    return text if text.replace(".", "").replace("_", "").isalnum() else f"({text})"
 
 
 def _begins(name: str, layers: Mapping[str, Layer], number: NumberOf) -> Iterator[str]:

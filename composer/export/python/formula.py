@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+import re
+from collections.abc import Mapping, Sequence
 
 from composer.export.python.code import (
     ATOM,
@@ -30,8 +32,22 @@ def number(value: Value) -> Code:
     """Return a number, or a word, as Python writes it."""
     if isinstance(value, str):
         return Code(f'"{value}"')
+    if isinstance(value, float) and (times := value / math.pi) == int(times) and value:
+        return Code("math.pi") if times == 1 else Code(f"{int(times)} * math.pi", PRODUCT)
+    if isinstance(value, float) and abs(value) >= 1e6:
+        mantissa, _, power = f"{value:e}".partition("e")
+        short = f"{float(mantissa):g}e{int(power)}"
+        if float(short) == value:
+            return Code(short, SIGN if value < 0 else ATOM)
     negative = isinstance(value, (int, float)) and value < 0
     return Code(repr(value), SIGN if negative else ATOM)
+
+
+def power(base: Code, exponent: Code) -> Code:
+    """Return a power, without spaces where both sides are a name or a number."""
+    left, right = base.at(ATOM), exponent.at(SIGN)
+    simple = all(re.fullmatch(r"-?[\w.]+", side) for side in (left, right))
+    return Code(f"{left}**{right}" if simple else f"{left} ** {right}", POWER)
 
 
 def formula(
@@ -61,7 +77,7 @@ def _formula(expr: Expr, names: Mapping[str, str], samples: Sequence[Sample]) ->
     if expr.kind == "negative":
         return Code(f"-{args[0].at(SIGN)}", SIGN)
     if expr.kind == "**":
-        return Code(f"{args[0].at(ATOM)} ** {args[1].at(SIGN)}", POWER)
+        return power(args[0], args[1])
     if expr.kind in _COMPARISONS:
         return Code(f"{args[0].at(SUM)} {expr.kind} {args[1].at(SUM)}", COMPARISON)
     if expr.kind in _LEVELS:
@@ -89,5 +105,3 @@ def _is_whole(expr: Expr, samples: Sequence[Sample]) -> bool:
     simple = expr.kind in ("+", "-", "*", "//", "%", "negative", "min", "max", "abs", "if")
     return simple and all(_is_whole(part, samples) for part in parts)
 
-
-NumberCode = Callable[[int], Code]

@@ -12,10 +12,13 @@ from composer.export.python.names import free_name
 from composer.export.python.sequences import refs, users_of
 from composer.export.python.tables import numbers_code, table_lines
 from composer.export.python.written import Call, Layer, Number, Ref
+from composer.kernels.conv_of_each import conv_of_each
+from composer.kernels.mean_and_max import mean_and_max
 from composer.kernels.table import table
 from composer.lower.run_time import evaluated, of_size
 
 _LONG = 88  # a statement that is longer is made in two steps
+_VIEWS = ("permute", "flatten", "unflatten", "unsqueeze", "squeeze", "contiguous")
 _ONES = ("unsqueeze", "unflatten")
 
 
@@ -71,6 +74,8 @@ class Forward:
 
     def _stands_inside(self, call: Call) -> bool:
         """Return whether a value is written where it is used."""
+        if call.op == "placeholder" or self._is_part(call):
+            return False
         if call.op == "get_attr" or (call.op == "call_method" and call.target == "size"):
             return True
         if call.op == "output" or call.target is of_size or call.name in self._apart:
@@ -80,9 +85,18 @@ class Forward:
             return False
         if call.op == "call_module" and self.layers_kind(call) in ("Dropout", "SharedDropout"):
             return False
-        if self._is_part(users[0]) and users[0].op != "output":
+        if users[0].target is conv_of_each and call.name == users[0].args[1].name:
+            return False  # it is written several times there
+        if users[0].target is mean_and_max and not self._is_flat_map(call, users[0]):
             return False
         return users[0].op == "output" or call.owner == users[0].owner or call.rank == -1
+
+    def _is_flat_map(self, call: Call, user: Call) -> bool:
+        """Return whether a pool of one axis is of a map's, which are flattened for it."""
+        if call.target != "flatten" or len(call.args) != 3 or len(user.args[1]) != 1:
+            return False
+        axes = [str(self.number(one)) for one in (call.args[1], user.args[1][0])]
+        return axes[0] == axes[1]
 
     def layers_kind(self, call: Call) -> str:
         """Return what kind of layer a call is of; "Sequential" for several."""
@@ -121,7 +135,8 @@ class Forward:
         while waiting:
             for name in refs((waiting[0].args, waiting[0].kwargs)):
                 inner = self._by_name[name]
-                small = inner.op == "get_attr" or inner.target in ("size", *_ONES)
+                small = inner.op == "get_attr" or inner.target == "size"
+                small = small or self._index_of_ones(inner) is not None
                 if inner.op != "placeholder" and self._stands_inside(inner):
                     waiting.append(inner)
                     if not small:
@@ -151,18 +166,45 @@ class Forward:
         words = {owner: free_name(owner, taken) for owner in last if owner != "input"}
         words |= {"input": free_name("tokens", taken)}
         for call in given:
-            later = [one for one in given if one.owner == call.owner
-                     and where[one.name] > where[call.name]]  # fmt: skip
+            here = where[call.name]
+            later = [o for o in given if o.owner == call.owner and where[o.name] > here]
             end = where[later[0].name] if later else len(statements)
-            same = [one for one in given if one.owner == call.owner
-                    and where[one.name] == where[call.name]]  # fmt: skip
-            alone = same[-1] is call
+            alone = [o for o in given if o.owner == call.owner and where[o.name] == here][-1]
+            source = self._source_in_other_form(call)
             if call.op == "output" or call.target is of_size:
-                self._names[call.name] = "x"
-            elif alone and self._last_use(call.name, order, where) <= end:
-                self._names[call.name] = words[call.owner]
+                name = "x"
+            elif alone is call and self._last_use(call.name, order, where) <= end:
+                name = words[call.owner]
+            elif source is not None and self._is_over(source, here, given, order, where):
+                name = self._names[source]
             else:
-                self._names[call.name] = free_name(call.name.rstrip("_"), {*taken, *words.values()})
+                name = free_name(call.name.rstrip("_"), {*taken, *words.values()})
+            self._names[call.name] = name
+
+    def _source_in_other_form(self, call: Call) -> str | None:
+        """Return the named value that a value is a view of."""
+        while call.op == "call_method" and call.target in _VIEWS:
+            name = next(refs(call.args))
+            if not self._stands_inside(self._by_name[name]):
+                return name if name in self._names else None
+            call = self._by_name[name]
+        return None
+
+    def _is_over(
+        self,
+        name: str,
+        here: int,
+        given: Sequence[Call],
+        order: Mapping[str, int],
+        where: Mapping[str, int],
+    ) -> bool:
+        """Return whether a value is read nowhere after a statement, so that its name is free."""
+        own = self._by_name[name]
+        if own.op == "placeholder" or self._last_use(name, order, where) > here:
+            return False
+        word = self._names[name]
+        others = (one for one in given if where[one.name] > here or one.name not in self._names)
+        return not any(free_name(one.owner, ()) == word for one in others)
 
     def _last_use(self, name: str, order: Mapping[str, int], where: Mapping[str, int]) -> int:
         """Return the last statement that reads a value, or one that stands inside it."""
@@ -227,6 +269,11 @@ class Forward:
             return self._table(call)
         if call.op == "call_module":
             return self._module(call)
+        if target is mean_and_max and self._stands_inside(inner := self._by_name[call.args[0].name]):
+            start, end = (int(str(self.number(axis))) for axis in inner.args[1:3])
+            axes = tuple(Code(str(axis)) for axis in range(start, end + 1))
+            given = (self._arg(inner.args[0]), axes, *map(self._arg, call.args[2:]))
+            return torch_calls.function(target, given, {})
         args = tuple(map(self._arg, call.args))
         kwargs = {key: self._arg(value) for key, value in call.kwargs.items()}
         if call.op == "call_method":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from torch import nn
 
-from composer.export.python.code import Code, broken
+from composer.export.python.code import WIDTH, Code, broken
 from composer.export.python.constructor import layer_statements, place_of
 from composer.export.python.formula import formula, number
 from composer.export.python.forward import Forward
@@ -21,7 +21,7 @@ from composer.export.python.sequences import in_sequences
 from composer.export.python.written import Number
 from composer.graph.frontend import load_spec
 from composer.graph.graph import INPUT, Init, Settings
-from composer.language.expressions import Expr, Value
+from composer.language.expressions import Expr, Value, bind
 from composer.lower.build import compiled, settings_for
 from composer.primitives import Spec
 
@@ -82,7 +82,7 @@ def python_source(
         told = {n: v for n, v in told.items() if n not in spec.params}
         settings = replace(settings, sizes={**told, **settings.sizes})  # type: ignore[dict-item]
     made = mechanism_class(spec, settings)
-    return file_of([made], f"{spec.title or made.name}{_source(spec)}.")
+    return file_of([made], f"{spec.title or made.name}.")
 
 
 def file_of(classes: Sequence[MechanismClass], docstring: str, rest: Sequence[str] = ()) -> str:
@@ -110,7 +110,7 @@ def _imports(text: str) -> Iterator[str]:
 
 
 def _source(spec: Spec) -> str:
-    return f" ({spec.source})" if spec.source else ""
+    return f", {spec.source}" if spec.source else ""
 
 
 def mechanism_class(spec: Spec, settings: Settings, name: str | None = None) -> MechanismClass:
@@ -133,8 +133,7 @@ class _Writer:
     called: dict[str, str] = field(default_factory=dict)  # by the name of an argument in the spec
 
     def __post_init__(self) -> None:
-        named = arguments_for(self.spec)
-        self.called = {n: word for n, word in named.items() if n in self.samples.varied}
+        self.called = arguments_for(self.spec, self.samples.varied)
         finder = Finder(self.spec, self.samples.samples, [*self.called])
         self.numbers = Numbers(self.samples, finder)
         self.layers = dict(self.samples.written.layers)
@@ -160,7 +159,6 @@ class _Writer:
             *(f"    {line}".rstrip() for line in self._docstring(arguments)),
             "",
             *constructor,
-            *(self._method(name, body) for name, body in ()),
             f"    def forward({', '.join(['self', *(f'{x}: Tensor' for x in forward.inputs)])}) -> Tensor:",
             f'        """Return [{self._axes_of_output()}]."""',
             *(f"        {line}" for line in _comment(unknown_there, self._known_names())),
@@ -172,9 +170,6 @@ class _Writer:
         return MechanismClass(
             self.name, tuple(text), frozenset(helpers), arguments, defaults, self.samples
         )
-
-    def _method(self, name: str, body: Sequence[str]) -> str:
-        return "\n".join([name, *body])
 
     def _drained(self) -> list[Value]:
         found = [*dict.fromkeys(self.numbers.unknown)]
@@ -193,7 +188,6 @@ class _Writer:
             word = self.called[one]
             self.kept[one] = f"{word}_" if word in taken else word
         names = {one: f"self.{word}" for one, word in self.kept.items()}
-        self.numbers.unknown[:] = self.numbers.unknown[: len(self.numbers.unknown)]
         return self.numbers.code(at, names, {})
 
     def _in_constructor(self, local: Mapping[Expr, str]):  # type: ignore[no-untyped-def]
@@ -250,7 +244,9 @@ class _Writer:
         given = name in self.samples.asked.settings.params
         if param is None or given or not isinstance(param.default, str) or param.choices:
             return None
-        return param.expression(param.default)
+        written = param.expression(param.default)
+        known = self.samples.asked.known
+        return bind(written, {n: known[n] for n in written.names if n not in self.called})
 
     def _default(self, name: str) -> Value | None:
         """Return what an argument is by default; None where it has to be given."""
@@ -283,7 +279,8 @@ class _Writer:
             if (expr := self._derived(one)) is not None:
                 word = arguments[one]
                 yield f"        if {word} is None:"
-                value = formula(expr, self.called, self.samples.samples, whole=True)
+                whole = isinstance(self.samples.asked.known[one], int)
+                value = formula(expr, self.called, self.samples.samples, whole)
                 yield from broken(f"{word} = {value}", 12)
         for expr, word in local.items():
             value = formula(expr, self.called, self.samples.samples, whole=True)
@@ -303,27 +300,27 @@ class _Writer:
     # --------------------------------------------------------------------------------- docstring
 
     def _docstring(self, arguments: Mapping[str, str]) -> Iterator[str]:
-        yield f'"""{self.spec.title or self.name}{_source(self.spec)}.'
-        yield ""
+        title, source = self.spec.title or self.name, self.spec.source
+        short = f'"""{title}{_source(self.spec)}.'
+        yield short if len(short) <= WIDTH - 4 else f'"""{title}.'
+        if source and len(short) > WIDTH - 4:
+            yield from ("", *textwrap.wrap(f"{source}.", WIDTH - 4))
         fixed = [
             f"{n} = {self.samples.asked.known[n]}"
             for n in self.samples.fixed
             if n in self.spec.params and self._derived(n) is None
         ]
         if fixed:
-            yield f"Written for {', '.join(fixed)}."
-            yield ""
+            yield from ("", f"Written for {', '.join(fixed)}.")
         if arguments:
-            yield "Args:"
-            for one, word in arguments.items():
-                yield from inspect.cleandoc(f"{word}: {self._help(one)}.").splitlines() and [
-                    f"    {word}: {self._help(one)}."
-                ]
-            yield ""
+            yield from ("", "Args:")
+        for one, word in arguments.items():
+            line = f"{word}: {self._help(one)}."
+            yield from textwrap.wrap(
+                line, WIDTH - 4, initial_indent=" " * 4, subsequent_indent=" " * 8
+            )
         inside = ", ".join(self.samples.graph.input_axes.names)
-        yield "Shape:"
-        yield f"    x: [{inside}]"
-        yield f"    output: [{self._axes_of_output()}]"
+        yield from ("", "Shape:", f"    x: [{inside}]", f"    output: [{self._axes_of_output()}]")
         yield '"""'
 
     def _help(self, name: str) -> str:

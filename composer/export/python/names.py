@@ -22,15 +22,17 @@ _OF_A_CONVOLUTION = {
 _SHORT = {
     "bam", "cbam", "eca", "ema", "ge", "mhsa", "mlp", "od", "sa", "se", "sk",
 }  # fmt: skip
-_TAKEN = {"self", "x", "torch", "nn", "functional", "math", "Tensor", "OrderedDict"}
+_TAKEN = {
+    "self", "x", "torch", "nn", "functional", "math", "Tensor", "OrderedDict", "unfold", "fold", "grid",
+}  # fmt: skip
 
 
-def arguments_for(spec: Spec) -> dict[str, str]:
-    """Return what the sizes and the params of a spec are called, in the order of arguments."""
+def arguments_for(spec: Spec, varied: Iterable[str]) -> dict[str, str]:
+    """Return what some sizes and params of a spec are called, in the order of arguments."""
     sizes = _OF_A_CONVOLUTION if spec.stands_for == "conv2d" else _OF_A_MAP
-    names = {size: word for size, word in sizes.items() if size not in spec.params}
+    names = {n: word for n, word in sizes.items() if n in varied and n not in spec.params}
     taken = set(names.values())
-    for param in spec.params:
+    for param in (param for param in spec.params if param in varied):
         names[param] = free_name(param, taken)
         taken.add(names[param])
     return names

@@ -8,20 +8,20 @@ from typing import Any
 from composer.export.python.code import (
     ATOM,
     COMPARISON,
-    POWER,
     PRODUCT,
     SIGN,
     SUM,
     Code,
     binary,
 )
+from composer.export.python.formula import power
 from composer.export.python.written import Number
 
 _LEVELS = {"+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT, "//": PRODUCT, "%": PRODUCT}
 _COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 _OF_TENSORS = frozenset({"abs", "ceil", "floor", "round", "log", "log2", "exp", "sqrt", "sin", "cos"})
 
-_LETTERS = "ijklmpqr"
+_LETTERS = "ijkmpqrs"
 
 
 def table_lines(
@@ -48,7 +48,8 @@ def table_lines(
         index = f"[:{', None' * after}]" if after else ""
         grid = f"torch.arange({length}, dtype=torch.float64, device={x}.device){index}"
         yield f"{letters[name]} = {grid}"
-    writer = _Writer({**{n: Code(c) for n, c in letters.items()}, **sizes}, set(letters), of, x)
+    tree = tree[1] if _is_truth(tree, of) else tree
+    writer = _Writer({**{n: Code(c) for n, c in letters.items()}, **sizes}, set(letters), of)
     value, is_tensor = writer.written(tree)
     shape = ", ".join(map(str, lengths))
     if not is_tensor:
@@ -66,6 +67,17 @@ def numbers_code(
     return _Writer(sizes, set(), of).written(tree)[0]
 
 
+def _is_truth(tree: Any, of: Callable[[Number], Code]) -> bool:
+    """Return whether an expression is 1 where a comparison holds, and 0 where not."""
+    if not isinstance(tree, tuple) or tree[0] != "if" or not _is_comparison(tree[1]):
+        return False
+    return [str(of(part)) if isinstance(part, Number) else "" for part in tree[2:]] == ["1", "0"]
+
+
+def _is_comparison(tree: Any) -> bool:
+    return isinstance(tree, tuple) and tree[0] in _COMPARISONS
+
+
 def _all_indices(tree: Any) -> set[str]:
     if isinstance(tree, tuple):
         return set().union(*map(_all_indices, tree[1:]))
@@ -78,9 +90,8 @@ class _Writer:
         known: Mapping[str, Code],
         tensors: set[str],
         of: Callable[[Number], Code],
-        x: str = "x",
     ) -> None:
-        self.known, self.tensors, self.of, self.x = known, tensors, of, x
+        self.known, self.tensors, self.of = known, tensors, of
 
     def written(self, tree: Any) -> tuple[Code, bool]:
         """Return an expression, and whether it is a tensor."""
@@ -100,25 +111,20 @@ class _Writer:
         if operation in _LEVELS:
             return binary(codes[0], operation, codes[1], _LEVELS[operation]), is_tensor
         if operation == "**":
-            return Code(f"{codes[0].at(ATOM)} ** {codes[1].at(SIGN)}", POWER), is_tensor
+            return power(codes[0], codes[1]), is_tensor
         if operation == "negative":
             return Code(f"-{codes[0].at(SIGN)}", SIGN), is_tensor
         return self._function(operation, codes, args), is_tensor
 
     def _number(self, part: Any, code: Code) -> Code:
         """Return what one calculates with: of a truth, 1 or 0."""
-        is_truth = isinstance(part, tuple) and part[0] in _COMPARISONS
-        return Code(f"({code}).double()") if is_truth else code
+        return Code(f"({code}).double()") if _is_comparison(part) else code
 
     def _choice(self, args: Sequence[tuple[Code, bool]]) -> Code:
         (test, is_tensor), (body, _), (orelse, _) = args
         if not is_tensor:
             return Code(f"{body.at(2)} if {test.at(2)} else {orelse.at(1)}", 1)
-        one, other = (self._as_tensor(code, tensor) for code, tensor in args[1:])
-        return Code(f"torch.where({test}, {one}, {other})")
-
-    def _as_tensor(self, code: Code, tensor: bool) -> Code:
-        return code if tensor else Code(f"torch.tensor({code}, dtype=torch.float64, device={self.x}.device)")
+        return Code(f"torch.where({test}, {_as_float(body)}, {_as_float(orelse)})")
 
     def _function(
         self, operation: str, codes: Sequence[Code], args: Sequence[tuple[Code, bool]]
@@ -143,3 +149,7 @@ class _Writer:
         if operation in _OF_TENSORS:
             return Code(f"{codes[0].at(ATOM)}.{operation}()")
         return Code(f"({codes[0].at(ATOM)}.trunc() // 2 * 2 + 1)")  # odd
+
+
+def _as_float(code: Code) -> str:
+    return f"{code}.0" if code.text.lstrip("-").isdigit() else code.text
