@@ -14,6 +14,7 @@ from composer.export.python.formula import formula, number
 from composer.export.python.forward import Forward
 from composer.export.python.found import Finder
 from composer.export.python.helpers import helper
+from composer.export.python.imports import import_lines
 from composer.export.python.names import arguments_for, class_name, free_name
 from composer.export.python.numbers import Numbers
 from composer.export.python.samples import Samples, samples_of
@@ -42,6 +43,7 @@ class MechanismClass:
     arguments: Mapping[str, str]
     defaults: Mapping[str, Value]
     samples: Samples
+    expressions: tuple[Expr | None, ...]  # of its numbers; None where one is written as it is
 
 
 def python_source(
@@ -85,28 +87,25 @@ def python_source(
     return file_of([made], f"{spec.title or made.name}.")
 
 
-def file_of(classes: Sequence[MechanismClass], docstring: str, rest: Sequence[str] = ()) -> str:
-    """Return a file that holds some classes, with what they import and call."""
+def file_of(
+    classes: Sequence[MechanismClass],
+    docstring: str,
+    rest: Sequence[str] = (),
+    imports: Sequence[str] = (),
+) -> str:
+    """Return a file that holds some classes, with what they import and call.
+
+    Args:
+        classes: those of mechanisms.
+        docstring: of the file.
+        rest: what stands after them.
+        imports: what that needs.
+    """
     helpers = sorted({name for made in classes for name in made.helpers})
     parts = [helper(name) for name in helpers] + ["\n".join(made.lines) for made in classes]
     text = "\n\n\n".join([*parts, *rest])
-    imports = [*broken(f'"""{docstring}"""', 0), "", *_imports(text)]
-    return "\n".join(imports) + "\n\n\n" + text.rstrip() + "\n"
-
-
-def _imports(text: str) -> Iterator[str]:
-    standard = [
-        *(["import math"] if "math." in text else []),
-        *(["from collections import OrderedDict"] if "OrderedDict(" in text else []),
-    ]
-    if standard:
-        yield from (*standard, "")
-    if "torch." in text.replace("import torch", ""):
-        yield "import torch"
-    names = ", ".join(n for n in ("Tensor", "nn") if n in text)
-    yield f"from torch import {names}"
-    if "functional." in text:
-        yield "from torch.nn import functional"
+    head = [*broken(f'"""{docstring}"""', 0), "", *import_lines(text, imports)]
+    return "\n".join(head) + "\n\n\n" + text.rstrip() + "\n"
 
 
 def _source(spec: Spec) -> str:
@@ -166,10 +165,17 @@ class _Writer:
         ]
         for body in forward.methods.values():
             text += ["", f"    {body[0]}", *(one for line in body[1:] for one in _in_body(line))]
-        helpers = forward.helpers
+        helpers = forward.helpers | {
+            layer.kind for layer in self.layers.values() if layer.kind in ("Schedule", "SharedDropout")
+        }
         return MechanismClass(
-            self.name, tuple(text), frozenset(helpers), arguments, defaults, self.samples
-        )
+            self.name, tuple(text), frozenset(helpers), arguments, defaults, self.samples,
+            self._expressions(),
+        )  # fmt: skip
+
+    def _expressions(self) -> tuple[Expr | None, ...]:
+        numbers = zip(*(sample.numbers for sample in self.samples.samples), strict=True)
+        return tuple(map(self.numbers.finder.expression, numbers))
 
     def _drained(self) -> list[Value]:
         found = [*dict.fromkeys(self.numbers.unknown)]

@@ -72,8 +72,8 @@ def samples_of(spec: Spec, settings: Settings, compiled: Compile) -> Samples:
         ComposerError: it can't be lowered, or has no form in plain torch.
     """
     graph = compiled(spec, settings)
-    found, numbers = written(_on_meta(graph), graph)
-    samples = Samples(spec, graph, found, [Sample(settings, numbers, _known(spec, settings))])
+    found, numbers = written(on_meta(graph), graph)
+    samples = Samples(spec, graph, found, [Sample(settings, numbers, known_under(spec, settings))])
     chosen: dict[str, Value] = {}
     for name in [*settings.sizes, *spec.params]:
         _vary(samples, name, chosen, compiled)
@@ -130,8 +130,8 @@ def _sample(samples: Samples, settings: Settings, compiled: Compile) -> Sample |
     """Return a sample, "other" where the calls are others, or None where it can't be lowered."""
     try:
         graph = compiled(samples.spec, settings)
-        found, numbers = written(_on_meta(graph), graph)
-        known = _known(samples.spec, settings)
+        found, numbers = written(on_meta(graph), graph)
+        known = known_under(samples.spec, settings)
     except (ComposerError, ValueError, RuntimeError):
         return None
     if found != samples.written or len(numbers) != len(samples.asked.numbers):
@@ -171,7 +171,7 @@ def _settings_with(spec: Spec, settings: Settings, values: Mapping[str, Value]) 
     )
 
 
-def _known(spec: Spec, settings: Settings) -> dict[str, Value]:
+def known_under(spec: Spec, settings: Settings) -> dict[str, Value]:
     """Return the value of every size and param under some settings."""
     scope: Mapping[str, Any] = bind_params(graph_of(spec, settings), [])
     bound = {n: v.value if isinstance(v, Expr) and v.is_constant else v for n, v in scope.items()}
@@ -179,7 +179,7 @@ def _known(spec: Spec, settings: Settings) -> dict[str, Value]:
     return {**settings.sizes, **settings.planned, **known}
 
 
-def _on_meta(graph: Graph) -> fx.GraphModule:
+def on_meta(graph: Graph) -> fx.GraphModule:
     """Return the module of a graph without weights, each node with the axes that its value has."""
     with unset_fake_temporarily(), torch.device("meta"):
         module = lower(graph)
