@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from composer.graph.graph import Graph
+from composer.language.expressions import Expr, Value
 from composer.lower.schedule import Schedule
 from composer.lower.table import Table
 from composer.primitives.attention import Attention
@@ -21,7 +22,7 @@ from composer.primitives.parameter import Parameter
 
 @dataclass(frozen=True)
 class Begin:
-    """How a tensor begins: ``constant``, ``normal``, ``trunc_normal`` or ``uniform``, with a number."""
+    """How a tensor begins: constant, normal, trunc_normal or uniform, with a number."""
 
     how: str
     numbers: tuple[Any, ...]
@@ -70,10 +71,10 @@ def _of_parameter(path: str, kept: nn.Parameter, op: Primitive) -> Begin:
     return Begin("constant", (_scale(op) if path.endswith(".weight") else 0,))
 
 
-def _scale(op: Primitive) -> float:
+def _scale(op: Primitive) -> Value:
     norm = getattr(op, "norm", op)
     scale = norm.scale if isinstance(norm, Norm) else getattr(op, "scale", None)
-    return 1 if scale is None else scale.value  # type: ignore[no-any-return]
+    return scale.value if isinstance(scale, Expr) else 1
 
 
 def _drawn(init: Init, sizes: Sequence[int]) -> Begin:

@@ -110,14 +110,14 @@ def _torch_name(target: Callable[..., Any]) -> str:
     raise no_plain_form(f"{getattr(target, '__module__', '')}.{name}")
 
 
-def _getitem(args: Args, kwargs: Kwargs) -> Code:
+def _getitem(args: Args, _kwargs: Kwargs) -> Code:
     x, index = args
     parts = index if isinstance(index, tuple) else (index,)
     inside = ", ".join(map(shown, parts))
     return Code(f"{x.at(9)}[{inside}]")
 
 
-def _mean_and_max(args: Args, kwargs: Kwargs) -> Code:
+def _mean_and_max(args: Args, _kwargs: Kwargs) -> Code:
     x, axes, at, mean_first = args
     over = shown(axes[0]) if len(axes) == 1 else shown(axes)
     both = [f"{x.at(9)}.mean({over})", f"{x.at(9)}.amax({over})"]
@@ -125,18 +125,18 @@ def _mean_and_max(args: Args, kwargs: Kwargs) -> Code:
     return Code(f"torch.stack(({', '.join(pooled)}), {at})")
 
 
-def _largest(args: Args, kwargs: Kwargs) -> Code:
+def _largest(args: Args, _kwargs: Kwargs) -> Code:
     x, axes = args
     return Code(f"{x.at(9)}.amax({shown(axes[0]) if len(axes) == 1 else shown(axes)})")
 
 
-def _weighed_sum(args: Args, kwargs: Kwargs) -> Code:
+def _weighed_sum(args: Args, _kwargs: Kwargs) -> Code:
     pairs = zip(*args, strict=True)
     terms = [binary(x, "*", by, PRODUCT) for x, by in pairs]
     return Code(" + ".join(term.at(PRODUCT) for term in terms), SUM)
 
 
-def _conv_of_each(args: Args, kwargs: Kwargs) -> Code:
+def _conv_of_each(args: Args, _kwargs: Kwargs) -> Code:
     x, kernel, stride, padding, dilation, groups = args
     if len(padding) > 2:
         raise no_plain_form("a convolution of volumes with a kernel for each sample")
@@ -145,25 +145,27 @@ def _conv_of_each(args: Args, kwargs: Kwargs) -> Code:
     many = count if str(groups) == "1" else f"{count} * {groups.at(PRODUCT + 1)}"
     alike = shown(padding[0]) if len({str(one) for one in padding}) == 1 else shown(padding)
     one = x.text.removesuffix(".unsqueeze(0)")
-    side_by_side = f"{one}.flatten(0, 1).unsqueeze(0)" if one != x.text else f"{x.at(9)}.flatten(1, 2)"
+    flat = f"{one}.flatten(0, 1).unsqueeze(0)"
+    side_by_side = flat if one != x.text else f"{x.at(9)}.flatten(1, 2)"
     settings = {"stride": shown(stride), "padding": alike, "dilation": shown(dilation)}
     usual = {"stride": "1", "padding": "0", "dilation": "1"}
     given = {n: Code(v) for n, v in settings.items() if v != usual[n]} | {"groups": Code(many)}
-    made = called(f"functional.{name}", [Code(side_by_side), Code(f"{kernel.at(9)}.flatten(0, 1)")], given)
+    tensors = [Code(side_by_side), Code(f"{kernel.at(9)}.flatten(0, 1)")]
+    made = called(f"functional.{name}", tensors, given)
     return Code(f"{made}.unflatten(1, {kernel.at(9)}.shape[:2])")
 
 
-def _row_conv1d(args: Args, kwargs: Kwargs) -> Code:
+def _row_conv1d(args: Args, _kwargs: Kwargs) -> Code:
     rows, weight, *bias = args
     given = ", ".join([f"{rows.at(9)}.unsqueeze(1)", str(weight), *map(str, bias)])
     return Code(f"functional.conv1d({given}, padding={weight.at(9)}.shape[2] // 2).squeeze(1)")
 
 
-def _negative(args: Args, kwargs: Kwargs) -> Code:
+def _negative(args: Args, _kwargs: Kwargs) -> Code:
     return Code(f"-{args[0].at(SIGN)}", SIGN)
 
 
-def _power(args: Args, kwargs: Kwargs) -> Code:
+def _power(args: Args, _kwargs: Kwargs) -> Code:
     return power(args[0], args[1])
 
 

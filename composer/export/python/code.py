@@ -81,7 +81,7 @@ def _value_of(line: str) -> tuple[str, str]:
 
 
 def _terms(text: str) -> list[str]:
-    """Return an expression as its terms, each but the first with its sign: of + and -, else * and /."""
+    """Return an expression as its terms, each but the first with its sign: + -, else * /."""
     for signs in ((" + ", " - "), (" * ", " / ", " // ", " % ", " @ ")):
         depth, start, terms = 0, 0, []
         for place, letter in _outside_strings(text):

@@ -134,7 +134,7 @@ def _number(value: Any, number: NumberOf) -> Any:
 def _parameter(layer: Layer, shape: tuple[Code, ...], number: NumberOf) -> str:
     sizes = ", ".join(map(str, shape))
     ((_, begin),) = layer.begins or (("", Begin("constant", (0,))),)
-    value = begin.numbers[0] if not isinstance(begin.numbers[0], Number) else number(begin.numbers[0])
+    value = _number(begin.numbers[0], number)
     if begin.how != "constant":
         return f"nn.Parameter({_drawn(f'torch.empty({sizes})', begin.how, str(value))})"
     for word, numbers in (("zeros", ("0", "0.0")), ("ones", ("1", "1.0"))):

@@ -11,6 +11,7 @@ from composer.export.python.code import Code
 from composer.export.python.names import free_name
 from composer.export.python.sequences import refs, users_of
 from composer.export.python.tables import numbers_code, table_lines
+from composer.export.python.variables import Variables
 from composer.export.python.written import Call, Layer, Number, Ref
 from composer.kernels.conv_of_each import conv_of_each
 from composer.kernels.mean_and_max import mean_and_max
@@ -18,7 +19,6 @@ from composer.kernels.table import table
 from composer.lower.run_time import evaluated, of_size
 
 _LONG = 88  # a statement that is longer is made in two steps
-_VIEWS = ("permute", "flatten", "unflatten", "unsqueeze", "squeeze", "contiguous")
 _ONES = ("unsqueeze", "unflatten")
 
 
@@ -57,7 +57,8 @@ class Forward:
         """Return the statements."""
         while True:
             statements = [call for call in self.calls if self._has_statement(call)]
-            self._name(statements)
+            variables = Variables(self._by_name, self._users, self._parts_of, self._stands_inside)
+            self._names = variables.names(statements, self.inputs)
             written = [(call, self._statement(call)) for call in statements]
             long = (call for call, line in written if any(len(one) > _LONG for one in line))
             parts = (self._longest_part(call) for call in long)
@@ -116,7 +117,8 @@ class Forward:
         return [by_place[place] for place in range(len(users))] if count == len(users) > 1 else []
 
     def _index(self, user: Call) -> int | None:
-        if getattr(user.target, "__name__", "") != "getitem" or not isinstance(user.args[1], Number):
+        is_item = getattr(user.target, "__name__", "") == "getitem"
+        if not is_item or not isinstance(user.args[1], Number):
             return None
         text = str(self.number(user.args[1]))
         return int(text) if text.isdigit() else None
@@ -139,84 +141,12 @@ class Forward:
                 small = small or self._index_of_ones(inner) is not None
                 if inner.op != "placeholder" and self._stands_inside(inner):
                     waiting.append(inner)
-                    if not small:
+                    if not small and waiting[0].op != "output":
                         found.append((len(str(self._value(inner.name))), name))
             waiting.pop(0)
         longest = [pair for pair in found if pair[0] > 20]
         middle = sorted(longest)[len(longest) // 2 :]
         return middle[0][1] if middle else None
-
-    # ----------------------------------------------------------------------------- names of values
-
-    def _name(self, statements: Sequence[Call]) -> None:
-        """Name the values: the last of a node as the node, the others so where that is free."""
-        placeholders = [call for call in self.calls if call.op == "placeholder"]
-        self._names = dict(zip((p.name for p in placeholders), self.inputs, strict=True))
-        order = {call.name: place for place, call in enumerate(statements)}
-        given = [made for call in statements for made in (self._parts_of(call) or [call])]
-        where = {
-            made.name: order[call.name]
-            for call in statements
-            for made in (self._parts_of(call) or [call])
-        }
-        last: dict[str, Call] = {}
-        for call in given:
-            last[call.owner] = call
-        taken = set(self.inputs)
-        words = {owner: free_name(owner, taken) for owner in last if owner != "input"}
-        words |= {"input": free_name("tokens", taken)}
-        for call in given:
-            here = where[call.name]
-            later = [o for o in given if o.owner == call.owner and where[o.name] > here]
-            end = where[later[0].name] if later else len(statements)
-            alone = [o for o in given if o.owner == call.owner and where[o.name] == here][-1]
-            source = self._source_in_other_form(call)
-            if call.op == "output" or call.target is of_size:
-                name = "x"
-            elif alone is call and self._last_use(call.name, order, where) <= end:
-                name = words[call.owner]
-            elif source is not None and self._is_over(source, here, given, order, where):
-                name = self._names[source]
-            else:
-                name = free_name(call.name.rstrip("_"), {*taken, *words.values()})
-            self._names[call.name] = name
-
-    def _source_in_other_form(self, call: Call) -> str | None:
-        """Return the named value that a value is a view of."""
-        while call.op == "call_method" and call.target in _VIEWS:
-            name = next(refs(call.args))
-            if not self._stands_inside(self._by_name[name]):
-                return name if name in self._names else None
-            call = self._by_name[name]
-        return None
-
-    def _is_over(
-        self,
-        name: str,
-        here: int,
-        given: Sequence[Call],
-        order: Mapping[str, int],
-        where: Mapping[str, int],
-    ) -> bool:
-        """Return whether a value is read nowhere after a statement, so that its name is free."""
-        own = self._by_name[name]
-        if own.op == "placeholder" or self._last_use(name, order, where) > here:
-            return False
-        word = self._names[name]
-        others = (one for one in given if where[one.name] > here or one.name not in self._names)
-        return not any(free_name(one.owner, ()) == word for one in others)
-
-    def _last_use(self, name: str, order: Mapping[str, int], where: Mapping[str, int]) -> int:
-        """Return the last statement that reads a value, or one that stands inside it."""
-        found = 0
-        for user in self._users[name]:
-            if user.name in order:
-                found = max(found, order[user.name])
-            elif user.name in where:
-                found = max(found, where[user.name])
-            else:
-                found = max(found, self._last_use(user.name, order, where))
-        return found
 
     # -------------------------------------------------------------------------------- the statement
 
@@ -269,7 +199,8 @@ class Forward:
             return self._table(call)
         if call.op == "call_module":
             return self._module(call)
-        if target is mean_and_max and self._stands_inside(inner := self._by_name[call.args[0].name]):
+        inner = self._by_name[call.args[0].name] if target is mean_and_max else None
+        if inner is not None and self._stands_inside(inner):
             start, end = (int(str(self.number(axis))) for axis in inner.args[1:3])
             axes = tuple(Code(str(axis)) for axis in range(start, end + 1))
             given = (self._arg(inner.args[0]), axes, *map(self._arg, call.args[2:]))
@@ -322,7 +253,7 @@ class Forward:
         return Code(f"{source.at(9)}.shape[{start}:{places[-1] + 1}]")
 
     def _new_axes(self, call: Call) -> Code | None:
-        """Return ``x[:, :, None, None]`` where axes of size 1 are put in, more than one in a row."""
+        """Return ``x[:, :, None, None]`` where several axes of size 1 are put in in a row."""
         chain, index = [call], self._index_of_ones(call)
         if index is None:
             return None
@@ -375,6 +306,7 @@ class Forward:
     def _made_by_method(
         self, call: Call, x: str, tree: Any, names: Any, lengths: Any, sizes: Mapping[str, Code]
     ) -> Code:
+        """Return the call of a method that makes a table."""
         name = f"_{free_name(call.owner, ())}"
         own = [self._arg(length) for length in lengths]
         lines = table_lines(tree, names, own, sizes, self.number, x)

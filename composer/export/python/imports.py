@@ -50,7 +50,7 @@ def _ordered(lines: Sequence[str]) -> Iterator[str]:
             else:
                 by_module.setdefault(module, []).append(names)
     joined = [(m, [*_names(m, names)]) for m, names in by_module.items()]
-    for _, own in sorted([*joined, *((m, [line]) for m, line in apart)], key=lambda one: (one[0], one[1])):
+    for _, own in sorted([*joined, *((module, [line]) for module, line in apart)]):
         yield from own
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from torch import nn
 
-from composer.export.python.code import WIDTH, Code, broken
+from composer.export.python.code import Code, broken
 from composer.export.python.constructor import layer_statements, place_of
+from composer.export.python.docstring import docstring, output_axes
 from composer.export.python.formula import formula, number
 from composer.export.python.forward import Forward
 from composer.export.python.found import Finder
@@ -21,7 +21,7 @@ from composer.export.python.samples import Samples, samples_of
 from composer.export.python.sequences import in_sequences
 from composer.export.python.written import Number
 from composer.graph.frontend import load_spec
-from composer.graph.graph import INPUT, Init, Settings
+from composer.graph.graph import Init, Settings
 from composer.language.expressions import Expr, Value, bind
 from composer.lower.build import compiled, settings_for
 from composer.primitives import Spec
@@ -89,27 +89,25 @@ def python_source(
 
 def file_of(
     classes: Sequence[MechanismClass],
-    docstring: str,
+    says: str,
     rest: Sequence[str] = (),
     imports: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> str:
     """Return a file that holds some classes, with what they import and call.
 
     Args:
         classes: those of mechanisms.
-        docstring: of the file.
+        says: the docstring of the file.
         rest: what stands after them.
         imports: what that needs.
+        notes: comments after the docstring.
     """
     helpers = sorted({name for made in classes for name in made.helpers})
     parts = [helper(name) for name in helpers] + ["\n".join(made.lines) for made in classes]
     text = "\n\n\n".join([*parts, *rest])
-    head = [*broken(f'"""{docstring}"""', 0), "", *import_lines(text, imports)]
+    head = [*broken(f'"""{says}"""', 0), *notes, "", *import_lines(text, imports)]
     return "\n".join(head) + "\n\n\n" + text.rstrip() + "\n"
-
-
-def _source(spec: Spec) -> str:
-    return f", {spec.source}" if spec.source else ""
 
 
 def mechanism_class(spec: Spec, settings: Settings, name: str | None = None) -> MechanismClass:
@@ -151,23 +149,24 @@ class _Writer:
             for statements in layer_statements(self.layers, chains, self._in_constructor(local))
         ]
         arguments = self._arguments()
-        defaults = {n: self._default(n) for n in arguments if self._default(n) is not None}
+        defaults = {n: v for n in arguments if (v := self._default(n)) is not None}
         constructor = self._constructor(arguments, local, made)
+        plain = [n for n in self.samples.fixed if self._derived(n) is None]
+        taken = ", ".join(["self", *(f"{x}: Tensor" for x in forward.inputs)])
         text = [
             f"class {self.name}(nn.Module):",
-            *(f"    {line}".rstrip() for line in self._docstring(arguments)),
+            *(f"    {line}".rstrip() for line in docstring(self.samples, arguments, plain)),
             "",
             *constructor,
-            f"    def forward({', '.join(['self', *(f'{x}: Tensor' for x in forward.inputs)])}) -> Tensor:",
-            f'        """Return [{self._axes_of_output()}]."""',
-            *(f"        {line}" for line in _comment(unknown_there, self._known_names())),
+            f"    def forward({taken}) -> Tensor:",
+            f'        """Return [{output_axes(self.samples)}]."""',
+            *(f"        {line}" for line in _comment(unknown_there)),
             *(one for line in lines for one in _in_body(line)),
         ]
         for body in forward.methods.values():
             text += ["", f"    {body[0]}", *(one for line in body[1:] for one in _in_body(line))]
-        helpers = forward.helpers | {
-            layer.kind for layer in self.layers.values() if layer.kind in ("Schedule", "SharedDropout")
-        }
+        kinds = {layer.kind for layer in self.layers.values()}
+        helpers = forward.helpers | kinds & {"Schedule", "SharedDropout"}
         return MechanismClass(
             self.name, tuple(text), frozenset(helpers), arguments, defaults, self.samples,
             self._expressions(),
@@ -181,9 +180,6 @@ class _Writer:
         found = [*dict.fromkeys(self.numbers.unknown)]
         self.numbers.unknown.clear()
         return found
-
-    def _known_names(self) -> str:
-        return " and ".join(self.called.values())
 
     # ----------------------------------------------------------------------------------- numbers
 
@@ -233,7 +229,7 @@ class _Writer:
     # --------------------------------------------------------------------------------- arguments
 
     def _arguments(self) -> dict[str, str]:
-        """Return the arguments by their names in the spec: those read, and what they are made of."""
+        """Return the arguments by their names in the spec: what is read, and what that is of."""
         read = dict(self.numbers.read)
         for one in [*read]:
             if (expr := self._derived(one)) is not None:
@@ -272,7 +268,8 @@ class _Writer:
         given = sorted((self._signature(n, word) for n, word in arguments.items()),
                        key=lambda one: "=" in one)  # fmt: skip
         lines = [f"self.{word} = {self.called[one]}" for one, word in self.kept.items()]
-        statements = [(line, []) for line in lines] + [
+        statements: list[tuple[str, list[Value]]] = [(line, []) for line in lines]
+        statements += [
             (line, unknown if place == 0 else [])
             for group, unknown in made
             for place, line in enumerate(group)
@@ -292,7 +289,7 @@ class _Writer:
             value = formula(expr, self.called, self.samples.samples, whole=True)
             yield from broken(f"{word} = {value}", 8)
         for line, unknown in statements:
-            yield from (f"        {note}" for note in _comment(unknown, self._known_names()))
+            yield from (f"        {note}" for note in _comment(unknown))
             yield from broken(line, 8)
         yield ""
 
@@ -303,53 +300,12 @@ class _Writer:
         default = self._default(name)
         return f"{word}: {kind}" if default is None else f"{word}: {kind} = {number(default)}"
 
-    # --------------------------------------------------------------------------------- docstring
-
-    def _docstring(self, arguments: Mapping[str, str]) -> Iterator[str]:
-        title, source = self.spec.title or self.name, self.spec.source
-        short = f'"""{title}{_source(self.spec)}.'
-        yield short if len(short) <= WIDTH - 4 else f'"""{title}.'
-        if source and len(short) > WIDTH - 4:
-            yield from ("", *textwrap.wrap(f"{source}.", WIDTH - 4))
-        fixed = [
-            f"{n} = {self.samples.asked.known[n]}"
-            for n in self.samples.fixed
-            if n in self.spec.params and self._derived(n) is None
-        ]
-        if fixed:
-            yield from ("", f"Written for {', '.join(fixed)}.")
-        if arguments:
-            yield from ("", "Args:")
-        for one, word in arguments.items():
-            line = f"{word}: {self._help(one)}."
-            yield from textwrap.wrap(
-                line, WIDTH - 4, initial_indent=" " * 4, subsequent_indent=" " * 8
-            )
-        inside = ", ".join(self.samples.graph.input_axes.names)
-        yield from ("", "Shape:", f"    x: [{inside}]", f"    output: [{self._axes_of_output()}]")
-        yield '"""'
-
-    def _help(self, name: str) -> str:
-        param = self.spec.params.get(name)
-        if param is not None:
-            return param.help or "see the paper"
-        if name in ("h", "w", "d", "t", "n"):
-            return "of the map, which it is made for" if name != "n" else "how many there are"
-        of = "of the convolution that it stands for"
-        if self.spec.stands_for == "conv2d":
-            return of
-        return "of the input"
-
-    def _axes_of_output(self) -> str:
-        axes = self.samples.graph.axes_of(self.samples.graph.output)
-        return ", ".join(axes.names) if axes is not None else INPUT
-
 
 def _in_body(line: str) -> Iterator[str]:
     deeper = len(line) - len(line.lstrip())
     yield from broken(line.lstrip(), 8 + deeper)
 
 
-def _comment(unknown: Sequence[Value], names: str) -> Iterator[str]:
+def _comment(unknown: Sequence[Value]) -> Iterator[str]:
     for value in dict.fromkeys(unknown):
         yield f"# {value} is as it is at these sizes: what it depends on has no short expression"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +22,16 @@ from composer.export.python.mechanism import MechanismClass, file_of
 from composer.export.python.sites import Placed, placed
 from composer.export.python.subclasses import Subclass, subclass_of
 from composer.files import check_file_free, write_file
+from composer.language.expressions import Value
 from composer.measure.cost import floating_dtype
 from composer.models.model_string import ModelString
 from composer.models.open import open_backbone
 from composer.models.weights import save_weights
 from composer.surgery.composition import composed
 from composer.surgery.edited_class import Edits, edits_of
+
+#: Methods of others stand as they wrote them.
+_AS_WRITTEN = "# ruff: noqa: D102, E501, N803, N806, RET504, RET505, UP006, UP007, UP045, RUF100"
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,6 @@ def write_python(model: nn.Module, file: str | Path, force: bool = False) -> Pyt
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / source.name
         made.write_text(text, encoding="utf-8")
-        save_weights(model, made.with_suffix(".safetensors"))
         difference = largest_difference(model, made)
         write_file(weights, lambda place: save_weights(model, place))
         write_file(source, lambda place: place.write_text(text, encoding="utf-8"))
@@ -93,7 +96,9 @@ def model_source(model: nn.Module) -> str:
     needed = {line for one in subclasses.values() for line in one.imports} | set(imports)
     words = " and ".join(dict.fromkeys(edit.spec.title or edit.spec.name for edit in record.edits))
     docstring = f"{ModelString.parse(backbone).short} with {words}."
-    return file_of(kinds, docstring, [*texts, PUT, function], sorted(_agreeing(needed, kinds)))
+    rest = [*texts, PUT, function]
+    notes = ["", _AS_WRITTEN] if subclasses else []
+    return file_of(kinds, docstring, rest, sorted(_agreeing(needed, kinds)), notes)
 
 
 def _agreeing(imports: set[str], kinds: Sequence[MechanismClass]) -> set[str]:
@@ -236,8 +241,8 @@ def _placing(sites: Sequence[Placed]) -> Iterator[str]:
     yield from broken(f"put(net, path, {kind}({', '.join(given)}))", 8)
 
 
-def _pairs(values: dict[str, object]) -> str:
-    return ", ".join(f'"{name}": {number(value)}' for name, value in values.items())  # type: ignore[arg-type]
+def _pairs(values: Mapping[str, Value]) -> str:
+    return ", ".join(f'"{name}": {number(value)}' for name, value in values.items())
 
 
 def _tuple(paths: Sequence[str]) -> str:

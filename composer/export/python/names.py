@@ -23,7 +23,8 @@ _SHORT = {
     "bam", "cbam", "eca", "ema", "ge", "mhsa", "mlp", "od", "sa", "se", "sk",
 }  # fmt: skip
 _TAKEN = {
-    "self", "x", "torch", "nn", "functional", "math", "Tensor", "OrderedDict", "unfold", "fold", "grid",
+    "self", "x", "torch", "nn", "functional", "math", "Tensor", "OrderedDict", "unfold", "fold",
+    "grid",
 }  # fmt: skip
 
 

@@ -95,10 +95,10 @@ def _vary(
         return
     taken: list[Sample] = []
     for value in _others(name, asked.known[name], samples.spec):
-        tried = [
-            (values, _sample(samples, _settings_with(samples.spec, asked.settings, values), compiled))
-            for values in _with_others(name, value, asked.settings)
-        ]
+        tried = []
+        for values in _with_others(name, value, asked.settings):
+            settings = _settings_with(samples.spec, asked.settings, values)
+            tried.append((values, _sample(samples, settings, compiled)))
         fits = [(values, sample) for values, sample in tried if isinstance(sample, Sample)]
         if not fits and any(sample == "other" for _, sample in tried):
             samples.fixed.append(name)

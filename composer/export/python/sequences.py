@@ -35,12 +35,11 @@ def in_sequences(
 ) -> tuple[tuple[Call, ...], dict[str, Chain]]:
     """Return the calls with one in the place of each sequence, and the sequences by path."""
     users = users_of(calls)
-    by_name = {call.name: call for call in calls}
     found: dict[str, Chain] = {}
     for path in dict.fromkeys(path.rpartition(".")[0] for path in layers):
         own = [one for one in layers if one.startswith(f"{path}.")]
         if path and all(layers[one].kind not in APART for one in own):
-            chain = _chain(path, own, calls, by_name, users)
+            chain = _chain(own, calls, users)
             if chain is not None:
                 found[path] = _sequence(path, chain, layers)
                 calls = _replaced(calls, path, chain)
@@ -70,10 +69,8 @@ def refs(value: Any) -> Iterator[str]:
 
 
 def _chain(
-    path: str,
     own: Sequence[str],
     calls: Sequence[Call],
-    by_name: Mapping[str, Call],
     users: Mapping[str, list[Call]],
 ) -> list[Call] | None:
     """Return the calls of a sequence in order, or None where they are not one."""

@@ -41,11 +41,9 @@ def placed(model: nn.Module, record: Composition) -> tuple[Placed, ...]:
         ComposerError: something of it has no form in plain torch.
     """
     classes: list[tuple[Spec, MechanismClass]] = []
-    found = []
-    for edit in record.edits:
-        for site in edit.inserted:
-            found.append(_placed(model, edit.spec, site, classes))
-    return tuple(found)
+    return tuple(
+        _placed(model, edit.spec, site, classes) for edit in record.edits for site in edit.inserted
+    )
 
 
 def _placed(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import builtins
 import linecache
 import re
 import textwrap
+import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FunctionType, ModuleType
@@ -103,8 +103,6 @@ def _method(method: Method, like: FunctionType, whose: type, imports: set[str]) 
     for name in _free_names(tree):
         if name in like.__globals__:
             imports.add(_import_line(name, like.__globals__[name], like.__module__))
-        elif not hasattr(builtins, name):
-            continue
     me = like.__code__.co_varnames[0]
     return re.sub(r"\bsuper\(\)", f"super({whose.__name__}, {me})", text)
 
@@ -131,6 +129,8 @@ def _import_line(name: str, value: Any, module: str) -> str:
         alias = "" if last == name else f" as {name}"
         noqa = "  # noqa: N812" if name != name.lower() else ""
         return f"from {parent} import {last}{alias}{noqa}" if parent else f"import {last}{alias}"
+    if getattr(typing, name, None) is value:
+        return f"from typing import {name}"
     own = getattr(value, "__module__", None)
     if isinstance(value, (type, FunctionType)) and own and getattr(value, "__name__", "") == name:
         return f"from {own} import {name}"
@@ -146,7 +146,7 @@ def _around(original: type[nn.Module], edits: Edits, level: int) -> str:
     text = textwrap.dedent("".join(lines))
     if re.search(r"=\s*\.\.\.", text):
         raise _refused(f"the forward of {original.__qualname__} has a default that is no number")
-    return text.replace("def forward", "def forward", 1)
+    return text
 
 
 def _refused(why: str) -> ComposerError:

@@ -19,7 +19,9 @@ from composer.export.python.written import Number
 
 _LEVELS = {"+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT, "//": PRODUCT, "%": PRODUCT}
 _COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
-_OF_TENSORS = frozenset({"abs", "ceil", "floor", "round", "log", "log2", "exp", "sqrt", "sin", "cos"})
+_OF_TENSORS = frozenset(
+    {"abs", "ceil", "floor", "round", "log", "log2", "exp", "sqrt", "sin", "cos"}
+)
 
 _LETTERS = "ijkmpqrs"
 
