@@ -207,6 +207,7 @@ def test_a_composed_model_runs_without_composer(spec, backbone, how, tmp_path):
     assert set(load_file(written.weights)) <= set(model.state_dict())
 
 
+@pytest.mark.slow
 def test_the_comparison_sees_other_numbers(tmp_path, monkeypatch):
     model = composer.insert("resnet18?input_size=3,64,64", "se", stages=1)
     source = model_source(model).replace("torch.sigmoid(excite)", "torch.tanh(excite)")

@@ -28,13 +28,14 @@ class NoComposer:
             raise ModuleNotFoundError("Composer is not there", name="composer")
 sys.meta_path.insert(0, NoComposer())
 import torch
+from safetensors.torch import load_model
 from torch.utils._pytree import tree_leaves
 file, given, found = sys.argv[1:]
 spec = importlib.util.spec_from_file_location("exported", file)
 exported = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(exported)
-torch.set_default_dtype(torch.float64)  # or the weights, which are of that, would be rounded
 net = exported.model(pretrained=True).double().eval()
+load_model(net, file.removesuffix(".py") + ".safetensors")  # in float64, unrounded
 args, kwargs = torch.load(given, weights_only=True)
 with torch.no_grad():
     out = net(*args, **kwargs)

@@ -15,6 +15,7 @@ from composer.export.python.forward import Forward
 from composer.export.python.found import Finder
 from composer.export.python.helpers import helper
 from composer.export.python.imports import import_lines
+from composer.export.python.interface import PLAIN, Interface
 from composer.export.python.names import arguments_for, class_name, free_name
 from composer.export.python.numbers import Numbers
 from composer.export.python.samples import Samples, samples_of
@@ -43,6 +44,7 @@ class MechanismClass:
     arguments: Mapping[str, str]
     defaults: Mapping[str, Value]
     samples: Samples
+    interface: Interface
     expressions: tuple[Expr | None, ...]  # of its numbers; None where one is written as it is
 
 
@@ -110,14 +112,22 @@ def file_of(
     return "\n".join(head) + "\n\n\n" + text.rstrip() + "\n"
 
 
-def mechanism_class(spec: Spec, settings: Settings, name: str | None = None) -> MechanismClass:
+def mechanism_class(
+    spec: Spec, settings: Settings, name: str | None = None, interface: Interface = PLAIN
+) -> MechanismClass:
     """Return the class of a spec under some settings, which have all sizes.
+
+    Args:
+        spec: what it is of.
+        settings: with all sizes.
+        name: of the class; after the spec by default.
+        interface: how it is called.
 
     Raises:
         ComposerError: see `python_source`.
     """
     samples = samples_of(spec, settings, compiled)
-    return _Writer(spec, samples, name or class_name(spec.name)).written()
+    return _Writer(spec, samples, name or class_name(spec.name), interface).written()
 
 
 @dataclass
@@ -127,6 +137,7 @@ class _Writer:
     spec: Spec
     samples: Samples
     name: str
+    interface: Interface
     called: dict[str, str] = field(default_factory=dict)  # by the name of an argument in the spec
 
     def __post_init__(self) -> None:
@@ -152,15 +163,20 @@ class _Writer:
         defaults = {n: v for n in arguments if (v := self._default(n)) is not None}
         constructor = self._constructor(arguments, local, made)
         plain = [n for n in self.samples.fixed if self._derived(n) is None]
-        taken = ", ".join(["self", *(f"{x}: Tensor" for x in forward.inputs)])
+        tensors = (f"{x}: Tensor" for x in forward.inputs)
+        taken = ", ".join(["self", *tensors, *self.interface.parameters])
+        gives = "Tensor" if self.interface.values == 1 else "tuple[Tensor, ...]"
+        *lines, last = lines
+        lines += [f"return {self.interface.returned(last.removeprefix('return '))}"]
         text = [
             f"class {self.name}(nn.Module):",
             *(f"    {line}".rstrip() for line in docstring(self.samples, arguments, plain)),
             "",
             *constructor,
-            f"    def forward({taken}) -> Tensor:",
+            *broken(f"def forward({taken}) -> {gives}:", 4),
             f'        """Return [{output_axes(self.samples)}]."""',
             *(f"        {line}" for line in _comment(unknown_there)),
+            *(one for line in self.interface.checks for one in _in_body(line)),
             *(one for line in lines for one in _in_body(line)),
         ]
         for body in forward.methods.values():
@@ -169,7 +185,7 @@ class _Writer:
         helpers = forward.helpers | kinds & {"Schedule", "SharedDropout"}
         return MechanismClass(
             self.name, tuple(text), frozenset(helpers), arguments, defaults, self.samples,
-            self._expressions(),
+            self.interface, self._expressions(),
         )  # fmt: skip
 
     def _expressions(self) -> tuple[Expr | None, ...]:

@@ -220,7 +220,11 @@ def _placing(sites: Sequence[Placed]) -> Iterator[str]:
         {name: value for name, value in site.arguments.items() if name not in same}
         for site in sites
     ]
-    fixed = [f"{name}={number(value)}" for name, value in same.items()]
+    first = next(iter(sites[0].kind.arguments.values()), "")
+    fixed = [
+        str(number(value)) if name == first else f"{name}={number(value)}"
+        for name, value in same.items()
+    ]
     names = [*dict.fromkeys(name for one in own for name in one)]
     if not names:
         yield from broken(f"for path in {_tuple([site.path for site in sites])}:", 4)
@@ -230,7 +234,7 @@ def _placing(sites: Sequence[Placed]) -> Iterator[str]:
         (name,) = names
         pairs = [f'"{s.path}": {number(one[name])}' for s, one in zip(sites, own, strict=True)]
         given, word = [f"{name}={name}", *fixed], name
-        if name == next(iter(sites[0].kind.arguments.values())):
+        if name == first:
             given = [name, *fixed]
     else:
         pairs = [

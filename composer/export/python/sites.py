@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import fx, nn
 
-from composer.errors import error
+from composer.export.python.interface import interface_of
 from composer.export.python.layers import arguments_of
 from composer.export.python.mechanism import MechanismClass, mechanism_class
 from composer.export.python.names import class_name
 from composer.export.python.samples import known_under, on_meta
-from composer.export.python.written import written
+from composer.export.python.written import Written, written
 from composer.graph.graph import Settings
 from composer.language.expressions import Expr, Value, evaluate
 from composer.lower.build import compiled
@@ -41,44 +41,70 @@ def placed(model: nn.Module, record: Composition) -> tuple[Placed, ...]:
         ComposerError: something of it has no form in plain torch.
     """
     classes: list[tuple[Spec, MechanismClass]] = []
+    lowered: dict[str, _Lowered] = {}
     return tuple(
-        _placed(model, edit.spec, site, classes) for edit in record.edits for site in edit.inserted
+        _placed(model, edit.spec, site, classes, lowered)
+        for edit in record.edits
+        for site in edit.inserted
     )
 
 
+@dataclass(frozen=True)
+class _Lowered:
+    """A spec lowered once for all sites that have the same settings."""
+
+    module: nn.Module
+    written: Written
+    numbers: tuple[Value, ...]
+    known: Mapping[str, Value]
+
+
+def _lowered(spec: Spec, settings: Settings, made: dict[str, _Lowered]) -> _Lowered:
+    key = f"{id(spec)} {settings}"
+    if key not in made:
+        graph = compiled(spec, settings)
+        module = on_meta(graph)
+        made[key] = _Lowered(module, *written(module, graph), known_under(spec, settings))
+    return made[key]
+
+
 def _placed(
-    model: nn.Module, spec: Spec, site: EditedSite, classes: list[tuple[Spec, MechanismClass]]
+    model: nn.Module,
+    spec: Spec,
+    site: EditedSite,
+    classes: list[tuple[Spec, MechanismClass]],
+    made: dict[str, _Lowered],
 ) -> Placed:
     settings = site.settings.closed
     module = model.get_submodule(site.module)
     assert isinstance(module, fx.GraphModule)
-    _need_plain_call(module, site)
-    known = known_under(spec, settings)
-    kind = next((one for own, one in classes if own is spec and _suits(one, spec, settings)), None)
+    interface = interface_of(module, 2 if settings.part == "rest" else 1)
+    lowered = _lowered(spec, settings, made)
+    known = lowered.known
+    alike = (one for own, one in classes if own is spec and one.interface == interface)
+    kind = next((one for one in alike if _suits(one, lowered)), None)
     if kind is None:
-        kind = mechanism_class(spec, settings, _name(spec, settings, [k.name for _, k in classes]))
+        name = _name(spec, settings, [one.name for _, one in classes])
+        kind = mechanism_class(spec, settings, name, interface)
         classes.append((spec, kind))
     given = {
         word: known[name]
         for name, word in kind.arguments.items()
         if name in known and not _is_default(kind, name, known)
     }
-    return Placed(site.module, kind, given, _other_settings(module, spec, settings))
+    return Placed(site.module, kind, given, _other_settings(module, lowered.module))
 
 
-def _suits(kind: MechanismClass, spec: Spec, settings: Settings) -> bool:
+def _suits(kind: MechanismClass, lowered: _Lowered) -> bool:
     """Return whether a class is what stands at a site, with the arguments that it has there."""
-    graph = compiled(spec, settings)
-    found, numbers = written(on_meta(graph), graph)
-    if found != kind.samples.written or len(numbers) != len(kind.expressions):
+    if lowered.written != kind.samples.written:
         return False
-    known = known_under(spec, settings)
     asked = kind.samples.asked
     wanted = (
-        asked.numbers[place] if expr is None else evaluate(expr, known)
+        asked.numbers[place] if expr is None else evaluate(expr, lowered.known)
         for place, expr in enumerate(kind.expressions)
     )
-    return all(_equal(a, b) for a, b in zip(numbers, wanted, strict=True))
+    return all(_equal(a, b) for a, b in zip(lowered.numbers, wanted, strict=True))
 
 
 def _equal(one: Value, other: Value | None) -> bool:
@@ -104,28 +130,10 @@ def _name(spec: Spec, settings: Settings, taken: Sequence[str]) -> str:
     return numbered
 
 
-def _need_plain_call(module: fx.GraphModule, site: EditedSite) -> None:
-    """Refuse what is called with further arguments, or gives several values.
-
-    Raises:
-        ComposerError: code ``no-plain-form``.
-    """
-    given = [node for node in module.graph.nodes if node.op == "placeholder"]
-    extra = given[1:] if site.settings.part != "rest" else given[2:]
-    if extra or not isinstance(module.graph.output_node().args[0], fx.Node):
-        raise error(
-            "no-plain-form",
-            f"what stands at {site.path} is called as the layer was whose place it takes, with "
-            "further arguments or values, and there is no Python of that yet",
-            "export it to pt2 or onnx",
-        )
-
-
 def _other_settings(
-    module: fx.GraphModule, spec: Spec, settings: Settings
+    module: nn.Module, fresh: nn.Module
 ) -> dict[str, dict[str, Value]]:
-    """Return the settings of layers that are others than the spec's."""
-    fresh = on_meta(compiled(spec, replace(settings)))
+    """Return the settings of layers that are others than those of a module as it is lowered."""
     found: dict[str, dict[str, Value]] = {}
     for path, layer in module.named_modules():
         if not any(True for _ in layer.children()) and path and hasattr(layer, "eps"):
