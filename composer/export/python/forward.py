@@ -168,7 +168,7 @@ class Forward:
             have, want = f"{x}.shape[{first}:{last + 1}]", torch_calls.shown(size)
         shown = " by ".join("{" + str(one) + "}" for one in size)
         what = "maps of " if len(axes) > 1 else ""
-        message = f'f"this was made for {what}{shown}, and here is {{tuple({x}.shape)}}"'
+        message = f'f"made for {what}{shown}, and this is {{tuple({x}.shape)}}"'
         return [f"if {have} != {want}:", f"    raise ValueError({message})"]
 
     def _value(self, name: str) -> Code:

@@ -126,7 +126,9 @@ class _Writer:
         (test, is_tensor), (body, _), (orelse, _) = args
         if not is_tensor:
             return Code(f"{body.at(2)} if {test.at(2)} else {orelse.at(1)}", 1)
-        return Code(f"torch.where({test}, {_as_float(body)}, {_as_float(orelse)})")
+        chosen = f"torch.where({test}, {_as_float(body)}, {_as_float(orelse)})"
+        of_numbers = not any(tensor for _, tensor in args[1:])  # torch makes these float32
+        return Code(f"{chosen}.double()" if of_numbers else chosen)
 
     def _function(
         self, operation: str, codes: Sequence[Code], args: Sequence[tuple[Code, bool]]
