@@ -160,8 +160,9 @@ class _Writer:
             for statements in layer_statements(self.layers, chains, self._in_constructor(local))
         ]
         arguments = self._arguments()
+        constructor = [*self._constructor(arguments, local, made)]
+        arguments = arguments if constructor else {}
         defaults = {n: v for n in arguments if (v := self._default(n)) is not None}
-        constructor = self._constructor(arguments, local, made)
         plain = [n for n in self.samples.fixed if self._derived(n) is None]
         tensors = (f"{x}: Tensor" for x in forward.inputs)
         taken = ", ".join(["self", *tensors, *self.interface.parameters])
