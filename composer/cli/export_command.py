@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from composer.exporting.exported import Exported
 
 #: The end of each format's files; the formats themselves are known once torch is loaded.
-_SUFFIXES = {"onnx": ".onnx", "pt2": ".pt2", "aoti": ".pt2"}
+_SUFFIXES = {"python": ".py", "onnx": ".onnx", "pt2": ".pt2", "aoti": ".pt2"}
 
 
-@click.command("export", short_help="Write a model or a spec as ONNX, pt2 or an AOTI package.")
+@click.command("export", short_help="Write a model or a spec as Python, ONNX, pt2 or AOTI.")
 @click.argument("what", metavar="DIR|SPEC", shell_complete=complete_spec)
 @click.option("--to", type=click.Choice(tuple(_SUFFIXES)), metavar="FORMAT",
-              help="onnx; pt2, the file of torch.export; or aoti, the package of AOTInductor. By "
+              help="python; onnx; pt2, the file of torch.export; or aoti, the package of AOTInductor. By "
               "default the end of FILE says which.")
-@click.option("-o", "--output", metavar="FILE", help="Where to; ./NAME.onnx or .pt2 by default.")
+@click.option("-o", "--output", metavar="FILE", help="Where to; ./NAME.py, .onnx or .pt2 by default.")
 @click.option("--channels", type=click.IntRange(1), metavar="N",
               help="Of a spec's input; 256 by default.")
 @click.option("--size", metavar="[Dx]H[xW]",
@@ -49,10 +49,11 @@ def command(
 
     \b
     composer export se-resnet50 --to onnx
+    composer export cbam --to python
     composer export cbam --to pt2 --channels 64 --size 56
     """  # noqa: D301
     if to is None and output is None:
-        raise usage("neither --to nor -o says the format", "write --to onnx, --to pt2 or --to aoti")
+        raise usage("neither --to nor -o says the format", "write --to python, onnx, pt2 or aoti")
     lengths = size_of(size) if size is not None else None
     path = Path(output or f"{_name(what)}{_SUFFIXES[to or 'onnx']}")
     params = params_of(settings, {"": set()})[""] if settings else {}

@@ -15,6 +15,7 @@ from torch import nn
 from composer.errors import Diagnostic, UsageError, listing, suggestion
 from composer.exporting import aoti, onnx, pt2
 from composer.exporting.made import Made
+from composer.exporting.python import to_python
 from composer.exporting.subject import Subject, subject_of
 from composer.files import check_file_free, write_file
 from composer.language.expressions import Value
@@ -32,6 +33,7 @@ class Format:
 
 #: By the word of ``--to``. A suffix means the first format that has it.
 FORMATS: Mapping[str, Format] = {
+    "python": Format(".py", to_python.check, to_python.to_python),
     "onnx": Format(".onnx", onnx.check, onnx.to_onnx),
     "pt2": Format(".pt2", pt2.check, pt2.to_pt2),
     "aoti": Format(".pt2", aoti.check, aoti.to_aoti),
@@ -45,7 +47,7 @@ class Exported:
     Attributes:
         format: of the file.
         file: where it is.
-        bytes: how large it is.
+        bytes: how large it is, with the weights that lie beside it.
         difference: the largest from what the model gives, on two batches and two sizes.
         dynamic: the axes of the input that may have any size.
         fixed: those of batch and map that may not, with the reason.
@@ -93,8 +95,9 @@ def export(
     Args:
         what: a model, composed or not; a folder that `save` wrote; or a spec.
         file: where to.
-        to: ``"onnx"``; ``"pt2"``, the file of `torch.export`; or ``"aoti"``, the package of
-            AOTInductor. By default the suffix of the file says which: .onnx or .pt2.
+        to: ``"python"``, a class of plain torch, or a composed model whose weights lie beside;
+            ``"onnx"``; ``"pt2"``, the file of `torch.export`; or ``"aoti"``, the package of
+            AOTInductor. By default the suffix of the file says which: .py, .onnx or .pt2.
         channels: of a spec's input; 256 by default.
         size: of a spec's input; 14×14 by default.
         params: other values for a spec's params.
@@ -115,14 +118,21 @@ def export(
     format_.check()
     subject = subject_of(what, channels, size, params)
     with TemporaryDirectory(prefix="composer-export-") as folder:
-        written = Path(folder) / f"model{format_.suffix}"
-        found = format_.write(subject, written)
-        size_in_bytes = written.stat().st_size
-        write_file(path, lambda temporary: shutil.copyfile(written, temporary))
+        found = format_.write(subject, Path(folder) / path.name)
+        made = {one: path.with_name(one.name) for one in sorted(Path(folder).iterdir())}
+        for place in made.values():  # weights may lie beside the file
+            check_file_free(place, force)
+        size_in_bytes = sum(one.stat().st_size for one in made)
+        for one, place in made.items():
+            _copy(one, place)
     shape = tuple(subject.image.shape)
     return Exported(
         name, path, size_in_bytes, found.difference, found.dynamic, found.fixed, shape
     )
+
+
+def _copy(one: Path, place: Path) -> None:
+    write_file(place, lambda temporary: shutil.copyfile(one, temporary))
 
 
 def format_of(file: Path, to: str | None) -> str:

@@ -15,9 +15,10 @@ from composer.artifact.folder import load
 from composer.artifact.run import in_mode, tensors_of
 from composer.errors import Diagnostic, UsageError, error
 from composer.graph.frontend import load_spec
+from composer.graph.graph import Settings
 from composer.graph.places import layout_at
 from composer.language.expressions import Value
-from composer.lower.build import build
+from composer.lower.build import build, settings_for
 from composer.measure.cost import floating_dtype
 from composer.measure.inputs import Inputs
 from composer.primitives import Spec
@@ -37,12 +38,15 @@ class Subject:
     """A module in evaluation mode, its inputs for one sample, and the axes of the image in these.
 
     `axes` are named where they may have any size: batch first, then places of the map or tokens.
+    A mechanism by itself has a spec, and what it was built with.
     """
 
     name: str
     model: nn.Module
     inputs: Inputs
     axes: tuple[str, ...]
+    spec: Spec | None = None
+    settings: Settings | None = None  # of the spec
 
     @property
     def image(self) -> Tensor:
@@ -143,7 +147,9 @@ def _of_spec(
     inputs = Inputs((torch.zeros((1, *shape), dtype=floating_dtype(module)),))
     names = dict(zip(places, PLACES[len(places)], strict=True))
     _need_one_input(module, spec)
-    return Subject(spec.name, module.eval(), inputs, ("b", *(names.get(a, a) for a in axes[1:])))
+    settings = settings_for(spec, channels if "c" in axes else None, None, size, params)
+    named = ("b", *(names.get(axis, axis) for axis in axes[1:]))
+    return Subject(spec.name, module.eval(), inputs, named, spec, settings)
 
 
 def _product(size: tuple[int, ...]) -> int:
