@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from composer.errors import ComposerError
     from composer.graph.frontend import load_spec
     from composer.lifting.lift import lift
+    from composer.looking.attention_maps import attention_maps
     from composer.lower.build import build
     from composer.lower.schedule import advance
 
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 _HOME = {
     "ComposerError": "composer.errors",
     "advance": "composer.lower.schedule",
+    "attention_maps": "composer.looking.attention_maps",
     "build": "composer.lower.build",
     "eject": "composer.api",
     "insert": "composer.api",
@@ -48,6 +50,7 @@ _HOME = {
 __all__ = [
     "ComposerError",
     "advance",
+    "attention_maps",
     "build",
     "eject",
     "insert",
