@@ -32,12 +32,16 @@ Kind = Literal["gate", "attention"]
 
 @dataclass(frozen=True)
 class Seen:
-    """One value of a mechanism: the name of its node, its axes in order, its numbers."""
+    """One value of a mechanism: the name of its node, its axes in order, its numbers.
+
+    Of attention, `keys` are those of the axes that the keys have, along which the weights sum to 1.
+    """
 
     node: str
     kind: Kind
     axes: tuple[str, ...]
     values: Tensor
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,8 @@ class _Attention:
             for axis, size in zip(axes, env[node].shape, strict=True):
                 sizes[axis] = max(size, sizes.get(axis, 1))
         shape = [sizes[axis] for axis in (*self.queries, *self.keys)]
-        return Seen(self.name, "attention", (*self.queries, *self.named), weights.reshape(shape))
+        axes = (*self.queries, *self.named)
+        return Seen(self.name, "attention", axes, weights.reshape(shape), self.named)
 
 
 class _Run(fx.Interpreter):

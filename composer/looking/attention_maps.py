@@ -29,6 +29,7 @@ class AttentionMap:
         axes: the names of the axes of `values`, in order: ``("b", "c")``. Where attention's keys
             have the axes of its queries, those of the keys are ``key_h`` and ``key_w``.
         values: the numbers, without gradients.
+        keys: of attention, those of the axes that the keys have, along which the weights sum to 1.
         size: the height and width of the map that the mechanism was planned for; of tokens, that
             of the map that they hold.
     """
@@ -38,6 +39,7 @@ class AttentionMap:
     kind: Kind
     axes: tuple[str, ...]
     values: Tensor
+    keys: tuple[str, ...]
     size: tuple[int, ...]
 
     def __str__(self) -> str:
@@ -152,7 +154,9 @@ def _free(found: Mapping[str, AttentionMap], name: str) -> str:
 
 
 def _of(site: EditedSite, seen: Seen) -> AttentionMap:
-    return AttentionMap(site.module, seen.node, seen.kind, seen.axes, seen.values, site.size)
+    return AttentionMap(
+        site.module, seen.node, seen.kind, seen.axes, seen.values, seen.keys, site.size
+    )
 
 
 def _not_compiled() -> Any:
