@@ -190,8 +190,9 @@ def photographs(weights: Path) -> Iterator[str]:
 HEAD = """# Quantisation, pruning, LoRA
 
 Made by `python tests/quantised.py -o docs/quantisation.md --weights lite0.safetensors`
-(torch {torch}, torchao {torchao}). What is inserted is plain operators after `torch.export`, so
-torchao's post-training quantisation takes a composed model as it takes any other:
+(torch {torch}, torchao {torchao}, one thread). After `torch.export` what is
+inserted is plain operators, so torchao's post-training quantisation takes a composed model as it
+takes any other:
 
 ```py
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
@@ -209,12 +210,14 @@ PRUNING = """
 ## Pruning and LoRA
 
 `torch.nn.utils.prune` acts on the layers of what is inserted as on all others, and `prune.remove`
-makes them plain again, which `composer.save` asks for. Tools that take channels out of layers find
-sizes of the channels in no `view`, `reshape` or `expand` of the mechanisms that the tests name.
+makes them plain again, which `composer.save` asks for. A reshape in the code of a mechanism infers
+the channels, so a layer that lost some goes through; but `axial`, `axial_height` and `mlca` take a
+merged axis apart by a number, and the kernels of `cond_conv`, `dynamic_conv` and `od_conv` infer
+their output channels and not their input channels.
 
-Parameter-efficient tuning by PEFT finds the linear layers of what is inserted by their names, as in
-`LoraConfig(target_modules=r".*\\.se.*\\.fc[12]")`, trains them, and merges what it learned:
-`merge_and_unload()` gives the composed model, which saves as before.
+PEFT finds the linear layers of what is inserted by their names, as in
+`LoraConfig(target_modules=r".*\\.se\\.excite\\.fc[12]")`, and trains them;
+`merge_and_unload()` gives the composed model with the keys that it had.
 """
 
 
