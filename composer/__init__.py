@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from composer.exporting.exported import export
     from composer.graph.frontend import load_spec
     from composer.lifting.lift import lift
+    from composer.looking.attention_maps import attention_maps
     from composer.lower.build import build
     from composer.lower.schedule import advance
     from composer.training.groups import parameter_groups
@@ -37,6 +38,7 @@ __version__ = "0.1.0"
 _HOME = {
     "ComposerError": "composer.errors",
     "advance": "composer.lower.schedule",
+    "attention_maps": "composer.looking.attention_maps",
     "build": "composer.lower.build",
     "eject": "composer.api",
     "export": "composer.exporting.exported",
@@ -60,6 +62,7 @@ _HOME = {
 __all__ = [
     "ComposerError",
     "advance",
+    "attention_maps",
     "build",
     "eject",
     "export",

@@ -19,7 +19,7 @@ ROOT = Path(composer.__file__).parent
 LAYERS = (
     "errors", "files", "plugins", "language", "kernels", "primitives", "extending", "graph",
     "lower", "measure", "models", "lifting", "analysis", "surgery", "training", "compiling",
-    "artifact", "exporting", "certificate", "drawing", "api", "testing", "cli",
+    "artifact", "exporting", "looking", "certificate", "drawing", "api", "testing", "cli",
 )  # fmt: skip
 #: Layers that never meet, though one stands above the other: opening models, and reading them.
 APART = {("analysis", "models")}

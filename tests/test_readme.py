@@ -64,7 +64,8 @@ def test_commands_and_python_run_in_order(
         except SystemExit as exit_:
             status = exit_.code
         printed = capsys.readouterr()
-        assert status in (0, None), f"{command}\n{printed.err}"
+        fine = (0, 1, None) if command.startswith("composer diff") else (0, None)
+        assert status in fine, f"{command}\n{printed.err}"
         assert printed.out, command
     assert (folder / "resnet50-cbam" / "model.safetensors").is_file()
     for block in blocks("python"):

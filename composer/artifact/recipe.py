@@ -19,7 +19,7 @@ from composer.artifact.recipe_text import OneLine, written
 from composer.errors import ComposerError, Diagnostic, error
 from composer.graph.frontend import check_text
 from composer.language.models import Model
-from composer.language.source import parse
+from composer.language.source import Source, parse
 from composer.measure.cost import floating_dtype
 from composer.measure.inputs import (
     described,
@@ -42,6 +42,9 @@ from composer.surgery.insert import apply
 from composer.surgery.origin import check_origin
 from composer.surgery.own_modules import difference_of_modules, own_modules
 from composer.surgery.plan import plan_again
+
+#: Of the recipes that are written; those of every version before are read, too.
+VERSION = 1
 
 
 class RecipeSite(Model):
@@ -115,6 +118,7 @@ class Recipe(Model):
             ComposerError: it is none, or a spec's text is not the one its hash is of.
         """
         data, source = parse(text, file)
+        _refuse_newer(data, source, file)
         try:
             recipe = cls.model_validate(data)
         except ValidationError as failure:
@@ -143,6 +147,25 @@ class Recipe(Model):
                     )
                 )
         return recipe
+
+
+def _refuse_newer(data: Any, source: Source, file: str) -> None:
+    """Refuse a recipe of a version that this Composer does not know.
+
+    Raises:
+        ComposerError: code ``newer-recipe``.
+    """
+    number = data.get("composer") if isinstance(data, dict) else None
+    if isinstance(number, int) and not isinstance(number, bool) and number > VERSION:
+        raise ComposerError(
+            Diagnostic(
+                "newer-recipe",
+                f"this recipe is of version {number}, and this Composer reads up to {VERSION}",
+                "upgrade: pip install --upgrade attention-composer",
+                source.at(("composer",)),
+                file,
+            )
+        )
 
 
 def _told(site: dict[str, Any]) -> dict[str, Any]:

@@ -167,16 +167,30 @@ def read_image(path: Path, model: nn.Module) -> Tensor:
     return batch
 
 
+def as_seen(model: nn.Module, image: Tensor) -> Tensor:
+    """Return one image of a batch of `read_image` as it looks: [3, height, width] from 0 to 1."""
+    config = _data_config(model)
+    mean, deviation = (image.new_tensor(config[key])[:, None, None] for key in ("mean", "std"))
+    if len(image) == 1:
+        mean, deviation = mean.mean(0, keepdim=True), deviation.mean(0, keepdim=True)
+    return (image * deviation + mean).clamp(0, 1).expand(3, -1, -1)
+
+
 def transform_for(model: nn.Module) -> Any:
     """Return the function from a picture to a tensor that suits a model."""
-    from timm.data.config import resolve_data_config
     from timm.data.transforms_factory import create_transform
 
+    return create_transform(**_data_config(model))
+
+
+def _data_config(model: nn.Module) -> dict[str, Any]:
+    from timm.data.config import resolve_data_config
+
     resolve: Any = resolve_data_config
-    config = resolve({}, model=model)
+    config: dict[str, Any] = resolve({}, model=model)
     if input_shape(model) is None or remembered_inputs(model) is not None:
         config["input_size"] = probe(model).input_shape
-    return create_transform(**config)
+    return config
 
 
 def _difference(before: Tensor, after: Tensor) -> float:

@@ -22,7 +22,7 @@ from composer.plugins import at_fault
 _TRACEBACK = "COMPOSER_TRACEBACK"
 _COMMANDS = (
     "insert", "new", "check", "show", "sites", "list", "render", "verify", "compare", "schema",
-    "eject", "lift", "export",
+    "eject", "lift", "export", "diff",
 )  # fmt: skip
 
 

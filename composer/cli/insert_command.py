@@ -14,6 +14,7 @@ from composer.cli.options import (
     at_input_size,
     check_params,
     check_paths,
+    check_recipe_alone,
     check_replacing,
     check_selection,
     costs_json_option,
@@ -32,15 +33,19 @@ from composer.errors import ComposerError, Diagnostic
 from composer.language.place import Place
 
 if TYPE_CHECKING:
+    from composer.artifact.carried import Carried
     from composer.artifact.learning import Learning
     from composer.artifact.report import Report
     from composer.surgery.plan import Plan
 
 
 @click.command("insert", short_help="Put a mechanism into a backbone: plan, edit, verify, save.")
-@click.option("--spec", "specs", multiple=True, required=True, metavar="SPEC",
+@click.option("--spec", "specs", multiple=True, metavar="SPEC",
               shell_complete=complete_spec,
               help="A YAML file or a shipped name; several are inserted in order.")
+@click.option("--recipe", type=click.Path(), metavar="FILE",
+              help="Instead of --spec: the edits of a recipe.yaml, at the places of this backbone "
+              "that its sites stand for.")
 @click.option("--into", "backbone", required=True, metavar="MODEL",
               shell_complete=complete_model,
               help="resnet50, torchvision:resnet50, hf:config.json, ultralytics:yolov8n.yaml, "
@@ -85,8 +90,11 @@ if TYPE_CHECKING:
 @click.option("--expect", type=click.IntRange(1), metavar="N", help="Fail unless N sites match.")
 @click.option("--force", is_flag=True, help="Replace a composition that is there.")
 @costs_json_option
+@click.pass_context
 def command(
+    context: click.Context,
     specs: tuple[str, ...],
+    recipe: str | None,
     backbone: str,
     output: str | None,
     at: str | None,
@@ -121,11 +129,14 @@ def command(
     composer insert --spec se --into convnext_tiny --stages 3,4 --set reduction=8
     composer insert --spec sk --into resnext50_32x4d --match stride=1
     composer insert --spec eca --into efficientnet_b0 --at module --replace --type SqueezeExcite
+    composer insert --recipe resnet50-cbam/recipe.yaml --into resnet101
     composer insert --spec eca --into tf_efficientnet_lite0 --weights lite0.safetensors \\
         --input cat.png --init identity
     """  # noqa: D301
     from composer.artifact.output import check_free, is_composition
 
+    if not specs and recipe is None:
+        raise usage("missing option '--spec'", "see 'composer insert --help'")
     steps = Steps(total=7)
     stacked = is_composition(Path(backbone))
     if pretrained and weights:
@@ -142,17 +153,26 @@ def command(
     check_replacing(at, replace, select, types, init)
     check_paths(at, select, types)
     match = match_of(matches)
-    read = read_specs(specs)
-    params = params_of(settings, {spec.name: set(spec.params) for spec in read})
-    check_params(read, params)
+    rules: tuple[Carried, ...] = ()
+    if recipe is not None:
+        check_recipe_alone(context)
+        _need("recipe", recipe)
+        with loading(), steps.step("finding the rules of the recipe"):
+            from composer.artifact.carried import carried, read_recipe_at
+
+            rules = carried(*read_recipe_at(Path(recipe)))
+        read = [rule.spec for rule in rules]
+        init = "identity" if all(rule.init == "identity" for rule in rules) else "paper"
+    else:
+        read = read_specs(specs)
+        params = params_of(settings, {spec.name: set(spec.params) for spec in read})
+        check_params(read, params)
     word = check_model(backbone)
     folder = Path(output or "-".join([word, *(spec.name for spec in read)]))
     if not dry_run:
         check_free(folder, force)
     for code, file in (("weights", weights), ("image", image)):
-        if file and not Path(file).exists():
-            missing = Diagnostic(code, "there is no such file", "look at the path", file=file)
-            raise ComposerError(missing)
+        _need(code, file)
 
     with loading():
         with steps.step("importing torch"):
@@ -182,8 +202,8 @@ def command(
             before = Verification.of(model, pixels).output(model)
     plans: list[Plan] = []
     with steps.step("planning and editing"):
-        for spec in read:
-            found = plan(
+        for index, spec in enumerate(read):
+            found = rules[index].planned(model) if rules else plan(
                 model,
                 spec,
                 at,  # type: ignore[arg-type]
@@ -204,7 +224,7 @@ def command(
             if dry_run and spec is read[-1] and not found.has_numbers:
                 model = model.to("meta")  # what a plan counts needs no memory
             model = apply(model, found, name)
-    notes = _notes(plans, in_full=dry_run)
+    notes = (*(f"{rule.spec.name}: {rule}" for rule in rules), *_notes(plans, in_full=dry_run))
     if held is not None and weights and not dry_run:
         notes = (*notes, f"{weights}: {load_held(model, held, Path(weights), name)}")
     difference: float | None = None
@@ -230,6 +250,13 @@ def command(
         click.echo(json.dumps(report.as_json(), indent=2))
     else:
         _print(report, read, plans, learns, compiled, image)
+
+
+def _need(code: str, file: str | None) -> None:
+    if file and not Path(file).exists():
+        raise ComposerError(
+            Diagnostic(code, "there is no such file", "look at the path", file=file)
+        )
 
 
 def _notes(plans: list[Plan], in_full: bool) -> tuple[str, ...]:

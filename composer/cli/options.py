@@ -179,6 +179,23 @@ def check_replacing(
         )
 
 
+def check_recipe_alone(context: click.Context) -> None:
+    """Refuse what a recipe says itself: the specs, where they go, their params, how they begin.
+
+    Raises:
+        UsageError: such an option is given, too.
+    """
+    theirs = ("specs", "at", "position", "branch", "prefix_tokens", "stages", "blocks", "every",
+              "select", "replace", "types", "matches", "settings", "init", "expect")  # fmt: skip
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if option.name in theirs and source is click.core.ParameterSource.COMMANDLINE:
+            raise usage(
+                f"--recipe says what goes where, and {option.opts[0]} is given, too",
+                f"omit {option.opts[0]}, or insert with --spec",
+            )
+
+
 def check_paths(at: str | None, patterns: tuple[str, ...], types: tuple[str, ...] = ()) -> None:
     """Refuse module paths that can't be read, or that are wanted and not given.
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
               help="Of a spec's input; 256 unless told.")
 @click.option("--size", metavar="H[xW]", help="Of a spec's input; 14 unless told.")
 @set_option
+@click.option("--input", "image", metavar="IMAGE",
+              help="Of a composition: what each mechanism attends to on this image.")
 @click.option("--dpi", type=click.IntRange(10, 2400), default=DPI, show_default=True,
               help="Of a PNG.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
@@ -47,6 +49,7 @@ def command(
     channels: int | None,
     size: str | None,
     settings: tuple[str, ...],
+    image: str | None,
     dpi: int,
     force: bool,
     as_json: bool,
@@ -54,7 +57,8 @@ def command(
     """Draw a spec as its graph of primitives, or a backbone as its stages and blocks.
 
     A spec with an error is drawn as far as it is known, with what is wrong in red; the exit status
-    is 1 then. Of a backbone, repeats are one box with ×N, and what was inserted stands out.
+    is 1 then. Of a backbone, repeats are one box with ×N, and what was inserted stands out. With
+    --input the gates and the attention of a composition are drawn over an image.
     """
     file = Path(output) if output else Path(f"{_short(what)}.svg")
     height_width = size_of(size) if size is not None else None
@@ -65,6 +69,7 @@ def command(
         render(
             what, file, theme=theme, depth=depth, expand=expand, before_after=before_after,
             channels=channels, size=height_width, params=params, dpi=dpi, force=force,
+            input=image,
         )  # fmt: skip
     if as_json:
         form = file.suffix[1:].lower()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from composer.artifact.output import is_composition
 from composer.drawing.diagram import Diagram, Group, groups_in
-from composer.drawing.formats import DPI, format_of, written
+from composer.drawing.formats import DPI, Format, format_of, written
 from composer.drawing.mechanism import Said, mechanism
 from composer.drawing.network import DEPTH, before_and_after, network
 from composer.drawing.theme import ThemeName
@@ -65,8 +65,9 @@ def render(
     params: Mapping[str, Value] | None = None,
     dpi: int = DPI,
     force: bool = False,
+    input: str | PathLike[str] | None = None,  # noqa: A002 - the word of the command line
 ) -> Path:
-    """Draw a spec, or a backbone with what was inserted into it.
+    """Draw a spec, or a backbone with what was inserted into it, or what that attends to.
 
     Args:
         what: a spec, its name, path or text; a graph; a model, composed or not, a MODEL string, or
@@ -83,6 +84,8 @@ def render(
         params: other values for a spec's params.
         dpi: of a PNG, pixels for each inch.
         force: replace a file that is there.
+        input: an image; what is drawn is then what each mechanism attends to on it, as svg, png,
+            pdf or html (see `composer.attention_maps`).
 
     Returns:
         The path of the file.
@@ -96,6 +99,13 @@ def render(
     form = format_of(file)
     _check_options(theme, depth, dpi)
     check_file_free(file, force)
+    if input is not None:
+        if depth or expand or before_after or channels or size or params:
+            raise _usage("depth, expand, before_after, channels, size and params are of another "
+                         "picture than that on an image", "omit them, or omit input")  # fmt: skip
+        content = _on_image(what, Path(input), form, theme, dpi)
+        write_file(file, lambda place: place.write_bytes(content))
+        return file
     picture = drawn(
         what, depth=depth, expand=expand, before_after=before_after, channels=channels, size=size,
         params=params, code=form == "html",
@@ -147,6 +157,22 @@ def drawn(
     opened = usual if depth is None else diagram.to_depth(depth)
     wanted = (expand,) if isinstance(expand, str) else tuple(expand)
     return Picture(diagram, opened | _expanded(diagram, wanted), problems)
+
+
+def _on_image(
+    what: Spec | Graph | nn.Module | str | PathLike[str],
+    image: Path,
+    form: Format,
+    theme: ThemeName,
+    dpi: int,
+) -> bytes:
+    found = _found(what)
+    if not isinstance(found, tuple):
+        message = "input is an image for a composed model, and this is a spec"
+        raise _usage(message, "give a folder that insert wrote")
+    from composer.drawing.maps import maps_drawn
+
+    return maps_drawn(*found, image, form, theme, dpi)
 
 
 # -------------------------------------------------------------------------------------- what

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from torch import fx, nn
+from torch import Tensor, fx, nn
+from torch.nn.modules import module as everywhere
 
 from composer.lower.graph_data import GraphData
 
@@ -22,6 +23,9 @@ class Mechanism(fx.GraphModule):
     fx pickles the generated code alone, and traces that to load it; that loses the class, its
     `meta` and that of the nodes. Here the graph itself is in the pickle, as plain values. A copy
     of fx's loses the hooks of the forward.
+
+    What it gives is its own, so the block may write into it, as ``x += shortcut`` does. Where a
+    hook may keep it, the block gets a copy.
     """
 
     def recompile(self) -> fx.graph.PythonCode:
@@ -29,6 +33,12 @@ class Mechanism(fx.GraphModule):
         code = super().recompile()
         del type(self).__call__  # so that the call is a module's, which tracers look for
         return code
+
+    def _call_impl(self, *args: Any, **kwargs: Any) -> Any:
+        given = super()._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
+        if self._forward_hooks or self._backward_hooks or _for_all():
+            return given.clone() if isinstance(given, Tensor) else given
+        return given
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         kind = next(one for one in type(self).__mro__ if not _is_of_one_module(one))
@@ -55,6 +65,11 @@ class Mechanism(fx.GraphModule):
         replica: Mechanism = nn.Module._replicate_for_data_parallel(self)  # type: ignore[no-untyped-call]
         replica.__class__ = type(self)  # which has the forward
         return replica
+
+
+def _for_all() -> bool:
+    """Return whether there are hooks of every module's forward or backward pass."""
+    return bool(everywhere._global_forward_hooks or everywhere._global_backward_hooks)
 
 
 def _is_of_one_module(kind: type) -> bool:

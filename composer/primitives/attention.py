@@ -67,7 +67,7 @@ class Attention(Primitive):
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes riding along, those of the queries, and the features of the values."""
-        parts = self._parts(axes, order)
+        parts = self.parts(axes, order)
         if self._is_relative:
             if len(self.over) != 2:
                 raise AxisProblem(
@@ -92,7 +92,8 @@ class Attention(Primitive):
     def _is_relative(self) -> bool:
         return str(self.position) == "relative"
 
-    def _parts(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Parts:
+    def parts(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Parts:
+        """Return which axis of the values is what; `order` is that of the axes it gives."""
         return parts_of(
             self.q, self.k, self.v, {"bias": self.bias, "mask": self.mask}, axes, order,
             over=self.over, keys=self.keys, along=self.along,
@@ -113,7 +114,7 @@ class Attention(Primitive):
 
     def lower(self, emit: Emitter) -> Any:
         """Write one call of torch's attention."""
-        parts = self._parts(emit.axes, AxisOrder(emit.axes(emit.here).names))
+        parts = self.parts(emit.axes, AxisOrder(emit.axes(emit.here).names))
         scale: Any = None
         if self.scale is not None:
             known = self.scale.is_constant
@@ -152,7 +153,7 @@ class Attention(Primitive):
 
     def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
         """Return the two products of attention, and those of the position with its tables."""
-        parts = self._parts(axes, AxisOrder(own.names))
+        parts = self.parts(axes, AxisOrder(own.names))
         sizes = [whole(parts.sizes[axis], ("over",)) for axis in self.over]
         riding = math.prod(whole(parts.sizes[axis]) for axis in parts.riding)
         keys = math.prod(whole(axes(self.k)[axis], ("over",)) for axis in parts.in_keys)

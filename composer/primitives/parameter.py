@@ -89,4 +89,4 @@ def learned(emit: Emitter, tensor: Tensor, local: str | None = None) -> Any:
     if tensor.dim() < (_OF_AN_IMAGE if volumes else _OF_A_VIDEO):
         return emit.parameter(tensor, local)
     flat = emit.parameter(tensor.flatten(1), local)
-    return emit.method("unflatten", flat, 1, tuple(tensor.shape[1:]))
+    return emit.method("unflatten", flat, 1, (-1, *tensor.shape[2:]))

@@ -91,7 +91,8 @@ class Reweight(Primitive):
         if len(rest) < 2:
             return emit.method("matmul", by, x)
         node = emit.method("matmul", by, emit.method("flatten", x, 1))
-        return emit.method("unflatten", node, 1, sizes_of(emit, emit.node(self.x), axes, rest))
+        others = sizes_of(emit, emit.node(self.x), axes, rest[1:])
+        return emit.method("unflatten", node, 1, (-1, *others))  # so a pruned layer goes through
 
     def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
         """Return the product where it is one of matrices; of elements, it is not counted."""
