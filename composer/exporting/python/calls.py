@@ -19,10 +19,12 @@ from composer.exporting.python.code import (
 from composer.exporting.python.formula import power
 from composer.exporting.python.layers import no_plain_form
 from composer.kernels.conv_of_each import conv_of_each
+from composer.kernels.deviation import deviation, variance
 from composer.kernels.largest import largest
 from composer.kernels.mean_and_max import mean_and_max
 from composer.kernels.row_conv1d import row_conv1d
 from composer.kernels.weighed_sum import weighed, weighed_in_place, weighed_sum
+from composer.kernels.weighed_windows import weighed_windows
 from composer.kernels.windows import fold, unfold
 from composer.lower.grid import grid
 
@@ -155,6 +157,23 @@ def _conv_of_each(args: Args, _kwargs: Kwargs) -> Code:
     return Code(f"{made}.unflatten(1, {kernel.at(9)}.shape[:2])")
 
 
+def _statistic(name: str) -> Written:
+    def written(args: Args, _kwargs: Kwargs) -> Code:
+        x, axes = args
+        over = shown(axes[0]) if len(axes) == 1 else shown(axes)
+        return Code(f"{x.at(9)}.{name}({over}, correction=0)")
+
+    return written
+
+
+def _weighed_windows(args: Args, _kwargs: Kwargs) -> Code:
+    x, by, *numbers = args
+    if len(numbers[0]) != 2:
+        raise no_plain_form("windows of volumes and of signals, each with weights of its own")
+    given = ", ".join([str(x), f"{by.at(9)}.shape[-4:-2]", *map(shown, numbers)])
+    return Code(f"(unfold({given}) * {by.at(PRODUCT + 1)}).sum((-4, -3))")
+
+
 def _row_conv1d(args: Args, _kwargs: Kwargs) -> Code:
     rows, weight, *bias = args
     given = ", ".join([f"{rows.at(9)}.unsqueeze(1)", str(weight), *map(str, bias)])
@@ -172,10 +191,11 @@ def _power(args: Args, _kwargs: Kwargs) -> Code:
 _OURS: dict[Any, Written] = {
     operator.getitem: _getitem, operator.neg: _negative, operator.pow: _power,
     mean_and_max: _mean_and_max, largest: _largest, weighed_sum: _weighed_sum,
-    conv_of_each: _conv_of_each, row_conv1d: _row_conv1d,
+    deviation: _statistic("std"), variance: _statistic("var"),
+    weighed_windows: _weighed_windows, conv_of_each: _conv_of_each, row_conv1d: _row_conv1d,
     unfold: lambda args, kwargs: called("unfold", args, kwargs),
     fold: lambda args, kwargs: called("fold", args, kwargs),
     grid: lambda args, kwargs: called("grid", args, kwargs),
 }  # fmt: skip
 #: Which of these call a function that the file has to have.
-HELPERS = {unfold: "unfold", fold: "fold", grid: "grid"}
+HELPERS = {unfold: "unfold", weighed_windows: "unfold", fold: "fold", grid: "grid"}

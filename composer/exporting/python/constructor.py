@@ -121,7 +121,7 @@ def _layer(layer: Layer, number: NumberOf) -> str:
         for name, _, default in layer.arguments
         if default is not REQUIRED and shown(given[name]) != str(default)
     ]
-    own = "" if layer.kind in ("Schedule", "SharedDropout") else "nn."
+    own = "" if layer.kind in ("Affine", "Schedule", "SharedDropout") else "nn."
     return f"{own}{layer.kind}({', '.join(args)})"
 
 

@@ -223,7 +223,7 @@ class Forward:
         if kind == "RowConv1d":
             x = self._arg(call.args[0])
             return Code(f"{place}({x.at(9)}.unsqueeze(1)).squeeze(1)")
-        if kind in ("SharedDropout", "Schedule"):
+        if kind in ("Affine", "SharedDropout", "Schedule"):
             self.helpers.add(kind)
         return Code(f"{place}({', '.join(args)})")
 

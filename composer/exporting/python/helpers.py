@@ -30,6 +30,19 @@ _FOLD = '''def fold(
     y = functional.fold(columns, size, kernel, dilation, padding, stride)
     return y.reshape(*x.shape[:-4], *size)'''
 
+_AFFINE = '''class Affine(nn.Conv1d):
+    """A weight, and maybe a bias, for each channel; so many axes come after the channels."""
+
+    def __init__(self, channels: int, bias: bool, behind: int) -> None:
+        super().__init__(channels, channels, 1, groups=channels, bias=bias)
+        self.behind = behind
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return each value times the weight of its channel, plus the bias."""
+        shape = (-1, *[1] * self.behind)
+        weight = self.weight.reshape(shape)
+        return x * weight if self.bias is None else x * weight + self.bias.reshape(shape)'''
+
 _GRID = '''def grid(places: int, *size: int) -> tuple[int, ...]:
     """Return height and width of a map of so many places, with the aspect of another's size."""
     scale = (places / math.prod(size)) ** (1 / len(size))
@@ -75,7 +88,7 @@ _DROPOUT = '''class SharedDropout(nn.Module):
         return x * (kept if self.p == 1 else kept / (1 - self.p))'''
 
 _HELPERS = {
-    "unfold": _UNFOLD, "fold": _FOLD, "grid": _GRID, "Schedule": _SCHEDULE,
+    "unfold": _UNFOLD, "fold": _FOLD, "grid": _GRID, "Affine": _AFFINE, "Schedule": _SCHEDULE,
     "SharedDropout": _DROPOUT,
 }  # fmt: skip
 

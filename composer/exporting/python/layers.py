@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from composer.errors import ComposerError, error
+from composer.kernels.affine import Affine
 from composer.kernels.dropout import SharedDropout
 from composer.kernels.row_conv1d import RowConv1d
 from composer.lower.schedule import Schedule
@@ -41,6 +42,10 @@ def arguments_of(layer: nn.Module | nn.Parameter) -> tuple[str, Arguments]:
             return "Schedule", tuple((name, value, REQUIRED) for name, value in own.items())
         case SharedDropout():
             return "SharedDropout", (("p", layer.p, REQUIRED), ("shared", layer.shared, REQUIRED))
+        case Affine():
+            own = {"channels": layer.in_channels, "bias": layer.bias is not None}
+            own |= {"behind": layer.behind}
+            return "Affine", tuple((name, value, REQUIRED) for name, value in own.items())
         case RowConv1d():
             return "RowConv1d", _convolution(layer)
         case nn.Linear():

@@ -12,7 +12,7 @@ from torch.nn import functional
 from composer.exporting.python.written import Call, Layer, Ref
 
 #: Layers that are not called with one value and nothing else.
-APART = frozenset({"RowConv1d", "table", "Schedule", "parameter"})
+APART = frozenset({"Affine", "RowConv1d", "table", "Schedule", "parameter"})
 
 _ACTIVATIONS: Mapping[Any, str] = {
     torch.relu_: "nn.ReLU(inplace=True)", torch.relu: "nn.ReLU()",
