@@ -24,7 +24,7 @@ from composer.language.library import shipped_names
 
 PAGE = Path(__file__).parents[1] / "docs" / "export.md"
 BEGIN, END = "<!-- table: tests/export_table.py -->", "<!-- end -->"
-COLUMNS = ("onnx", "pt2", "aoti")
+COLUMNS = ("python", "onnx", "pt2", "aoti")
 OPEN = "—"  # not tried
 
 
@@ -54,7 +54,7 @@ def cells(page: str) -> dict[str, dict[str, str]]:
 
 def page_with(page: str, found: dict[str, dict[str, str]]) -> str:
     """Return a page with another table."""
-    lines = [BEGIN, f"| mechanism | {' | '.join(COLUMNS)} |", "| --- " * 4 + "|"]
+    lines = [BEGIN, f"| mechanism | {' | '.join(COLUMNS)} |", "| --- " * (1 + len(COLUMNS)) + "|"]
     lines += [
         f"| `{name}` | {' | '.join(row.get(c, OPEN) for c in COLUMNS)} |"
         for name, row in sorted(found.items())
