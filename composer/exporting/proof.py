@@ -18,7 +18,7 @@ from composer.exporting.subject import WORDS, Subject
 from composer.measure.inputs import Inputs
 
 #: Of the largest number that the model gives, by the width of its numbers.
-TOLERANCE = {8: 1e-4, 4: 1e-4, 2: 3e-2, 1: 0.3}
+TOLERANCE = {8: 1e-6, 4: 1e-4, 2: 3e-2, 1: 0.3}
 
 #: What every process does: `call` takes (args, kwargs) and returns tensors, however nested.
 _PROCESS = """

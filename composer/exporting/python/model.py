@@ -13,9 +13,10 @@ from torch import nn
 from composer.analysis.edited import class_before_edits
 from composer.artifact.recipe import recipe
 from composer.errors import error
+from composer.exporting.made import Made
 from composer.exporting.python.backbone import backbone_call
 from composer.exporting.python.calls import shown
-from composer.exporting.python.check import largest_difference
+from composer.exporting.python.check import proven_model
 from composer.exporting.python.code import broken
 from composer.exporting.python.formula import number
 from composer.exporting.python.mechanism import MechanismClass, file_of
@@ -36,11 +37,16 @@ _AS_WRITTEN = "# ruff: noqa: D102, E501, N803, N806, RET504, RET505, UP006, UP00
 
 @dataclass(frozen=True)
 class PythonFiles:
-    """What was written, and how far its outputs are from the model's, in float64."""
+    """What was written, and what it was found to be beside the model, in float64."""
 
     source: Path
     weights: Path
-    difference: float
+    made: Made
+
+    @property
+    def difference(self) -> float:
+        """The largest between its outputs and the model's."""
+        return self.made.difference
 
 
 def write_python(model: nn.Module, file: str | Path, force: bool = False) -> PythonFiles:
@@ -69,10 +75,10 @@ def write_python(model: nn.Module, file: str | Path, force: bool = False) -> Pyt
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / source.name
         made.write_text(text, encoding="utf-8")
-        difference = largest_difference(model, made)
+        found = proven_model(model, made)
         write_file(weights, lambda place: save_weights(model, place))
         write_file(source, lambda place: place.write_text(text, encoding="utf-8"))
-    return PythonFiles(source, weights, difference)
+    return PythonFiles(source, weights, found)
 
 
 def model_source(model: nn.Module) -> str:
