@@ -186,6 +186,7 @@ def test_long_lines_are_broken(line, indent, lines):
 
 MODELS = [
     ("se", "resnet18?input_size=3,64,64", {}),
+    ("cbam", "resnet18?input_size=3,64,64", {"init": "identity"}),
     ("eca", "vit_tiny_patch16_224", {}),
     ("cbam", "resnet50", {}),
     ("bam", "resnet18", {}),

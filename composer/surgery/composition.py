@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from torch import nn
@@ -84,6 +84,15 @@ class Edit:
     def inserted(self) -> tuple[EditedSite, ...]:
         """Everything that it inserted, in the order that was done."""
         return (*self.shared, *self.sites)
+
+    def settings_at(self, site: EditedSite) -> Settings:
+        """Return what the module of a site is lowered with anew.
+
+        Beside what is there f(x) is blended in under ``init="identity"``; in its place the weights
+        begin as its own.
+        """
+        beside = site.name is not None and site in self.sites
+        return replace(site.settings, init=self.init if beside else "paper")
 
 
 @dataclass(frozen=True)

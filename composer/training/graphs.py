@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from torch import nn
 
@@ -19,9 +18,7 @@ def inserted_graphs(model: nn.Module) -> Iterator[tuple[Edit, EditedSite, Graph]
     made: dict[object, Graph] = {}
     for edit in record.edits if record else ():
         for site in edit.inserted:
-            # beside what is there f(x) is blended in; in its place the weights begin as its own
-            init = edit.init if site.name is not None and site in edit.sites else "paper"
-            settings = replace(site.settings, init=init)
+            settings = edit.settings_at(site)
             sizes, params = tuple(settings.sizes.items()), tuple(settings.params.items())
             key = id(edit), sizes, params, settings.layout, settings.tokens, settings.part
             if key not in made:

@@ -17,7 +17,7 @@ from composer.graph.graph import Settings
 from composer.language.expressions import Expr, Value, evaluate
 from composer.lower.build import compiled
 from composer.primitives import Spec
-from composer.surgery.composition import Composition, EditedSite
+from composer.surgery.composition import Composition, Edit, EditedSite
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def placed(model: nn.Module, record: Composition) -> tuple[Placed, ...]:
     classes: list[tuple[Spec, MechanismClass]] = []
     lowered: dict[str, _Lowered] = {}
     return tuple(
-        _placed(model, edit.spec, site, classes, lowered)
+        _placed(model, edit, site, classes, lowered)
         for edit in record.edits
         for site in edit.inserted
     )
@@ -70,12 +70,12 @@ def _lowered(spec: Spec, settings: Settings, made: dict[str, _Lowered]) -> _Lowe
 
 def _placed(
     model: nn.Module,
-    spec: Spec,
+    edit: Edit,
     site: EditedSite,
     classes: list[tuple[Spec, MechanismClass]],
     made: dict[str, _Lowered],
 ) -> Placed:
-    settings = site.settings.closed
+    spec, settings = edit.spec, edit.settings_at(site).closed
     module = model.get_submodule(site.module)
     assert isinstance(module, fx.GraphModule)
     interface = interface_of(module, 2 if settings.part == "rest" else 1)
