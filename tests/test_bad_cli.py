@@ -271,7 +271,7 @@ BAD = [
         2,
         "error[usage]: no command 'inser'\n  help: did you mean 'insert'? "
         "Commands: insert, new, check, show, sites, list, render, verify, compare, schema, eject, "
-        "lift\n",
+        "lift, export, diff\n",
     ),
     (
         "an unknown option",

@@ -201,11 +201,11 @@ error[no-export]: odd can't be exported as onnx: aten.linalg_matrix_exp has no c
     [
         (("se",), 2, """\
 error[usage]: neither --to nor -o says the format
-  help: write --to onnx, --to pt2 or --to aoti
+  help: write --to python, onnx, pt2 or aoti
 """),
         (("se", "-o", "se.bin"), 2, """\
 error[usage]: 'se.bin' does not say its format by its end
-  help: let it end in .onnx or .pt2, or say to='onnx'
+  help: let it end in .py, .onnx or .pt2, or say to='onnx'
 """),
         (("se", "--to", "pt2", "-o", "se.onnx"), 2, """\
 error[usage]: 'se.onnx' does not end in .pt2, as files of pt2 do

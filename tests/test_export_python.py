@@ -21,6 +21,8 @@ from composer.exporting.python.mechanism import mechanism_class, python_source
 from composer.exporting.python.model import model_source, write_python
 from composer.graph.frontend import load_spec
 from composer.lower.build import compiled, lower, settings_for
+from composer.surgery.composition import own_shapes
+from composer.surgery.own_modules import own_modules
 
 GOLDENS = Path(__file__).parent / "goldens" / "python"
 SIZE = (6, 6)
@@ -238,16 +240,10 @@ def test_what_cannot_go_is_refused(case, file, said, way_out, tmp_path):
     if case == "head":
         model.fc = nn.Sequential(nn.Linear(512, 1000))
         model._composition = model._composition.__class__(
-            "resnet18", model._composition.edits, composer_shapes(model)
+            "resnet18", model._composition.edits, own_shapes(model), own_modules(model)
         )
     with pytest.raises(ComposerError) as refused:
         write_python(model, tmp_path / file)
     (problem,) = refused.value.diagnostics
     assert (problem.message.rpartition("/")[2], problem.help) == (said, way_out)
     assert [*tmp_path.iterdir()] == []
-
-
-def composer_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
-    from composer.surgery.composition import own_shapes
-
-    return own_shapes(model)

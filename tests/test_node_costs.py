@@ -34,7 +34,7 @@ from composer.primitives.weighed_sum import WeighedSum
 from composer.testing import check_op
 from composer.testing.counting import counted
 
-SPECS = sorted(TYPICAL)
+SPECS = sorted((*TYPICAL, "involution"))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)

@@ -25,6 +25,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._pytree import tree_flatten_with_path, tree_iter, tree_map
 
 from composer.analysis.edited import own_methods
+from composer.lower.mechanism import Onlooker
 
 #: In the `meta` of a node: the tensor that it gives, and where the forward made it.
 VALUE, INSTRUCTIONS = "composer_value", "composer_instructions"
@@ -148,7 +149,8 @@ class _Recorder(TorchFunctionMode):
                 begin, end = self._around(path)
                 before = child.register_forward_pre_hook(begin, with_kwargs=True, prepend=True)
                 stack.callback(before.remove)
-                stack.callback(child.register_forward_hook(end, with_kwargs=True).remove)
+                after = child.register_forward_hook(Onlooker(end), with_kwargs=True)
+                stack.callback(after.remove)
                 if path in self.gives and path:
                     stack.enter_context(_instead_of_forward(child, self.gives[path]))
             stack.enter_context(self)

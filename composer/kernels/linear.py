@@ -14,8 +14,34 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from composer.kernels.memory import is_plain
+
+
+def over_channels(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return ``functional.linear`` of the last axis; of a view of ``[b, c, h, w]`` it gives one."""
+    if has_torch_function_unary(x):
+        return handle_torch_function(over_channels, (x,), x, weight, bias)
+    if not _suits(x, weight):
+        return functional.linear(x, weight, bias)
+    maps = x.movedim(-1, 1)
+    flat = maps.flatten(2)
+    many = weight.expand(len(flat), -1, -1)
+    y = torch.bmm(many, flat) if bias is None else torch.baddbmm(bias.unsqueeze(1), many, flat)
+    return y.reshape(*y.shape[:2], *maps.shape[2:]).movedim(1, -1)
+
+
+def _suits(x: Tensor, weight: Tensor) -> bool:
+    """Return whether x is a view of maps in the main memory, and no gradient is asked for."""
+    if torch.compiler.is_compiling() or not (is_plain(x) and x.is_cpu and x.dim() > 2):
+        return False
+    if x.is_contiguous() or not x.movedim(-1, 1).is_contiguous():
+        return False
+    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
+        return False
+    same = x.dtype == weight.dtype and type(weight) in (Tensor, nn.Parameter)
+    return same and not torch.is_autocast_enabled("cpu")
 
 
 class Linear(nn.Linear):
@@ -23,24 +49,4 @@ class Linear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the word torch uses
         """Return the layer of the last axis."""
-        if not self._suits(input):
-            return functional.linear(input, self.weight, self.bias)
-        maps = input.movedim(-1, 1)
-        flat = maps.flatten(2)
-        weight, bias = self.weight.expand(len(flat), -1, -1), self._parameters["bias"]
-        if bias is None:
-            y = torch.bmm(weight, flat)
-        else:
-            y = torch.baddbmm(bias.unsqueeze(1), weight, flat)
-        return y.reshape(*y.shape[:2], *maps.shape[2:]).movedim(1, -1)
-
-    def _suits(self, x: Tensor) -> bool:
-        """Return whether x is a view of maps in the main memory, and no gradient is asked for."""
-        if torch.compiler.is_compiling() or not (is_plain(x) and x.is_cpu and x.dim() > 2):
-            return False
-        if x.is_contiguous() or not x.movedim(-1, 1).is_contiguous():
-            return False
-        if torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad):
-            return False
-        same = x.dtype == self.weight.dtype and type(self.weight) in (Tensor, nn.Parameter)
-        return same and not torch.is_autocast_enabled("cpu")
+        return over_channels(input, self.weight, self.bias)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -12,6 +14,17 @@ from composer.lower.graph_data import GraphData
 
 #: What a module has of its graph, and makes anew with it.
 _OF_THE_GRAPH = ("_graph", "_code", "_lineno_map", "_prologue_start")
+
+
+@dataclass(frozen=True)
+class Onlooker:
+    """A forward hook that follows the very tensor that a module gives, and so wants no copy."""
+
+    hook: Callable[..., Any]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the hook."""
+        return self.hook(*args, **kwargs)
 
 
 class Mechanism(fx.GraphModule):
@@ -36,7 +49,7 @@ class Mechanism(fx.GraphModule):
 
     def _call_impl(self, *args: Any, **kwargs: Any) -> Any:
         given = super()._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
-        if self._forward_hooks or self._backward_hooks or _for_all():
+        if self._backward_hooks or _may_keep(self._forward_hooks) or _for_all():
             return given.clone() if isinstance(given, Tensor) else given
         return given
 
@@ -65,6 +78,10 @@ class Mechanism(fx.GraphModule):
         replica: Mechanism = nn.Module._replicate_for_data_parallel(self)  # type: ignore[no-untyped-call]
         replica.__class__ = type(self)  # which has the forward
         return replica
+
+
+def _may_keep(hooks: Mapping[int, Callable[..., Any]]) -> bool:
+    return any(not isinstance(hook, Onlooker) for hook in hooks.values())
 
 
 def _for_all() -> bool:
