@@ -19,11 +19,14 @@ import composer
 from composer.graph.frontend import load_spec
 from composer.kernels.conv_of_each import conv_of_each
 from composer.kernels.largest import largest
+from composer.kernels.linear import Linear
 from composer.kernels.mean_and_max import mean_and_max
-from composer.kernels.row_conv1d import row_conv1d
+from composer.kernels.row_conv1d import RowConv1d, row_conv1d
 from composer.kernels.weighed_sum import weighed, weighed_in_place, weighed_sum
 
 WIDTH, SIZE = 64, (14, 14)
+#: What a trace has in the place of layers of ours.
+OF_LAYERS = {RowConv1d: "row_conv1d", Linear: "over_channels"}
 SPECS = sorted(TYPICAL)
 
 
@@ -58,8 +61,9 @@ def test_a_trace_is_the_module(name: str) -> None:
             x = images(name, batch)
             assert torch.equal(trace(x), module(x)) and torch.equal(again(x), module(x))
     written = [word.removesuffix("_in_place") for word in kernels(module.graph)]
-    inside = [m for m in module.modules() if type(m).__name__ == "RowConv1d"]
-    assert sorted(kernels(trace.graph)) == sorted([*written, *["row_conv1d"] * len(inside)])
+    layers = [module.get_submodule(n.target) for n in module.graph.find_nodes(op="call_module")]
+    inside = [OF_LAYERS[type(layer)] for layer in layers if type(layer) in OF_LAYERS]
+    assert sorted(kernels(trace.graph)) == sorted([*written, *inside])
 
 
 class Block(nn.Module):
