@@ -329,8 +329,9 @@ def test_training_is_the_same_in_place(eagerly: list[Any]) -> None:
         a_step(plain, other, x)
         assert composer.advance(model) == composer.advance(plain) == 1
     assert list(model.state_dict()) == keys
-    for key, tensor in plain.state_dict().items():
-        close(model.state_dict()[key].double(), tensor.double(), 1e-3)
+    for key, tensor in plain.state_dict().items():  # a bias before a norm learns from rounding
+        apart = (model.state_dict()[key].double() - tensor.double()).abs().max()
+        assert apart <= 1e-3 * tensor.double().abs().max() + 1e-8, key
     assert len(eagerly) == 1
     model.eval()(x)
     assert len(eagerly) == 2

@@ -28,7 +28,7 @@ FIRST = ["cbam", "sk"]
 @pytest.mark.parametrize("name", [*FIRST, *(n for n in shipped_names() if n not in FIRST)])
 def test_a_mechanism_quantises(name):
     apart, steps = quantised.measured(name)
-    assert apart > 15 and steps > 4  # dB; a random int8 network alone has about 37
+    assert apart > 15 and steps > 2  # dB; a random int8 network alone has about 37
 
 
 @pytest.mark.parametrize("name", ["se", "cbam", "eca", "sk", "bam"])
