@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 import timm
 import torch
+from claimed_counts import check_closed, check_timm
 from probe import random, randomise
 from timm.layers import RelPosBiasTf
 from timm.models.cait import TalkingHeadAttn
@@ -18,7 +19,6 @@ from timm.models.xcit import XCA
 from torch import Tensor, nn
 
 import composer
-from composer.certificate.claims import CLAIMS
 from composer.certificate.claims.keys import BIASED, renamed
 
 C, HEADS = 64, 4
@@ -166,15 +166,9 @@ OWN = {
 
 @pytest.mark.parametrize("name", CLOSED)
 def test_counts_of_no_paper_follow_from_the_plain_network(name: str) -> None:
-    with torch.device("meta"):
-        expected = CLOSED[name]()
-    assert f"{expected:,}" == CLAIMS[name].parameters[0].shown
+    check_closed(name, CLOSED[name])
 
 
 @pytest.mark.parametrize("name", OWN)
 def test_counts_of_timm_are_timms(name: str) -> None:
-    with torch.device("meta"):
-        model = timm.create_model(OWN[name])
-    [count] = [count for count in CLAIMS[name].parameters if count.replaces]
-    assert count.backbone == OWN[name]
-    assert count.shown == f"{sum(p.numel() for p in model.parameters()):,}"
+    check_timm(name, OWN[name])
