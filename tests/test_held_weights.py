@@ -183,8 +183,13 @@ HELP = (
     "\n  help: insert at the places and with the params that the file was made with, such as "
     "bias=false"
 )
-#: What is done to seresnet18's state dict, the params, and what is said.
+#: What is done to seresnet18's state dict, how SE is inserted, and what is said.
 REFUSED: dict[str, tuple[Callable[[dict[str, Tensor]], None], dict[str, Any], str]] = {
+    "identity": (
+        lambda state: None, {"min_width": 8, "init": "identity"},
+        "it.pth: error[weights]: the file holds no layer1.0.se_2.blend, by which layer1.0.se_2 "
+        "(se) begins as identity\n  help: a file that holds the mechanism trained fits what was "
+        "inserted with init=paper"),
     "twice": (twice, {"min_width": 8},
               "it.pth: error[weights]: layer1.0.se and layer1.0.gate of the file both fit "
               "layer1.0.se_2\n  help: take out of the file what is not meant"),
@@ -218,11 +223,13 @@ def test_what_is_not_clear_is_refused(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    change, params, said = REFUSED[name]
+    change, given, said = REFUSED[name]
+    params = dict(given)
+    init = params.pop("init", "paper")
     state = timm.create_model("seresnet18").state_dict()
     change(state)
     torch.save(state, "it.pth")
-    model = composer.insert("resnet18", "se", params=params)
+    model = composer.insert("resnet18", "se", params=params, init=init)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     with pytest.raises(ComposerError) as refused:
         composer.load_weights(model, "it.pth")

@@ -337,6 +337,47 @@ def test_training_is_the_same_in_place(eagerly: list[Any]) -> None:
     assert len(eagerly) == 2
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_other_numbers_in_training_are_an_error(
+    training: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda call, **_: lambda *args: call(*args) * 1.5)
+    model = optimize(net().train(training), for_="training")
+    assert "from the model, whose numbers go to " in said(lambda: model(images()))
+
+
+def test_what_draws_at_random_is_compared_in_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda call, **_: lambda *args: call(*args)[:3])
+    model = optimize(nn.Sequential(net(), nn.Dropout(0.5)).train(), for_="training")
+    assert model(images(3)).shape == (3, 5)
+    assert "gives 3×5 in place of 4×5" in said(lambda: model(images(4)))
+
+
+@pytest.mark.parametrize("dropped", [0.0, 0.5])
+def test_the_comparison_leaves_nothing_behind(dropped: float, eagerly: list[Any]) -> None:
+    """The statistics of norms move once, and the next random number is the one it was."""
+    model = nn.Sequential(net(), nn.Dropout(dropped)).train()
+    plain, x = copy.deepcopy(model), images(4)
+    optimize(model, for_="training")
+    for other in (model, plain):
+        torch.manual_seed(1)
+        other(x).sum().backward()
+        other.after = torch.rand(1)  # type: ignore[assignment]
+    assert torch.equal(model.after, plain.after)
+    for key, tensor in plain.state_dict().items():
+        torch.testing.assert_close(model.state_dict()[key], tensor, msg=key)
+    for key, parameter in plain.named_parameters():
+        if key != "0.conv2.bias":  # before a norm: rounding alone
+            torch.testing.assert_close(model.get_parameter(key).grad, parameter.grad, msg=key)
+
+
+def test_gradients_flow_under_autocast(eagerly: list[Any]) -> None:
+    model, x = optimize(net().train(), for_="training"), images(4)
+    with torch.autocast("cpu", torch.bfloat16):
+        model(x).float().sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
 def test_trained_then_saved_and_put_to_work(eagerly: list[Any], tmp_path: Path) -> None:
     model = composer.insert("test_resnet", "se").train()
     x = images(4, 64)

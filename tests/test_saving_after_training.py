@@ -22,7 +22,7 @@ from probe import randomise
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 import composer
@@ -198,6 +198,35 @@ def test_a_sharded_model_is_saved_by_its_full_state_dict(spec: str, one_process:
     )
     assert torch.equal(out(again), wanted)
     assert composer.eject(again).state_dict().keys() == plain.state_dict().keys()
+
+
+FLAT = (
+    "error[sharded]: FullyShardedDataParallel keeps the parameters flat and in parts, so they have "
+    "no names of their own\n"
+    "  help: load its full state dict into the model as it was before it was wrapped, and give "
+    "that; or shard by fully_shard (FSDP2), which keeps every name"
+)
+FLAT_CALLS: dict[str, Callable[[nn.Module], Any]] = {
+    "save": lambda m: composer.save(m, "it"),
+    "insert": lambda m: composer.insert(m, "se"),
+    "insert in place": lambda m: composer.insert(m, "se", inplace=True),
+    "plan": lambda m: composer.plan(m, "se"),
+    "sites": composer.sites,
+    "inserted_parameters": lambda m: list(composer.inserted_parameters(m)),
+    "parameter_groups": lambda m: composer.parameter_groups(m, lr=1, weight_decay=1),
+    "reset": composer.reset,
+}
+
+
+def test_a_model_of_flat_parameters_is_refused(one_process: None) -> None:
+    """FSDP1: whatever has to know which parameter is which."""
+    flat = FullyShardedDataParallel(
+        composer.insert("test_resnet", "se"), device_id=torch.device("cpu")
+    )
+    for name, call in FLAT_CALLS.items():
+        with pytest.raises(ComposerError) as refused:
+            call(flat)
+        assert str(refused.value) == FLAT, name
 
 
 def test_a_sharded_model_is_reset_in_its_shards(one_process: None) -> None:

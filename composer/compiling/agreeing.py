@@ -21,20 +21,33 @@ class Agreement:
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
-        self._seen: set[tuple[tuple[int, ...], ...]] = set()
+        self._seen: set[tuple[Any, ...]] = set()
 
-    def check(self, found: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def is_due(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Return whether inputs of these sizes are still to be compared, in the module's mode."""
+        return self._case(args, kwargs) not in self._seen and len(self._seen) < MOST_SIZES
+
+    def own(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return what the module gives by its own code."""
+        return self.module._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+    def check(
+        self,
+        wanted: Any,
+        found: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        numbers: bool = True,
+    ) -> None:
         """Refuse what the code gave where the module gives something else.
 
         Raises:
-            ComposerError: it does, in shape or in numbers.
+            ComposerError: it does, in shape or, if asked, in numbers.
         """
-        sizes = tuple(tuple(t.shape) for t in _tensors((args, kwargs)))
-        if sizes in self._seen or len(self._seen) >= MOST_SIZES:
-            return
-        wanted = self.module._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
-        for ours, theirs in zip(_tensors(wanted), _tensors(found), strict=True):
-            if said := _apart(ours, theirs):
+        for ours, theirs in zip(tensors(wanted), tensors(found), strict=True):
+            if said := apart(ours, theirs, numbers=numbers):
+                sizes = [tuple(t.shape) for t in tensors((args, kwargs))]
                 shapes = ", ".join("×".join(map(str, size)) for size in sizes)
                 raise error(
                     "compiled-differs",
@@ -42,19 +55,23 @@ class Agreement:
                     "use the model that it was made of, and report this with the spec: it is a "
                     "fault of the compiler or of Composer",
                 )
-        self._seen.add(sizes)
+        self._seen.add(self._case(args, kwargs))
+
+    def _case(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        return (self.module.training, *(tuple(t.shape) for t in tensors((args, kwargs))))
 
 
-def _tensors(value: Any) -> list[Tensor]:
+def tensors(value: Any) -> list[Tensor]:
+    """Return the tensors inside a value, in order."""
     return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
 
 
-def _apart(ours: Tensor, theirs: Tensor) -> str | None:
-    """Return in what a tensor of the code is another than that of the module, if it is."""
+def apart(ours: Tensor, theirs: Tensor, *, numbers: bool = True) -> str | None:
+    """Return how a tensor of the code differs from that of the module, beyond rounding."""
     if ours.shape != theirs.shape:
         shapes = ["×".join(map(str, t.shape)) for t in (theirs, ours)]
         return f"gives {shapes[0]} in place of {shapes[1]}"
-    if not ours.is_floating_point() or not ours.numel():
+    if not numbers or not ours.is_floating_point() or not ours.numel():
         return None
     scale = float(ours.detach().abs().max())
     off = float((ours - theirs).detach().abs().max())

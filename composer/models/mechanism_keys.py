@@ -97,6 +97,7 @@ FORMS: dict[str, tuple[Form, ...]] = {
 #: A layer of several that are numbered.
 _NUMBERED = re.compile(r"(?<=\.)\d+(?=\.)")
 _COUNTER = "num_batches_tracked"
+_BLEND = "blend"  # see `composer.graph.passes.start_at_identity`
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,12 @@ def renamed(
         ours = [key for key in own if key.startswith(f"{one.path}.")]
         if all(key in state or key.endswith(_COUNTER) for key in ours):
             continue
+        if (blend := f"{one.path}.{_BLEND}") in ours and blend not in state:
+            raise error(
+                "weights",
+                f"the file holds no {blend}, by which {one.path} ({one.spec}) begins as identity",
+                "a file that holds the mechanism trained fits what was inserted with init=paper",
+            )
         form, prefix = _found(one, ours, state, own)
         for key in ours:
             layer, _, leaf = key.removeprefix(f"{one.path}.").rpartition(".")

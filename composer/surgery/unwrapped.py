@@ -14,7 +14,11 @@ def unwrapped(model: nn.Module) -> nn.Module:
     """Return the model inside ``DataParallel`` or ``DistributedDataParallel``, with a warning.
 
     They know the parameters of the model that they were given, and of no others.
+
+    Raises:
+        ComposerError: it is inside ``FullyShardedDataParallel``, whose parameters are flat.
     """
+    _check_not_flat(model)
     if not isinstance(model, (nn.DataParallel, DistributedDataParallel)):
         return model
     kind, inner = type(model).__name__, model.module
@@ -45,6 +49,11 @@ def bare(model: nn.Module) -> tuple[nn.Module, str]:
         else:
             break
         model, prefix = model.get_submodule(name), f"{prefix}{name}."
+    _check_not_flat(model)
+    return model, prefix
+
+
+def _check_not_flat(model: nn.Module) -> None:
     if _is(model, "torch.distributed.fsdp", "FullyShardedDataParallel"):
         raise error(
             "sharded",
@@ -53,7 +62,6 @@ def bare(model: nn.Module) -> tuple[nn.Module, str]:
             "load its full state dict into the model as it was before it was wrapped, and give "
             "that; or shard by fully_shard (FSDP2), which keeps every name",
         )
-    return model, prefix
 
 
 def _is(model: nn.Module, package: str, name: str) -> bool:
