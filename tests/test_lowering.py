@@ -215,9 +215,6 @@ def test_export_with_any_batch_and_size(name: str) -> None:
         torch.testing.assert_close(program.module()(x), module(x), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.skipif(
-    torch.__version__ < "2.8", reason="torch 2.7 takes the batch of such a product for a constant"
-)
 def test_extra_axes_export_with_any_batch() -> None:
     nodes = """both: {op: stack, of: [input, input], axis: k}
         seen: {op: conv2d, kernel: 3, out: {m: 2, c: c}, norm: batch}
