@@ -26,9 +26,10 @@ WIDTH, SIDE, SEEN = 64, 32, 8
 
 
 class Block(nn.Module):
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, depthwise: bool) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        groups = width if depthwise else 1
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1, groups=groups, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
@@ -38,14 +39,15 @@ class Block(nn.Module):
 
 
 class Net(nn.Module):
-    """Two stages of a block each, of 128 and 256 channels at 8×8 and 4×4."""
+    """Two stages of two blocks each, of 128 and 256 channels at 8×8 and 4×4."""
 
-    def __init__(self) -> None:
+    def __init__(self, depthwise: bool = False) -> None:
         super().__init__()
+        self.default_cfg = {"input_size": (3, SIDE, SIDE)}
         self.stem = nn.Conv2d(3, 2 * WIDTH, 4, stride=4)
-        self.stage1 = nn.Sequential(Block(2 * WIDTH), Block(2 * WIDTH))
+        self.stage1 = nn.Sequential(*(Block(2 * WIDTH, depthwise) for _ in range(2)))
         self.down = nn.Conv2d(2 * WIDTH, 4 * WIDTH, 2, stride=2)
-        self.stage2 = nn.Sequential(Block(4 * WIDTH), Block(4 * WIDTH))
+        self.stage2 = nn.Sequential(*(Block(4 * WIDTH, depthwise) for _ in range(2)))
         self.head = nn.Linear(4 * WIDTH, 10)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -59,15 +61,20 @@ def vit() -> nn.Module:
     )
 
 
+def depthwise() -> nn.Module:
+    return Net(depthwise=True)
+
+
 def composed(name: str) -> nn.Module:
     """Return a tiny network with a mechanism in it: as its spec says, else at each block.
 
     Raises:
         ComposerError: it goes into none of them.
     """
-    everywhere = {"stages": "1..-1"}
-    ways = [(Net, {}), (vit, {}), (Net, everywhere), (vit, everywhere),
-            (Net, {"at": "block", "position": "residual", **everywhere})]  # fmt: skip
+    everywhere = {"stages": "1..-1", "blocks": "1..-1"}
+    ways = [(Net, {}), (vit, {}), (Net, everywhere), (vit, everywhere), (depthwise, {}),
+            (Net, {"at": "block", "position": "residual", **everywhere}),
+            (Net, {"position": None, **everywhere})]  # fmt: skip
     why: list[ComposerError] = []
     for make, options in ways:
         torch.manual_seed(0)
@@ -79,7 +86,7 @@ def composed(name: str) -> nn.Module:
     else:
         raise why[0]
     for module in model.modules():  # a zero at the start would hide what is inserted
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm2d) and module.affine:
             nn.init.uniform_(module.weight, 0.5, 1.5)
     for parameter in model.parameters():
         if not bool(parameter.any()):

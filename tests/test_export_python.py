@@ -198,7 +198,12 @@ MODELS = [
     ("se", "torchvision:resnet18", {}),
     ("cond_conv", "mobilenetv2_050", {}),
     ("mhsa", "vit_tiny_patch16_224", {}),
-]
+    ("cbam", "vit_tiny_patch16_224", {"init": "identity"}),
+    ("coordinate", "deit_tiny_distilled_patch16_224", {
+        "at": "block", "position": "residual", "stages": 1}),
+    ("coordinate", "swin_tiny_patch4_window7_224", {"at": "block", "position": "residual"}),
+    ("lka", "pvt_v2_b0", {}),
+]  # fmt: skip
 
 
 @pytest.mark.quick(1)
@@ -211,6 +216,43 @@ def test_a_composed_model_runs_without_composer(spec, backbone, how, tmp_path):
     assert "composer" not in source
     assert "Found" not in tidy(source, tmp_path)  # the authors' methods are formatted as they are
     assert set(load_file(written.weights)) <= set(model.state_dict())
+
+
+def config_of(kind: str, folder: Path) -> str:
+    """Write a small config of transformers, and return its MODEL string."""
+    import transformers
+
+    small = {
+        "ResNet": {"embedding_size": 16, "hidden_sizes": [16, 32], "depths": [1, 1]},
+        "ViT": {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+                "intermediate_size": 96, "image_size": 64},
+    }  # fmt: skip
+    config = getattr(transformers, f"{kind}Config")(**small[kind], num_labels=5)
+    config.architectures = [f"{kind}ForImageClassification"]
+    config.to_json_file(folder / "config.json")
+    return f"hf:{folder}"
+
+
+@pytest.mark.parametrize(("kind", "spec"), [("ResNet", "se"), ("ViT", "cbam")])
+@pytest.mark.quick(1)
+def test_a_model_of_transformers_is_made_by_its_config(kind, spec, tmp_path):
+    """The config stands in the file; the recipe that it carried does not."""
+    model = composer.insert(config_of(kind, tmp_path), spec, params={"reduction": 4})
+    written = write_python(model, tmp_path / "composed.py")
+    assert written.difference < 1e-6
+    source = written.source.read_text(encoding="utf-8")
+    assert f"net = transformers.{kind}ForImageClassification(" in source
+    assert "composer" not in source and str(tmp_path) not in source
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["yolov8n.yaml", "yolov8n-cls.yaml"])
+def test_a_model_of_ultralytics_is_made_by_its_configuration(name, tmp_path):
+    pytest.importorskip("ultralytics")
+    model = composer.insert(f"ultralytics:{name}", "eca")
+    written = write_python(model, tmp_path / "composed.py")
+    assert written.difference < 1e-6
+    assert f'Model("{name}", verbose=False)' in written.source.read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

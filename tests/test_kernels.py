@@ -83,7 +83,12 @@ def test_gradients(form: str) -> None:
 
 
 @pytest.mark.quick(4)
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [
+    pytest.param(form, marks=pytest.mark.skipif(
+        form == "pointwise, stride" and torch.__version__ < "2.8",
+        reason="torch 2.7 guards against a size of 2 ** 63 - 1 here, and refuses its own guard",
+    )) for form in FORMS
+])  # fmt: skip
 def test_any_batch_and_size(form: str) -> None:
     module = module_of(form)
     dim = torch.export.Dim

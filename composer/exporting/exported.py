@@ -126,9 +126,7 @@ def export(
         for one, place in made.items():
             _copy(one, place)
     shape = tuple(subject.image.shape)
-    return Exported(
-        name, path, size_in_bytes, found.difference, found.dynamic, found.fixed, shape
-    )
+    return Exported(name, path, size_in_bytes, found.difference, found.dynamic, found.fixed, shape)
 
 
 def _copy(one: Path, place: Path) -> None:

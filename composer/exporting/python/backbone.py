@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import inspect
+import json
 from typing import Any
 
+from torch import nn
+
+from composer.analysis.edited import class_before_edits
+from composer.artifact.in_config import KEY as RECIPE
 from composer.errors import error
 from composer.models.library import library
 from composer.models.model_string import INPUT_SIZE, ModelString
 
+#: What a config of transformers notes of the run that wrote it, and the recipe that it carries.
+_NOTES = {"transformers_version", "dtype", "torch_dtype", RECIPE}
 
-def backbone_call(backbone: str) -> tuple[str, tuple[str, ...]]:
+
+def backbone_call(backbone: str, model: nn.Module) -> tuple[str, tuple[str, ...]]:
     """Return the call that makes a backbone with fresh weights, and the imports that it needs.
+
+    Args:
+        backbone: the MODEL string that the model was made of.
+        model: what was composed; of transformers it knows its config.
 
     Raises:
         ComposerError: code ``no-plain-form``: no call of a library makes it.
@@ -29,6 +41,13 @@ def backbone_call(backbone: str) -> tuple[str, tuple[str, ...]]:
         comma = ", " if given else ""
         call = f'torchvision.models.get_model("{source.name}"{comma}{given})'
         return call, ("import torchvision",)
+    if source.library == "hf":
+        return _by_config(model), ("import transformers",)
+    if source.library == "ultralytics":
+        given = _shown({"verbose": False} | arguments)
+        kind = class_before_edits(model)
+        imported = f"from {kind.__module__} import {kind.__name__}"
+        return f'{kind.__name__}("{source.name}", {given})', (imported,)
     if source.library == "module":
         module, _, name = source.name.rpartition(":")
         return f"{name}({_shown(arguments)})", (f"from {module} import {name}",)
@@ -37,6 +56,14 @@ def backbone_call(backbone: str) -> tuple[str, tuple[str, ...]]:
         f"{backbone} is made of a file that lies here, not by a call of a library",
         "import its factory from a package (package.module:factory), or export to pt2 or onnx",
     )
+
+
+def _by_config(model: Any) -> str:
+    """Return the call that makes a model of transformers by what its config says."""
+    written = json.loads(json.dumps(model.config.to_diff_dict()))  # keys as in config.json
+    kept = {key: value for key, value in written.items() if key not in _NOTES}
+    config = f"transformers.{type(model.config).__name__}.from_dict({kept!r})"
+    return f"transformers.{class_before_edits(model).__name__}({config})"
 
 
 def _shown(arguments: dict[str, Any]) -> str:

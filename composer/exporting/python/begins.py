@@ -28,9 +28,7 @@ class Begin:
     numbers: tuple[Any, ...]
 
 
-def begins(
-    path: str, kept: nn.Module | nn.Parameter, graph: Graph
-) -> Iterator[tuple[str, Begin]]:
+def begins(path: str, kept: nn.Module | nn.Parameter, graph: Graph) -> Iterator[tuple[str, Begin]]:
     """Yield how the tensors of a layer begin, where torch's own begin otherwise; see `Begin`.
 
     A parameter is the tensor called "" of itself.

@@ -104,4 +104,3 @@ def _is_whole(expr: Expr, samples: Sequence[Sample]) -> bool:
     parts = expr.args[1:] if expr.kind == "if" else expr.args
     simple = expr.kind in ("+", "-", "*", "//", "%", "negative", "min", "max", "abs", "if")
     return simple and all(_is_whole(part, samples) for part in parts)
-

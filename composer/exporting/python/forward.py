@@ -241,6 +241,8 @@ class Forward:
 
     def _sizes(self, written: Any, sizes: Any) -> Any:
         """Return several sizes of one value side by side as a part of its shape."""
+        if isinstance(written, Ref):
+            return sizes  # all of them are one value: the grid of tokens
         found = [self._by_name[one.name] if isinstance(one, Ref) else None for one in written]
         if len(found) < 2 or not all(one is not None and one.target == "size" for one in found):
             return sizes
@@ -284,9 +286,12 @@ class Forward:
         place = int(str(self.number(call.args[1])))
         if call.target == "unsqueeze":
             return (place if place >= 0 else call.rank + place, 1, 0)
-        if not all(isinstance(one, Number) for one in call.args[2]):
+        sizes_given = call.args[2]
+        if not isinstance(sizes_given, (list, tuple)):
+            return None  # sizes that follow from the input's
+        if not all(isinstance(one, Number) for one in sizes_given):
             return None
-        sizes = [str(self.number(one)) for one in call.args[2]]
+        sizes = [str(self.number(one)) for one in sizes_given]
         if sizes.count("-1") != 1 or sizes.count("1") != len(sizes) - 1 or place < 0:
             return None
         before = sizes.index("-1")

@@ -56,6 +56,7 @@ def _ordered(lines: Sequence[str]) -> Iterator[str]:
 
 def _names(module: str, names: Sequence[str]) -> Iterator[str]:
     """Yield the import of some names: constants first, then classes, then the others."""
+
     def rank(name: str) -> tuple[int, str]:
         return (0 if name.isupper() and len(name) > 1 else 1 if name[:1].isupper() else 2, name)
 

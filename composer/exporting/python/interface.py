@@ -111,4 +111,3 @@ def _ones(value: Any) -> int:
 
 def _shown(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else repr(value)
-

@@ -12,7 +12,7 @@ from torch import nn
 
 from composer.analysis.edited import class_before_edits
 from composer.artifact.recipe import recipe
-from composer.errors import error
+from composer.errors import ComposerError, error
 from composer.exporting.made import Made
 from composer.exporting.python.backbone import backbone_call
 from composer.exporting.python.calls import shown
@@ -32,7 +32,9 @@ from composer.surgery.composition import composed
 from composer.surgery.edited_class import Edits, edits_of
 
 #: Methods of others stand as they wrote them.
-_AS_WRITTEN = "# ruff: noqa: D102, E501, N803, N806, RET504, RET505, UP006, UP007, UP045, RUF100"
+_AS_WRITTEN = (
+    "# ruff: noqa: D102, E501, N803, N806, RET504, RET505, UP006, UP007, UP035, UP045, RUF100"
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def model_source(model: nn.Module) -> str:
     """
     record = composed(model)
     backbone = recipe(model).backbone
-    call, imports = backbone_call(backbone)
+    call, imports = backbone_call(backbone, model)
     sites = placed(model, record)
     classes = [*dict.fromkeys(site.kind.name for site in sites)]
     kinds = [next(site.kind for site in sites if site.kind.name == name) for name in classes]
@@ -156,7 +158,7 @@ def _changed(model: nn.Module, backbone: str, sites: Sequence[Placed]) -> list[s
     try:
         with torch.device("meta"):
             fresh = open_backbone(ModelString.parse(backbone))
-    except (RuntimeError, NotImplementedError):
+    except (ComposerError, RuntimeError, NotImplementedError):  # it works with numbers
         fresh = open_backbone(ModelString.parse(backbone))
     before = {path: type(module) for path, module in fresh.named_modules()}
     inside = tuple(f"{site.path}." for site in sites)
@@ -243,9 +245,7 @@ def _placing(sites: Sequence[Placed]) -> Iterator[str]:
         if name == first:
             given = [name, *fixed]
     else:
-        pairs = [
-            f'"{site.path}": {{{_pairs(one)}}}' for site, one in zip(sites, own, strict=True)
-        ]
+        pairs = [f'"{site.path}": {{{_pairs(one)}}}' for site, one in zip(sites, own, strict=True)]
         given, word = [*fixed, "**settings"], "settings"
     yield from broken(f"for path, {word} in {{{', '.join(pairs)}}}.items():", 4)
     yield from broken(f"put(net, path, {kind}({', '.join(given)}))", 8)
@@ -270,4 +270,3 @@ PUT = '''def put(net: nn.Module, path: str, module: nn.Module) -> None:
     """Put a module into a model at a path, in the place of what is there."""
     parent, _, name = path.rpartition(".")
     net.get_submodule(parent).add_module(name, module)'''
-

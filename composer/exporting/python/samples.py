@@ -85,9 +85,7 @@ def samples_of(spec: Spec, settings: Settings, compiled: Compile) -> Samples:
     return samples
 
 
-def _vary(
-    samples: Samples, name: str, chosen: dict[str, Value], compiled: Compile
-) -> None:
+def _vary(samples: Samples, name: str, chosen: dict[str, Value], compiled: Compile) -> None:
     """Lower the spec with other values of one name."""
     asked = samples.asked
     is_open = name in samples.graph.settings.planned and samples.graph.settings.tokens is None
@@ -112,9 +110,7 @@ def _vary(
     samples.samples += taken
 
 
-def _with_others(
-    name: str, value: Value, settings: Settings
-) -> Iterator[dict[str, Value]]:
+def _with_others(name: str, value: Value, settings: Settings) -> Iterator[dict[str, Value]]:
     """Yield a value of a name alone, then with what a layer that keeps its map needs beside it."""
     yield {name: value}
     sizes: dict[str, Any] = {**settings.sizes, name: value}

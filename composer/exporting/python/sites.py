@@ -130,9 +130,7 @@ def _name(spec: Spec, settings: Settings, taken: Sequence[str]) -> str:
     return numbered
 
 
-def _other_settings(
-    module: nn.Module, fresh: nn.Module
-) -> dict[str, dict[str, Value]]:
+def _other_settings(module: nn.Module, fresh: nn.Module) -> dict[str, dict[str, Value]]:
     """Return the settings of layers that are others than those of a module as it is lowered."""
     found: dict[str, dict[str, Value]] = {}
     for path, layer in module.named_modules():

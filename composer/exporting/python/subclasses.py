@@ -76,9 +76,7 @@ def _class(name: str, bases: list[str], original: type, methods: list[str]) -> s
     return "\n".join(parts)
 
 
-def _bodies(
-    original: type[nn.Module], edits: Edits, imports: set[str]
-) -> dict[type, list[str]]:
+def _bodies(original: type[nn.Module], edits: Edits, imports: set[str]) -> dict[type, list[str]]:
     """Return the texts of the edited methods by the class that they stand in."""
     own = decorated_methods(original)
     by_name = {f"{k.__module__}.{k.__qualname__}": k for k in original.__mro__}
@@ -155,4 +153,3 @@ def _refused(why: str) -> ComposerError:
         f"the edited class can't stand in another file: {why}",
         "export to pt2 or onnx",
     )
-

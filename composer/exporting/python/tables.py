@@ -62,9 +62,7 @@ def table_lines(
         yield f"return {value.at(ATOM)}.to({x}.dtype).expand({shape})"
 
 
-def numbers_code(
-    tree: Any, sizes: Mapping[str, Code], of: Callable[[Number], Code]
-) -> Code:
+def numbers_code(tree: Any, sizes: Mapping[str, Code], of: Callable[[Number], Code]) -> Code:
     """Return an expression of numbers, over the sizes of the input."""
     return _Writer(sizes, set(), of).written(tree)[0]
 

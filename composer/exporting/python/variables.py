@@ -50,9 +50,7 @@ class Variables:
             self._names[call.name] = self._name(call, words, taken, len(statements))
         return self._names
 
-    def _name(
-        self, call: Call, words: Mapping[str, str], taken: set[str], count: int
-    ) -> str:
+    def _name(self, call: Call, words: Mapping[str, str], taken: set[str], count: int) -> str:
         if call.op == "output" or call.target is of_size:
             return "x"
         here = self._where[call.name]

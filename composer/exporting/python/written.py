@@ -99,18 +99,14 @@ def written(module: fx.GraphModule, graph: Graph) -> tuple[Written, tuple[Value,
     """
     numbers = _Numbers()
     calls = tuple(_call(node, numbers) for node in plainer(module.graph).nodes)
-    layers = tuple(
-        (path, _layer(path, kept, graph, numbers)) for path, kept in _kept(module)
-    )
+    layers = tuple((path, _layer(path, kept, graph, numbers)) for path, kept in _kept(module))
     return Written(calls, layers), tuple(numbers.found)
 
 
 def _call(node: fx.Node, numbers: _Numbers) -> Call:
     args, kwargs = numbers.apart(node.args), {k: numbers.apart(v) for k, v in node.kwargs.items()}
     owner = node.meta.get("composer", {}).get("node", "input")
-    return Call(
-        node.name, owner, node.op, node.target, args, kwargs, node.meta.get("rank", -1)
-    )
+    return Call(node.name, owner, node.op, node.target, args, kwargs, node.meta.get("rank", -1))
 
 
 def _layer(path: str, kept: nn.Module | nn.Parameter, graph: Graph, numbers: _Numbers) -> Layer:
