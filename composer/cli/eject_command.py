@@ -37,7 +37,7 @@ def command(folder: str, output: str | None, force: bool, as_json: bool) -> None
         check_file_free(file, force)
         model = eject(load(folder), inplace=True)
     with steps.step("writing"):
-        write_weights(model, file)
+        write_weights(model, file, force=force)
     count = len(model.state_dict())
     if as_json:
         click.echo(

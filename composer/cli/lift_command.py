@@ -76,7 +76,9 @@ def command(
     with Steps(total=1).step("lifting"):
         found = lift(module, channels, size=grid, layout=order, name=name, arguments=given)
     if path is not None:
-        write_file(path, lambda temporary: temporary.write_text(found.text, encoding="utf-8"))
+        write_file(
+            path, lambda place: place.write_text(found.text, encoding="utf-8"), force=force
+        )
     if as_json:
         click.echo(json.dumps(_as_json(found, path), indent=2))
         return

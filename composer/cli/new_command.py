@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from composer.cli.completing import complete_spec
 from composer.cli.options import json_option, usage
-
-if TYPE_CHECKING:
-    from composer.errors import Diagnostic
 
 
 @click.command("new", short_help="Write a commented spec, or an op, to begin with.")
@@ -49,7 +44,8 @@ def command(
     path = Path(output if output is not None else f"{name}.yaml")
     check_file_free(path, force)
     text = starter(name) if base is None else renamed(*find_spec(base), name)
-    write_file(path, lambda temporary: _write(text, temporary, path))
+    _check(text, path)
+    write_file(path, lambda place: place.write_text(text, encoding="utf-8"), force=force)
     if as_json:
         click.echo(json.dumps({"version": 1, "name": name, "output": str(path)}, indent=2))
         return
@@ -95,39 +91,26 @@ def _check_folder_free(folder: Path) -> None:
     Raises:
         ComposerError: with the way out.
     """
-    from composer.errors import ComposerError, Diagnostic
+    from composer.files.file import kind_of, refused, unwritable
 
     try:
-        taken = folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
+        kind = kind_of(folder)
+        taken = kind is not None and not (kind == "a folder" and not any(folder.iterdir()))
     except OSError as failure:
-        said, taken = f"cannot be written: {failure.strerror}", True
-    else:
-        said = "exists already"
+        raise unwritable(folder, failure) from None
     if taken:
-        raise ComposerError(
-            Diagnostic("output", said, "name another with -o", file=str(folder))
-        )
+        raise refused(folder, "exists already", "name another with -o")
 
 
-def _write(text: str, temporary: Path, path: Path) -> None:
-    """Write a spec where it is found beside those that it uses, and check it there.
+def _check(text: str, path: Path) -> None:
+    """Refuse a spec that is not sound at its path, as the one that it begins with may be.
 
     Raises:
-        ComposerError: it is not sound, as the spec that it begins with may be.
+        ComposerError: with its errors.
     """
     from composer.errors import ComposerError
     from composer.graph.frontend import check_text
 
-    temporary.write_text(text, encoding="utf-8")
-    _, problems = check_text(text, str(temporary))
+    _, problems = check_text(text, str(path))
     if errors := [p for p in problems if p.severity == "error"]:
-        raise ComposerError([_at(p, str(temporary), str(path)) for p in errors])
-
-
-def _at(problem: Diagnostic, temporary: str, path: str) -> Diagnostic:
-    """Return a problem of the temporary file as one of the file."""
-    file = path if problem.file == temporary else problem.file
-    where = problem.where
-    if where is not None and where.file == temporary:
-        where = replace(where, file=path)
-    return replace(problem, file=file, where=where)
+        raise ComposerError(errors)

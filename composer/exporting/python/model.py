@@ -76,8 +76,8 @@ def write_python(model: nn.Module, file: str | Path, force: bool = False) -> Pyt
         made = Path(folder) / source.name
         made.write_text(text, encoding="utf-8")
         found = proven_model(model, made)
-        write_file(weights, lambda place: save_weights(model, place))
-        write_file(source, lambda place: place.write_text(text, encoding="utf-8"))
+        write_file(weights, lambda place: save_weights(model, place), force=force)
+        write_file(source, lambda place: place.write_text(text, encoding="utf-8"), force=force)
     return PythonFiles(source, weights, found)
 
 
