@@ -6,7 +6,6 @@ fault, 2 usage, 3 an optional part is missing.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from contextlib import suppress
@@ -16,6 +15,7 @@ from typing import Any
 import click
 
 from composer import __version__
+from composer.cli.output import note, say_json
 from composer.errors import ComposerError, Diagnostic, UsageError, error, suggestion
 from composer.plugins import at_fault
 
@@ -74,7 +74,7 @@ def main(args: list[str] | None = None) -> None:
     except click.ClickException as wrong:
         status = _show(_problem(wrong), given)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped", err=True)
+        note("stopped")
         status = 130
     except ComposerError as failure:
         status = _show(failure, given)
@@ -109,9 +109,9 @@ def _fault(failure: Exception) -> ComposerError:
 
 def _show(failure: ComposerError, given: list[str]) -> int:
     for diagnostic in failure.diagnostics:
-        click.echo(diagnostic.render(), err=True)
+        note(diagnostic.render())
     if "--json" in given:
         errors: list[dict[str, Any]] = [d.as_json() for d in failure.diagnostics]
         with suppress(OSError):
-            click.echo(json.dumps({"version": 1, "errors": errors}, indent=2))
+            say_json({"version": 1, "errors": errors})
     return failure.exit_code

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from composer.cli.completing import complete_spec
 from composer.cli.options import json_option, usage
+from composer.cli.output import note_line, say_json, say_line
 
 
 @click.command("new", short_help="Write a commented spec, or an op, to begin with.")
@@ -47,11 +47,11 @@ def command(
     _check(text, path)
     write_file(path, lambda place: place.write_text(text, encoding="utf-8"), force=force)
     if as_json:
-        click.echo(json.dumps({"version": 1, "name": name, "output": str(path)}, indent=2))
+        say_json({"version": 1, "name": name, "output": str(path)})
         return
-    click.echo(f"written to {path}")
-    click.echo(f"next: composer check {path}, composer render {path}, "
-               f"composer insert --spec {path} --into resnet50", err=True)  # fmt: skip
+    say_line(f"written to {path}")
+    note_line(f"next: composer check {path}, composer render {path}, "
+               f"composer insert --spec {path} --into resnet50")  # fmt: skip
 
 
 def _new_op(
@@ -78,11 +78,11 @@ def _new_op(
     write_whole(folder, fill)
     if as_json:
         written = {"name": name, "output": str(folder), "files": list(files)}
-        click.echo(json.dumps({"version": 1, **written}, indent=2))
+        say_json({"version": 1, **written})
         return
-    click.echo(f"written to {folder}: {', '.join(files)}")
-    click.echo(f"next: pip install --no-build-isolation -e {folder}, pytest {folder}, "
-               f"composer insert --spec {name}{SPEC_ENDS} --into resnet50", err=True)  # fmt: skip
+    say_line(f"written to {folder}: {', '.join(files)}")
+    note_line(f"next: pip install --no-build-isolation -e {folder}, pytest {folder}, "
+               f"composer insert --spec {name}{SPEC_ENDS} --into resnet50")  # fmt: skip
 
 
 def _check_folder_free(folder: Path) -> None:

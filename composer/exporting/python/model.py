@@ -17,7 +17,7 @@ from composer.exporting.made import Made
 from composer.exporting.python.backbone import backbone_call
 from composer.exporting.python.calls import shown
 from composer.exporting.python.check import proven_model
-from composer.exporting.python.code import broken
+from composer.exporting.python.code import broken, literal
 from composer.exporting.python.formula import number
 from composer.exporting.python.mechanism import MechanismClass, file_of
 from composer.exporting.python.sites import Placed, placed
@@ -238,13 +238,15 @@ def _placing(sites: Sequence[Placed]) -> Iterator[str]:
         return
     if len(names) == 1 and all(len(one) == 1 for one in own):
         (name,) = names
-        pairs = [f'"{s.path}": {number(one[name])}' for s, one in zip(sites, own, strict=True)]
+        pairs = [
+            f"{literal(s.path)}: {number(one[name])}" for s, one in zip(sites, own, strict=True)
+        ]
         given, word = [f"{name}={name}", *fixed], name
         if name == first:
             given = [name, *fixed]
     else:
         pairs = [
-            f'"{site.path}": {{{_pairs(one)}}}' for site, one in zip(sites, own, strict=True)
+            f"{literal(site.path)}: {{{_pairs(one)}}}" for site, one in zip(sites, own, strict=True)
         ]
         given, word = [*fixed, "**settings"], "settings"
     yield from broken(f"for path, {word} in {{{', '.join(pairs)}}}.items():", 4)
@@ -252,7 +254,7 @@ def _placing(sites: Sequence[Placed]) -> Iterator[str]:
 
 
 def _pairs(values: Mapping[str, Value]) -> str:
-    return ", ".join(f'"{name}": {number(value)}' for name, value in values.items())
+    return ", ".join(f"{literal(name)}: {number(value)}" for name, value in values.items())
 
 
 def _tuple(paths: Sequence[str]) -> str:
