@@ -99,7 +99,7 @@ class Report:
             lines += [f"Largest difference from {against}.", ""]
         lines += [f"- {_markdown(note)}" for note in self.notes]
         lines += [""] if self.notes else []
-        lines += ["```python", *self.how_to_load(), "```", ""]
+        lines += ["```python", *map(visible_line, self.how_to_load()), "```", ""]
         return "\n".join(lines)
 
     def how_to_load(self) -> tuple[str, str, str]:

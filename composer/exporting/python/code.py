@@ -40,7 +40,7 @@ def literal(text: str) -> str:
 def prose(text: str) -> str:
     """Return a text on one line as it may stand in a docstring, whatever is in it."""
     inside = visible_line(" ".join(text.split())).replace("\\", "\\\\")
-    return re.sub(r'"(?="|$)', r'\\"', inside)
+    return inside.replace('"', '\\"')
 
 
 def binary(left: Code, sign: str, right: Code, level: int) -> Code:
