@@ -8,7 +8,7 @@ from typing import Literal
 
 import yaml
 
-from composer.errors import error, suggestion
+from composer.errors import did_you_mean, error
 
 #: What an example is: a spec or the nodes of one, a command, or Python.
 Kind = Literal["spec", "command", "python"]
@@ -56,8 +56,8 @@ def explain(code: str) -> Explanation:
     known = explanations()
     word = code.strip().rstrip(":").removesuffix("]").rpartition("[")[2]
     if word not in known:
-        near = suggestion(word, list(known), "Codes").partition(" Codes: ")
+        near = did_you_mean(word, known)
         all_of_them = "'composer explain' lists all codes"
-        way_out = f"{near[0]} {all_of_them}" if near[1] else all_of_them
+        way_out = f"{near} {all_of_them}" if near else all_of_them
         raise error("unknown-code", f"no message has the code {word!r}", way_out)
     return known[word]

@@ -38,7 +38,8 @@ def found_codes(package: Path = PACKAGE) -> Found:
         for call in ast.walk(tree):
             if not isinstance(call, ast.Call):
                 continue
-            name = call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
+            called = call.func
+            name = called.id if isinstance(called, ast.Name) else getattr(called, "attr", "")
             if name not in takers:
                 continue
             given = _given(call, takers[name])

@@ -691,14 +691,13 @@ def test_what_no_message_foresaw(run, monkeypatch):
 
     monkeypatch.setattr("composer.artifact.report.describe", broken)
     result = run(*INSERT, TINY)
-    assert (result.status, result.err) == (
-        1,
+    assert result.status == 1
+    assert result.err.startswith(
         "error[fault]: ZeroDivisionError: division by zero\n"
-        "  help: this is a fault of Composer; COMPOSER_TRACEBACK=1 shows where, please report it\n",
+        "  help: this is a fault of Composer; please send what follows and the file to Composer's "
+        "authors\n"
+        "    composer   "
     )
-    monkeypatch.setenv("COMPOSER_TRACEBACK", "1")
-    with pytest.raises(ZeroDivisionError):
-        __import__("composer.cli").cli.main([*INSERT, TINY])
 
 
 def test_a_backbone_that_does_not_run(run):

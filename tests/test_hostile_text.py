@@ -254,7 +254,8 @@ WORDS = (
     ("list", "ops", "{}"), ("list", "specs", "--filter", "{}"), ("list", "{}"), ("{}",),
     ("show", "se", "--{}"), ("new", "{}"), ("render", "{}"), ("render", "se", "-o", "{}"),
     ("render", "se", "-o", "no/{}.svg"), ("sites", "{}"),
-    ("insert", "--spec", "se", "--into", "{}"), ("insert", "--spec", "{}", "--into", "resnet18"), ("eject", "{}"), ("explain", "{}"),
+    ("insert", "--spec", "se", "--into", "{}"), ("insert", "--spec", "{}", "--into", "resnet18"),
+    ("eject", "{}"), ("explain", "{}"),
     ("export", "{}", "--to", "python"), ("lift", "{}"), ("diff", "{}", "se"),
 )  # fmt: skip
 
@@ -472,7 +473,8 @@ def test_tex(text: str) -> None:
         assert len(comments) == len(others)
         signs = set(re.findall(r"\\(?:[A-Za-z@]+|.)", body))
         safe = {rf"\{word}" for word in (*"{}%&$#_ ", "textbackslash", "textasciicircum",
-                "textbar", "textasciitilde", "textless", "textgreater", "char", "texttt", "ldots", "\\")}  # fmt: skip
+                "textbar", "textasciitilde", "textless", "textgreater", "char",
+                "texttt", "ldots", "\\")}  # fmt: skip
         assert signs <= set(re.findall(r"\\(?:[A-Za-z@]+|.)", other)) | safe
         assert "^^" not in body
         assert body.isascii()

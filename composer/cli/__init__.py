@@ -77,7 +77,8 @@ def composer() -> None:
 def main(args: list[str] | None = None) -> None:
     """Run the command line and leave with its exit status."""
     given = sys.argv[1:] if args is None else args
-    guard_others()
+    if args is None:  # the process is this command alone
+        guard_others()
     words = [word for word in given if word != TRACEBACK_OPTION]  # it may stand anywhere
     try:
         status = composer.main(words, prog_name="composer", standalone_mode=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
@@ -173,9 +174,10 @@ class _Loader:
         if self.given is not None and key in self.given:
             return self.given[key], word
         beside = Path(user).parent / word
-        for path in (beside, Path(f"{beside}.yaml")):
-            if word and Path(user).is_file() and path.is_file():
-                return find_spec(str(path))
+        with suppress(OSError):  # a name too long for a file is that of none
+            for path in (beside, Path(f"{beside}.yaml")):
+                if word and Path(user).is_file() and path.is_file():
+                    return find_spec(str(path))
         return find_spec(word)
 
 
