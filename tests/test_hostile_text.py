@@ -526,6 +526,18 @@ def shows(text: str) -> None:
     assert not {c for c in unseen if not re.match("[\ufe00-\ufe0f\u115f\u3164\U000e0100]", c)}
 
 
+@every(SURROGATE)
+def test_a_plan_that_is_printed(text: str) -> None:
+    from composer.surgery.site import Plan
+
+    miss = SimpleNamespace(path=text, reason=text)
+    spec = SimpleNamespace(name=text)
+    plan = SimpleNamespace(spec=spec, sites=(), shared=(), near_misses=(miss,))
+    found = Plan.__str__(plan)  # type: ignore[arg-type]
+    is_plain(found)
+    assert len(found.splitlines()) == 2
+
+
 # ------------------------------------------------------------------------------------- the files
 
 
