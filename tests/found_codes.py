@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import composer
@@ -25,6 +26,7 @@ class Found:
     handed_on: list[str] = field(default_factory=list)
 
 
+@cache
 def found_codes(package: Path = PACKAGE) -> Found:
     """Return the codes of a package: what is given for each parameter named ``code``."""
     trees = {

@@ -343,7 +343,7 @@ BAD = [
         "an output below a file",
         (*INSERT, "resnet18", "-o", "net.py/x/y"),
         1,
-        "net.py/x/y: error[output]: cannot be written: Not a directory\n"
+        "net.py/x/y: error[output]: 'net.py' is a file, not a folder\n"
         "  help: name another with -o\n",
     ),
     (
