@@ -270,7 +270,7 @@ BAD = [
         2,
         "error[usage]: no command 'inser'\n  help: did you mean 'insert'? "
         "Commands: insert, new, check, show, sites, list, render, verify, compare, schema, eject, "
-        "lift, export, diff\n",
+        "lift, export, diff, explain\n",
     ),
     (
         "an unknown option",

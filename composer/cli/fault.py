@@ -9,7 +9,6 @@ import sys
 import tempfile
 import traceback
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 from composer import __version__
 from composer.errors import ComposerError, Diagnostic
@@ -82,6 +81,8 @@ def _written(text: str) -> str:
 
 def _version(name: str) -> str:
     """Return the version of a library without importing it."""
+    from importlib.metadata import PackageNotFoundError, version
+
     loaded = getattr(sys.modules.get(name), "__version__", None)
     try:
         return str(loaded) if loaded else version(name)

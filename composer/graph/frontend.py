@@ -14,7 +14,7 @@ from composer.graph.from_spec import graph_of
 from composer.graph.graph import Graph, Settings
 from composer.graph.passes import analyse
 from composer.language.extends import extended
-from composer.language.library import find_spec, word_of
+from composer.language.library import SUFFIXES, find_spec, word_of
 from composer.language.reader import read_spec
 from composer.language.source import Source, YamlPath, kind_of, parse
 from composer.primitives import OpFields, Spec
@@ -176,9 +176,14 @@ class _Loader:
         beside = Path(user).parent / word
         with suppress(OSError):  # a name too long for a file is that of none
             for path in (beside, Path(f"{beside}.yaml")):
-                if word and Path(user).is_file() and path.is_file():
+                if word and _is_of_a_file(user) and path.is_file():
                     return find_spec(str(path))
         return find_spec(word)
+
+
+def _is_of_a_file(user: str) -> bool:
+    """Return whether a spec's name is that of a file, which may be about to be written."""
+    return Path(user).is_file() or Path(user).suffix in SUFFIXES
 
 
 def _uses(spec: Spec) -> Iterator[tuple[YamlPath, Use]]:
