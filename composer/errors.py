@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from composer.visible import columns, visible_line
+
 SHOWN = 120  # characters of a source line that a message shows
 MOST_SLIPS = 2  # of the fingers, between a word and the one that was meant
 SUGGESTED = 3  # words that a message names, of those that are equally near
@@ -26,15 +28,20 @@ class Location:
     text: str
 
     def render(self) -> str:
-        """Return the source line with carets under the stretch; of a long line, the part around."""
+        """Return the source line with carets under the stretch; of a long line, the part around.
+
+        A character that does not show is its escape, and the carets are under that.
+        """
         line, column = self.text.replace("\t", " "), self.column
         if len(line) > SHOWN:
             start = max(0, min(column - 1 - SHOWN // 3, len(line) - SHOWN))
             end = start + SHOWN
             head, tail = "…" if start else "", "…" if end < len(line) else ""
             line, column = f"{head}{line[start:end]}{tail}", column - start + len(head)
-        carets = "^" * max(1, min(self.length, len(line) - column + 1))
-        return f"{self.line:>5} | {line}\n{'':>5} | {'':>{column - 1}}{carets}"
+        before, under = line[: column - 1], line[column - 1 : column - 1 + max(1, self.length)]
+        space = " " * columns(visible_line(before))
+        carets = "^" * max(1, columns(visible_line(under)))
+        return f"{self.line:>5} | {visible_line(line)}\n{'':>5} | {space}{carets}"
 
 
 @dataclass(frozen=True)
@@ -49,16 +56,19 @@ class Diagnostic:
     severity: Severity = "error"
 
     def render(self) -> str:
-        """Return the text a person reads, over one or more lines."""
+        """Return the text a person reads, over one or more lines.
+
+        Each character of it shows: names and other libraries' texts are shown with escapes.
+        """
         if self.where is not None:
             place = f"{self.where.file}:{self.where.line}:{self.where.column}: "
         else:
             place = f"{self.file}: " if self.file else ""
-        lines = [f"{place}{self.severity}[{self.code}]: {self.message}"]
+        lines = [visible_line(f"{place}{self.severity}[{self.code}]: {self.message}")]
         if self.where is not None:
             lines.append(self.where.render())
         if self.help:
-            lines.append(f"  help: {self.help}")
+            lines.append(visible_line(f"  help: {self.help}"))
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, Any]:

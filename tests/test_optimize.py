@@ -439,13 +439,13 @@ error[invalid-value]: a model is not optimised for 'trainng'
 error[not-a-module]: 'resnet50' is no nn.Module
   help: give what composer.insert, composer.load or composer.build returned"""),  # type: ignore
     "what torch.compile made": (lambda: optimize(torch.compile(Net()), for_="inference"), """\
-error[already-compiled]: this OptimizedModule is what torch.compile made of a model
+error[compiled-model]: this OptimizedModule is what torch.compile made of a model
   help: give the model that it was made of"""),  # type: ignore[arg-type]
     "compiled": (lambda: optimize(already(), for_="training"), """\
-error[already-compiled]: this Net is compiled already
+error[compiled-model]: this Net is compiled already
   help: train it as it is, or give a copy: copy.deepcopy(model) is not compiled"""),
     "optimised": (lambda: optimize(optimize(Net(), for_="inference"), for_="training"), """\
-error[already-compiled]: this Net is compiled already
+error[compiled-model]: this Net is compiled already
   help: train it as it is, or give a copy: copy.deepcopy(model) is not compiled"""),
     "no copy": (lambda: optimize(unlike_any_copy(), for_="inference"), """\
 error[no-copy]: this Net can't be copied: Only Tensors created explicitly by the user (graph \

@@ -78,7 +78,7 @@ def save(
         )
         (place / READABLE).write_text(written.as_markdown(), encoding="utf-8")
 
-    write_whole(folder, fill)
+    write_whole(folder, fill, force=force)
     return folder
 
 

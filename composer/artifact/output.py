@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
-import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from composer.errors import ComposerError, Diagnostic
+from composer.files.file import (
+    came_meanwhile,
+    check_parent,
+    kind_of,
+    real,
+    refused,
+    unconfirmed,
+    unwritable,
+)
+from composer.files.putting import (
+    CameMeanwhileError,
+    UnconfirmedError,
+    identity_of,
+    put,
+    put_into,
+    put_onto_empty,
+)
+from composer.files.room import Room, clean, flush, is_room, room
 
 RECIPE, WEIGHTS, REPORT, READABLE = "recipe.yaml", "model.safetensors", "report.json", "report.md"
 #: The weights of layers that something stands in for, where there are such.
 REPLACED = "replaced.safetensors"
+
+#: What is said of a folder in which nothing may be made.
+_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_ANOTHER = "name another with -o"
 
 
 def is_composition(folder: Path) -> bool:
     """Return whether a folder holds a composition."""
     try:
         return (folder / RECIPE).is_file()
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
@@ -31,94 +53,110 @@ def check_free(folder: Path, force: bool) -> None:
             can't be written.
     """
     try:
-        empty = folder.is_dir() and not any(folder.iterdir())
-        taken = folder.exists() and not empty
-        place = folder if empty else _nearest(folder.resolve().parent)
-        if not taken or (force and is_composition(folder)):
-            with tempfile.TemporaryDirectory(dir=place, prefix=".composer-"):
-                pass
-    except OSError as failure:
-        way_out = "name another with -o"
-        raise _refused(folder, f"cannot be written: {failure.strerror}", way_out) from None
-    if taken and not is_composition(folder):
-        raise _refused(
-            folder, "exists and is not a composition, so it is never replaced",
-            "name another with -o",
-        )  # fmt: skip
-    if taken and not force:
-        raise _refused(
-            folder, "exists already", "replace it with --force, or name another with -o"
-        )
+        _check(folder, force)
+        with _room_for(real(folder)):  # whether something can be made there
+            pass
+    except (OSError, ValueError) as failure:
+        raise unwritable(folder, failure) from None
 
 
-def write_whole(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Fill a temporary folder and move it to `folder`; what was there stays until it is full.
+def write_whole(folder: Path, fill: Callable[[Path], None], *, force: bool = False) -> None:
+    """Fill a folder in a room beside `folder`, whose name it takes in one step.
 
-    An empty folder that is there, such as a mounted one, is kept, and filled recipe last.
+    A link to a folder is followed. An empty folder that is held, such as a mounted one, is kept,
+    and filled recipe last.
+
+    Args:
+        folder: where to.
+        fill: writes what is in it, in the folder that it is given.
+        force: whether a composition that is there is replaced; one that comes meanwhile never is.
 
     Raises:
         ComposerError: it can't be written; all is as it was before.
     """
     try:
-        _write(folder.resolve(), fill)
+        _check(folder, force)
+        _write(real(folder), fill)
+    except CameMeanwhileError:
+        raise came_meanwhile(folder) from None
+    except UnconfirmedError as failure:
+        raise unconfirmed(folder, failure) from None
     except OSError as failure:
-        raise _refused(
+        raise refused(
             folder,
             f"cannot be written: {failure.strerror or failure}",
             "nothing was left behind; make room, or name another with -o",
         ) from None
+    except ValueError as failure:
+        raise unwritable(folder, failure) from None
+
+
+def _check(folder: Path, force: bool) -> None:
+    kind = kind_of(folder)
+    if kind is None:
+        check_parent(folder, _ANOTHER)
+        return
+    if kind not in ("a file", "a folder"):
+        raise refused(folder, f"is {kind}, not a folder", _ANOTHER)
+    if kind == "a folder":
+        clean(real(folder))
+        if _is_empty(folder):
+            return
+    if not (folder / RECIPE).is_file():
+        raise refused(
+            folder, "exists and is not a composition, so it is never replaced", _ANOTHER
+        )
+    if not force:
+        raise refused(
+            folder, "exists already", "replace it with --force, or name another with -o"
+        )
 
 
 def _write(folder: Path, fill: Callable[[Path], None]) -> None:
-    empty = folder.is_dir() and not any(folder.iterdir())
+    seen = identity_of(folder)
+    empty = seen is not None and _is_empty(folder)
     made = _missing(folder.parent)
-    temporary: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = folder if empty else folder.parent
-        temporary = Path(tempfile.mkdtemp(dir=beside, prefix=f".{folder.name[:40]}-"))
-        fill(temporary)
-        temporary.chmod(_mode_of_a_new_folder(temporary))
-        if empty:
-            for path in sorted(temporary.iterdir(), key=lambda path: path.name == RECIPE):
-                path.replace(folder / path.name)
-        else:
-            _swap(temporary, folder)
+        with _room_for(folder) as place:
+            place.new.mkdir()
+            fill(place.new)
+            flush(place.new)
+            if not empty:
+                put(place, folder, seen)
+            elif place.path.parent == folder:
+                put_into(place, folder, RECIPE)
+            elif not put_onto_empty(place, folder):
+                with room(folder, folder.name) as inner:
+                    shutil.move(place.new, inner.new)
+                    flush(inner.new)
+                    put_into(inner, folder, RECIPE)
         made = []
     finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
         for parent in made:
             with suppress(OSError):
                 parent.rmdir()
 
 
-def _mode_of_a_new_folder(inside: Path) -> int:
-    """Return the mode that the user's umask gives; a temporary folder keeps others out."""
-    trial = inside / ".trial"
-    trial.mkdir()
-    mode = trial.stat().st_mode
-    trial.rmdir()
-    return mode
+@contextmanager
+def _room_for(folder: Path) -> Iterator[Room]:
+    """Make a room beside a folder; in it, where it is empty and another can't have its name."""
+    is_empty = folder.is_dir() and _is_empty(folder)
+    inside = is_empty and (os.path.ismount(folder) or folder == Path.cwd())
+    with ExitStack() as stack:
+        try:
+            place = folder if inside else _nearest(folder.parent)
+            made = stack.enter_context(room(place, folder.name))
+        except OSError as failure:
+            if not is_empty or failure.errno not in _CLOSED:
+                raise
+            made = stack.enter_context(room(folder, folder.name))
+        yield made
 
 
-def _swap(temporary: Path, folder: Path) -> None:
-    """Put a full folder in the place of `folder`; where that fails the old one comes back."""
-    if not folder.exists():
-        temporary.rename(folder)
-        return
-    old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name[:40]}-old-"))
-    try:
-        folder.replace(old)
-    except BaseException:
-        old.rmdir()
-        raise
-    try:
-        temporary.rename(folder)
-    except BaseException:
-        old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+def _is_empty(folder: Path) -> bool:
+    """Return whether a folder holds nothing but what others write at the moment."""
+    return all(is_room(path.name) for path in folder.iterdir())
 
 
 def _nearest(folder: Path) -> Path:
@@ -129,7 +167,3 @@ def _nearest(folder: Path) -> Path:
 def _missing(folder: Path) -> list[Path]:
     """Return the folders that have to be made for this one, the innermost first."""
     return [place for place in (folder, *folder.parents) if not place.exists()]
-
-
-def _refused(folder: Path, message: str, way_out: str) -> ComposerError:
-    return ComposerError(Diagnostic("output", message, way_out, file=str(folder)))

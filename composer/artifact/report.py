@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from composer.measure.numbers import giga
 from composer.surgery.composition import Inserted, composed, parameters_before
 from composer.surgery.eject import eject
 from composer.surgery.site import Plan
+from composer.visible import visible_line
 
 VERSION = 1
 
@@ -71,7 +73,7 @@ class Report:
         """Return the text of ``report.md``."""
         specs = " and ".join(dict.fromkeys(site.spec for site in self.sites))
         lines = [
-            f"# {specs} in {self.backbone}",
+            f"# {_markdown(specs)} in {_markdown(self.backbone)}",
             "",
             f"{counted(len(self.sites), 'site')}; an input of "
             f"{'×'.join(map(str, self.input_shape))}.",
@@ -80,7 +82,7 @@ class Report:
             "| --- | --- | ---: | ---: | ---: |",
         ]
         lines += [
-            f"| `{site.module}` | {site.position} | {site.channels} | "
+            f"| {_code(site.module)} | {_markdown(site.position)} | {site.channels} | "
             f"{site.shown_size} | {site.parameters:,} |"
             for site in self.sites
         ]
@@ -93,11 +95,11 @@ class Report:
             "",
         ]
         if self.difference is not None:
-            against = f"{self.against}'s output: {self.difference:.3g}"
+            against = f"{_markdown(self.against)}'s output: {self.difference:.3g}"
             lines += [f"Largest difference from {against}.", ""]
-        lines += [line for note in self.notes for line in (f"- {note}",)]
+        lines += [f"- {_markdown(note)}" for note in self.notes]
         lines += [""] if self.notes else []
-        lines += ["```python", *self.how_to_load(), "```", ""]
+        lines += ["```python", *map(visible_line, self.how_to_load()), "```", ""]
         return "\n".join(lines)
 
     def how_to_load(self) -> tuple[str, str, str]:
@@ -113,6 +115,17 @@ def change(pair: tuple[int, int]) -> str:
     """Return the change from before to after, as a percentage."""
     before, after = pair
     return f"{(after - before) / before:+.2%}" if before else f"{after:+,}"
+
+
+def _markdown(text: str) -> str:
+    """Return a text that Markdown shows as it stands: no link, no HTML, no cell of a table."""
+    return re.sub(r"[\\`\[\]<>|&]", r"\\\g<0>", visible_line(text))
+
+
+def _code(text: str) -> str:
+    """Return a text as code in a cell of a table."""
+    shown = visible_line(text).replace("|", r"\|")
+    return f"`` {shown} ``" if "`" in shown else f"`{shown}`"
 
 
 def describe(

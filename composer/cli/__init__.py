@@ -6,9 +6,9 @@ fault, 2 usage, 3 an optional part is missing.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
 from typing import Any
@@ -16,13 +16,19 @@ from typing import Any
 import click
 
 from composer import __version__
+from composer.cli.fault import (
+    TRACEBACK,
+    TRACEBACK_OPTION,
+    fault_of,
+    traceback_of,
+    wants_traceback,
+)
+from composer.cli.output import guard_others, note, note_line, say_json
 from composer.errors import ComposerError, Diagnostic, UsageError, error, suggestion
-from composer.plugins import at_fault
 
-_TRACEBACK = "COMPOSER_TRACEBACK"
 _COMMANDS = (
     "insert", "new", "check", "show", "sites", "list", "render", "verify", "compare", "schema",
-    "eject", "lift", "export", "diff",
+    "eject", "lift", "export", "diff", "explain",
 )  # fmt: skip
 
 
@@ -62,6 +68,8 @@ class _Commands(click.Group):
     "composer insert --spec cbam --into resnet50",
 )
 @click.version_option(__version__, prog_name="composer")
+@click.option(TRACEBACK_OPTION, is_flag=True, expose_value=False,
+              help=f"Of an internal fault, show the traceback; so does {TRACEBACK}=1.")
 def composer() -> None:
     """Write an attention mechanism as a short YAML spec; put it inside any vision backbone."""
 
@@ -69,19 +77,20 @@ def composer() -> None:
 def main(args: list[str] | None = None) -> None:
     """Run the command line and leave with its exit status."""
     given = sys.argv[1:] if args is None else args
+    if args is None:  # the process is this command alone
+        guard_others()
+    words = [word for word in given if word != TRACEBACK_OPTION]  # it may stand anywhere
     try:
-        status = composer.main(given, prog_name="composer", standalone_mode=False)
+        status = composer.main(words, prog_name="composer", standalone_mode=False)
     except click.ClickException as wrong:
         status = _show(_problem(wrong), given)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped", err=True)
+        note("stopped")
         status = 130
     except ComposerError as failure:
         status = _show(failure, given)
     except Exception as failure:
-        if os.environ.get(_TRACEBACK):
-            raise
-        status = _show(_fault(failure), given)
+        status = _show_fault(failure, given)
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -93,25 +102,26 @@ def _problem(wrong: click.ClickException) -> UsageError:
     return UsageError(Diagnostic("usage", said[:1].lower() + said[1:], f"see '{path} --help'"))
 
 
-def _fault(failure: Exception) -> ComposerError:
-    """Return what no message foresaw as one line; the traceback is there for who asks."""
+def _show_fault(failure: Exception, given: list[str]) -> int:
+    """Show what no message foresaw as one line, and what to send; the traceback to who asks."""
     if isinstance(failure, OSError) and failure.filename is None and failure.strerror:
-        return error("output", f"the output cannot be written: {failure.strerror}")
-    said = (str(failure).strip().splitlines() or [""])[0]
-    other = at_fault(failure)
-    whose, to = (other.owner, " to its author") if other else ("Composer", "")
-    return error(
-        "fault",
-        f"{type(failure).__name__}: {said}",
-        f"this is a fault of {whose}; {_TRACEBACK}=1 shows where, please report it{to}",
-    )
+        return _show(error("output", f"the output cannot be written: {failure.strerror}"), given)
+    if wants_traceback(given):
+        note(traceback_of(failure))
+    fault = fault_of(failure, given)
+    status = _show(fault.error, given, {"report": fault.facts})
+    for line in fault.lines():
+        note_line(line)
+    return status
 
 
-def _show(failure: ComposerError, given: list[str]) -> int:
+def _show(
+    failure: ComposerError, given: list[str], more: Mapping[str, Any] | None = None
+) -> int:
     for diagnostic in failure.diagnostics:
-        click.echo(diagnostic.render(), err=True)
+        note(diagnostic.render())
     if "--json" in given:
         errors: list[dict[str, Any]] = [d.as_json() for d in failure.diagnostics]
         with suppress(OSError):
-            click.echo(json.dumps({"version": 1, "errors": errors}, indent=2))
+            say_json({"version": 1, "errors": errors, **(more or {})})
     return failure.exit_code

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from composer.cli.completing import complete_spec
 from composer.cli.options import json_option
+from composer.cli.output import note, say_json, say_line
 
 
 @click.command("check", short_help="Check specs: every problem, with its line.")
@@ -38,10 +37,10 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
             {"file": file, "ok": not errors, "problems": [p.as_json() for p in problems]}
         )
         for problem in problems:
-            click.echo(problem.render(), err=True)
+            note(problem.render())
         if not as_json:
-            click.echo(f"{file}: {counted(len(errors), 'error') if errors else 'ok'}")
+            say_line(f"{file}: {counted(len(errors), 'error') if errors else 'ok'}")
     if as_json:
-        click.echo(json.dumps({"version": 1, "files": files}, indent=2))
+        say_json({"version": 1, "files": files})
     if failed:
         raise click.exceptions.Exit(1)

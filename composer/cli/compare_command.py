@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, get_args
 
 import click
@@ -26,6 +25,7 @@ from composer.cli.options import (
     type_option,
     usage,
 )
+from composer.cli.output import say, say_json, say_line
 from composer.cli.steps import Steps
 from composer.language.place import Place
 
@@ -175,12 +175,13 @@ def command(
             "dtype": dtype,
             "rows": [cost.as_json() for cost in costs],
         }
-        click.echo(json.dumps(said, indent=2))
+        say_json(said)
         return
     ways = [mode, "compiled" if compiled else "", "channels last" if channels_last else "", dtype]
-    click.echo(f"{backbone} on {'×'.join(map(str, costs[0].input_shape))}: "
+    say_line(f"{backbone} on {'×'.join(map(str, costs[0].input_shape))}: "
                f"{', '.join(filter(None, ways))}")  # fmt: skip
-    click.echo(f"{machine}\n")
+    say_line(str(machine))
+    say("")
     _print(costs)
 
 
@@ -225,4 +226,4 @@ def _print(costs: list[Cost]) -> None:
                 f"{cost.memory / MIB:.1f}",
             ]
         )
-    click.echo(table(headings, rows, right=range(1, len(headings))))
+    say(table(headings, rows, right=range(1, len(headings))))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import click
 from composer.artifact.output import is_composition
 from composer.cli.completing import complete_spec_or_model
 from composer.cli.options import json_option, read_specs, usage
+from composer.cli.output import say, say_json
 from composer.errors import ComposerError, UsageError, counted
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ def command(context: click.Context, a: str, b: str, as_json: bool) -> None:
         raise UsageError(failure.diagnostics) from None  # for 1 says that they differ
     if as_json:
         told = {"version": 1, "a": a, "b": b, "same": same, **found}
-        click.echo(json.dumps(told, indent=2))
+        say_json(told)
     else:
-        click.echo("\n".join(lines))
+        say("\n".join(lines))
     if not same:
         context.exit(1)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from composer.cli.options import json_option, usage
+from composer.cli.output import say_json, say_line
 from composer.cli.steps import Steps
 
 
@@ -37,14 +37,9 @@ def command(folder: str, output: str | None, force: bool, as_json: bool) -> None
         check_file_free(file, force)
         model = eject(load(folder), inplace=True)
     with steps.step("writing"):
-        write_weights(model, file)
+        write_weights(model, file, force=force)
     count = len(model.state_dict())
     if as_json:
-        click.echo(
-            json.dumps(
-                {"version": 1, "backbone": str(backbone), "tensors": count, "output": str(file)},
-                indent=2,
-            )
-        )
+        say_json({"version": 1, "backbone": str(backbone), "tensors": count, "output": str(file)})
         return
-    click.echo(f"{backbone} without its insertions: {count} tensors, written to {file}")
+    say_line(f"{backbone} without its insertions: {count} tensors, written to {file}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import click
 
 from composer.cli.completing import complete_spec
 from composer.cli.options import json_option, params_of, set_option, size_of, usage
+from composer.cli.output import say_json, say_line
 from composer.cli.steps import Steps, loading
 
 if TYPE_CHECKING:
@@ -68,7 +68,11 @@ def command(
         found = export(
             what, path, to, channels=channels, size=lengths, params=params, force=force
         )
-    click.echo(json.dumps(found.as_json(), indent=2) if as_json else _shown(what, found))
+    if as_json:
+        say_json(found.as_json())
+    else:
+        for line in _shown(what, found):
+            say_line(line)
 
 
 def _name(what: str) -> str:
@@ -76,15 +80,14 @@ def _name(what: str) -> str:
     return path.resolve().name if path.is_dir() else path.stem
 
 
-def _shown(what: str, found: Exported) -> str:
+def _shown(what: str, found: Exported) -> list[str]:
     from composer.exporting.made import told
 
     shape = "×".join(map(str, found.shape))
-    lines = [
+    return [
         f"{what} as {found.format}: {found.bytes:,} bytes, written to {found.file}",
         f"  input       {shape}",
         f"  dynamic     {', '.join(found.dynamic) or 'nothing'}",
         *(f"  fixed       {line}" for line in told(found.fixed)),
         f"  difference  {found.difference:.3g} at most, in a process without Composer",
     ]
-    return "\n".join(lines)

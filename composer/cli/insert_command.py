@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -28,6 +27,7 @@ from composer.cli.options import (
     type_option,
     usage,
 )
+from composer.cli.output import say, say_json, say_line
 from composer.cli.steps import Steps, loading
 from composer.errors import ComposerError, Diagnostic
 from composer.language.place import Place
@@ -247,7 +247,7 @@ def command(
             save(model, folder, force=force, report=report)
             report = report.at(str(folder))
     if as_json:
-        click.echo(json.dumps(report.as_json(), indent=2))
+        say_json(report.as_json())
     else:
         _print(report, read, plans, learns, compiled, image)
 
@@ -307,8 +307,8 @@ def _print(
     for spec in specs:
         named = spec.origin.file.startswith(f"{spec.name} (")  # shipped, or another distribution's
         read = spec.origin.file if named else f"{spec.name} from {spec.origin.file}"
-        click.echo(f"{read}  ({spec.title or 'untitled'})")
-    click.echo(
+        say_line(f"{read}  ({spec.title or 'untitled'})")
+    say_line(
         f"{report.backbone} on {'×'.join(map(str, report.input_shape))}: "
         f"{counted(new, 'site')}{f', {earlier} from before' if earlier else ''}"
     )
@@ -323,24 +323,25 @@ def _print(
         for site in report.sites
     ]
     headings = ("module", "position", "channels", "size", "parameters")
-    click.echo("\n" + table(headings, rows, right=(2, 3, 4)) + "\n")
+    say("\n" + table(headings, rows, right=(2, 3, 4)) + "\n")
     for note in report.notes:
-        click.echo(f"note: {note}")
+        say_line(f"note: {note}")
     totals = [
         ["parameters", *(f"{n:,}" for n in report.parameters), change(report.parameters)],
         ["multiply-adds", *(giga(n) for n in report.flops), change(report.flops)],
     ]
-    click.echo(table(("", "before", "after", "change"), totals, right=(1, 2, 3)) + "\n")
+    say(table(("", "before", "after", "change"), totals, right=(1, 2, 3)) + "\n")
     if learns is None:
-        click.echo("dry run: nothing was verified, nothing was written")
+        say("dry run: nothing was verified, nothing was written")
         return
-    click.echo(f"forward and backward: {learns}")
+    say_line(f"forward and backward: {learns}")
     if compiled:
-        click.echo("torch.compile(fullgraph=True): one graph, the same output")
+        say("torch.compile(fullgraph=True): one graph, the same output")
     if report.difference is not None:
         on = f"on {image}" if image else "on random numbers"
         against = f"{report.against}'s output, {on}: {report.difference:.3g}"
-        click.echo(f"largest difference from {against}")
-    click.echo(f"written to {report.output}; load it with\n")
+        say_line(f"largest difference from {against}")
+    say_line(f"written to {report.output}; load it with")
+    say("")
     for line in report.how_to_load():
-        click.echo(f"    {line}")
+        say_line(f"    {line}")

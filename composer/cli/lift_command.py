@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import click
 
 from composer.cli.completing import complete_code
 from composer.cli.options import json_option, usage
+from composer.cli.output import note, say_document, say_json, say_line
 from composer.cli.steps import Steps, loading
 
 if TYPE_CHECKING:
@@ -76,12 +76,17 @@ def command(
     with Steps(total=1).step("lifting"):
         found = lift(module, channels, size=grid, layout=order, name=name, arguments=given)
     if path is not None:
-        write_file(path, lambda temporary: temporary.write_text(found.text, encoding="utf-8"))
+        write_file(
+            path, lambda place: place.write_text(found.text, encoding="utf-8"), force=force
+        )
     if as_json:
-        click.echo(json.dumps(_as_json(found, path), indent=2))
+        say_json(_as_json(found, path))
         return
-    click.echo(found.text if path is None else f"written to {path}", nl=path is not None)
-    click.echo(_told(found), err=True)
+    if path is None:
+        say_document(found.text)
+    else:
+        say_line(f"written to {path}")
+    note(_told(found))
 
 
 def _check_name(name: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
@@ -12,6 +11,7 @@ import click
 
 from composer.cli.completing import complete_op
 from composer.cli.options import json_option, usage
+from composer.cli.output import note, say, say_json, say_line
 from composer.errors import Diagnostic, did_you_mean, error, listing
 
 
@@ -35,16 +35,16 @@ def command(what: str, name: str | None, filters: tuple[str, ...], as_json: bool
     if filters:
         rows = _matching(rows, what, filters)
     if as_json:
-        click.echo(json.dumps({"version": 1, what: rows}, indent=2))
+        say_json({"version": 1, what: rows})
         return
     from composer.cli.tables import table
 
     if what == "backbones":
         for row in rows:
-            click.echo(row["name"])
+            say_line(row["name"])
         return
     headings = list(rows[0])
-    click.echo(table(headings, [[str(row[h]) for h in headings] for row in rows]))
+    say(table(headings, [[str(row[h]) for h in headings] for row in rows]))
 
 
 def _reference(what: str, name: str, filters: tuple[str, ...], as_json: bool) -> None:
@@ -73,13 +73,13 @@ def _reference(what: str, name: str, filters: tuple[str, ...], as_json: bool) ->
         raise error("unknown-op", f"no op named {name!r}", said)
     op = reference(name)
     if as_json:
-        click.echo(json.dumps({"version": 1, **asdict(op)}, indent=2))
+        say_json({"version": 1, **asdict(op)})
         return
-    click.echo(f"{op.op}: {op.does}\n")
+    say(f"{op.op}: {op.does}\n")
     rows = [[f.name, f.kind, f.default, f.description] for f in op.fields]
-    click.echo(fitted(("field", "takes", "default", ""), rows, folding=(1, 3)))
+    say(fitted(("field", "takes", "default", ""), rows, folding=(1, 3)))
     if op.example:
-        click.echo(f"\nexample\n{op.example.rstrip()}")
+        say(f"\nexample\n{op.example.rstrip()}")
 
 
 def _refuse_broken(op: str) -> None:
@@ -187,7 +187,7 @@ def _with_owners(rows: list[dict[str, Any]], own: str) -> list[dict[str, Any]]:
 def _warn(warnings: Iterable[Diagnostic]) -> None:
     """Say on stderr what is wrong with what other distributions add; the list goes on."""
     for warning in warnings:
-        click.echo(replace(warning, severity="warning").render(), err=True)
+        note(replace(warning, severity="warning").render())
 
 
 def _backbones() -> list[dict[str, Any]]:

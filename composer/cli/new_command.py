@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from composer.cli.completing import complete_spec
 from composer.cli.options import json_option, usage
-
-if TYPE_CHECKING:
-    from composer.errors import Diagnostic
+from composer.cli.output import note_line, say_json, say_line
 
 
 @click.command("new", short_help="Write a commented spec, or an op, to begin with.")
@@ -49,13 +44,14 @@ def command(
     path = Path(output if output is not None else f"{name}.yaml")
     check_file_free(path, force)
     text = starter(name) if base is None else renamed(*find_spec(base), name)
-    write_file(path, lambda temporary: _write(text, temporary, path))
+    _check(text, path)
+    write_file(path, lambda place: place.write_text(text, encoding="utf-8"), force=force)
     if as_json:
-        click.echo(json.dumps({"version": 1, "name": name, "output": str(path)}, indent=2))
+        say_json({"version": 1, "name": name, "output": str(path)})
         return
-    click.echo(f"written to {path}")
-    click.echo(f"next: composer check {path}, composer render {path}, "
-               f"composer insert --spec {path} --into resnet50", err=True)  # fmt: skip
+    say_line(f"written to {path}")
+    note_line(f"next: composer check {path}, composer render {path}, "
+               f"composer insert --spec {path} --into resnet50")  # fmt: skip
 
 
 def _new_op(
@@ -82,11 +78,11 @@ def _new_op(
     write_whole(folder, fill)
     if as_json:
         written = {"name": name, "output": str(folder), "files": list(files)}
-        click.echo(json.dumps({"version": 1, **written}, indent=2))
+        say_json({"version": 1, **written})
         return
-    click.echo(f"written to {folder}: {', '.join(files)}")
-    click.echo(f"next: pip install --no-build-isolation -e {folder}, pytest {folder}, "
-               f"composer insert --spec {name}{SPEC_ENDS} --into resnet50", err=True)  # fmt: skip
+    say_line(f"written to {folder}: {', '.join(files)}")
+    note_line(f"next: pip install --no-build-isolation -e {folder}, pytest {folder}, "
+               f"composer insert --spec {name}{SPEC_ENDS} --into resnet50")  # fmt: skip
 
 
 def _check_folder_free(folder: Path) -> None:
@@ -95,39 +91,26 @@ def _check_folder_free(folder: Path) -> None:
     Raises:
         ComposerError: with the way out.
     """
-    from composer.errors import ComposerError, Diagnostic
+    from composer.files.file import kind_of, refused, unwritable
 
     try:
-        taken = folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
+        kind = kind_of(folder)
+        taken = kind is not None and not (kind == "a folder" and not any(folder.iterdir()))
     except OSError as failure:
-        said, taken = f"cannot be written: {failure.strerror}", True
-    else:
-        said = "exists already"
+        raise unwritable(folder, failure) from None
     if taken:
-        raise ComposerError(
-            Diagnostic("output", said, "name another with -o", file=str(folder))
-        )
+        raise refused(folder, "exists already", "name another with -o")
 
 
-def _write(text: str, temporary: Path, path: Path) -> None:
-    """Write a spec where it is found beside those that it uses, and check it there.
+def _check(text: str, path: Path) -> None:
+    """Refuse a spec that is not sound at its path, as the one that it begins with may be.
 
     Raises:
-        ComposerError: it is not sound, as the spec that it begins with may be.
+        ComposerError: with its errors.
     """
     from composer.errors import ComposerError
     from composer.graph.frontend import check_text
 
-    temporary.write_text(text, encoding="utf-8")
-    _, problems = check_text(text, str(temporary))
+    _, problems = check_text(text, str(path))
     if errors := [p for p in problems if p.severity == "error"]:
-        raise ComposerError([_at(p, str(temporary), str(path)) for p in errors])
-
-
-def _at(problem: Diagnostic, temporary: str, path: str) -> Diagnostic:
-    """Return a problem of the temporary file as one of the file."""
-    file = path if problem.file == temporary else problem.file
-    where = problem.where
-    if where is not None and where.file == temporary:
-        where = replace(where, file=path)
-    return replace(problem, file=file, where=where)
+        raise ComposerError(errors)

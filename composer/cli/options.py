@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from composer.artifact.output import is_composition
+from composer.cli.output import note
 from composer.errors import ComposerError, Diagnostic, UsageError
 from composer.language.expressions import Value
 from composer.language.paths import check_pattern
@@ -100,7 +101,7 @@ def read_specs(words: tuple[str, ...]) -> list[Spec]:
         except ComposerError as failure:
             spec, told = None, failure.diagnostics
         for warning in dict.fromkeys(p for p in told if p.severity == "warning"):
-            click.echo(warning.render(), err=True)
+            note(warning.render())
         problems += [p for p in told if p.severity == "error"]
         if spec is not None:
             found.append(spec)

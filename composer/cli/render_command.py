@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -10,6 +9,7 @@ import click
 
 from composer.cli.completing import complete_spec_or_model
 from composer.cli.options import json_option, params_of, set_option, size_of
+from composer.cli.output import say_json, say_line
 from composer.cli.steps import Steps
 from composer.drawing.formats import DPI
 from composer.drawing.theme import ThemeName
@@ -74,9 +74,9 @@ def command(
     if as_json:
         form = file.suffix[1:].lower()
         told = {"version": 1, "source": what, "output": str(file), "format": form}
-        click.echo(json.dumps(told, indent=2))
+        say_json(told)
     else:
-        click.echo(f"written to {file}")
+        say_line(f"written to {file}")
 
 
 def _short(what: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from composer.cli.output import note, say_json
+
 
 @click.command("schema", short_help="Print the JSON Schema of a spec, for your editor.")
 def command() -> None:
@@ -12,11 +14,9 @@ def command() -> None:
     Save it as composer.schema.json beside your specs, and begin each with
     "# yaml-language-server: $schema=./composer.schema.json".
     """
-    import json
-
     from composer.primitives.found import broken_ops
     from composer.primitives.schema import json_schema
 
     for broken in broken_ops():
-        click.echo(broken.warning().render(), err=True)
-    click.echo(json.dumps(json_schema(), indent=2))
+        note(broken.warning().render())
+    say_json(json_schema())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from composer.cli.options import (
     size_of,
     usage,
 )
+from composer.cli.output import say, say_document, say_json, say_line
 
 if TYPE_CHECKING:
     from composer.graph.graph import Graph
@@ -54,7 +54,7 @@ def command(
     if as_yaml:
         from composer.language.library import find_spec
 
-        click.echo(find_spec(spec)[0], nl=False)
+        say_document(find_spec(spec)[0])
         return
     from composer.cli.tables import table
     from composer.errors import counted
@@ -79,7 +79,7 @@ def command(
     if as_latex:
         from composer.drawing.equations import aligned
 
-        click.echo(aligned(told, {INPUT, *graph.by_name}))
+        say(aligned(told, {INPUT, *graph.by_name}))
         return
     grown = growth(read, at_sizes, lengths)
     seen = receptive_field(graph)
@@ -87,9 +87,7 @@ def command(
     python = _code(graph) if code and not as_json else ""
     total = sum(row.parameters for row in rows), sum(row.flops for row in rows)
     if as_json:
-        click.echo(
-            json.dumps(
-                {
+        say_json({
                     "version": 1,
                     "spec": read.name,
                     "title": read.title,
@@ -103,33 +101,30 @@ def command(
                     "formulas": {one.name: one.formula for one in told},
                     "growth": grown.as_json(),
                     "receptive_field": seen,
-                },
-                indent=2,
-            )
-        )
+                })
         return
-    click.echo(f"{read.title or read.name}  ({read.source or 'no source given'})")
+    say_line(f"{read.title or read.name}  ({read.source or 'no source given'})")
     for name, param in read.params.items():
         about = f"  {param.help}" if param.help else ""
-        click.echo(f"  {name} = {params.get(name, param.default)}{about}")
+        say_line(f"  {name} = {params.get(name, param.default)}{about}")
     cells = [
         [r.node, r.label, " ".join(r.axes), "×".join(map(str, r.sizes)), f"{r.parameters:,}",
          f"{r.flops:,}"]
         for r in rows
     ]  # fmt: skip
     headings = ("node", "does", "axes", "size", "parameters", "multiply-adds")
-    click.echo("\n" + table(headings, cells, right=(4, 5)))
-    click.echo(f"\n{counted(total[0], 'parameter')}, {total[1]:,} multiply-adds for one image")
-    click.echo("\nformulas")
+    say("\n" + table(headings, cells, right=(4, 5)))
+    say(f"\n{counted(total[0], 'parameter')}, {total[1]:,} multiply-adds for one image")
+    say("\nformulas")
     width = max(len(one.name) for one in told)
     for one in told:
-        click.echo(f"  {one.name:{width}} = {one.formula}  [{', '.join(one.axes)}]")
-    click.echo("\n" + "\n".join(grown.lines()))
-    click.echo(f"receptive field: {shown(seen)}")
+        say_line(f"  {one.name:{width}} = {one.formula}  [{', '.join(one.axes)}]")
+    say("\n" + "\n".join(grown.lines()))
+    say(f"receptive field: {shown(seen)}")
     for deviation in read.deviations:
-        click.echo(f"note: {' '.join(deviation.split())}")
+        say_line(f"note: {' '.join(deviation.split())}")
     if code:
-        click.echo(python)
+        say_document(f"{python}\n")
 
 
 @dataclass(frozen=True)

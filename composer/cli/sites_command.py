@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +9,7 @@ import click
 from composer.artifact.named import check_model, open_model
 from composer.cli.completing import complete_model
 from composer.cli.options import at_input_size, input_size_option, json_option
+from composer.cli.output import say, say_json, say_line
 from composer.cli.steps import Steps
 
 if TYPE_CHECKING:
@@ -38,9 +38,10 @@ def command(backbone: str, path: str | None, input_size: str | None, as_json: bo
             reasons = why_of(model, path)
         if as_json:
             said = {"version": 1, "backbone": backbone, "path": path, "why": reasons}
-            click.echo(json.dumps(said, indent=2))
+            say_json(said)
         else:
-            click.echo("\n".join([path, *(f"  {reason}" for reason in reasons)]))
+            for line in (path, *(f"  {reason}" for reason in reasons)):
+                say_line(line)
         return
     with steps.step("looking"):
         found = sites(model)
@@ -53,9 +54,7 @@ def command(backbone: str, path: str | None, input_size: str | None, as_json: bo
             }
             for stage in found.stages
         ]
-        click.echo(
-            json.dumps(
-                {
+        say_json({
                     "version": 1,
                     "backbone": backbone,
                     "input": list(found.input_shape),
@@ -64,18 +63,15 @@ def command(backbone: str, path: str | None, input_size: str | None, as_json: bo
                     "head": _as_json(found.head) if found.head else None,
                     "convolutions": found.convolutions,
                     "attention_modules": found.attention_modules,
-                },
-                indent=2,
-            )
-        )
+                })
         return
-    click.echo(f"{backbone} on {'×'.join(map(str, found.input_shape))}")
+    say_line(f"{backbone} on {'×'.join(map(str, found.input_shape))}")
     rows = [
         [label, where, part.kind, part.gives, part.places, part.note or ""]
         for label, where, part in found.rows
     ]
-    click.echo("\n" + table(("", "module", "class", "gives", "positions", ""), rows))
-    click.echo(f"\n{found.replaceable}")
+    say("\n" + table(("", "module", "class", "gives", "positions", ""), rows))
+    say(f"\n{found.replaceable}")
 
 
 def _as_json(part: PartPlaces) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
+from composer.visible import visible_line
+
 PATIENCE = 2.0  # seconds before a step shows
 
 
@@ -65,13 +67,13 @@ class Steps:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("step {task.completed} of {task.total}"),
             TimeElapsedColumn(),
             console=Console(file=sys.stderr),
             transient=True,
         )
-        progress.add_task(name, total=self.total, completed=self.done + 1)
+        progress.add_task(visible_line(name), total=self.total, completed=self.done + 1)
         progress.start()
         return progress

@@ -8,20 +8,25 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
-import click
+from composer.visible import columns, visible_line
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Return rows under headings; the columns in `right` are aligned to the right."""
+    """Return rows under headings; the columns in `right` are aligned to the right.
+
+    Every character of a cell shows, on one line.
+    """
+    rows = [list(map(visible_line, row)) for row in rows]
     widths = [
-        max([len(heading), *(len(row[i]) for row in rows)]) for i, heading in enumerate(headings)
+        max([len(heading), *(columns(row[i]) for row in rows)])
+        for i, heading in enumerate(headings)
     ]
 
     def line(cells: Sequence[str]) -> str:
-        padded = (
-            cell.rjust(width) if i in right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        )
+        padded = []
+        for i, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+            room = " " * (width - columns(cell))
+            padded.append(room + cell if i in right else cell + room)
         return "  ".join(padded).rstrip()
 
     return "\n".join([line(headings), line(["-" * w for w in widths]), *map(line, rows)])
@@ -34,8 +39,9 @@ def fitted(
 
     What goes to a file or to another program keeps each row on one line.
     """
+    rows = [list(map(visible_line, row)) for row in rows]
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    widths = [max(len(cells[i]) for cells in (headings, *rows)) for i in range(len(headings))]
+    widths = [max(columns(cells[i]) for cells in (headings, *rows)) for i in range(len(headings))]
     left = room - sum(w + 2 for i, w in enumerate(widths) if i not in folding)
     most = max(20, left // len(folding) - 2)
     if not room or sum(w + 2 for w in widths) <= room:
@@ -48,13 +54,3 @@ def fitted(
         ]
         folded += map(list, itertools.zip_longest(*cells, fillvalue=""))
     return table(headings, folded)
-
-
-def say(text: str) -> None:
-    """Print data."""
-    click.echo(text)
-
-
-def note(text: str) -> None:
-    """Print what is no data, to stderr."""
-    click.echo(text, err=True)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
 from composer.cli.completing import complete_spec
 from composer.cli.options import json_option, read_specs, usage
+from composer.cli.output import note, say, say_json
 from composer.cli.steps import Steps
-from composer.cli.tables import fitted, note, say
+from composer.cli.tables import fitted
 
 if TYPE_CHECKING:
     from composer.certificate.row import CertificateRow
@@ -47,7 +47,7 @@ def command(specs: tuple[str, ...], everything: bool, as_json: bool) -> None:
         if not as_json:
             say(_table(rows[-len(checks) :]) + "\n")
     if as_json:
-        say(json.dumps({"version": 1, "rows": [row.as_json() for row in rows]}, indent=2))
+        say_json({"version": 1, "rows": [row.as_json() for row in rows]})
     failed = sum(not row.passed for row in rows)
     note(f"{failed} of {len(rows)} checks fail" if failed else f"all {len(rows)} checks hold")
     if failed:

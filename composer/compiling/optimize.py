@@ -80,7 +80,7 @@ def _check_module(model: object) -> None:
         )
     if hasattr(model, "_orig_mod"):
         raise error(
-            "already-compiled",
+            "compiled-model",
             f"this {type(model).__name__} is what torch.compile made of a model",
             "give the model that it was made of",
         )
@@ -89,7 +89,7 @@ def _check_module(model: object) -> None:
 def _check_fresh(model: nn.Module) -> None:
     if model._compiled_call_impl is not None:
         raise error(
-            "already-compiled",
+            "compiled-model",
             f"this {type(model).__name__} is compiled already",
             "train it as it is, or give a copy: copy.deepcopy(model) is not compiled",
         )

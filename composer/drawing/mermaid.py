@@ -44,7 +44,8 @@ class _Chart:
 
     def lines(self) -> Iterator[str]:
         title = shown(self.diagram.title)
-        yield from ("---", f"title: {json.dumps(title, ensure_ascii=False)}", "---", "flowchart TD")
+        named = json.dumps(title, ensure_ascii=False).replace("%%", "%\\u0025")  # no directive
+        yield from ("---", f"title: {named}", "---", "flowchart TD")
         yield f"  accTitle: {escaped(title) or 'diagram'}"
         if about := escaped(" ".join(self.diagram.caption)):
             yield f"  accDescr: {about}"

@@ -12,6 +12,7 @@ from typing import Any
 from composer.drawing.formats import written
 from composer.drawing.picture import drawn
 from composer.errors import ComposerError
+from composer.visible import visible
 
 
 def shown(value: Any) -> str | None:
@@ -27,7 +28,7 @@ def shown(value: Any) -> str | None:
         svg = written(picture.diagram, picture.opened, "svg").decode()
     except ComposerError as failure:
         return f"<pre>{escape(str(failure))}</pre>"
-    table = f"<pre>{escape(str(value))}</pre>" if sites is not None else ""
+    table = f"<pre>{escape(visible(str(value)))}</pre>" if sites is not None else ""
     return f'<div style="overflow-x: auto">{svg}{table}</div>'
 
 

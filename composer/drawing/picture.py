@@ -104,14 +104,14 @@ def render(
             raise _usage("depth, expand, before_after, channels, size and params are of another "
                          "picture than that on an image", "omit them, or omit input")  # fmt: skip
         content = _on_image(what, Path(input), form, theme, dpi)
-        write_file(file, lambda place: place.write_bytes(content))
+        write_file(file, lambda place: place.write_bytes(content), force=force)
         return file
     picture = drawn(
         what, depth=depth, expand=expand, before_after=before_after, channels=channels, size=size,
         params=params, code=form == "html",
     )  # fmt: skip
     content = written(picture.diagram, picture.opened, form, theme, dpi)
-    write_file(file, lambda place: place.write_bytes(content))
+    write_file(file, lambda place: place.write_bytes(content), force=force)
     if picture.problems:
         told = Diagnostic("drawn", f"{file} shows where", severity="note")
         raise ComposerError((*picture.problems, told))

@@ -119,18 +119,19 @@ def export(
     subject = subject_of(what, channels, size, params)
     with TemporaryDirectory(prefix="composer-export-") as folder:
         found = format_.write(subject, Path(folder) / path.name)
-        made = {one: path.with_name(one.name) for one in sorted(Path(folder).iterdir())}
+        files = sorted(Path(folder).iterdir(), key=lambda one: (one.name == path.name, one))
+        made = {one: path.with_name(one.name) for one in files}  # the file itself last
         for place in made.values():  # weights may lie beside the file
             check_file_free(place, force)
         size_in_bytes = sum(one.stat().st_size for one in made)
         for one, place in made.items():
-            _copy(one, place)
+            _copy(one, place, force)
     shape = tuple(subject.image.shape)
     return Exported(name, path, size_in_bytes, found.difference, found.dynamic, found.fixed, shape)
 
 
-def _copy(one: Path, place: Path) -> None:
-    write_file(place, lambda temporary: shutil.copyfile(one, temporary))
+def _copy(one: Path, place: Path, force: bool) -> None:
+    write_file(place, lambda made: shutil.copyfile(one, made), force=force)
 
 
 def format_of(file: Path, to: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
@@ -13,7 +14,7 @@ from composer.graph.from_spec import graph_of
 from composer.graph.graph import Graph, Settings
 from composer.graph.passes import analyse
 from composer.language.extends import extended
-from composer.language.library import find_spec, word_of
+from composer.language.library import SUFFIXES, find_spec, word_of
 from composer.language.reader import read_spec
 from composer.language.source import Source, YamlPath, kind_of, parse
 from composer.primitives import OpFields, Spec
@@ -173,10 +174,16 @@ class _Loader:
         if self.given is not None and key in self.given:
             return self.given[key], word
         beside = Path(user).parent / word
-        for path in (beside, Path(f"{beside}.yaml")):
-            if word and Path(user).is_file() and path.is_file():
-                return find_spec(str(path))
+        with suppress(OSError):  # a name too long for a file is that of none
+            for path in (beside, Path(f"{beside}.yaml")):
+                if word and _is_of_a_file(user) and path.is_file():
+                    return find_spec(str(path))
         return find_spec(word)
+
+
+def _is_of_a_file(user: str) -> bool:
+    """Return whether a spec's name is that of a file, which may be about to be written."""
+    return Path(user).is_file() or Path(user).suffix in SUFFIXES
 
 
 def _uses(spec: Spec) -> Iterator[tuple[YamlPath, Use]]:

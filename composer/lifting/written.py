@@ -8,6 +8,7 @@ from typing import Any
 
 from composer.language.starter import SCHEMA
 from composer.lifting.draft import Node
+from composer.visible import visible_line
 
 _PLAIN = re.compile(r"[A-Za-z_][\w./*+ -]*")
 _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off"})
@@ -26,7 +27,7 @@ def spec_text(
     notes: Sequence[str],
 ) -> str:
     """Return the YAML."""
-    lines = [SCHEMA, *(f"# {note}" for note in notes), "composer: 1", f"name: {name}"]
+    lines = [SCHEMA, *(f"# {visible_line(note)}" for note in notes), "composer: 1", f"name: {name}"]
     lines += [f"title: {shown(title)}", f"source: {shown(source)}"]
     lines += [f"input: {shown(list(axes))}", "nodes:"]
     width = max(len(node.name) for node in nodes) + 1
@@ -66,4 +67,10 @@ def shown(value: Any) -> str:
         return f"[{', '.join(map(shown, value))}]"
     text = str(value)
     plain = bool(_PLAIN.fullmatch(text)) and text.lower() not in _WORDS and ": " not in text
-    return text if plain and not text.endswith(" ") else '"' + text.replace('"', "'") + '"'
+    return text if plain and not text.endswith(" ") else _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    """Return a text in double quotes, whose escapes are YAML's, too."""
+    plain = text.replace("\\", "\\\\").replace('"', "'")
+    return f'"{visible_line(plain)}"'

@@ -98,13 +98,13 @@ def _unpickled(said: str) -> tuple[str, str]:
     return "this is not a file of weights", "give a .safetensors file, or a state dict"
 
 
-def write_weights(model: nn.Module, path: Path) -> None:
-    """Write a model's weights as safetensors: to a temporary name first, then renamed.
+def write_weights(model: nn.Module, path: Path, *, force: bool = False) -> None:
+    """Write a model's weights as safetensors: beside the file first, then renamed.
 
     Raises:
         ComposerError: the file can't be written; an old one is as it was.
     """
-    write_file(path, lambda place: save_weights(model, place))
+    write_file(path, lambda place: save_weights(model, place), force=force)
 
 
 def save_weights(model: nn.Module, path: Path) -> None:

@@ -17,6 +17,7 @@ from composer.surgery.near_miss import NearMiss
 from composer.surgery.place import Place
 from composer.surgery.placement import Placement
 from composer.surgery.replace import Replacement
+from composer.visible import visible_line
 
 
 @dataclass(frozen=True)
@@ -124,4 +125,4 @@ class Plan:
             for site in self.shared
         ]
         lines += [f"  not {miss.path}: {miss.reason}" for miss in self.near_misses]
-        return "\n".join(lines)
+        return "\n".join(map(visible_line, lines))

@@ -22,6 +22,7 @@ from composer.surgery.layers import attention_modules, convolutions
 from composer.surgery.place import NoPlace, Placer
 from composer.surgery.unwrapped import unwrapped
 from composer.surgery.why import why
+from composer.visible import visible_line
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class Sites:
         for label, path, part in self.rows:
             note = f"  ({part.note})" if part.note else ""
             lines.append(f"{label}  {path}  {part.kind}  {part.gives or '?'}  {part.places}{note}")
-        return "\n".join([*lines, self.replaceable])
+        return "\n".join([*map(visible_line, lines), self.replaceable])
 
     @property
     def replaceable(self) -> str:

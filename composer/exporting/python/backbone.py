@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from keyword import iskeyword
 from typing import Any
 
 from torch import nn
@@ -11,6 +12,7 @@ from torch import nn
 from composer.analysis.edited import class_before_edits
 from composer.artifact.in_config import KEY as RECIPE
 from composer.errors import error
+from composer.exporting.python.code import literal
 from composer.models.library import library
 from composer.models.model_string import INPUT_SIZE, ModelString
 
@@ -29,17 +31,22 @@ def backbone_call(backbone: str, model: nn.Module) -> tuple[str, tuple[str, ...]
         ComposerError: code ``no-plain-form``: no call of a library makes it.
     """
     source = ModelString.parse(backbone)
+    is_module = source.library == "module"
     arguments = {key: value for key, value in source.arguments if key != INPUT_SIZE}
+    words = [*arguments, *(source.name.replace(":", ".").split(".") if is_module else ())]
+    if odd := [word for word in words if not word.isidentifier() or iskeyword(word)]:
+        message = f"{odd[0]!r} in {backbone!r} is not a name of Python"
+        raise error("no-plain-form", message, "export to pt2 or onnx")
     if source.library == "timm":
         given = _shown({"pretrained": False} | arguments)
-        return f'timm.create_model("{source.name}", {given})', ("import timm",)
+        return f"timm.create_model({literal(source.name)}, {given})", ("import timm",)
     if source.library == "torchvision":
         builder = library("torchvision.models").get_model_builder(source.name)
         takes = inspect.signature(builder).parameters
         fresh = {key: None for key in ("weights", "weights_backbone") if key in takes}
         given = _shown(fresh | arguments)
         comma = ", " if given else ""
-        call = f'torchvision.models.get_model("{source.name}"{comma}{given})'
+        call = f"torchvision.models.get_model({literal(source.name)}{comma}{given})"
         return call, ("import torchvision",)
     if source.library == "hf":
         return _by_config(model), ("import transformers",)
@@ -47,8 +54,8 @@ def backbone_call(backbone: str, model: nn.Module) -> tuple[str, tuple[str, ...]
         given = _shown({"verbose": False} | arguments)
         kind = class_before_edits(model)
         imported = f"from {kind.__module__} import {kind.__name__}"
-        return f'{kind.__name__}("{source.name}", {given})', (imported,)
-    if source.library == "module":
+        return f"{kind.__name__}({literal(source.name)}, {given})", (imported,)
+    if is_module:
         module, _, name = source.name.rpartition(":")
         return f"{name}({_shown(arguments)})", (f"from {module} import {name}",)
     raise error(
@@ -73,4 +80,4 @@ def _shown(arguments: dict[str, Any]) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(map(_value, value))}]"
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+    return literal(value) if isinstance(value, str) else repr(value)

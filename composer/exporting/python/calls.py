@@ -15,6 +15,7 @@ from composer.exporting.python.code import (
     SUM,
     Code,
     binary,
+    literal,
 )
 from composer.exporting.python.formula import power
 from composer.exporting.python.layers import no_plain_form
@@ -59,7 +60,7 @@ def shown(value: Any) -> str:
         ends = ["" if end is None else shown(end) for end in (value.start, value.stop)]
         return ":".join(ends) if value.step is None else ":".join([*ends, shown(value.step)])
     if isinstance(value, str):
-        return f'"{value}"'
+        return literal(value)
     return str(value)
 
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from composer.visible import visible_line
+
 WIDTH = 100
 
 #: How strongly the parts of an expression hold together.
@@ -27,6 +29,18 @@ class Code:
 
     def __str__(self) -> str:
         return self.text
+
+
+def literal(text: str) -> str:
+    """Return a text as a string of Python in double quotes, whatever is in it."""
+    inside = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{visible_line(inside)}"'
+
+
+def prose(text: str) -> str:
+    """Return a text on one line as it may stand in a docstring, whatever is in it."""
+    inside = visible_line(" ".join(text.split())).replace("\\", "\\\\")
+    return inside.replace('"', '\\"')
 
 
 def binary(left: Code, sign: str, right: Code, level: int) -> Code:
@@ -126,10 +140,11 @@ def _parts(body: str) -> Sequence[str]:
 
 
 def _outside_strings(line: str) -> Iterator[tuple[int, str]]:
-    quote = ""
+    quote, escaped = "", False
     for place, letter in enumerate(line):
         if quote:
-            quote = "" if letter == quote else quote
+            quote = "" if letter == quote and not escaped else quote
+            escaped = letter == "\\" and not escaped
         elif letter in "\"'":
             quote = letter
         else:

@@ -7,7 +7,7 @@ from typing import Any
 
 from composer.exporting.python.begins import Begin
 from composer.exporting.python.calls import shown
-from composer.exporting.python.code import Code
+from composer.exporting.python.code import Code, literal
 from composer.exporting.python.layers import REQUIRED
 from composer.exporting.python.sequences import Chain
 from composer.exporting.python.written import Layer, Number
@@ -26,7 +26,7 @@ def place_of(path: str, layers: Mapping[str, Layer]) -> str:
 
 
 def _key(above: str, part: str, layers: Mapping[str, Layer]) -> str:
-    return part if is_list([*_children(above, layers)]) else f'"{part}"'
+    return part if is_list([*_children(above, layers)]) else literal(part)
 
 
 def _children(above: str, layers: Mapping[str, Layer]) -> dict[str, None]:
@@ -100,7 +100,7 @@ def _text(
     made = [_text(f"{path}.{name}", layers, chains, number) for name in names]
     if is_list(names):
         return f"nn.ModuleList([{', '.join(made)}])"
-    inside = ", ".join(f'"{name}": {text}' for name, text in zip(names, made, strict=True))
+    inside = ", ".join(f"{literal(name)}: {text}" for name, text in zip(names, made, strict=True))
     parameters = all(layers.get(f"{path}.{n}", _NONE).kind == "parameter" for n in names)
     return f"nn.{'ParameterDict' if parameters else 'ModuleDict'}({{{inside}}})"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
-from composer.exporting.python.code import WIDTH
+from composer.exporting.python.code import WIDTH, prose
 from composer.exporting.python.samples import Samples
 
 _WIDTH = WIDTH - 4
@@ -22,19 +22,19 @@ def docstring(
         fixed: what has one value in it.
     """
     spec = samples.spec
-    title = spec.title or spec.name
-    whole = f'"""{title}, {spec.source}.' if spec.source else f'"""{title}.'
+    title, source = prose(spec.title or spec.name), prose(spec.source or "")
+    whole = f'"""{title}, {source}.' if source else f'"""{title}.'
     yield whole if len(whole) <= _WIDTH else f'"""{title}.'
     if len(whole) > _WIDTH:
-        yield from ("", *textwrap.wrap(f"{spec.source}.", _WIDTH))
-    values = [f"{n} = {samples.asked.known[n]}" for n in fixed if n in spec.params]
+        yield from ("", *_wrapped(f"{source}."))
+    values = [f"{n} = {prose(str(samples.asked.known[n]))}" for n in fixed if n in spec.params]
     if values:
-        yield from ("", *textwrap.wrap(f"Written for {', '.join(values)}.", _WIDTH))
+        yield from ("", *_wrapped(f"Written for {', '.join(values)}."))
     if arguments:
         yield from ("", "Args:")
     for name, word in arguments.items():
         line = f"    {word}: {_help(samples, name)}."
-        yield from textwrap.wrap(line, _WIDTH, subsequent_indent=" " * 8)
+        yield from _wrapped(line, " " * 8)
     inside = _as_tokens(samples, samples.graph.input_axes.names)
     yield from ("", "Shape:", f"    x: [{inside}]", f"    output: [{output_axes(samples)}]", '"""')
 
@@ -48,7 +48,7 @@ def output_axes(samples: Samples) -> str:
 def _help(samples: Samples, name: str) -> str:
     param = samples.spec.params.get(name)
     if param is not None:
-        own = (param.help or "see the paper").rstrip(".")
+        own = prose((param.help or "see the paper").rstrip("."))
         return own.replace("composer.advance", "its advance()")
     if name in ("h", "w", "d", "t"):
         return "of the map, which it is made for"
@@ -56,6 +56,11 @@ def _help(samples: Samples, name: str) -> str:
         return "how many tokens there are, which it is made for"
     is_convolution = samples.spec.stands_for == "conv2d"
     return "of the convolution that it stands for" if is_convolution else "of the input"
+
+
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    """Return a text as lines; a long word stays whole, for an escape may be in it."""
+    return textwrap.wrap(text, _WIDTH, subsequent_indent=indent, break_long_words=False)
 
 
 def _as_tokens(samples: Samples, axes: Sequence[str]) -> str:

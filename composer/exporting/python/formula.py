@@ -16,6 +16,7 @@ from composer.exporting.python.code import (
     SUM,
     Code,
     binary,
+    literal,
 )
 from composer.exporting.python.samples import Sample
 from composer.language.expressions import Expr, Value, evaluate
@@ -31,7 +32,7 @@ _OF_MATH = {
 def number(value: Value) -> Code:
     """Return a number, or a word, as Python writes it."""
     if isinstance(value, str):
-        return Code(f'"{value}"')
+        return Code(literal(value))
     if isinstance(value, float) and (times := value / math.pi) == int(times) and value:
         return Code("math.pi") if times == 1 else Code(f"{int(times)} * math.pi", PRODUCT)
     if isinstance(value, float) and abs(value) >= 1e6:

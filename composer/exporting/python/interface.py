@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import fx
 
+from composer.exporting.python.code import literal
 from composer.exporting.python.layers import no_plain_form
 from composer.surgery.same_call import must_be, must_be_the_input, must_have_no_tensors
 
@@ -110,4 +111,4 @@ def _ones(value: Any) -> int:
 
 
 def _shown(value: object) -> str:
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+    return literal(value) if isinstance(value, str) else repr(value)

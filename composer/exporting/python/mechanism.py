@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import nn
 
-from composer.exporting.python.code import Code, broken
+from composer.exporting.python.code import Code, broken, prose
 from composer.exporting.python.constructor import layer_statements, place_of
 from composer.exporting.python.docstring import docstring, output_axes
 from composer.exporting.python.formula import formula, number
@@ -121,7 +121,7 @@ def file_of(
     helpers = sorted({name for made in classes for name in made.helpers})
     parts = [helper(name) for name in helpers] + ["\n".join(made.lines) for made in classes]
     text = "\n\n\n".join([*parts, *rest])
-    head = [*broken(f'"""{says}"""', 0), *notes, "", *import_lines(text, imports)]
+    head = [*broken(f'"""{prose(says)}"""', 0), *notes, "", *import_lines(text, imports)]
     return "\n".join(head) + "\n\n\n" + text.rstrip() + "\n"
 
 

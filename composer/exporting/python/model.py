@@ -17,7 +17,7 @@ from composer.exporting.made import Made
 from composer.exporting.python.backbone import backbone_call
 from composer.exporting.python.calls import shown
 from composer.exporting.python.check import proven_model
-from composer.exporting.python.code import broken
+from composer.exporting.python.code import broken, literal
 from composer.exporting.python.formula import number
 from composer.exporting.python.mechanism import MechanismClass, file_of
 from composer.exporting.python.sites import Placed, placed
@@ -78,8 +78,8 @@ def write_python(model: nn.Module, file: str | Path, force: bool = False) -> Pyt
         made = Path(folder) / source.name
         made.write_text(text, encoding="utf-8")
         found = proven_model(model, made)
-        write_file(weights, lambda place: save_weights(model, place))
-        write_file(source, lambda place: place.write_text(text, encoding="utf-8"))
+        write_file(weights, lambda place: save_weights(model, place), force=force)
+        write_file(source, lambda place: place.write_text(text, encoding="utf-8"), force=force)
     return PythonFiles(source, weights, found)
 
 
@@ -240,19 +240,23 @@ def _placing(sites: Sequence[Placed]) -> Iterator[str]:
         return
     if len(names) == 1 and all(len(one) == 1 for one in own):
         (name,) = names
-        pairs = [f'"{s.path}": {number(one[name])}' for s, one in zip(sites, own, strict=True)]
+        pairs = [
+            f"{literal(s.path)}: {number(one[name])}" for s, one in zip(sites, own, strict=True)
+        ]
         given, word = [f"{name}={name}", *fixed], name
         if name == first:
             given = [name, *fixed]
     else:
-        pairs = [f'"{site.path}": {{{_pairs(one)}}}' for site, one in zip(sites, own, strict=True)]
+        pairs = [
+            f"{literal(site.path)}: {{{_pairs(one)}}}" for site, one in zip(sites, own, strict=True)
+        ]
         given, word = [*fixed, "**settings"], "settings"
     yield from broken(f"for path, {word} in {{{', '.join(pairs)}}}.items():", 4)
     yield from broken(f"put(net, path, {kind}({', '.join(given)}))", 8)
 
 
 def _pairs(values: Mapping[str, Value]) -> str:
-    return ", ".join(f'"{name}": {number(value)}' for name, value in values.items())
+    return ", ".join(f"{literal(name)}: {number(value)}" for name, value in values.items())
 
 
 def _tuple(paths: Sequence[str]) -> str:
