@@ -10,7 +10,8 @@ from command import NET, Command
 
 import composer
 from composer.artifact.carried import carried, read_recipe_at
-from composer.artifact.recipe import Recipe, replay
+from composer.artifact.recipe import Recipe
+from composer.artifact.replay import replay
 from composer.errors import ComposerError
 from composer.models.model_string import ModelString
 from composer.models.open import open_backbone
