@@ -100,6 +100,13 @@ class Recipe(Model):
         """The text that it was read from, with the place of each value."""
         return self._source
 
+    def __eq__(self, other: object) -> bool:
+        """Return whether all fields agree, wherever they were read from."""
+        return isinstance(other, Recipe) and self.model_dump() == other.model_dump()
+
+    def __hash__(self) -> int:
+        return hash((self.backbone, self.dtype, len(self.edits)))
+
     def to_yaml(self) -> str:
         """Return the recipe as YAML."""
         data = as_data(self)

@@ -11,7 +11,7 @@ from composer.artifact.other_ops import check_ops
 from composer.artifact.recipe import Recipe
 from composer.artifact.recipe_backbone import backbone_of
 from composer.artifact.recipe_read import placed
-from composer.errors import ComposerError, Diagnostic
+from composer.errors import ComposerError, Diagnostic, counted
 from composer.graph.frontend import check_text
 from composer.measure.inputs import from_description, remember_inputs, remembered_inputs
 from composer.surgery.insert import apply
@@ -91,14 +91,16 @@ def _check_sites(made: Recipe, number: int, found: Sequence[Site], as_recorded: 
             if now != then:
                 where = made.origin.at(("edits", number, "sites", index, what))
                 message = (
-                    f"the {what} at {site.path or 'the model'} is {_shown(then)} in the recipe, "
-                    f"and {_shown(now)} in {made.backbone}"
+                    f"{site.path or 'the model'} has {_shown(then)} in the recipe, and "
+                    f"{_shown(now)} in {made.backbone}"
                 )
                 raise ComposerError(Diagnostic("changed-backbone", message, way_out, where))
 
 
 def _shown(value: int | tuple[int, ...]) -> str:
-    return str(value) if isinstance(value, int) else "×".join(map(str, value)) or "one place"
+    if isinstance(value, int):
+        return counted(value, "channel")
+    return f"the size {'×'.join(map(str, value))}" if value else "one place"
 
 
 def _made_with(made: dict[str, str]) -> str:

@@ -243,8 +243,8 @@ def command(
             if compiled:
                 verification.compiled(model)
         if needs_trust(name):
-            notes = (*notes, f"{name} is code of yours, so what is saved loads with --trust-code "
-                     "(trust_code=True) alone")  # fmt: skip
+            notes = (*notes, "what is saved loads with --trust-code (trust_code=True) alone, for "
+                     f"its backbone is {name}")  # fmt: skip
     with steps.step("counting"):
         flops_before = None if stacked else plans[0].flops_before
         against = backbone if stacked else "the original"

@@ -74,11 +74,8 @@ def check_finite(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: P
     Raises:
         ComposerError: with the first tensor, and how many of its values are not finite.
     """
-    wrong = {
-        key: count
-        for key, tensor in state.items()
-        if (count := _not_finite(tensor, own.get(key)))
-    }
+    keys = [*(key for key in own if key in state), *(key for key in state if key not in own)]
+    wrong = {key: n for key in keys if (n := _not_finite(state[key], own.get(key)))}
     if not wrong:
         return
     key, count = next(iter(wrong.items()))
