@@ -137,7 +137,8 @@ def test_insert_by_a_recipe(run):
                     "--trust-code").json
     assert [site["path"] for site in told["sites"]] == ["stage1.0", "stage2.0"]
     assert told["difference"] == 0
-    assert composer.recipe(composer.load("b", trust_code=True)).edits == composer.recipe(composer.load("a", trust_code=True)).edits
+    one, other = (composer.recipe(composer.load(name, trust_code=True)) for name in "ab")
+    assert one.edits == other.edits
 
 
 @pytest.mark.parametrize(
