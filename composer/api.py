@@ -29,7 +29,7 @@ def _opens_folders(function: _Call[P, R]) -> _Call[P, R]:
     @wraps(function)
     def call(model: nn.Module | str, *args: P.args, **kwargs: P.kwargs) -> R:
         if isinstance(model, str) and is_composition(Path(model)):
-            model = load(model)
+            model = load(model, trust_code=bool(kwargs.get("trust_code")))
         return function(model, *args, **kwargs)
 
     return cast("_Call[P, R]", call)

@@ -8,8 +8,11 @@ of all that there is.
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from composer.errors import Diagnostic, listing
@@ -75,13 +78,15 @@ class Addition:
 def additions(group: str) -> tuple[Addition, ...]:
     """Return the entry points of a group, those of each distribution once; read the first time.
 
+    The folder that ``python -m`` and Jupyter put first is left out: see `is_current_folder`.
     Metadata that cannot be read is another's, and is passed over.
     """
     from importlib.metadata import distributions
 
+    path = sys.path[1:] if is_current_folder(sys.path[:1]) else sys.path
     found: dict[tuple[str, str], Addition] = {}
     owners: dict[str, int] = {}
-    for number, distribution in enumerate(distributions()):
+    for number, distribution in enumerate(distributions(path=path)):
         try:
             entries = [entry for entry in distribution.entry_points if entry.group == group]
             project = distribution.metadata["Name"] if entries else ""
@@ -94,6 +99,17 @@ def additions(group: str) -> tuple[Addition, ...]:
             one = Addition(entry.name, entry.value, project, version, entry)
             found.setdefault((_normal(project), entry.name), one)
     return tuple(sorted(found.values(), key=lambda one: (one.name, one.project)))
+
+
+def is_current_folder(first: Sequence[str]) -> bool:
+    """Return whether the first place of Python's path is the current folder, as of ``python -m``.
+
+    What lies there came with files that one looks at, and is no installation.
+    """
+    try:
+        return any(place == "" or Path(place) == Path.cwd() for place in first)
+    except OSError:  # the current folder is gone
+        return False
 
 
 def named(group: str, name: str) -> tuple[Addition, ...]:

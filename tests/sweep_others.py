@@ -160,7 +160,7 @@ def check_saved(composed: nn.Module, entry: str, inputs: Mapping[str, Any]) -> N
     """Assert that a composition comes back from a folder, its model made by a factory."""
     with tempfile.TemporaryDirectory() as folder:
         where = composer.save(composed, Path(folder) / "saved")
-        check_same(composed, composer.load(where), entry, inputs)
+        check_same(composed, composer.load(where, trust_code=True), entry, inputs)
 
 
 # ------------------------------------------------------------------- what is a residual branch

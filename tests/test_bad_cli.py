@@ -536,13 +536,13 @@ def test_a_composition_is_not_replaced_unless_told(run):
 def test_ejected_weights_are_not_replaced_unless_told(run):
     run.fine(*INSERT, TINY)
     Path("tiny.safetensors").touch()
-    result = run("eject", "tiny-se")
+    result = run("eject", "tiny-se", "--trust-code")
     assert (result.status, result.err) == (
         1,
         "tiny.safetensors: error[output]: exists already\n"
         "  help: replace it with --force, or name another with -o\n",
     )
-    result = run("eject", "tiny-se", "-o", "no/w.safetensors")
+    result = run("eject", "tiny-se", "-o", "no/w.safetensors", "--trust-code")
     assert (result.status, result.err) == (
         1,
         "no/w.safetensors: error[output]: its folder does not exist\n"

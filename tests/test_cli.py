@@ -56,7 +56,7 @@ def test_insert_prints_the_plan_and_writes_four_files(run):
     assert lines[-4:] == [
         "",
         "    import composer",
-        "    model = composer.load('tiny-se')",
+        "    model = composer.load('tiny-se', trust_code=True)",
         "    model.eval()",
     ]
     assert result.err == ""
@@ -143,7 +143,7 @@ def test_specs_go_in_in_order_and_are_set_apart(run):
     found = run.fine(*args, "--json").json
     assert [site["spec"] for site in found["sites"]] == ["eca"] * 4 + ["se"] * 4
     assert found["output"] == "tiny-eca-se"
-    edits = composer.recipe(composer.load("tiny-eca-se")).edits
+    edits = composer.recipe(composer.load("tiny-eca-se", trust_code=True)).edits
     assert [(edit.spec, dict(edit.params)) for edit in edits] == [
         ("eca", {}),
         ("se", {"reduction": 4}),
@@ -208,7 +208,7 @@ def test_dtype(run, dtype):
     state = load_file("tiny-cbam/model.safetensors")
     kinds = {t.dtype for t in state.values() if t.is_floating_point()}
     assert kinds == {getattr(torch, dtype)}
-    model = composer.load("tiny-cbam")
+    model = composer.load("tiny-cbam", trust_code=True)
     assert {p.dtype for p in model.parameters()} == kinds
 
 
@@ -234,7 +234,8 @@ def test_an_empty_folder_is_filled(run):
 
 def test_insertions_stack(run):
     run.fine("insert", "--spec", "se", "--into", TINY, "-o", "one")
-    found = run.fine("insert", "--spec", "eca", "--into", "one", "-o", "two", "--json").json
+    found = run.fine("insert", "--spec", "eca", "--into", "one", "-o", "two", "--json",
+                     "--trust-code").json
     assert [site["spec"] for site in found["sites"]] == ["se"] * 4 + ["eca"] * 4
     assert found["backbone"] == TINY
     one, two = (load_file(f"{name}/model.safetensors") for name in ("one", "two"))
@@ -242,7 +243,8 @@ def test_insertions_stack(run):
     report = json.loads(Path("one/report.json").read_text())
     assert found["parameters"]["before"] == report["parameters"]["before"]
     assert found["flops"]["before"] == report["flops"]["before"]
-    found = run.fine("insert", "--spec", "eca", "--into", "one", "--json").json
+    found = run.fine("insert", "--spec", "eca", "--into", "one", "--json",
+                     "--trust-code").json
     assert found["output"] == "one-eca"
 
 
@@ -267,7 +269,7 @@ def test_every_form_of_model(run, word, output):
     found = run.fine(*args).json
     assert found["output"] == output
     assert found["backbone"] == word.removeprefix("timm:")
-    classes = composer.load(output)(torch.zeros(2, 3, 224, 224)).shape[1]
+    classes = composer.load(output, trust_code=True)(torch.zeros(2, 3, 224, 224)).shape[1]
     assert classes == {"net.py:tiny?width=32&classes=3": 3, "resnet18?num_classes=10": 10}.get(
         word, 5 if "tiny" in word else 1000
     )
@@ -365,7 +367,7 @@ def test_why(run):
 
 def test_sites_of_a_composition(run):
     run.fine("insert", "--spec", "se", "--into", TINY)
-    assert "stage2.1" in run.fine("sites", "tiny-se").out
+    assert "stage2.1" in run.fine("sites", "tiny-se", "--trust-code").out
 
 
 @pytest.mark.parametrize(
@@ -404,7 +406,7 @@ def test_schema(run):
 def test_eject(run, weights):
     save_file(weights, "w.safetensors")
     run.fine("insert", "--spec", "se", "--into", TINY, "--weights", "w.safetensors")
-    result = run.fine("eject", "tiny-se")
+    result = run.fine("eject", "tiny-se", "--trust-code")
     assert result.out == (
         f"net.py:tiny without its insertions: {len(weights)} tensors, "
         "written to tiny.safetensors\n"
@@ -413,14 +415,14 @@ def test_eject(run, weights):
     assert state.keys() == weights.keys()
     assert all(torch.equal(state[key], tensor) for key, tensor in weights.items())
     open_backbone(ModelString.parse(TINY)).load_state_dict(state)
-    found = run.fine("eject", "tiny-se", "-o", "x.safetensors", "--json").json
+    found = run.fine("eject", "tiny-se", "-o", "x.safetensors", "--json", "--trust-code").json
     assert found == {
         "version": 1,
         "backbone": TINY,
         "tensors": len(weights),
         "output": "x.safetensors",
     }
-    run.fine("eject", "tiny-se", "--force")
+    run.fine("eject", "tiny-se", "--force", "--trust-code")
 
 
 def test_help_and_version(run):
@@ -450,7 +452,8 @@ def test_the_reader_may_stop(tmp_path):
 def test_a_difference_is_from_what_was_given(run):
     """On a composition, identity begins from that composition, not from the bare backbone."""
     run("insert", "--spec", "se", "--into", TINY, "-o", "first", "--set", "min_width=1")
-    result = run("insert", "--spec", "eca", "--into", "first", "--init", "identity", "-o", "second")
+    result = run("insert", "--spec", "eca", "--into", "first", "--init", "identity", "-o", "second",
+                 "--trust-code")
     assert "4 sites, 4 from before" in result.out
     assert "largest difference from first's output, on random numbers: 0\n" in result.out
     report = Path("second/report.md").read_text()

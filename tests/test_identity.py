@@ -213,7 +213,7 @@ def test_it_comes_back_from_disk(tmp_path: Path) -> None:
     composed = composer.insert(f"{file}:make", "sk", init="identity").eval()
     assert composed[1][0][0].split.get_submodule("0").norm.eps == 0.3
     composer.save(composed, tmp_path / "it")
-    loaded = composer.load(tmp_path / "it").eval()
+    loaded = composer.load(tmp_path / "it", trust_code=True).eval()
     assert loaded[1][0][0].split.get_submodule("0").norm.eps == 0.3
     assert torch.equal(run(loaded, images()), run(composed, images()))
 

@@ -40,7 +40,8 @@ def composed(run) -> Command:
 @pytest.mark.parametrize("form", ["svg", "png", "pdf", "html"])
 def test_every_format_that_holds_images(composed, form):
     file = Path(f"maps.{form}")
-    told = composed.fine("render", "net-cbam", "--input", "cat.png", "-o", file.name)
+    told = composed.fine("render", "net-cbam", "--input", "cat.png", "-o", file.name,
+                         "--trust-code")
     assert told.out == f"written to {file}\n"
     content = file.read_bytes()
     if form == "svg":
@@ -86,7 +87,7 @@ SPEC = "error[usage]: input is an image for a composed model, and this is a spec
     ids=["tex", "no file", "no image", "plain", "spec", "options"],
 )  # fmt: skip
 def test_what_cannot_be_drawn_says_so(composed, args, status, wanted):
-    told = composed("render", *args)
+    told = composed("render", *args, "--trust-code")
     assert (told.status, told.err) == (status, wanted)
     assert not Path(args[-1]).exists()
 

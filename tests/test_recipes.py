@@ -10,7 +10,8 @@ from command import NET, Command
 
 import composer
 from composer.artifact.carried import carried, read_recipe_at
-from composer.artifact.recipe import Recipe, replay
+from composer.artifact.recipe import Recipe
+from composer.artifact.replay import replay
 from composer.errors import ComposerError
 from composer.models.model_string import ModelString
 from composer.models.open import open_backbone
@@ -109,7 +110,7 @@ def test_a_recipe_goes_to_the_same_places_of_another_backbone(name, other, asked
 
 def test_a_rule_that_is_not_the_only_one_says_so(run):
     composer.save(composer.insert("net.py:tiny", "eca", blocks="1"), "a")
-    (rule,) = carried(*read_recipe_at(Path("a")))
+    (rule,) = carried(*read_recipe_at(Path("a")), trust_code=True)
     assert str(rule) == (
         "the recipe's sites are those of at block, position residual, blocks 1; they are also "
         "those of at block, position residual, blocks 1..-2"
@@ -129,12 +130,15 @@ def test_sites_without_a_rule_are_not_guessed():
 
 def test_insert_by_a_recipe(run):
     composer.save(composer.insert("net.py:tiny", "eca", blocks="1", init="identity"), "a")
-    told = run.fine("insert", "--recipe", "a/recipe.yaml", "--into", "resnet26", "--dry-run")
+    told = run.fine("insert", "--recipe", "a/recipe.yaml", "--into", "resnet26", "--dry-run",
+                    "--trust-code")
     assert "note: eca: the recipe's sites are those of at block, position " in told.out
-    told = run.fine("insert", "--recipe", "a", "--into", "net.py:tiny", "-o", "b", "--json").json
+    told = run.fine("insert", "--recipe", "a", "--into", "net.py:tiny", "-o", "b", "--json",
+                    "--trust-code").json
     assert [site["path"] for site in told["sites"]] == ["stage1.0", "stage2.0"]
     assert told["difference"] == 0
-    assert composer.recipe(composer.load("b")).edits == composer.recipe(composer.load("a")).edits
+    one, other = (composer.recipe(composer.load(name, trust_code=True)) for name in "ab")
+    assert one.edits == other.edits
 
 
 @pytest.mark.parametrize(

@@ -139,13 +139,13 @@ def test_a_model_and_what_was_inserted(run):
     run.fine("render", TINY, "-o", "plain.svg")
     assert faults(Path("plain.svg").read_text()) == []
     run.fine("insert", "--spec", "se", "--into", TINY, "-o", "net-se")
-    run.fine("render", "net-se", "-o", "se.svg")
+    run.fine("render", "net-se", "-o", "se.svg", "--trust-code")
     told = Path("se.svg").read_text()
     assert "net.py:tiny with se" in told
     assert told.count("se before the add, +") == 2
-    run.fine("render", "net-se", "-o", "both.svg", "--before-after", "--depth", 3)
+    run.fine("render", "net-se", "-o", "both.svg", "--before-after", "--depth", 3, "--trust-code")
     assert "before · net.py:tiny" in Path("both.svg").read_text()
-    result = run("render", "net-se", "-o", "x.svg", "--expand", "stage1.0.see")
+    result = run("render", "net-se", "-o", "x.svg", "--expand", "stage1.0.see", "--trust-code")
     assert (result.status, names(Path())) == (2, names(Path()))
     assert result.err.startswith(
         "error[usage]: nothing at 'stage1.0.see' can be expanded\n"

@@ -134,7 +134,7 @@ def test_what_is_saved_is_loaded(name: str) -> None:
     assert composer.recipe(model).backbone == backbone
     if name == "synchronised norms":  # which the CPU does not run in training
         model.eval()
-    same(model, composer.load("it"))
+    same(model, composer.load("it", trust_code=True))
 
 
 def test_a_model_of_ones_own_is_saved_with_another_head() -> None:
@@ -148,7 +148,7 @@ def test_a_model_of_ones_own_is_saved_with_another_head() -> None:
     )
     assert refusal(model) == message
     composer.save(randomise(model), "it", backbone="net.py:tiny?classes=6")
-    same(model, composer.load("it"))
+    same(model, composer.load("it", trust_code=True))
     assert refusal(model, folder="other", backbone="net.py:tiny?classes=7") == (
         "error[another-backbone]: net.py:tiny?classes=7 makes another model than the Net given: "
         "'head.weight' is 6×32 here and 7×32 there\n"
@@ -171,9 +171,9 @@ def test_wrappers_are_taken_off(name: str, one_process: None) -> None:
     model = randomise(composer.insert("resnet18", "se", stages=4))
     wrapped = WRAPPERS[name](model)
     composer.save(wrapped, "it")
-    same(model, composer.load("it"))
+    same(model, composer.load("it", trust_code=True))
     composer.save(model, "from its state", state=wrapped.state_dict())
-    same(model, composer.load("from its state"))
+    same(model, composer.load("from its state", trust_code=True))
 
 
 @pytest.mark.parametrize("spec", ["cbam", "sk"])
@@ -192,7 +192,7 @@ def test_a_sharded_model_is_saved_by_its_full_state_dict(spec: str, one_process:
     )
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     composer.save(model, "it", state=get_model_state_dict(model, options=options))
-    again = composer.load("it")
+    again = composer.load("it", trust_code=True)
     assert {k: torch.equal(t, before[k]) for k, t in again.state_dict().items()} == dict.fromkeys(
         before, True
     )

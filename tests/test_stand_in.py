@@ -1188,7 +1188,7 @@ def test_the_same_comes_back(
     assert sorted(path.name for path in Path("it").iterdir()) == [
         "model.safetensors", "recipe.yaml", "replaced.safetensors", "report.json", "report.md",
     ]  # fmt: skip
-    loaded = composer.load("it").eval()
+    loaded = composer.load("it", trust_code=True).eval()
     assert loaded.state_dict().keys() == composed.state_dict().keys()
     assert torch.equal(run(loaded, images(64)), run(composed, images(64)))
     assert composer.recipe(loaded) == composer.recipe(composed)
@@ -1262,7 +1262,8 @@ def test_flops_before_and_after(command: Command) -> None:
     found = command.fine("insert", "--spec", "plain.yaml", "--into", "net.py:tiny", "--json").json
     assert found["flops"]["before"] == found["flops"]["after"] > 0
     assert found["parameters"]["before"] == found["parameters"]["after"] == 49493
-    stacked = command.fine("insert", "--spec", "eca", "--into", "tiny-plain", "--json").json
+    stacked = command.fine("insert", "--spec", "eca", "--into", "tiny-plain", "--json",
+                           "--trust-code").json
     assert stacked["parameters"]["before"] == 49493
     assert stacked["flops"]["before"] == found["flops"]["before"] < stacked["flops"]["after"]
 
@@ -1272,7 +1273,7 @@ def test_eject_on_the_command_line(command: Command) -> None:
     state = enlivened(open_backbone(ModelString.parse("net.py:tiny"))).state_dict()
     save_file(state, "w.safetensors")
     command.fine("insert", "--spec", "sk", "--into", "net.py:tiny", "--weights", "w.safetensors")
-    result = command.fine("eject", "tiny-sk")
+    result = command.fine("eject", "tiny-sk", "--trust-code")
     assert result.out == (
         f"net.py:tiny without its insertions: {len(state)} tensors, written to tiny.safetensors\n"
     )
@@ -1280,7 +1281,7 @@ def test_eject_on_the_command_line(command: Command) -> None:
     assert ejected.keys() == state.keys()
     assert all(torch.equal(ejected[key], tensor) for key, tensor in state.items())
     Path("tiny-sk/replaced.safetensors").unlink()
-    lost = command("eject", "tiny-sk", "--force")
+    lost = command("eject", "tiny-sk", "--force", "--trust-code")
     assert (lost.status, lost.err.splitlines()[0]) == (
         1, "tiny-sk/replaced.safetensors: error[weights]: there is no such file",
     )  # fmt: skip

@@ -21,14 +21,13 @@ from torch import nn
 from composer.artifact.folder import read_recipe
 from composer.artifact.other_ops import check_ops
 from composer.artifact.recipe import Recipe, RecipeEdit
+from composer.artifact.recipe_backbone import backbone_of
 from composer.errors import ComposerError, error, listing
 from composer.graph.frontend import check_text
 from composer.graph.graph import Init
 from composer.language.expressions import Value
 from composer.language.selection import Selection
 from composer.language.source import read_text
-from composer.models.model_string import ModelString
-from composer.models.open import open_backbone
 from composer.primitives import Spec
 from composer.surgery.composition import At, PrefixTokens
 from composer.surgery.insert import apply
@@ -74,24 +73,27 @@ class Carried:
         )
 
 
-def carried(made: Recipe, beside: Path | None = None) -> tuple[Carried, ...]:
+def carried(
+    made: Recipe, beside: Path | None = None, *, trust_code: bool = False
+) -> tuple[Carried, ...]:
     """Return the edits of a recipe by the rules that its sites follow.
 
     Args:
         made: the recipe.
         beside: the composition's folder, from where a relative file is looked for too.
+        trust_code: whether its backbone may be made by code, or by files, that it names.
 
     Raises:
         ComposerError: its backbone can't be made, an op is not installed, or the sites of an edit
             follow no rule that holds for other backbones.
     """
     check_ops(made.ops)
-    model = open_backbone(ModelString.parse(made.backbone), beside=beside)
+    model = backbone_of(made.backbone, made.origin, beside, trust_code)
     found = []
     for number, edit in enumerate(made.edits, 1):
         spec, problems = check_text(edit.text, f"the recipe's {edit.spec}", edit.uses)
         if spec is None:
-            raise ComposerError(problems)
+            raise ComposerError([p for p in problems if p.severity == "error"])
         found.append(_ruled(model, spec, edit, number, made.backbone))
         if number < len(made.edits):
             paths = [site.path for site in edit.sites]

@@ -9,8 +9,9 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from composer.errors import ComposerError, Diagnostic, counted, error, listing
-from composer.models.mechanism_keys import Held, may_hold, renamed
-from composer.models.weights import fit_weights, read_weights, without_prefixes
+from composer.models.mechanism_keys import Held, Renamed, may_hold, renamed
+from composer.models.weights import check_finite, check_fit, fit_weights, suits, without_prefixes
+from composer.models.weights_file import read_weights
 from composer.surgery.composition import composition
 from composer.surgery.unwrapped import bare
 
@@ -56,7 +57,12 @@ def load_weights(model: nn.Module, file: str | Path) -> Loaded:
     record = composition(inner)
     name = (record.backbone if record else None) or type(inner).__name__
     path = Path(file)
-    return load_held(inner, without_prefixes(read_weights(path), inner), path, name)
+
+    def check(state: dict[str, Tensor]) -> None:
+        held = _by_our_names(inner, without_prefixes(state, inner), path)
+        check_fit(inner, held.state, path, name)
+
+    return load_held(inner, without_prefixes(read_weights(path, check), inner), path, name)
 
 
 def load_held(model: nn.Module, state: Mapping[str, Tensor], path: Path, name: str) -> Loaded:
@@ -65,15 +71,19 @@ def load_held(model: nn.Module, state: Mapping[str, Tensor], path: Path, name: s
     Raises:
         ComposerError: it does not fit.
     """
+    done = _by_our_names(model, state, path)
+    fit_weights(model, done.state, path, name, finite=True)
+    return Loaded(len(done.state), done.renamed, done.reshaped, tuple(done.codes))
+
+
+def _by_our_names(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> Renamed:
     try:
-        done = renamed(state, model.state_dict(), _inserted(model))
+        return renamed(state, model.state_dict(), _inserted(model))
     except ComposerError as failure:
         (said,) = failure.diagnostics
         raise ComposerError(
             Diagnostic(said.code, said.message, said.help, file=str(path))
         ) from None
-    fit_weights(model, done.state, path, name)
-    return Loaded(len(done.state), done.renamed, done.reshaped, tuple(done.codes))
 
 
 def load_first(
@@ -88,13 +98,22 @@ def load_first(
     Raises:
         ComposerError: it does not fit, or nothing could begin at identity with it.
     """
-    state = without_prefixes(read_weights(path), model)
     own = model.state_dict()
-    strangers = [key for key in state if key not in own]
-    held = [spec for spec in specs if may_hold(spec, strangers)]
+
+    def held_by(state: Mapping[str, Tensor]) -> list[str]:
+        strangers = [key for key in state if key not in own]
+        return [spec for spec in specs if may_hold(spec, strangers)]
+
+    def check(state: dict[str, Tensor]) -> None:
+        if not held_by(state := without_prefixes(state, model)):
+            check_fit(model, state, path, name)
+
+    state = without_prefixes(read_weights(path, check), model)
+    held = held_by(state)
     if not held:
-        fit_weights(model, state, path, name)
+        fit_weights(model, state, path, name, finite=True)
         return None
+    check_finite(state, own, path)
     if init == "identity":
         raise error(
             "weights",
@@ -102,7 +121,10 @@ def load_first(
             "at identity",
             "omit --init identity",
         )
-    fitting = {key: t for key, t in state.items() if key in own and own[key].shape == t.shape}
+    fitting = {
+        key: t for key, t in state.items()
+        if key in own and own[key].shape == t.shape and suits(t.dtype, own[key].dtype)
+    }  # fmt: skip
     model.load_state_dict({**own, **fitting})
     return state
 

@@ -9,11 +9,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from composer.artifact.recipe import Recipe, recipe_of, repeat_edits
+from composer.artifact.recipe import Recipe, recipe_of
+from composer.artifact.replay import repeat_edits
 from composer.errors import ComposerError, Diagnostic
 from composer.models.hf_config import CONFIG
+from composer.models.huggingface import check_weights_alone
+from composer.models.inside import check_inside, is_inside
 from composer.models.model_string import ModelString
 from composer.models.open import open_backbone
+from composer.models.weights import check_finite
 from composer.surgery.composition import composition, replaced_modules
 
 #: The attribute of the config.
@@ -46,6 +50,8 @@ def recipe_in_config(folder: Path) -> Recipe | None:
         ComposerError: it is not sound.
     """
     file = folder / CONFIG
+    if not is_inside(file, folder):
+        return None
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -63,9 +69,17 @@ def load_pretrained(folder: Path, made: Recipe) -> nn.Module:
     Raises:
         ComposerError: the backbone can't be made, an edit finds no site, or weights are missing.
     """
+    if made.backbone != f"hf:{CONFIG}":
+        where = made.origin.at(("backbone",))
+        message = f"the recipe in a config is of the config itself, and not of {made.backbone!r}"
+        way_out = f"it says 'backbone: hf:{CONFIG}'; was it edited?"
+        raise ComposerError(Diagnostic("bad-recipe", message, way_out, where))
+    check_inside(folder / CONFIG, folder)
+    check_weights_alone(folder)
     source = ModelString("hf", str(folder / CONFIG))
     with torch.device("meta"):
-        plain: Any = type(open_backbone(source))
+        opened: Any = open_backbone(source)
+    plain, config = type(opened), opened.config
 
     def init(self: Any, config: Any) -> None:
         plain.__init__(self, config)
@@ -74,14 +88,16 @@ def load_pretrained(folder: Path, made: Recipe) -> nn.Module:
     kind: Any = type(plain.__name__, (plain,), {"__init__": init, "__module__": plain.__module__})
     try:
         model, found = kind.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True, output_loading_info=True
-        )
+            folder, config=config, use_safetensors=True, local_files_only=True,
+            output_loading_info=True,
+        )  # fmt: skip
     except (OSError, RuntimeError, ValueError) as failure:
         said = (str(failure).strip().splitlines() or [type(failure).__name__])[0]
         raise _refused(folder, f"the weights cannot be loaded: {said}") from None
     wrong = [key for what in ("missing_keys", "unexpected_keys") for key in found.get(what, ())]
     if wrong:
         raise _refused(folder, f"its weights are not those of its recipe: {sorted(wrong)[0]}")
+    check_finite(model.state_dict(), {}, folder)
     if type(model) is kind:
         model.__class__ = plain
     replaced_modules(model).to("meta")  # transformers knows nothing of them

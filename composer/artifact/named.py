@@ -27,9 +27,20 @@ def check_model(word: str) -> str:
 
 
 def open_model(
-    word: str, pretrained: bool = False, weights: str | None = None
+    word: str,
+    pretrained: bool = False,
+    weights: str | None = None,
+    *,
+    trust_code: bool = False,
 ) -> tuple[nn.Module, str]:
     """Return the model that MODEL names, and the MODEL string of its backbone.
+
+    Args:
+        word: a MODEL string, whose code is run, for who writes it means it; or a composition's
+            folder.
+        pretrained: whether the library's published weights are loaded.
+        weights: a file of them.
+        trust_code: whether code may be run that a composition's recipe names.
 
     Raises:
         ComposerError: it can't be made, or the weights don't fit.
@@ -39,7 +50,7 @@ def open_model(
     from composer.models.weights import load_weights
 
     if is_composition(Path(word)):
-        return load(word), read_recipe(Path(word)).backbone
+        return load(word, trust_code=trust_code), read_recipe(Path(word)).backbone
     source = ModelString.parse(word)
     model = open_backbone(source, pretrained)
     if weights:

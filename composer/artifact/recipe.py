@@ -6,29 +6,22 @@ import hashlib
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from composer.artifact.identify import identify, with_its_head
-from composer.artifact.other_ops import check_ops, owners_of_ops
+from composer.artifact.other_ops import owners_of_ops
+from composer.artifact.recipe_read import parse_recipe, placed, problems_of, wrong_field
 from composer.artifact.recipe_text import OneLine, written
 from composer.errors import ComposerError, Diagnostic, error
-from composer.graph.frontend import check_text
 from composer.language.models import Model
-from composer.language.source import Source, parse
+from composer.language.source import Source
 from composer.measure.cost import floating_dtype
-from composer.measure.inputs import (
-    described,
-    from_description,
-    remember_inputs,
-    remembered_inputs,
-)
+from composer.measure.inputs import described, remembered_inputs
 from composer.models.model_string import ModelString
-from composer.models.open import open_backbone
 from composer.surgery.composition import (
     At,
     Edit,
@@ -38,13 +31,14 @@ from composer.surgery.composition import (
     inserted_prefixes,
     own_shapes,
 )
-from composer.surgery.insert import apply
 from composer.surgery.origin import check_origin
 from composer.surgery.own_modules import difference_of_modules, own_modules
-from composer.surgery.plan import plan_again
 
 #: Of the recipes that are written; those of every version before are read, too.
 VERSION = 1
+
+
+Count = Annotated[int, Field(strict=True, ge=0)]
 
 
 class RecipeSite(Model):
@@ -53,8 +47,8 @@ class RecipeSite(Model):
     path: str
     name: str | None = None
     position: str
-    channels: int
-    size: tuple[int, ...]
+    channels: Count
+    size: tuple[Count, ...]
 
 
 class RecipeEdit(Model):
@@ -99,6 +93,20 @@ class Recipe(Model):
     ops: Mapping[str, str] = Field(default_factory=dict)
     versions: dict[str, str]
 
+    _source: Source = PrivateAttr(default_factory=lambda: Source("<recipe>", ""))
+
+    @property
+    def origin(self) -> Source:
+        """The text that it was read from, with the place of each value."""
+        return self._source
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether all fields agree, wherever they were read from."""
+        return isinstance(other, Recipe) and self.model_dump() == other.model_dump()
+
+    def __hash__(self) -> int:
+        return hash((self.backbone, self.dtype, len(self.edits)))
+
     def to_yaml(self) -> str:
         """Return the recipe as YAML."""
         data = as_data(self)
@@ -117,23 +125,19 @@ class Recipe(Model):
         Raises:
             ComposerError: it is none, or a spec's text is not the one its hash is of.
         """
-        data, source = parse(text, file)
+        data, source = parse_recipe(text, file)
         _refuse_newer(data, source, file)
         try:
             recipe = cls.model_validate(data)
         except ValidationError as failure:
             raise ComposerError(
-                [
-                    Diagnostic(
-                        "bad-recipe",
-                        f"{'.'.join(map(str, d['loc']))}: {d['msg'][0].lower()}{d['msg'][1:]}",
-                        "was this written by another version of Composer?",
-                        source.at(d["loc"]),
-                        file,
-                    )
-                    for d in failure.errors(include_url=False)
-                ]
+                [wrong_field(d, source, file, _FIELDS) for d in failure.errors(include_url=False)]
             ) from None
+        with placed(source, ("backbone",)):
+            ModelString.parse(recipe.backbone)
+        if problems := list(problems_of(data, source, file)):
+            raise ComposerError(problems)
+        recipe._source = source
         for index, edit in enumerate(recipe.edits):
             if _sha256(edit.text, edit.uses) != edit.sha256:
                 raise ComposerError(
@@ -147,6 +151,14 @@ class Recipe(Model):
                     )
                 )
         return recipe
+
+
+_FIELDS = {
+    "": tuple(Recipe.model_fields),
+    "edits": tuple(RecipeEdit.model_fields),
+    "sites": tuple(RecipeSite.model_fields),
+    "inputs": tuple(RecipeInputs.model_fields),
+}
 
 
 def _refuse_newer(data: Any, source: Source, file: str) -> None:
@@ -280,52 +292,6 @@ def _recipe_edit(edit: Edit) -> RecipeEdit:
     )
 
 
-def replay(made: Recipe, beside: Path | None = None) -> nn.Module:
-    """Make the backbone and repeat every edit; the weights are fresh.
-
-    Args:
-        made: the recipe.
-        beside: the composition's folder, from where a relative file is looked for too.
-
-    Raises:
-        ComposerError: the backbone can't be made, an op is not installed, or an edit no longer
-            finds its sites.
-    """
-    check_ops(made.ops)
-    model = open_backbone(ModelString.parse(made.backbone), beside=beside)
-    repeat_edits(model, made)
-    return model
-
-
-def repeat_edits(model: nn.Module, made: Recipe) -> None:
-    """Repeat every edit of a recipe on a fresh backbone, in place.
-
-    Raises:
-        ComposerError: an edit no longer finds its sites.
-    """
-    check_ops(made.ops)
-    if made.inputs is not None and remembered_inputs(model) is None:
-        remember_inputs(model, from_description(made.inputs.args, made.inputs.kwargs))
-    for edit in made.edits:
-        spec, problems = check_text(edit.text, f"the recipe's {edit.spec}", edit.uses)
-        if spec is None:
-            raise ComposerError(problems)
-        wanted = [(site.path, site.name, site.position) for site in edit.sites]
-        paths = [path for path, _, _ in wanted]
-        found = plan_again(
-            model, spec, edit.at, edit.position, paths, edit.params, edit.init, edit.prefix_tokens
-        )
-        got = [(site.path, site.name, site.position) for site in found.sites]
-        if got != wanted:
-            differing = sorted({str(x[0]) for x in set(got) ^ set(wanted)})
-            raise error(
-                "changed-backbone",
-                f"{made.backbone} has other sites than the recipe: {', '.join(differing[:3])}",
-                f"it was made with {_made_with(made.versions)}",
-            )
-        apply(model, found, made.backbone)
-
-
 def versions(backbone: str) -> dict[str, str]:
     """Return the versions of what a composition depends on."""
     packages = ["attention-composer", "torch", "torchvision", "timm"]
@@ -338,10 +304,6 @@ def versions(backbone: str) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _made_with(made: dict[str, str]) -> str:
-    return ", ".join(f"{package} {number}" for package, number in made.items())
 
 
 def _sha256(text: str, uses: Mapping[str, str]) -> str:

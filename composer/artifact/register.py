@@ -15,19 +15,24 @@ from torch import nn
 from composer.artifact import composed
 from composer.artifact.folder import read_recipe
 from composer.artifact.output import WEIGHTS
-from composer.artifact.recipe import Recipe, repeat_edits
+from composer.artifact.recipe_backbone import check_trusted
+from composer.artifact.replay import repeat_edits
 from composer.errors import error
+from composer.models.inside import check_inside
 from composer.models.library import library
 from composer.models.model_string import Argument, ModelString
 from composer.models.open import open_backbone
-from composer.models.weights import read_weights
+from composer.models.weights import check_finite
+from composer.models.weights_file import read_safetensors
 
 _PREFIX = "composed_"
 #: What timm passes to every function of its registry, and no model takes.
 _OF_THE_REGISTRY = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
 
 
-def register(folder: str | Path, name: str | None = None) -> str:
+def register(
+    folder: str | Path, name: str | None = None, *, trust_code: bool = False
+) -> str:
     """Let timm make the composed model of a folder, and return the name it has there.
 
     ::
@@ -49,9 +54,11 @@ def register(folder: str | Path, name: str | None = None) -> str:
     Args:
         folder: what `save` or ``composer insert`` wrote, of a backbone of timm.
         name: the name after ``composed_``; the folder's by default.
+        trust_code: whether the recipe may give timm other arguments than those that only build.
 
     Raises:
-        ComposerError: it is no composition, its backbone is not of timm, or the name is taken.
+        ComposerError: it is no composition, its backbone is not of timm or has arguments that do
+            more than build, or the name is taken.
         MissingPartError: timm is not installed.
     """
     timm_models = library("timm.models")
@@ -65,6 +72,8 @@ def register(folder: str | Path, name: str | None = None) -> str:
             "of timm",
             f"open it with composer.load({folder.name!r})",
         )
+    if not trust_code:
+        check_trusted(made.backbone, made.origin)
     word = _PREFIX + re.sub(r"\W+", "_", folder.name if name is None else name).strip("_")
     if timm_models.is_model(word):
         there = inspect.getattr_static(timm_models.model_entrypoint(word), "folder", None)
@@ -75,17 +84,17 @@ def register(folder: str | Path, name: str | None = None) -> str:
             f"timm has a model {word!r} already{f', of {there}' if there else ''}",
             f"choose another name: register({folder.name!r}, name='…')",
         )
-    entry = _entry_point(folder, word)
+    entry = _entry_point(folder, word, trust_code)
     composed.default_cfgs[word] = _config(folder, source, word)
     timm_models.register_model(entry)
     return word
 
 
-def _entry_point(folder: Path, word: str) -> Callable[..., nn.Module]:
+def _entry_point(folder: Path, word: str, trust_code: bool) -> Callable[..., nn.Module]:
     def create(pretrained: bool = False, **arguments: Any) -> nn.Module:
         for key in _OF_THE_REGISTRY:
             arguments.pop(key, None)
-        return _model(folder, word, pretrained, arguments)
+        return _model(folder, word, pretrained, arguments, trust_code)
 
     create.__name__ = create.__qualname__ = word
     create.__module__ = composed.__name__
@@ -94,9 +103,13 @@ def _entry_point(folder: Path, word: str) -> Callable[..., nn.Module]:
     return create
 
 
-def _model(folder: Path, word: str, pretrained: bool, arguments: Mapping[str, Any]) -> nn.Module:
+def _model(
+    folder: Path, word: str, pretrained: bool, arguments: Mapping[str, Any], trust_code: bool
+) -> nn.Module:
     """Make a folder's composed model with other arguments of its backbone."""
-    made = read_recipe(folder)
+    made = read_recipe(folder)  # which may be another by now
+    if not trust_code:
+        check_trusted(made.backbone, made.origin)
     source = ModelString.parse(made.backbone)
     given = {**dict(source.arguments), **arguments}
     changed = ModelString(
@@ -107,8 +120,8 @@ def _model(folder: Path, word: str, pretrained: bool, arguments: Mapping[str, An
     )  # fmt: skip
     model = open_backbone(changed)
     again = made.model_copy(update={"backbone": str(changed)})
-    repeat_edits(model, again)
-    model.to(_dtype(made))
+    repeat_edits(model, again, as_recorded=not arguments)
+    model.to(getattr(torch, made.dtype))
     config = {**_config(folder, source, word), "architecture": word}
     if pretrained:
         library("timm.models").load_pretrained(
@@ -146,7 +159,9 @@ def _config(folder: Path, source: ModelString, word: str) -> dict[str, Any]:
 
 def _whole_state(model: nn.Module, folder: Path) -> dict[str, torch.Tensor]:
     """Return a folder's weights under every name that a tied tensor has in the model."""
-    state = read_weights(folder / WEIGHTS)
+    check_inside(folder / WEIGHTS, folder)
+    state = read_safetensors(folder / WEIGHTS)
+    check_finite(state, model.state_dict(), folder / WEIGHTS)
     names: dict[int, list[str]] = {}
     for key, tensor in model.state_dict(keep_vars=True).items():
         names.setdefault(id(tensor), []).append(key)
@@ -156,7 +171,3 @@ def _whole_state(model: nn.Module, folder: Path) -> dict[str, torch.Tensor]:
             state |= {key: held for key in several if key not in state}
     return state
 
-
-def _dtype(made: Recipe) -> torch.dtype:
-    dtype = getattr(torch, made.dtype, None)
-    return dtype if isinstance(dtype, torch.dtype) else torch.float32

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from composer.analysis.probe import probe
+from composer.artifact.recipe_backbone import needs_trust
 from composer.errors import counted
 from composer.measure.cost import parameters
 from composer.measure.numbers import giga
@@ -104,7 +105,8 @@ class Report:
 
     def how_to_load(self) -> tuple[str, str, str]:
         """Return the three lines of Python that load the composition."""
-        return "import composer", f"model = composer.load({self.output!r})", "model.eval()"
+        trust = ", trust_code=True" if needs_trust(self.backbone) else ""
+        return "import composer", f"model = composer.load({self.output!r}{trust})", "model.eval()"
 
     def at(self, output: str) -> Report:
         """Return the report with the folder that was written."""

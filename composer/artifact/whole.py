@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from composer.artifact.recipe import Recipe, replay
+from composer.artifact.recipe import Recipe
+from composer.artifact.replay import replay
 from composer.errors import error
-from composer.models.weights import PREFIXES, fit_weights
+from composer.models.weights import PREFIXES, check_fit, fit_weights
 from composer.surgery.composition import replaced_modules
 
 
@@ -36,22 +37,32 @@ def whole(model: nn.Module, made: Recipe, state: Mapping[str, Tensor] | None) ->
     _check_numbers(state)
     kept = replaced_modules(model).state_dict()
     _check_numbers(kept)
-    twin = replay(made)
+    twin = replay(made, trust_code=True)  # what made the model at hand
     load_each(twin, state, Path("state"), made.backbone)
     load_each(replaced_modules(twin), kept, Path("state"), f"what was replaced in {made.backbone}")
     return twin
 
 
-def load_each(model: nn.Module, state: Mapping[str, Tensor], file: Path, name: str) -> None:
+def load_each(
+    model: nn.Module, state: Mapping[str, Tensor], file: Path, name: str, finite: bool = False
+) -> None:
     """Load a state dict into a model, each tensor in the dtype that it has there.
+
+    Args:
+        model: whose it is.
+        state: the tensors by their names.
+        file: where they come from.
+        name: what messages call the model.
+        finite: whether NaN and infinity are refused.
 
     Raises:
         ComposerError: it does not fit.
     """
+    check_fit(model, state, file, name)
     for key, tensor in model.state_dict(keep_vars=True).items():
         if key in state and tensor.dtype != state[key].dtype:  # a norm in float32, say
             tensor.data = tensor.data.to(state[key].dtype)
-    fit_weights(model, state, file, name)
+    fit_weights(model, state, file, name, finite)
 
 
 def _check_numbers(state: Mapping[str, Tensor]) -> None:

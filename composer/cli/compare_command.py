@@ -22,6 +22,7 @@ from composer.cli.options import (
     read_specs,
     replace_option,
     set_option,
+    trust_option,
     type_option,
     usage,
 )
@@ -66,6 +67,7 @@ MIB = 2**20
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), default=3.0,
               show_default=True, help="For how long each model is timed.")
 @input_size_option
+@trust_option
 @costs_json_option
 def command(
     backbone: str,
@@ -90,6 +92,7 @@ def command(
     dtype: str,
     seconds: float,
     input_size: str | None,
+    trust_code: bool,
     as_json: bool,
 ) -> None:
     """Show what mechanisms cost in a backbone: parameters, multiply-adds, time and memory.
@@ -133,7 +136,7 @@ def command(
 
         place, number = target(device, dtype)
     with steps.step("making the backbone"):
-        plain, _ = open_model(backbone)
+        plain, _ = open_model(backbone, trust_code=trust_code)
         entrants = [Entrant(backbone, "backbone", plain)]
     for spec in read:
         with steps.step(f"inserting {spec.name}"):
@@ -155,7 +158,7 @@ def command(
             entrants.append(Entrant(spec.name, "spec", model, sites))
     for word in against:
         with steps.step(f"making {word}"):
-            entrants.append(Entrant(word, "against", open_model(word)[0]))
+            entrants.append(Entrant(word, "against", open_model(word, trust_code=trust_code)[0]))
     running = Running(mode, compiled, channels_last, place, number, seconds)  # type: ignore[arg-type]
     costs = []
     for size in sizes:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from composer.cli.options import json_option, usage
+from composer.cli.options import json_option, trust_option, usage
 from composer.cli.output import say_json, say_line
 from composer.cli.steps import Steps
 
@@ -16,8 +16,9 @@ from composer.cli.steps import Steps
 @click.option("-o", "--output", metavar="FILE",
               help="Where to; ./BACKBONE.safetensors unless told.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
+@trust_option
 @json_option
-def command(folder: str, output: str | None, force: bool, as_json: bool) -> None:
+def command(folder: str, output: str | None, force: bool, trust_code: bool, as_json: bool) -> None:
     """Write the weights of the backbone without what was inserted.
 
     The file loads into the plain backbone. The composition stays as it is.
@@ -35,7 +36,7 @@ def command(folder: str, output: str | None, force: bool, as_json: bool) -> None
         backbone = ModelString.parse(read_recipe(Path(folder)).backbone)
         file = Path(output or f"{backbone.short}.safetensors")
         check_file_free(file, force)
-        model = eject(load(folder), inplace=True)
+        model = eject(load(folder, trust_code=trust_code), inplace=True)
     with steps.step("writing"):
         write_weights(model, file, force=force)
     count = len(model.state_dict())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from composer.cli.completing import complete_spec
-from composer.cli.options import json_option, params_of, set_option, size_of, usage
+from composer.cli.options import json_option, params_of, set_option, size_of, trust_option, usage
 from composer.cli.output import say_json, say_line
 from composer.cli.steps import Steps, loading
 
@@ -32,6 +32,7 @@ _SUFFIXES = {"python": ".py", "onnx": ".onnx", "pt2": ".pt2", "aoti": ".pt2"}
               help="Of a spec's input; 14 by default. t=100 is that of a signal.")
 @set_option
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
+@trust_option
 @json_option
 def command(
     what: str,
@@ -41,6 +42,7 @@ def command(
     size: str | None,
     settings: tuple[str, ...],
     force: bool,
+    trust_code: bool,
     as_json: bool,
 ) -> None:
     """Write a composition or a mechanism so that it runs without Composer.
@@ -66,8 +68,9 @@ def command(
         from composer.exporting.exported import export
     with steps.step("writing, and running what was written"):
         found = export(
-            what, path, to, channels=channels, size=lengths, params=params, force=force
-        )
+            what, path, to, channels=channels, size=lengths, params=params, force=force,
+            trust_code=trust_code,
+        )  # fmt: skip
     if as_json:
         say_json(found.as_json())
     else:

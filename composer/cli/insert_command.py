@@ -24,6 +24,7 @@ from composer.cli.options import (
     read_specs,
     replace_option,
     set_option,
+    trust_option,
     type_option,
     usage,
 )
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Show the plan; write nothing.")
 @click.option("--expect", type=click.IntRange(1), metavar="N", help="Fail unless N sites match.")
 @click.option("--force", is_flag=True, help="Replace a composition that is there.")
+@trust_option
 @costs_json_option
 @click.pass_context
 def command(
@@ -120,6 +122,7 @@ def command(
     dry_run: bool,
     expect: int | None,
     force: bool,
+    trust_code: bool,
     as_json: bool,
 ) -> None:
     """Put a mechanism into a backbone, verify it, and save the composition.
@@ -160,7 +163,7 @@ def command(
         with loading(), steps.step("finding the rules of the recipe"):
             from composer.artifact.carried import carried, read_recipe_at
 
-            rules = carried(*read_recipe_at(Path(recipe)))
+            rules = carried(*read_recipe_at(Path(recipe)), trust_code=trust_code)
         read = [rule.spec for rule in rules]
         init = "identity" if all(rule.init == "identity" for rule in rules) else "paper"
     else:
@@ -179,6 +182,7 @@ def command(
             from composer.artifact.folder import save
             from composer.artifact.held_weights import load_first, load_held
             from composer.artifact.learning import learning
+            from composer.artifact.recipe_backbone import needs_trust
             from composer.artifact.report import describe
             from composer.artifact.run import Verification, read_image, target
             from composer.surgery.insert import apply
@@ -186,7 +190,7 @@ def command(
 
             place, number = target(device, dtype)
         with steps.step("making the backbone"):
-            model, name = open_model(backbone, pretrained)
+            model, name = open_model(backbone, pretrained, trust_code=trust_code)
             held = None
             if weights:
                 names = [spec.name for spec in read]
@@ -238,6 +242,9 @@ def command(
             notes = (*notes, *learns.notes)
             if compiled:
                 verification.compiled(model)
+        if needs_trust(name):
+            notes = (*notes, "what is saved loads with --trust-code (trust_code=True) alone, for "
+                     f"its backbone is {name}")  # fmt: skip
     with steps.step("counting"):
         flops_before = None if stacked else plans[0].flops_before
         against = backbone if stacked else "the original"

@@ -45,6 +45,12 @@ input_size_option = click.option(
 )
 
 
+trust_option = click.option(
+    "--trust-code", is_flag=True,
+    help="Run code that the recipe of a composition names, such as its file.py:factory.",
+)  # fmt: skip
+
+
 def at_input_size(model: str, size: str | None) -> str:
     """Return MODEL with the size of its image, where one is given.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from composer.cli.completing import complete_spec_or_model
-from composer.cli.options import json_option, params_of, set_option, size_of
+from composer.cli.options import json_option, params_of, set_option, size_of, trust_option
 from composer.cli.output import say_json, say_line
 from composer.cli.steps import Steps
 from composer.drawing.formats import DPI
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 @click.option("--dpi", type=click.IntRange(10, 2400), default=DPI, show_default=True,
               help="Of a PNG.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
+@trust_option
 @json_option
 def command(
     what: str,
@@ -52,6 +53,7 @@ def command(
     image: str | None,
     dpi: int,
     force: bool,
+    trust_code: bool,
     as_json: bool,
 ) -> None:
     """Draw a spec as its graph of primitives, or a backbone as its stages and blocks.
@@ -69,7 +71,7 @@ def command(
         render(
             what, file, theme=theme, depth=depth, expand=expand, before_after=before_after,
             channels=channels, size=height_width, params=params, dpi=dpi, force=force,
-            input=image,
+            input=image, trust_code=trust_code,
         )  # fmt: skip
     if as_json:
         form = file.suffix[1:].lower()

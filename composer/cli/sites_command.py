@@ -8,7 +8,7 @@ import click
 
 from composer.artifact.named import check_model, open_model
 from composer.cli.completing import complete_model
-from composer.cli.options import at_input_size, input_size_option, json_option
+from composer.cli.options import at_input_size, input_size_option, json_option, trust_option
 from composer.cli.output import say, say_json, say_line
 from composer.cli.steps import Steps
 
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 @click.option("--why", "path", metavar="PATH",
               help="Say what was seen of one module, and why it is a block or none.")
 @input_size_option
+@trust_option
 @json_option
-def command(backbone: str, path: str | None, input_size: str | None, as_json: bool) -> None:
+def command(
+    backbone: str, path: str | None, input_size: str | None, trust_code: bool, as_json: bool
+) -> None:
     """Show the stages and blocks of a backbone, and every place where something can go."""
     from composer.cli.tables import table
 
@@ -32,7 +35,7 @@ def command(backbone: str, path: str | None, input_size: str | None, as_json: bo
     with steps.step("making the backbone"):
         from composer.surgery.sites import sites, why_of
 
-        model, _ = open_model(backbone)
+        model, _ = open_model(backbone, trust_code=trust_code)
     if path is not None:
         with steps.step("looking"):
             reasons = why_of(model, path)

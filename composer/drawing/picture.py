@@ -66,6 +66,7 @@ def render(
     dpi: int = DPI,
     force: bool = False,
     input: str | PathLike[str] | None = None,  # noqa: A002 - the word of the command line
+    trust_code: bool = False,
 ) -> Path:
     """Draw a spec, or a backbone with what was inserted into it, or what that attends to.
 
@@ -86,6 +87,8 @@ def render(
         force: replace a file that is there.
         input: an image; what is drawn is then what each mechanism attends to on it, as svg, png,
             pdf or html (see `composer.attention_maps`).
+        trust_code: of a folder, whether code may be run that its recipe names; see
+            `composer.load`.
 
     Returns:
         The path of the file.
@@ -103,12 +106,12 @@ def render(
         if depth or expand or before_after or channels or size or params:
             raise _usage("depth, expand, before_after, channels, size and params are of another "
                          "picture than that on an image", "omit them, or omit input")  # fmt: skip
-        content = _on_image(what, Path(input), form, theme, dpi)
+        content = _on_image(what, Path(input), form, theme, dpi, trust_code)
         write_file(file, lambda place: place.write_bytes(content), force=force)
         return file
     picture = drawn(
         what, depth=depth, expand=expand, before_after=before_after, channels=channels, size=size,
-        params=params, code=form == "html",
+        params=params, code=form == "html", trust_code=trust_code,
     )  # fmt: skip
     content = written(picture.diagram, picture.opened, form, theme, dpi)
     write_file(file, lambda place: place.write_bytes(content), force=force)
@@ -128,13 +131,14 @@ def drawn(
     size: tuple[int, ...] | None = None,
     params: Mapping[str, Value] | None = None,
     code: bool = False,
+    trust_code: bool = False,
 ) -> Picture:
     """Return what `render` writes; with `code` a spec's boxes tell what Python they become.
 
     Raises:
         ComposerError: there is no such spec or model, or it leaves nothing to draw.
     """
-    found = _found(what)
+    found = _found(what, trust_code)
     problems: tuple[Diagnostic, ...] = ()
     if isinstance(found, (Spec, Graph, Examined)):
         if before_after:
@@ -165,8 +169,9 @@ def _on_image(
     form: Format,
     theme: ThemeName,
     dpi: int,
+    trust_code: bool,
 ) -> bytes:
-    found = _found(what)
+    found = _found(what, trust_code)
     if not isinstance(found, tuple):
         message = "input is an image for a composed model, and this is a spec"
         raise _usage(message, "give a folder that insert wrote")
@@ -179,7 +184,7 @@ def _on_image(
 
 
 def _found(
-    what: Spec | Graph | nn.Module | str | PathLike[str],
+    what: Spec | Graph | nn.Module | str | PathLike[str], trust_code: bool
 ) -> Spec | Graph | Examined | tuple[nn.Module, str]:
     """Return what a word names, and of a model the name, too.
 
@@ -202,7 +207,7 @@ def _found(
             return _examined(text, file)
     from composer.artifact.named import open_model
 
-    return open_model(word)
+    return open_model(word, trust_code=trust_code)
 
 
 def _examined(text: str, file: str) -> Spec | Examined:

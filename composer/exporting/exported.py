@@ -85,6 +85,7 @@ def export(
     size: tuple[int, ...] | None = None,
     params: Mapping[str, Value] | None = None,
     force: bool = False,
+    trust_code: bool = False,
 ) -> Exported:
     """Write a model or a mechanism so that it runs without Composer.
 
@@ -102,6 +103,8 @@ def export(
         size: of a spec's input; 14×14 by default.
         params: other values for a spec's params.
         force: replace a file that is there.
+        trust_code: of a folder, whether code may be run that its recipe names; see
+            `composer.load`.
 
     Returns:
         What was written, with the largest difference.
@@ -116,7 +119,7 @@ def export(
     format_ = FORMATS[name]
     check_file_free(path, force)
     format_.check()
-    subject = subject_of(what, channels, size, params)
+    subject = subject_of(what, channels, size, params, trust_code=trust_code)
     with TemporaryDirectory(prefix="composer-export-") as folder:
         found = format_.write(subject, Path(folder) / path.name)
         files = sorted(Path(folder).iterdir(), key=lambda one: (one.name == path.name, one))

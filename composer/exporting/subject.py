@@ -83,6 +83,8 @@ def subject_of(
     channels: int | None,
     size: tuple[int, ...] | None,
     params: Mapping[str, Value] | None,
+    *,
+    trust_code: bool = False,
 ) -> Subject:
     """Return what is exported.
 
@@ -91,6 +93,8 @@ def subject_of(
         channels: of a spec's input; 256 by default.
         size: of a spec's input; 14×14 by default.
         params: other values for a spec's params.
+        trust_code: of a folder, whether code may be run that its recipe names; see
+            `composer.load`.
 
     Raises:
         ComposerError: there is no such folder or spec, or it does not suit these sizes.
@@ -100,7 +104,7 @@ def subject_of(
         return _of_model(what, type(what).__name__)
     if isinstance(what, (str, PathLike)) and (folder := Path(fspath(what))).is_dir():
         _need_no_sizes(f"{folder}", channels, size, params)
-        return _of_model(load(folder), folder.resolve().name)
+        return _of_model(load(folder, trust_code=trust_code), folder.resolve().name)
     spec = load_spec(what if isinstance(what, Spec) else fspath(what))
     return _of_spec(spec, channels or CHANNELS, size or SIZE, params or {})
 

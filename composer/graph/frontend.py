@@ -171,8 +171,13 @@ class _Loader:
         return _Opened(word, file, text)
 
     def _find(self, word: str, key: str, user: str) -> tuple[str, str]:
-        if self.given is not None and key in self.given:
-            return self.given[key], word
+        if self.given is not None:
+            if key in self.given:
+                return self.given[key], word
+            shown = word if len(word) <= 80 else f"{word[:79]}…"
+            message = f"the spec {shown!r} is none of those that the recipe carries"
+            way_out = "a recipe carries each under 'uses', and no file is read in its place"
+            raise ComposerError(Diagnostic("unknown-spec", message, way_out))
         beside = Path(user).parent / word
         with suppress(OSError):  # a name too long for a file is that of none
             for path in (beside, Path(f"{beside}.yaml")):

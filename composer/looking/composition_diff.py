@@ -16,7 +16,8 @@ from composer.artifact.output import REPLACED, REPORT, WEIGHTS
 from composer.artifact.recipe import Recipe, RecipeEdit, RecipeSite
 from composer.looking.spec_diff import text_differences
 from composer.looking.weight_diff import WeightDifference, weight_difference
-from composer.models.weights import read_weights
+from composer.models.inside import check_inside
+from composer.models.weights_file import read_safetensors
 from composer.surgery.composition import inserted_path
 
 Pair = tuple[Any, Any]
@@ -129,9 +130,11 @@ def _apart(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Pair]:
 
 def _weights(folder: Path) -> dict[str, Tensor]:
     """Return all tensors of a composition; those of replaced layers under a name of their own."""
-    found = read_weights(folder / WEIGHTS)
+    for name in (WEIGHTS, REPLACED):
+        check_inside(folder / name, folder)
+    found = read_safetensors(folder / WEIGHTS)
     if (folder / REPLACED).is_file():
-        replaced = read_weights(folder / REPLACED)
+        replaced = read_safetensors(folder / REPLACED)
         found |= {f"(replaced) {name}": tensor for name, tensor in replaced.items()}
     return found
 

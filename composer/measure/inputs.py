@@ -16,6 +16,13 @@ from composer.measure.cost import floating_dtype
 
 _ATTRIBUTE = "_example_inputs"
 
+#: The dtypes that an example input may have, by their names.
+DTYPES = {
+    name: getattr(torch, name)
+    for name in ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8",
+                 "uint8", "bool", "complex64", "complex128")
+}  # fmt: skip
+
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
@@ -199,9 +206,9 @@ def _plain(value: Any) -> Any:
 
 def _read(value: Any) -> Any:
     if isinstance(value, dict) and value.keys() == {"shape", "dtype"}:
-        shape, dtype = value["shape"], getattr(torch, str(value["dtype"]), None)
+        shape, dtype = value["shape"], DTYPES.get(str(value["dtype"]))
         sound = isinstance(shape, list) and all(type(n) is int and n >= 0 for n in shape)
-        if not sound or not isinstance(dtype, torch.dtype):
+        if not sound or dtype is None:
             message = f"no tensor is of shape {shape} and dtype {value['dtype']}"
             raise error("bad-recipe", message, "was the recipe edited?")
         return torch.zeros(shape, dtype=dtype)

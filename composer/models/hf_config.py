@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from composer.errors import ComposerError, Diagnostic, Location, error
+from composer.language.source import MAX_DEPTH
 from composer.models.paths import look_for, looked
 
 CONFIG = "config.json"
+MAX_BYTES = 16_000_000  # with the names of 20,000 classes, twice
 
 Data = dict[str, Any]
 
@@ -65,7 +67,8 @@ def without_notes(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     kept = {k: without_notes(v) for k, v in value.items() if not k.startswith("_")}
-    kept.pop("attn_implementation", None)
+    for note in ("attn_implementation", "quantization_config"):
+        kept.pop(note, None)
     if not kept.keys().isdisjoint({"backbone", "use_pretrained_backbone"}):
         kept["use_pretrained_backbone"] = False
     return kept
@@ -76,8 +79,15 @@ def _json_of(file: Path) -> Any:
     if file.suffix != ".json":
         raise refused(file, "this is not a .json file", way_out)
     try:
+        if (size := file.stat().st_size) > MAX_BYTES:
+            message = f"{size:,} bytes is more than a config may have ({MAX_BYTES:,})"
+            raise refused(file, message, way_out)
         text = file.read_text(encoding="utf-8-sig")
-        return json.loads(text)
+        found = json.loads(text)
+        if _is_deep(found):
+            message = f"values are nested more than {MAX_DEPTH} deep"
+            raise refused(file, message, way_out)
+        return found
     except json.JSONDecodeError as failure:
         lines = [*text.splitlines(), ""]
         line = lines[min(failure.lineno, len(lines)) - 1]
@@ -90,6 +100,15 @@ def _json_of(file: Path) -> Any:
         raise refused(file, "this is not JSON", way_out) from None
     except OSError as failure:
         raise refused(file, f"cannot be read: {failure.strerror or failure}", None) from None
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inner = [one.values() if isinstance(one, dict) else one for one in level
+                 if isinstance(one, (dict, list))]  # fmt: skip
+        level = [value for values in inner for value in values]
+    return any(isinstance(one, (dict, list)) for one in level)
 
 
 def refused(file: Path, message: str, way_out: str | None) -> ComposerError:

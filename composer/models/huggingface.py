@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +22,10 @@ from composer.errors import (
     suggestion,
 )
 from composer.models.hf_config import Data, read_config, refused, without_notes
+from composer.models.inside import check_inside, is_inside
 from composer.models.library import library
 from composer.models.model_string import ModelString
+from composer.models.trusted import odd_timm_arguments
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 PICKLE = "pytorch_model.bin"
@@ -34,6 +37,9 @@ SAME = {
     "out_indices": {"out_features"},
     "out_features": {"out_indices"},
 }
+#: The fields that name a model of timm, and those that are passed to it.
+_NAMES_OF_TIMM = ("backbone", "architecture")
+_GIVEN_TO_TIMM = ("backbone_kwargs", "model_args", "timm_kwargs")
 
 
 def hugging_face_factory(source: ModelString, beside: Path | None) -> Callable[..., Any]:
@@ -73,6 +79,7 @@ class _Maker:
             way_out = near or "a newer transformers may have it: pip install -U transformers"
             raise self._refused(f"{self._library} has no model_type {self.model_type!r}", way_out)
         own = known[self.model_type]
+        self._check_only_builds({**self.data, **fields})
         names = fields.pop("architectures", None) or self.data.get("architectures") or []
         names = names if isinstance(names, list) else [names]
         kind = self._named(str(names[0])) if names else self._usual(own)
@@ -123,6 +130,25 @@ class _Maker:
             f"{kind.__name__} is not made from a config of model_type {self.model_type!r}",
             f"{usual} is: hf:{self.source.name}?architectures={usual}",
         )
+
+    def _check_only_builds(self, data: Data) -> None:
+        """Refuse a config whose models of timm would read files, wherever in it they stand."""
+        for value in data.values():
+            if isinstance(value, dict):
+                self._check_only_builds(value)
+            elif isinstance(value, list):
+                for one in value:
+                    if isinstance(one, dict):
+                        self._check_only_builds(one)
+        names = [data[key] for key in _NAMES_OF_TIMM if isinstance(data.get(key), str)]
+        maps = [data[key] for key in _GIVEN_TO_TIMM if isinstance(data.get(key), dict)]
+        given = {key: value for one in maps for key, value in one.items()}
+        for name in names or [None]:
+            if (why := odd_timm_arguments(name, given)) is not None:
+                raise self._refused(
+                    f"it has a model of timm that reads more than the config: {why}",
+                    "give a config that only builds: plain names, numbers, flags and words",
+                )
 
     def _check_takes_images(self, own: Any, kind: Any) -> None:
         takes = list(inspect.signature(kind.forward).parameters)[1]
@@ -180,6 +206,7 @@ class _Maker:
         A head for another number of classes, where that was asked for, begins fresh.
         """
         folder = self.file.parent
+        check_weights_alone(folder)
         file = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
         if file is None:
             pickle = f"; {PICKLE} is a pickle, which is not read" * (folder / PICKLE).is_file()
@@ -244,6 +271,48 @@ def _fields(own: Any, generic: Any) -> set[str]:
     aliases = {alias for alias, name in own.attribute_map.items() if name in stated}
     outputs = {"out_features", "out_indices"} if hasattr(own, "out_features") else set()
     return {name.lstrip("_") for name in stated} | aliases | outputs | ALWAYS_SET
+
+
+def config_of(model: Any, kind: type) -> str:
+    """Return the text of the config.json that a model of transformers was made from.
+
+    Args:
+        model: what has the `config`.
+        kind: its class, before anything was inserted.
+    """
+    data: Data = json.loads(model.config.to_json_string())
+    data = {key: value for key, value in data.items() if not key.startswith("composer_")}
+    return json.dumps(without_notes({**data, "architectures": [kind.__name__]}), indent=2) + "\n"
+
+
+def check_weights_alone(folder: Path) -> None:
+    """Refuse a folder whose weights transformers would look for elsewhere.
+
+    Raises:
+        ComposerError: it is an adapter, which names another model, or a shard lies outside.
+    """
+    if (adapter := folder / "adapter_config.json").is_file():
+        raise refused(
+            adapter,
+            "this makes the folder an adapter of another model, which is not read",
+            "merge the adapter first (merge_and_unload), and save that",
+        )
+    index = folder / WEIGHTS[1]
+    check_inside(folder / WEIGHTS[0], folder)
+    check_inside(index, folder)
+    if not index.is_file():
+        return
+    try:
+        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        files = {str(name) for name in named}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        raise refused(index, "this is no index of weights", None) from None
+    for name in sorted(files):
+        if Path(name).name != name or not is_inside(folder / name, folder):
+            raise refused(
+                index, f"the shard {name!r} lies outside the folder, and is not read",
+                "put the shards beside their index",
+            )  # fmt: skip
 
 
 @contextmanager

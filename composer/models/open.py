@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
@@ -16,15 +17,18 @@ from typing import Any
 
 from torch import nn
 
-from composer.errors import ComposerError, did_you_mean, error
+from composer.errors import ComposerError, Diagnostic, did_you_mean, error
 from composer.measure.inputs import Inputs, remember_inputs
+from composer.models.hf_config import CONFIG
 from composer.models.huggingface import hugging_face_factory
+from composer.models.inside import is_inside
 from composer.models.library import library
 from composer.models.model_string import FORMS, INPUT_SIZE, ModelString
 from composer.models.names import unknown_name
 from composer.models.network import cache_alone_if_offline, offline
 from composer.models.paths import look_for, looked
 from composer.models.torchvision_builder import torchvision_factory
+from composer.models.trusted import CODE, TRUST, refusal
 from composer.models.ultralytics_builder import ultralytics_factory
 
 Factory = Callable[..., Any]
@@ -56,6 +60,46 @@ def open_backbone(
         return _make(source, ultralytics_factory(source.name), pretrained)
     with _importable_for(source, beside):
         return _make(source, named_code(source, beside=beside), pretrained)
+
+
+def open_trusted(source: ModelString, folder: Path | None) -> nn.Module:
+    """Make a backbone that a stranger names, of what only builds; see `composer.models.trusted`.
+
+    Args:
+        source: which one, such as a recipe has it.
+        folder: the folder that it came in, where the config of ``hf:PATH`` lies.
+
+    Raises:
+        ComposerError: code ``untrusted-code``, and nothing was imported or read; or it cannot be
+            made.
+        MissingPartError: the library is not installed.
+    """
+    if (why := refusal(source)) is not None:
+        raise ComposerError(why)
+    if source.library == "hf":
+        return open_backbone(replace(source, name=str(_config_inside(source, folder))))
+    if source.library == "ultralytics":
+        return _make(source, ultralytics_factory(source.name, shipped=True), pretrained=False)
+    return open_backbone(source)
+
+
+def _config_inside(source: ModelString, folder: Path | None) -> Path:
+    """Return the config that a composition carries.
+
+    Raises:
+        ComposerError: there is none in the folder.
+    """
+    file = None if folder is None else folder / CONFIG
+    if folder is None or file is None or not is_inside(file, folder) or not file.is_file():
+        raise ComposerError(
+            Diagnostic(
+                CODE,
+                f"the recipe's backbone is of the config {source.name!r}, which does not lie "
+                f"beside it as {CONFIG}, and no file outside is read",
+                f"put the config there; or {TRUST}",
+            )
+        )
+    return file
 
 
 def named_code(

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
-import pickle
-import re
-import warnings
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from composer.errors import ComposerError, Diagnostic, counted
+from composer.errors import counted
 from composer.files import write_file
+from composer.models.weights_file import read_weights, refused
 
-#: What training scripts call the state dict inside a checkpoint.
-WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema")
 #: What data-parallel training and `torch.compile` put before every key.
 PREFIXES = ("module.", "_orig_mod.")
 
@@ -40,62 +34,70 @@ def load_weights(model: nn.Module, path: Path, name: str) -> None:
         ComposerError: the file can't be read, or its keys or shapes are not the model's; the
             model is not changed then.
     """
-    fit_weights(model, without_prefixes(read_weights(path), model), path, name)
+
+    def check(state: dict[str, Tensor]) -> None:
+        check_fit(model, without_prefixes(state, model), path, name)
+
+    state = without_prefixes(read_weights(path, check), model)
+    fit_weights(model, state, path, name, finite=True)
 
 
-def fit_weights(model: nn.Module, state: Mapping[str, Tensor], path: Path, name: str) -> None:
+def fit_weights(
+    model: nn.Module, state: Mapping[str, Tensor], path: Path, name: str, finite: bool = False
+) -> None:
     """Load what a file holds into the model; of tied tensors one name is enough.
 
+    Args:
+        model: what the weights are for.
+        state: the tensors by their names.
+        path: the file.
+        name: what messages call the model.
+        finite: whether NaN and infinity are refused; see `check_finite`.
+
     Raises:
-        ComposerError: the keys or shapes are not the model's; the model is not changed then.
+        ComposerError: the keys, shapes or kinds of numbers are not the model's; the model is not
+            changed then.
     """
+    check_fit(model, state, path, name)
     own = model.state_dict()
-    _check_fit(model, own, state, path, name)
+    if finite:
+        check_finite(state, own, path)
     model.load_state_dict({**own, **state})
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a weights file, on the CPU.
+def check_finite(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse numbers that are not finite where the model that was just made has finite ones.
+
+    A mask of a model's own may hold -inf. What else is not finite comes of a training that went
+    astray, and would make every output NaN without a word.
 
     Raises:
-        ComposerError: the file is missing, or holds something else.
+        ComposerError: with the first tensor, and how many of its values are not finite.
     """
-    try:
-        if _is_safetensors(path):
-            loaded: dict[str, Tensor] = load_file(path)
-            return loaded
-        options: list[Any] = [argparse.Namespace]  # timm's train.py keeps it beside
-        with torch.serialization.safe_globals(options), warnings.catch_warnings(action="ignore"):
-            return _tensors(torch.load(path, map_location="cpu", weights_only=True), path)
-    except FileNotFoundError:
-        raise _refused(path, "there is no such file", "look at the path") from None
-    except IsADirectoryError:
-        raise _refused(path, "this is a folder", "give a file of weights") from None
-    except OSError as failure:
-        raise _refused(path, f"cannot be read: {failure.strerror or failure}", None) from None
-    except pickle.UnpicklingError as failure:
-        raise _refused(path, *_unpickled(str(failure))) from None
-    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as failure:
-        said = " ".join(str(failure).split())[:160] or "it is empty"
-        way_out = "is it whole? Give a .safetensors file, or a state dict that torch.save wrote"
-        raise _refused(path, f"this is not a file of weights: {said}", way_out) from None
+    keys = [*(key for key in own if key in state), *(key for key in state if key not in own)]
+    wrong = {key: n for key in keys if (n := _not_finite(state[key], own.get(key)))}
+    if not wrong:
+        return
+    key, count = next(iter(wrong.items()))
+    more = f", and {counted(len(wrong) - 1, 'other tensor')} likewise" if len(wrong) > 1 else ""
+    raise refused(
+        path,
+        f"{key} holds {counted(count, 'value')} of {state[key].numel():,} that are not finite "
+        f"(NaN or infinity){more}",
+        "take a checkpoint from before they came; or, to look at this one all the same, load it "
+        "in Python, put numbers in their place (torch.nan_to_num), and save that",
+    )
 
 
-def _is_safetensors(path: Path) -> bool:
-    """Return whether the file begins as safetensors do: a length, then a JSON object."""
-    with path.open("rb") as file:
-        head = file.read(9)
-    return head[8:] == b"{" or (path.suffix == ".safetensors" and head[:2] != b"PK")
-
-
-def _unpickled(said: str) -> tuple[str, str]:
-    """Return what is wrong with a pickle that holds more than tensors, and the way out."""
-    if named := re.search(r"GLOBAL (\S+)", said):
-        return (
-            f"this holds more than tensors ({named[1]}), and code in a file is never run",
-            "where you trust the file, load it and save its state dict alone",
-        )
-    return "this is not a file of weights", "give a .safetensors file, or a state dict"
+def _not_finite(tensor: Tensor, own: Tensor | None) -> int:
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        return 0
+    finite = tensor.isfinite()
+    if bool(finite.all()):
+        return 0
+    if own is not None and own.shape == tensor.shape and not own.is_meta:
+        finite = finite | ~own.isfinite().to(finite.device)
+    return tensor.numel() - int(finite.sum())
 
 
 def write_weights(model: nn.Module, path: Path, *, force: bool = False) -> None:
@@ -143,25 +145,6 @@ def _ties(model: nn.Module) -> Iterator[list[str]]:
     yield from (several for several in names.values() if len(several) > 1)
 
 
-def _tensors(loaded: object, path: Path) -> dict[str, Tensor]:
-    for key in WRAPPERS:
-        inner = loaded.get(key) if isinstance(loaded, Mapping) else None
-        if isinstance(inner, Mapping):
-            return _tensors(inner, path)
-    if not isinstance(loaded, Mapping) or not loaded:
-        raise _refused(
-            path, f"this holds {_a(loaded)}, not a state dict", "save model.state_dict()"
-        )
-    strangers = [key for key, value in loaded.items() if not isinstance(value, Tensor)]
-    if strangers:
-        raise _refused(
-            path,
-            f"{strangers[0]!r} holds {_a(loaded[strangers[0]])}, not a tensor",
-            f"save model.state_dict() alone, or under one of {', '.join(WRAPPERS)}",
-        )
-    return dict(loaded)
-
-
 def without_prefixes(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """Take off what data-parallel training or `torch.compile` put before every key."""
     own = model.state_dict().keys()
@@ -172,9 +155,15 @@ def without_prefixes(state: dict[str, Tensor], model: nn.Module) -> dict[str, Te
     return state
 
 
-def _check_fit(
-    model: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor], path: Path, name: str
+def check_fit(
+    model: nn.Module, state: Mapping[str, Tensor], path: Path, name: str
 ) -> None:
+    """Refuse tensors, or those of a header, that are not the model's.
+
+    Raises:
+        ComposerError: a key is missing or unexpected, or of another shape or kind of numbers.
+    """
+    own = model.state_dict()
     spared = {key for key in own if key.endswith("num_batches_tracked")}
     spared.update(n for names in _ties(model) if not state.keys().isdisjoint(names) for n in names)
     missing = [key for key in own if key not in state and key not in spared]
@@ -184,22 +173,28 @@ def _check_fit(
         for key in own
         if key in state and state[key].shape != own[key].shape
     ]
+    kinds = [
+        f"{key} ({_dtype(state[key])} in the file, {_dtype(own[key])} in the model)"
+        for key in own
+        if key in state and not suits(state[key].dtype, own[key].dtype)
+    ]
     problems = [
         f"{counted(len(keys), 'key')} {what}: {_some(keys)}"
         for what, keys in (
             ("missing", missing),
             ("unexpected", unexpected),
             ("of another shape", shapes),
+            ("of another kind of numbers", kinds),
         )
         if keys
     ]
     if problems:
-        matching = len(own.keys() & state.keys()) - len(shapes)
+        matching = len(own.keys() & state.keys()) - len(shapes) - len(kinds)
         help_ = (
             f"{matching:,} of {len(own):,} keys fit; are these the weights of another model, or of "
             "one with another head (resnet50?num_classes=10)?"
         )
-        raise _refused(path, f"does not fit {name}: {'; '.join(problems)}", help_)
+        raise refused(path, f"does not fit {name}: {'; '.join(problems)}", help_)
 
 
 def _some(keys: list[str], most: int = 3) -> str:
@@ -207,16 +202,27 @@ def _some(keys: list[str], most: int = 3) -> str:
     return f"{', '.join(keys[:most])}{more}"
 
 
-def _a(thing: object) -> str:
-    if isinstance(thing, (Mapping, list)) and not thing:
-        return f"an empty {type(thing).__name__}"
-    kind = type(thing).__name__
-    return f"{'an' if kind[0].lower() in 'aeio' else 'a'} {kind}"
+def suits(given: torch.dtype, own: torch.dtype) -> bool:
+    """Return whether numbers of one dtype may be loaded as those of another.
+
+    Of floating-point numbers, and of complex ones, any may; whole ones where every one fits.
+    """
+    if given == own:
+        return True
+    if torch.bool in (given, own):
+        return False
+    if given.is_complex or own.is_complex:
+        return given.is_complex and own.is_complex
+    if given.is_floating_point or own.is_floating_point:
+        return given.is_floating_point and own.is_floating_point
+    a, b = torch.iinfo(given), torch.iinfo(own)
+    return b.min <= a.min and a.max <= b.max
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _size(tensor: Tensor) -> str:
     return "×".join(map(str, tensor.shape)) or "one number"
 
-
-def _refused(path: Path, message: str, way_out: str | None) -> ComposerError:
-    return ComposerError(Diagnostic("weights", message, way_out, file=str(path)))

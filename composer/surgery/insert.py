@@ -67,6 +67,7 @@ def insert(
     example_inputs: Any = None,
     replace: bool = False,
     type: str | Sequence[str] | None = None,  # noqa: A002 - as in `plan`
+    trust_code: bool = False,  # noqa: ARG001 - `composer.api` opens the folder with it
 ) -> nn.Module:
     """Put a spec's module at every site of the model, and return the composed model.
 
@@ -97,6 +98,8 @@ def insert(
         example_inputs: what the model's forward takes; the composed model remembers it.
         replace: with ``at="module"``, take the place of what is there.
         type: which modules are replaced, by the name of their class.
+        trust_code: of a folder, whether code may be run that its recipe names; see
+            `composer.load`.
 
     Raises:
         ComposerError: no site matches, or the spec does not suit the sizes at a site.

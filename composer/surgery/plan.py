@@ -53,6 +53,7 @@ def plan(
     example_inputs: Any = None,
     replace: bool = False,
     type: str | Sequence[str] | None = None,  # noqa: A002 - the word of those who ask
+    trust_code: bool = False,  # noqa: ARG001 - `composer.api` opens the folder with it
 ) -> Plan:
     """Find every site for a spec in a model; nothing is changed.
 
@@ -87,6 +88,8 @@ def plan(
             shape.
         type: which modules are replaced, by the name of their class or of one that it is derived
             from, such as ``"SqueezeExcite"``; or several such names.
+        trust_code: of a folder, whether code may be run that its recipe names; see
+            `composer.load`.
 
     Raises:
         ComposerError: no site matches, the count is not the one expected, or the spec does not

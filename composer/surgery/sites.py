@@ -132,12 +132,19 @@ class Sites:
         return f"a stand-in can take the place of {convolutions} and {attention}"
 
 
-def sites(model: nn.Module | str, *, example_inputs: Any = None) -> Sites:
+def sites(
+    model: nn.Module | str,
+    *,
+    example_inputs: Any = None,
+    trust_code: bool = False,  # noqa: ARG001 - `composer.api` opens the folder with it
+) -> Sites:
     """Return the stages and blocks of a model with the positions each one has.
 
     Args:
         model: a model, or a MODEL string.
         example_inputs: what its forward takes; see `composer.plan`.
+        trust_code: of a folder, whether code may be run that its recipe names; see
+            `composer.load`.
 
     Raises:
         ComposerError: the model is unknown, or its forward pass fails.
