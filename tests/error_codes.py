@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,7 +102,7 @@ def said_of_python(text: str) -> str:
 
     import composer
 
-    names = {"composer": composer, "torch": torch, "nn": nn, "timm": timm, "net": _net}
+    names = {"composer": composer, "os": os, "torch": torch, "nn": nn, "timm": timm, "net": _net}
     try:
         exec(text, names)
     except ComposerError as failure:

@@ -35,6 +35,7 @@ HANDED_ON = {
         "forward-failed", "training-failed", "compiled-failed"},
     "cli/insert_command.py: _need(code)": {"weights", "image", "recipe"},
     "cli/insert_command.py: Diagnostic(code)": {"weights", "image", "recipe"},
+    "models/open.py: Diagnostic(CODE)": {"untrusted-code"},
     "primitives/constant.py: AxisProblem(code)": {"no-value", "value-too-large"},
     **{call: set[str]() for call in (
         "artifact/held_weights.py: Diagnostic(said.code)",
