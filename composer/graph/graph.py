@@ -142,6 +142,11 @@ class Graph:
     def _order_to_run(self) -> list[str]:
         return in_order(self.reads)
 
+    @cached_property
+    def is_in_order(self) -> bool:
+        """Whether the nodes stand in the order they run in."""
+        return self._order_to_run == [node.name for node in self.nodes]
+
     def in_order(self) -> Iterator[GraphNode]:
         """Yield the nodes so that each comes after what it reads, else as in the spec."""
         return (self.by_name[name] for name in self._order_to_run)

@@ -108,6 +108,10 @@ class Repeating(Structure):
         """Yield the node's own expressions; those of `each` are bound once it is expanded."""
         return (found for found in super().expressions() if found[0][0] != "each")
 
+    def operands(self) -> Iterator[tuple[YamlPath, Expr]]:
+        """Yield the node's own; those of `each` are told once it is expanded."""
+        return (found for found in super().operands() if found[0][0] != "each")
+
 
 def count(times: Expr) -> int:
     """Return how many parts there are.
