@@ -15,11 +15,8 @@ from typing import Any
 import yaml
 
 from composer.errors import ComposerError, Diagnostic, Location
+from composer.language.budget import MAX_BYTES, MAX_DEPTH, MAX_VALUES
 from composer.language.spacing import GLUED, no_space
-
-MAX_BYTES = 2_000_000
-MAX_VALUES = 50_000
-MAX_DEPTH = 64
 
 YamlPath = tuple[str | int, ...]
 
@@ -204,21 +201,30 @@ def _compose(source: Source) -> yaml.Node | None:
 
 def _survey(source: Source) -> None:
     """Refuse deep nesting and note every tag, before PyYAML's `compose`, which recurses, runs."""
-    depth = 0
+    depth = count = 0
     for event in yaml.parse(source.text, Loader=_LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
+        count += isinstance(event, yaml.NodeEvent)
         tag = getattr(event, "tag", None)
-        if depth <= MAX_DEPTH and tag is None:
+        if depth <= MAX_DEPTH and count <= 2 * MAX_VALUES and tag is None:
             continue
         mark = event.start_mark
         assert mark is not None
         if depth > MAX_DEPTH:
             raise _too_deep(source, mark.line)
         where = source._location(Span(mark.line, mark.column, 1))
+        if count > 2 * MAX_VALUES:
+            raise _too_many(where)
         message = f"the tag {str(tag).replace('tag:yaml.org,2002:', '!!')!r} means nothing here"
         way_out = "remove the tag; a text that looks like a number goes in quotes"
         source.problems.append(Diagnostic("unknown-tag", message, way_out, where))
+
+
+def _too_many(where: Location) -> ComposerError:
+    message = f"from here on the spec has more than {MAX_VALUES:,} values, aliases followed"
+    way_out = "say less, by 'repeat', 'branch' or 'use'; or make several specs of it"
+    return ComposerError(Diagnostic("over-budget", message, way_out, where))
 
 
 def _too_deep(source: Source, line: int) -> ComposerError:
@@ -282,12 +288,10 @@ class _Reader:
 
     def read(self, node: yaml.Node, path: YamlPath, depth: int) -> Any:
         self.count += 1
-        if depth > MAX_DEPTH or self.count > MAX_VALUES:
-            what = (
-                "an alias that holds itself, or values nested too deep"
-                if depth > MAX_DEPTH
-                else f"more than {MAX_VALUES:,} values, aliases followed"
-            )
+        if self.count > MAX_VALUES:
+            raise _too_many(self.source._location(self._span(node)))
+        if depth > MAX_DEPTH:
+            what = "an alias that holds itself, or values nested too deep"
             raise ComposerError(
                 Diagnostic("too-large", f"the spec has {what}", file=self.source.file)
             )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from composer.graph.graph import Graph
 from composer.graph.passes.bind import bind
+from composer.graph.passes.check_budget import check_budget
 from composer.graph.passes.check_division import check_division
 from composer.graph.passes.check_output import check_output
 from composer.graph.passes.check_placing import check_placing
@@ -34,6 +35,7 @@ CHECKS: tuple[Pass, ...] = (
     fold_tokens,  # a map's places as tokens, where the spec takes tokens
     connect,  # every operand exists, and there is no cycle
     infer_axes,  # the axes of every value, each axis with one size; `use` put in place
+    check_budget,  # there is room for its values and parameters
     check_division,  # nothing divides by zero
     check_placing,  # where it goes and how it begins there, of nodes and names that it has
     check_output,  # what is inserted gives what is wanted in its place

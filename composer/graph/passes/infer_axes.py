@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from composer.errors import Diagnostic
+from composer.graph.budget import parts, too_long
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.graph.passes.use import back_again, names_inside, used_graph
+from composer.language.budget import MAX_AXES, MAX_EXPRESSION_PARTS, over
 from composer.language.expressions import MAX_PARTS, Expr, constant
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem
@@ -25,6 +27,7 @@ def infer_axes(graph: Graph) -> Graph:
     order = _extended(graph.order, graph.input_axes)
     nodes: dict[str, tuple[GraphNode, ...]] = {}
     problems: list[Diagnostic] = []
+    room, operations = graph.settings.room - len(graph.nodes), 0
 
     def known(ref: Expr) -> Axes:
         found = axes[str(ref)]
@@ -36,8 +39,10 @@ def infer_axes(graph: Graph) -> Graph:
         nodes[node.name] = (node,)
         if node.op is None or any(axes[name] is None for name in node.operands):
             continue
+        if operations > MAX_EXPRESSION_PARTS:
+            continue
         try:
-            new, found = _inferred(graph, node, known, order, problems)
+            new, found = _inferred(graph, node, known, order, problems, room)
         except AxisProblem as problem:
             if node.name.split(".")[0] not in graph.unreached:
                 where = graph.where(node, problem.field)
@@ -45,6 +50,10 @@ def infer_axes(graph: Graph) -> Graph:
             continue
         nodes[node.name] = new
         axes[node.name] = new[-1].axes
+        room -= len(new) - 1
+        operations += sum(parts(size for _, size in one.axes.sizes) for one in new if one.axes)
+        if operations > MAX_EXPRESSION_PARTS:
+            problems.append(too_long(graph, node, operations))
         order = _extended(order, (*found, *(new[-1].axes or ())))
     placed = tuple(new for node in graph.nodes for new in nodes[node.name])
     return replace(graph, nodes=placed, order=order).with_problems(problems)
@@ -56,6 +65,7 @@ def _inferred(
     known: Callable[[Expr], Axes],
     order: AxisOrder,
     problems: list[Diagnostic],
+    room: int,
 ) -> tuple[tuple[GraphNode, ...], tuple[str, ...]]:
     """Return the node with its axes, or the nodes of the spec it uses and itself as their output.
 
@@ -70,7 +80,7 @@ def _inferred(
     if node.op.spec not in graph.spec.used:
         return (node,), ()  # it could not be read, which is noted
     assert node.op.x is not None
-    inner = used_graph(graph, node.op, known, order)
+    inner = used_graph(graph, node.op, known, order, room)
     if inner.errors:
         problems += inner.problems
         return (node,), ()
@@ -111,8 +121,12 @@ def _of_a_length(axes: Axes) -> Axes:
     """Return the axes, whose sizes can be read.
 
     Raises:
-        AxisProblem: one has become an expression without end, as over a hundred strides may.
+        AxisProblem: one has become an expression without end, as over a hundred strides may; or
+            they are more than torch takes.
     """
+    if len(axes) > MAX_AXES:
+        problem = over("axes", len(axes), MAX_AXES, "merge some of them", None)
+        raise AxisProblem(problem.code, problem.message, (), problem.help)
     if long := [axis for axis, size in axes.sizes if size.is_long]:
         raise AxisProblem(
             "value-too-large",
