@@ -20,6 +20,8 @@ MAX_DEPTH = 64
 MAX_OPENED = 100
 MAX_CHAIN = 20
 
+#: Params of a spec; each may be read by thousands of nodes.
+MAX_PARAMS = 12_000
 #: Once `use`, `branch`, `repeat` and `extends` are expanded; 10,000 take seconds to build.
 MAX_NODES = 12_000
 #: Of one value: torch's kernels for GPUs index no more dimensions.
@@ -63,6 +65,12 @@ def over(
     count = f"at least {shown(cost)}" if at_least else shown(cost)
     message = f"this comes to {count} {what}, and the most is {shown(limit)}"
     return Diagnostic(CODE, message, way_out, where)
+
+
+def more_problems(where: Location | None) -> Diagnostic:
+    """Return what is said in place of all problems after the first so many."""
+    message = f"from here on there are more than {MAX_PROBLEMS:,} problems, and no more are told"
+    return Diagnostic(CODE, message, "mend those above first", where)
 
 
 def shown(number: int) -> str:

@@ -15,12 +15,28 @@ from typing import Any
 import yaml
 
 from composer.errors import ComposerError, Diagnostic, Location
-from composer.language.budget import MAX_BYTES, MAX_DEPTH, MAX_VALUES
+from composer.language.budget import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_PROBLEMS,
+    MAX_VALUES,
+    more_problems,
+)
 from composer.language.spacing import GLUED, no_space
 
 YamlPath = tuple[str | int, ...]
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_BASE):  # type: ignore[misc]
+    """Composes nodes without YAML 1.1's guess at the type of each, which nothing here reads."""
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
+        """Return no tag."""
+        return ""
+
+
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(
     r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
@@ -179,7 +195,7 @@ def _compose(source: Source) -> yaml.Node | None:
         raise ComposerError(Diagnostic("not-yaml", message, "remove it", place))
     try:
         _survey(source)
-        node: yaml.Node | None = yaml.compose(source.text, Loader=_LOADER)
+        node: yaml.Node | None = yaml.compose(source.text, Loader=_Loader)
         return node
     except yaml.MarkedYAMLError as failure:
         mark = failure.problem_mark or failure.context_mark
@@ -202,7 +218,7 @@ def _compose(source: Source) -> yaml.Node | None:
 def _survey(source: Source) -> None:
     """Refuse deep nesting and note every tag, before PyYAML's `compose`, which recurses, runs."""
     depth = count = 0
-    for event in yaml.parse(source.text, Loader=_LOADER):
+    for event in yaml.parse(source.text, Loader=_Loader):
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         count += isinstance(event, yaml.NodeEvent)
@@ -218,7 +234,18 @@ def _survey(source: Source) -> None:
             raise _too_many(where)
         message = f"the tag {str(tag).replace('tag:yaml.org,2002:', '!!')!r} means nothing here"
         way_out = "remove the tag; a text that looks like a number goes in quotes"
-        source.problems.append(Diagnostic("unknown-tag", message, way_out, where))
+        _noted(source, Diagnostic("unknown-tag", message, way_out, where))
+
+
+def _noted(source: Source, problem: Diagnostic) -> None:
+    """Note a problem that can be read past, unless there are very many.
+
+    Raises:
+        ComposerError: there are; it carries those before.
+    """
+    if len(source.problems) >= MAX_PROBLEMS:
+        raise ComposerError((*source.problems, more_problems(problem.where)))
+    source.problems.append(problem)
 
 
 def _too_many(where: Location) -> ComposerError:
@@ -283,7 +310,7 @@ class _Reader:
     """Turns PyYAML's nodes into plain values, noting the place of each."""
 
     def __init__(self, source: Source) -> None:
-        self.source = source
+        self.source, self.lines = source, source.lines
         self.count = 0
 
     def read(self, node: yaml.Node, path: YamlPath, depth: int) -> Any:
@@ -338,18 +365,18 @@ class _Reader:
 
     def _note(self, node: yaml.Node, code: str, message: str, way_out: str | None = None) -> None:
         where = self.source._location(self._span(node))
-        self.source.problems.append(Diagnostic(code, message, way_out, where))
+        _noted(self.source, Diagnostic(code, message, way_out, where))
 
     def _span(self, node: yaml.Node) -> Span:
         start, end = node.start_mark, node.end_mark
-        if start.line != end.line or start.line >= len(self.source.lines):
-            return Span(start.line, start.column, 1)
-        length = end.column - start.column
-        offset = None
+        line, column = start.line, start.column
+        if line != end.line or line >= len(self.lines):
+            return Span(line, column, 1)
+        until, offset = end.column, None
         if isinstance(node, yaml.ScalarNode):
-            written = self.source.lines[start.line][start.column : end.column]
-            offset = written.rfind(node.value)  # behind a quote or an anchor
-        return Span(start.line, start.column, max(1, length), None if offset == -1 else offset)
+            offset = self.lines[line].rfind(node.value, column, until)  # after a quote or an anchor
+            offset = None if offset < 0 else offset - column
+        return Span(line, column, max(1, until - column), offset)
 
 
 def resolve_scalar(text: str) -> str | int | float | bool | None:

@@ -17,6 +17,7 @@ from composer.graph.graph import Graph, Init, Settings, Tokens
 from composer.graph.passes import analyse, compile_graph
 from composer.graph.places import input_at, layout_at, names_for
 from composer.graph.sizes import sizes_for
+from composer.language.collecting import uncollected
 from composer.language.expressions import Value
 from composer.lower.emitter import FxEmitter
 from composer.lower.identity import Original, check_can_be_identical
@@ -26,6 +27,7 @@ from composer.primitives import Spec
 from composer.primitives.places import PLACES
 
 
+@uncollected()
 def lower(graph: Graph) -> fx.GraphModule:
     """Return the module of a graph that has been through every pass.
 

@@ -26,6 +26,7 @@ from composer.graph.passes.take_part import take_part
 from composer.graph.passes.verify import verify
 from composer.graph.passes.weigh_in_parts import weigh_in_parts
 from composer.graph.passes.weigh_windows import weigh_windows
+from composer.language.collecting import uncollected
 
 Pass = Callable[[Graph], Graph]
 
@@ -62,6 +63,7 @@ SPEEDUPS: tuple[Pass, ...] = (
 )
 
 
+@uncollected()
 def analyse(graph: Graph) -> Graph:
     """Run the checks; the graph returned carries every problem found."""
     for step in CHECKS:
@@ -69,6 +71,7 @@ def analyse(graph: Graph) -> Graph:
     return graph
 
 
+@uncollected()
 def compile_graph(graph: Graph, as_written: bool = False) -> Graph:
     """Run every pass, and verify the graph after each.
 
