@@ -193,6 +193,8 @@ def _counted_as(graph: Graph) -> dict[str, int]:
 
 
 def _number(size: Expr, known: Mapping[str, int]) -> int:
+    if size.kind == "name":
+        return known.get(str(size.value), 1)
     value = size.value if size.is_constant else evaluate(size, known)
     return max(1, int(value)) if isinstance(value, (int, float)) else 1
 

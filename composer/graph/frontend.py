@@ -23,7 +23,7 @@ from composer.language.budget import (
 )
 from composer.language.collecting import uncollected
 from composer.language.extends import extended
-from composer.language.library import find_spec, word_of
+from composer.language.library import find_spec, is_file, word_of
 from composer.language.reader import read_spec
 from composer.language.source import Source, YamlPath, kind_of, parse
 from composer.primitives import OpFields, Spec
@@ -226,7 +226,7 @@ class _Loader:
             return self.given[key], word
         beside = Path(user).parent / word
         for path in (beside, Path(f"{beside}.yaml")):
-            if word and Path(user).is_file() and path.is_file():
+            if word and is_file(Path(user)) and is_file(path):
                 return find_spec(str(path))
         return find_spec(word)
 

@@ -12,7 +12,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from composer.language.operations import FUNCTIONS, NUMBERS, OPERATIONS
 from composer.language.words import instead_of
@@ -360,14 +360,18 @@ def difference(left: Expr, right: Expr) -> dict[str, int] | None:
     Equal trees are the same. Others are compared at sizes chosen so that sums, products,
     quotients and remainders show their difference, where both are sizes.
     """
-    if left == right:
-        return None
+    found = None if left == right else _difference(left, right)
+    return None if found is None else dict(found)
+
+
+@lru_cache(maxsize=1_000)  # the same two sizes meet at node after node
+def _difference(left: Expr, right: Expr) -> tuple[tuple[str, int], ...] | None:
     names = sorted(left.names | right.names)
     for trial in (64, 96, 130, 257, 1024, 2048, 32, 11, 8192):
         sizes = {n: trial + 17 * i * (trial % 7) for i, n in enumerate(names)}
         one, other = evaluate(left, sizes), evaluate(right, sizes)
         if _is_size(one) and _is_size(other) and not math.isclose(one, other):  # type: ignore[arg-type]
-            return sizes
+            return tuple(sizes.items())
     return None
 
 

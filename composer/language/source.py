@@ -6,6 +6,7 @@ keys are refused, and a file is bounded in size, in depth and in the number of i
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -122,7 +123,10 @@ def read_text(path: Path) -> str:
         ComposerError: the file is missing, unreadable, too large or not UTF-8.
     """
     try:
-        size = path.stat().st_size
+        # what never ends says a size of 0, and what waits for a writer is not waited for
+        with open(path, "rb", opener=_without_waiting) as file:
+            content = file.read(MAX_BYTES + 1) or b""
+        size = max(len(content), path.stat().st_size)
         if size > MAX_BYTES:
             raise _file_error(
                 path,
@@ -130,7 +134,7 @@ def read_text(path: Path) -> str:
                 f"{size:,} bytes is more than a spec may have ({MAX_BYTES:,})",
                 "a spec is a few dozen lines; is this the right file?",
             )
-        return path.read_bytes().decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as failure:
         raise _file_error(
             path,
@@ -142,6 +146,10 @@ def read_text(path: Path) -> str:
         raise _file_error(
             path, "unreadable-file", f"cannot be read: {failure.strerror}", None
         ) from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def parse(text: str, file: str) -> tuple[dict[str, Any], Source]:

@@ -9,6 +9,7 @@ from composer.errors import Diagnostic
 from composer.graph.budget import parts, too_long
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.graph.passes.use import back_again, names_inside, used_graph
+from composer.graph.sizes import sizes_of
 from composer.language.budget import MAX_AXES, MAX_EXPRESSION_PARTS, over
 from composer.language.expressions import MAX_PARTS, Expr, constant
 from composer.primitives.axes import Axes, AxisOrder
@@ -23,6 +24,15 @@ def infer_axes(graph: Graph) -> Graph:
 
     New axes take their place in the order of memory as they first appear.
     """
+    return _inferred_all(graph, {})
+
+
+#: Specs as they are used, on values of the same axes with the same params: each is inferred once.
+#: With each is whether it could be.
+_Made = dict[object, tuple[Graph, bool]]
+
+
+def _inferred_all(graph: Graph, made: _Made) -> Graph:
     axes: dict[str, Axes | None] = {INPUT: graph.input_axes}
     order = _extended(graph.order, graph.input_axes)
     nodes: dict[str, tuple[GraphNode, ...]] = {}
@@ -42,7 +52,7 @@ def infer_axes(graph: Graph) -> Graph:
         if operations > MAX_EXPRESSION_PARTS:
             continue
         try:
-            new, found = _inferred(graph, node, known, order, problems, room)
+            new, found = _inferred(graph, node, known, order, problems, room, made)
         except AxisProblem as problem:
             if node.name.split(".")[0] not in graph.unreached:
                 where = graph.where(node, problem.field)
@@ -66,6 +76,7 @@ def _inferred(
     order: AxisOrder,
     problems: list[Diagnostic],
     room: int,
+    made: _Made,
 ) -> tuple[tuple[GraphNode, ...], tuple[str, ...]]:
     """Return the node with its axes, or the nodes of the spec it uses and itself as their output.
 
@@ -80,12 +91,10 @@ def _inferred(
     if node.op.spec not in graph.spec.used:
         return (node,), ()  # it could not be read, which is noted
     assert node.op.x is not None
-    inner = used_graph(graph, node.op, known, order, room)
-    if inner.errors:
-        problems += inner.problems
-        return (node,), ()
-    inner = infer_axes(inner)
+    inner, is_sound = _used(graph, node.op, known, order, room, made)
     problems += inner.problems
+    if not is_sound:
+        return (node,), ()
     new_name = {one.name: f"{node.name}.{one.name}" for one in inner.nodes}
     names = names_inside(node.op, known)
     entries = {INPUT: node.op.x, **node.op.inputs}
@@ -109,6 +118,31 @@ def _inferred(
         given = Rename.model_construct(op="rename", x=constant(output), axes=back)
         result = replace(node, op=given, axes=given.infer(lambda _: axes, inner.order))
     return (*entry, *placed, result), inner.order.added
+
+
+def _used(
+    graph: Graph,
+    op: Use,
+    known: Callable[[Expr], Axes],
+    order: AxisOrder,
+    room: int,
+    made: _Made,
+) -> tuple[Graph, bool]:
+    """Return the graph of the spec that a node uses, and whether it is sound and has its axes."""
+    assert op.x is not None
+    reads = tuple((name, known(ref)) for name, ref in (("x", op.x), *op.inputs.items()))
+    chosen = graph.settings
+    layer = tuple(sizes_of(graph).items()) if graph.spec.stands_for is not None else ()
+    key = (
+        id(graph.spec), op.spec, reads, tuple(op.params.items()), tuple(op.axes.items()), order,
+        chosen.places, graph.is_spread, layer,
+    )  # fmt: skip
+    found = made.get(key)
+    if found is None or len(found[0].nodes) > room:
+        inner = used_graph(graph, op, known, order, room)
+        found = (inner, False) if inner.errors else (_inferred_all(inner, made), True)
+        made[key] = found
+    return found
 
 
 def _extended(order: AxisOrder, axes: Iterable[str]) -> AxisOrder:
