@@ -84,8 +84,7 @@ def _planned(file: str) -> int:
 def _loaded(file: str) -> int:
     """Load the composition whose recipe has the spec's text, and those it uses."""
     import composer
-    from composer.artifact.recipe import Recipe, RecipeEdit, _sha256
-    from composer.artifact.recipe import versions
+    from composer.artifact.recipe import Recipe, RecipeEdit, _sha256, versions
 
     text = Path(file).read_text(encoding="utf-8")
     others = Path(file).parent.glob("*.yaml")
@@ -96,7 +95,7 @@ def _loaded(file: str) -> int:
                 "size": (40, 40)},),
         text=text, uses=uses,
     )  # fmt: skip
-    backbone = "timm:test_resnet" if False else "test_resnet"
+    backbone = "test_resnet"
     folder = Path(file).parent / "composed"
     folder.mkdir()
     whole = Recipe(backbone=backbone, dtype="float32", edits=(edit,), versions=versions(backbone))
@@ -159,7 +158,8 @@ def _run(command: str, file: str) -> dict[str, Any]:
     except BaseException as failure:
         where = traceback.extract_tb(failure.__traceback__)[-1]
         said = str(failure).split("\n")[0][:150]
-        outcome = f"fault: {type(failure).__name__}: {said} ({Path(where.filename).name}:{where.lineno})"
+        place = f"{Path(where.filename).name}:{where.lineno}"
+        outcome = f"fault: {type(failure).__name__}: {said} ({place})"
     return {
         "seconds": time.process_time() - begin,
         "mebibytes": (used().ru_maxrss - held) / (1024 if sys.platform != "darwin" else 1 << 20),
@@ -175,7 +175,7 @@ def warm() -> None:
     gates = "name: it\ninput: [b, c, h, w]\nnodes:\n  out: {op: gate}\n"
     for files in ({"it.yaml": gates}, {"it.yaml": gates.replace("gate}", "gat}")}):
         with tempfile.TemporaryDirectory() as folder:
-            here = os.getcwd()
+            here = Path.cwd()
             os.chdir(folder)
             file = Path(folder, "it.yaml")
             file.write_text(files["it.yaml"], encoding="utf-8")

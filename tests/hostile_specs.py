@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from functools import cache
 
 from composer.language.library import shipped_folder, shipped_names
 
@@ -166,7 +167,8 @@ def axes() -> Iterator[tuple[str, Files]]:
         )
     yield "an axis more each", one(
         NODES + "".join(
-            f"  n{i}: {{op: linear, over: c, x: input, out: {{a{i}: 2, c: c}}}}\n" for i in range(200)
+            f"  n{i}: {{op: linear, over: c, x: input, out: {{a{i}: 2, c: c}}}}\n"
+            for i in range(200)
         ) + f"  out: {{op: add, of: [{', '.join(f'n{i}' for i in range(200))}]}}\n"
     )
 
@@ -340,9 +342,11 @@ def mutations(count: int) -> Iterator[tuple[str, Files]]:
                     line = f"{line}\n{other}"
                 case 2 if line:
                     place = draw.randrange(len(line))
-                    line = line[:place] + draw.choice("[]{}:,&*!|>'\"%@`#-? \t") + line[place + 1 :]
+                    sign = draw.choice("[]{}:,&*!|>'\"%@`#-? \t")
+                    line = line[:place] + sign + line[place + 1 :]
                 case _:
-                    line = line.replace(draw.choice("chwkb16"), draw.choice(("n", "c", "999999999")))
+                    new = draw.choice(("n", "c", "999999999"))
+                    line = line.replace(draw.choice("chwkb16"), new)
             lines[at] = line
             text = "\n".join(lines)
         yield f"{name} changed ({number})", one(text)
@@ -353,6 +357,7 @@ GENERATORS: tuple[Callable[[], Iterator[tuple[str, Files]]], ...] = (
 )
 
 
+@cache
 def generated() -> dict[str, Files]:
     """Return every hostile spec but the mutations, by what it is called."""
     return {name: found for make in GENERATORS for name, found in make()}

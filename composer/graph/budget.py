@@ -80,7 +80,7 @@ class _Counting:
             return self._of_use(graph, op, known)
         if not isinstance(op, Repeating):
             return 1
-        times = evaluate(op.times, known)
+        times = evaluate(vars(op)["times"], known)
         if isinstance(times, (bool, str)) or times is None or times < 1:
             return 1
         counter, number = str(getattr(op, op.counter)), int(times)
@@ -121,7 +121,7 @@ class _Counting:
 def _named(op: Primitive) -> set[str]:
     """Return the names on which it may depend how many nodes an op stands for."""
     if isinstance(op, Repeating):
-        return set(op.times.names) | _named(op.each)
+        return set(vars(op)["times"].names) | _named(op.each)
     if isinstance(op, Use):
         return {one for value in op.params.values() for one in value.names}
     return set()

@@ -142,7 +142,7 @@ class _Loader:
         self.values += len(whole[1].values)
         if self.values > MAX_VALUES:
             way_out = "let a variant extend the first of these specs itself"
-            what = "values, with those of the specs it extends,"
+            what = "values, those of the specs it extends among them"
             raise ComposerError(over(what, self.values, MAX_VALUES, way_out, where))
         return whole
 

@@ -10,6 +10,7 @@ from composer.graph.passes.check_budget import check_budget
 from composer.graph.passes.check_division import check_division
 from composer.graph.passes.check_output import check_output
 from composer.graph.passes.check_placing import check_placing
+from composer.graph.passes.check_weights import check_weights
 from composer.graph.passes.connect import connect
 from composer.graph.passes.contract import contract
 from composer.graph.passes.fold_tokens import fold_tokens
@@ -37,6 +38,7 @@ CHECKS: tuple[Pass, ...] = (
     connect,  # every operand exists, and there is no cycle
     infer_axes,  # the axes of every value, each axis with one size; `use` put in place
     check_budget,  # there is room for its values and parameters
+    check_weights,  # as many whatever the batch
     check_division,  # nothing divides by zero
     check_placing,  # where it goes and how it begins there, of nodes and names that it has
     check_output,  # what is inserted gives what is wanted in its place
