@@ -363,7 +363,7 @@ it.yaml:4:23: error[unknown-axis]: 'input' has no axis 'q'
   y: {op: reweight, x: input, by: z}
 """,
         """\
-it.yaml:4:35: error[over-budget]: this comes to 200,001 nodes, and the most is 12,000
+it.yaml:4:35: error[over-budget]: this comes to 200,002 nodes, and the most is 12,000
     4 |   z: {op: branch, axis: k, times: 200000, each: {op: pool, over: h}}
       |                                   ^^^^^^
   help: let it repeat less often, or use fewer specs
