@@ -46,6 +46,7 @@ HANDED_ON = {
         "graph/passes/bind.py: Diagnostic(failure.code)",
         "graph/passes/bind.py: Diagnostic(problem.code)",
         "graph/passes/check_placing.py: Diagnostic(failure.code)",
+        "graph/passes/infer_axes.py: AxisProblem(problem.code)",
         "graph/passes/infer_axes.py: Diagnostic(problem.code)",
         "graph/passes/use.py: AxisProblem(problem.code)",
         "graph/places.py: ExpressionError(problem.code)",

@@ -11,6 +11,7 @@ from composer.errors import ComposerError
 from composer.graph.frontend import check_text, graph_of, load_spec
 from composer.graph.graph import Settings
 from composer.graph.passes import compile_graph
+from composer.language import source
 from composer.language.library import shipped_names
 from composer.language.models import Insert
 from composer.primitives import Spec, ops
@@ -1566,14 +1567,14 @@ def workplace(tmp_path, monkeypatch):
     (tmp_path / "large.yaml").write_bytes(b"#" * 5_000_000)
     (tmp_path / "locked.yaml").write_text(SE)
     (tmp_path / "empty.yaml").write_text("")
-    read = Path.read_bytes
+    opened = source._without_waiting
 
-    def locked(path):  # a superuser may read what is locked, so the lock is pretended
-        if path.name == "locked.yaml":
+    def locked(path, flags):  # a superuser may read what is locked, so the lock is pretended
+        if Path(path).name == "locked.yaml":
             raise PermissionError(13, "Permission denied")
-        return read(path)
+        return opened(path, flags)
 
-    monkeypatch.setattr(Path, "read_bytes", locked)
+    monkeypatch.setattr(source, "_without_waiting", locked)
     return tmp_path
 
 

@@ -364,8 +364,8 @@ def test_shipped_specs_are_legal(name: str, init: str) -> None:
 
 def test_the_page_of_passes() -> None:
     assert [p.__name__ for p in CHECKS] == [
-        "bind", "fold_tokens", "connect", "infer_axes", "check_division", "check_placing",
-        "check_output",
+        "bind", "fold_tokens", "connect", "infer_axes", "check_budget", "check_weights",
+        "check_division", "check_placing", "check_output",
     ]  # fmt: skip
     assert [p.__name__ for p in REWRITES] == [
         "remove_unused", "take_part", "forget_aliases", "merge_repeated", "start_at_identity",

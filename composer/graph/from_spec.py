@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from composer.errors import ComposerError, Diagnostic, suggestion
 from composer.graph.graph import INPUT, Graph, GraphNode, Settings
 from composer.graph.places import input_at
+from composer.language.budget import MAX_NODES
 from composer.language.expressions import Expr, Value, constant, name
 from composer.language.models import Param
 from composer.language.names import COMMA
@@ -39,9 +40,10 @@ def inner_graph(
     input_axes: Axes,
     order: AxisOrder,
     places: tuple[str, ...],
+    room: int = MAX_NODES,
 ) -> Graph:
     """Return the graph of a spec that another uses, on a value that has at least its axes."""
-    settings = Settings(params=params, inside=True, places=places)
+    settings = Settings(params=params, inside=True, places=places, room=room)
     return _graph(spec, settings, input_axes, order, None)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
@@ -13,8 +12,18 @@ from composer.errors import ComposerError, Diagnostic, Location, in_order_of_tex
 from composer.graph.from_spec import graph_of
 from composer.graph.graph import Graph, Settings
 from composer.graph.passes import analyse
+from composer.language.budget import (
+    CODE,
+    MAX_BYTES,
+    MAX_CHAIN,
+    MAX_NODES,
+    MAX_OPENED,
+    MAX_VALUES,
+    over,
+)
+from composer.language.collecting import uncollected
 from composer.language.extends import extended
-from composer.language.library import SUFFIXES, find_spec, word_of
+from composer.language.library import SUFFIXES, find_spec, is_file, word_of
 from composer.language.reader import read_spec
 from composer.language.source import Source, YamlPath, kind_of, parse
 from composer.primitives import OpFields, Spec
@@ -38,11 +47,13 @@ class Examined:
     written: Mapping[str, Any] = field(default_factory=dict)
 
 
+@uncollected()
 def examine(text: str, file: str) -> Examined:
     """Return all that can be told of a text, sound or not; the arguments are `check_text`'s."""
     return _Loader(None).examine(text, file, ())
 
 
+@uncollected()
 def check_text(
     text: str, file: str, texts: Mapping[str, str] | None = None
 ) -> tuple[Spec | None, tuple[Diagnostic, ...]]:
@@ -85,6 +96,10 @@ class _Loader:
 
     given: Mapping[str, str] | None
     texts: dict[str, str] = field(default_factory=dict)
+    opened: int = 0
+    letters: int = 0
+    values: int = 0  # of all texts, and of what variants take over
+    nodes: int = 0  # of the specs that are used
 
     def check(
         self, text: str, file: str, above: tuple[_Opened, ...]
@@ -105,6 +120,7 @@ class _Loader:
         if not above:
             reading.spec._texts = dict(self.texts)
         graph = analyse(graph_of(reading.spec, Settings(), reading).with_problems(problems))
+        self.nodes += len(graph.nodes) if above else 0
         found = in_order_of_text((*graph.errors, *graph.warnings))
         return Examined(None if graph.errors else reading.spec, found, graph, data)
 
@@ -120,8 +136,15 @@ class _Loader:
             message = f"the name of a spec is wanted here, not {kind_of(base)}"
             way_out, where = "such as 'extends: se'", source.at(("extends",))
             raise ComposerError(Diagnostic("invalid-value", message, way_out, where))
-        opened = self._open(base, above, source.at(("extends",)))
-        return extended(data, source, *self._data(opened.text, opened.file, (*above, opened)))
+        where = source.at(("extends",))
+        opened = self._open(base, above, where)
+        whole = extended(data, source, *self._data(opened.text, opened.file, (*above, opened)))
+        self.values += len(whole[1].values)
+        if self.values > MAX_VALUES:
+            way_out = "let a variant extend the first of these specs itself"
+            what = "values, those of the specs it extends among them"
+            raise ComposerError(over(what, self.values, MAX_VALUES, way_out, where))
+        return whole
 
     def _load_used(self, spec: Spec, above: tuple[_Opened, ...]) -> list[Diagnostic]:
         """Load each spec that a node uses; return what is wrong with them."""
@@ -133,9 +156,16 @@ class _Loader:
                 opened = self._open(op.spec, above, spec.origin.at((*path, "spec")))
             except ComposerError as failure:
                 problems += failure.diagnostics
+                if any(problem.code == CODE for problem in failure.diagnostics):
+                    break
                 continue
             inner, found = self.check(opened.text, opened.file, (*above, opened))
             problems += [p for p in found if p.severity == "error"]
+            if self.nodes > MAX_NODES:
+                what, way_out = "nodes of the specs that are used", "let it use smaller specs"
+                where = spec.origin.at((*path, "spec"))
+                problems.append(over(what, self.nodes, MAX_NODES, way_out, where))
+                break
             if inner is not None:
                 spec._used[op.spec] = inner
         return problems
@@ -148,6 +178,7 @@ class _Loader:
         Raises:
             ComposerError: it is not found, or it is one of those on the way to it.
         """
+        self._need_room(above, where)
         key = "/".join([*(opened.word for opened in above[1:]), word])
         try:
             text, file = self._find(word, key, above[-1].file)
@@ -167,8 +198,28 @@ class _Loader:
                         where,
                     )
                 )
+        self.letters += len(text)
+        if self.letters > MAX_BYTES:
+            way_out = "let it use fewer, or smaller, specs"
+            what = "bytes of the specs that are used"
+            raise ComposerError(over(what, self.letters, MAX_BYTES, way_out, where))
         self.texts[key] = text
         return _Opened(word, file, text)
+
+    def _need_room(self, above: tuple[_Opened, ...], where: Location | None) -> None:
+        """Refuse one spec more, before it is found.
+
+        Raises:
+            ComposerError: code ``over-budget``.
+        """
+        self.opened += 1
+        for what, count, limit in (
+            ("specs, each within another", len(above), MAX_CHAIN),
+            ("specs to open", self.opened, MAX_OPENED),
+        ):
+            if count > limit:
+                way_out = "let it use or extend fewer specs"
+                raise ComposerError(over(what, count, limit, way_out, where, at_least=True))
 
     def _find(self, word: str, key: str, user: str) -> tuple[str, str]:
         if self.given is not None:
@@ -179,10 +230,9 @@ class _Loader:
             way_out = "a recipe carries each under 'uses', and no file is read in its place"
             raise ComposerError(Diagnostic("unknown-spec", message, way_out))
         beside = Path(user).parent / word
-        with suppress(OSError):  # a name too long for a file is that of none
-            for path in (beside, Path(f"{beside}.yaml")):
-                if word and _is_of_a_file(user) and path.is_file():
-                    return find_spec(str(path))
+        for path in (beside, Path(f"{beside}.yaml")):
+            if word and _is_of_a_file(user) and is_file(path):
+                return find_spec(str(path))
         return find_spec(word)
 
 

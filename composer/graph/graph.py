@@ -9,6 +9,7 @@ from typing import Literal
 
 from composer.errors import ComposerError, Diagnostic, Location, in_order_of_text
 from composer.graph.order import ancestors, in_order
+from composer.language.budget import MAX_NODES
 from composer.language.expressions import Expr, Value
 from composer.language.names import COMMA
 from composer.language.source import Source, YamlPath
@@ -41,7 +42,8 @@ class Settings:
     the module is planned for, which costs and pictures show. `places` are the axes that height and
     width stand for: of a volume d, h, w, of a signal t. Where the input comes as `tokens`,
     `layout` is that of the map they hold. Of a spec whose sites share a node, `part` is what makes
-    that node, or the rest, which takes its value as a second input.
+    that node, or the rest, which takes its value as a second input. `room` is to how many nodes it
+    may be expanded.
     """
 
     sizes: Mapping[str, int] = field(default_factory=dict)
@@ -53,6 +55,7 @@ class Settings:
     inside: bool = False  # of another spec
     planned: Mapping[str, int] = field(default_factory=dict)
     places: tuple[str, ...] = HW
+    room: int = MAX_NODES
 
     @property
     def opened(self) -> Settings:
@@ -141,6 +144,11 @@ class Graph:
     @cached_property
     def _order_to_run(self) -> list[str]:
         return in_order(self.reads)
+
+    @cached_property
+    def is_in_order(self) -> bool:
+        """Whether the nodes stand in the order they run in."""
+        return self._order_to_run == [node.name for node in self.nodes]
 
     def in_order(self) -> Iterator[GraphNode]:
         """Yield the nodes so that each comes after what it reads, else as in the spec."""

@@ -19,9 +19,10 @@ from math import prod
 from composer.errors import ComposerError, listing
 from composer.graph.costs import node_cost
 from composer.graph.from_spec import graph_of
-from composer.graph.graph import Graph, Settings
+from composer.graph.graph import Graph, GraphNode, Settings
 from composer.graph.passes import compile_graph
-from composer.language.expressions import ExpressionError, bind
+from composer.language.expressions import ExpressionError, bind, constant
+from composer.language.models import Model
 from composer.primitives import Spec
 from composer.primitives.base import replaced
 from composer.primitives.cost import Cost
@@ -31,6 +32,8 @@ POWERS = {"c": 3}
 OTHER_POWER = 2
 #: Multiples of the sizes at which a polynomial is compared, none of those it is made from.
 COMPARED = (5, 6, 8)
+#: Kinds of nodes, each of which is asked a hundred times: more would take over a second.
+MAX_KINDS = 200
 #: Sizes of which whole fractions are whole, for mechanisms whose knobs do not divide those given.
 EVEN = {"c": 4096}
 EVEN_PLACE = 64
@@ -49,11 +52,39 @@ class Growth:
     graph: Graph
     sizes: dict[str, int]
 
+    @cached_property
+    def _alike(self) -> list[tuple[GraphNode, int]]:
+        """One of each kind of node that costs the same at any sizes, and how many there are."""
+        found: dict[object, tuple[GraphNode, int]] = {}
+        for node in self.graph.nodes:
+            kind = _kind_of(self.graph, node)
+            first, count = found.get(kind, (node, 0))
+            found[kind] = first, count + 1
+        return list(found.values())
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether the graph has few enough kinds of nodes for its cost to be asked often."""
+        return len(self._alike) <= MAX_KINDS
+
+    @cached_property
+    def _asked(self) -> dict[tuple[int, ...], Cost | None]:
+        return {}
+
     def cost(self, sizes: Sizes) -> Cost | None:
-        """Return what the whole graph costs; None where these sizes do not suit it."""
+        """Return what the whole graph costs; None where these sizes do not suit it.
+
+        None, too, where it is not followed.
+        """
+        key = tuple(sizes[axis] for axis in self.sizes)
+        if key not in self._asked:
+            self._asked[key] = self._cost(sizes) if self.is_followed else None
+        return self._asked[key]
+
+    def _cost(self, sizes: Sizes) -> Cost | None:
         total = Cost()
         try:
-            for node in self.graph.nodes:
+            for node, count in self._alike:
                 if node.op is None:
                     return None
                 update = {
@@ -62,7 +93,8 @@ class Growth:
                     if kind.name not in ("node", "word")
                 }
                 bound = replace(node, op=replaced(node.op, update) if update else node.op)
-                total += node_cost(self.graph, bound, sizes)
+                one = node_cost(self.graph, bound, sizes)
+                total += Cost(count * one.parameters, count * one.flops)
         except (ComposerError, ExpressionError):
             return None
         return total
@@ -129,6 +161,9 @@ class Growth:
 
     def lines(self) -> list[str]:
         """Return what is told of it, in a few lines."""
+        if not self.is_followed:
+            count = f"{len(self._alike):,} kinds of nodes"
+            return [f"how the cost grows is not followed: {count}, and at most {MAX_KINDS:,} are"]
         lines = ["the cost is no polynomial in the sizes"]
         if self.steps is not None:
             where = ", ".join(f"{axis} = {n:,}" for axis, n in self.steps.items())
@@ -174,6 +209,24 @@ def growth(spec: Spec, settings: Settings, size: tuple[int, ...]) -> Growth:
     }
     order = sorted(sizes, key=lambda axis: axis != "c")  # the channels first
     return Growth(graph, {axis: sizes[axis] for axis in order})
+
+
+def _kind_of(graph: Graph, node: GraphNode) -> object:
+    """Return what the cost of a node follows from: its fields, and the axes that it reads."""
+    if node.op is None:
+        return None
+    operands = dict(node.op.operands())
+    unnamed = replaced(node.op, {path: constant("") for path in operands})
+    reads = tuple(graph.axes_of(str(ref)) for ref in operands.values())
+    return _frozen(unnamed), reads, node.axes, node.weights in (None, node.name)
+
+
+def _frozen(value: object) -> object:
+    if isinstance(value, Model):
+        return type(value), tuple(map(_frozen, vars(value).values()))
+    if isinstance(value, dict):
+        return tuple((key, _frozen(item)) for key, item in value.items())
+    return tuple(map(_frozen, value)) if isinstance(value, tuple) else value
 
 
 def _parameters(cost: Cost) -> int:

@@ -21,8 +21,10 @@ def readers(graph: Graph) -> dict[str, list[GraphNode]]:
 
 
 def only_used(graph: Graph) -> Graph:
-    """Return the graph of the output and what it is made from."""
+    """Return the graph of the output and what it is made from; the same one, if that is all."""
     kept = graph.ancestors(graph.output) | {graph.output}
+    if all(node.name in kept for node in graph.nodes):
+        return graph
     return replace(graph, nodes=tuple(node for node in graph.nodes if node.name in kept))
 
 

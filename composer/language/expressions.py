@@ -12,6 +12,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 from composer.language.operations import FUNCTIONS, NUMBERS, OPERATIONS
 from composer.language.words import instead_of
@@ -56,10 +57,17 @@ class Expr:
         """Whether the value is known."""
         return self.kind == "constant"
 
-    @property
+    @cached_property
     def names(self) -> frozenset[str]:
         """The names that the value depends on."""
-        return frozenset(str(e.value) for e in self.walk() if e.kind == "name")
+        if self.kind == "name":
+            return frozenset((str(self.value),))
+        return frozenset().union(*(arg.names for arg in self.args))
+
+    @cached_property
+    def parts(self) -> int:
+        """How many nodes the tree has; those that stand in it twice count twice."""
+        return 1 + sum(arg.parts for arg in self.args)
 
     def walk(self) -> Iterator[Expr]:
         """Yield this node and all below it."""
@@ -70,11 +78,7 @@ class Expr:
     @property
     def is_long(self) -> bool:
         """Whether it has more parts than a size may come to."""
-        waiting, count = [self], 0
-        while waiting and count <= MAX_PARTS:
-            waiting += waiting.pop().args
-            count += 1
-        return count > MAX_PARTS
+        return self.parts > MAX_PARTS
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Expr):
@@ -86,8 +90,16 @@ class Expr:
             other.args,
         )
 
-    def __hash__(self) -> int:
+    @cached_property
+    def _hash(self) -> int:
         return hash((self.kind, self.value, self.args))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __reduce__(self) -> tuple[type[Expr], tuple[object, ...]]:
+        """Pickle the fields alone: in another process a text has another hash."""
+        return Expr, (self.kind, self.value, self.args, self.start, self.length)
 
     def __str__(self) -> str:
         return _show(self, 0)
@@ -348,14 +360,18 @@ def difference(left: Expr, right: Expr) -> dict[str, int] | None:
     Equal trees are the same. Others are compared at sizes chosen so that sums, products,
     quotients and remainders show their difference, where both are sizes.
     """
-    if left == right:
-        return None
+    found = None if left == right else _difference(left, right)
+    return None if found is None else dict(found)
+
+
+@lru_cache(maxsize=1_000)  # the same two sizes meet at node after node
+def _difference(left: Expr, right: Expr) -> tuple[tuple[str, int], ...] | None:
     names = sorted(left.names | right.names)
     for trial in (64, 96, 130, 257, 1024, 2048, 32, 11, 8192):
         sizes = {n: trial + 17 * i * (trial % 7) for i, n in enumerate(names)}
         one, other = evaluate(left, sizes), evaluate(right, sizes)
         if _is_size(one) and _is_size(other) and not math.isclose(one, other):  # type: ignore[arg-type]
-            return sizes
+            return tuple(sizes.items())
     return None
 
 

@@ -42,14 +42,14 @@ def find_spec(word: str) -> tuple[str, str]:
     if "\n" in word:
         return word, "<spec>"
     path = Path(word)
-    if word and _is_file(path):
+    if word and is_file(path):
         return read_text(path), word
     name = path.stem if path.suffix in SUFFIXES else word
     if name in shipped_names() and path.name == word:
         file = shipped_folder() / f"{name}.yaml"
         return read_text(file), f"{name}{SHIPPED}"
     for suffix in SUFFIXES:
-        if word and not path.suffix and _is_file(file := Path(f"{word}{suffix}")):
+        if word and not path.suffix and is_file(file := Path(f"{word}{suffix}")):
             return read_text(file), str(file)
     if path.name == word and (found := _packed(name)) is not None:
         return found
@@ -84,7 +84,7 @@ def _packed(name: str) -> tuple[str, str] | None:
         ) from None
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
     """Return whether a file is there; a word too long for a path names none."""
     try:
         return path.is_file()

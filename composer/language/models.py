@@ -11,6 +11,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from composer.language import expressions
+from composer.language.budget import MAX_AXES
 from composer.language.expressions import Expr, Value
 from composer.language.fields import (
     Amount,
@@ -152,7 +153,9 @@ class SpecOf(Model, Generic[Op]):
     )
     params: dict[Name, Param] = Field(default_factory=dict, description="the knobs")
     input: tuple[AxisName, ...] = Field(
-        min_length=2, description="the axes of the input, the batch first: [b, c, h, w]"
+        min_length=2,
+        max_length=MAX_AXES,
+        description="the axes of the input, the batch first: [b, c, h, w]",
     )
     nodes: dict[NodeNames, Op] = Field(
         min_length=1, description="the graph, each node an op; `q, k, v` is a node of three values"

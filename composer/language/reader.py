@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from composer.errors import Diagnostic, Location, counted
+from composer.language.budget import MAX_NODES, MAX_PARAMS, MAX_PROBLEMS, more_problems, over
 from composer.language.models import Beginning, Identity, Insert, Match, Param, SpecOf
 from composer.language.source import Source, YamlPath, kind_of
 from composer.language.spacing import GLUED, no_space
@@ -51,6 +54,8 @@ def read_spec(
     """
     nodes = data.get("nodes")
     names = tuple(n for n in nodes if n != "input") if isinstance(nodes, dict) else ()
+    if excess := [*_too_many(data, source)]:
+        return Reading(None, source, (*source.problems, *excess))
     try:
         spec: S | None = model.model_validate(data)
         problems = tuple(source.problems)
@@ -58,6 +63,10 @@ def read_spec(
     except ValidationError as failure:
         details = _distinct(failure.errors(include_url=False), data)
         fields = list(model.model_fields)
+        if len(details) > MAX_PROBLEMS:
+            found = [_diagnostic(d, source, data, ops, fields) for d in details[:MAX_PROBLEMS]]
+            last = more_problems(source.at(_yaml_path(details[MAX_PROBLEMS], data)))
+            return Reading(None, source, (*source.problems, *found, last), names)
         found = [_diagnostic(d, source, data, ops, fields) for d in details]
         problems = (*source.problems, *found)
         paths = [_yaml_path(d, data) for d in details]
@@ -66,6 +75,16 @@ def read_spec(
     if spec is not None:
         spec._source = source
     return Reading(spec, source, problems, names, broken)
+
+
+def _too_many(data: dict[str, Any], source: Source) -> Iterator[Diagnostic]:
+    """Yield the problems of a text with more nodes or params than a spec may have."""
+    way_out = "write what repeats once, by 'repeat' or 'branch', or make several specs of it"
+    for field, limit in (("nodes", MAX_NODES), ("params", MAX_PARAMS)):
+        there = data.get(field)
+        if isinstance(there, dict) and len(there) > limit:
+            first = source.at_key((field, next(islice(there, limit, None))))
+            yield over(field, len(there), limit, way_out, first)
 
 
 def _distinct(details: list[ErrorDetails], data: dict[str, Any]) -> list[ErrorDetails]:

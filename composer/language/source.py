@@ -6,6 +6,7 @@ keys are refused, and a file is bounded in size, in depth and in the number of i
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,15 +16,28 @@ from typing import Any
 import yaml
 
 from composer.errors import ComposerError, Diagnostic, Location
+from composer.language.budget import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_PROBLEMS,
+    MAX_VALUES,
+    more_problems,
+)
 from composer.language.spacing import GLUED, no_space
-
-MAX_BYTES = 2_000_000
-MAX_VALUES = 50_000
-MAX_DEPTH = 64
 
 YamlPath = tuple[str | int, ...]
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_BASE):  # type: ignore[misc]
+    """Composes nodes without YAML 1.1's guess at the type of each, which nothing here reads."""
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
+        """Return no tag."""
+        return ""
+
+
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(
     r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
@@ -109,7 +123,10 @@ def read_text(path: Path) -> str:
         ComposerError: the file is missing, unreadable, too large or not UTF-8.
     """
     try:
-        size = path.stat().st_size
+        # what never ends says a size of 0, and what waits for a writer is not waited for
+        with open(path, "rb", opener=_without_waiting) as file:
+            content = file.read(MAX_BYTES + 1) or b""
+        size = max(len(content), path.stat().st_size)
         if size > MAX_BYTES:
             raise _file_error(
                 path,
@@ -117,7 +134,7 @@ def read_text(path: Path) -> str:
                 f"{size:,} bytes is more than a spec may have ({MAX_BYTES:,})",
                 "a spec is a few dozen lines; is this the right file?",
             )
-        return path.read_bytes().decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as failure:
         raise _file_error(
             path,
@@ -129,6 +146,10 @@ def read_text(path: Path) -> str:
         raise _file_error(
             path, "unreadable-file", f"cannot be read: {failure.strerror}", None
         ) from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def parse(text: str, file: str) -> tuple[dict[str, Any], Source]:
@@ -182,7 +203,7 @@ def _compose(source: Source) -> yaml.Node | None:
         raise ComposerError(Diagnostic("not-yaml", message, "remove it", place))
     try:
         _survey(source)
-        node: yaml.Node | None = yaml.compose(source.text, Loader=_LOADER)
+        node: yaml.Node | None = yaml.compose(source.text, Loader=_Loader)
         return node
     except yaml.MarkedYAMLError as failure:
         mark = failure.problem_mark or failure.context_mark
@@ -204,21 +225,41 @@ def _compose(source: Source) -> yaml.Node | None:
 
 def _survey(source: Source) -> None:
     """Refuse deep nesting and note every tag, before PyYAML's `compose`, which recurses, runs."""
-    depth = 0
-    for event in yaml.parse(source.text, Loader=_LOADER):
+    depth = count = 0
+    for event in yaml.parse(source.text, Loader=_Loader):
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
+        count += isinstance(event, yaml.NodeEvent)
         tag = getattr(event, "tag", None)
-        if depth <= MAX_DEPTH and tag is None:
+        if depth <= MAX_DEPTH and count <= 2 * MAX_VALUES and tag is None:
             continue
         mark = event.start_mark
         assert mark is not None
         if depth > MAX_DEPTH:
             raise _too_deep(source, mark.line)
         where = source._location(Span(mark.line, mark.column, 1))
+        if count > 2 * MAX_VALUES:
+            raise _too_many(where)
         message = f"the tag {str(tag).replace('tag:yaml.org,2002:', '!!')!r} means nothing here"
         way_out = "remove the tag; a text that looks like a number goes in quotes"
-        source.problems.append(Diagnostic("unknown-tag", message, way_out, where))
+        _noted(source, Diagnostic("unknown-tag", message, way_out, where))
+
+
+def _noted(source: Source, problem: Diagnostic) -> None:
+    """Note a problem that can be read past, unless there are very many.
+
+    Raises:
+        ComposerError: there are; it carries those before.
+    """
+    if len(source.problems) >= MAX_PROBLEMS:
+        raise ComposerError((*source.problems, more_problems(problem.where)))
+    source.problems.append(problem)
+
+
+def _too_many(where: Location) -> ComposerError:
+    message = f"from here on the spec has more than {MAX_VALUES:,} values, aliases followed"
+    way_out = "say less, by 'repeat', 'branch' or 'use'; or make several specs of it"
+    return ComposerError(Diagnostic("over-budget", message, way_out, where))
 
 
 def _too_deep(source: Source, line: int) -> ComposerError:
@@ -277,17 +318,15 @@ class _Reader:
     """Turns PyYAML's nodes into plain values, noting the place of each."""
 
     def __init__(self, source: Source) -> None:
-        self.source = source
+        self.source, self.lines = source, source.lines
         self.count = 0
 
     def read(self, node: yaml.Node, path: YamlPath, depth: int) -> Any:
         self.count += 1
-        if depth > MAX_DEPTH or self.count > MAX_VALUES:
-            what = (
-                "an alias that holds itself, or values nested too deep"
-                if depth > MAX_DEPTH
-                else f"more than {MAX_VALUES:,} values, aliases followed"
-            )
+        if self.count > MAX_VALUES:
+            raise _too_many(self.source._location(self._span(node)))
+        if depth > MAX_DEPTH:
+            what = "an alias that holds itself, or values nested too deep"
             raise ComposerError(
                 Diagnostic("too-large", f"the spec has {what}", file=self.source.file)
             )
@@ -334,18 +373,18 @@ class _Reader:
 
     def _note(self, node: yaml.Node, code: str, message: str, way_out: str | None = None) -> None:
         where = self.source._location(self._span(node))
-        self.source.problems.append(Diagnostic(code, message, way_out, where))
+        _noted(self.source, Diagnostic(code, message, way_out, where))
 
     def _span(self, node: yaml.Node) -> Span:
         start, end = node.start_mark, node.end_mark
-        if start.line != end.line or start.line >= len(self.source.lines):
-            return Span(start.line, start.column, 1)
-        length = end.column - start.column
-        offset = None
+        line, column = start.line, start.column
+        if line != end.line or line >= len(self.lines):
+            return Span(line, column, 1)
+        until, offset = end.column, None
         if isinstance(node, yaml.ScalarNode):
-            written = self.source.lines[start.line][start.column : end.column]
-            offset = written.rfind(node.value)  # behind a quote or an anchor
-        return Span(start.line, start.column, max(1, length), None if offset == -1 else offset)
+            offset = self.lines[line].rfind(node.value, column, until)  # after a quote or an anchor
+            offset = None if offset < 0 else offset - column
+        return Span(line, column, max(1, until - column), offset)
 
 
 def resolve_scalar(text: str) -> str | int | float | bool | None:

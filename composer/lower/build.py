@@ -17,15 +17,18 @@ from composer.graph.graph import Graph, Init, Settings, Tokens
 from composer.graph.passes import analyse, compile_graph
 from composer.graph.places import input_at, layout_at, names_for
 from composer.graph.sizes import sizes_for
+from composer.language.collecting import uncollected
 from composer.language.expressions import Value
 from composer.lower.emitter import FxEmitter
 from composer.lower.identity import Original, check_can_be_identical
 from composer.lower.identity_checked import identical_to
 from composer.lower.like import ANY_CONVOLUTION, sizes_like
+from composer.lower.of_torch import torch_told
 from composer.primitives import Spec
 from composer.primitives.places import PLACES
 
 
+@uncollected()
 def lower(graph: Graph) -> fx.GraphModule:
     """Return the module of a graph that has been through every pass.
 
@@ -119,23 +122,25 @@ def build(
         one sample in training mode, as everywhere in torch.
 
     Raises:
-        ComposerError: the spec is at fault, or does not suit these sizes and params.
+        ComposerError: the spec is at fault, or does not suit these sizes and params; or torch has
+            no room for the module, or does not know the device or dtype.
     """
     spec = load_spec(spec)
     settings = settings_for(spec, channels, like, size, params, layout, prefix, init)
     as_layer = like if init == "identity" else None
     graph = compiled(spec, settings)
-    if as_layer is not None:
-        module = _identical(graph, as_layer, dtype)
-        if device is not None:
-            module = module.to(device)
-    else:
-        with nullcontext() if device is None else torch.device(device):
-            module = lower(graph)
-        if dtype is not None:
-            module = module.to(dtype)
-    if compile:
-        module.compile(fullgraph=True)
+    with torch_told(f"the tensors of {spec.name!r}", "choose smaller sizes or other params"):
+        if as_layer is not None:
+            module = _identical(graph, as_layer, dtype)
+            if device is not None:
+                module = module.to(device)
+        else:
+            with nullcontext() if device is None else torch.device(device):
+                module = lower(graph)
+            if dtype is not None:
+                module = module.to(dtype)
+        if compile:
+            module.compile(fullgraph=True)
     return module
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from composer.errors import ComposerError, Diagnostic, Location, error
-from composer.language.source import MAX_DEPTH
+from composer.language.budget import MAX_DEPTH
 from composer.models.paths import look_for, looked
 
 CONFIG = "config.json"

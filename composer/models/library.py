@@ -13,11 +13,17 @@ from composer.errors import Diagnostic, MissingPartError
 def library(name: str) -> Any:
     """Return an imported library, or a module of it.
 
+    What it makes while it is imported is on the CPU, wherever the caller's is: torch 2.7 can't be
+    asked for torchvision inside ``torch.device("meta")``.
+
     Raises:
         MissingPartError: it is not installed.
     """
+    import torch
+
     try:
-        return importlib.import_module(name)
+        with torch.device("cpu"):
+            return importlib.import_module(name)
     except ImportError:
         raise _missing(name.partition(".")[0]) from None
 

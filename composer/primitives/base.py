@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from pydantic_core import PydanticCustomError
@@ -127,11 +128,11 @@ class Primitive(Model):
 
     def expressions(self) -> Iterator[tuple[YamlPath, Kind, Expr]]:
         """Yield every expression of the node with its path and what it must come to."""
-        yield from _expressions_of(self, ())
+        yield from _expressions_of(self, (), _with_expressions)
 
     def every_expression(self) -> Iterator[tuple[YamlPath, Kind, Expr]]:
         """Yield those of the ops written inside this one, too."""
-        yield from _expressions_of(self, ())
+        yield from _expressions_of(self, (), _with_expressions)
 
     def indices(self, path: YamlPath) -> Mapping[str, Expr]:
         """Return the names that stand for an index in a field, and what they are once bound."""
@@ -139,8 +140,8 @@ class Primitive(Model):
 
     def operands(self) -> Iterator[tuple[YamlPath, Expr]]:
         """Yield the fields that name other nodes."""
-        for path, kind, expr in self.expressions():
-            if kind.name == "node" or (kind.name == "operand" and refers(expr)):
+        for path, kind, expr in _expressions_of(self, (), _with_references):
+            if kind.name == "node" or refers(expr):
                 yield path, expr
 
     def redirected(self, names: Mapping[str, str]) -> Self:
@@ -237,20 +238,55 @@ class Primitive(Model):
         return tuple(ref for _, ref in self.operands())
 
 
-def _expressions_of(model: Model, path: YamlPath) -> Iterator[tuple[YamlPath, Kind, Expr]]:
-    for field, info in type(model).model_fields.items():
-        value = getattr(model, field)
-        kind = next((m for m in info.metadata if isinstance(m, Kind)), None)
-        kind = kind or _inner_kind(info.annotation)
-        if isinstance(value, Expr) and kind is not None:
-            yield (*path, field), kind, value
+_Fields = tuple[tuple[str, Kind | None], ...]
+
+
+def _expressions_of(
+    model: Model, path: YamlPath, fields: Callable[[type[Model]], _Fields]
+) -> Iterator[tuple[YamlPath, Kind, Expr]]:
+    values = vars(model)
+    for field, kind in fields(type(model)):
+        value = values[field]
+        if isinstance(value, Expr):
+            if kind is not None:
+                yield (*path, field), kind, value
         elif isinstance(value, Model):
-            yield from _expressions_of(value, (*path, field))
-        elif isinstance(value, tuple | dict):
+            yield from _expressions_of(value, (*path, field), fields)
+        elif kind is not None and isinstance(value, tuple | dict):
             items = value.items() if isinstance(value, dict) else enumerate(value)
             for key, item in items:
-                if isinstance(item, Expr) and kind is not None:
+                if isinstance(item, Expr):
                     yield (*path, field, key), kind, item
+
+
+@cache
+def _with_expressions(model: type[Model]) -> _Fields:
+    """Return the fields that may hold expressions, each with what these must come to.
+
+    One that holds another model, in which they are, has no kind of its own.
+    """
+    found = []
+    for field, info in model.model_fields.items():
+        kind = next((m for m in info.metadata if isinstance(m, Kind)), None)
+        kind = kind or _inner_kind(info.annotation)
+        if kind is not None or _may_be_model(info.annotation):
+            found.append((field, kind))
+    return tuple(found)
+
+
+@cache
+def _with_references(model: type[Model]) -> _Fields:
+    """Return those of the fields that may name nodes."""
+    found = _with_expressions(model)
+    return tuple((field, kind) for field, kind in found if kind is None or kind.names_nodes)
+
+
+def _may_be_model(annotation: Any) -> bool:
+    if inner := getattr(annotation, "__args__", ()):
+        return any(map(_may_be_model, inner))
+    if isinstance(annotation, type):
+        return issubclass(annotation, Model)
+    return not isinstance(annotation, (str, bool, int))  # of a Literal
 
 
 def _inner_kind(annotation: Any) -> Kind | None:
@@ -298,11 +334,12 @@ def _referring(expr: Expr, nodes: Collection[str]) -> Expr:
 
 def replaced(model: Any, new: Mapping[YamlPath, Expr]) -> Any:
     """Return `model` with the expressions at some paths replaced."""
+    by_field: dict[str | int, dict[YamlPath, Expr]] = {}
+    for path, expr in new.items():
+        by_field.setdefault(path[0], {})[path[1:]] = expr
     update: dict[str, Any] = {}
-    for field in type(model).model_fields:
-        value = getattr(model, field)
-        inside = {p[1:]: e for p, e in new.items() if p[0] == field}
-        if not inside:
+    for field, value in vars(model).items():
+        if (inside := by_field.get(field)) is None:
             continue
         if isinstance(value, Model):
             update[field] = replaced(value, inside)

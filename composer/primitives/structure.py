@@ -15,9 +15,6 @@ from composer.language.source import YamlPath
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive
 
-#: Of one structure; each is a node of its own.
-MAX_PARTS = 1_000
-
 
 @dataclass(frozen=True)
 class Part:
@@ -108,13 +105,16 @@ class Repeating(Structure):
         """Yield the node's own expressions; those of `each` are bound once it is expanded."""
         return (found for found in super().expressions() if found[0][0] != "each")
 
+    def operands(self) -> Iterator[tuple[YamlPath, Expr]]:
+        """Yield the node's own; those of `each` are told once it is expanded."""
+        return (found for found in super().operands() if found[0][0] != "each")
+
 
 def count(times: Expr) -> int:
     """Return how many parts there are.
 
     Raises:
-        AxisProblem: code ``open-choice``, where that depends on a size that is not known;
-            ``value-too-large``, where they are more than anyone could mean.
+        AxisProblem: code ``open-choice``, where that depends on a size that is not known.
     """
     if not times.is_constant:
         raise AxisProblem(
@@ -124,8 +124,4 @@ def count(times: Expr) -> int:
             ("times",),
             "how many parts there are may depend on params alone",
         )
-    number = int(times.value)
-    if number > MAX_PARTS:
-        message = f"{number:,} parts are more than {MAX_PARTS:,}"
-        raise AxisProblem("value-too-large", message, ("times",))
-    return number
+    return int(times.value)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace as with_fields
 from typing import Any
 
@@ -17,6 +17,7 @@ from composer.language.expressions import Value
 from composer.lower.build import lower
 from composer.lower.identity import begin
 from composer.lower.identity_checked import identical_to
+from composer.lower.of_torch import torch_told
 from composer.measure.cost import floating_dtype
 from composer.measure.inputs import remember_inputs
 from composer.models.model_string import ModelString
@@ -268,18 +269,10 @@ def _edited(
     )
 
 
-@contextmanager
-def _room(site: Site | SharedSite) -> Iterator[None]:
+def _room(site: Site | SharedSite) -> AbstractContextManager[None]:
     """Say which site finds no room, where torch's allocators say only how much."""
-    try:
-        yield
-    except RuntimeError as failure:
-        raise error(
-            "out-of-memory",
-            f"{counted(site.parameters, 'parameter')} at {site.path} find no room: "
-            f"{str(failure).splitlines()[0][:120]}",
-            "choose other params, or fewer sites",
-        ) from None
+    what = f"{counted(site.parameters, 'parameter')} at {site.path}"
+    return torch_told(what, "choose other params, or fewer sites")
 
 
 def _dtype(owner: nn.Module, model: nn.Module) -> torch.dtype:

@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 from composer.graph.graph import Graph
 from composer.graph.passes.bind import bind
+from composer.graph.passes.check_budget import check_budget
 from composer.graph.passes.check_division import check_division
 from composer.graph.passes.check_output import check_output
 from composer.graph.passes.check_placing import check_placing
+from composer.graph.passes.check_weights import check_weights
 from composer.graph.passes.connect import connect
 from composer.graph.passes.contract import contract
 from composer.graph.passes.fold_tokens import fold_tokens
@@ -25,6 +27,7 @@ from composer.graph.passes.take_part import take_part
 from composer.graph.passes.verify import verify
 from composer.graph.passes.weigh_in_parts import weigh_in_parts
 from composer.graph.passes.weigh_windows import weigh_windows
+from composer.language.collecting import uncollected
 
 Pass = Callable[[Graph], Graph]
 
@@ -34,6 +37,8 @@ CHECKS: tuple[Pass, ...] = (
     fold_tokens,  # a map's places as tokens, where the spec takes tokens
     connect,  # every operand exists, and there is no cycle
     infer_axes,  # the axes of every value, each axis with one size; `use` put in place
+    check_budget,  # there is room for its values and parameters
+    check_weights,  # as many whatever the batch
     check_division,  # nothing divides by zero
     check_placing,  # where it goes and how it begins there, of nodes and names that it has
     check_output,  # what is inserted gives what is wanted in its place
@@ -60,6 +65,7 @@ SPEEDUPS: tuple[Pass, ...] = (
 )
 
 
+@uncollected()
 def analyse(graph: Graph) -> Graph:
     """Run the checks; the graph returned carries every problem found."""
     for step in CHECKS:
@@ -67,6 +73,7 @@ def analyse(graph: Graph) -> Graph:
     return graph
 
 
+@uncollected()
 def compile_graph(graph: Graph, as_written: bool = False) -> Graph:
     """Run every pass, and verify the graph after each.
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
 
 from composer.errors import Diagnostic, listing, suggestion
+from composer.graph.budget import parts, too_large_sizes, too_long, too_many_nodes
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.graph.params import bind_params, check_words, clashes, unused_params
 from composer.graph.places import node_at_places, refusal, written_name
@@ -18,19 +18,17 @@ from composer.graph.reach import unreached_nodes
 from composer.graph.scope import Scope, all_known, node_instead
 from composer.graph.sizes import sizes_of
 from composer.language import expressions
+from composer.language.budget import CODE, MAX_EXPRESSION_PARTS
 from composer.language.expressions import Expr, ExpressionError, leaves
 from composer.language.fields import Kind
 from composer.language.source import YamlPath
 from composer.primitives.base import AxisProblem, refers, replaced
 from composer.primitives.structure import Part, Repeating, Structure
 
-#: What branches and repeats, one in another, may come to.
-MAX_NODES = 20_000
-
 #: Problems that hang on the values of params and sizes, and so on whether a node is reached.
 OF_VALUES = frozenset({
     "size-too-small", "invalid-value", "no-value", "division-by-zero", "value-too-large",
-    "does-not-divide", "open-choice", "two-dimensional",
+    "does-not-divide", "open-choice", "two-dimensional", CODE,
 })  # fmt: skip
 
 
@@ -41,21 +39,31 @@ def bind(graph: Graph) -> Graph:
     graph = replace(graph, output=_output(graph, known, problems))
     unreached = unreached_nodes(graph, lambda ref: _named(ref, known))
     nodes: dict[str, GraphNode] = {}
+    if (excess := too_many_nodes(graph, known)) is not None:
+        return _none_bound(graph, unreached, [*problems, excess])
+    operations = 0
     for node in graph.nodes:
         found: list[Diagnostic] = []
-        bound_nodes = _bind_all(graph, node, known, found)
-        for bound in islice(bound_nodes, MAX_NODES + 1 - len(nodes)):
+        for bound in _bind_all(graph, node, known, found):
             nodes.setdefault(bound.name, bound)
-        if len(nodes) > MAX_NODES:
-            problems.append(_too_many(graph, node))
-            nodes = {node.name: replace(node, op=None) for node in graph.nodes}
-            break
+            operations += 0 if bound.op is None else parts(e for *_, e in bound.op.expressions())
+            if operations > MAX_EXPRESSION_PARTS:
+                excess = too_long(graph, node, operations)
+                return _none_bound(graph, unreached, [*problems, excess])
         lenient = unreached.issuperset(node.names)
         problems += [p for p in found if not (lenient and p.code in OF_VALUES)]
     if not (problems or graph.errors):  # else a faulty node may be the one that reads it
         problems = unused_params(graph)
     graph = replace(graph, nodes=tuple(nodes.values()), unreached=unreached)
     return graph.with_problems(problems)
+
+
+def _none_bound(
+    graph: Graph, unreached: frozenset[str], problems: list[Diagnostic]
+) -> Graph:
+    """Return the graph, which is too much, with no node of which anything else can be said."""
+    nodes = tuple(replace(node, op=None) for node in graph.nodes)
+    return replace(graph, nodes=nodes, unreached=unreached).with_problems(problems)
 
 
 def _output(graph: Graph, known: Scope, problems: list[Diagnostic]) -> str:
@@ -101,16 +109,18 @@ def _bind_all(
     node = node_at_places(graph, node, problems)
     bound = node if node.op is None else _bind_node(graph, node, known, problems)
     if not isinstance(bound.op, Structure):
-        yield bound
+        large = [*too_large_sizes(graph, bound)]
+        problems += large
+        yield replace(bound, op=None) if large else bound
         return
     try:
-        parts = bound.op.parts(node.name)
+        made = bound.op.parts(node.name)
     except AxisProblem as problem:
         where = graph.where(node, problem.field)
         problems.append(Diagnostic(problem.code, problem.message, problem.help, where))
         yield from (replace(node, name=name, op=None) for name in node.names)
         return
-    for part in parts:
+    for part in made:
         path = (*node.path, *part.path)
         inside = replace(
             node, name=part.name, op=part.op, written=part.op, path=path,
@@ -127,11 +137,6 @@ def _weights_of(node: GraphNode, part: Part) -> str | None:
     if node.weights is None:
         return part.weights
     return node.weights + (part.weights or part.name).removeprefix(node.name)
-
-
-def _too_many(graph: Graph, node: GraphNode) -> Diagnostic:
-    message = f"branches and repeats make more than {MAX_NODES:,} nodes"
-    return Diagnostic("value-too-large", message, "make fewer", graph.where(node))
 
 
 def _counter_clash(graph: Graph, node: GraphNode, op: Repeating) -> Diagnostic | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from composer.errors import Diagnostic, suggestion
@@ -13,6 +13,7 @@ from composer.language.expressions import Expr, leaves
 from composer.language.hints import Hints
 from composer.language.names import COMMA
 from composer.language.source import YamlPath
+from composer.primitives.base import refers
 
 
 def connect(graph: Graph) -> Graph:
@@ -22,13 +23,13 @@ def connect(graph: Graph) -> Graph:
     above = [INPUT]
     hints = Hints()
     broken: dict[str, GraphNode] = {}
+    sizes: dict[str, object] = {**sizes_of(graph), **graph.spec.params}
     for node in graph.nodes:
-        for path, ref in _operands(graph, node):
+        for path, ref, numbers in _operands(graph, node, sizes):
             word = str(ref)
             if word in known:
                 continue
             written = graph.within(node, path, ref.start, len(word))
-            numbers = _numbers(graph, node, path)
             way_out = hints.suggestion(word, [*above, *numbers], "Defined so far")
             message = f"no node{', size or param' if numbers else ''} named {word!r}"
             if COMMA in word:
@@ -95,28 +96,24 @@ def _nothing_done(graph: Graph) -> Diagnostic:
     )
 
 
-def _operands(graph: Graph, node: GraphNode) -> Iterator[tuple[YamlPath, Expr]]:
-    """Yield what the node reads, and what it would read under other params."""
+def _operands(
+    graph: Graph, node: GraphNode, sizes: Mapping[str, object]
+) -> Iterator[tuple[YamlPath, Expr, Mapping[str, object]]]:
+    """Yield what the node reads, and what it would read under other params.
+
+    With each come the names, of the sizes and params, that may stand in its place.
+    """
     if node.op is None:
         return
     written = dict((node.written or node.op).operands())
-    for path, ref in node.op.operands():
-        choices = leaves(written.get(path, ref))
-        numbers = _numbers(graph, node, path)
+    for path, kind, ref in node.op.expressions():
+        if not (kind.name == "node" or (kind.name == "operand" and refers(ref))):
+            continue
+        numbers = sizes if kind.name == "operand" else {}
         named = [
             leaf
-            for leaf in choices
+            for leaf in leaves(written.get(path, ref))
             if leaf.value not in graph.spec.params
             and not (numbers and (leaf.value in numbers or not isinstance(leaf.value, str)))
         ]
-        yield from ((path, leaf) for leaf in named or [ref])
-
-
-def _numbers(graph: Graph, node: GraphNode, path: YamlPath) -> list[str]:
-    """Return the sizes and params that a field may name in place of a node."""
-    assert node.op is not None
-    kinds = {where: kind.name for where, kind, _ in node.op.expressions()}
-    if kinds.get(path) != "operand":
-        return []
-    return [*sizes_of(graph), *graph.spec.params]
-
+        yield from ((path, leaf, numbers) for leaf in named or [ref])

@@ -10,6 +10,8 @@ from composer.primitives.structure import Alias
 
 def forget_aliases(graph: Graph) -> Graph:
     """Return the graph without the names that structures left behind."""
+    if not any(isinstance(node.op, Alias) for node in graph.nodes) and graph.is_in_order:
+        return graph
     meant: dict[str, str] = {}
     kept = []
     for node in graph.in_order():

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from composer.errors import Diagnostic
+from composer.graph.budget import parts, too_long
 from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.graph.passes.use import back_again, names_inside, used_graph
+from composer.graph.sizes import sizes_of
+from composer.language.budget import MAX_AXES, MAX_EXPRESSION_PARTS, over
 from composer.language.expressions import MAX_PARTS, Expr, constant
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem
@@ -21,10 +24,20 @@ def infer_axes(graph: Graph) -> Graph:
 
     New axes take their place in the order of memory as they first appear.
     """
+    return _inferred_all(graph, {})
+
+
+#: Specs as they are used, on values of the same axes with the same params: each is inferred once.
+#: With each is whether it could be.
+_Made = dict[object, tuple[Graph, bool]]
+
+
+def _inferred_all(graph: Graph, made: _Made) -> Graph:
     axes: dict[str, Axes | None] = {INPUT: graph.input_axes}
     order = _extended(graph.order, graph.input_axes)
     nodes: dict[str, tuple[GraphNode, ...]] = {}
     problems: list[Diagnostic] = []
+    room, operations = graph.settings.room - len(graph.nodes), 0
 
     def known(ref: Expr) -> Axes:
         found = axes[str(ref)]
@@ -36,8 +49,10 @@ def infer_axes(graph: Graph) -> Graph:
         nodes[node.name] = (node,)
         if node.op is None or any(axes[name] is None for name in node.operands):
             continue
+        if operations > MAX_EXPRESSION_PARTS:
+            continue
         try:
-            new, found = _inferred(graph, node, known, order, problems)
+            new, found = _inferred(graph, node, known, order, problems, room, made)
         except AxisProblem as problem:
             if node.name.split(".")[0] not in graph.unreached:
                 where = graph.where(node, problem.field)
@@ -45,6 +60,10 @@ def infer_axes(graph: Graph) -> Graph:
             continue
         nodes[node.name] = new
         axes[node.name] = new[-1].axes
+        room -= len(new) - 1
+        operations += sum(parts(size for _, size in one.axes.sizes) for one in new if one.axes)
+        if operations > MAX_EXPRESSION_PARTS:
+            problems.append(too_long(graph, node, operations))
         order = _extended(order, (*found, *(new[-1].axes or ())))
     placed = tuple(new for node in graph.nodes for new in nodes[node.name])
     return replace(graph, nodes=placed, order=order).with_problems(problems)
@@ -56,6 +75,8 @@ def _inferred(
     known: Callable[[Expr], Axes],
     order: AxisOrder,
     problems: list[Diagnostic],
+    room: int,
+    made: _Made,
 ) -> tuple[tuple[GraphNode, ...], tuple[str, ...]]:
     """Return the node with its axes, or the nodes of the spec it uses and itself as their output.
 
@@ -70,12 +91,10 @@ def _inferred(
     if node.op.spec not in graph.spec.used:
         return (node,), ()  # it could not be read, which is noted
     assert node.op.x is not None
-    inner = used_graph(graph, node.op, known, order)
-    if inner.errors:
-        problems += inner.problems
-        return (node,), ()
-    inner = infer_axes(inner)
+    inner, is_sound = _used(graph, node.op, known, order, room, made)
     problems += inner.problems
+    if not is_sound:
+        return (node,), ()
     new_name = {one.name: f"{node.name}.{one.name}" for one in inner.nodes}
     names = names_inside(node.op, known)
     entries = {INPUT: node.op.x, **node.op.inputs}
@@ -101,6 +120,31 @@ def _inferred(
     return (*entry, *placed, result), inner.order.added
 
 
+def _used(
+    graph: Graph,
+    op: Use,
+    known: Callable[[Expr], Axes],
+    order: AxisOrder,
+    room: int,
+    made: _Made,
+) -> tuple[Graph, bool]:
+    """Return the graph of the spec that a node uses, and whether it is sound and has its axes."""
+    assert op.x is not None
+    reads = tuple((name, known(ref)) for name, ref in (("x", op.x), *op.inputs.items()))
+    chosen = graph.settings
+    layer = tuple(sizes_of(graph).items()) if graph.spec.stands_for is not None else ()
+    key = (
+        id(graph.spec), op.spec, reads, tuple(op.params.items()), tuple(op.axes.items()), order,
+        chosen.places, graph.is_spread, layer,
+    )  # fmt: skip
+    found = made.get(key)
+    if found is None or len(found[0].nodes) > room:
+        inner = used_graph(graph, op, known, order, room)
+        found = (inner, False) if inner.errors else (_inferred_all(inner, made), True)
+        made[key] = found
+    return found
+
+
 def _extended(order: AxisOrder, axes: Iterable[str]) -> AxisOrder:
     """Return the order with the axes that it lacks after those that were added before."""
     new = dict.fromkeys(axis for axis in axes if axis not in (*order.input, *order.added))
@@ -111,8 +155,12 @@ def _of_a_length(axes: Axes) -> Axes:
     """Return the axes, whose sizes can be read.
 
     Raises:
-        AxisProblem: one has become an expression without end, as over a hundred strides may.
+        AxisProblem: one has become an expression without end, as over a hundred strides may; or
+            they are more than torch takes.
     """
+    if len(axes) > MAX_AXES:
+        problem = over("axes", len(axes), MAX_AXES, "merge some of them", None)
+        raise AxisProblem(problem.code, problem.message, (), problem.help)
     if long := [axis for axis, size in axes.sizes if size.is_long]:
         raise AxisProblem(
             "value-too-large",

@@ -22,4 +22,6 @@ def merge_repeated(graph: Graph) -> Graph:
                 continue
             first[op] = node.name
         kept.append(replace(node, op=op))
+    if not same and graph.is_in_order:
+        return graph
     return replace(graph, nodes=tuple(kept), output=same.get(graph.output, graph.output))

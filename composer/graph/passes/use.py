@@ -24,9 +24,11 @@ from composer.primitives.use import Use
 
 
 def used_graph(
-    graph: Graph, op: Use, known: Callable[[Expr], Axes], order: AxisOrder
+    graph: Graph, op: Use, known: Callable[[Expr], Axes], order: AxisOrder, room: int
 ) -> Graph:
     """Return the used spec's graph, bound and connected, with the axes of x as its input's.
+
+    It may come to as many nodes as there is `room` for.
 
     Raises:
         AxisProblem: the value lacks axes that the spec takes, or a param or node is none of the
@@ -52,7 +54,8 @@ def used_graph(
             _way_out(missing, names) if missing else None,
         )
     _check_params(op, spec)
-    inner = bind(inner_graph(spec, {**_layer(graph, spec), **op.params}, axes, order, places))
+    params = {**_layer(graph, spec), **op.params}
+    inner = bind(inner_graph(spec, params, axes, order, places, room))
     values = {node: _called(known(ref), names, order) for node, ref in op.inputs.items()}
     return connect(_with_inputs(inner, values))
 

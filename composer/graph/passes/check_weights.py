@@ -1,0 +1,62 @@
+"""Weights are as many whatever the batch, whose size changes from call to call."""
+
+from __future__ import annotations
+
+from composer.errors import Diagnostic
+from composer.graph.graph import Graph, GraphNode
+from composer.language.expressions import ExpressionError, bind
+from composer.primitives.axes import Axes
+from composer.primitives.base import AxisProblem, Primitive, replaced
+from composer.primitives.cost import Cost
+
+_OPEN = 64  # what a size that is open counts as
+
+
+def check_weights(graph: Graph) -> Graph:
+    """Return the graph with nodes noted whose weights would be of the batch, such as a norm's."""
+    batch = graph.input_axes.names[0]
+    if graph.input_axes[batch].is_constant:
+        return graph
+    return graph.with_problems([
+        Diagnostic(
+            "open-size",
+            f"the weights of {node.name!r} would be as many as the batch {batch!r} has samples",
+            "that changes from call to call; work on another axis",
+            graph.where(node),
+        )
+        for node in graph.nodes
+        if _have_batch(graph, node, batch)
+    ])  # fmt: skip
+
+
+def _have_batch(graph: Graph, node: GraphNode, batch: str) -> bool:
+    op = node.op
+    if op is None or node.axes is None or type(op).cost is Primitive.cost:
+        return False
+    if batch not in op.named_axes:
+        return False
+    counts = {_weights(graph, node, op, batch, size) for size in (1, 2)}
+    return len(counts) > 1
+
+
+def _weights(graph: Graph, node: GraphNode, op: Primitive, batch: str, size: int) -> int | None:
+    """Return how many weights a node has at a size of the batch; None where that is not known."""
+    open_sizes = dict.fromkeys(graph.input_axes, _OPEN)
+    known = {**open_sizes, **graph.settings.planned, batch: size}
+
+    def counted(axes: Axes | None) -> Axes:
+        assert axes is not None
+        return Axes(tuple((axis, bind(length, known)) for axis, length in axes.sizes))
+
+    try:
+        update = {
+            path: bind(expr, known)
+            for path, kind, expr in op.expressions()
+            if kind.name not in ("node", "word")
+        }
+        read = {ref: counted(graph.axes_of(ref)) for ref in node.operands}
+        bound = replaced(op, update)
+        cost: Cost = bound.cost(lambda ref: read[str(ref.value)], counted(node.axes))
+    except (AxisProblem, ExpressionError):
+        return None
+    return cost.parameters
