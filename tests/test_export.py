@@ -111,6 +111,16 @@ def test_tokens(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_network_as_machine_code(tmp_path: Path) -> None:
+    model = enlivened(composer.insert(create_model("test_resnet"), "se")).eval()
+    file = tmp_path / "se.pt2"
+    found = composer.export(model, file, "aoti")
+    assert "batch" in found.dynamic and set(found.dynamic) | set(found.fixed) == set(ALL)
+    x = torch.randn(5, *found.shape[1:])
+    close(torch._inductor.aoti_load_package(str(file))(x).detach(), model(x).detach())
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cond_conv", "triplet", "bot_mhsa"])
 @pytest.mark.quick(1)
 def test_a_package_of_machine_code(name: str, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from torch import nn
 
 import composer
 from composer.cli import main
@@ -28,6 +29,7 @@ from composer.errors import ComposerError, Diagnostic, Location
 from composer.graph.frontend import load_spec
 from composer.language.source import parse
 from composer.lifting.written import shown as yaml_of
+from composer.models.model_string import ModelString
 from composer.visible import columns, visible, visible_line
 
 #: What is tried at each outlet, by what it would do there.
@@ -589,13 +591,13 @@ def test_the_call_of_a_backbone(backbone: str, word: str | None) -> None:
     from composer.exporting.python.backbone import backbone_call
 
     if word is None:
-        call, _ = backbone_call(backbone)
+        call, _ = backbone_call(backbone, nn.Identity())
         (made,) = ast.parse(call).body
         assert isinstance(made, ast.Expr)
         assert [type(n) for n in ast.walk(made) if isinstance(n, ast.Call)] == [ast.Call]
         return
     with pytest.raises(ComposerError, match="is not a name of Python"):
-        backbone_call(backbone)
+        backbone_call(backbone, nn.Identity())
 
 
 @every()
@@ -604,7 +606,13 @@ def test_the_report_in_markdown(text: str) -> None:
 
     site = SiteReport(path=text, name=text, position=text, channels=3, size=(7, 7), spec=text,
                       parameters=5)  # fmt: skip
-    found = Report(text, (site,), (1, 2), (3, 4), (3, 8, 8), 0.5, text, (text,), text).as_markdown()
+    try:
+        ModelString.parse(text)
+        backbone = text
+    except ComposerError:
+        backbone = "w"  # it is no MODEL, so that no report is of it
+    report = Report(backbone, (site,), (1, 2), (3, 4), (3, 8, 8), 0.5, text, (text,), text)
+    found = report.as_markdown()
     is_plain(found)
     honest = Report("w", (site,), (1, 2), (3, 4), (3, 8, 8), 0.5, "w", ("w",), "w").as_markdown()
     assert len(found.splitlines()) == len(honest.splitlines())

@@ -118,8 +118,8 @@ REFUSED = [
      "folder\n  help: name another with -o\n"),
     (("there", "--op"), 1, "there: error[output]: exists already\n  help: name another with -o\n"),
     (("file", "--op"), 1, "file: error[output]: exists already\n  help: name another with -o\n"),
-    (("soften", "--op", "-o", "file/x"), 1, "file/x: error[output]: cannot be written: File "
-     "exists\n  help: nothing was left behind; make room, or name another with -o\n"),
+    (("soften", "--op", "-o", "file/x"), 1, "file/x: error[output]: 'file' is a file, "
+     "not a folder\n  help: name another with -o\n"),
 ]  # fmt: skip
 
 

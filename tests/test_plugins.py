@@ -333,15 +333,18 @@ def test_inserted_saved_and_loaded_in_another_process(install, run):
         return failure.value.exit_code, str(failure.value)
 
     assert loading() == (3,
-        "error[missing-plugin]: the recipe's op 'sharpen' is of my-ops 0.1.0, which is not installed\n"
+        "out/recipe.yaml:26:3: error[missing-plugin]: the recipe's op 'sharpen' is of my-ops 0.1.0, "
+        "which is not installed\n   26 |   sharpen: my-ops 0.1.0\n      |   ^\n"
         "  help: install my-ops 0.1.0 from where its author keeps it; an op is code, which runs here")  # fmt: skip
     other = install("other-ops", OTHER, {"other_ops.py": SHARPEN}, "2.0")
     assert loading() == (1,
-        "error[another-op]: the recipe's op 'sharpen' is of my-ops 0.1.0, and here it is of other-ops 2.0\n"
+        "out/recipe.yaml:26:3: error[another-op]: the recipe's op 'sharpen' is of my-ops 0.1.0, and here it is of other-ops 2.0\n"
+        "   26 |   sharpen: my-ops 0.1.0\n      |   ^\n"
         "  help: load it where my-ops 0.1.0 is installed, and not other-ops")  # fmt: skip
     uninstall(other)
     broken = install(files={"my_ops/__init__.py": "", "my_ops/sharpen.py": "import nowhere\n"})
-    assert loading()[1].startswith("error[broken-plugin]: the op 'sharpen' of my-ops 0.1.0 cannot be loaded")
+    assert loading()[1].startswith(
+        "out/recipe.yaml:26:3: error[broken-plugin]: the op 'sharpen' of my-ops 0.1.0 cannot be loaded")
     uninstall(broken)
     install(version="0.2.0")  # a later one is taken as it is
     assert composer.load("out", trust_code=True)(torch.ones(1, 3, 32, 32)).sum().item() == pytest.approx(told, rel=1e-5)

@@ -25,7 +25,7 @@ def backbone_call(backbone: str, model: nn.Module) -> tuple[str, tuple[str, ...]
 
     Args:
         backbone: the MODEL string that the model was made of.
-        model: what was composed; of transformers it knows its config.
+        model: what was composed; one of transformers knows its config.
 
     Raises:
         ComposerError: code ``no-plain-form``: no call of a library makes it.
