@@ -17,7 +17,7 @@ ROOT = Path(composer.__file__).parent
 
 #: From the top: a layer may import itself and those before it.
 LAYERS = (
-    "visible", "errors", "explanations", "files", "plugins", "language", "kernels", "primitives",
+    "visible", "turns", "errors", "explanations", "files", "plugins", "language", "kernels", "primitives",
     "extending", "graph", "lower", "measure", "models", "lifting", "analysis", "surgery",
     "training", "compiling", "artifact", "exporting", "looking", "certificate", "drawing", "api",
     "testing", "cli",

@@ -24,8 +24,10 @@ from composer.lower.identity_checked import identical_to
 from composer.lower.like import ANY_CONVOLUTION, sizes_like
 from composer.primitives import Spec
 from composer.primitives.places import PLACES
+from composer.turns import in_turn
 
 
+@in_turn  # weights are drawn
 def lower(graph: Graph) -> fx.GraphModule:
     """Return the module of a graph that has been through every pass.
 
