@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from fractions import Fraction
 
 import pytest
@@ -114,6 +115,43 @@ NOT_PARSED = [
     ("9" * 40, "value-too-large", "a number may not pass 1e+15", 0, 40),
     ("1e999", "value-too-large", "a number may not pass 1e+15", 0, 5),
 ]  # fmt: skip
+
+
+#: what Python reads with a warning: the text, the place, and the way out
+WARNED_OF = [
+    ("1if c else 2", 1, "put a space before 'if'"),
+    ("1 if c else 2or 3", 13, "put a space before 'or'"),
+    ("1 if c > 2else 3", 10, "put a space before 'else'"),
+    (".5if c else 2", 2, "put a space before 'if'"),
+    ("1.if c else 2", 2, "put a space before 'if'"),
+    ("0xfor c", 2, "put a space before 'for'"),
+    ("5in c", 1, "put a space before 'in'"),
+    ("5is c", 1, "put a space before 'is'"),
+    ("1_0and c", 3, "put a space before 'and'"),
+    ("1not in c", 1, "put a space before 'not'"),
+    (r"'a\d'", 2, "a word has no backslash"),
+    (r" c + '\\'", 6, "a word has no backslash"),
+]
+
+
+@pytest.mark.parametrize(("text", "start", "help"), WARNED_OF)
+def test_what_python_would_warn_of_is_refused_without_a_warning(text, start, help):
+    with warnings.catch_warnings(record=True) as caught, pytest.raises(ExpressionError) as raised:
+        warnings.simplefilter("always")
+        parse(text)
+    found = raised.value
+    assert (found.code, found.message) == (
+        "bad-expression", f"{text.strip()!r} is not an expression",
+    )  # fmt: skip
+    assert (found.start, found.length, found.help) == (start, 1, help)
+    assert not caught
+
+
+@pytest.mark.parametrize("text", ["'2in' == c", '"1if" == c', "c2if + 1", "c1or2", "0x1f - 1e3"])
+def test_a_word_with_a_number_is_a_word(text):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        parse(text)
 
 
 CALLED = "min, max, abs, ceil, floor, round, log, log2, exp, sqrt, sin, cos, odd"

@@ -1,4 +1,4 @@
-"""Building, planning, inserting, saving, loading and drawing in threads, beside a model that serves.
+"""Building, planning, inserting, saving, loading, drawing in threads, beside a model that serves.
 
 One thread runs a composed model again and again; eight others do all that Composer does, on that
 very model, too. Each pass gives the numbers that it gave before, each job gives what it gives
@@ -155,11 +155,11 @@ def serving(case: Case, wanted: torch.Tensor, stop: threading.Event, wrong: list
     return passes
 
 
-def run(case: Case, rounds: int, folder: Path) -> tuple[int, list[str]]:
+def run(case: Case, rounds: int, turns: int, folder: Path) -> tuple[int, list[str]]:
     """Do `rounds` jobs in eight threads; return the passes meanwhile and what went wrong."""
     alone: dict[tuple[str, int], Any] = {}
     for job in JOBS:
-        for turn in range(3):
+        for turn in range(turns):
             (place := folder / f"alone-{job.__name__}-{turn}").mkdir()
             alone[job.__name__, turn] = job(case, turn, place)
     keys, kind = list(case.served.state_dict()), type(case.served)
@@ -168,7 +168,7 @@ def run(case: Case, rounds: int, folder: Path) -> tuple[int, list[str]]:
     wrong: list[str] = []
 
     def one(number: int) -> None:
-        job, turn = JOBS[number % len(JOBS)], number // len(JOBS) % 3
+        job, turn = JOBS[number % len(JOBS)], number // len(JOBS) % turns
         (place := folder / f"{number}").mkdir()
         try:
             found = job(case, turn, place)
@@ -198,9 +198,11 @@ def run(case: Case, rounds: int, folder: Path) -> tuple[int, list[str]]:
 
 
 @pytest.mark.parametrize(
-    "rounds", [44, pytest.param(1000, marks=pytest.mark.slow)], ids=lambda n: f"{n}-rounds"
+    ("rounds", "turns"), [(22, 1), pytest.param(1000, 3, marks=pytest.mark.slow)]
 )
-def test_a_model_serves_while_eight_threads_do_all_that_composer_does(case, rounds, tmp_path):
-    passes, wrong = run(case, rounds, tmp_path)
+def test_a_model_serves_while_eight_threads_do_all_that_composer_does(
+    case, rounds, turns, tmp_path
+):
+    passes, wrong = run(case, rounds, turns, tmp_path)
     assert not wrong, Counter(wrong).most_common(10)
     assert passes > 0

@@ -47,7 +47,8 @@ class Frozen(Compiled):
         is_due = self._agreement.is_due(args, kwargs)
         # a compiler in one thread reads of modes that are on in another
         turn = TURN if is_due else nullcontext()
-        with turn, torch.inference_mode(False), torch.no_grad(), inductor.patch(freezing=self._freezes):
+        freezing = inductor.patch(freezing=self._freezes)
+        with turn, torch.inference_mode(False), torch.no_grad(), freezing:
             found = super().run(*args, **kwargs)
             if is_due:
                 wanted = self._agreement.own(args, kwargs)

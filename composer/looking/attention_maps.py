@@ -74,7 +74,8 @@ def attention_maps(model: nn.Module, images: Any) -> dict[str, AttentionMap]:
         ComposerError: nothing was inserted, no mechanism has a gate or attention, or the model
             does not run on the images.
     """
-    model = shell_of(unwrapped(getattr(model, "_orig_mod", model)))  # of what torch.compile returned
+    model = unwrapped(getattr(model, "_orig_mod", model))  # of what torch.compile returned
+    model = shell_of(model)
     record = composed(model)
     found: dict[str, AttentionMap] = {}
     sites = [(edit.spec, site) for edit in record.edits for site in edit.inserted]
