@@ -39,8 +39,13 @@ class Area:
 
     files: tuple[str, ...]
     tests: tuple[str, ...]
-    libraries: tuple[str, ...] = ("yaml", "pydantic", "networkx", "hypothesis", "pytest")
 
+
+#: What the tests import besides the package; once, and not for each mutant.
+LIBRARIES = (
+    "yaml", "pydantic", "networkx", "click", "rich", "hypothesis", "pytest", "torch",
+    "torch._dynamo", "torch.fx.experimental.proxy_tensor", "torchvision", "timm",
+)  # fmt: skip
 
 AREAS = {
     "expressions": Area(
@@ -50,13 +55,11 @@ AREAS = {
         ("primitives/axes.py", "primitives/attention_axes.py", "graph/passes/infer_axes.py"),
         ("test_primitives", "test_messages_primitives", "test_passes", "test_use_axes",
          "test_attention", "test_dimensions", "test_messages"),
-        ("yaml", "pydantic", "networkx", "hypothesis", "pytest", "torch", "timm"),
     ),
     "surgery": Area(
         ("surgery/source.py", "surgery/edited_class.py", "surgery/wrapping.py", "surgery/match.py",
          "surgery/place.py", "surgery/placement.py"),
         ("test_source", "test_wrapped", "test_edit", "test_plan", "test_pickling", "test_promises"),
-        ("yaml", "pydantic", "networkx", "hypothesis", "pytest", "torch", "timm", "torchvision"),
     ),
 }  # fmt: skip
 
@@ -232,7 +235,7 @@ def _tested(place: Path, area: Area) -> int:
 
 def run(area: Area, chosen: Sequence[Mutant], jobs: int) -> list[tuple[Mutant, str]]:
     """Return what becomes of each mutant."""
-    for library in area.libraries:
+    for library in LIBRARIES:
         __import__(library)
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
         free: SimpleQueue[Path] = SimpleQueue()
@@ -240,7 +243,7 @@ def run(area: Area, chosen: Sequence[Mutant], jobs: int) -> list[tuple[Mutant, s
             free.put(copied(Path(folder, str(number))))
         place = free.get()
         began = time.monotonic()
-        if (found := outcome(place, area, 3600)) != "survived":
+        if outcome(place, area, 3600) != "survived":
             raise SystemExit(f"the tests fail without a mutant:\n{(place / 'log').read_text()}")
         patience = 30 + 4 * (time.monotonic() - began)
         print(f"the tests take {time.monotonic() - began:.0f} s as it is", flush=True)
@@ -272,7 +275,7 @@ def main() -> None:
     given = asked.parse_args()
     area = AREAS[given.area]
     if given.file:
-        area = Area((given.file,), area.tests, area.libraries)
+        area = Area((given.file,), area.tests)
     found = run(area, sample(area, given.count, given.seed), given.jobs)
     counts = Counter(how.partition(":")[0] for _, how in found)
     print(f"\n{counts['killed']} of {len(found)} killed; survivors:")

@@ -134,8 +134,8 @@ WARNED_OF = [
 ]
 
 
-@pytest.mark.parametrize(("text", "start", "help"), WARNED_OF)
-def test_what_python_would_warn_of_is_refused_without_a_warning(text, start, help):
+@pytest.mark.parametrize(("text", "start", "way_out"), WARNED_OF)
+def test_what_python_would_warn_of_is_refused_without_a_warning(text, start, way_out):
     with warnings.catch_warnings(record=True) as caught, pytest.raises(ExpressionError) as raised:
         warnings.simplefilter("always")
         parse(text)
@@ -143,7 +143,7 @@ def test_what_python_would_warn_of_is_refused_without_a_warning(text, start, hel
     assert (found.code, found.message) == (
         "bad-expression", f"{text.strip()!r} is not an expression",
     )  # fmt: skip
-    assert (found.start, found.length, found.help) == (start, 1, help)
+    assert (found.start, found.length, found.help) == (start, 1, way_out)
     assert not caught
 
 

@@ -50,8 +50,24 @@ def checks(text: str) -> None:
         assert problem.code and problem.message.strip()
         if problem.where is not None and problem.where.file == FILE:
             assert 1 <= problem.where.line <= len(lines) + 1
-        shown = str(problem)
-        assert visible(shown) == shown, "a character of the spec goes to the terminal raw"
+    shown = str(ComposerError(problems)) if problems else ""
+    assert visible(shown) == shown, "a character of the spec goes to the terminal raw"
+
+
+#: What fuzzing found: the text, and the message of it that is first.
+FOUND = [
+    ("r:]\nt: u", """\
+changed.yaml:2:2: error[not-yaml]: a ':' may not stand here
+    2 | t: u
+      |  ^
+  help: put a text that holds ': ' in quotes; else check how this line is indented"""),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), FOUND)
+def test_what_was_found_has_a_message(text, message):
+    checks(text)
+    assert str(ComposerError(check_text(text, FILE)[1])) == message
 
 
 def builds(text: str) -> None:
