@@ -117,6 +117,53 @@ NOT_PARSED = [
 ]  # fmt: skip
 
 
+#: the text, which is shown as it is written, and what is left where nothing is known
+SHOWN = [
+    ("(c + h) * w", None), ("(c - h) * w", None), ("c - (h - w)", None), ("c - (h + w)", None),
+    ("c + h - w", None), ("c - h + w", None), ("c + h * w", None), ("c * h - w", None),
+    ("(c + h) // w", None), ("c * (h % w)", None), ("c * h % w", None), ("c / h / w", None),
+    ("c / (h / w)", None), ("c // (h * w)", None), ("c % (h // w)", None), ("-(c + h)", None),
+    ("-(c * h)", None), ("-c * h", None), ("c * -h", None), ("(-c) ** 2", None),
+    ("-c ** 2", None), ("2 ** -c", None), ("(2 ** c) ** h", None), ("2 ** c ** h", None),
+    ("(c * h) ** w", None), ("c ** h * w", None), ("(c / h) ** w", None), ("c ** (h % w)", None),
+    ("(1 if c else 2) + 1", None), ("1 if c else (2 if h else 3)", None),
+    ("(1 if c else 2) if h else 3", None), ("max(c, (h + 1) * 2)", None), ("--c", None),
+    ("(c if h else w) // 1", "c if h else w"), ("c // 1", "c"), ("c / 2 // 1", None),
+    ("(c if c / 2 > 3 else 1) // 1", "c if c / 2 > 3 else 1"), ("(c if h else w / 2) // 1", None),
+    ("(c / 2 if h else w) // 1", None), ("c + 0", "c"), ("0 + c", "c"), ("c * 1", "c"),
+    ("1 * c", "c"), ("c - 0", "c"), ("0 - c", None), ("c ** 1", "c"), ("1 ** c", None),
+    ("c // 2 // 1", "c // 2"), ("1 // c", None), ("round(c / 2) // 1", "round(c / 2)"),
+    ("c * 0", None), ("c + 1", None), ("c - 1", None), ("c // 2", None), ("c / 1", None),
+    ("c % 1", None), ("max(c, 0)", None), ("c > 0", None),
+    *(
+        (text.replace("<", op), None)
+        for op in ("==", "!=", "<", "<=", ">", ">=")
+        for text in ("c + 1 < h - 1", "(c < h) + 1", "1 - (c < h)", "1 if c < h else 2",
+                     "(c < h) < w", "c < (h < w)", "-(c < h)", "c < (1 if h else 2)")
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "bound"), SHOWN)
+def test_what_is_shown_has_the_brackets_that_it_needs(text, bound):
+    assert str(parse(text)) == text
+    assert str(bind(parse(text), {})) == (bound or text)
+
+
+@pytest.mark.parametrize(
+    ("text", "begins"),
+    [
+        ("torch.max(c, 1)", "write max(…); it may call min, max, "),
+        ("np.log2(c)", "write log2(…); it may call min, max, "),
+        ("(lambda: 1)()", "it may call min, max, "),
+    ],
+)
+def test_a_call_that_is_none_of_ours_has_a_way_out(text, begins):
+    with pytest.raises(ExpressionError) as raised:
+        parse(text)
+    assert str(raised.value.help).startswith(begins)
+
+
 #: what Python reads with a warning: the text, the place, and the way out
 WARNED_OF = [
     ("1if c else 2", 1, "put a space before 'if'"),
