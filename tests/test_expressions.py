@@ -147,7 +147,9 @@ SHOWN = [
 @pytest.mark.parametrize(("text", "bound"), SHOWN)
 def test_what_is_shown_has_the_brackets_that_it_needs(text, bound):
     assert str(parse(text)) == text
-    assert str(bind(parse(text), {})) == (bound or text)
+    left = bind(parse(text), {})
+    assert str(left) == (bound or text)
+    assert left == parse(bound or text)
 
 
 @pytest.mark.parametrize(
@@ -476,6 +478,33 @@ def test_a_difference_is_shown_by_a_witness(left, right):
     assert evaluate(one, witness) != evaluate(other, witness)
     assert difference(other, one) is not None
     assert set(witness) == one.names | other.names
+
+
+#: two sizes, and the first of the sizes tried at which they differ, which a message shows
+WITNESSES = [
+    ("c", "c + 1", {"c": 64}), ("min(c, 64)", "c", {"c": 96}),
+    ("c // 32 * 32", "c", {"c": 130}), ("c % 2 + 1", "1", {"c": 257}),
+    ("min(c, 300)", "c", {"c": 1024}), ("min(c, 1024)", "c", {"c": 2048}),
+    ("max(c, 33)", "max(c, 34)", {"c": 32}), ("max(c, 20)", "c", {"c": 11}),
+    ("min(c, 4096)", "c", {"c": 8192}), ("h * w", "h * h", {"h": 64, "w": 81}),
+    ("a * b * min(d, 64)", "a * b * d", {"a": 64, "b": 81, "d": 98}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("left", "right", "witness"), WITNESSES)
+def test_the_sizes_at_which_two_differ(left, right, witness):
+    assert difference(bind(parse(left), {}), bind(parse(right), {})) == witness
+
+
+def test_where_an_expression_is_long():
+    tree = parse("c")
+    for _ in range(249):
+        tree = Expr("+", 0, (tree, constant(1)))
+    assert not tree.is_long  # 499 parts
+    even = Expr("negative", 0, (tree,))
+    assert not even.is_long  # 500
+    assert Expr("+", 0, (tree, constant(1))).is_long  # 501
+    assert Expr("negative", 0, (even,)).is_long
 
 
 @pytest.mark.parametrize(("left", "right"), SAME)
