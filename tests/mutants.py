@@ -59,7 +59,7 @@ AREAS = {
     "surgery": Area(
         ("surgery/source.py", "surgery/edited_class.py", "surgery/wrapping.py", "surgery/match.py",
          "surgery/place.py", "surgery/placement.py"),
-        ("test_source", "test_plan", "test_wrapped"),
+        ("test_source", "test_plan", "test_wrapped", "test_stand_in"),
     ),
 }  # fmt: skip
 
