@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from fractions import Fraction
 
 import pytest
@@ -114,6 +115,93 @@ NOT_PARSED = [
     ("9" * 40, "value-too-large", "a number may not pass 1e+15", 0, 40),
     ("1e999", "value-too-large", "a number may not pass 1e+15", 0, 5),
 ]  # fmt: skip
+
+
+#: the text, which is shown as it is written, and what is left where nothing is known
+SHOWN = [
+    ("(c + h) * w", None), ("(c - h) * w", None), ("c - (h - w)", None), ("c - (h + w)", None),
+    ("c + h - w", None), ("c - h + w", None), ("c + h * w", None), ("c * h - w", None),
+    ("(c + h) // w", None), ("c * (h % w)", None), ("c * h % w", None), ("c / h / w", None),
+    ("c / (h / w)", None), ("c // (h * w)", None), ("c % (h // w)", None), ("-(c + h)", None),
+    ("-(c * h)", None), ("-(c / h)", None), ("-(c // h)", None), ("-(c % h)", None),
+    ("-c * h", None), ("c * -h", None), ("(-c) ** 2", None),
+    ("-c ** 2", None), ("2 ** -c", None), ("(2 ** c) ** h", None), ("2 ** c ** h", None),
+    ("(c * h) ** w", None), ("c ** h * w", None), ("(c / h) ** w", None), ("c ** (h % w)", None),
+    ("(1 if c else 2) + 1", None), ("1 if c else (2 if h else 3)", None),
+    ("(1 if c else 2) if h else 3", None), ("max(c, (h + 1) * 2)", None), ("--c", None),
+    ("(c if h else w) // 1", "c if h else w"), ("c // 1", "c"), ("c / 2 // 1", None),
+    ("(c if c / 2 > 3 else 1) // 1", "c if c / 2 > 3 else 1"), ("(c if h else w / 2) // 1", None),
+    ("(c / 2 if h else w) // 1", None), ("c + 0", "c"), ("0 + c", "c"), ("c * 1", "c"),
+    ("1 * c", "c"), ("c - 0", "c"), ("0 - c", None), ("c ** 1", "c"), ("1 ** c", None),
+    ("c // 2 // 1", "c // 2"), ("1 // c", None), ("round(c / 2) // 1", "round(c / 2)"),
+    ("c * 0", None), ("c + 1", None), ("c - 1", None), ("c // 2", None), ("c / 1", None),
+    ("c % 1", None), ("max(c, 0)", None), ("c > 0", None),
+    *(
+        (text.replace("<", op), None)
+        for op in ("==", "!=", "<", "<=", ">", ">=")
+        for text in ("c + 1 < h - 1", "(c < h) + 1", "1 - (c < h)", "1 if c < h else 2",
+                     "(c < h) < w", "c < (h < w)", "-(c < h)", "c < (1 if h else 2)")
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "bound"), SHOWN)
+def test_what_is_shown_has_the_brackets_that_it_needs(text, bound):
+    assert str(parse(text)) == text
+    left = bind(parse(text), {})
+    assert str(left) == (bound or text)
+    assert left == parse(bound or text)
+
+
+@pytest.mark.parametrize(
+    ("text", "begins"),
+    [
+        ("torch.max(c, 1)", "write max(…); it may call min, max, "),
+        ("np.log2(c)", "write log2(…); it may call min, max, "),
+        ("(lambda: 1)()", "it may call min, max, "),
+    ],
+)
+def test_a_call_that_is_none_of_ours_has_a_way_out(text, begins):
+    with pytest.raises(ExpressionError) as raised:
+        parse(text)
+    assert str(raised.value.help).startswith(begins)
+
+
+#: what Python reads with a warning: the text, the place, and the way out
+WARNED_OF = [
+    ("1if c else 2", 1, "put a space before 'if'"),
+    ("1 if c else 2or 3", 13, "put a space before 'or'"),
+    ("1 if c > 2else 3", 10, "put a space before 'else'"),
+    (".5if c else 2", 2, "put a space before 'if'"),
+    ("1.if c else 2", 2, "put a space before 'if'"),
+    ("0xfor c", 2, "put a space before 'for'"),
+    ("5in c", 1, "put a space before 'in'"),
+    ("5is c", 1, "put a space before 'is'"),
+    ("1_0and c", 3, "put a space before 'and'"),
+    ("1not in c", 1, "put a space before 'not'"),
+    (r"'a\d'", 2, "a word has no backslash"),
+    (r" c + '\\'", 6, "a word has no backslash"),
+]
+
+
+@pytest.mark.parametrize(("text", "start", "way_out"), WARNED_OF)
+def test_what_python_would_warn_of_is_refused_without_a_warning(text, start, way_out):
+    with warnings.catch_warnings(record=True) as caught, pytest.raises(ExpressionError) as raised:
+        warnings.simplefilter("always")
+        parse(text)
+    found = raised.value
+    assert (found.code, found.message) == (
+        "bad-expression", f"{text.strip()!r} is not an expression",
+    )  # fmt: skip
+    assert (found.start, found.length, found.help) == (start, 1, way_out)
+    assert not caught
+
+
+@pytest.mark.parametrize("text", ["'2in' == c", '"1if" == c', "c2if + 1", "c1or2", "0x1f - 1e3"])
+def test_a_word_with_a_number_is_a_word(text):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        parse(text)
 
 
 CALLED = "min, max, abs, ceil, floor, round, log, log2, exp, sqrt, sin, cos, odd"
@@ -391,6 +479,33 @@ def test_a_difference_is_shown_by_a_witness(left, right):
     assert evaluate(one, witness) != evaluate(other, witness)
     assert difference(other, one) is not None
     assert set(witness) == one.names | other.names
+
+
+#: two sizes, and the first of the sizes tried at which they differ, which a message shows
+WITNESSES = [
+    ("c", "c + 1", {"c": 64}), ("min(c, 64)", "c", {"c": 96}),
+    ("c // 32 * 32", "c", {"c": 130}), ("c % 2 + 1", "1", {"c": 257}),
+    ("min(c, 300)", "c", {"c": 1024}), ("min(c, 1024)", "c", {"c": 2048}),
+    ("max(c, 33)", "max(c, 34)", {"c": 32}), ("max(c, 20)", "c", {"c": 11}),
+    ("min(c, 4096)", "c", {"c": 8192}), ("h * w", "h * h", {"h": 64, "w": 81}),
+    ("a * b * min(d, 64)", "a * b * d", {"a": 64, "b": 81, "d": 98}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("left", "right", "witness"), WITNESSES)
+def test_the_sizes_at_which_two_differ(left, right, witness):
+    assert difference(bind(parse(left), {}), bind(parse(right), {})) == witness
+
+
+def test_where_an_expression_is_long():
+    tree = parse("c")
+    for _ in range(249):
+        tree = Expr("+", 0, (tree, constant(1)))
+    assert not tree.is_long  # 499 parts
+    even = Expr("negative", 0, (tree,))
+    assert not even.is_long  # 500
+    assert Expr("+", 0, (tree, constant(1))).is_long  # 501
+    assert Expr("negative", 0, (even,)).is_long
 
 
 @pytest.mark.parametrize(("left", "right"), SAME)

@@ -17,10 +17,10 @@ ROOT = Path(composer.__file__).parent
 
 #: From the top: a layer may import itself and those before it.
 LAYERS = (
-    "visible", "errors", "explanations", "files", "plugins", "language", "kernels", "primitives",
-    "extending", "graph", "lower", "measure", "models", "lifting", "analysis", "surgery",
-    "training", "compiling", "artifact", "exporting", "looking", "certificate", "drawing", "api",
-    "testing", "cli",
+    "visible", "turns", "errors", "explanations", "files", "plugins", "language", "kernels",
+    "primitives", "extending", "graph", "lower", "measure", "models", "lifting", "analysis",
+    "surgery", "training", "compiling", "artifact", "exporting", "looking", "certificate",
+    "drawing", "api", "testing", "cli",
 )  # fmt: skip
 #: Layers that never meet, though one stands above the other: opening models, and reading them.
 APART = {("analysis", "models")}

@@ -1,4 +1,4 @@
-"""Copies of modules to try things on."""
+"""Copies of modules to try things on, and to look at."""
 
 from __future__ import annotations
 
@@ -24,10 +24,23 @@ def copied(module: M) -> M:
     return copy.deepcopy(module, dict(left))
 
 
+def shell_of(model: M) -> M:
+    """Return a copy of all modules of a model, which hold the model's very tensors.
+
+    It is for looking at a model that may run meanwhile in another thread: hooks, modes and fake
+    tensors are put on the copy. A model that can't be copied is given back itself.
+    """
+    held = (*model.parameters(), *model.buffers(), *_left_in(model))
+    try:
+        return copy.deepcopy(model, {id(tensor): tensor for tensor in held})
+    except Exception:  # whatever its own __deepcopy__ raises, as after fully_shard
+        return model
+
+
 def _left_in(module: nn.Module) -> Iterator[Tensor]:
     """Yield the tensors that are results of others among the attributes of all modules inside."""
     for part in module.modules():
-        own = {name: value for name, value in vars(part).items() if name not in _KEPT}
+        own = {name: value for name, value in list(vars(part).items()) if name not in _KEPT}
         for leaf in tree_leaves(own):
             if isinstance(leaf, Tensor) and not leaf.is_leaf:
                 yield leaf

@@ -26,6 +26,7 @@ from torch.utils._pytree import tree_flatten_with_path, tree_iter, tree_map
 
 from composer.analysis.edited import own_methods
 from composer.lower.mechanism import Onlooker
+from composer.turns import TURN
 
 #: In the `meta` of a node: the tensor that it gives, and where the forward made it.
 VALUE, INSTRUCTIONS = "composer_value", "composer_instructions"
@@ -106,7 +107,16 @@ def _same_states(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw Python's, NumPy's and torch's random numbers from a seed; give back what they were."""
+    """Draw Python's, NumPy's and torch's random numbers from a seed; give back what they were.
+
+    A process has one generator of each. What other threads than Composer's draw meanwhile comes of
+    the seed, too, and what they draw afterwards goes on from before.
+    """
+    with TURN:
+        yield from _seeded(seed)
+
+
+def _seeded(seed: int) -> Iterator[None]:
     state = random.getstate()
     numpy = sys.modules.get("numpy")
     of_numpy = numpy.random.get_state() if numpy is not None else None

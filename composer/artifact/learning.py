@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 from composer.artifact.run import Verification, in_mode, pass_failed, tensors_of
 from composer.errors import ComposerError, counted, error
 from composer.surgery.composition import EditedSite, inserted_prefixes, inserted_sites
+from composer.turns import TURN
 
 _Gradients = Mapping[str, Tensor | None]
 
@@ -168,7 +169,7 @@ class _Step:
         given: dict[str, list[Tensor]] = {path: [] for path in self.sites}
         try:
             with in_mode(self.model, training=True), self._watching(given):
-                with torch.random.fork_rng(devices=[]):
+                with TURN, torch.random.fork_rng(devices=[]):
                     torch.manual_seed(0)
                     out = torch.func.functional_call(
                         self.entered, state, inputs.args, dict(inputs.kwargs)

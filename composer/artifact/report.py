@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from composer.analysis.copies import shell_of
 from composer.analysis.probe import probe
 from composer.artifact.recipe_backbone import needs_trust
 from composer.errors import counted
@@ -174,7 +175,7 @@ def describe(
     if done is not None and flops_after is not None:
         inputs = done.inputs
     else:
-        after = probe(model)
+        after = probe(shell_of(model))
         inputs, flops_after = after.inputs, after.flops
     if flops_before is None:
         flops_before = probe(eject(model), inputs).flops

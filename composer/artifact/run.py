@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from composer.analysis.copies import shell_of
 from composer.analysis.probe import Probe, probe
 from composer.analysis.taken import input_shape
 from composer.errors import ComposerError, Diagnostic, UsageError, error
@@ -152,7 +153,7 @@ def read_image(path: Path, model: nn.Module) -> Tensor:
         raise _no_image(path, "this is not an image") from None
     except (OSError, ValueError, Image.DecompressionBombError) as failure:
         raise _no_image(path, f"this image cannot be read: {failure}") from None
-    ran = probe(model)
+    ran = probe(shell_of(model))
     if ran.dimensions != 2:
         taken = "volumes" if ran.dimensions == 3 else "signals"
         message = f"the backbone takes {taken}, and this is an image"
@@ -189,7 +190,7 @@ def _data_config(model: nn.Module) -> dict[str, Any]:
     resolve: Any = resolve_data_config
     config: dict[str, Any] = resolve({}, model=model)
     if input_shape(model) is None or remembered_inputs(model) is not None:
-        config["input_size"] = probe(model).input_shape
+        config["input_size"] = probe(shell_of(model)).input_shape
     return config
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch._dynamo import exc
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 #: What dynamo raises at the ninth kind of input; its name is another in torch 2.7.
 _LIMIT: tuple[type[BaseException], ...] = tuple(
@@ -31,7 +31,8 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the module."""
-        if torch.compiler.is_compiling() or is_in_torch_dispatch_mode():
+        # torch's own flag of modes is one for all threads; this stack is one of each
+        if torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None:
             return self.module._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
         return self.run(*args, **kwargs)
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from composer.compiling.agreeing import Agreement, apart, tensors
 from composer.compiling.compiled import Compiled
+from composer.turns import TURN
 
 
 class Learning(Compiled):
@@ -31,11 +32,12 @@ class Learning(Compiled):
         """
         if not self._agreement.is_due(args, kwargs):
             return super().run(*args, **kwargs)
-        with torch.random.fork_rng(), torch.no_grad():
-            once, again = (self._own(args, kwargs) for _ in range(2))
-        torch.clear_autocast_cache()  # what it holds was cast without gradients
-        pairs = zip(tensors(once), tensors(again), strict=True)
-        found = super().run(*args, **kwargs)
+        with TURN:  # a compiler in one thread reads of modes that are on in another
+            with torch.random.fork_rng(), torch.no_grad():
+                once, again = (self._own(args, kwargs) for _ in range(2))
+            torch.clear_autocast_cache()  # what it holds was cast without gradients
+            pairs = zip(tensors(once), tensors(again), strict=True)
+            found = super().run(*args, **kwargs)
         drawn = any(apart(*pair) for pair in pairs)
         self._agreement.check(once, found, args, kwargs, numbers=not drawn)
         return found

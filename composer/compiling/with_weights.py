@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 from composer.compiling.agreeing import Agreement
 from composer.compiling.compiled import Compiled
 from composer.errors import error
+from composer.turns import TURN
 
 _AGAIN = 'optimise it again: composer.optimize(model, for_="inference")'
 
@@ -42,9 +44,13 @@ class Frozen(Compiled):
         import torch._inductor.config as inductor
 
         self._check()
-        with torch.inference_mode(False), torch.no_grad(), inductor.patch(freezing=self._freezes):
+        is_due = self._agreement.is_due(args, kwargs)
+        # a compiler in one thread reads of modes that are on in another
+        turn = TURN if is_due else nullcontext()
+        freezing = inductor.patch(freezing=self._freezes)
+        with turn, torch.inference_mode(False), torch.no_grad(), freezing:
             found = super().run(*args, **kwargs)
-            if self._agreement.is_due(args, kwargs):
+            if is_due:
                 wanted = self._agreement.own(args, kwargs)
                 self._agreement.check(wanted, found, args, kwargs)
             return found

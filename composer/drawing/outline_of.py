@@ -12,6 +12,7 @@ from itertools import groupby
 from torch import fx, nn
 
 from composer.analysis.anatomy import anatomy
+from composer.analysis.copies import shell_of
 from composer.analysis.edited import class_before_edits
 from composer.analysis.parts import Anatomy
 from composer.analysis.paths import is_inside
@@ -49,19 +50,20 @@ def outline(model: nn.Module, name: str, code: bool = False) -> Outline:
         ComposerError: the model's forward pass fails.
     """
     with _without_collection():
-        return _Outliner(model, name, code).outline()
+        return _Outliner(shell_of(model), name, code).outline()
 
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
     """Look for no garbage: all that is made here is kept, and looking takes a fifth of the time."""
-    was = gc.isenabled()
+    if not gc.isenabled():  # or another thread draws, which turns it on again
+        yield
+        return
     gc.disable()
     try:
         yield
     finally:
-        if was:
-            gc.enable()
+        gc.enable()
 
 
 class _Outliner:

@@ -12,6 +12,7 @@ from importlib.resources import as_file, files
 
 from composer.drawing.text import in_font, shown
 from composer.errors import error
+from composer.turns import in_turn
 
 FAMILY = "Arimo"
 MOST_PIXELS = 200_000_000
@@ -19,6 +20,7 @@ _POINTS = 72  # of an inch
 _TEXT = re.compile(r"(<text [^>]*>)([^<]*)(</text>)")
 
 
+@in_turn  # fonts are registered for all
 def pdf(svg: str, title: str = "") -> bytes:
     """Return a picture as PDF of one page, as large as the SVG, the font inside it.
 
@@ -41,6 +43,7 @@ def pdf(svg: str, title: str = "") -> bytes:
     return out.getvalue()
 
 
+@in_turn  # pdfium serves one thread
 def png(svg: str, dpi: int) -> bytes:
     """Return a picture as PNG of so many pixels for each inch.
 

@@ -19,6 +19,7 @@ from composer.errors import Diagnostic, MissingPartError, listing
 from composer.exporting.made import CantBeWrittenError, Made, made
 from composer.exporting.proof import first_line
 from composer.exporting.subject import WORDS, Subject
+from composer.turns import TURN
 
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 _NO_FUNCTION = re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)'")
@@ -112,11 +113,11 @@ def _rename(model: object, names: Mapping[str, str]) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep torch's progress, and its warnings of versions, from the user's terminal."""
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    with TURN, contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        before = logging.root.manager.disable
+        logging.disable(logging.ERROR)
+        warnings.simplefilter("ignore")
+        try:
             yield
-    finally:
-        logging.disable(before)
+        finally:
+            logging.disable(before)

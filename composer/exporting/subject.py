@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from composer.analysis.copies import shell_of
 from composer.analysis.probe import probe
 from composer.artifact.folder import load
 from composer.artifact.run import in_mode, tensors_of
@@ -122,7 +123,7 @@ def _need_no_sizes(
 
 
 def _of_model(model: nn.Module, name: str) -> Subject:
-    ran = probe(model)
+    ran = probe(shell_of(model))
     if ran.entry:
         raise error(
             "invalid-inputs",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import math
-import warnings
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -142,10 +142,9 @@ def parse(text: str) -> Expr:
         )
     text = "".join(" " if letter.isspace() else letter for letter in text)
     padding = len(text) - len(text.lstrip())
+    _check_said_plainly(text)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(text.strip(), mode="eval").body
+        tree = ast.parse(text.strip(), mode="eval").body
     except (RecursionError, MemoryError):
         raise ExpressionError(
             "bad-expression", "this expression is nested too deep", 0, len(text)
@@ -157,6 +156,26 @@ def parse(text: str) -> Expr:
             "bad-expression", f"{text.strip()!r} is not an expression", column, 1, _LANGUAGE
         ) from None
     return _Builder(text, padding).build(tree, 0)
+
+
+#: What Python reads with a warning, which would go to the user's terminal: letters right after a
+#: number. To catch warnings would change their filters for every thread.
+_CLINGING = re.compile(r"(?<!\w)\.?[0-9][\w.]*?(and|else|for|i[fns]|or|not)")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+
+
+def _check_said_plainly(text: str) -> None:
+    """Refuse what Python would warn of: a backslash, and a word that clings to a number."""
+
+    def refuse(start: int, help: str) -> ExpressionError:  # noqa: A002
+        message = f"{text.strip()!r} is not an expression"
+        return ExpressionError("bad-expression", message, start, 1, help)
+
+    if "\\" in text:
+        raise refuse(text.index("\\"), "a word has no backslash")
+    outside = _QUOTED.sub(lambda word: " " * len(word[0]), text)
+    if (found := _CLINGING.search(outside)) is not None:
+        raise refuse(found.start(1), f"put a space before {found[1]!r}")
 
 
 _LANGUAGE = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-#: The key, and what follows its colon without a space.
-GLUED = re.compile(r"([A-Za-z_]\w*):([^\s:/].*)")
+#: The key, and what follows its colon without a space; what ends a list or a mapping is no value.
+GLUED = re.compile(r"([A-Za-z_]\w*):([^\s:/,}\]].*)")
 
 
 def no_space(glued: re.Match[str]) -> tuple[str, str]:

@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from composer.analysis.copies import shell_of
 from composer.artifact.run import in_mode, pass_failed
 from composer.errors import error, listing
 from composer.looking.as_written import AsWritten, Kind, Seen, need_same_state
 from composer.surgery.composition import EditedSite, composed
 from composer.surgery.unwrapped import unwrapped
+from composer.turns import TURN
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ def attention_maps(model: nn.Module, images: Any) -> dict[str, AttentionMap]:
             does not run on the images.
     """
     model = unwrapped(getattr(model, "_orig_mod", model))  # of what torch.compile returned
+    model = shell_of(model)
     record = composed(model)
     found: dict[str, AttentionMap] = {}
     sites = [(edit.spec, site) for edit in record.edits for site in edit.inserted]
@@ -86,7 +89,7 @@ def attention_maps(model: nn.Module, images: Any) -> dict[str, AttentionMap]:
         )
     with _hooks(model, [site for _, site in sites], written, found):
         try:
-            with in_mode(model, training=False), torch.no_grad(), _not_compiled():
+            with TURN, in_mode(model, training=False), torch.no_grad(), _not_compiled():
                 _run(model, images)
         except Exception as failure:
             raise pass_failed("forward", failure) from None

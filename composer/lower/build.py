@@ -26,8 +26,10 @@ from composer.lower.like import ANY_CONVOLUTION, sizes_like
 from composer.lower.of_torch import torch_told
 from composer.primitives import Spec
 from composer.primitives.places import PLACES
+from composer.turns import in_turn
 
 
+@in_turn  # weights are drawn
 @uncollected()
 def lower(graph: Graph) -> fx.GraphModule:
     """Return the module of a graph that has been through every pass.

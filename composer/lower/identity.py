@@ -27,6 +27,7 @@ from composer.lower.like import ANY_CONVOLUTION
 from composer.primitives import Spec
 from composer.primitives.activations import FUNCTIONS
 from composer.primitives.parameter import Parameter
+from composer.turns import TURN
 
 #: Of the largest value of the original; float64 keeps what is the same far below.
 TOLERANCE = 1e-9
@@ -128,7 +129,7 @@ def check_same(
     """
     frozen = original.norm is not None and is_frozen_norm(original.norm)
     for training in (False,) if frozen else (False, True):
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with TURN, torch.no_grad(), torch.random.fork_rng(devices=[]):
             x = inputs[0].clone()
             for step in original.steps:
                 step = copy.deepcopy(step).train(training) if isinstance(step, nn.Module) else step

@@ -11,7 +11,7 @@ import itertools
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from composer.errors import error
 from composer.measure.caches import nothing_fake_remembered
 from composer.measure.operators import multiply_adds
+from composer.turns import TURN
 
 
 class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -153,13 +154,14 @@ class FakeRun:
             training: the mode of the model and all inside it.
             gradients: whether the pass records them.
         """
-# in a caller's inference mode whole layers would reach `watch`, not what they are made of
-        with nothing_fake_remembered(), untouched(model), torch.inference_mode(False):
+        # in a caller's inference mode whole layers would reach `watch`, not what they are made of
+        with TURN, nothing_fake_remembered(), untouched(model), torch.inference_mode(False):
             for module in model.modules():
                 module.training = training
                 without_checkpointing(module)
+                _run_uncompiled(module)
             grad = torch.set_grad_enabled(gradients)
-            with _quietly(), _uncompiled(model), self.mode, grad, watch:
+            with _quietly(), self.mode, grad, watch:
                 return torch.func.functional_call(model, self.state, inputs(), named())
 
 
@@ -174,6 +176,15 @@ def without_checkpointing(module: nn.Module) -> None:
             setattr(module, name, False)
 
 
+def _run_uncompiled(module: nn.Module) -> None:
+    """Let a module that was compiled run as it was: what is fake has no numbers.
+
+    torch's own stance for this is one for all threads, and a compiled model may serve in another.
+    """
+    if module._compiled_call_impl is not None:
+        module._compiled_call_impl = None
+
+
 def on_numbers(
     model: nn.Module, args: Any, kwargs: Any, watch: AbstractContextManager[Any]
 ) -> None:
@@ -182,20 +193,13 @@ def on_numbers(
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     try:
         plain = torch.inference_mode(False)  # see FakeRun
-        with untouched(model), plain, torch.no_grad(), torch.random.fork_rng(devices=[]), watch:
+        with TURN, untouched(model), plain, torch.no_grad(), torch.random.fork_rng([]), watch:
             for module in model.modules():
                 without_checkpointing(module)
             torch.func.functional_call(model.eval(), buffers, args, kwargs)
     finally:
         for module, training in modes:
             module.training = training
-
-
-def _uncompiled(model: nn.Module) -> AbstractContextManager[Any]:
-    """Where parts of a model were compiled, run them as they were: what is fake has no numbers."""
-    if any(module._compiled_call_impl is not None for module in model.modules()):
-        return torch.compiler.set_stance("force_eager")  # type: ignore[no-any-return]
-    return nullcontext()
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from composer.models.paths import look_for, looked
 from composer.models.torchvision_builder import torchvision_factory
 from composer.models.trusted import CODE, TRUST, refusal
 from composer.models.ultralytics_builder import ultralytics_factory
+from composer.turns import TURN
 
 Factory = Callable[..., Any]
 
@@ -140,7 +141,7 @@ def _make(source: ModelString, factory: Factory, pretrained: bool) -> nn.Module:
     if pretrained:
         arguments |= _pretrained_argument(source, factory)
     try:
-        with _network(source, pretrained):
+        with TURN, _network(source, pretrained):  # its weights are drawn, too
             made = factory(**arguments)
     except ComposerError:
         raise
@@ -238,12 +239,13 @@ def _module(dotted: str, forms: str = FORMS) -> ModuleType:
 def _importable(folder: Path) -> Iterator[None]:
     """Let what stands in a folder be imported, as Python does for the script that it runs."""
     added = str(folder.resolve())
-    sys.path.insert(0, added)
-    try:
-        yield
-    finally:
-        if added in sys.path:
-            sys.path.remove(added)
+    with TURN:
+        sys.path.insert(0, added)
+        try:
+            yield
+        finally:
+            if added in sys.path:
+                sys.path.remove(added)
 
 
 def _attribute(

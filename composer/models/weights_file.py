@@ -24,8 +24,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.serialization import safe_globals
 
 from composer.errors import ComposerError, Diagnostic
+from composer.turns import TURN
 
 #: What training scripts call the state dict inside a checkpoint.
 WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema")
@@ -93,7 +95,7 @@ def _read(path: Path, check: Check | None, only_safetensors: bool) -> dict[str, 
             return loaded
         _check_packing(path)
         options: list[Any] = [argparse.Namespace]  # timm's train.py keeps it beside
-        with torch.serialization.safe_globals(options), warnings.catch_warnings(action="ignore"):
+        with TURN, safe_globals(options), warnings.catch_warnings(action="ignore"):
             loaded = _tensors(torch.load(path, map_location="cpu", weights_only=True), path)
         check_kinds(loaded, path)
         return loaded

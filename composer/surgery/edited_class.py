@@ -30,6 +30,7 @@ from composer.analysis.edited import (
 )
 from composer.errors import error
 from composer.surgery.source import NoSource, Text, function_of, text_of
+from composer.turns import in_turn
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ def put_edits(module: nn.Module, edits: Edits) -> None:
     module.__class__ = edited_class(cast("Hashable", class_before_edits(module)), edits)
 
 
+@in_turn  # two threads would make two classes
 @cache
 def edited_class(original: type[nn.Module], edits: Edits) -> type[nn.Module]:
     """Return the class that a backbone's class becomes.

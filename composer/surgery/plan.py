@@ -9,6 +9,7 @@ from typing import Any, get_args
 from torch import nn
 
 from composer.analysis.anatomy import anatomy
+from composer.analysis.copies import shell_of
 from composer.analysis.parts import Anatomy
 from composer.errors import ComposerError, Diagnostic, counted, error
 from composer.graph.frontend import load_spec
@@ -100,7 +101,7 @@ def plan(
         raise error("invalid-init", f"{init!r} is not a way to begin", "say 'paper' or 'identity'")
     if isinstance(model, str):
         model = open_backbone(ModelString.parse(model))
-    model = unwrapped(model)
+    model = shell_of(unwrapped(model))
     if prefix_tokens not in get_args(PrefixTokens):
         message = f"{prefix_tokens!r} is nothing that prefix tokens do"
         raise error("invalid-value", message, "say 'pass' or 'join'")

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from composer.analysis.anatomy import anatomy
+from composer.analysis.copies import shell_of
 from composer.analysis.parts import Anatomy, Part
 from composer.analysis.recording import Untraceable
 from composer.analysis.residual import branches
@@ -151,7 +152,7 @@ def sites(
     """
     if isinstance(model, str):
         model = open_backbone(ModelString.parse(model))
-    model = unwrapped(model)
+    model = shell_of(unwrapped(model))
     given = None if example_inputs is None else Inputs.examples(model, example_inputs)
     known = anatomy(model, given)
     placer = Placer(model, known)
@@ -183,6 +184,7 @@ def why_of(model: nn.Module, path: str) -> list[str]:
     Raises:
         ComposerError: there is no such module, or the model's forward pass fails.
     """
+    model = shell_of(model)
     return why(model, anatomy(model), path)
 
 

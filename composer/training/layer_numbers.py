@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from torch import nn
 
 from composer.analysis.anatomy import anatomy
+from composer.analysis.copies import shell_of
 from composer.errors import error
 from composer.models.library import library
 from composer.surgery.composition import (
@@ -62,7 +63,7 @@ def _own_numbers(model: nn.Module, names: list[str]) -> dict[str, int]:
 
 
 def _by_blocks(model: nn.Module, names: list[str]) -> dict[str, int]:
-    stages = anatomy(model).stages
+    stages = anatomy(shell_of(model)).stages
     blocks = [f"{block.path}." for stage in stages for block in stage.blocks]
     if not blocks:
         raise error(

@@ -1,0 +1,90 @@
+"""Writes docs/licences.md from what is installed: python docs/licence_pages.py."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib.metadata import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+HEAD = """\
+# Licences of the dependencies
+
+Composer is under Apache-2.0. It contains the fonts Arimo Regular and Bold (SIL Open Font License
+1.1, `composer/drawing/fonts/OFL.txt`) and no other code or data of somebody else. These are the
+distributions that it is installed with, by the licence that each says of itself in its metadata.
+svglib is under the LGPL: it is imported as it is, and not changed or contained. graphviz-pure is a
+program of its own, which is run. A wheel may contain more, such as torch's libraries of numerics,
+and lists their licences beside its metadata.
+
+This page is written by `python docs/licence_pages.py` from `pyproject.toml` and the metadata of
+what is installed.
+"""
+
+
+class Use(NamedTuple):
+    """What Composer uses a distribution for, and the module that is imported, if one is."""
+
+    module: str | None
+    what: str
+
+
+USES = {
+    "click": Use("click", "the command line"),
+    "graphviz": Use("graphviz", "writes and quotes DOT"),
+    "graphviz-pure": Use(None, "the program `dot`, which finds the places of boxes"),
+    "networkx": Use("networkx", "order, ancestors and cycles of a spec's graph"),
+    "pillow": Use("PIL", "reads an example image, writes PNG"),
+    "pydantic": Use("pydantic", "the fields of a spec and of a recipe"),
+    "pypdfium2": Use("pypdfium2", "PDF to PNG"),
+    "pyyaml": Use("yaml", "reads and writes YAML"),
+    "reportlab": Use("reportlab", "PDF"),
+    "rich": Use("rich", "progress and colours of the command line"),
+    "safetensors": Use("safetensors", "weights"),
+    "svglib": Use("svglib", "SVG to PDF"),
+    "timm": Use("timm", "backbones, and what their images look like"),
+    "torch": Use("torch", "modules, fx, fake tensors, the compiler"),
+    "torchvision": Use("torchvision", "backbones"),
+    "transformers": Use("transformers", "extra `hf`: backbones"),
+    "onnx": Use("onnx", "extra `export`: the model of ONNX"),
+    "onnxruntime": Use(None, "extra `export`: runs what was exported beside the model"),
+    "onnxscript": Use(None, "extra `export`: torch's exporter to ONNX writes with it"),
+}
+
+
+def dependencies() -> dict[str, str]:
+    """Return the distributions that Composer is installed with, and their bounds, as written."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    extras = project["optional-dependencies"]
+    written = [*project["dependencies"], *extras["hf"], *extras["export"]]
+    found = [re.fullmatch(r"([\w.-]+)(.*)", one) for one in written]
+    return {one[1]: one[2] for one in found if one is not None}
+
+
+def licence(name: str) -> str:
+    """Return the licence that a distribution says of itself, in one line."""
+    said = metadata(name)
+    if expression := said.get("License-Expression"):
+        return expression
+    line = (said.get("License") or "").strip().partition("\n")[0]
+    classified = [c for c in said.get_all("Classifier") or [] if c.startswith("License ::")]
+    if classified and (not line or len(line) > 30):
+        return classified[0].rpartition(" :: ")[2]
+    return line
+
+
+def page() -> str:
+    """Return the text of the page."""
+    rows = [
+        f"| {name} | `{bound}` | {licence(name)} | {USES[name].what} |"
+        for name, bound in dependencies().items()
+    ]
+    table = ["| distribution | versions | licence | what for |", "| --- | --- | --- | --- |", *rows]
+    return "\n".join([HEAD, *table, ""])
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("licences.md").write_text(page(), encoding="utf-8")
