@@ -167,15 +167,15 @@ _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 def _check_said_plainly(text: str) -> None:
     """Refuse what Python would warn of: a backslash, and a word that clings to a number."""
 
-    def refuse(start: int, help: str) -> ExpressionError:  # noqa: A002
+    def unclear(start: int, help: str) -> ExpressionError:  # noqa: A002
         message = f"{text.strip()!r} is not an expression"
         return ExpressionError("bad-expression", message, start, 1, help)
 
     if "\\" in text:
-        raise refuse(text.index("\\"), "a word has no backslash")
+        raise unclear(text.index("\\"), "a word has no backslash")
     outside = _QUOTED.sub(lambda word: " " * len(word[0]), text)
     if (found := _CLINGING.search(outside)) is not None:
-        raise refuse(found.start(1), f"put a space before {found[1]!r}")
+        raise unclear(found.start(1), f"put a space before {found[1]!r}")
 
 
 _LANGUAGE = (
