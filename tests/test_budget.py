@@ -16,33 +16,33 @@ from composer.graph.graph import Settings
 from composer.graph.growth import growth
 from composer.graph.passes import compile_graph
 from composer.graph.sizes import settings_at
-from composer.language.budget import MAX_AXES, MAX_NODES, MAX_PARAMETERS, MAX_REACH, shown
+from composer.language.budget import MAX_AXES, MAX_EXPANDED, MAX_PARAMETERS, MAX_REACH, shown
 
 #: A text of one node after the head, and what is said of it.
 REFUSED = {
     "repeats in repeats": (
         "  z: {op: repeat, times: 200, each: {op: repeat, times: 200, each: {op: gate}}}",
         """\
-it.yaml:4:26: error[over-budget]: this comes to 40,201 nodes, and the most is 12,000
+it.yaml:4:26: error[over-budget]: this comes to 40,201 nodes, and the most is 1,501
     4 |   z: {op: repeat, times: 200, each: {op: repeat, times: 200, each: {op: gate}}}
       |                          ^^^
-  help: let it repeat less often, or use fewer specs""",
+  help: let it repeat less often, or use fewer specs: 1,500 more than are written""",
     ),
     "steps of as many steps": (
         "  z: {op: repeat, times: 900, each: {op: repeat, times: i * i, each: {op: gate}}}",
         """\
-it.yaml:4:26: error[over-budget]: this comes to at least 12,564 nodes, and the most is 12,000
+it.yaml:4:26: error[over-budget]: this comes to at least 1,514 nodes, and the most is 1,501
     4 |   z: {op: repeat, times: 900, each: {op: repeat, times: i * i, each: {op: gate}}}
       |                          ^^^
-  help: let it repeat less often, or use fewer specs""",
+  help: let it repeat less often, or use fewer specs: 1,500 more than are written""",
     ),
     "a use, repeated": (
         "  z: {op: repeat, times: 5000, each: {op: use, spec: se}}",
         """\
-it.yaml:4:26: error[over-budget]: this comes to 25,001 nodes, and the most is 12,000
+it.yaml:4:26: error[over-budget]: this comes to 25,001 nodes, and the most is 1,501
     4 |   z: {op: repeat, times: 5000, each: {op: use, spec: se}}
       |                          ^^^^
-  help: let it repeat less often, or use fewer specs""",
+  help: let it repeat less often, or use fewer specs: 1,500 more than are written""",
     ),
     "a size": (
         "  z: {op: linear, over: c, out: 1e12}",
@@ -108,7 +108,7 @@ def test_the_words(name: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        f"{NODES}  z: {{op: repeat, times: {MAX_NODES - 1}, each: {{op: gate}}}}\n",
+        f"{NODES}  z: {{op: repeat, times: {MAX_EXPANDED}, each: {{op: gate}}}}\n",
         f"{NODES}  z: {{op: conv2d, kernel: 3, padding: {MAX_REACH}}}\n",
         f"{NODES}  z: {{op: parameter, axes: {{i: {MAX_PARAMETERS // 4}, j: 4}}, init: 0}}\n",
         f"{NODES}  z: {{op: norm, fn: l2, over: [b, c]}}\n",  # without weights
@@ -155,7 +155,7 @@ CHAINS = {
     "uses in a chain of 120": "this comes to at least 21 specs, each within another, and the most is 20",
     "extends in a chain of 120": "this comes to at least 21 specs, each within another, and the most is 20",
     "extends of a large one": "this comes to 110,045 values, those of the specs it extends among them, and the most is 100,000",
-    "twice each": "this comes to 12,261 nodes of the specs that are used, and the most is 12,000",
+    "twice each": "this comes to 1,534 nodes, and the most is 1,502",
     "two ways each": "this comes to at least 101 specs to open, and the most is 100",
     "many specs": "this comes to at least 101 specs to open, and the most is 100",
 }

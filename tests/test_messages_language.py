@@ -363,10 +363,10 @@ it.yaml:4:23: error[unknown-axis]: 'input' has no axis 'q'
   y: {op: reweight, x: input, by: z}
 """,
         """\
-it.yaml:4:35: error[over-budget]: this comes to 200,002 nodes, and the most is 12,000
+it.yaml:4:35: error[over-budget]: this comes to 200,002 nodes, and the most is 1,502
     4 |   z: {op: branch, axis: k, times: 200000, each: {op: pool, over: h}}
       |                                   ^^^^^^
-  help: let it repeat less often, or use fewer specs
+  help: let it repeat less often, or use fewer specs: 1,500 more than are written
 """,
     ),
     "use of an empty name": (
@@ -646,10 +646,10 @@ it.yaml:4:6: error[division-by-zero]: 't' goes from 0 to 1, so 'z' would divide 
   z: {op: repeat, times: 1000, each: {op: repeat, times: 1000, each: {op: gate}}}
 """,
         """\
-it.yaml:4:26: error[over-budget]: this comes to 1,001,001 nodes, and the most is 12,000
+it.yaml:4:26: error[over-budget]: this comes to 1,001,001 nodes, and the most is 1,501
     4 |   z: {op: repeat, times: 1000, each: {op: repeat, times: 1000, each: {op: gate}}}
       |                          ^^^^
-  help: let it repeat less often, or use fewer specs
+  help: let it repeat less often, or use fewer specs: 1,500 more than are written
 """,
     ),
     "output of a stand-in": (

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from composer.artifact.output import is_composition
 from composer.drawing.diagram import Diagram, Group, groups_in
 from composer.drawing.formats import DPI, Format, format_of, written
+from composer.drawing.limit import check_size
 from composer.drawing.mechanism import Said, mechanism
 from composer.drawing.network import DEPTH, before_and_after, network
 from composer.drawing.theme import ThemeName
@@ -113,6 +114,7 @@ def render(
         what, depth=depth, expand=expand, before_after=before_after, channels=channels, size=size,
         params=params, code=form == "html", trust_code=trust_code,
     )  # fmt: skip
+    check_size(picture.diagram, picture.opened, form)
     content = written(picture.diagram, picture.opened, form, theme, dpi)
     write_file(file, lambda place: place.write_bytes(content), force=force)
     if picture.problems:

@@ -18,6 +18,7 @@ from composer.graph.params import bind_params
 from composer.graph.scope import Scope
 from composer.language.budget import (
     MAX_ELEMENTS,
+    MAX_EXPANDED,
     MAX_EXPRESSION_PARTS,
     MAX_PARAMETERS,
     MAX_REACH,
@@ -58,7 +59,7 @@ def too_many_nodes(graph: Graph, known: Scope) -> Diagnostic | None:
         "nodes",
         sum(counts),
         graph.settings.room,
-        "let it repeat less often, or use fewer specs",
+        f"let it repeat less often, or use fewer specs: {MAX_EXPANDED:,} more than are written",
         graph.where(most, ("times",) if deepest else ()),
         at_least=counting.ended,
     )
@@ -159,6 +160,7 @@ def too_much_memory(graph: Graph) -> Iterator[Diagnostic]:
     """Yield the problems of a graph whose values, or parameters, no machine has room for."""
     known = _counted_as(graph)
     learned: dict[str, int] = {}
+    asked: dict[object, int] = {}  # of nodes that are alike, one
     for node in graph.nodes:
         if node.op is None or node.axes is None:
             continue
@@ -166,7 +168,10 @@ def too_much_memory(graph: Graph) -> Iterator[Diagnostic]:
         if elements > MAX_ELEMENTS and not isinstance(node.op, Parameter):
             way_out = "pool, stride or split before, or choose smaller sizes"
             yield over("elements", elements, MAX_ELEMENTS, way_out, graph.where(node))
-        learned[node.name] = _learned(graph, node, elements, known)
+        key = node.fields, graph.reads_of(node), node.axes, node.weights in (None, node.name)
+        if key not in asked:
+            asked[key] = _learned(graph, node, elements, known)
+        learned[node.name] = asked[key]
     total = sum(learned.values())
     if total > MAX_PARAMETERS:
         most = graph.by_name[max(learned, key=learned.__getitem__)]

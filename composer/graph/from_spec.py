@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from composer.errors import ComposerError, Diagnostic, suggestion
 from composer.graph.graph import INPUT, Graph, GraphNode, Settings
 from composer.graph.places import input_at
-from composer.language.budget import MAX_NODES
+from composer.language.budget import MAX_EXPANDED, MAX_NODES
 from composer.language.expressions import Expr, Value, constant, name
 from composer.language.models import Param
 from composer.language.names import COMMA
@@ -63,6 +64,9 @@ def _graph(
         op = op if op is None else with_references(op, known)
         nodes.append(GraphNode(node_name, op, ("nodes", node_name), written=op))
         above = node_name
+    if not settings.inside:  # else those of the spec that uses it
+        written = len(known) - 1
+        settings = replace(settings, room=min(settings.room, written + MAX_EXPANDED))
     output = str(spec.output) if spec.output is not None else names[-1]
     if settings.part == "shared" and spec.insert is not None and spec.insert.share:
         output = spec.insert.share

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
 from composer.errors import ComposerError, Diagnostic, Location, in_order_of_text
+from composer.graph.alike import fields_of
 from composer.graph.order import ancestors, in_order
 from composer.language.budget import MAX_NODES
 from composer.language.expressions import Expr, Value
@@ -97,7 +98,25 @@ class GraphNode:
         """The names of the nodes it reads, in order, each once."""
         if self.op is None:
             return ()
-        return tuple(dict.fromkeys(str(ref) for _, ref in self.op.operands()))
+        return tuple(dict.fromkeys(self.operand_places))
+
+    @cached_property
+    def operand_places(self) -> tuple[str, ...]:
+        """The names of the nodes it reads, in order, once for each field that names one."""
+        return () if self.op is None else tuple(str(ref) for _, ref in self.op.operands())
+
+    def with_axes(self, axes: Axes) -> GraphNode:
+        """Return the node with its axes, and what was found of its primitive already."""
+        node = replace(self, axes=axes)
+        for name in ("operands", "operand_places", "fields"):
+            if name in vars(self):
+                vars(node)[name] = vars(self)[name]
+        return node
+
+    @cached_property
+    def fields(self) -> Hashable:
+        """What its primitive goes by but for the values it reads; see `composer.graph.alike`."""
+        return None if self.op is None else fields_of(self.op)
 
 
 @dataclass(frozen=True)
@@ -161,6 +180,13 @@ class Graph:
     def axes_of(self, name: str) -> Axes | None:
         """Return the axes of a node or of the input."""
         return self.input_axes if name == INPUT else self.by_name[name].axes
+
+    def reads_of(self, node: GraphNode) -> tuple[Axes | None, ...]:
+        """Return the axes of what a node reads, in the order of its fields.
+
+        With `GraphNode.fields` they are all that its primitive knows of it.
+        """
+        return tuple([self.axes_of(name) for name in node.operand_places])
 
     def where(self, node: GraphNode, path: YamlPath = ()) -> Location | None:
         """Return the place of a field of a node in the spec's text."""

@@ -21,8 +21,7 @@ from composer.graph.costs import node_cost
 from composer.graph.from_spec import graph_of
 from composer.graph.graph import Graph, GraphNode, Settings
 from composer.graph.passes import compile_graph
-from composer.language.expressions import ExpressionError, bind, constant
-from composer.language.models import Model
+from composer.language.expressions import ExpressionError, bind
 from composer.primitives import Spec
 from composer.primitives.base import replaced
 from composer.primitives.cost import Cost
@@ -213,20 +212,7 @@ def growth(spec: Spec, settings: Settings, size: tuple[int, ...]) -> Growth:
 
 def _kind_of(graph: Graph, node: GraphNode) -> object:
     """Return what the cost of a node follows from: its fields, and the axes that it reads."""
-    if node.op is None:
-        return None
-    operands = dict(node.op.operands())
-    unnamed = replaced(node.op, {path: constant("") for path in operands})
-    reads = tuple(graph.axes_of(str(ref)) for ref in operands.values())
-    return _frozen(unnamed), reads, node.axes, node.weights in (None, node.name)
-
-
-def _frozen(value: object) -> object:
-    if isinstance(value, Model):
-        return type(value), tuple(map(_frozen, vars(value).values()))
-    if isinstance(value, dict):
-        return tuple((key, _frozen(item)) for key, item in value.items())
-    return tuple(map(_frozen, value)) if isinstance(value, tuple) else value
+    return node.fields, graph.reads_of(node), node.axes, node.weights in (None, node.name)
 
 
 def _parameters(cost: Cost) -> int:

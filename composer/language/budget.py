@@ -22,8 +22,12 @@ MAX_CHAIN = 20
 
 #: Params of a spec; each may be read by thousands of nodes.
 MAX_PARAMS = 12_000
-#: Once `use`, `branch`, `repeat` and `extends` are expanded; 10,000 take seconds to build.
+#: As they are written, and of all specs together that one uses. Their text is long, so who reads it
+#: pays in proportion: 10,000 take seconds to check, and a minute to insert.
 MAX_NODES = 12_000
+#: More than are written, once `use`, `branch` and `repeat` are expanded: here a line makes as many
+#: as it likes. 48 blocks of 30 nodes are 1,440; of 1,500 convolutions a plan takes two seconds.
+MAX_EXPANDED = 1_500
 #: Of one value: torch's kernels for GPUs index no more dimensions.
 MAX_AXES = 25
 #: All parts of the expressions that sizes and numbers come to.

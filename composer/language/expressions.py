@@ -11,7 +11,7 @@ import ast
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 from composer.language.operations import FUNCTIONS, NUMBERS, OPERATIONS
@@ -51,6 +51,7 @@ class Expr:
     args: tuple[Expr, ...] = ()
     start: int = 0
     length: int = 1
+    _hash: int = field(init=False, repr=False, compare=False)
 
     @property
     def is_constant(self) -> bool:
@@ -80,19 +81,24 @@ class Expr:
         """Whether it has more parts than a size may come to."""
         return self.parts > MAX_PARTS
 
+    def __post_init__(self) -> None:
+        # from the parts', which have theirs: a long one that is hashed as a whole recurses too far
+        object.__setattr__(self, "_hash", hash((self.kind, self.value, self.args)))
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Expr):
             return NotImplemented
-        return (self.kind, type(self.value), self.value, self.args) == (
-            other.kind,
-            type(other.value),
-            other.value,
-            other.args,
-        )
-
-    @cached_property
-    def _hash(self) -> int:
-        return hash((self.kind, self.value, self.args))
+        left = [(self, other)]
+        while left:  # no recursion, for the same reason
+            one, two = left.pop()
+            if one is two:
+                continue
+            if one._hash != two._hash or one.kind != two.kind or len(one.args) != len(two.args):
+                return False
+            if type(one.value) is not type(two.value) or one.value != two.value:
+                return False
+            left += zip(one.args, two.args, strict=True)
+        return True
 
     def __hash__(self) -> int:
         return self._hash

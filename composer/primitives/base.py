@@ -140,9 +140,13 @@ class Primitive(Model):
 
     def operands(self) -> Iterator[tuple[YamlPath, Expr]]:
         """Yield the fields that name other nodes."""
-        for path, kind, expr in _expressions_of(self, (), _with_references):
+        for path, kind, expr in _expressions_of(self, (), reference_fields):
             if kind.name == "node" or refers(expr):
                 yield path, expr
+
+    def references(self) -> Iterator[tuple[YamlPath, Kind, Expr]]:
+        """Yield the fields that may name other nodes, those that are numbers here among them."""
+        yield from _expressions_of(self, (), reference_fields)
 
     def redirected(self, names: Mapping[str, str]) -> Self:
         """Return the op with every operand that `names` has read under its other name there."""
@@ -275,7 +279,7 @@ def _with_expressions(model: type[Model]) -> _Fields:
 
 
 @cache
-def _with_references(model: type[Model]) -> _Fields:
+def reference_fields(model: type[Model]) -> _Fields:
     """Return those of the fields that may name nodes."""
     found = _with_expressions(model)
     return tuple((field, kind) for field, kind in found if kind is None or kind.names_nodes)

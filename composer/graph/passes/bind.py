@@ -120,8 +120,13 @@ def _bind_all(
         problems.append(Diagnostic(problem.code, problem.message, problem.help, where))
         yield from (replace(node, name=name, op=None) for name in node.names)
         return
+    first: GraphNode | None = None
+    alike = _steps_alike(bound.op)
     for part in made:
         path = (*node.path, *part.path)
+        if first is not None and part.path and (step := _another(first, node, part)):
+            yield step
+            continue
         inside = replace(
             node, name=part.name, op=part.op, written=part.op, path=path,
             weights=_weights_of(node, part),
@@ -129,7 +134,35 @@ def _bind_all(
         if part.bound:  # a name in it may mean something else here, as of a used spec's axes
             yield inside
             continue
-        yield from _bind_all(graph, inside, known.within(part.names), problems)
+        steps = [*_bind_all(graph, inside, known.within(part.names), problems)]
+        if alike and len(steps) == 1 and steps[0].name == part.name:
+            first = steps[0]
+        yield from steps
+
+
+def _steps_alike(op: Structure) -> bool:
+    """Return whether the steps of a repeat are one op, whose fields do not name their number."""
+    if not isinstance(op, Repeating) or isinstance(op.each, Structure):
+        return False
+    counter = str(getattr(op, op.counter))
+    return all(counter not in expr.names for *_, expr in op.each.every_expression())
+
+
+def _another(first: GraphNode, node: GraphNode, part: Part) -> GraphNode | None:
+    """Return a step bound as the first of them is, for it differs in what it reads alone.
+
+    None where that has to be asked.
+    """
+    reads = part.op.x  # type: ignore[attr-defined]  # `each` of a repeat has it
+    if first.op is None or first.written is None or reads.kind not in ("name", "constant"):
+        return None
+    x = reads if reads.is_constant else replace(reads, kind="constant")
+    step = replace(
+        first, name=part.name, op=first.op.model_copy(update={"x": x}),
+        written=first.written.model_copy(update={"x": reads}), weights=_weights_of(node, part),
+    )  # fmt: skip
+    vars(step)["fields"] = first.fields  # x is none of them
+    return step
 
 
 def _weights_of(node: GraphNode, part: Part) -> str | None:
@@ -222,10 +255,12 @@ def _settle(expr: Expr, kind: Kind, known: Scope, field: str) -> Expr:
         bare = chosen.kind == "name" and chosen.value in kind.words
         bound = chosen if bare else expressions.bind(chosen, known)
         return _settled_word(bound, kind, expr)
-    bound = all_known(expressions.bind(expr, known), known, "Known here")
+    bound = expr
+    if expr.kind != "constant":
+        bound = all_known(expressions.bind(expr, known), known, "Known here")
     if bound.is_constant and (refusal := kind.refusal(bound.value)):
         raise _misfit(expr, bound, kind, known, field, refusal)
-    if kind.name == "size" and bound.is_constant:
+    if kind.name == "size" and bound.is_constant and type(bound.value) is not int:
         return replace(bound, value=int(bound.value))
     return bound
 

@@ -17,6 +17,16 @@ def check_weights(graph: Graph) -> Graph:
     batch = graph.input_axes.names[0]
     if graph.input_axes[batch].is_constant:
         return graph
+    asked: dict[object, bool] = {}  # of nodes that are alike, one
+
+    def have_batch(node: GraphNode) -> bool:
+        if node.op is None or node.axes is None or type(node.op).cost is Primitive.cost:
+            return False
+        key = node.fields, graph.reads_of(node), node.axes
+        if key not in asked:
+            asked[key] = _have_batch(graph, node, node.op, batch)
+        return asked[key]
+
     return graph.with_problems([
         Diagnostic(
             "open-size",
@@ -25,14 +35,11 @@ def check_weights(graph: Graph) -> Graph:
             graph.where(node),
         )
         for node in graph.nodes
-        if _have_batch(graph, node, batch)
+        if have_batch(node)
     ])  # fmt: skip
 
 
-def _have_batch(graph: Graph, node: GraphNode, batch: str) -> bool:
-    op = node.op
-    if op is None or node.axes is None or type(op).cost is Primitive.cost:
-        return False
+def _have_batch(graph: Graph, node: GraphNode, op: Primitive, batch: str) -> bool:
     if batch not in op.named_axes:
         return False
     counts = {_weights(graph, node, op, batch, size) for size in (1, 2)}

@@ -106,7 +106,7 @@ def _operands(
     if node.op is None:
         return
     written = dict((node.written or node.op).operands())
-    for path, kind, ref in node.op.expressions():
+    for path, kind, ref in node.op.references():
         if not (kind.name == "node" or (kind.name == "operand" and refers(ref))):
             continue
         numbers = sizes if kind.name == "operand" else {}

@@ -37,6 +37,7 @@ def _inferred_all(graph: Graph, made: _Made) -> Graph:
     order = _extended(graph.order, graph.input_axes)
     nodes: dict[str, tuple[GraphNode, ...]] = {}
     problems: list[Diagnostic] = []
+    alike: dict[object, Axes] = {}
     room, operations = graph.settings.room - len(graph.nodes), 0
 
     def known(ref: Expr) -> Axes:
@@ -52,7 +53,7 @@ def _inferred_all(graph: Graph, made: _Made) -> Graph:
         if operations > MAX_EXPRESSION_PARTS:
             continue
         try:
-            new, found = _inferred(graph, node, known, order, problems, room, made)
+            new, found = _inferred(graph, node, known, order, problems, room, made, alike)
         except AxisProblem as problem:
             if node.name.split(".")[0] not in graph.unreached:
                 where = graph.where(node, problem.field)
@@ -77,6 +78,7 @@ def _inferred(
     problems: list[Diagnostic],
     room: int,
     made: _Made,
+    alike: dict[object, Axes],
 ) -> tuple[tuple[GraphNode, ...], tuple[str, ...]]:
     """Return the node with its axes, or the nodes of the spec it uses and itself as their output.
 
@@ -87,7 +89,11 @@ def _inferred(
     """
     assert node.op is not None
     if not isinstance(node.op, Use):
-        return (replace(node, axes=_of_a_length(node.op.infer(known, order))),), ()
+        reads = tuple([known(constant(name)) for name in node.operand_places])
+        key = node.fields, reads, order  # of nodes that are alike, one is asked
+        if (axes := alike.get(key)) is None:
+            axes = alike[key] = _of_a_length(node.op.infer(known, order))
+        return (node.with_axes(axes),), ()
     if node.op.spec not in graph.spec.used:
         return (node,), ()  # it could not be read, which is noted
     assert node.op.x is not None

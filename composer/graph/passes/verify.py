@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from composer.graph.graph import INPUT, Graph
+from composer.graph.graph import INPUT, Graph, GraphNode
 from composer.graph.order import in_order
 from composer.language.expressions import Expr
 from composer.primitives.axes import Axes
@@ -38,7 +38,15 @@ def _axes_follow(graph: Graph) -> bool:
         assert axes is not None
         return axes
 
+    asked: dict[object, Axes] = {}  # of nodes that are alike, one
+
+    def follow(node: GraphNode) -> bool:
+        key = node.fields, graph.reads_of(node)
+        if node.op is not None and key not in asked:
+            asked[key] = node.op.infer(known, graph.order)
+        return asked.get(key) == node.axes
+
     try:
-        return all(n.op and n.op.infer(known, graph.order) == n.axes for n in graph.nodes)
+        return all(map(follow, graph.nodes))
     except AxisProblem:
         return False
