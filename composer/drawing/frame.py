@@ -60,16 +60,26 @@ def frame_of(box: Box) -> Frame:
     return _stacked(written)
 
 
-def heading_of(group: Group) -> Frame:
-    """Return the size of what stands at the top of an open group."""
+def heading_of(group: Group, room: float | None = None) -> Frame:
+    """Return the size of what stands at the top of an open group, folded where it has less room."""
     written: list[tuple[str, float, Ink, bool]] = [(_line(group.title), LINE, "text", True)]
     written += [(_line(text), SMALL, "faint", False) for text in group.small]
+    if room is not None:
+        written = [
+            (line, size, ink, bold) for text, size, ink, bold in written
+            for line in fitted(text, size, bold, room - 4.0, fewest=1)
+        ]  # fmt: skip
     return _stacked(written, pad_x=2.0, pad_y=1.0)
 
 
 def label_of(link: Link) -> Frame:
     """Return the size of what is written beside a link."""
-    return _stacked([(_line(t), SMALL, "faint", False) for t in link.label], pad_x=5.0, pad_y=1.0)
+    return label_frame(link.label)
+
+
+def label_frame(lines: tuple[str, ...]) -> Frame:
+    """Return the size of lines beside a link."""
+    return _stacked([(_line(t), SMALL, "faint", False) for t in lines], pad_x=5.0, pad_y=1.0)
 
 
 def folded(text: str, letters: int = LETTERS_OF_A_PROBLEM) -> list[str]:
@@ -77,11 +87,18 @@ def folded(text: str, letters: int = LETTERS_OF_A_PROBLEM) -> list[str]:
     return textwrap.wrap(shown(text), letters, break_on_hyphens=False) or [""]
 
 
-def fitted(text: str, size: float, bold: bool, room: float) -> list[str]:
-    """Return a text in lines that are no wider than the room, where words allow that."""
+def fitted(
+    text: str, size: float, bold: bool, room: float, fewest: int = _FEWEST
+) -> list[str]:
+    """Return a text in lines that are no wider than the room, where words allow that.
+
+    A word is broken only where it has more than `fewest` letters and does not fit.
+    """
+    longest = max(map(len, shown(text).split()), default=1)
+    fewest = max(fewest, min(longest, _FEWEST))
     letters = max(len(shown(text)), 1)
     lines = folded(text, letters)
-    while letters > _FEWEST and any(width(line, size, bold) * SLACK > room for line in lines):
+    while letters > fewest and any(width(line, size, bold) * SLACK > room for line in lines):
         letters -= 1
         lines = folded(text, letters)
     return lines

@@ -13,7 +13,7 @@ from string import Template
 from typing import Any
 
 from composer.drawing.diagram import Box, Diagram, Group, Link
-from composer.drawing.frame import frame_of, heading_of
+from composer.drawing.frame import frame_of
 from composer.drawing.layout import Layout, Rect, lay_out
 from composer.drawing.pieces import (
     Body,
@@ -172,7 +172,7 @@ class _Page:
         """Yield a picture, and above each thing in it a button of the same size."""
         yield svg(seen, layout, NAMED, caption=False)
         for group, rect, heading in zip(seen.groups, layout.groups, layout.headings, strict=True):
-            number, frame = self.groups[group.name], heading_of(group)
+            number, frame = self.groups[group.name], heading.frame
             head = Rect(heading.x, heading.y, frame.width, frame.height)
             yield _box(number, head) + _toggle(number, True, rect)
         for box in seen.boxes:

@@ -95,7 +95,7 @@ def render(
 
     Raises:
         UsageError: the suffix names no format, or an option does not suit.
-        MissingPartError: no Graphviz is installed; dot, mmd and tex need none.
+        MissingPartError: no Graphviz is installed; dot and mmd need none.
         ComposerError: the spec is at fault: the picture is written all the same, and shows where.
     """
     file = Path(path)

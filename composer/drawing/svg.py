@@ -14,7 +14,6 @@ from composer.drawing.frame import (
     Row,
     fitted,
     frame_of,
-    heading_of,
     label_of,
 )
 from composer.drawing.layout import Heading, Layout, Point, Rect, Way
@@ -101,12 +100,8 @@ class _Page:
         yield "</g>"
 
     def _heading(self, group: Group, heading: Heading) -> Iterator[str]:
-        """Write what a group is; where a link must pass there, it passes below the text."""
-        frame = heading_of(group)
-        if heading.crossed:
-            room = Rect(heading.x - 1, heading.y, frame.width + 2, frame.height)
-            yield _rect(room, 2, self.theme.inside, self.theme.inside, 0)
-        yield from self._rows(frame, heading.x, heading.y, centred=False)
+        """Write what a group is."""
+        yield from self._rows(heading.frame, heading.x + 2, heading.y, centred=False)
 
     def _box(self, box: Box, rect: Rect) -> Iterator[str]:
         frame = frame_of(box)

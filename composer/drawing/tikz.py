@@ -1,4 +1,4 @@
-"""A diagram in TikZ, for a paper: laid out by Composer itself, with styles to change at the top."""
+"""A diagram in TikZ, for a paper, with styles to change at the top."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from dataclasses import replace
 from math import atan2, degrees
 
 from composer.drawing.diagram import Box, Diagram, Group, Kind, Link
-from composer.drawing.frame import frame_of, heading_of, label_of
+from composer.drawing.frame import frame_of, label_of
 from composer.drawing.latex import latex, told
-from composer.drawing.layers import layers
-from composer.drawing.layout import Heading, Layout, Point, Rect, Way
+from composer.drawing.layout import Direction, Heading, Layout, Point, Rect, Way, lay_out
 from composer.drawing.text import shown
 from composer.drawing.theme import Theme
 
@@ -57,10 +56,16 @@ def tikz(diagram: Diagram, theme: Theme) -> str:
     return tikz_of(*laid_out(diagram), theme, diagram)
 
 
-def laid_out(diagram: Diagram) -> tuple[Diagram, Layout]:
-    """Return a diagram in letters that LaTeX has, and its places."""
+def laid_out(diagram: Diagram, direction: Direction = "tb") -> tuple[Diagram, Layout]:
+    """Return a diagram in letters that LaTeX has, and its places.
+
+    Raises:
+        MissingPartError: there is no Graphviz.
+        ComposerError: it fails.
+    """
     drawn = _told(diagram)
-    return drawn, layers(drawn)
+    (layout,) = lay_out([drawn], direction)
+    return drawn, layout
 
 
 def tikz_of(drawn: Diagram, layout: Layout, theme: Theme, whole: Diagram) -> str:
@@ -120,8 +125,8 @@ class _Document:
         groups = list(self.diagram.groups)
         if groups:
             yield "  % headings of groups"
-        for number, (group, heading) in enumerate(zip(groups, self.layout.headings, strict=True)):
-            yield f"  {_heading(number, group, heading)}"
+        for number, heading in enumerate(self.layout.headings):
+            yield f"  {_heading(number, heading)}"
         if groups:
             yield r"  \begin{scope}[on background layer]"
         for number, (group, rect) in enumerate(zip(groups, self.layout.groups, strict=True)):
@@ -200,10 +205,12 @@ class _Document:
         return f"([xshift={x:.1f}pt]{identity}.{side})" if abs(x) > 0.05 else f"({identity}.{side})"
 
 
-def _heading(number: int, group: Group, heading: Heading) -> str:
-    title, *small = (latex(row.text) for row in heading_of(group).rows)
-    rows = [rf"{{\bfseries {title}}}"]
-    rows += [rf"{{\scriptsize\color{{composerFaint}}{text}}}" for text in small]
+def _heading(number: int, heading: Heading) -> str:
+    rows = [
+        rf"{{\bfseries {latex(row.text)}}}" if row.bold
+        else rf"{{\scriptsize\color{{composerFaint}}{latex(row.text)}}}"
+        for row in heading.frame.rows
+    ]  # fmt: skip
     at = _pair((heading.x + 2, heading.y + 1))
     return rf"\node[composer heading, anchor=north west] (h{number}) at {at} {{{_lines(rows)}}};"
 
