@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from composer.drawing.diagram import Box, Diagram, Group, Link
+from composer.drawing.diagram import Box, Diagram, Direction, Group, Link
 from composer.drawing.frame import frame_of, label_of
-from composer.drawing.layout import Direction, Layout, Point, Rect, Way, lay_out
+from composer.drawing.layout import Layout, Point, Rect, Way, lay_out
 from composer.drawing.picture import drawn
 
 NEAR = 0.3  # Graphviz writes five digits

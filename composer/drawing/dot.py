@@ -8,9 +8,8 @@ from html import escape
 
 import graphviz
 
-from composer.drawing.diagram import Box, Diagram, Group
+from composer.drawing.diagram import Box, Diagram, Direction, Group
 from composer.drawing.frame import Frame, frame_of, heading_of, label_of
-from composer.drawing.layout import Direction
 from composer.drawing.text import FONTS, shown
 from composer.drawing.theme import Theme
 

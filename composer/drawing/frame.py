@@ -19,6 +19,7 @@ SLACK = 1.04
 SIGN = 20.0  # the diameter of a circle with a sign in it
 MOST_LETTERS = 64
 LETTERS_OF_A_PROBLEM = 44
+_BADGE = 22.0  # what a badge needs around its text, with its sign on both sides
 _FEWEST = 20  # letters of a line, however narrow its room
 
 
@@ -82,9 +83,14 @@ def label_frame(lines: tuple[str, ...]) -> Frame:
     return _stacked([(_line(t), SMALL, "faint", False) for t in lines], pad_x=5.0, pad_y=1.0)
 
 
-def folded(text: str, letters: int = LETTERS_OF_A_PROBLEM) -> list[str]:
-    """Return a text in lines of at most so many letters; a long word is broken."""
-    return textwrap.wrap(shown(text), letters, break_on_hyphens=False) or [""]
+def folded(
+    text: str, letters: int = LETTERS_OF_A_PROBLEM, whole_words: bool = False
+) -> list[str]:
+    """Return a text in lines of at most so many letters; a long word is broken, or kept whole."""
+    lines = textwrap.wrap(
+        shown(text), letters, break_on_hyphens=False, break_long_words=not whole_words
+    )
+    return lines or [""]
 
 
 def fitted(
@@ -117,5 +123,5 @@ def _stacked(
         gap = 3.0 if ink == "badge" else 0.0
         rows.append(Row(text, size, ink, bold, y + gap + size * 0.93))
         y += size * LEADING + 2 * gap
-        widest = max(widest, width(text, size, bold) * SLACK + (8.0 if ink == "badge" else 0.0))
+        widest = max(widest, width(text, size, bold) * SLACK + (_BADGE if ink == "badge" else 0.0))
     return Frame(round(widest + 2 * pad_x, 1), round(y + pad_y, 1), tuple(rows))

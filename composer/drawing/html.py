@@ -170,7 +170,7 @@ class _Page:
 
     def _drawn(self, seen: Diagram, layout: Layout) -> Iterator[str]:
         """Yield a picture, and above each thing in it a button of the same size."""
-        yield svg(seen, layout, NAMED, caption=False)
+        yield svg(seen, layout, NAMED, bare=True)
         for group, rect, heading in zip(seen.groups, layout.groups, layout.headings, strict=True):
             number, frame = self.groups[group.name], heading.frame
             head = Rect(heading.x, heading.y, frame.width, frame.height)

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import networkx as nx
 
-from composer.drawing.diagram import Box, Diagram, Group, Link
+from composer.drawing.alongside import lined_up
+from composer.drawing.diagram import Box, Diagram, Direction, Group, Link
 from composer.drawing.frame import Frame, frame_of, heading_of
 from composer.drawing.sheet import Node, Placed, Point, Rect, Sheet, Spline, Wire, place_sheets
-
-Direction = Literal["tb", "lr"]
 
 #: In points: between the border of a group and what is in it; between a title and a link.
 BORDER, BESIDE_TITLE = 9.0, 6.0
@@ -56,24 +54,28 @@ class Layout:
     ways: tuple[Way, ...]
 
 
-def lay_out(diagrams: Sequence[Diagram], direction: Direction = "tb") -> list[Layout]:
+def lay_out(
+    diagrams: Sequence[Diagram], direction: Direction = "tb", tight: bool = False
+) -> list[Layout]:
     """Return the places in each of some pictures, whose closed groups are boxes already.
 
     Args:
         diagrams: the pictures.
         direction: ``"tb"``, from top to bottom, or ``"lr"``, from left to right.
+        tight: whether gaps are narrow.
 
     Raises:
         MissingPartError: there is no Graphviz.
         ComposerError: it fails.
     """
-    plans = [_Plan(diagram, direction) for diagram in diagrams]
+    plans = [_Plan(diagram, direction, tight) for diagram in diagrams]
     for level in range(max((plan.levels for plan in plans), default=0)):
         wanted = [(plan, part) for plan in plans for part in plan.of_level(level)]
         placed = place_sheets([plan.sheet(part) for plan, part in wanted])
         for (plan, part), found in zip(wanted, placed, strict=True):
             plan.keep(part, found)
-    return [plan.layout() for plan in plans]
+    across = 0 if direction == "tb" else 1
+    return [lined_up(plan.diagram, plan.layout(), across) for plan in plans]
 
 
 #: A value on its way across a border: the box that it comes from, and the number of the link where
@@ -101,8 +103,8 @@ class _Inside:
 
 
 class _Plan:
-    def __init__(self, diagram: Diagram, direction: Direction) -> None:
-        self.diagram, self.direction = diagram, direction
+    def __init__(self, diagram: Diagram, direction: Direction, tight: bool) -> None:
+        self.diagram, self.direction, self.tight = diagram, direction, tight
         self.numbers = {id(group): number for number, group in enumerate(diagram.groups)}
         self.parts: list[_Part] = []
         self.homes: dict[str, tuple[int | None, ...]] = {}  # the groups around a box, outer first
@@ -231,7 +233,8 @@ class _Plan:
             number_of[number] = list(wires).index(key)
         self.wires[part.number] = number_of
         return Sheet(
-            self.direction, tuple(nodes), tuple(enters), tuple(leaves), tuple(wires.values())
+            self.direction, tuple(nodes), tuple(enters), tuple(leaves), tuple(wires.values()),
+            self.tight,
         )
 
     def _node(self, item: Box | Group) -> Node:
@@ -353,4 +356,4 @@ def _joined(points: list[Point], more: list[Point]) -> list[Point]:
     return [*points, *thirds, *more]
 
 
-__all__ = ["Direction", "Heading", "Layout", "Point", "Rect", "Spline", "Way", "lay_out"]
+__all__ = ["Heading", "Layout", "Point", "Rect", "Spline", "Way", "lay_out"]

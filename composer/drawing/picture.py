@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from composer.artifact.output import is_composition
 from composer.drawing.diagram import Diagram, Group, groups_in
 from composer.drawing.formats import DPI, Format, format_of, written
+from composer.drawing.look import Look, look
 from composer.drawing.mechanism import Said, mechanism
 from composer.drawing.network import DEPTH, before_and_after, network
 from composer.drawing.theme import ThemeName
@@ -64,6 +65,11 @@ def render(
     size: tuple[int, ...] | None = None,
     params: Mapping[str, Value] | None = None,
     dpi: int = DPI,
+    direction: str = "tb",
+    width: str | None = None,
+    title: bool = True,
+    sizes: bool = True,
+    legend: bool = True,
     force: bool = False,
     input: str | PathLike[str] | None = None,  # noqa: A002 - the word of the command line
     trust_code: bool = False,
@@ -84,6 +90,12 @@ def render(
         size: height and width of a spec's input; 14 and 14 unless told.
         params: other values for a spec's params.
         dpi: of a PNG, pixels for each inch.
+        direction: ``"tb"``, from top to bottom, or ``"lr"``, from left to right; not of html.
+        width: how wide the picture is, such as ``"8.5cm"``: texts are folded for that, and groups
+            closed, but no letter is made smaller; of svg, png, pdf and tex.
+        title: whether the title and what is below it are written; html has them always.
+        sizes: whether the sizes of values are beside the links.
+        legend: whether kinds of boxes are explained; of svg, png and pdf, and html has it always.
         force: replace a file that is there.
         input: an image; what is drawn is then what each mechanism attends to on it, as svg, png,
             pdf or html (see `composer.attention_maps`).
@@ -94,18 +106,20 @@ def render(
         The path of the file.
 
     Raises:
-        UsageError: the suffix names no format, or an option does not suit.
+        UsageError: the suffix names no format, or an option does not suit it.
         MissingPartError: no Graphviz is installed; dot and mmd need none.
         ComposerError: the spec is at fault: the picture is written all the same, and shows where.
     """
     file = Path(path)
     form = format_of(file)
     _check_options(theme, depth, dpi)
+    looks = look(direction, width, title, sizes, legend)
     check_file_free(file, force)
     if input is not None:
-        if depth or expand or before_after or channels or size or params:
-            raise _usage("depth, expand, before_after, channels, size and params are of another "
-                         "picture than that on an image", "omit them, or omit input")  # fmt: skip
+        if depth or expand or before_after or channels or size or params or looks != Look():
+            raise _usage("depth, expand, before_after, channels, size, params, direction, width, "
+                         "title, sizes and legend are of another picture than that on an image",
+                         "omit them, or omit input")  # fmt: skip
         content = _on_image(what, Path(input), form, theme, dpi, trust_code)
         write_file(file, lambda place: place.write_bytes(content), force=force)
         return file
@@ -113,7 +127,7 @@ def render(
         what, depth=depth, expand=expand, before_after=before_after, channels=channels, size=size,
         params=params, code=form == "html", trust_code=trust_code,
     )  # fmt: skip
-    content = written(picture.diagram, picture.opened, form, theme, dpi)
+    content = written(picture.diagram, picture.opened, form, theme, dpi, looks)
     write_file(file, lambda place: place.write_bytes(content), force=force)
     if picture.problems:
         told = Diagnostic("drawn", f"{file} shows where", severity="note")

@@ -12,10 +12,11 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import ceil
-from typing import Any, Literal
+from typing import Any
 
 import networkx as nx
 
+from composer.drawing.diagram import Direction
 from composer.drawing.engine import run
 from composer.drawing.frame import label_frame
 
@@ -68,13 +69,17 @@ class Wire:
 
 @dataclass(frozen=True)
 class Sheet:
-    """What is placed at once; `enters` and `leaves` are the values at its border."""
+    """What is placed at once; `enters` and `leaves` are the values at its border.
 
-    direction: Literal["tb", "lr"]
+    One that is `tight` has narrow gaps.
+    """
+
+    direction: Direction
     nodes: tuple[Node, ...]
     enters: tuple[Hashable, ...]
     leaves: tuple[Hashable, ...]
     wires: tuple[Wire, ...]
+    tight: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,9 +130,10 @@ def _dot(sheet: Sheet) -> str:
 
 def _lines(sheet: Sheet) -> Iterator[str]:
     down = sheet.direction == "tb"
-    gaps = "nodesep=0.22, ranksep=0.2" if down else "nodesep=0.2, ranksep=0.25"
+    beside = 0.1 if sheet.tight else 0.22 if down else 0.2
+    after = 0.15 if sheet.tight else 0.2 if down else 0.25
     yield "digraph {"
-    yield f"graph [rankdir={sheet.direction.upper()}, {gaps}, fontname=Helvetica];"
+    yield f"graph [rankdir={sheet.direction.upper()}, nodesep={beside}, ranksep={after}];"
     yield 'node [shape=box, fixedsize=true, margin=0, label=""]; edge [arrowsize=0.6];'
     for side, points in (("enter", sheet.enters), ("leave", sheet.leaves)):
         if points:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from math import atan2, degrees
 
 from composer.drawing.diagram import Box, Diagram, Group, Kind, Link
 from composer.drawing.frame import frame_of, label_of
 from composer.drawing.latex import latex, told
-from composer.drawing.layout import Direction, Heading, Layout, Point, Rect, Way, lay_out
+from composer.drawing.layout import Heading, Layout, Point, Rect, Way, lay_out
+from composer.drawing.signs import FROM_EDGE, sign_of
 from composer.drawing.text import shown
 from composer.drawing.theme import Theme
 
@@ -53,23 +55,13 @@ def tikz(diagram: Diagram, theme: Theme) -> str:
     the nodes ``b0`` and ``g0``, counted in the order of the diagram; places are in points. Title,
     caption and notes are comments.
     """
-    return tikz_of(*laid_out(diagram), theme, diagram)
-
-
-def laid_out(diagram: Diagram, direction: Direction = "tb") -> tuple[Diagram, Layout]:
-    """Return a diagram in letters that LaTeX has, and its places.
-
-    Raises:
-        MissingPartError: there is no Graphviz.
-        ComposerError: it fails.
-    """
-    drawn = _told(diagram)
-    (layout,) = lay_out([drawn], direction)
-    return drawn, layout
+    drawn = in_latex(diagram)
+    (layout,) = lay_out([drawn])
+    return tikz_of(drawn, layout, theme, diagram)
 
 
 def tikz_of(drawn: Diagram, layout: Layout, theme: Theme, whole: Diagram) -> str:
-    """Return what `laid_out` made of the `whole` diagram as a LaTeX document."""
+    """Return a diagram that `in_latex` made of a `whole` one as a LaTeX document."""
     return "\n".join(_Document(drawn, layout, theme, whole).lines()) + "\n"
 
 
@@ -122,6 +114,7 @@ class _Document:
         yield "  % boxes"
         for box in self.diagram.boxes:
             yield f"  {self._box(box, self.layout.boxes[box.name])}"
+            yield from self._sign(box)
         groups = list(self.diagram.groups)
         if groups:
             yield "  % headings of groups"
@@ -168,6 +161,20 @@ class _Document:
             rf"\node[{', '.join(styles)}] ({self.ids[box.name]}) at {_pair(middle)} "
             f"{{{_lines(rows)}}};"
         )
+
+    def _sign(self, box: Box) -> Iterator[str]:
+        """Write the sign of a box's kind, which follows the box where that is moved."""
+        for stroke in sign_of(box):
+            corner = f"({self.ids[box.name]}.north west)"
+            points = " -- ".join(
+                f"++({x - px:.1f},{y - py:.1f})" for (px, py), (x, y)
+                in pairwise(((-FROM_EDGE, -FROM_EDGE), *stroke.points))
+            )  # fmt: skip
+            first, _, rest = points.partition(" -- ")
+            if stroke.filled:
+                yield rf"  \fill[composerText] {corner} {first} -- {rest} -- cycle;"
+            else:
+                yield rf"  \draw[composerText, line width=1.2pt] {corner} {first} -- {rest};"
 
     def _group(self, number: int, group: Group, rect: Rect) -> str:
         style = "composer group, draw=composerInsertedEdge" if group.inserted else "composer group"
@@ -249,7 +256,7 @@ def _names(group: Group) -> Iterator[str]:
             yield from _names(item)
 
 
-def _told(diagram: Diagram) -> Diagram:
+def in_latex(diagram: Diagram) -> Diagram:
     """Return a diagram with the texts that LaTeX will print, which are as wide as those."""
 
     def of(texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -258,7 +265,13 @@ def _told(diagram: Diagram) -> Diagram:
     def item(one: Box | Group) -> Box | Group:
         if isinstance(one, Group):
             inside = tuple(item(inner) for inner in one.items)
-            return replace(one, title=told(one.title), small=of(one.small), items=inside)
+            return replace(
+                one, title=told(one.title), small=of(one.small), items=inside,
+                closed=box(one.closed),
+            )  # fmt: skip
+        return box(one)
+
+    def box(one: Box) -> Box:
         return replace(
             one, title=told(one.title), lines=of(one.lines), small=of(one.small),
             badges=of(one.badges), problems=of(one.problems),
