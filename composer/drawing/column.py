@@ -12,7 +12,7 @@ from math import ceil
 from composer.drawing.diagram import Box, Diagram, Direction, Group
 from composer.drawing.frame import folded
 from composer.drawing.layout import Layout, lay_out
-from composer.errors import error, listing
+from composer.errors import error
 
 #: In points: what one page is high, with a caption below the picture.
 PAGE = 660.0
@@ -54,13 +54,15 @@ def placed_in_column(
     narrow = [one for one in both if one[1].width <= width - margin]
     if not narrow:
         least = ceil((min(layout.width for _, layout in both) + margin) / _CM * 10) / 10
-        ways = [f"ask for {least:g}cm or more", "omit the sizes with --no-sizes"]
+        ways = [f"ask for {least:g}cm or more"]
+        if any(link.sizes for link in diagram.links):
+            ways.append("omit the sizes with --no-sizes")
         if direction == "lr":
             ways.append("let it go from top to bottom with --direction tb")
         raise error(
             "too-narrow",
             f"this picture is at least {least:g} cm wide, and {width / _CM:.3g} cm was asked for",
-            listing(ways, "or"),
+            ", or ".join(ways),
         )
     return next((one for one in narrow if one[1].height <= PAGE), narrow[0])
 

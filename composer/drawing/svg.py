@@ -140,7 +140,7 @@ class _Page:
             round_ = min(rect.height / 2, 12) if box.kind == "end" else 5
             yield _rect(rect, round_, fill, edge, 1.6 if box.badges or box.problems else 1.0, dash)
         ink = self.theme.text
-        yield from _sign(sign_of(box), rect.x + FROM_EDGE, rect.y + FROM_EDGE, ink)
+        yield from sign_svg(sign_of(box), rect.x + FROM_EDGE, rect.y + FROM_EDGE, ink)
         x = rect.x + (rect.width - frame.width) / 2
         y = rect.y + (rect.height - frame.height) / 2
         yield from self._rows(frame, x, y)
@@ -155,7 +155,7 @@ class _Page:
                 edge = self.theme.edges["inserted"]
                 yield _rect(strip, 3, self.theme.fills["inserted"], edge, 0.8)
                 at = strip.x + 3, strip.y + (high - SIDE) / 2
-                yield from _sign(SIGNS["inserted"], *at, self.theme.text)
+                yield from sign_svg(SIGNS["inserted"], *at, self.theme.text)
             yield self._text(row, middle if centred else x, y + row.baseline, centred)
 
     def _text(self, row: Row, x: float, y: float, centred: bool) -> str:
@@ -231,7 +231,7 @@ class _Page:
                 fill, edge = self.theme.fills[kind], self.theme.edges[kind]
                 parts.append(_rect(Rect(x, y - 0.5, 10, 10), 2, fill, edge, 0.8))
                 ink = self.theme.text
-                parts += _sign(SIGNS.get(kind, ()), x + 5 - SIDE / 2, y + 4.5 - SIDE / 2, ink)
+                parts += sign_svg(SIGNS.get(kind, ()), x + 5 - SIDE / 2, y + 4.5 - SIDE / 2, ink)
                 row = Row(MEANING[kind], SMALL, "faint", False, 0)
                 parts.append(self._text(row, x + 13, y + 7.3, centred=False))
                 x += wide
@@ -254,7 +254,7 @@ def _rect(
     )
 
 
-def _sign(strokes: tuple[Stroke, ...], x: float, y: float, ink: str) -> Iterator[str]:
+def sign_svg(strokes: tuple[Stroke, ...], x: float, y: float, ink: str) -> Iterator[str]:
     """Write a sign with its left upper corner at a place."""
     for stroke in strokes:
         points = " ".join(_pair((x + px, y + py)) for px, py in stroke.points)
