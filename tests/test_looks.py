@@ -314,3 +314,55 @@ def test_signs_are_in_svg_and_tikz():
     assert svg_of("se", Look()).count("<polygon") >= 3 + 6 + 3  # boxes, arrows, legend
     text = tikz(diagrams.SE, THEMES["paper"])
     assert len(re.findall(r"\\(?:fill|draw)\[composerText", text)) == 3
+
+
+# ------------------------------------------------------------------------------- side by side
+
+
+def test_two_models_stand_side_by_side_and_line_up(tmp_path):
+    plain = timm.create_model("resnet18")
+    one, other = (composer.insert(plain, spec) for spec in ("se", "cbam"))
+    picture = drawn(one, beside=other)
+    left, right = picture.diagram.items
+    assert (left.title, right.title) == ("resnet18 with se", "resnet18 with cbam")
+    assert picture.diagram.title == "resnet18 with se beside resnet18 with cbam"
+    seen = picture.diagram.opened(picture.opened)
+    (layout,) = lay_out([seen])
+    before, after = (starts(seen, layout, side, False) for side in ("left/", "right/"))
+    assert before.keys() == after.keys()
+    assert max(abs(before[name] - after[name]) for name in before) < 0.5
+    svg = written(picture.diagram, picture.opened, "svg").decode()
+    assert faults(svg) == []
+    assert drawn(one, beside=other, expand="layer1.0").opened >= {"left/layer1.0", "right/layer1.0"}
+    page = composer.render(one, tmp_path / "two.html", beside=other).read_text()
+    assert "resnet18 with cbam" in page and "resnet18 with se" in page
+
+
+@pytest.mark.parametrize(
+    ("what", "options", "said"),
+    [
+        ("se", {"beside": "cbam"}, "only a model stands beside another, and this is a spec"),
+        (nn.Conv2d(3, 8, 3), {"beside": "cbam"},
+         "only a model stands beside another, and this is a spec"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_only_models_stand_beside_one_another(tmp_path, what, options, said):
+    with pytest.raises(ComposerError, match=said):
+        composer.render(what, tmp_path / "a.svg", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_before_after_and_beside_are_two_pictures(tmp_path):
+    model = composer.insert(timm.create_model("resnet18"), "se")
+    with pytest.raises(ComposerError, match="before_after and beside are two pictures"):
+        composer.render(model, tmp_path / "a.svg", before_after=True, beside=model)
+
+
+def test_a_model_beside_another_at_the_command_line(run):
+    result = run("render", "se", "--beside", "cbam")
+    assert (result.status, result.err) == (
+        2,
+        "error[usage]: only a model stands beside another, and this is a spec\n"
+        "  help: give two models, or folders that insert wrote\n",
+    )

@@ -319,6 +319,7 @@ def test_only_the_pages_own_script_may_run() -> None:
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
     assert policy is not None
     rules = dict(rule.strip().split(" ", 1) for rule in policy[1].split(";"))
+    assert rules["img-src"] == "blob:"  # of what is shown, for a PNG
     assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
     scripts = re.findall(r"<script>(.*?)</script>", text, re.S)
     assert len(scripts) == 1 and text.index("<script>") < text.index('id="data"')

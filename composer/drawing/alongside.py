@@ -1,4 +1,4 @@
-"""What stands side by side, in rows that line up: a backbone before and after an insertion."""
+"""What stands side by side, in rows that line up: before and after, or two compositions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Side:
 
 
 def lined_up(diagram: Diagram, layout: Layout, across: int = 0) -> Layout:
-    """Return a layout of two groups, ``before/`` and ``after/``, in which equal things line up.
+    """Return a layout of two models side by side, in which what has the same name lines up.
 
     What both have begins at one height, where nothing else is in the way; only gaps grow.
 
@@ -46,7 +46,7 @@ def lined_up(diagram: Diagram, layout: Layout, across: int = 0) -> Layout:
         across: the axis across the picture: 0 where that goes from top to bottom.
     """
     names = [item.name if isinstance(item, Group) else "" for item in diagram.items]
-    if names != ["before/", "after/"]:
+    if names not in (["before/", "after/"], ["left/", "right/"]):
         return layout
     along = 1 - across
     numbers = {group.name: number for number, group in enumerate(diagram.groups)}
@@ -55,7 +55,7 @@ def lined_up(diagram: Diagram, layout: Layout, across: int = 0) -> Layout:
     _shift(*sides)
 
     def side(name: str) -> _Side:
-        return sides[0] if name.startswith("before/") else sides[1]
+        return sides[0] if name.startswith(names[0]) else sides[1]
 
     def box(name: str, rect: Rect) -> Rect:
         begin = _of(rect, along)[0]

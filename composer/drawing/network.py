@@ -34,23 +34,34 @@ def network(outline: Outline) -> Diagram:
 
 def before_and_after(outline: Outline) -> Diagram:
     """Return the diagram of a backbone beside that of what it became."""
-    sides = [
-        (name, _Network(side, f"{name}/").diagram())
-        for name, side in (("before", outline.before), ("after", outline))
-    ]
-    groups = []
-    for name, side in sides:
-        heading = " · ".join((name, side.title))
-        closed = Box(closed_name(f"{name}/"), "plain", name)
+    before, after = _side(outline.before, "before"), _side(outline, "after")
+    both = _both(before, after, [f"{name} · {side.title}" for name, side in
+                                 (("before", before), ("after", after))])  # fmt: skip
+    return replace(both, title=after.title, caption=after.caption, notes=after.notes)
+
+
+def side_by_side(one: Outline, other: Outline) -> Diagram:
+    """Return the diagram of a model beside that of another."""
+    left, right = _side(one, "left"), _side(other, "right")
+    both = _both(left, right, [left.title, right.title])
+    notes = tuple(f"{side.title}: {note}" for side in (left, right) for note in side.notes)
+    return replace(both, title=f"{left.title} beside {right.title}", notes=notes)
+
+
+def _side(outline: Outline, name: str) -> Diagram:
+    return _Network(outline, f"{name}/").diagram()
+
+
+def _both(one: Diagram, other: Diagram, headings: Sequence[str]) -> Diagram:
+    """Return two diagrams, all of whose names begin with that of a side, as two groups."""
+    groups: list[Group] = []
+    same: dict[str, str] = {}
+    for side, heading in zip((one, other), headings, strict=True):
+        name = side.items[0].name.partition("/")[0]
+        closed = Box(closed_name(f"{name}/"), "plain", heading)
         groups.append(Group(f"{name}/", heading, side.items, closed, side.caption, level=1))
-    links = tuple(link for _, side in sides for link in side.links)
-    whole = sides[1][1]
-    same = {
-        f"{name}/{path}": f"{name}/{drawn}"
-        for name, side in sides
-        for path, drawn in side.drawn_as.items()
-    }
-    return Diagram(whole.title, whole.caption, tuple(groups), links, whole.notes, same)
+        same |= {f"{name}/{path}": f"{name}/{drawn}" for path, drawn in side.drawn_as.items()}
+    return Diagram("", (), tuple(groups), (*one.links, *other.links), (), same)
 
 
 class _Network:

@@ -14,7 +14,7 @@ from composer.drawing.diagram import Diagram, Group, groups_in
 from composer.drawing.formats import DPI, Format, format_of, written
 from composer.drawing.look import Look, look
 from composer.drawing.mechanism import Said, mechanism
-from composer.drawing.network import DEPTH, before_and_after, network
+from composer.drawing.network import DEPTH, before_and_after, network, side_by_side
 from composer.drawing.theme import ThemeName
 from composer.errors import (
     ComposerError,
@@ -42,6 +42,7 @@ CHANNELS, SIZE = 256, (14, 14)
 #: A spec of more boxes is drawn with its groups closed, unless told.
 MOST_BOXES = 40
 MOST_IN_A_GROUP = 8
+_TWO_MODELS = "only a model stands beside another, and this is a spec"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def render(
     depth: int | None = None,
     expand: str | Sequence[str] = (),
     before_after: bool = False,
+    beside: nn.Module | str | PathLike[str] | None = None,
     channels: int | None = None,
     size: tuple[int, ...] | None = None,
     params: Mapping[str, Value] | None = None,
@@ -86,6 +88,7 @@ def render(
             shows its stages, 2 their blocks, 3 what is in these, 4 what is in insertions.
         expand: what else is open, by the paths of blocks, insertions or nodes.
         before_after: whether the backbone as it was stands beside it.
+        beside: another model, given as `what` is, that stands beside it.
         channels: of a spec's input; 256 unless told.
         size: height and width of a spec's input; 14 and 14 unless told.
         params: other values for a spec's params.
@@ -116,16 +119,17 @@ def render(
     looks = look(direction, width, title, sizes, legend)
     check_file_free(file, force)
     if input is not None:
-        if depth or expand or before_after or channels or size or params or looks != Look():
-            raise _usage("depth, expand, before_after, channels, size, params, direction, width, "
-                         "title, sizes and legend are of another picture than that on an image",
-                         "omit them, or omit input")  # fmt: skip
+        given = (depth, expand, before_after, beside is not None, channels, size, params)
+        if any(given) or looks != Look():
+            raise _usage("depth, expand, before_after, beside, channels, size, params, direction, "
+                         "width, title, sizes and legend are of another picture than that on an "
+                         "image", "omit them, or omit input")  # fmt: skip
         content = _on_image(what, Path(input), form, theme, dpi, trust_code)
         write_file(file, lambda place: place.write_bytes(content), force=force)
         return file
     picture = drawn(
-        what, depth=depth, expand=expand, before_after=before_after, channels=channels, size=size,
-        params=params, code=form == "html", trust_code=trust_code,
+        what, depth=depth, expand=expand, before_after=before_after, beside=beside,
+        channels=channels, size=size, params=params, code=form == "html", trust_code=trust_code,
     )  # fmt: skip
     content = written(picture.diagram, picture.opened, form, theme, dpi, looks)
     write_file(file, lambda place: place.write_bytes(content), force=force)
@@ -141,6 +145,7 @@ def drawn(
     depth: int | None = None,
     expand: str | Sequence[str] = (),
     before_after: bool = False,
+    beside: nn.Module | str | PathLike[str] | None = None,
     channels: int | None = None,
     size: tuple[int, ...] | None = None,
     params: Mapping[str, Value] | None = None,
@@ -157,6 +162,8 @@ def drawn(
     if isinstance(found, (Spec, Graph, Examined)):
         if before_after:
             raise _usage("before and after are of a backbone, and this is a spec", None)
+        if beside is not None:
+            raise _usage(_TWO_MODELS, "give two models, or folders that insert wrote")
         diagram, problems = _of_spec(
             found, channels or CHANNELS, size or SIZE, params or {}, code
         )
@@ -170,7 +177,15 @@ def drawn(
         seen = outline(model, name, code)
         if before_after and not seen.specs:
             raise _usage(f"nothing was inserted into {name}", "give a folder that insert wrote")
-        diagram = before_and_after(seen) if before_after else network(seen)
+        if beside is not None:
+            if before_after:
+                raise _usage("before_after and beside are two pictures", "omit one of them")
+            second = _found(beside, trust_code)
+            if not isinstance(second, tuple):
+                raise _usage(_TWO_MODELS, "give two models, or folders that insert wrote")
+            diagram = side_by_side(seen, outline(*second, code))
+        else:
+            diagram = before_and_after(seen) if before_after else network(seen)
         usual = diagram.to_depth(DEPTH)
     opened = usual if depth is None else diagram.to_depth(depth)
     wanted = (expand,) if isinstance(expand, str) else tuple(expand)
@@ -343,7 +358,7 @@ def _expanded(diagram: Diagram, wanted: Iterable[str]) -> frozenset[str]:
 
 def _plain(name: str) -> str:
     """Return the name of a group as a user writes it: a path, or such as ``stage 1``."""
-    for side in ("before/", "after/"):
+    for side in ("before/", "after/", "left/", "right/"):
         name = name.removeprefix(side)
     return name.removeprefix(".")
 
