@@ -249,6 +249,8 @@ def test_before_and_after_line_up(spec, options, direction):
     svg = written(picture.diagram, picture.opened, "svg", look=Look(direction)).decode()
     assert faults(svg) == []
     ends = [g for g in seen.items if isinstance(g, Group)]
+    first, second = (layout.boxes[f"{side}/.input"] for side in ("before", "after"))
+    assert first.x < second.x if direction == "tb" else first.y < second.y
     rects = [r for g, r in zip(seen.groups, layout.groups, strict=True) if g in ends]
     assert len({round(r.x + r.width if direction == "lr" else r.y + r.height) for r in rects}) == 1
 

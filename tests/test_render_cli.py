@@ -71,7 +71,7 @@ def test_png_is_sharp_and_of_the_size_asked_for(run):
     assert image.size == (pytest.approx(2 * wide, abs=2), pytest.approx(2 * high, abs=2))
     assert image.info["dpi"] == (pytest.approx(144, abs=1),) * 2
     colours = {colour for _, colour in image.convert("RGB").getcolors(1 << 24)}
-    assert {(255, 255, 255), (0xDB, 0xE8, 0xF6)} <= colours
+    assert {(255, 255, 255), (0x9A, 0xD2, 0xFE)} <= colours
 
 
 def test_the_text_of_a_pdf_is_text_in_a_font_that_is_inside(run):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
 import networkx as nx
 
@@ -20,8 +21,8 @@ from composer.drawing.sheet import Node, Placed, Point, Rect, Sheet, Spline, Wir
 
 #: In points: between the border of a group and what is in it; between a title and a link.
 BORDER, BESIDE_TITLE = 9.0, 6.0
-#: A title is not folded to less than this.
-NARROWEST_TITLE = 58.0
+#: A title is not folded to less than this; the second where gaps are narrow.
+NARROWEST_TITLE = 78.0, 58.0
 
 
 @dataclass(frozen=True)
@@ -253,10 +254,17 @@ class _Plan:
         group = next(g for g in self.diagram.groups if self.numbers[id(g)] == part.number)
         down = self.direction == "tb"
         across = [x for x, _ in found.enters.values()] if down else []
-        left, frame = _titled(group, min(across) if across else None)
+        least = NARROWEST_TITLE[self.tight]
+        left, frame = _titled(group, min(across) if across else None, least)
         top = frame.height + 4
-        right = max(left + found.width + BORDER, frame.width + 8)
-        bottom = top + found.height + (BORDER if not down or not found.leaves else 0)
+        # Cells of a table are whole points: so are ports, or the main road has a bend there.
+        x, y = next(iter((found.enters | found.leaves).values()), (0.0, 0.0))
+        if down:
+            left += ceil(left + x) - left - x
+        else:
+            top += ceil(top + y) - top - y
+        right = ceil(max(left + found.width + BORDER, frame.width + 8))
+        bottom = ceil(top + found.height + (BORDER if not down or not found.leaves else 0))
         ports = {}
         for side, stubs in (("enter", found.enters), ("leave", found.leaves)):
             for value, (x, y) in stubs.items():
@@ -324,19 +332,20 @@ class _Plan:
         return Way(tuple(points), tip, label)
 
 
-def _titled(group: Group, enters: float | None) -> tuple[float, Frame]:
+def _titled(group: Group, enters: float | None, least: float) -> tuple[float, Frame]:
     """Return how far right what is in a group begins, and its title, which no link crosses.
 
     Args:
         group: the group.
         enters: how far right in it the first link enters from above, if one does.
+        least: the room that a title has at least.
     """
     frame = heading_of(group)
     if enters is None:
         return BORDER, frame
     room = BORDER + enters - BESIDE_TITLE - 4
     if frame.width > room:
-        frame = heading_of(group, max(room, NARROWEST_TITLE))
+        frame = heading_of(group, max(room, least))
     return BORDER + max(0.0, frame.width - room), frame
 
 

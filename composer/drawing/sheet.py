@@ -140,7 +140,10 @@ def _lines(sheet: Sheet) -> Iterator[str]:
             rank = "source" if side == "enter" else "sink"
             names = " ".join(f"{side}{number};" for number in range(len(points)))
             yield f"{{rank={rank}; node [shape=point, width=0.001]; {names}}}"
-    for number, node in enumerate(sheet.nodes):
+    nodes = list(enumerate(sheet.nodes))
+    if not down and not sheet.wires:  # from left to right Graphviz puts the first at the bottom
+        nodes.reverse()
+    for number, node in nodes:
         shape = ", shape=circle" if node.round else ""
         size = f"width={node.width / _POINTS:.4f}, height={node.height / _POINTS:.4f}"
         label = f", label=<{_ported(node, sheet.direction)}>" if node.ports else ""

@@ -207,10 +207,8 @@ class _Page:
     def _below(self, y: float) -> tuple[list[str], float]:
         """Return the legend and the notes, and where they end."""
         parts: list[str] = []
-        kinds = dict.fromkeys(box.kind for box in self.diagram.boxes)
+        kinds = {"problem" if box.problems else box.kind for box in self.diagram.boxes}
         legend = [kind for kind in MEANING if kind in kinds]
-        if any(box.problems for box in self.diagram.boxes):
-            legend.append("problem")
         if any(box.badges for box in self.diagram.boxes) and "inserted" not in legend:
             legend.append("inserted")
         if not self.look.legend:
