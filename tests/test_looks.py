@@ -195,16 +195,16 @@ def test_the_same_in_python(tmp_path):
     ("suffix", "options", "said"),
     [
         ("html", ["--direction", "lr"],
-         "direction is not of a picture in .html\n"
+         "direction cannot be chosen for a picture in .html\n"
          "  help: write .svg, .png, .pdf, .dot, .mmd or .tex, or omit it\n"),
         ("html", ["--width", "8.5cm", "--no-title", "--no-legend"],
-         "width, title and legend are not of a picture in .html\n"
-         "  help: write .svg, .png, .pdf or .tex, or omit it\n"),
+         "width, title and legend cannot be chosen for a picture in .html\n"
+         "  help: write .svg, .png, .pdf or .tex, or omit them\n"),
         ("mmd", ["--width", "8.5cm"],
-         "width is not of a picture in .mmd\n"
+         "width cannot be chosen for a picture in .mmd\n"
          "  help: write .svg, .png, .pdf or .tex, or omit it\n"),
         ("dot", ["--width", "8.5cm"],
-         "width is not of a picture in .dot\n"
+         "width cannot be chosen for a picture in .dot\n"
          "  help: write .svg, .png, .pdf or .tex, or omit it\n"),
     ],
 )  # fmt: skip

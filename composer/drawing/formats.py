@@ -117,11 +117,11 @@ def _check_look(form: Format, look: Look) -> None:
         name for name in _HAS_NOT.get(form, ()) if getattr(look, name) != getattr(LOOK, name)
     ]
     if changed:
-        are = "is" if len(changed) == 1 else "are"
-        message = f"{listing(changed)} {are} not of a picture in .{form}"
+        message = f"{listing(changed)} cannot be chosen for a picture in .{form}"
+        it = "it" if len(changed) == 1 else "them"
         others = [f".{other}" for other in get_args(Format)
                   if not set(changed) & set(_HAS_NOT.get(other, ()))]  # fmt: skip
-        raise UsageError(Diagnostic("usage", message, f"write {listing(others, 'or')}, or omit it"))
+        raise UsageError(Diagnostic("usage", message, f"write {listing(others, 'or')}, or omit {it}"))
 
 
 def _too_large(message: str) -> ComposerError:

@@ -17,7 +17,7 @@ import networkx as nx
 from composer.drawing.alongside import lined_up
 from composer.drawing.diagram import Box, Diagram, Direction, Group, Link
 from composer.drawing.frame import Frame, frame_of, heading_of
-from composer.drawing.sheet import Node, Placed, Point, Rect, Sheet, Spline, Wire, place_sheets
+from composer.drawing.sheet import Node, Placed, Point, Rect, Sheet, Wire, place_sheets
 
 #: In points: between the border of a group and what is in it; between a title and a link.
 BORDER, BESIDE_TITLE = 9.0, 6.0
@@ -365,4 +365,4 @@ def _joined(points: list[Point], more: list[Point]) -> list[Point]:
     return [*points, *thirds, *more]
 
 
-__all__ = ["Heading", "Layout", "Point", "Rect", "Spline", "Way", "lay_out"]
+__all__ = ["Heading", "Layout", "Point", "Rect", "Way", "lay_out"]
