@@ -121,7 +121,8 @@ def _check_look(form: Format, look: Look) -> None:
         it = "it" if len(changed) == 1 else "them"
         others = [f".{other}" for other in get_args(Format)
                   if not set(changed) & set(_HAS_NOT.get(other, ()))]  # fmt: skip
-        raise UsageError(Diagnostic("usage", message, f"write {listing(others, 'or')}, or omit {it}"))
+        way_out = f"write {listing(others, 'or')}, or omit {it}"
+        raise UsageError(Diagnostic("usage", message, way_out))
 
 
 def _too_large(message: str) -> ComposerError:
