@@ -122,7 +122,7 @@ def test_what_is_too_wide_for_a_column_is_refused_with_the_width_it_needs(run):
         r"for\n  help: ask for ([\d.]+)cm or more, or omit the sizes with --no-sizes\n",
         result.err,
     )
-    assert found and found[1] == found[2]
+    assert found and found[1] == found[2] and "error[too-narrow]: " in result.err
     assert names(Path()) == []
     run.fine("render", "aft", "-o", "a.svg", "--width", f"{found[2]}cm")
     result = run("render", "cbam", "-o", "b.svg", "--width", "8.5cm", "--direction", "lr")
