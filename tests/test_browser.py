@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shutil
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from html import escape
 from itertools import pairwise
@@ -15,6 +16,7 @@ from typing import Any
 
 import pypdfium2
 import pytest
+from PIL import Image
 
 from composer.drawing.diagram import Box, Diagram, Fact, Group, Link
 from composer.drawing.html import html
@@ -167,7 +169,9 @@ def page(browser: Page) -> Iterator[Page]:
               for entry in browser.driver.get_log("performance")]  # fmt: skip
     assert not [e for e in events if e["method"] == "Page.javascriptDialogOpening"]
     requests = [e["params"] for e in events if e["method"] == "Network.requestWillBeSent"]
-    asked = {one["request"]["url"] for one in requests if "chrome:" not in one["documentURL"]}
+    own = [one for one in requests if not one["documentURL"].startswith("chrome")]
+    asked = {one["request"]["url"] for one in own}
+    asked = {url for url in asked if not url.startswith("blob:null/")}  # the page's own picture
     assert asked == {browser.file.as_uri()}, "the page asks for nothing but itself"
 
 
@@ -268,18 +272,19 @@ def test_tab_reaches_everything_in_order(page: Page) -> None:
     from selenium.webdriver.common.keys import Keys
 
     met = []
-    for _ in range(16):
+    for _ in range(18):
         page.press(Keys.TAB)
         met.append(page.focused())
         ring = "return getComputedStyle(document.activeElement).outlineStyle"
         assert page.run(ring) != "none", met[-1]
     assert met[0] is None and met[2] == "search", "a skip to the search comes first"
-    assert met[3:9] == ["smaller", "fit", "larger", "open-all", "close-all", "theme"]
-    assert met[9:15] == [
+    assert met[3:9] == ["smaller", "fit", "larger", "open-all", "close-all", "save-svg"]
+    assert met[9:11] == ["save-png", "theme"]
+    assert met[11:17] == [
         "stage", "input, 3×224×224", "stage1, CBAM", "Parts of stage1", "stage2, CBAM",
         "Parts of stage2",
     ]  # fmt: skip
-    assert "<U+202E>" in met[15]
+    assert "<U+202E>" in met[17]
 
 
 def test_the_skip_leads_to_the_search(page: Page) -> None:
@@ -383,6 +388,7 @@ def test_print(page: Page) -> None:
     page.id("larger").click()
     sheets = printed(page)
     text = "\n".join(sheet.get_textpage().get_text_range() for sheet in sheets)
+    text = " ".join(text.split())
     for word in ("A picture", "said of it", "stage1 · a block", "of stage1", "stage2", "learned"):
         assert word in text, word
     assert "Open all" not in text and "of stage2" not in text
@@ -480,3 +486,88 @@ def test_a_page_that_render_wrote(
     panel = page.text("#panel")
     for said in ("mlp", "parameters", "excite:  {op: mlp", "excite_fc1"):
         assert said in panel
+
+
+# ----------------------------------------------------------------------------- lines and saving
+
+SAVED = """
+const done = arguments[arguments.length - 1];
+URL.createObjectURL = new Proxy(URL.createObjectURL, { apply: (make, owner, [content]) => {
+  if (content.type === arguments[1]) {
+    const reader = new FileReader();
+    reader.onload = () => done(reader.result);
+    reader.readAsDataURL(content);
+  }
+  return Reflect.apply(make, owner, [content]);
+} });
+document.getElementById(arguments[0]).click();
+"""
+
+
+def saved(page: Page, button: str, kind: str) -> bytes:
+    """Return what a button saves."""
+    page.driver.set_script_timeout(10)
+    found: str = page.driver.execute_async_script(SAVED, button, kind)
+    return base64.b64decode(found.partition(",")[2])
+
+
+def test_what_is_shown_is_saved(page: Page) -> None:
+    page.toggle("stage1")
+    page.toggle("stage1.cbam")
+    root = ET.fromstring(saved(page, "save-svg", "image/svg+xml"))
+    texts = " ".join(text.text or "" for text in root.iter("{http://www.w3.org/2000/svg}text"))
+    for word in ("of stage1", "a block", "CBAM", "b c h w", "stage2"):
+        assert word in texts, word
+    assert "of stage2" not in texts and "var(" not in ET.tostring(root, encoding="unicode")
+    image = Image.open(io.BytesIO(saved(page, "save-png", "image/png")))
+    points = [float(root.get(side, "")[:-2]) for side in ("width", "height")]
+    assert image.size == pytest.approx([side / 0.75 * 2 for side in points], abs=3)
+    assert len(image.convert("RGB").getcolors(10**6)) > 20
+
+
+LINES = """
+const shown = (selector) => [...document.querySelectorAll(selector)].filter((e) => e.getClientRects().length);
+const rect = (e) => { const { left, top, right, bottom } = e.getBoundingClientRect(); return { left, top, right, bottom }; };
+const lines = shown(".arrow > i").map(rect);
+for (const head of shown(".open.entered > .head")) {
+  const { left, right, top, bottom } = rect(head);
+  lines.push({ left: (left + right) / 2 - 1, right: (left + right) / 2 + 1, top, bottom });
+}
+const texts = [];
+for (const span of shown(".head > span, .arrow span")) {
+  const range = document.createRange();
+  range.selectNodeContents(span);
+  for (const { left, top, right, bottom } of range.getClientRects()) texts.push({ left, top, right, bottom });
+}
+const boxes = shown(".press").map(rect);
+return { lines, texts, boxes };
+"""  # noqa: E501
+
+
+def test_no_label_is_crossed_and_links_are_straight_from_box_to_box(page: Page) -> None:
+    for name in ("stage1", "stage1.cbam", "stage2"):
+        page.toggle(name)
+        found = page.run(LINES)
+        for line in found["lines"]:
+            for text in found["texts"]:
+                across = text["left"] < line["right"] and line["left"] < text["right"]
+                assert not (
+                    across and text["top"] < line["bottom"] and line["top"] < text["bottom"]
+                )
+        middles = {round((line["left"] + line["right"]) / 2) for line in found["lines"]}
+        assert max(middles) - min(middles) <= 2
+
+
+def test_long_code_scrolls_in_the_panel(page: Page) -> None:
+    page.toggle("stage1")
+    page.box("stage1.conv").click()
+    lines = page.driver.find_element("css selector", "#panel pre")
+    assert lines.get_attribute("tabindex") == "0"
+    page.run("arguments[0].textContent = 'a line\\n'.repeat(500)", lines)
+    high, seen, top = page.run(
+        "const e = arguments[0]; e.scrollTop = 300;"
+        "return [e.scrollHeight, e.clientHeight, e.scrollTop]", lines
+    )  # fmt: skip
+    assert high > seen > 0 and top == 300
+    panel = "const p = document.getElementById('panel').getBoundingClientRect(); return p.bottom"
+    assert page.run(panel) <= page.run("return innerHeight")

@@ -49,7 +49,7 @@ def test_sameness_sees_a_word_a_colour_and_a_place():
     assert same(svg, svg)
     for changed in (
         svg.replace("excite", "excites", 1),
-        svg.replace("#fbe3cb", "#fbe3cc"),
+        svg.replace("#fdc082", "#fdc083"),
         svg.replace('y="', 'y="9', 3),
         re.sub(r'<g class="link".*?</g>\n', "", svg, count=1, flags=re.DOTALL),
     ):

@@ -81,8 +81,9 @@ SPEC = "error[usage]: input is an image for a composed model, and this is a spec
         (("se", "--input", "cat.png", "-o", "x.svg"), 2,
          f"{SPEC}  help: give a folder that insert wrote\n"),
         (("net-cbam", "--input", "cat.png", "--depth", "2", "-o", "x.svg"), 2,
-         "error[usage]: depth, expand, before_after, channels, size and params are of another "
-         "picture than that on an image\n  help: omit them, or omit input\n"),
+         "error[usage]: depth, expand, before_after, beside, channels, size, params, direction, "
+         "width, title, sizes and legend are of another picture than that on an image\n"
+         "  help: omit them, or omit input\n"),
     ],
     ids=["tex", "no file", "no image", "plain", "spec", "options"],
 )  # fmt: skip

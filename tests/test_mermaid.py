@@ -141,8 +141,8 @@ flowchart TD
     b1["<b>sigmoid</b>"]:::gateBox
   end
   b0 ==> b1
-  classDef endBox fill:#14171c,stroke:#eceff4,color:#eceff4
-  classDef gateBox fill:#41316a,stroke:#ad90e6,color:#eceff4
-  style g0 fill:#1b2027,stroke:#4b5563,color:#eceff4
+  classDef endBox fill:#0b0d10,stroke:#f6f6f6,color:#f2f4f8
+  classDef gateBox fill:#614188,stroke:#ac84da,color:#f2f4f8
+  style g0 fill:#171b21,stroke:#59636f,color:#f2f4f8
   linkStyle 0 stroke:#eceff4
 """

@@ -189,7 +189,7 @@ def test_parameters_that_are_not_drawn_are_told():
             raise TypeError("it wants targets")
 
     assert drawn(Detector()).diagram.notes == (
-        "10 parameters are in modules that the picture does not show",
+        "10 parameters are in no box: head (10)",
     )
 
 
@@ -212,7 +212,7 @@ def test_repeats_are_one_box_and_a_block_with_an_insertion_is_none_of_them(plain
     seen = network(outline(one, "resnet18"))
     found = boxes(seen.opened(seen.to_depth(2)))
     assert found["layer1.0."].title == "BasicBlock"
-    assert found["layer1.0."].badges == ("se before the add, +580 params",)
+    assert found["layer1.0."].badges == ("se_2 before the add, +580 params",)
     assert found["layer1.1."].title == "BasicBlock"
     assert found["layer1.1."].badges == ()
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from composer.drawing import html as page
 from composer.drawing.diagram import Box, Diagram, Fact, Group, Link
+from composer.drawing.frame import heading_of
 from composer.drawing.html import html
 from composer.drawing.layout import Heading, Layout, Rect, Way
 from composer.drawing.pieces import (
@@ -68,7 +69,7 @@ def fake(diagrams: list[Diagram]) -> list[Layout]:
             10,
             {one.name: place for one in seen.boxes},
             tuple(place for _ in seen.groups),
-            tuple(Heading(0, 0, crossed=False) for _ in seen.groups),
+            tuple(Heading(0, 0, heading_of(one)) for one in seen.groups),
             tuple(way for _ in seen.links),
         )
         for seen in diagrams
@@ -318,6 +319,7 @@ def test_only_the_pages_own_script_may_run() -> None:
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
     assert policy is not None
     rules = dict(rule.strip().split(" ", 1) for rule in policy[1].split(";"))
+    assert rules["img-src"] == "blob:"  # of what is shown, for a PNG
     assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
     scripts = re.findall(r"<script>(.*?)</script>", text, re.S)
     assert len(scripts) == 1 and text.index("<script>") < text.index('id="data"')

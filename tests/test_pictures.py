@@ -296,7 +296,7 @@ def test_a_faulty_spec_is_drawn_with_its_problems(nodes, expected):
     assert found == expected
     svg = svg_of(picture)
     assert faults(svg) == []
-    assert svg.count("#fbd5d5") == len(expected)
+    assert svg.count("#f87d7d") == len(expected) + 1  # the legend has one
 
 
 def test_what_is_known_of_a_faulty_node_is_drawn():

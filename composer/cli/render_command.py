@@ -11,6 +11,7 @@ from composer.cli.completing import complete_spec_or_model
 from composer.cli.options import json_option, params_of, set_option, size_of, trust_option
 from composer.cli.output import say_json, say_line
 from composer.cli.steps import Steps
+from composer.drawing.diagram import Direction
 from composer.drawing.formats import DPI
 from composer.drawing.theme import ThemeName
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @click.command("render", short_help="Draw a mechanism, or a backbone and what was inserted.")
 @click.argument("what", metavar="SPEC|MODEL|DIR", shell_complete=complete_spec_or_model)
 @click.option("-o", "--output", metavar="FILE",
-              help="Where to: .svg .png .pdf .dot .mmd .tex .html; ./NAME.svg unless told.")
+              help="Where to: .svg .png .pdf .dot .mmd .tex .html; the default is ./NAME.svg.")
 @click.option("--theme", type=click.Choice(get_args(ThemeName)), default="paper",
               show_default=True, help="The colours.")
 @click.option("--depth", type=click.IntRange(1), metavar="N",
@@ -29,9 +30,19 @@ if TYPE_CHECKING:
 @click.option("--expand", multiple=True, metavar="PATH",
               help="Open what is at a path, such as layer1.0 or layer1.0.cbam.")
 @click.option("--before-after", is_flag=True, help="Draw the backbone as it was beside it.")
+@click.option("--beside", metavar="MODEL|DIR", shell_complete=complete_spec_or_model,
+              help="Draw another model, such as another composition, beside it.")
+@click.option("--direction", type=click.Choice(get_args(Direction)), default="tb",
+              show_default=True, help="From top to bottom, or from left to right; not of .html.")
+@click.option("--width", metavar="LENGTH",
+              help="Such as 8.5cm, a column: texts are folded, then groups closed; no text is "
+                   "below 7 pt. Of .svg .png .pdf .tex.")
+@click.option("--no-title", is_flag=True, help="Omit the title and the lines below it.")
+@click.option("--no-sizes", is_flag=True, help="Omit the sizes of values.")
+@click.option("--no-legend", is_flag=True, help="Omit the legend.")
 @click.option("--channels", type=click.IntRange(1), metavar="N",
-              help="Of a spec's input; 256 unless told.")
-@click.option("--size", metavar="H[xW]", help="Of a spec's input; 14 unless told.")
+              help="Of a spec's input; the default is 256.")
+@click.option("--size", metavar="H[xW]", help="Of a spec's input; the default is 14.")
 @set_option
 @click.option("--input", "image", metavar="IMAGE",
               help="Of a composition: what each mechanism attends to on this image.")
@@ -47,6 +58,12 @@ def command(
     depth: int | None,
     expand: tuple[str, ...],
     before_after: bool,
+    beside: str | None,
+    direction: Direction,
+    width: str | None,
+    no_title: bool,
+    no_sizes: bool,
+    no_legend: bool,
     channels: int | None,
     size: str | None,
     settings: tuple[str, ...],
@@ -70,8 +87,9 @@ def command(
 
         render(
             what, file, theme=theme, depth=depth, expand=expand, before_after=before_after,
-            channels=channels, size=height_width, params=params, dpi=dpi, force=force,
-            input=image, trust_code=trust_code,
+            beside=beside, channels=channels, size=height_width, params=params, dpi=dpi,
+            direction=direction, width=width, title=not no_title, sizes=not no_sizes,
+            legend=not no_legend, force=force, input=image, trust_code=trust_code,
         )  # fmt: skip
     if as_json:
         form = file.suffix[1:].lower()

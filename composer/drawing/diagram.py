@@ -11,6 +11,9 @@ Kind = Literal[
     "end", "reduce", "layer", "gate", "reweight", "combine", "plain", "inserted", "problem"
 ]
 
+#: Where a picture goes: from top to bottom, or from left to right.
+Direction = Literal["tb", "lr"]
+
 #: A link of these is drawn dashed: weights that two boxes share; what is wrong.
 Mark = Literal["shared", "problem"]
 
@@ -66,13 +69,17 @@ def closed_name(name: str) -> str:
 
 @dataclass(frozen=True)
 class Link:
-    """A value on its way from a box to another; the main `road` is drawn bold."""
+    """A value on its way from a box to another; the main `road` is drawn bold.
+
+    The last `sizes` lines of its label are sizes.
+    """
 
     source: str
     target: str
     label: tuple[str, ...] = ()
     road: bool = False
     mark: Mark | None = None
+    sizes: int = 0
 
 
 @dataclass(frozen=True)
@@ -117,9 +124,18 @@ class Diagram:
             known = links.setdefault((source, target, link.mark), moved)
             if known is not moved:
                 links[source, target, link.mark] = replace(
-                    known, road=known.road or link.road, label=known.label or link.label
-                )
+                    known, road=known.road or link.road, label=known.label or link.label,
+                    sizes=known.sizes if known.label else link.sizes,
+                )  # fmt: skip
         return replace(self, items=items, links=tuple(links.values()))
+
+    def without_sizes(self) -> Diagram:
+        """Return the picture with no sizes beside its links."""
+        links = (
+            replace(link, label=link.label[: len(link.label) - link.sizes], sizes=0)
+            for link in self.links
+        )
+        return replace(self, links=tuple(links))
 
     def to_depth(self, depth: int) -> frozenset[str]:
         """Return the names of the groups that are open at a depth; at 1 none is."""

@@ -1,18 +1,14 @@
-"""A diagram in the DOT language: for Graphviz to lay out, and for who draws with DOT.
-
-Each box has the size that its text needs, so an engine only has to find the places.
-"""
+"""A diagram in the DOT language, for those who draw with it; each box has the size of its text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from html import escape
-from typing import Literal
 
 import graphviz
 
-from composer.drawing.diagram import Box, Diagram, Group
+from composer.drawing.diagram import Box, Diagram, Direction, Group
 from composer.drawing.frame import Frame, frame_of, heading_of, label_of
 from composer.drawing.text import FONTS, shown
 from composer.drawing.theme import Theme
@@ -21,26 +17,18 @@ _POINTS = 72  # of an inch
 WIDEST_HALF = 130.0
 
 
-#: Where the heading of a group is: at its top, at its bottom, or beside its first boxes.
-Place = Literal["top", "bottom", "beside"]
-
-
 def dot(
-    diagram: Diagram,
-    theme: Theme,
-    caption: bool = True,
-    headings: Mapping[int, Place] | None = None,
+    diagram: Diagram, theme: Theme, caption: bool = True, direction: Direction = "tb"
 ) -> str:
     """Return a diagram in DOT.
 
     Boxes, groups and links have the ids ``box0``, ``group0`` and ``link0``, counted in the order
-    of the diagram. Without its `caption` the picture is that of the graph alone. `headings` says
-    of groups by their numbers where their headings are, where that is not the top.
+    of the diagram. Without its `caption` the picture is that of the graph alone.
     """
     graph = graphviz.Digraph(
         "composer",
         graph_attr={
-            "rankdir": "TB",
+            "rankdir": direction.upper(),
             "nodesep": "0.25",
             "ranksep": "0.22",
             "bgcolor": theme.page,
@@ -56,7 +44,7 @@ def dot(
         graph.attr(label=f"<{'<br/>'.join(said)}>", labelloc="t", fontcolor=theme.text)
     ids = {box.name: f"box{number}" for number, box in enumerate(diagram.boxes)}
     groups = {id(group): number for number, group in enumerate(diagram.groups)}
-    _put(graph, diagram.items, ids, groups, theme, headings or {})
+    _put(graph, diagram.items, ids, groups, theme)
     for number, link in enumerate(diagram.links):
         problem = link.mark == "problem"
         attributes = {
@@ -82,28 +70,24 @@ def _put(
     ids: dict[str, str],
     groups: dict[int, int],
     theme: Theme,
-    headings: Mapping[int, Place],
 ) -> None:
     for item in items:
         if isinstance(item, Box):
             graph.node(ids[item.name], **_box(item, ids[item.name], theme))
             continue
         number = groups[id(item)]
-        place = headings.get(number, "top")
         with graph.subgraph(name=f"cluster_{number}") as inside:
             inside.attr(
                 id=f"group{number}",
-                label="" if place == "beside" else _label(_half(heading_of(item)), theme),
+                label=_label(_half(heading_of(item)), theme),
                 labeljust="l",
-                labelloc="b" if place == "bottom" else "t",
+                labelloc="t",
                 style="rounded,filled",
                 color=theme.edges["inserted"] if item.inserted else theme.group,
                 fillcolor=theme.inside,
                 margin="10",
             )
-            if place == "beside":
-                inside.node(f"heading{number}", **_heading(item, number, theme))
-            _put(inside, item.items, ids, groups, theme, headings)
+            _put(inside, item.items, ids, groups, theme)
 
 
 def _box(box: Box, identity: str, theme: Theme) -> dict[str, str]:
@@ -115,18 +99,6 @@ def _box(box: Box, identity: str, theme: Theme) -> dict[str, str]:
         "style": "filled,dashed" if box.faint else "filled" if frame.sign else "rounded,filled",
         "fillcolor": theme.fills[kind],
         "color": theme.edges[kind],
-        "width": f"{frame.width / _POINTS:.4f}",
-        "height": f"{frame.height / _POINTS:.4f}",
-        "label": f"<{'<br/>'.join(_rows(frame, theme))}>",
-    }
-
-
-def _heading(group: Group, number: int, theme: Theme) -> dict[str, str]:
-    """Return a heading as a box that no link passes through."""
-    frame = heading_of(group)
-    return {
-        "id": f"heading{number}",
-        "shape": "plaintext",
         "width": f"{frame.width / _POINTS:.4f}",
         "height": f"{frame.height / _POINTS:.4f}",
         "label": f"<{'<br/>'.join(_rows(frame, theme))}>",

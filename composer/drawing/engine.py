@@ -48,15 +48,14 @@ def run(source: str, wanted: str = "json0") -> str:
             Diagnostic(
                 "no-engine",
                 "there is no Graphviz here, which finds the places of boxes",
-                f"{INSTALL}, or install your system's Graphviz; "
-                ".dot, .mmd and .tex need none",
+                f"{INSTALL}, or install your system's Graphviz; .dot and .mmd need none",
             )
         )
     raise ComposerError(
         Diagnostic(
             "engine-failed",
             f"Graphviz cannot lay this picture out ({failed})",
-            "show less of it with --depth, or write .dot, .mmd or .tex, which need no Graphviz",
+            "show less of it with --depth, or write .dot or .mmd, which need no Graphviz",
         )
     )
 

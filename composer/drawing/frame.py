@@ -19,6 +19,7 @@ SLACK = 1.04
 SIGN = 20.0  # the diameter of a circle with a sign in it
 MOST_LETTERS = 64
 LETTERS_OF_A_PROBLEM = 44
+_BADGE = 22.0  # what a badge needs around its text, with its sign on both sides
 _FEWEST = 20  # letters of a line, however narrow its room
 
 
@@ -60,28 +61,50 @@ def frame_of(box: Box) -> Frame:
     return _stacked(written)
 
 
-def heading_of(group: Group) -> Frame:
-    """Return the size of what stands at the top of an open group."""
+def heading_of(group: Group, room: float | None = None) -> Frame:
+    """Return the size of what stands at the top of an open group, folded where it has less room."""
     written: list[tuple[str, float, Ink, bool]] = [(_line(group.title), LINE, "text", True)]
     written += [(_line(text), SMALL, "faint", False) for text in group.small]
+    if room is not None:
+        written = [
+            (line, size, ink, bold) for text, size, ink, bold in written
+            for line in fitted(text, size, bold, room - 4.0, fewest=1)
+        ]  # fmt: skip
     return _stacked(written, pad_x=2.0, pad_y=1.0)
 
 
 def label_of(link: Link) -> Frame:
     """Return the size of what is written beside a link."""
-    return _stacked([(_line(t), SMALL, "faint", False) for t in link.label], pad_x=5.0, pad_y=1.0)
+    return label_frame(link.label)
 
 
-def folded(text: str, letters: int = LETTERS_OF_A_PROBLEM) -> list[str]:
-    """Return a text in lines of at most so many letters; a long word is broken."""
-    return textwrap.wrap(shown(text), letters, break_on_hyphens=False) or [""]
+def label_frame(lines: tuple[str, ...]) -> Frame:
+    """Return the size of lines beside a link."""
+    return _stacked([(_line(t), SMALL, "faint", False) for t in lines], pad_x=5.0, pad_y=1.0)
 
 
-def fitted(text: str, size: float, bold: bool, room: float) -> list[str]:
-    """Return a text in lines that are no wider than the room, where words allow that."""
+def folded(
+    text: str, letters: int = LETTERS_OF_A_PROBLEM, whole_words: bool = False
+) -> list[str]:
+    """Return a text in lines of at most so many letters; a long word is broken, or kept whole."""
+    lines = textwrap.wrap(
+        shown(text), letters, break_on_hyphens=False, break_long_words=not whole_words
+    )
+    return lines or [""]
+
+
+def fitted(
+    text: str, size: float, bold: bool, room: float, fewest: int = _FEWEST
+) -> list[str]:
+    """Return a text in lines that are no wider than the room, where words allow that.
+
+    A word is broken only where it has more than `fewest` letters and does not fit.
+    """
+    longest = max(map(len, shown(text).split()), default=1)
+    fewest = max(fewest, min(longest, _FEWEST))
     letters = max(len(shown(text)), 1)
     lines = folded(text, letters)
-    while letters > _FEWEST and any(width(line, size, bold) * SLACK > room for line in lines):
+    while letters > fewest and any(width(line, size, bold) * SLACK > room for line in lines):
         letters -= 1
         lines = folded(text, letters)
     return lines
@@ -100,5 +123,5 @@ def _stacked(
         gap = 3.0 if ink == "badge" else 0.0
         rows.append(Row(text, size, ink, bold, y + gap + size * 0.93))
         y += size * LEADING + 2 * gap
-        widest = max(widest, width(text, size, bold) * SLACK + (8.0 if ink == "badge" else 0.0))
+        widest = max(widest, width(text, size, bold) * SLACK + (_BADGE if ink == "badge" else 0.0))
     return Frame(round(widest + 2 * pad_x, 1), round(y + pad_y, 1), tuple(rows))

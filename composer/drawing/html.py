@@ -13,7 +13,7 @@ from string import Template
 from typing import Any
 
 from composer.drawing.diagram import Box, Diagram, Group, Link
-from composer.drawing.frame import frame_of, heading_of
+from composer.drawing.frame import frame_of
 from composer.drawing.layout import Layout, Rect, lay_out
 from composer.drawing.pieces import (
     Body,
@@ -25,7 +25,9 @@ from composer.drawing.pieces import (
     pieces,
     take_apart,
 )
-from composer.drawing.svg import svg
+from composer.drawing.signs import SIDE, SIGNS
+from composer.drawing.stubs import without_stubs
+from composer.drawing.svg import sign_svg, svg
 from composer.drawing.text import shown, shown_lines
 from composer.drawing.theme import MEANING, NAMED, THEMES, Theme, ThemeName, variables
 
@@ -109,7 +111,9 @@ class _Page:
             yield '<div class="piece">'
             shown_first = [view for view in body.views if view <= self.opened][-1]
             for view in body.views:
-                yield from self._view(*next(self.laid_out), view, view == shown_first)
+                seen, layout = next(self.laid_out)
+                seen, layout = without_stubs(seen, layout, body.stubs) or (seen, layout)
+                yield from self._view(seen, layout, view, view == shown_first)
         elif isinstance(body, BoxRow):
             yield '<div class="row">'
             for part in body.parts:
@@ -136,9 +140,10 @@ class _Page:
         group, number = part.group, self.groups[part.group.name]
         is_open = group.name in self.opened
         look = " inserted" * group.inserted
-        if isinstance(part.body, Chain) and part.body.enters is not None:
-            look += " entered road" if part.body.enters.road else " entered"
-        if isinstance(part.body, Chain) and part.body.leaves is not None:
+        enters, leaves = _passing(part.body)
+        if enters is not None:
+            look += " entered road" if enters.road else " entered"
+        if leaves is not None:
             look += " left"
         yield f'<section class="fold" data-group="{number}">'
         yield f'<div class="closed"{_hidden(is_open)}>'
@@ -170,9 +175,9 @@ class _Page:
 
     def _drawn(self, seen: Diagram, layout: Layout) -> Iterator[str]:
         """Yield a picture, and above each thing in it a button of the same size."""
-        yield svg(seen, layout, NAMED, caption=False)
+        yield svg(seen, layout, NAMED, bare=True)
         for group, rect, heading in zip(seen.groups, layout.groups, layout.headings, strict=True):
-            number, frame = self.groups[group.name], heading_of(group)
+            number, frame = self.groups[group.name], heading.frame
             head = Rect(heading.x, heading.y, frame.width, frame.height)
             yield _box(number, head) + _toggle(number, True, rect)
         for box in seen.boxes:
@@ -188,7 +193,24 @@ class _Page:
         for kind, meaning in MEANING.items():
             if kind in kinds and kind != "end":
                 colours = f"background:var(--fill-{kind});border-color:var(--edge-{kind})"
-                yield f'<li><i style="{colours}"></i>{meaning}</li>'
+                sign = "".join(sign_svg(SIGNS[kind], 0, 0, NAMED.text))
+                box = f'<svg viewBox="0 0 {SIDE:g} {SIDE:g}" width="8" height="8">{sign}</svg>'
+                yield f'<li><i style="{colours}">{box}</i>{meaning}</li>'
+
+
+def _passing(body: Body) -> tuple[Link | None, Link | None]:
+    """Return the link that enters a body at the middle of its top, and that which leaves it."""
+    if isinstance(body, Chain):
+        return body.enters, body.leaves
+    if isinstance(body, BoxRow):
+        return None, None
+    links = body.diagram.links
+    enters = [k for k in links if k.source in body.stubs]
+    leaves = [k for k in links if k.target in body.stubs]
+    if len({k.source for k in enters}) > 1:
+        return None, None
+    road = sorted(enters, key=lambda k: not k.road)
+    return (road[0] if road else None), (leaves[0] if leaves else None)
 
 
 def _entry(box: Box, name: str, around: tuple[int, ...]) -> dict[str, Any]:

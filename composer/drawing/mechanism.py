@@ -278,8 +278,9 @@ class _Drawing:
         for number, link in enumerate(links):
             axes = self._axes(link.source.removeprefix(self.said.inside))
             if best.get(link.source) == number and axes is not None:
-                label = (" ".join(axes) or "one number", _sizes(axes))
-                yield replace(link, label=tuple(text for text in label if text))
+                label, sizes = " ".join(axes) or "one number", _sizes(axes)
+                both = (label, sizes) if sizes else (label,)
+                yield replace(link, label=both, sizes=1 if sizes else 0)
             else:
                 yield link
 

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from composer.drawing.diagram import Box, Diagram, Group, Kind, Link
+from composer.drawing.diagram import Box, Diagram, Direction, Group, Kind, Link
 from composer.drawing.frame import folded
 from composer.drawing.text import cut, shown
 from composer.drawing.theme import Theme
@@ -19,13 +19,15 @@ MOST_LINKS, MOST_TEXT = 499, 50_000
 _UNSAFE = re.compile(r"(?<!\w)[.-]|[.-](?!\w)|[^\w ,+/=×·.-]|[_\ufb02]")
 
 
-def mermaid(diagram: Diagram, theme: Theme) -> str:
+def mermaid(
+    diagram: Diagram, theme: Theme, titled: bool = True, direction: Direction = "tb"
+) -> str:
     """Return a diagram, whose closed groups are boxes already, as a Mermaid flowchart.
 
     Boxes and groups have the ids ``b0`` and ``g0``, counted in the order of the diagram. Notes
     and what is below the title are comments, and the description that screen readers tell.
     """
-    return "\n".join(_Chart(diagram, theme).lines()) + "\n"
+    return "\n".join(_Chart(diagram, theme).lines(titled, direction)) + "\n"
 
 
 def escaped(text: str) -> str:
@@ -42,10 +44,12 @@ class _Chart:
         self.ids = {box.name: f"b{number}" for number, box in enumerate(diagram.boxes)}
         self.groups = {id(group): f"g{number}" for number, group in enumerate(diagram.groups)}
 
-    def lines(self) -> Iterator[str]:
+    def lines(self, titled: bool, direction: Direction) -> Iterator[str]:
         title = shown(self.diagram.title)
         named = json.dumps(title, ensure_ascii=False).replace("%%", "%\\u0025")  # no directive
-        yield from ("---", f"title: {named}", "---", "flowchart TD")
+        if titled:
+            yield from ("---", f"title: {named}", "---")
+        yield "flowchart TD" if direction == "tb" else "flowchart LR"
         yield f"  accTitle: {escaped(title) or 'diagram'}"
         if about := escaped(" ".join(self.diagram.caption)):
             yield f"  accDescr: {about}"

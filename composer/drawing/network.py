@@ -15,14 +15,16 @@ from composer.drawing.mechanism import OUTPUT, Said, mechanism
 from composer.drawing.outline import DrawnPart, DrawnStage, Insertion, Outline, Spent, Step
 from composer.drawing.repeats import Run, likeness, runs
 from composer.drawing.words import badges, facts_of, from_to, spent_and_added
-from composer.errors import counted
+from composer.errors import counted, listing
 from composer.measure.numbers import cost_line, giga
 
 #: Of a part, whose values it reads; of more, the last alone is linked.
 MOST_READ = 2
 #: Rows of one kind that stand in a group, since they differ but in size.
 MANY_ALIKE = 5
-DEPTH = 2  # that is shown unless told
+#: Parameters of no box that a note names.
+MOST_NAMED = 6
+DEPTH = 2  # the default
 
 
 def network(outline: Outline) -> Diagram:
@@ -32,23 +34,34 @@ def network(outline: Outline) -> Diagram:
 
 def before_and_after(outline: Outline) -> Diagram:
     """Return the diagram of a backbone beside that of what it became."""
-    sides = [
-        (name, _Network(side, f"{name}/").diagram())
-        for name, side in (("before", outline.before), ("after", outline))
-    ]
-    groups = []
-    for name, side in sides:
-        heading = " · ".join((name, side.title))
-        closed = Box(closed_name(f"{name}/"), "plain", name)
+    before, after = _side(outline.before, "before"), _side(outline, "after")
+    both = _both(before, after, [f"{name} · {side.title}" for name, side in
+                                 (("before", before), ("after", after))])  # fmt: skip
+    return replace(both, title=after.title, caption=after.caption, notes=after.notes)
+
+
+def side_by_side(one: Outline, other: Outline) -> Diagram:
+    """Return the diagram of a model beside that of another."""
+    left, right = _side(one, "left"), _side(other, "right")
+    both = _both(left, right, [left.title, right.title])
+    notes = tuple(f"{side.title}: {note}" for side in (left, right) for note in side.notes)
+    return replace(both, title=f"{left.title} beside {right.title}", notes=notes)
+
+
+def _side(outline: Outline, name: str) -> Diagram:
+    return _Network(outline, f"{name}/").diagram()
+
+
+def _both(one: Diagram, other: Diagram, headings: Sequence[str]) -> Diagram:
+    """Return two diagrams, all of whose names begin with that of a side, as two groups."""
+    groups: list[Group] = []
+    same: dict[str, str] = {}
+    for side, heading in zip((one, other), headings, strict=True):
+        name = side.items[0].name.partition("/")[0]
+        closed = Box(closed_name(f"{name}/"), "plain", heading)
         groups.append(Group(f"{name}/", heading, side.items, closed, side.caption, level=1))
-    links = tuple(link for _, side in sides for link in side.links)
-    whole = sides[1][1]
-    same = {
-        f"{name}/{path}": f"{name}/{drawn}"
-        for name, side in sides
-        for path, drawn in side.drawn_as.items()
-    }
-    return Diagram(whole.title, whole.caption, tuple(groups), links, whole.notes, same)
+        same |= {f"{name}/{path}": f"{name}/{drawn}" for path, drawn in side.drawn_as.items()}
+    return Diagram("", (), tuple(groups), (*one.links, *other.links), (), same)
 
 
 class _Network:
@@ -76,8 +89,7 @@ class _Network:
         end = Box(f"{self.prefix}.output", "end", "output")
         drawn = sum(part.spent.parameters for part in outline.parts)
         if (missing := outline.spent.parameters - drawn) > 0:
-            note = f"{counted(missing, 'parameter')} are in modules that the picture does not show"
-            self.notes[note] = None
+            self.notes[_unseen(missing, outline.unseen)] = None
         self._connect(start, end, size)
         title = outline.name
         if outline.specs:
@@ -256,7 +268,8 @@ class _Network:
                     else:
                         self.entries[part.path].append((target, bold and main))
         self.exits[part.path] = exits[part.steps[-1].name]
-        small = (where, *closed.small)
+        own = (f"{name}: {counted(number, 'param')}" for name, number in part.own)
+        small = (where, *closed.small, *own)
         return Group(name, closed.title, tuple(items), closed, small)
 
     def _insertion(self, one: Insertion, path: str, part: DrawnPart | None) -> Group:
@@ -281,7 +294,7 @@ class _Network:
         if part is not None:
             self.drawn.setdefault(path, part)
         spent = cost_line(one.spent.parameters, one.spent.flops)
-        title = one.spec if part is None else f"{one.spec} · {path}"
+        title = path.rpartition(".")[2] if part is None else f"{one.spec} · {path}"
         facts = (
             Fact("path", path),
             Fact("spec", f"{one.spec}: {one.graph.spec.title or one.spec}"),
@@ -317,9 +330,12 @@ class _Network:
             before = part
         if before is not None:
             given = self.drawn.get(before.path, before)
-            self.links.append(Link(self.exits[given.path], end.name, _label(before.gives), True))
+            label = _label(before.gives)
+            self.links.append(
+                Link(self.exits[given.path], end.name, label, True, sizes=len(label))
+            )
         else:
-            self.links.append(Link(start.name, end.name, _label(size), True))
+            self.links.append(Link(start.name, end.name, _label(size), True, sizes=1))
         known: dict[tuple[str, str], Link] = {}
         for link in self.links:
             known.setdefault((link.source, link.target), link)
@@ -331,7 +347,16 @@ class _Network:
         labelled = next((n for n, (_, road) in enumerate(targets) if road), 0)
         for number, (target, road) in enumerate(targets):
             label = _label(gives) if number == labelled else ()
-            self.links.append(Link(source, target, label, road))
+            self.links.append(Link(source, target, label, road, sizes=len(label)))
+
+
+def _unseen(count: int, named: Sequence[tuple[str, int]]) -> str:
+    """Return a note on parameters of no box, by name."""
+    words = [f"{name} ({number:,})" for name, number in named]
+    if len(words) > MOST_NAMED:
+        words = [*words[:MOST_NAMED], f"{len(words) - MOST_NAMED} more"]
+    told = f": {listing(words)}" if words else ""
+    return f"{counted(count, 'parameter')} {'is' if count == 1 else 'are'} in no box{told}"
 
 
 def _where(stage: DrawnStage) -> str:

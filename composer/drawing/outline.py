@@ -91,6 +91,7 @@ class DrawnPart:
     steps: tuple[Step, ...] = ()
     note: str | None = None
     runs: int = 1
+    own: tuple[tuple[str, int], ...] = ()
     reads: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -152,13 +153,17 @@ class DrawnStage:
 
 @dataclass(frozen=True)
 class Outline:
-    """A model: its name, an image that it takes, and its stages with what is around them."""
+    """A model: its name, an image that it takes, and its stages with what is around them.
+
+    `unseen` are the parameters of no part, and how many numbers each has.
+    """
 
     name: str
     specs: tuple[str, ...]
     input_shape: tuple[int, ...]
     rows: tuple[DrawnStage | tuple[DrawnPart, ...], ...]
     spent: Spent
+    unseen: tuple[tuple[str, int], ...] = ()
 
     @property
     def parts(self) -> Iterator[DrawnPart]:

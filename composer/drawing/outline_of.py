@@ -30,6 +30,7 @@ from composer.surgery.composition import Edit, EditedSite, composition
 
 _LAYERS = {"conv": "a convolution", "attention": "an attention module", "module": "a module",
            "norm": "a norm", "mlp": "an MLP", "pool": "the global pool"}  # fmt: skip
+AT_END = "at the end of the block"
 _WHERE = {
     "residual": "before the add",
     "output": "at the output",
@@ -107,7 +108,29 @@ class _Outliner:
             path = next((s.whole.path for s in self.known.stages if s.number == number), "")
             rows.append(DrawnStage(number, path, inside_row) if number else inside_row)
         spent = Spent(parameters(self.model), self.known.probe.flops)
-        return Outline(self.name, self.specs, self.known.probe.input_shape, tuple(rows), spent)
+        unseen = tuple(self._unseen(parts))
+        return Outline(
+            self.name, self.specs, self.known.probe.input_shape, tuple(rows), spent, unseen
+        )
+
+    def _unseen(self, parts: list[DrawnPart]) -> Iterator[tuple[str, int]]:
+        """Yield the parameters of no part: their names, or of a module that is not seen its own."""
+        seen = {
+            id(p) for part in parts for p in self.model.get_submodule(part.path).parameters()
+        }
+        around = {""} | {
+            part.path[:at] for part in parts
+            for at, letter in enumerate(part.path) if letter == "."
+        }  # fmt: skip
+        counts: dict[str, int] = {}
+        for name, parameter in self.model.named_parameters():
+            if id(parameter) in seen:
+                continue
+            whole = name
+            while (outer := whole.rpartition(".")[0]) not in around:
+                whole = outer
+            counts[whole] = counts.get(whole, 0) + parameter.numel()
+        yield from counts.items()
 
     # ----------------------------------------------------------------------------------- parts
 
@@ -153,8 +176,12 @@ class _Outliner:
             steps = steps_of(module, forward, self._inside(path), self._by_name(inserted))
         except Untraceable as why:
             note = f"its forward can't be followed: {why}"
+        inserted, steps = _where_there_is_an_add(inserted, steps)
         kind = class_before_edits(module).__name__
-        return DrawnPart(path, kind, _gives(call), spent, True, inserted, steps, note, runs, reads)
+        own = tuple((name, p.numel()) for name, p in module.named_parameters(recurse=False))
+        return DrawnPart(
+            path, kind, _gives(call), spent, True, inserted, steps, note, runs, own, reads
+        )
 
     def _by_name(self, inserted: tuple[Insertion, ...]) -> dict[str, Insertion]:
         return {one.name: one for one in inserted}
@@ -227,6 +254,25 @@ class _Outliner:
                 (),
                 Spent(parameters(module), cost),
             )
+
+
+def _where_there_is_an_add(
+    inserted: tuple[Insertion, ...], steps: tuple[Step, ...]
+) -> tuple[tuple[Insertion, ...], tuple[Step, ...]]:
+    """Return insertions and steps in which only that is before an add whose value one adds."""
+    added: set[str] = set()
+    for step in reversed(steps):
+        if step.title == "+" or (step.insertion is not None and step.name in added):
+            added |= set(step.reads)
+
+    def placed(one: Insertion) -> Insertion:
+        at_end = one.where == _WHERE["residual"] and one.name not in added
+        return replace(one, where=AT_END) if at_end else one
+
+    return tuple(map(placed, inserted)), tuple(
+        replace(step, insertion=placed(step.insertion)) if step.insertion is not None else step
+        for step in steps
+    )
 
 
 def _flops_of(module: nn.Module, call: Call) -> int:

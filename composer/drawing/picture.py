@@ -13,8 +13,9 @@ from composer.artifact.output import is_composition
 from composer.drawing.diagram import Diagram, Group, groups_in
 from composer.drawing.formats import DPI, Format, format_of, written
 from composer.drawing.limit import check_size
+from composer.drawing.look import Look, look
 from composer.drawing.mechanism import Said, mechanism
-from composer.drawing.network import DEPTH, before_and_after, network
+from composer.drawing.network import DEPTH, before_and_after, network, side_by_side
 from composer.drawing.theme import ThemeName
 from composer.errors import (
     ComposerError,
@@ -42,6 +43,7 @@ CHANNELS, SIZE = 256, (14, 14)
 #: A spec of more boxes is drawn with its groups closed, unless told.
 MOST_BOXES = 40
 MOST_IN_A_GROUP = 8
+_TWO_MODELS = "only a model stands beside another, and this is a spec"
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,16 @@ def render(
     depth: int | None = None,
     expand: str | Sequence[str] = (),
     before_after: bool = False,
+    beside: nn.Module | str | PathLike[str] | None = None,
     channels: int | None = None,
     size: tuple[int, ...] | None = None,
     params: Mapping[str, Value] | None = None,
     dpi: int = DPI,
+    direction: str = "tb",
+    width: str | None = None,
+    title: bool = True,
+    sizes: bool = True,
+    legend: bool = True,
     force: bool = False,
     input: str | PathLike[str] | None = None,  # noqa: A002 - the word of the command line
     trust_code: bool = False,
@@ -81,10 +89,17 @@ def render(
             shows its stages, 2 their blocks, 3 what is in these, 4 what is in insertions.
         expand: what else is open, by the paths of blocks, insertions or nodes.
         before_after: whether the backbone as it was stands beside it.
+        beside: another model, given as `what` is, that stands beside it.
         channels: of a spec's input; 256 unless told.
         size: height and width of a spec's input; 14 and 14 unless told.
         params: other values for a spec's params.
         dpi: of a PNG, pixels for each inch.
+        direction: ``"tb"``, from top to bottom, or ``"lr"``, from left to right; not of html.
+        width: how wide the picture is, such as ``"8.5cm"``: texts are folded for that, and groups
+            closed, but no letter is made smaller; of svg, png, pdf and tex.
+        title: whether the title and what is below it are written; html has them always.
+        sizes: whether the sizes of values are beside the links.
+        legend: whether kinds of boxes are explained; of svg, png and pdf, and html has it always.
         force: replace a file that is there.
         input: an image; what is drawn is then what each mechanism attends to on it, as svg, png,
             pdf or html (see `composer.attention_maps`).
@@ -95,27 +110,30 @@ def render(
         The path of the file.
 
     Raises:
-        UsageError: the suffix names no format, or an option does not suit.
-        MissingPartError: no Graphviz is installed; dot, mmd and tex need none.
+        UsageError: the suffix names no format, or an option does not suit it.
+        MissingPartError: no Graphviz is installed; dot and mmd need none.
         ComposerError: the spec is at fault: the picture is written all the same, and shows where.
     """
     file = Path(path)
     form = format_of(file)
     _check_options(theme, depth, dpi)
+    looks = look(direction, width, title, sizes, legend)
     check_file_free(file, force)
     if input is not None:
-        if depth or expand or before_after or channels or size or params:
-            raise _usage("depth, expand, before_after, channels, size and params are of another "
-                         "picture than that on an image", "omit them, or omit input")  # fmt: skip
+        given = (depth, expand, before_after, beside is not None, channels, size, params)
+        if any(given) or looks != Look():
+            raise _usage("depth, expand, before_after, beside, channels, size, params, direction, "
+                         "width, title, sizes and legend are of another picture than that on an "
+                         "image", "omit them, or omit input")  # fmt: skip
         content = _on_image(what, Path(input), form, theme, dpi, trust_code)
         write_file(file, lambda place: place.write_bytes(content), force=force)
         return file
     picture = drawn(
-        what, depth=depth, expand=expand, before_after=before_after, channels=channels, size=size,
-        params=params, code=form == "html", trust_code=trust_code,
+        what, depth=depth, expand=expand, before_after=before_after, beside=beside,
+        channels=channels, size=size, params=params, code=form == "html", trust_code=trust_code,
     )  # fmt: skip
     check_size(picture.diagram, picture.opened, form)
-    content = written(picture.diagram, picture.opened, form, theme, dpi)
+    content = written(picture.diagram, picture.opened, form, theme, dpi, looks)
     write_file(file, lambda place: place.write_bytes(content), force=force)
     if picture.problems:
         told = Diagnostic("drawn", f"{file} shows where", severity="note")
@@ -129,6 +147,7 @@ def drawn(
     depth: int | None = None,
     expand: str | Sequence[str] = (),
     before_after: bool = False,
+    beside: nn.Module | str | PathLike[str] | None = None,
     channels: int | None = None,
     size: tuple[int, ...] | None = None,
     params: Mapping[str, Value] | None = None,
@@ -145,6 +164,8 @@ def drawn(
     if isinstance(found, (Spec, Graph, Examined)):
         if before_after:
             raise _usage("before and after are of a backbone, and this is a spec", None)
+        if beside is not None:
+            raise _usage(_TWO_MODELS, "give two models, or folders that insert wrote")
         diagram, problems = _of_spec(
             found, channels or CHANNELS, size or SIZE, params or {}, code
         )
@@ -158,7 +179,15 @@ def drawn(
         seen = outline(model, name, code)
         if before_after and not seen.specs:
             raise _usage(f"nothing was inserted into {name}", "give a folder that insert wrote")
-        diagram = before_and_after(seen) if before_after else network(seen)
+        if beside is not None:
+            if before_after:
+                raise _usage("before_after and beside are two pictures", "omit one of them")
+            second = _found(beside, trust_code)
+            if not isinstance(second, tuple):
+                raise _usage(_TWO_MODELS, "give two models, or folders that insert wrote")
+            diagram = side_by_side(seen, outline(*second, code))
+        else:
+            diagram = before_and_after(seen) if before_after else network(seen)
         usual = diagram.to_depth(DEPTH)
     opened = usual if depth is None else diagram.to_depth(depth)
     wanted = (expand,) if isinstance(expand, str) else tuple(expand)
@@ -331,7 +360,7 @@ def _expanded(diagram: Diagram, wanted: Iterable[str]) -> frozenset[str]:
 
 def _plain(name: str) -> str:
     """Return the name of a group as a user writes it: a path, or such as ``stage 1``."""
-    for side in ("before/", "after/"):
+    for side in ("before/", "after/", "left/", "right/"):
         name = name.removeprefix(side)
     return name.removeprefix(".")
 

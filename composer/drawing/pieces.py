@@ -126,7 +126,8 @@ def _merged(links: Sequence[Link]) -> Link:
     return replace(
         links[0],
         road=any(link.road for link in links),
-        label=next((link.label for link in links if link.label), ()),
+        label=(said := next((link for link in links if link.label), links[0])).label,
+        sizes=said.sizes,
         mark=next((link.mark for link in links if link.mark), None),
     )
 

@@ -14,19 +14,27 @@ from composer.drawing.frame import (
     Row,
     fitted,
     frame_of,
-    heading_of,
     label_of,
 )
 from composer.drawing.layout import Heading, Layout, Point, Rect, Way
+from composer.drawing.look import Look
+from composer.drawing.signs import FROM_EDGE, SIDE, SIGNS, Stroke, sign_of
 from composer.drawing.text import FONTS, shown, width
 from composer.drawing.theme import MEANING, Theme
 
 MARGIN = 8.0
+COLUMN_MARGIN = 1.0  # where the page around it has one
 NARROWEST = 200.0
+LOOK = Look()
 
 
 def svg(
-    diagram: Diagram, layout: Layout, theme: Theme, fonts: str = FONTS, caption: bool = True
+    diagram: Diagram,
+    layout: Layout,
+    theme: Theme,
+    fonts: str = FONTS,
+    look: Look = LOOK,
+    bare: bool = False,
 ) -> str:
     """Return a picture as SVG.
 
@@ -35,26 +43,37 @@ def svg(
         layout: where everything is.
         theme: the colours.
         fonts: a CSS list of font families, all as wide as Helvetica.
-        caption: whether title, legend and notes are around it.
+        look: whether the title and the legend are there, and how wide all is.
+        bare: neither title nor legend nor notes are there.
     """
-    return _Page(diagram, layout, theme, fonts, caption).written()
+    return _Page(diagram, layout, theme, fonts, look, bare).written()
 
 
 class _Page:
     def __init__(
-        self, diagram: Diagram, layout: Layout, theme: Theme, fonts: str, caption: bool
+        self,
+        diagram: Diagram,
+        layout: Layout,
+        theme: Theme,
+        fonts: str,
+        look: Look,
+        bare: bool,
     ) -> None:
         self.diagram, self.layout, self.theme = diagram, layout, theme
-        self.fonts, self.caption = fonts, caption
-        self.width = max(layout.width, NARROWEST if caption else 0.0) + 2 * MARGIN
+        self.fonts, self.look, self.bare = fonts, look, bare
+        self.margin = MARGIN if look.width is None else COLUMN_MARGIN
+        needed = layout.width
+        if not bare and (look.title or look.legend or diagram.notes):
+            needed = max(needed, NARROWEST)
+        self.width = look.width or needed + 2 * self.margin
 
     def written(self) -> str:
-        above = list(self._above()) if self.caption else []
-        top = MARGIN + (len(above) * TITLE * LEADING + 4 if above else 0)
-        below, end = self._below(top + self.layout.height + 10)
-        if not self.caption:
-            below, end = [], top + self.layout.height
-        height = end + MARGIN
+        above = list(self._above()) if self.look.title and not self.bare else []
+        top = self.margin + (len(above) * TITLE * LEADING + 4 if above else 0)
+        end = top + self.layout.height
+        below, under = self._below(end + 10)
+        below, end = (below, under) if below and not self.bare else ([], end)
+        height = end + self.margin
         left = (self.width - self.layout.width) / 2
         name = shown(self.diagram.title)
         parts = [
@@ -64,7 +83,7 @@ class _Page:
             f"<title>{escape(name)}</title>",
             f"<desc>{escape(shown(' '.join(self.diagram.caption)))}</desc>",
         ]
-        if self.caption:
+        if not self.bare:
             parts.append(
                 f'<rect width="{self.width:.1f}" height="{height:.1f}" fill="{self.theme.page}"/>'
             )
@@ -101,12 +120,8 @@ class _Page:
         yield "</g>"
 
     def _heading(self, group: Group, heading: Heading) -> Iterator[str]:
-        """Write what a group is; where a link must pass there, it passes below the text."""
-        frame = heading_of(group)
-        if heading.crossed:
-            room = Rect(heading.x - 1, heading.y, frame.width + 2, frame.height)
-            yield _rect(room, 2, self.theme.inside, self.theme.inside, 0)
-        yield from self._rows(frame, heading.x, heading.y, centred=False)
+        """Write what a group is."""
+        yield from self._rows(heading.frame, heading.x + 2, heading.y, centred=False)
 
     def _box(self, box: Box, rect: Rect) -> Iterator[str]:
         frame = frame_of(box)
@@ -124,6 +139,8 @@ class _Page:
         else:
             round_ = min(rect.height / 2, 12) if box.kind == "end" else 5
             yield _rect(rect, round_, fill, edge, 1.6 if box.badges or box.problems else 1.0, dash)
+        ink = self.theme.text
+        yield from sign_svg(sign_of(box), rect.x + FROM_EDGE, rect.y + FROM_EDGE, ink)
         x = rect.x + (rect.width - frame.width) / 2
         y = rect.y + (rect.height - frame.height) / 2
         yield from self._rows(frame, x, y)
@@ -135,9 +152,10 @@ class _Page:
             if row.ink == "badge":
                 high = row.size * LEADING + 2
                 strip = Rect(x + 5, y + row.baseline - row.size - 1, frame.width - 10, high)
-                yield _rect(
-                    strip, 3, self.theme.fills["inserted"], self.theme.edges["inserted"], 0.8
-                )
+                edge = self.theme.edges["inserted"]
+                yield _rect(strip, 3, self.theme.fills["inserted"], edge, 0.8)
+                at = strip.x + 3, strip.y + (high - SIDE) / 2
+                yield from sign_svg(SIGNS["inserted"], *at, self.theme.text)
             yield self._text(row, middle if centred else x, y + row.baseline, centred)
 
     def _text(self, row: Row, x: float, y: float, centred: bool) -> str:
@@ -174,9 +192,9 @@ class _Page:
     # ------------------------------------------------------------------------------- around it
 
     def _above(self) -> Iterator[str]:
-        y = MARGIN
+        y = self.margin
         middle = self.width / 2
-        room = self.width - MARGIN
+        room = self.width - self.margin
         said = [(self.diagram.title, TITLE + 1, True)]
         said += [(text, SMALL + 0.5, False) for text in self.diagram.caption]
         lines = [(line, size, bold) for text, size, bold in said
@@ -189,15 +207,17 @@ class _Page:
     def _below(self, y: float) -> tuple[list[str], float]:
         """Return the legend and the notes, and where they end."""
         parts: list[str] = []
-        kinds = dict.fromkeys(box.kind for box in self.diagram.boxes)
+        kinds = {"problem" if box.problems else box.kind for box in self.diagram.boxes}
         legend = [kind for kind in MEANING if kind in kinds]
         if any(box.badges for box in self.diagram.boxes) and "inserted" not in legend:
             legend.append("inserted")
-        room = self.width - 2 * MARGIN
+        if not self.look.legend:
+            legend = []
+        room = self.width - 2 * self.margin
         lines: list[list[tuple[Kind, float]]] = [[]]
         used = 0.0
         for kind in legend:
-            wide = width(MEANING[kind], SMALL) + 22
+            wide = width(MEANING[kind], SMALL) + 24
             if lines[-1] and used + wide > room:
                 lines.append([])
                 used = 0.0
@@ -207,15 +227,17 @@ class _Page:
             x = (self.width - sum(wide for _, wide in line)) / 2
             for kind, wide in line:
                 fill, edge = self.theme.fills[kind], self.theme.edges[kind]
-                parts.append(_rect(Rect(x, y, 9, 9), 2, fill, edge, 0.8))
+                parts.append(_rect(Rect(x, y - 0.5, 10, 10), 2, fill, edge, 0.8))
+                ink = self.theme.text
+                parts += sign_svg(SIGNS.get(kind, ()), x + 5 - SIDE / 2, y + 4.5 - SIDE / 2, ink)
                 row = Row(MEANING[kind], SMALL, "faint", False, 0)
-                parts.append(self._text(row, x + 12, y + 7.3, centred=False))
+                parts.append(self._text(row, x + 13, y + 7.3, centred=False))
                 x += wide
             y += 13
         for note in self.diagram.notes:
             for text in fitted(note, SMALL, False, room):
                 row = Row(text, SMALL, "faint", False, 0)
-                parts.append(self._text(row, MARGIN, y + SMALL, centred=False))
+                parts.append(self._text(row, self.margin, y + SMALL, centred=False))
                 y += SMALL * LEADING
         return parts, y
 
@@ -228,6 +250,18 @@ def _rect(
         f'height="{rect.height:.1f}" rx="{radius:g}" fill="{fill}" stroke="{edge}" '
         f'stroke-width="{thick:g}"{more}/>'
     )
+
+
+def sign_svg(strokes: tuple[Stroke, ...], x: float, y: float, ink: str) -> Iterator[str]:
+    """Write a sign with its left upper corner at a place."""
+    for stroke in strokes:
+        points = " ".join(_pair((x + px, y + py)) for px, py in stroke.points)
+        if stroke.filled:
+            yield f'<polygon points="{points}" fill="{ink}"/>'
+        else:
+            yield (
+                f'<polyline points="{points}" fill="none" stroke="{ink}" stroke-width="1.5"/>'
+            )
 
 
 def _pair(point: Point) -> str:

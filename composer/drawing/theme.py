@@ -34,46 +34,44 @@ MEANING: Mapping[Kind, str] = {
     "reweight": "reweight",
     "combine": "combine",
     "inserted": "inserted",
+    "problem": "problem",
 }
 
+# Any two kinds differ by a CIE76 colour difference of at least 15 in what fills them or in what
+# surrounds them: as they are, in grey, and as simulated for protanopia and deuteranopia. For that
+# fills are at three lightnesses and edges at four; a test measures it.
 _PAPER = Theme(
-    page="#ffffff", text="#1a1a1a", faint="#565656", line="#7a7a7a", road="#1a1a1a",
-    group="#9a9a9a", inside="#fafafa",
+    page="#ffffff", text="#111111", faint="#333333", line="#6a6a6a", road="#111111",
+    group="#8a8a8a", inside="#fafafa",
     fills={
-        "end": "#ffffff", "reduce": "#dbe8f6", "layer": "#fbe3cb", "gate": "#e5dcf2",
-        "reweight": "#d3ecd6", "combine": "#ececec", "plain": "#ffffff", "inserted": "#ffe08a",
-        "problem": "#fbd5d5",
+        "end": "#ffffff", "reduce": "#9ad2fe", "layer": "#fdc082", "gate": "#b693dc",
+        "reweight": "#4fb393", "combine": "#f7f7f7", "plain": "#ffffff", "inserted": "#f1c81a",
+        "problem": "#f87d7d",
     },
     edges={
-        "end": "#1a1a1a", "reduce": "#4a7db5", "layer": "#c9853d", "gate": "#8262b3",
-        "reweight": "#3f8f4d", "combine": "#8a8a8a", "plain": "#8a8a8a", "inserted": "#b07d00",
-        "problem": "#c22f2f",
+        "end": "#181818", "reduce": "#004b77", "layer": "#ad5400", "gate": "#8553c8",
+        "reweight": "#005227", "combine": "#404040", "plain": "#6d6d6d", "inserted": "#302100",
+        "problem": "#510003",
     },
 )  # fmt: skip
 
 _LIGHT = Theme(
-    page="#f7f8fa", text="#1f2430", faint="#555d6b", line="#848c99", road="#1f2430",
-    group="#b3bac5", inside="#eef0f4",
-    fills={
-        "end": "#ffffff", "reduce": "#d0e4fb", "layer": "#ffe0bf", "gate": "#e3d7fa",
-        "reweight": "#c9efd1", "combine": "#e3e6eb", "plain": "#ffffff", "inserted": "#ffdb70",
-        "problem": "#ffd0d0",
-    },
-    edges=_PAPER.edges,
+    page="#f4f6f9", text="#10141c", faint="#303640", line="#6b7380", road="#10141c",
+    group="#9aa2ae", inside="#ebeef2", fills=_PAPER.fills, edges=_PAPER.edges,
 )  # fmt: skip
 
 _DARK = Theme(
-    page="#14171c", text="#eceff4", faint="#b9c1cd", line="#7d8796", road="#eceff4",
-    group="#4b5563", inside="#1b2027",
+    page="#101318", text="#f2f4f8", faint="#cdd4de", line="#7d8796", road="#eceff4",
+    group="#59636f", inside="#171b21",
     fills={
-        "end": "#14171c", "reduce": "#1d3a5c", "layer": "#5a3b18", "gate": "#41316a",
-        "reweight": "#1d4a2b", "combine": "#333a45", "plain": "#222831", "inserted": "#5f4900",
-        "problem": "#6b2020",
+        "end": "#0b0d10", "reduce": "#00314f", "layer": "#482509", "gate": "#614188",
+        "reweight": "#1c5c33", "combine": "#0d0d0d", "plain": "#0b0d10", "inserted": "#362e00",
+        "problem": "#932b2b",
     },
     edges={
-        "end": "#eceff4", "reduce": "#6ba4e3", "layer": "#e2a157", "gate": "#ad90e6",
-        "reweight": "#68bf7a", "combine": "#8d97a6", "plain": "#8d97a6", "inserted": "#ffcf40",
-        "problem": "#ff7b7b",
+        "end": "#f6f6f6", "reduce": "#8fccfa", "layer": "#da7f38", "gate": "#ac84da",
+        "reweight": "#78d995", "combine": "#c5c5c5", "plain": "#969696", "inserted": "#fff5b2",
+        "problem": "#ffefe5",
     },
 )  # fmt: skip
 

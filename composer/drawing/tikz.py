@@ -1,16 +1,17 @@
-"""A diagram in TikZ, for a paper: laid out by Composer itself, with styles to change at the top."""
+"""A diagram in TikZ, for a paper, with styles to change at the top."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from math import atan2, degrees
 
 from composer.drawing.diagram import Box, Diagram, Group, Kind, Link
-from composer.drawing.frame import frame_of, heading_of, label_of
+from composer.drawing.frame import frame_of, label_of
 from composer.drawing.latex import latex, told
-from composer.drawing.layers import layers
-from composer.drawing.layout import Heading, Layout, Point, Rect, Way
+from composer.drawing.layout import Heading, Layout, Point, Rect, Way, lay_out
+from composer.drawing.signs import FROM_EDGE, sign_of
 from composer.drawing.text import shown
 from composer.drawing.theme import Theme
 
@@ -54,17 +55,13 @@ def tikz(diagram: Diagram, theme: Theme) -> str:
     the nodes ``b0`` and ``g0``, counted in the order of the diagram; places are in points. Title,
     caption and notes are comments.
     """
-    return tikz_of(*laid_out(diagram), theme, diagram)
-
-
-def laid_out(diagram: Diagram) -> tuple[Diagram, Layout]:
-    """Return a diagram in letters that LaTeX has, and its places."""
-    drawn = _told(diagram)
-    return drawn, layers(drawn)
+    drawn = in_latex(diagram)
+    (layout,) = lay_out([drawn])
+    return tikz_of(drawn, layout, theme, diagram)
 
 
 def tikz_of(drawn: Diagram, layout: Layout, theme: Theme, whole: Diagram) -> str:
-    """Return what `laid_out` made of the `whole` diagram as a LaTeX document."""
+    """Return a diagram that `in_latex` made of a `whole` one as a LaTeX document."""
     return "\n".join(_Document(drawn, layout, theme, whole).lines()) + "\n"
 
 
@@ -117,11 +114,12 @@ class _Document:
         yield "  % boxes"
         for box in self.diagram.boxes:
             yield f"  {self._box(box, self.layout.boxes[box.name])}"
+            yield from self._sign(box)
         groups = list(self.diagram.groups)
         if groups:
             yield "  % headings of groups"
-        for number, (group, heading) in enumerate(zip(groups, self.layout.headings, strict=True)):
-            yield f"  {_heading(number, group, heading)}"
+        for number, heading in enumerate(self.layout.headings):
+            yield f"  {_heading(number, heading)}"
         if groups:
             yield r"  \begin{scope}[on background layer]"
         for number, (group, rect) in enumerate(zip(groups, self.layout.groups, strict=True)):
@@ -164,6 +162,20 @@ class _Document:
             f"{{{_lines(rows)}}};"
         )
 
+    def _sign(self, box: Box) -> Iterator[str]:
+        """Write the sign of a box's kind, which follows the box where that is moved."""
+        for stroke in sign_of(box):
+            corner = f"({self.ids[box.name]}.north west)"
+            points = " -- ".join(
+                f"++({x - px:.1f},{y - py:.1f})" for (px, py), (x, y)
+                in pairwise(((-FROM_EDGE, -FROM_EDGE), *stroke.points))
+            )  # fmt: skip
+            first, _, rest = points.partition(" -- ")
+            if stroke.filled:
+                yield rf"  \fill[composerText] {corner} {first} -- {rest} -- cycle;"
+            else:
+                yield rf"  \draw[composerText, line width=1.2pt] {corner} {first} -- {rest};"
+
     def _group(self, number: int, group: Group, rect: Rect) -> str:
         style = "composer group, draw=composerInsertedEdge" if group.inserted else "composer group"
         corners = _pair((rect.x, rect.y)), _pair((rect.x + rect.width, rect.y + rect.height))
@@ -200,10 +212,12 @@ class _Document:
         return f"([xshift={x:.1f}pt]{identity}.{side})" if abs(x) > 0.05 else f"({identity}.{side})"
 
 
-def _heading(number: int, group: Group, heading: Heading) -> str:
-    title, *small = (latex(row.text) for row in heading_of(group).rows)
-    rows = [rf"{{\bfseries {title}}}"]
-    rows += [rf"{{\scriptsize\color{{composerFaint}}{text}}}" for text in small]
+def _heading(number: int, heading: Heading) -> str:
+    rows = [
+        rf"{{\bfseries {latex(row.text)}}}" if row.bold
+        else rf"{{\scriptsize\color{{composerFaint}}{latex(row.text)}}}"
+        for row in heading.frame.rows
+    ]  # fmt: skip
     at = _pair((heading.x + 2, heading.y + 1))
     return rf"\node[composer heading, anchor=north west] (h{number}) at {at} {{{_lines(rows)}}};"
 
@@ -242,7 +256,7 @@ def _names(group: Group) -> Iterator[str]:
             yield from _names(item)
 
 
-def _told(diagram: Diagram) -> Diagram:
+def in_latex(diagram: Diagram) -> Diagram:
     """Return a diagram with the texts that LaTeX will print, which are as wide as those."""
 
     def of(texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -251,7 +265,13 @@ def _told(diagram: Diagram) -> Diagram:
     def item(one: Box | Group) -> Box | Group:
         if isinstance(one, Group):
             inside = tuple(item(inner) for inner in one.items)
-            return replace(one, title=told(one.title), small=of(one.small), items=inside)
+            return replace(
+                one, title=told(one.title), small=of(one.small), items=inside,
+                closed=box(one.closed),
+            )  # fmt: skip
+        return box(one)
+
+    def box(one: Box) -> Box:
         return replace(
             one, title=told(one.title), lines=of(one.lines), small=of(one.small),
             badges=of(one.badges), problems=of(one.problems),

@@ -13,7 +13,9 @@ def badges(inserted: Sequence[Insertion]) -> tuple[str, ...]:
     """Return what was inserted in a few words: ``cbam before the add, +8,562``."""
     found: dict[str, list[Insertion]] = {}
     for one in inserted:
-        found.setdefault(one.spec, []).append(one)
+        own_name = one.name.rpartition(".")[2]
+        numbered = own_name.startswith(f"{one.spec}_") and own_name[len(one.spec) + 1 :].isdigit()
+        found.setdefault(own_name if numbered else one.spec, []).append(one)
     badges = []
     for spec, ones in found.items():
         own = [one for one in ones if not one.is_shared]

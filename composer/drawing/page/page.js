@@ -214,7 +214,13 @@ document.addEventListener("DOMContentLoaded", () => {
     const codes = make("dl");
     for (const [label, text, code] of entry.facts) {
       const value = make("dd", code ? undefined : text);
-      if (code) value.append(make("pre", text));
+      if (code) {
+        const lines = make("pre", text);
+        lines.tabIndex = 0; // so that keys scroll it
+        lines.setAttribute("role", "region");
+        lines.setAttribute("aria-label", label);
+        value.append(lines);
+      }
       (code ? codes : list).append(make("dt", label), value);
     }
     if (entry.also) list.append(make("dt", "also"), make("dd", entry.also.join(", ")));
@@ -288,6 +294,106 @@ document.addEventListener("DOMContentLoaded", () => {
     if (event.key === "ArrowDown" && at >= 0) reveal(hits[at]).focus({ preventScroll: true });
   });
 
+  // ------------------------------------------------------------------------------- save
+
+  // What is shown, as one SVG in points: drawings as they are, and what the page itself draws.
+  const SVG = "http://www.w3.org/2000/svg";
+  const node = (tag, attributes, text) => {
+    const element = document.createElementNS(SVG, tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    if (text !== undefined) element.textContent = text;
+    return element;
+  };
+  const drawing = () => {
+    const origin = sheet.getBoundingClientRect();
+    const points = 0.75 / zoom;
+    const place = (element) => {
+      const { left, top, width, height } = element.getBoundingClientRect();
+      return [(left - origin.left) * points, (top - origin.top) * points, width * points, height * points];
+    };
+    const style = (element) => getComputedStyle(element);
+    const whole = node("svg", { xmlns: SVG, width: `${sheet.offsetWidth * 0.75}pt`, height: `${sheet.offsetHeight * 0.75}pt`, viewBox: `0 0 ${sheet.offsetWidth * 0.75} ${sheet.offsetHeight * 0.75}`, "font-family": "Helvetica, Arial, 'Liberation Sans', Arimo, sans-serif" });
+    whole.append(node("title", {}, document.title));
+    whole.append(node("rect", { width: "100%", height: "100%", fill: "var(--page)" }));
+    const visible = (selector) => all(selector, sheet).filter((element) => element.getClientRects().length > 0);
+    const line = (x, y, height, wide, colour) => whole.append(node("rect", { x: x - wide / 2, y, width: wide, height, fill: colour }));
+    const words = (element, size, colour, weight) => {
+      const range = document.createRange();
+      for (const text of [...element.childNodes].filter((one) => one.nodeType === 3)) {
+        const rows = [];
+        for (let at = 0; at < text.length; at += 1) {
+          range.setStart(text, at);
+          range.setEnd(text, at + 1);
+          const { left, bottom } = range.getBoundingClientRect();
+          const last = rows[rows.length - 1];
+          if (last && Math.abs(last.bottom - bottom) < 1) last.text += text.data[at];
+          else rows.push({ left, bottom, text: text.data[at] });
+        }
+        for (const row of rows) {
+          whole.append(node("text", { x: (row.left - origin.left) * points, y: (row.bottom - origin.top) * points - size * 0.28, "font-size": size, "font-weight": weight, fill: colour }, row.text.trimEnd()));
+        }
+      }
+    };
+    for (const open of visible(".open")) {
+      const [x, y, width, height] = place(open);
+      const inserted = open.classList.contains("inserted");
+      whole.append(node("rect", { x, y, width, height, rx: 8, fill: "var(--inside)", stroke: inserted ? "var(--edge-inserted)" : "var(--group)", "stroke-width": inserted ? 1.4 : 0.8 }));
+    }
+    for (const head of visible(".open.entered > .head")) {
+      const [x, y, width, height] = place(head);
+      const road = head.parentElement.classList.contains("road");
+      line(x + width / 2, y - 6, height + 6, road ? 2.25 : 0.75, road ? "var(--road)" : "var(--line)");
+    }
+    for (const arrow of visible(".arrow > i")) {
+      const [x, y, width, height] = place(arrow);
+      const colour = arrow.parentElement.classList.contains("road") ? "var(--road)" : "var(--line)";
+      line(x + width / 2, y, height, width, colour);
+      if (getComputedStyle(arrow, "::after").display !== "none") {
+        const [half, high] = width > 1.5 ? [3.8, 6.7] : [2.8, 5.5];
+        const middle = x + width / 2;
+        const end = y + height + (width > 1.5 ? 5.7 : 4.5);
+        whole.append(node("polygon", { points: `${middle - half},${end - high} ${middle + half},${end - high} ${middle},${end}`, fill: colour }));
+      }
+    }
+    for (const one of visible("svg")) {
+      const [x, y] = place(one);
+      const copy = one.cloneNode(true);
+      copy.setAttribute("x", x);
+      copy.setAttribute("y", y);
+      for (const side of ["width", "height"]) copy.setAttribute(side, parseFloat(copy.getAttribute(side)));
+      whole.append(copy);
+    }
+    for (const text of visible(".head b")) words(text, 8.5, "var(--text)", "bold");
+    for (const text of visible(".head small, .arrow span")) words(text, 7.5, "var(--faint)", "normal");
+    const colours = style(document.documentElement);
+    return new XMLSerializer().serializeToString(whole).replace(/var\((--[\w-]+)\)/g, (_, name) => colours.getPropertyValue(name).trim());
+  };
+  const save = (content, suffix) => {
+    const place = URL.createObjectURL(content);
+    const link = make("a");
+    link.setAttribute("href", place);
+    link.download = `${document.title.replace(/[^\p{L}\p{N}._-]+/gu, "-").slice(0, 60) || "picture"}.${suffix}`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(place), 10000);
+  };
+  const asSvg = () => new Blob([drawing()], { type: "image/svg+xml" });
+  const saveSvg = () => save(asSvg(), "svg");
+  const savePng = () => {
+    const place = URL.createObjectURL(asSvg());
+    const image = new Image();
+    image.addEventListener("load", () => {
+      // A browser refuses a canvas of more than about 16,000 pixels on a side.
+      const scale = Math.min(2, 16000 / image.naturalWidth, 16000 / image.naturalHeight);
+      const canvas = make("canvas");
+      canvas.width = Math.ceil(image.naturalWidth * scale);
+      canvas.height = Math.ceil(image.naturalHeight * scale);
+      canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+      URL.revokeObjectURL(place);
+      canvas.toBlob((content) => save(content, "png"), "image/png");
+    });
+    image.setAttribute("src", place);
+  };
+
   // --------------------------------------------------------------------- buttons and keys
 
   stage.addEventListener("click", (event) => {
@@ -317,6 +423,8 @@ document.addEventListener("DOMContentLoaded", () => {
     "fit": fit,
     "open-all": () => turnAll(true),
     "close-all": () => turnAll(false),
+    "save-svg": saveSvg,
+    "save-png": savePng,
     "theme": () => colour(dark() ? "light" : "dark"),
   };
   for (const [id, act] of Object.entries(pressed)) get(id).addEventListener("click", act);

@@ -1,1 +1,0 @@
-"""The steps of Composer's own layout, in the order of their names on `composer.drawing.layers`."""
