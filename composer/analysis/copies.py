@@ -28,10 +28,10 @@ def shell_of(model: M) -> M:
     """Return a copy of all modules of a model, which hold the model's very tensors.
 
     It is for looking at a model that may run meanwhile in another thread: hooks, modes and fake
-    tensors are put on the copy. A model that can't be copied is given back itself.
+    tensors are put on the copy. What can't be copied, or is no model, is given back itself.
     """
-    held = (*model.parameters(), *model.buffers(), *_left_in(model))
     try:
+        held = (*model.parameters(), *model.buffers(), *_left_in(model))
         return copy.deepcopy(model, {id(tensor): tensor for tensor in held})
     except Exception:  # whatever its own __deepcopy__ raises, as after fully_shard
         return model
