@@ -27,6 +27,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how many random specs test_differential compares (default: 300)",
     )
     parser.addoption(
+        "--rounds",
+        type=int,
+        default=40,
+        metavar="N",
+        help="how many jobs the slow case of test_threads does (default: 40)",
+    )
+    parser.addoption(
         "--first-graph",
         type=int,
         default=0,

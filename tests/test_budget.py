@@ -236,9 +236,11 @@ def test_a_few_hostile_specs_are_answered_soon(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["check", "show", "render svg", "render dot", "render html", "plan", "load"])
-def test_every_hostile_spec(command: str) -> None:
+def test_every_hostile_spec(command: str, request: pytest.FixtureRequest) -> None:
     """None ends a command by anything but an answer; the figures are printed."""
-    run = [sys.executable, str(Path(__file__).parent / "hostile.py"), "--commands", command]
+    every = str(request.config.getoption("one_in"))
+    script = str(Path(__file__).parent / "hostile.py")
+    run = [sys.executable, script, "--commands", command, "--one-in", every]
     done = subprocess.run(run, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert " 0 faults" in done.stdout, done.stdout

@@ -198,11 +198,13 @@ def run(case: Case, rounds: int, turns: int, folder: Path) -> tuple[int, list[st
 
 
 @pytest.mark.parametrize(
-    ("rounds", "turns"), [(22, 1), pytest.param(1000, 3, marks=pytest.mark.slow)]
+    ("rounds", "turns"), [(22, 1), pytest.param(None, 3, marks=pytest.mark.slow)]
 )
 def test_a_model_serves_while_eight_threads_do_all_that_composer_does(
-    case, rounds, turns, tmp_path
+    case, rounds, turns, tmp_path, request
 ):
+    """The slow case does as many as --rounds says."""
+    rounds = rounds or request.config.getoption("rounds")
     passes, wrong = run(case, rounds, turns, tmp_path)
     assert not wrong, Counter(wrong).most_common(10)
     assert passes > 0
