@@ -5,12 +5,12 @@ A clock would need luck; `tests/benchmarks/scale.py` has the seconds.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from benchmarks.scale import GATE, HEAD, blocks, large_spec
+from counted_calls import calls
 
 import composer
 from composer.graph.from_spec import graph_of
@@ -22,22 +22,6 @@ from composer.primitives.conv2d import Conv2d
 CONV = "op: conv2d, kernel: 3"
 #: Of twice as much: 2 in a straight line, 4 in a square; little of each is the same for all.
 TWICE = 2.2
-
-
-def calls(run: Callable[[], object]) -> int:
-    """Return how many calls of functions something takes."""
-    count = 0
-
-    def note(frame: object, event: str, arg: object) -> None:
-        nonlocal count
-        count += event == "call"
-
-    sys.setprofile(note)
-    try:
-        run()
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 def repeated(times: int) -> str:

@@ -17,21 +17,12 @@ import networkx as nx
 from composer.drawing.alongside import lined_up
 from composer.drawing.diagram import Box, Diagram, Direction, Group, Link
 from composer.drawing.frame import Frame, frame_of, heading_of
-from composer.drawing.sheet import Node, Placed, Point, Rect, Sheet, Wire, place_sheets
+from composer.drawing.sheet import Node, Placed, Point, Rect, Sheet, Way, Wire, place_sheets
 
 #: In points: between the border of a group and what is in it; between a title and a link.
 BORDER, BESIDE_TITLE = 9.0, 6.0
 #: A title is not folded to less than this; the second where gaps are narrow.
 NARROWEST_TITLE = 78.0, 58.0
-
-
-@dataclass(frozen=True)
-class Way:
-    """The way of a link: a Bézier spline, the tip of its arrow, and the middle of its label."""
-
-    points: tuple[Point, ...]
-    tip: Point | None
-    label: Point | None
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
 
@@ -24,6 +23,7 @@ from composer.drawing.steps import AT_INPUT, described, steps_of
 from composer.graph.frontend import graph_of
 from composer.graph.graph import Graph
 from composer.graph.passes import compile_graph
+from composer.language.collecting import uncollected
 from composer.lower.code import code_by_node
 from composer.measure.cost import FakeRun, FlopCounter, flops, parameters
 from composer.surgery.composition import Edit, EditedSite, composition
@@ -50,21 +50,8 @@ def outline(model: nn.Module, name: str, code: bool = False) -> Outline:
     Raises:
         ComposerError: the model's forward pass fails.
     """
-    with _without_collection():
+    with uncollected():
         return _Outliner(shell_of(model), name, code).outline()
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Look for no garbage: all that is made here is kept, and looking takes a fifth of the time."""
-    if not gc.isenabled():  # or another thread draws, which turns it on again
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 class _Outliner:

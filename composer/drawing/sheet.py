@@ -83,8 +83,8 @@ class Sheet:
 
 
 @dataclass(frozen=True)
-class Spline:
-    """The way of a wire: Bézier points, the tip of its arrow, the middle of its label."""
+class Way:
+    """The way of a link: a Bézier spline, the tip of its arrow, and the middle of its label."""
 
     points: tuple[Point, ...]
     tip: Point | None
@@ -100,7 +100,7 @@ class Placed:
     nodes: tuple[Rect, ...]
     enters: dict[Any, Point]
     leaves: dict[Any, Point]
-    wires: tuple[Spline, ...]
+    wires: tuple[Way, ...]
 
 
 def place_sheets(sheets: Sequence[Sheet]) -> list[Placed]:
@@ -284,5 +284,5 @@ def _read(sheet: Sheet, graph: dict[str, Any]) -> Placed:
                 tip = place(word[2:])
             elif not word.startswith("s,"):
                 points.append(place(word))
-        wires.append(Spline(tuple(points), tip, place(edge["lp"]) if "lp" in edge else None))
+        wires.append(Way(tuple(points), tip, place(edge["lp"]) if "lp" in edge else None))
     return Placed(right - left, high - low, tuple(nodes), stubs[0], stubs[1], tuple(wires))

@@ -26,8 +26,8 @@ def check_origin(model: nn.Module, backbone: str) -> None:
         )
 
 
-def difference_from(model: nn.Module, backbone: str) -> str | None:
-    """Return what differs first between a model and the one that a MODEL string makes.
+def made_anew(backbone: str) -> nn.Module:
+    """Return what a MODEL string makes, for its structure: its tensors have no numbers if they can.
 
     Raises:
         ComposerError: it makes none.
@@ -35,9 +35,18 @@ def difference_from(model: nn.Module, backbone: str) -> str | None:
     source = ModelString.parse(backbone)
     try:
         with torch.device("meta"):
-            made = open_backbone(source)
-    except ComposerError:  # torchvision's RegNets reckon with tensors while they are made
-        made = open_backbone(source)
+            return open_backbone(source)
+    except (ComposerError, RuntimeError, NotImplementedError):
+        return open_backbone(source)  # torchvision's RegNets, and YOLO, reckon with tensors
+
+
+def difference_from(model: nn.Module, backbone: str) -> str | None:
+    """Return what differs first between a model and the one that a MODEL string makes.
+
+    Raises:
+        ComposerError: it makes none.
+    """
+    made = made_anew(backbone)
     return difference_of_shapes(own_shapes(model), own_shapes(made)) or difference_of_modules(
         own_modules(model), own_modules(made)
     )

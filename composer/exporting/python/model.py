@@ -12,7 +12,7 @@ from torch import nn
 
 from composer.analysis.edited import class_before_edits
 from composer.artifact.recipe import recipe
-from composer.errors import ComposerError, error
+from composer.errors import error
 from composer.exporting.made import Made
 from composer.exporting.python.backbone import backbone_call
 from composer.exporting.python.calls import shown
@@ -26,10 +26,10 @@ from composer.files import check_file_free, write_file
 from composer.language.expressions import Value
 from composer.measure.cost import floating_dtype
 from composer.models.model_string import ModelString
-from composer.models.open import open_backbone
 from composer.models.weights import save_weights
 from composer.surgery.composition import composed
 from composer.surgery.edited_class import Edits, edits_of
+from composer.surgery.origin import made_anew
 
 #: Methods of others stand as they wrote them.
 _AS_WRITTEN = (
@@ -155,12 +155,7 @@ def _changed(model: nn.Module, backbone: str, sites: Sequence[Placed]) -> list[s
     Raises:
         ComposerError: the model differs from its backbone in another way.
     """
-    try:
-        with torch.device("meta"):
-            fresh = open_backbone(ModelString.parse(backbone))
-    except (ComposerError, RuntimeError, NotImplementedError):  # it works with numbers
-        fresh = open_backbone(ModelString.parse(backbone))
-    before = {path: type(module) for path, module in fresh.named_modules()}
+    before = {path: type(module) for path, module in made_anew(backbone).named_modules()}
     inside = tuple(f"{site.path}." for site in sites)
     own = {site.path for site in sites}
     identities = []
