@@ -119,13 +119,15 @@ def images(told: argparse.Namespace) -> tuple[Dataset[Any], Dataset[Any], int]:
 
 def _transform(size: int) -> v2.Compose:
     """Return what the weights were trained on: bicubic, the middle 87.5 %, from -1 to 1."""
-    return v2.Compose([
-        v2.Resize(round(size / 0.875), interpolation=v2.InterpolationMode.BICUBIC),
-        v2.CenterCrop(size),
-        v2.ToImage(),
-        v2.ToDtype(torch.float32, scale=True),
-        v2.Normalize([0.5] * 3, [0.5] * 3),
-    ])
+    return v2.Compose(
+        [
+            v2.Resize(round(size / 0.875), interpolation=v2.InterpolationMode.BICUBIC),
+            v2.CenterCrop(size),
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize([0.5] * 3, [0.5] * 3),
+        ]
+    )
 
 
 def shares(count: int, batch: int, world: World, epoch: int, begin: int) -> Iterator[list[int]]:
@@ -282,9 +284,7 @@ def trained(
 
 
 @torch.no_grad()
-def correct(
-    model: nn.Module, test: Dataset[Any], batch: int, world: World
-) -> tuple[int, int]:
+def correct(model: nn.Module, test: Dataset[Any], batch: int, world: World) -> tuple[int, int]:
     """Return how many of this process's images are classified right, and how many they are."""
     model.eval()
     count: int = len(test)  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from composer.cli import main
 torch.set_num_threads(1)  # tiny tensors, on a machine that others use too
 
 #: Two stages of two residual blocks, at 56×56 and 28×28 for an image of 224.
-NET = '''
+NET = """
 import torch
 from torch import nn
 
@@ -50,7 +50,7 @@ class Net(nn.Module):
 
 def tiny(width=16, classes=5):
     return Net(width, classes)
-'''
+"""
 
 
 @dataclass(frozen=True)

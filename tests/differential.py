@@ -276,9 +276,7 @@ def distance(ours: Tensor, wanted: Tensor, scale: float = 0.0) -> float:
     return off / max(size, scale, 1e-30) if off else 0.0
 
 
-def _moved(
-    case: Case, x: Tensor, kept: Mapping[str, Tensor], training: bool, theirs: Run
-) -> float:
+def _moved(case: Case, x: Tensor, kept: Mapping[str, Tensor], training: bool, theirs: Run) -> float:
     """Return how far the interpreter's own results move where each value is off by a little."""
     furthest = 0.0
     for _ in range(3):

@@ -225,8 +225,10 @@ def main() -> None:
               f"({slowest.spec}), {largest.mebibytes:.0f} MiB ({largest.spec})",
               flush=True)  # fmt: skip
         every += mine
-    print(f"{len(every)} inputs in all: worst {max(c.seconds for c in every):.2f} s, "
-          f"{max(c.mebibytes for c in every):.0f} MiB")
+    print(
+        f"{len(every)} inputs in all: worst {max(c.seconds for c in every):.2f} s, "
+        f"{max(c.mebibytes for c in every):.0f} MiB"
+    )
     if told.json:
         Path(told.json).write_text(json.dumps([asdict(c) for c in every], indent=1), "utf-8")
 

@@ -42,9 +42,7 @@ def texts() -> Iterator[tuple[str, Files]]:
     yield "flow of maps", one(f"a: [{'{a: 1},' * 250_000}]")
     yield "100,000 keys", one(HEAD + "".join(f"k{i}: 1\n" for i in range(100_000)))
     yield "40,000 keys", one(HEAD + "".join(f"k{i}: 1\n" for i in range(40_000)) + "nodes: {}\n")
-    yield "40,000 keys of a node", node(
-        "op: gate, " + ", ".join(f"k{i}: 1" for i in range(40_000))
-    )
+    yield "40,000 keys of a node", node("op: gate, " + ", ".join(f"k{i}: 1" for i in range(40_000)))
     yield "40,000 equal keys", one(HEAD + "k: 1\n" * 40_000 + f"nodes:\n{LAST}")
     yield "a key of 1 MB", one(f"{'k' * 1_000_000}: 1\n{NODES}{LAST}")
     yield "a node of 1 MB", one(f"{NODES}  ? {'k' * 1_000_000}\n  : {{op: gate}}\n")
@@ -73,64 +71,104 @@ def graphs() -> Iterator[tuple[str, Files]]:
                 text = f"{{{inner}}}"
                 for d in range(depth):
                     text = f"{{op: {kind.format(t=times, d=d)}, each: {text}}}"
-                yield f"{kind.partition(',')[0]} {times}^{depth} of {inner}", one(
-                    f"{NODES}  z: {text}\n{LAST}"
+                yield (
+                    f"{kind.partition(',')[0]} {times}^{depth} of {inner}",
+                    one(f"{NODES}  z: {text}\n{LAST}"),
                 )
-    yield "steps that grow", node(
-        "op: repeat, times: 1000, each: {op: repeat, times: i * 1000, each: {op: gate}}"
+    yield (
+        "steps that grow",
+        node("op: repeat, times: 1000, each: {op: repeat, times: i * 1000, each: {op: gate}}"),
     )
-    yield "steps of steps", node(
-        "op: repeat, times: 11000, index: i, each: {op: repeat, times: i % 2, each: {op: gate}}"
+    yield (
+        "steps of steps",
+        node(
+            "op: repeat, times: 11000, index: i, each: {op: repeat, times: i % 2, each: {op: gate}}"
+        ),
     )
-    yield "uses with params", node(
-        "op: repeat, times: 2000, index: i, each: {op: use, spec: se, params: {reduction: i + 1}}"
+    yield (
+        "uses with params",
+        node(
+            "op: repeat, times: 2000, index: i, "
+            "each: {op: use, spec: se, params: {reduction: i + 1}}"
+        ),
     )
     yield "uses", one(NODES + "".join(f"  n{i}: {{op: use, spec: cbam}}\n" for i in range(3000)))
-    yield "uses of nothing", one(
-        NODES + "".join(f"  n{i}: {{op: use, spec: nothing{i}}}\n" for i in range(12_000))
+    yield (
+        "uses of nothing",
+        one(NODES + "".join(f"  n{i}: {{op: use, spec: nothing{i}}}\n" for i in range(12_000))),
     )
     yield "nodes", one(NODES + "".join(f"  n{i}: {{op: gate}}\n" for i in range(33_000)))
-    yield "convolutions", one(
-        NODES + "".join(f"  n{i}: {{op: conv2d, kernel: 3, out: {i + 1}}}\n" for i in range(9000))
+    yield (
+        "convolutions",
+        one(
+            NODES
+            + "".join(f"  n{i}: {{op: conv2d, kernel: 3, out: {i + 1}}}\n" for i in range(9000))
+        ),
     )
-    yield "strides", one(
-        NODES + "".join(f"  n{i}: {{op: conv2d, kernel: 3, stride: 2}}\n" for i in range(9000))
+    yield (
+        "strides",
+        one(
+            NODES + "".join(f"  n{i}: {{op: conv2d, kernel: 3, stride: 2}}\n" for i in range(9000))
+        ),
     )
-    yield "cycles", one(
-        NODES + "".join(f"  n{i}: {{op: gate, x: n{(i * 7 + 1) % 9000}}}\n" for i in range(9000))
+    yield (
+        "cycles",
+        one(
+            NODES
+            + "".join(f"  n{i}: {{op: gate, x: n{(i * 7 + 1) % 9000}}}\n" for i in range(9000))
+        ),
     )
-    yield "all read all", one(
-        NODES + "  n0: {op: gate}\n" + "".join(
-            f"  n{i}: {{op: add, of: [{', '.join(f'n{j}' for j in range(i))}]}}\n"
-            for i in range(1, 400)
-        )
+    yield (
+        "all read all",
+        one(
+            NODES
+            + "  n0: {op: gate}\n"
+            + "".join(
+                f"  n{i}: {{op: add, of: [{', '.join(f'n{j}' for j in range(i))}]}}\n"
+                for i in range(1, 400)
+            )
+        ),
     )
-    yield "one cycle of all", one(
-        NODES + "".join(
-            f"  n{i}: {{op: add, of: [{', '.join(f'n{j}' for j in range(290) if j != i)}]}}\n"
-            for i in range(290)
-        )
+    yield (
+        "one cycle of all",
+        one(
+            NODES
+            + "".join(
+                f"  n{i}: {{op: add, of: [{', '.join(f'n{j}' for j in range(290) if j != i)}]}}\n"
+                for i in range(290)
+            )
+        ),
     )
-    yield "misspelt", one(
-        NODES + "".join(f"  n{i}: {{op: gate, x: m{i}}}\n" for i in range(24_000))
+    yield (
+        "misspelt",
+        one(NODES + "".join(f"  n{i}: {{op: gate, x: m{i}}}\n" for i in range(24_000))),
     )
     yield "nodes without op", one(NODES + "".join(f"  n{i}: {{}}\n" for i in range(40_000)))
-    yield "nodes of unknown op", one(
-        NODES + "".join(f"  n{i}: {{op: gat{i}}}\n" for i in range(30_000))
+    yield (
+        "nodes of unknown op",
+        one(NODES + "".join(f"  n{i}: {{op: gat{i}}}\n" for i in range(30_000))),
     )
-    yield "wrong values", one(
-        NODES + "".join(f"  n{i}: {{op: conv2d, kernel: [x y]}}\n" for i in range(20_000))
+    yield (
+        "wrong values",
+        one(NODES + "".join(f"  n{i}: {{op: conv2d, kernel: [x y]}}\n" for i in range(20_000))),
     )
-    yield "wrong words", one(
-        NODES + "".join(f"  n{i}: {{op: gate, fn: sigmoit{i}}}\n" for i in range(20_000))
+    yield (
+        "wrong words",
+        one(NODES + "".join(f"  n{i}: {{op: gate, fn: sigmoit{i}}}\n" for i in range(20_000))),
     )
-    yield "unknown axes", one(
-        NODES + "".join(f"  n{i}: {{op: pool, over: x{i}}}\n" for i in range(20_000))
+    yield (
+        "unknown axes",
+        one(NODES + "".join(f"  n{i}: {{op: pool, over: x{i}}}\n" for i in range(20_000))),
     )
-    yield "branches that meet", one(
-        NODES + "".join(
-            f"  n{i}: {{op: branch, axis: k, times: 100, each: {{op: gate}}}}\n" for i in range(110)
-        )
+    yield (
+        "branches that meet",
+        one(
+            NODES
+            + "".join(
+                f"  n{i}: {{op: branch, axis: k, times: 100, each: {{op: gate}}}}\n"
+                for i in range(110)
+            )
+        ),
     )
 
 
@@ -157,19 +195,26 @@ def axes() -> Iterator[tuple[str, Files]]:
         yield f"use with params {name}", node(f"op: use, spec: se, params: {{{sized}}}")
         yield f"use with inputs {name}", node(f"op: use, spec: se, inputs: {{{renamed}}}")
         yield f"params {name}", one(f"params: {{{sized}}}\n{NODES}{LAST}")
-        yield f"choices {name}", one(
-            f"params: {{p: {{default: x, choices: [{word}]}}}}\n{NODES}{LAST}"
+        yield (
+            f"choices {name}",
+            one(f"params: {{p: {{default: x, choices: [{word}]}}}}\n{NODES}{LAST}"),
         )
         yield f"kernels {name}", node(f"op: conv2d, kernel: [{'3, ' * word.count('a')}3]")
         yield f"add {name} of input", node(f"op: add, of: [{'input, ' * word.count('a')}input]")
-        yield f"identity {name}", one(
-            f"{NODES}{LAST}identity: {{requires: {{{sized}}}, nodes: {{{sized}}}}}\n"
+        yield (
+            f"identity {name}",
+            one(f"{NODES}{LAST}identity: {{requires: {{{sized}}}, nodes: {{{sized}}}}}\n"),
         )
-    yield "an axis more each", one(
-        NODES + "".join(
-            f"  n{i}: {{op: linear, over: c, x: input, out: {{a{i}: 2, c: c}}}}\n"
-            for i in range(200)
-        ) + f"  out: {{op: add, of: [{', '.join(f'n{i}' for i in range(200))}]}}\n"
+    yield (
+        "an axis more each",
+        one(
+            NODES
+            + "".join(
+                f"  n{i}: {{op: linear, over: c, x: input, out: {{a{i}: 2, c: c}}}}\n"
+                for i in range(200)
+            )
+            + f"  out: {{op: add, of: [{', '.join(f'n{i}' for i in range(200))}]}}\n"
+        ),
     )
 
 
@@ -194,16 +239,22 @@ def expressions() -> Iterator[tuple[str, Files]]:
     yield "params of open sizes", one(f"{opened}}}\n{NODES}{LAST}")
     long = "params: {p: '" + " + ".join(["c % 7"] * 30)[:250].rpartition(" + ")[0] + "', q: "
     long += "'max(p, p + 1, p + 2, p + 3)'}\n"
-    yield "long sizes", one(
-        f"{long}{NODES}" + "".join(
-            f"  n{i}: {{op: linear, over: c, out: q + {i}, x: input}}\n" for i in range(9000)
-        )
+    yield (
+        "long sizes",
+        one(
+            f"{long}{NODES}"
+            + "".join(
+                f"  n{i}: {{op: linear, over: c, out: q + {i}, x: input}}\n" for i in range(9000)
+            )
+        ),
     )
-    yield "long sizes that meet", one(
-        f"{long}{NODES}  a: {{op: linear, over: c, out: q + q}}\n"
-        "  b0: {op: linear, over: c, out: 2 * q, x: input}\n" + "".join(
-            f"  n{i}: {{op: add, of: [a, b0]}}\n" for i in range(5000)
-        )
+    yield (
+        "long sizes that meet",
+        one(
+            f"{long}{NODES}  a: {{op: linear, over: c, out: q + q}}\n"
+            "  b0: {op: linear, over: c, out: 2 * q, x: input}\n"
+            + "".join(f"  n{i}: {{op: add, of: [a, b0]}}\n" for i in range(5000))
+        ),
     )
 
 
@@ -247,16 +298,26 @@ def sizes() -> Iterator[tuple[str, Files]]:
             if field in ("out", "conv out", "padding", "constants", "parameter"):
                 text = fields.format(n=n)
                 yield f"{field} {n}, read", one(f"{NODES}  z: {{{text}}}\n  out: {{op: gate}}\n")
-    yield "tables", one(
-        NODES + "".join(
-            f"  t{i}: {{op: constant, axes: {{k: 3000, j: 3000}}, value: k + j + {i}}}\n"
-            for i in range(20)
-        ) + f"  out: {{op: add, of: [{', '.join(f't{i}' for i in range(20))}]}}\n"
+    yield (
+        "tables",
+        one(
+            NODES
+            + "".join(
+                f"  t{i}: {{op: constant, axes: {{k: 3000, j: 3000}}, value: k + j + {i}}}\n"
+                for i in range(20)
+            )
+            + f"  out: {{op: add, of: [{', '.join(f't{i}' for i in range(20))}]}}\n"
+        ),
     )
-    yield "outer products", one(
-        NODES + "".join(
-            f"  p{i}: {{op: parameter, axes: {{a{i}: 1000}}, init: 0}}\n" for i in range(12)
-        ) + f"  out: {{op: add, of: [input, {', '.join(f'p{i}' for i in range(12))}]}}\n"
+    yield (
+        "outer products",
+        one(
+            NODES
+            + "".join(
+                f"  p{i}: {{op: parameter, axes: {{a{i}: 1000}}, init: 0}}\n" for i in range(12)
+            )
+            + f"  out: {{op: add, of: [input, {', '.join(f'p{i}' for i in range(12))}]}}\n"
+        ),
     )
     yield "attention of all", node("op: attention, q: input, k: input, v: input, over: [c, h]")
 
@@ -270,18 +331,25 @@ def files() -> Iterator[tuple[str, Files]]:
 
     for count in (15, 120, 1000):
         chain = {f"s{i}.yaml": user([f"s{i + 1}.yaml"]) for i in range(count)}
-        yield f"uses in a chain of {count}", {
-            "it.yaml": user(["s0.yaml"]), **chain, f"s{count}.yaml": f"{NODES}{LAST}"
-        }
+        yield (
+            f"uses in a chain of {count}",
+            {"it.yaml": user(["s0.yaml"]), **chain, f"s{count}.yaml": f"{NODES}{LAST}"},
+        )
         variants = {f"s{i}.yaml": f"name: it\nextends: s{i + 1}.yaml\n" for i in range(count)}
-        yield f"extends in a chain of {count}", {
-            "it.yaml": "name: it\nextends: s0.yaml\n", **variants, f"s{count}.yaml": NODES + LAST,
-        }
+        yield (
+            f"extends in a chain of {count}",
+            {
+                "it.yaml": "name: it\nextends: s0.yaml\n",
+                **variants,
+                f"s{count}.yaml": NODES + LAST,
+            },
+        )
     large = NODES + "".join(f"  n{i}: {{op: gate}}\n" for i in range(11_000))
     wide = {f"s{i}.yaml": f"name: it\nextends: s{i + 1}.yaml\n" for i in range(18)}
-    yield "extends of a large one", {
-        "it.yaml": "name: it\nextends: s0.yaml\n", **wide, "s18.yaml": large
-    }
+    yield (
+        "extends of a large one",
+        {"it.yaml": "name: it\nextends: s0.yaml\n", **wide, "s18.yaml": large},
+    )
     used = {f"s{i}.yaml": user([f"s{i + 1}.yaml"]) for i in range(18)}
     yield "uses of a large one", {"it.yaml": user(["s0.yaml"]), **used, "s18.yaml": large}
     twice = {f"s{i}.yaml": user([f"s{i + 1}.yaml"] * 2) for i in range(18)}
@@ -292,21 +360,30 @@ def files() -> Iterator[tuple[str, Files]]:
             both[f"{side}{i}.yaml"] = f"# {side}\n" + user([f"a{i + 1}.yaml", f"b{i + 1}.yaml"])
     ends = {f"{side}18.yaml": f"# {side}\n{NODES}{LAST}" for side in "ab"}
     yield "two ways each", {"it.yaml": user(["a0.yaml", "b0.yaml"]), **both, **ends}
-    yield "two names each", {
-        "it.yaml": user(["s0.yaml", "./s0.yaml"]),
-        **{f"s{i}.yaml": user([f"s{i + 1}.yaml", f"./s{i + 1}.yaml"]) for i in range(18)},
-        "s18.yaml": NODES + LAST,
-    }
+    yield (
+        "two names each",
+        {
+            "it.yaml": user(["s0.yaml", "./s0.yaml"]),
+            **{f"s{i}.yaml": user([f"s{i + 1}.yaml", f"./s{i + 1}.yaml"]) for i in range(18)},
+            "s18.yaml": NODES + LAST,
+        },
+    )
     yield "extends itself", {"it.yaml": "name: it\nextends: it.yaml\n"}
     yield "uses itself", {"it.yaml": user(["it.yaml"])}
-    yield "extends in a ring", {
-        "it.yaml": "name: it\nextends: s0.yaml\n",
-        **{f"s{i}.yaml": f"name: it\nextends: s{(i + 1) % 9}.yaml\n" for i in range(9)},
-    }
-    yield "many specs", {
-        "it.yaml": user([f"s{i}.yaml" for i in range(500)]),
-        **{f"s{i}.yaml": f"{NODES}{LAST}" for i in range(500)},
-    }
+    yield (
+        "extends in a ring",
+        {
+            "it.yaml": "name: it\nextends: s0.yaml\n",
+            **{f"s{i}.yaml": f"name: it\nextends: s{(i + 1) % 9}.yaml\n" for i in range(9)},
+        },
+    )
+    yield (
+        "many specs",
+        {
+            "it.yaml": user([f"s{i}.yaml" for i in range(500)]),
+            **{f"s{i}.yaml": f"{NODES}{LAST}" for i in range(500)},
+        },
+    )
     yield "extends nothing", {"it.yaml": "name: it\nextends: nothing.yaml\n"}
     yield "uses the network's files", {"it.yaml": user(["/dev/zero", "/dev/stdin", "/proc/kmsg"])}
 
@@ -353,7 +430,12 @@ def mutations(count: int) -> Iterator[tuple[str, Files]]:
 
 
 GENERATORS: tuple[Callable[[], Iterator[tuple[str, Files]]], ...] = (
-    texts, graphs, axes, expressions, sizes, files,
+    texts,
+    graphs,
+    axes,
+    expressions,
+    sizes,
+    files,
 )
 
 

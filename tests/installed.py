@@ -100,9 +100,7 @@ def forget() -> None:
 
 
 @pytest.fixture
-def install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., Path]]:
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
     """Return what makes a distribution and puts it on the path, for one test."""
     before, number = set(sys.modules), count()
 

@@ -1,6 +1,6 @@
 """Post-training quantisation of every shipped mechanism by torchao's pt2e: the table of its page.
 
-    python tests/quantised.py -o docs/quantisation.md [--weights lite0.safetensors]
+python tests/quantised.py -o docs/quantisation.md [--weights lite0.safetensors]
 """
 
 from __future__ import annotations

@@ -224,6 +224,7 @@ def reweight(s: Sketch) -> None:
 
 def mixture(s: Sketch) -> None:
     """Learned values, weighted for each sample."""
+
     def known(axes: Axes) -> list[str]:
         return [axis for axis, size in axes.items() if axis != s.batch and not size.is_open]
 
@@ -286,6 +287,7 @@ def use(s: Sketch) -> None:
     from random_specs import used
 
     used(s)
+
 
 OF_SEVERAL: dict[str, Callable[[Sketch], None]] = {
     "squeeze": squeeze,

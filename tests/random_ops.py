@@ -226,6 +226,7 @@ def _inside(s: Sketch, x: Axes, index: str, same: bool) -> Drawn:
     finally:
         s.indices.pop()
 
+
 OF_ONE: dict[str, Callable[[Sketch, Axes], Drawn]] = {
     "apply": apply, "gate": gate, "conv1d": conv1d, "linear": linear, "mlp": mlp, "conv2d": conv2d,
     "pool": pool, "norm": norm, "dropout": dropout, "flip": flip, "roll": roll, "rename": rename,

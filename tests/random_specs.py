@@ -93,9 +93,11 @@ def _drawn(s: Sketch, x: str) -> None:
     back = dict(names.items())
     text = inner.written(f"inner{len(s.files)}")
     out = inner.output
-    if "b" not in out or elements(out) * times > MOST or (inner.needs_size and not s.know(
-        *(axes[here] for here in names.values())
-    )):
+    if (
+        "b" not in out
+        or elements(out) * times > MOST
+        or (inner.needs_size and not s.know(*(axes[here] for here in names.values())))
+    ):
         return
     sizes = {name: axes[here] for name, here in names.items()} | {"b": axes[s.batch]}
     found = {back.get(axis, axis): _outside(size, sizes) for axis, size in out.items()}

@@ -131,9 +131,7 @@ def run(model: nn.Module, entry: str, inputs: Mapping[str, Any]) -> list[Tensor]
     return found
 
 
-def check_same(
-    model: nn.Module, other: nn.Module, entry: str, inputs: Mapping[str, Any]
-) -> None:
+def check_same(model: nn.Module, other: nn.Module, entry: str, inputs: Mapping[str, Any]) -> None:
     """Assert that two models give the same bits in evaluation."""
     pairs = zip(run(model, entry, inputs), run(other, entry, inputs), strict=True)
     for number, (a, b) in enumerate(pairs):

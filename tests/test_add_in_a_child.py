@@ -52,9 +52,7 @@ def test_the_place_is_where_the_add_is(join: Callable, last: str, skips: bool) -
     stem = nn.Conv2d(3, 16, 3, padding=1)
     model = nn.Sequential(stem, *(Block(16, join, last) for _ in range(2))).eval()
     plan = composer.plan(model, "se", at="block", params={"min_width": 1})
-    assert [site.path for site in plan.sites] == (
-        ["1.output", "2.output"] if skips else ["1", "2"]
-    )
+    assert [site.path for site in plan.sites] == (["1.output", "2.output"] if skips else ["1", "2"])
     assert {site.note for site in plan.sites} == {
         "the residual add is in output" if skips else "no skip: the whole block is the branch"
     }

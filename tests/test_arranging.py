@@ -203,10 +203,12 @@ def test_dropout(share: str, alone: tuple[int, ...], layout: tuple[str, ...]) ->
     if draws > 64:  # those of one sample differ
         assert (first[0] != first[0].flatten()[0]).any()
     torch.manual_seed(0)
-    assert torch.equal(module(in_layout(x, layout)).permute(
-        [layout.index(axis) for axis in LAYOUTS[0]]), y)
-    assert not torch.equal(module(in_layout(x, layout)).permute(
-        [layout.index(axis) for axis in LAYOUTS[0]]), y)
+    assert torch.equal(
+        module(in_layout(x, layout)).permute([layout.index(axis) for axis in LAYOUTS[0]]), y
+    )
+    assert not torch.equal(
+        module(in_layout(x, layout)).permute([layout.index(axis) for axis in LAYOUTS[0]]), y
+    )
     assert torch.equal(module.eval()(in_layout(x, layout)), in_layout(x, layout))
 
 
@@ -230,8 +232,12 @@ def test_dropout_lasts(share: str) -> None:
     loaded = torch.load(buffer, weights_only=False)
     x = torch.ones(2, 4, 5, 5, dtype=torch.float64, requires_grad=True)
     drawn = []
-    for one in (module, copy.deepcopy(module), loaded, torch.compile(module, backend="aot_eager",
-                fullgraph=True)):
+    for one in (
+        module,
+        copy.deepcopy(module),
+        loaded,
+        torch.compile(module, backend="aot_eager", fullgraph=True),
+    ):
         torch.manual_seed(3)
         y = one(x)
         drawn.append(y.detach())

@@ -125,14 +125,17 @@ def test_channels_last_comes_back():
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-TIED = NET + '''
+TIED = (
+    NET
+    + """
 
 def tied():
     net = tiny()
     net.stage1[1].conv1 = net.stage1[0].conv1
     net.stage1[1].conv2.weight = net.stage1[0].conv2.weight
     return net
-'''
+"""
+)
 
 
 def test_tied_weights_come_back_tied():
@@ -485,7 +488,10 @@ def test_the_report():
 @pytest.mark.parametrize(
     ("number", "text"),
     [
-        (4_111_514_624, "4.11 G"), (314_600_000, "314.6 M"), (52_400, "52.4 k"), (640, "640"),
+        (4_111_514_624, "4.11 G"),
+        (314_600_000, "314.6 M"),
+        (52_400, "52.4 k"),
+        (640, "640"),
         (0, "0"),
     ],
 )

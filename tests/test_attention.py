@@ -53,8 +53,10 @@ def test_relative_position_is_that_of_timm(scaled: bool) -> None:
 
 
 def test_positions_begin_as_the_paper_has_them() -> None:
-    wide = spec_text("""out: {op: attention, q: input, k: input, v: input, over: [h, w], along: c,
-        position: relative}""".replace("\n", " "))
+    wide = spec_text(
+        """out: {op: attention, q: input, k: input, v: input, over: [h, w], along: c,
+        position: relative}""".replace("\n", " ")
+    )
     torch.manual_seed(0)
     module = build(wide, 64, size=(32, 16))
     assert list(module.state_dict()) == ["out.height", "out.width"]

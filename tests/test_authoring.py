@@ -57,7 +57,9 @@ def test_from_any_shipped_spec(run, base):
 
 def test_from_a_spec_that_uses_one_beside_it(run):
     Path("gate.yaml").write_text("name: gate\ninput: [b, c]\nnodes:\n  z: {op: gate}\n")
-    Path("outer.yaml").write_text("name: outer\ninput: [b, c, h, w]\nnodes:\n  z: {op: use, spec: gate}\n")
+    Path("outer.yaml").write_text(
+        "name: outer\ninput: [b, c, h, w]\nnodes:\n  z: {op: use, spec: gate}\n"
+    )
     run.fine("new", "mine", "--from", "outer")
     assert run.fine("check", "mine").out == "mine.yaml: ok\n"
     Path("inner").mkdir()
@@ -65,7 +67,9 @@ def test_from_a_spec_that_uses_one_beside_it(run):
     Path("outer.yaml").rename("inner/outer.yaml")
     result = run("new", "other", "--from", "inner/outer.yaml")
     assert result.status == 1
-    assert result.err.startswith("other.yaml:6:22: error[unknown-spec]: no file and no shipped spec named 'gate'\n")
+    assert result.err.startswith(
+        "other.yaml:6:22: error[unknown-spec]: no file and no shipped spec named 'gate'\n"
+    )
     assert not Path("other.yaml").exists()
     run.fine("new", "other", "--from", "inner/outer.yaml", "-o", "inner/other.yaml")
 
@@ -112,7 +116,9 @@ REFUSED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("args", "status", "message"), REFUSED, ids=[" ".join(r[0])[:30] for r in REFUSED])
+@pytest.mark.parametrize(
+    ("args", "status", "message"), REFUSED, ids=[" ".join(r[0])[:30] for r in REFUSED]
+)
 def test_what_new_refuses(run, args, status, message):
     Path("there.yaml").write_text("precious")
     Path("bad.yaml").write_text("name: bad\ninput: [b, c, h, w]\nnodes:\n  z: {op: softmax}\n")
@@ -179,7 +185,9 @@ NO_REFERENCE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("args", "status", "message"), NO_REFERENCE, ids=[" ".join(r[0]) for r in NO_REFERENCE])
+@pytest.mark.parametrize(
+    ("args", "status", "message"), NO_REFERENCE, ids=[" ".join(r[0]) for r in NO_REFERENCE]
+)
 def test_no_reference(run, args, status, message):
     result = run(*args)
     assert (result.status, result.out, result.err) == (status, "", message)

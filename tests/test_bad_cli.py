@@ -276,8 +276,7 @@ BAD = [
         "an unknown option",
         ("insert", "--xyzzy"),
         2,
-        "error[usage]: no such option '--xyzzy'\n"
-        "  help: see 'composer insert --help'\n",
+        "error[usage]: no such option '--xyzzy'\n  help: see 'composer insert --help'\n",
     ),
     (
         "no spec",
@@ -322,8 +321,7 @@ BAD = [
         "eject into another format",
         ("eject", ".", "-o", "w.pth"),
         2,
-        "error[usage]: -o 'w.pth' does not end in .safetensors\n"
-        "  help: that is what is written\n",
+        "error[usage]: -o 'w.pth' does not end in .safetensors\n  help: that is what is written\n",
     ),
     (
         "an output that is something else",
@@ -602,9 +600,7 @@ def test_stdout_on_a_full_disk():
             stdout=full, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr == (
-        "error[output]: the output cannot be written: No space left on device\n"
-    )
+    assert done.stderr == ("error[output]: the output cannot be written: No space left on device\n")
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "torchvision:resnet18"])

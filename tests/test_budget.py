@@ -225,7 +225,9 @@ def test_a_few_hostile_specs_are_answered_soon(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["check", "show", "render svg", "render dot", "render html", "plan", "load"])
+@pytest.mark.parametrize(
+    "command", ["check", "show", "render svg", "render dot", "render html", "plan", "load"]
+)
 def test_every_hostile_spec(command: str, request: pytest.FixtureRequest) -> None:
     """None ends a command by anything but an answer; the figures are printed."""
     every = str(request.config.getoption("one_in"))

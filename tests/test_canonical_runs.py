@@ -44,4 +44,3 @@ def test_forward_and_backward(name: str, side: int) -> None:
     for module in made:
         for key, weight in module.named_parameters():
             assert weight.grad is not None and weight.grad.isfinite().all(), key
-

@@ -234,8 +234,9 @@ def test_an_empty_folder_is_filled(run):
 
 def test_insertions_stack(run):
     run.fine("insert", "--spec", "se", "--into", TINY, "-o", "one")
-    found = run.fine("insert", "--spec", "eca", "--into", "one", "-o", "two", "--json",
-                     "--trust-code").json
+    found = run.fine(
+        "insert", "--spec", "eca", "--into", "one", "-o", "two", "--json", "--trust-code"
+    ).json
     assert [site["spec"] for site in found["sites"]] == ["se"] * 4 + ["eca"] * 4
     assert found["backbone"] == TINY
     one, two = (load_file(f"{name}/model.safetensors") for name in ("one", "two"))
@@ -243,8 +244,7 @@ def test_insertions_stack(run):
     report = json.loads(Path("one/report.json").read_text())
     assert found["parameters"]["before"] == report["parameters"]["before"]
     assert found["flops"]["before"] == report["flops"]["before"]
-    found = run.fine("insert", "--spec", "eca", "--into", "one", "--json",
-                     "--trust-code").json
+    found = run.fine("insert", "--spec", "eca", "--into", "one", "--json", "--trust-code").json
     assert found["output"] == "one-eca"
 
 
@@ -370,9 +370,7 @@ def test_sites_of_a_composition(run):
     assert "stage2.1" in run.fine("sites", "tiny-se", "--trust-code").out
 
 
-@pytest.mark.parametrize(
-    ("what", "key", "one"), [("specs", "name", "se"), ("ops", "op", "pool")]
-)
+@pytest.mark.parametrize(("what", "key", "one"), [("specs", "name", "se"), ("ops", "op", "pool")])
 def test_list(run, what, key, one):
     rows = run.fine("list", what, "--json").json[what]
     assert one in [row[key] for row in rows]
@@ -408,8 +406,7 @@ def test_eject(run, weights):
     run.fine("insert", "--spec", "se", "--into", TINY, "--weights", "w.safetensors")
     result = run.fine("eject", "tiny-se", "--trust-code")
     assert result.out == (
-        f"net.py:tiny without its insertions: {len(weights)} tensors, "
-        "written to tiny.safetensors\n"
+        f"net.py:tiny without its insertions: {len(weights)} tensors, written to tiny.safetensors\n"
     )
     state = load_file("tiny.safetensors")
     assert state.keys() == weights.keys()
@@ -452,8 +449,18 @@ def test_the_reader_may_stop(tmp_path):
 def test_a_difference_is_from_what_was_given(run):
     """On a composition, identity begins from that composition, not from the bare backbone."""
     run("insert", "--spec", "se", "--into", TINY, "-o", "first", "--set", "min_width=1")
-    result = run("insert", "--spec", "eca", "--into", "first", "--init", "identity", "-o", "second",
-                 "--trust-code")
+    result = run(
+        "insert",
+        "--spec",
+        "eca",
+        "--into",
+        "first",
+        "--init",
+        "identity",
+        "-o",
+        "second",
+        "--trust-code",
+    )
     assert "4 sites, 4 from before" in result.out
     assert "largest difference from first's output, on random numbers: 0\n" in result.out
     report = Path("second/report.md").read_text()

@@ -64,8 +64,10 @@ def test_a_spec_is_one_graph_for_every_batch(name: str, mode: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=[] if n in MOST_TYPICAL else pytest.mark.slow)
-     for n in (param.values[0] for param in ANYWHERE)],
+    [
+        pytest.param(n, marks=[] if n in MOST_TYPICAL else pytest.mark.slow)
+        for n in (param.values[0] for param in ANYWHERE)
+    ],
 )
 def test_a_composed_network_is_one_graph_for_every_batch(name: str) -> None:
     base = create_model("test_vit" if name in TOKENS else "test_resnet")

@@ -167,9 +167,7 @@ def test_compiled(seed: int, tmp_path: Path) -> None:
     shape = [graph.sizes[axis] for axis in graph.layout]
     for training in (False,) if graph.draws else (False, True):
         # eager torch has the gradient of hard_sigmoid in single precision, and inductor has not
-        found = compare(
-            case, shape, training=training, seed=seed, forward=compiled, close=1e-7
-        )
+        found = compare(case, shape, training=training, seed=seed, forward=compiled, close=1e-7)
         assert not found.wrong, f"{backend}: {found.wrong}\n{_shown(graph)}"
 
 

@@ -182,9 +182,7 @@ def test_a_spec_that_is_written_for_other_maps(
     with pytest.raises(ComposerError) as failure:
         composer.plan(make(), text, at="block")
     (first, *_) = failure.value.diagnostics
-    assert first.message == (
-        f"'probe' takes [b, c, {places}], and a feature map is [{there}]"
-    )
+    assert first.message == (f"'probe' takes [b, c, {places}], and a feature map is [{there}]")
     assert first.help == "write 'input: [b, c, h, w]'"
 
 

@@ -58,9 +58,7 @@ def pair(spec: str, layout: tuple[str, ...], prefix: int, init: str) -> tuple[An
 @pytest.mark.parametrize(
     ("layout", "prefix"), [("bhwc", 0), ("bnc", 0), ("bnc", 1), ("bnc", 5), ("bcn", 2)]
 )
-def test_the_same_numbers_in_every_layout(
-    spec: str, layout: str, prefix: int, init: str
-) -> None:
+def test_the_same_numbers_in_every_layout(spec: str, layout: str, prefix: int, init: str) -> None:
     plain, other = pair(spec, tuple(layout), prefix, init)
     x, before = random(3, C, *SIZE), random(3, prefix, C, seed=1)
     for training in (False, True):

@@ -32,7 +32,9 @@ IT = "name: it\ninput: [b, c, h, w]\nnodes:\n"
 
 
 def graph_at(spec, channels, size, params=None):
-    return compile_graph(graph_of(spec, settings_at(spec, channels, size, params or {})), as_written=True)
+    return compile_graph(
+        graph_of(spec, settings_at(spec, channels, size, params or {})), as_written=True
+    )
 
 
 @pytest.fixture
@@ -83,18 +85,24 @@ def test_the_polynomial_is_what_is_counted(name):
     for of_c, of_h, of_w in ((1, 1, 1), (3, 2, 1), (2, 11, 7), (3, 1, 3)):
         c, h, w = steps["c"] * of_c, side * of_h, side * of_w
         sizes = {"c": c, "h": h, "w": w, "n": h * w}
-        assert (value(grown.parameters, **sizes), value(grown.flops, **sizes)) == counted(spec, c, (h, w))
+        assert (value(grown.parameters, **sizes), value(grown.flops, **sizes)) == counted(
+            spec, c, (h, w)
+        )
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_twice_the_size_is_what_is_counted(name):
     spec = load_spec(name)
     grown = growth(spec, settings_at(spec, 256, (14, 14), {}), (14, 14))
-    here, wide, large = (counted(spec, c, (s, t)) for c, s, t in ((256, 14, 14), (512, 14, 14), (256, 28, 28)))
+    here, wide, large = (
+        counted(spec, c, (s, t)) for c, s, t in ((256, 14, 14), (512, 14, 14), (256, 28, 28))
+    )
     for axes, there in ((["c"], wide), (grown.places, large)):
         if axes == ["n"]:
             there = counted(spec, 256, (28, 14))  # twice as many tokens
-        expected = tuple(pytest.approx(b / a) if a else None for a, b in zip(here, there, strict=True))
+        expected = tuple(
+            pytest.approx(b / a) if a else None for a, b in zip(here, there, strict=True)
+        )
         assert grown.times(axes) == expected
 
 
@@ -301,13 +309,16 @@ def test_show_explains(run):
 
 
 def test_latex(run):
-    assert run.fine("show", "se", "--latex").out == r"""\begin{aligned}
+    assert (
+        run.fine("show", "se", "--latex").out
+        == r"""\begin{aligned}
   \mathrm{squeeze} &= \sum \ \mathrm{input}\ /\ hw \\
   \mathrm{excite} &= W_{2}\ \mathrm{relu}(W_{1}\ \mathrm{squeeze}\ +\ b_{1})\ +\ b_{2} \\
   \mathrm{gate} &= \sigma (\mathrm{excite}) \\
   \mathrm{out} &= \mathrm{input}\ \cdot \ \mathrm{gate}
 \end{aligned}
 """
+    )
 
 
 def test_latex_of_powers():
@@ -332,8 +343,14 @@ def test_the_text_of_a_faulty_spec(run):
     assert run.fine("show", "bad.yaml", "--yaml").out == "nodes: {z: {op: softmax}}"
 
 
-@pytest.mark.parametrize(("one", "other"), [("--yaml", "--latex"), ("--yaml", "--json"), ("--latex", "--json"), ("--latex", "--code")])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("--yaml", "--latex"), ("--yaml", "--json"), ("--latex", "--json"), ("--latex", "--code")],
+)
 def test_two_ways_to_show_it(run, one, other):
     result = run("show", "se", one, other)
     assert result.status == 2
-    assert result.err == f"error[usage]: {one} and {other} are two ways to show it\n  help: say one of them\n"
+    assert (
+        result.err
+        == f"error[usage]: {one} and {other} are two ways to show it\n  help: say one of them\n"
+    )

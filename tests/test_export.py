@@ -201,9 +201,12 @@ def test_what_has_no_words_in_onnx_is_named(tmp_path: Path) -> None:
 
     subject = replace(subject_of("se", 16, (4, 4), None), name="odd", model=Odd())
     text = said(lambda: FORMATS["onnx"].write(subject, tmp_path / "it.onnx"))
-    assert text == """\
+    assert (
+        text
+        == """\
 error[no-export]: odd can't be exported as onnx: aten.linalg_matrix_exp has no counterpart in ONNX
   help: the other formats may do: see docs/export.md"""
+    )
 
 
 @pytest.mark.parametrize(
@@ -251,26 +254,35 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, run: Command)
 
     monkeypatch.setattr(to_onnx, "find_spec", lambda name: None if name != "onnx" else name)
     found = run("export", "se", "--to", "onnx")
-    assert (found.status, found.err) == (3, """\
+    assert (found.status, found.err) == (
+        3,
+        """\
 error[missing-library]: ONNX needs onnxscript and onnxruntime, which are not installed
   help: pip install 'attention-composer[export]'
-""")
+""",
+    )
     monkeypatch.setenv("CXX", "no-compiler-at-all")
-    assert said(aoti.check) == """\
+    assert (
+        said(aoti.check)
+        == """\
 error[no-compiler]: AOTInductor compiles C++, and there is no no-compiler-at-all here
   help: install one, as by 'apt install g++', or name another by CXX=clang++; --to onnx and \
 --to pt2 need none"""
+    )
 
 
 def test_the_command(run: Command, tmp_path: Path) -> None:
     found = run.fine("export", "se", "--to", "pt2", "--channels", "16", "--set", "reduction=4")
     size = (tmp_path / "se.pt2").stat().st_size
-    assert found.out == f"""\
+    assert (
+        found.out
+        == f"""\
 se as pt2: {size:,} bytes, written to se.pt2
   input       1×16×14×14
   dynamic     batch, height, width
   difference  0 at most, in a process without Composer
 """
+    )
     again = run.fine("export", "se", "--to", "pt2", "--channels", "16", "--force", "--json")
     assert json.loads(again.out) == {
         "version": 1, "format": "pt2", "output": "se.pt2",

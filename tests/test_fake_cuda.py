@@ -22,7 +22,12 @@ MAP = ("b", "c", "h", "w")
 def test_on_a_fake_gpu(name: str, mode: str, init: str, layout: tuple[str, ...]) -> None:
     with FakeTensorMode():
         module = build(
-            name, WIDTH, size=(7, 5), init=init, device="cuda", layout=layout  # type: ignore[arg-type]
+            name,
+            WIDTH,
+            size=(7, 5),
+            init=init,
+            device="cuda",
+            layout=layout,  # type: ignore[arg-type]
         )
         module.train(mode == "train")
         assert all(t.device.type == "cuda" for t in module.state_dict().values())
@@ -45,9 +50,9 @@ def test_a_cpu_tensor_on_the_way_is_caught() -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_on_a_real_gpu(name: str, mode: str) -> None:
     here = randomise(build(name, WIDTH, size=(7, 5), layout=MAP).double()).train(mode == "train")
-    there = build(
-        name, WIDTH, size=(7, 5), layout=MAP, device="cuda", dtype=torch.float64
-    ).train(here.training)
+    there = build(name, WIDTH, size=(7, 5), layout=MAP, device="cuda", dtype=torch.float64).train(
+        here.training
+    )
     there.load_state_dict(here.state_dict())
     x = random(2, WIDTH, 7, 5)
     y = there(x.cuda())

@@ -94,9 +94,7 @@ def test_other_kinds_of_tensor_take_the_plain_way(all_large: None, function) -> 
     x, by = random(2, 3, 4, 5), random(2, 3, 1, 1, seed=1)
     want = x * by
     torch.testing.assert_close(torch.func.vmap(function)(x.clone(), by), want)
-    torch.testing.assert_close(
-        torch.func.grad(lambda x: function(x, by).sum())(x), by.expand_as(x)
-    )
+    torch.testing.assert_close(torch.func.grad(lambda x: function(x, by).sum())(x), by.expand_as(x))
     half = function(x.bfloat16(), by.float())
     assert half.dtype == torch.float32
     traced = fx.symbolic_trace(lambda x, by: function(x, by))
@@ -233,9 +231,7 @@ def test_each_sample_by_its_kernel(groups: int, other: int, size: tuple[int, int
 
 
 @pytest.mark.parametrize("name", ["se", "cbam", "eca", "bam", "sk", "split_attention"])
-def test_mechanisms_on_large_maps_are_the_same(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mechanisms_on_large_maps_are_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     like = nn.Conv2d(32, 32, 3, padding=1) if name in ("sk", "split_attention") else None
     module = composer.build(name, None if like else 32, like=like).double()
     other, x = copy.deepcopy(module), random(2, 32, 6, 5).requires_grad_()

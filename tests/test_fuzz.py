@@ -56,11 +56,14 @@ def checks(text: str) -> None:
 
 #: What fuzzing found: the text, and the message of it that is first.
 FOUND = [
-    ("r:]\nt: u", """\
+    (
+        "r:]\nt: u",
+        """\
 changed.yaml:2:2: error[not-yaml]: a ':' may not stand here
     2 | t: u
       |  ^
-  help: put a text that holds ': ' in quotes; else check how this line is indented"""),
+  help: put a text that holds ': ' in quotes; else check how this line is indented""",
+    ),
 ]
 
 

@@ -73,7 +73,11 @@ def every(*more: str) -> pytest.MarkDecorator:
 def spec_of(text: str) -> str:
     """Return a spec that has a text wherever one may have any."""
     said = json.dumps(text)
-    said = re.sub(r"\\ud[89ab]..\\ud[c-f]..", lambda f: f"\\U{ord(json.loads(f'{chr(34)}{f[0]}{chr(34)}')):08x}", said)  # noqa: E501
+    said = re.sub(
+        r"\\ud[89ab]..\\ud[c-f]..",
+        lambda f: f"\\U{ord(json.loads(f'{chr(34)}{f[0]}{chr(34)}')):08x}",
+        said,
+    )
     return f"""\
 name: it
 title: {said}

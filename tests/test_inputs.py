@@ -145,7 +145,7 @@ def test_numbers_are_read_where_no_example_is_given() -> None:
     assert all(torch.equal(v, statistics[k]) for k, v in model.state_dict().items())
 
 
-FACTORIES = '''
+FACTORIES = """
 import torch
 from torch import nn
 
@@ -188,7 +188,7 @@ def one():
 def sized(input_size=7):
     assert input_size == 9
     return One()
-'''
+"""
 
 
 def net(folder: Path) -> str:

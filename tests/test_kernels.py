@@ -95,9 +95,7 @@ def test_any_batch_and_size(form: str) -> None:
     shapes = {"x": {0: dim("batch"), 2: dim("height", min=5), 3: dim("width", min=5)}}
     program = torch.export.export(module, (random(2, C, 7, 6),), dynamic_shapes=shapes).module()
     torch.compiler.reset()
-    compiled = torch.compile(
-        copy.deepcopy(module), fullgraph=True, backend="eager", dynamic=True
-    )
+    compiled = torch.compile(copy.deepcopy(module), fullgraph=True, backend="eager", dynamic=True)
     for shape in ((3, C, 9, 8), (1, C, 7, 11), (5, C, 8, 6)):
         x = random(*shape)
         torch.testing.assert_close(program(x), module(x), rtol=1e-10, atol=1e-10)

@@ -121,9 +121,7 @@ def beside(of: Callable[[int], int]) -> int:
 
 def pyramid(c: int) -> int:
     quarter = c // 4
-    kernels = sum(
-        k * k * c // groups * quarter for k, groups in ((3, 1), (5, 4), (7, 8), (9, 16))
-    )
+    kernels = sum(k * k * c // groups * quarter for k, groups in ((3, 1), (5, 4), (7, 8), (9, 16)))
     hidden = quarter // 16
     return kernels + 2 * quarter * hidden + hidden + quarter
 

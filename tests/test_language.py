@@ -399,9 +399,7 @@ WRONG_PARAMS = [
 
 
 @pytest.mark.parametrize(("spec", "params", "message", "way_out"), WRONG_PARAMS)
-def test_a_flag_is_no_number(
-    spec: str, params: dict[str, Any], message: str, way_out: str
-) -> None:
+def test_a_flag_is_no_number(spec: str, params: dict[str, Any], message: str, way_out: str) -> None:
     with pytest.raises(ComposerError) as failure:
         build(spec, 64, params=params)
     assert [(d.message, d.help) for d in failure.value.diagnostics] == [(message, way_out)]

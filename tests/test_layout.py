@@ -191,15 +191,13 @@ def test_the_laws_hold_in_any_picture(diagram: Diagram) -> None:
     check(diagram)
 
 
-
-
 @pytest.mark.parametrize("diagram", [diagrams.SE, diagrams.ALL, diagrams.large(60)])
 def test_the_main_road_is_straight(diagram: Diagram) -> None:
     (layout,) = lay_out([diagram])
     ways = [way for k, way in zip(diagram.links, layout.ways, strict=True) if k.road]
-    assert max(x for w in ways for x, _ in w.points) - min(
-        x for w in ways for x, _ in w.points
-    ) < EDGE
+    assert (
+        max(x for w in ways for x, _ in w.points) - min(x for w in ways for x, _ in w.points) < EDGE
+    )
 
 
 #: The links of the main road that bend: where it forks, one side has to.
@@ -227,9 +225,7 @@ def test_only_a_fork_bends_the_main_road(direction: Direction) -> None:
 def test_titles_are_at_one_place_and_groups_as_wide_as_what_is_in_them() -> None:
     seen = [d.opened(p.opened) for p in map(drawn, ("cbam", "sk")) for d in [p.diagram]]
     for diagram, layout in zip(seen, lay_out(seen), strict=True):
-        for group, rect, title in zip(
-            diagram.groups, layout.groups, layout.headings, strict=True
-        ):
+        for group, rect, title in zip(diagram.groups, layout.groups, layout.headings, strict=True):
             assert (title.x - rect.x, title.y - rect.y) == pytest.approx((4, 2))
             boxes = [layout.boxes[name] for name in members(group)]
             links = [w for k, w in zip(diagram.links, layout.ways, strict=True)

@@ -171,8 +171,7 @@ def test_the_class_token_alone_is_read_after_the_last_block() -> None:
     plain = create_model("deit_tiny_distilled_patch16_224", depth=2)
     _, said = learns(plain)
     assert said.notes == (
-        "its output is not used: only the 2 prefix tokens are read after it (1 place: "
-        "blocks.1.se)",
+        "its output is not used: only the 2 prefix tokens are read after it (1 place: blocks.1.se)",
     )
     _, said = learns(create_model("vit_tiny_patch16_224", depth=2, global_pool="avg"))
     assert said.notes == ()

@@ -40,8 +40,9 @@ def composed(run) -> Command:
 @pytest.mark.parametrize("form", ["svg", "png", "pdf", "html"])
 def test_every_format_that_holds_images(composed, form):
     file = Path(f"maps.{form}")
-    told = composed.fine("render", "net-cbam", "--input", "cat.png", "-o", file.name,
-                         "--trust-code")
+    told = composed.fine(
+        "render", "net-cbam", "--input", "cat.png", "-o", file.name, "--trust-code"
+    )
     assert told.out == f"written to {file}\n"
     content = file.read_bytes()
     if form == "svg":

@@ -46,9 +46,7 @@ def test_any_batch_and_size(name: str) -> None:
         torch.testing.assert_close(compiled(x), module(x), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize(
-    "name", ["odd", "tiles", "gather and spread", "learned gather", "normal"]
-)
+@pytest.mark.parametrize("name", ["odd", "tiles", "gather and spread", "learned gather", "normal"])
 def test_channels_last_stays_so(name: str) -> None:
     module = randomise(lowered(spec_text(NODES[name]), {"c": 4})).eval()
     x = random(2, 4, 8, 6)

@@ -60,9 +60,7 @@ def said(text: str) -> str:
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_its_own_parser_reads_each_box_and_link_once(
-    name: str, understood: dict[str, Any]
-) -> None:
+def test_its_own_parser_reads_each_box_and_link_once(name: str, understood: dict[str, Any]) -> None:
     diagram, chart = PICTURES[name], understood[name]
     assert "error" not in chart, chart
     boxes = list(diagram.boxes)
@@ -127,7 +125,9 @@ def test_a_chart_in_full() -> None:
         diagrams.chain("in", "x", road=True),
         ("a note",),
     )
-    assert mermaid(diagram, THEMES["dark"]) == """\
+    assert (
+        mermaid(diagram, THEMES["dark"])
+        == """\
 ---
 title: "small"
 ---
@@ -146,3 +146,4 @@ flowchart TD
   style g0 fill:#171b21,stroke:#59636f,color:#f2f4f8
   linkStyle 0 stroke:#eceff4
 """
+    )

@@ -269,7 +269,12 @@ spec.yaml:6:31: error[duplicate-key]: 'over' stands twice in this mapping
 """,
     ),
     "duplicate node": (
-        [("  gate:    {op: gate, fn: sigmoid}\n", "  gate:    {op: gate, fn: sigmoid}\n  gate:    {op: gate, fn: tanh}\n")],  # noqa: E501
+        [
+            (
+                "  gate:    {op: gate, fn: sigmoid}\n",
+                "  gate:    {op: gate, fn: sigmoid}\n  gate:    {op: gate, fn: tanh}\n",
+            )
+        ],
         """\
 spec.yaml:8:3: error[duplicate-key]: 'gate' stands twice in this mapping
     8 |   gate:    {op: gate, fn: tanh}
@@ -681,7 +686,10 @@ spec.yaml:2:21: error[unknown-name]: no size and no param named 'ratio'
 """,
     ),
     "param beside a word it never is": (
-        [("reduction: 16}", "reduction: 16, mode: {default: lo, choices: [lo, hi]}}"), ("fn: sigmoid", "fn: sigmoid if mode == high else tanh")],  # noqa: E501
+        [
+            ("reduction: 16}", "reduction: 16, mode: {default: lo, choices: [lo, hi]}}"),
+            ("fn: sigmoid", "fn: sigmoid if mode == high else tanh"),
+        ],
         """\
 spec.yaml:7:46: error[unknown-word]: the param 'mode' is never 'high'
     7 |   gate:    {op: gate, fn: sigmoid if mode == high else tanh}
@@ -789,7 +797,10 @@ spec.yaml:2:25: warning[unused-param]: no node reads the param 'ratio'
 """,
     ),
     "unused node": (
-        [("  gate: ", "  spare:   {op: gate}\n  gate: "), ("fn: sigmoid", "fn: sigmoid, x: excite")],  # noqa: E501
+        [
+            ("  gate: ", "  spare:   {op: gate}\n  gate: "),
+            ("fn: sigmoid", "fn: sigmoid, x: excite"),
+        ],
         """\
 spec.yaml:7:3: warning[unused-node]: nothing reads the node 'spare'
     7 |   spare:   {op: gate}
@@ -1005,7 +1016,8 @@ spec.yaml:7:12: error[invalid-value]: a mapping is wanted here, not a list
 #: A text, and all that is said of it.
 TEXTS = {
     "size conflict": (
-        IT + "  halved: {op: conv2d, kernel: 1, out: c // 2}\n  sum:  {op: add, of: [halved, input]}\n",  # noqa: E501
+        IT
+        + "  halved: {op: conv2d, kernel: 1, out: c // 2}\n  sum:  {op: add, of: [halved, input]}\n",  # noqa: E501
         """\
 spec.yaml:5:32: error[size-conflict]: axis 'c' has two sizes: c // 2 in 'halved' and c in 'input'
     5 |   sum:  {op: add, of: [halved, input]}

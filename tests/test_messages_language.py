@@ -33,7 +33,8 @@ def written(expected: str) -> str:
 #: A text, and all that is said of it.
 TEXTS: dict[str, tuple[str, str]] = {
     "each uses an unknown axis": (
-        IT + """\
+        IT
+        + """\
   z: {op: branch, axis: k, times: 2, each: {op: pool, over: [h, q]}}
 """,
         """\
@@ -44,7 +45,8 @@ it.yaml:4:65: error[unknown-axis]: 'input' has no axis 'q'
 """,
     ),
     "each uses an unknown name": (
-        IT + """\
+        IT
+        + """\
   z: {op: branch, axis: k, times: 2, each: {op: conv2d, kernel: 3, dilation: j + 1}}
 """,
         """\
@@ -55,7 +57,8 @@ it.yaml:4:78: error[unknown-name]: no size and no param named 'j'
 """,
     ),
     "each says what it reads": (
-        IT + """\
+        IT
+        + """\
   z: {op: branch, axis: k, times: 2, each: {op: gate, x: input}}
 """,
         """\
@@ -65,7 +68,8 @@ it.yaml:4:44: error[invalid-value]: what each of them reads is told outside, by 
 """,
     ),
     "each reads no one value": (
-        IT + """\
+        IT
+        + """\
   z: {op: repeat, times: 2, each: {op: add, of: [input, input]}}
 """,
         """\
@@ -75,7 +79,8 @@ it.yaml:4:35: error[invalid-value]: add does not read one value x, so it can't b
 """,
     ),
     "each has an unknown op": (
-        IT + """\
+        IT
+        + """\
   z: {op: branch, axis: k, times: 2, each: {op: covn2d, kernel: 3}}
 """,
         """\
@@ -86,7 +91,8 @@ it.yaml:4:49: error[unknown-op]: no op named 'covn2d'
 """,
     ),
     "each has an unknown field": (
-        IT + """\
+        IT
+        + """\
   z: {op: branch, axis: k, times: 2, each: {op: conv2d, kernl: 3, kernel: 3}}
 """,
         """\
@@ -97,7 +103,8 @@ it.yaml:4:57: error[unknown-field]: the op 'conv2d' has no field 'kernl'
 """,
     ),
     "each has no op": (
-        IT + """\
+        IT
+        + """\
   z: {op: branch, axis: k, times: 2, each: {kernel: 3}}
 """,
         """\
@@ -108,7 +115,8 @@ it.yaml:4:44: error[missing-op]: 'each' does not say its op
 """,
     ),
     "branches of different sizes": (
-        IT + """\
+        IT
+        + """\
   z: {op: branch, axis: k, times: 2, each: {op: linear, over: c, out: k + 1}}
 """,
         """\
@@ -119,7 +127,8 @@ it.yaml:4:6: error[size-conflict]: axis 'c' has two sizes: 1 in 'z.0' and 2 in '
 """,
     ),
     "no branches": (
-        IT + """\
+        IT
+        + """\
   z: {op: branch, axis: k, times: 0, each: {op: gate}}
 """,
         """\
@@ -129,7 +138,8 @@ it.yaml:4:35: error[invalid-value]: a size is at least 1, and this is 0
 """,
     ),
     "branches by a size": (
-        IT + """\
+        IT
+        + """\
   z: {op: branch, axis: k, times: c, each: {op: gate}}
 """,
         """\
@@ -140,7 +150,8 @@ it.yaml:4:35: error[open-choice]: c parts depend on c, which is not known before
 """,
     ),
     "an axis that is there": (
-        IT + """\
+        IT
+        + """\
   z: {op: branch, axis: c, times: 2, each: {op: gate}}
 """,
         """\
@@ -151,7 +162,8 @@ it.yaml:4:25: error[name-clash]: axis 'c' is the number of each branch, and the 
 """,
     ),
     "one name for several values": (
-        IT + """\
+        IT
+        + """\
   z: {op: linear, over: c, out: {p: 3, d: 4}}
   q: {op: unstack, axis: p}
 """,
@@ -163,7 +175,8 @@ it.yaml:5:6: error[size-conflict]: axis 'p' of 'z' has 3 values, and 1 name is g
 """,
     ),
     "too few names": (
-        IT + """\
+        IT
+        + """\
   z: {op: linear, over: c, out: {p: 3, d: 4}}
   q, v: {op: unstack, axis: p}
   out: {op: add, of: [q, v]}
@@ -176,7 +189,8 @@ it.yaml:5:9: error[size-conflict]: axis 'p' of 'z' has 3 values, and 2 names are
 """,
     ),
     "several names for one value": (
-        IT + """\
+        IT
+        + """\
   q, v: {op: gate}
   out: {op: add, of: [q, v]}
 """,
@@ -188,7 +202,8 @@ it.yaml:4:3: error[bad-name]: the op 'gate' gives one value, and 'q, v' names se
 """,
     ),
     "several values last": (
-        IT + """\
+        IT
+        + """\
   a, b: {op: chunk, axis: c}
 """,
         """\
@@ -199,7 +214,8 @@ it.yaml:4:3: error[unknown-node]: the last node gives several values, and a spec
 """,
     ),
     "several values last, of one that gives one": (
-        IT + """\
+        IT
+        + """\
   a, b: {op: gate}
 """,
         """\
@@ -210,7 +226,8 @@ it.yaml:4:3: error[bad-name]: the op 'gate' gives one value, and 'a, b' names se
 """,
     ),
     "several values above": (
-        IT + """\
+        IT
+        + """\
   z: {op: linear, over: c, out: {p: 2, d: 4}}
   q, v: {op: unstack, axis: p}
   out: {op: gate}
@@ -223,7 +240,8 @@ it.yaml:6:8: error[unknown-node]: the node above gives several values: q, v
 """,
     ),
     "one name twice": (
-        IT + """\
+        IT
+        + """\
   q: {op: linear, over: c, out: {p: 2, d: 4}}
   q, v: {op: unstack, axis: p}
   out: {op: add, of: [q, v]}
@@ -236,7 +254,8 @@ it.yaml:5:3: error[bad-name]: 'q' is the name of two nodes
 """,
     ),
     "unstack of an unknown axis": (
-        IT + """\
+        IT
+        + """\
   q, v: {op: unstack, axis: p}
   out: {op: add, of: [q, v]}
 """,
@@ -248,7 +267,8 @@ it.yaml:4:29: error[unknown-axis]: 'input' has no axis 'p'
 """,
     ),
     "use of nothing": (
-        IT + """\
+        IT
+        + """\
   z: {op: use, spec: sse}
 """,
         """\
@@ -259,7 +279,8 @@ it.yaml:4:22: error[unknown-spec]: no file and no shipped spec named 'sse'
 """,
     ),
     "use with a wrong param": (
-        IT + """\
+        IT
+        + """\
   z: {op: use, spec: se, params: {reducton: 4}}
 """,
         """\
@@ -270,7 +291,8 @@ it.yaml:4:45: error[unknown-param]: the spec 'se' has no param 'reducton'
 """,
     ),
     "use with a wrong word": (
-        IT + """\
+        IT
+        + """\
   z: {op: use, spec: bam, params: {combine: sum}}
 """,
         """\
@@ -281,7 +303,8 @@ it.yaml:4:45: error[invalid-value]: the param 'combine' cannot be 'sum': 'sum' i
 """,
     ),
     "use of a value without its axes": (
-        IT + """\
+        IT
+        + """\
   z: {op: pool, over: [h, w]}
   y: {op: use, spec: se}
 """,
@@ -293,7 +316,8 @@ it.yaml:5:6: error[unknown-axis]: the spec 'se' takes [b, c, h, w], and 'z' is [
 """,
     ),
     "use with an expression of unknown names": (
-        IT + """\
+        IT
+        + """\
   z: {op: use, spec: se, params: {reduction: c // r}}
 """,
         """\
@@ -358,7 +382,8 @@ it.yaml:4:23: error[unknown-axis]: 'input' has no axis 'q'
 """,
     ),
     "too many branches": (
-        IT + """\
+        IT
+        + """\
   z: {op: branch, axis: k, times: 200000, each: {op: pool, over: h}}
   y: {op: reweight, x: input, by: z}
 """,
@@ -370,7 +395,8 @@ it.yaml:4:35: error[over-budget]: this comes to 200,002 nodes, and the most is 1
 """,
     ),
     "use of an empty name": (
-        IT + """\
+        IT
+        + """\
   z: {op: use, spec: ''}
 """,
         """\
@@ -381,7 +407,8 @@ it.yaml:4:22: error[unknown-spec]: no file and no shipped spec named ''
 """,
     ),
     "use of a folder": (
-        IT + """\
+        IT
+        + """\
   z: {op: use, spec: .}
 """,
         """\
@@ -428,7 +455,8 @@ it.yaml:2:10: error[invalid-value]: the name of a spec is wanted here, not the n
 """,
     ),
     "an output that is the input by no repeat": (
-        IT + """\
+        IT
+        + """\
   z: {op: repeat, times: 0, each: {op: gate}}
 """,
         """\
@@ -439,7 +467,8 @@ it.yaml:4:6: error[invalid-value]: the output 'z' is the input itself, so the sp
 """,
     ),
     "an output that is the input": (
-        IT + """\
+        IT
+        + """\
   z: {op: gate}
 output: input
 """,
@@ -464,7 +493,8 @@ it.yaml:3:38: error[invalid-value]: a convolution has no weights named 'kernl'
 """,
     ),
     "a norm's eps below zero": (
-        IT + """\
+        IT
+        + """\
   z: {op: norm, over: c, eps: -1}
 """,
         """\
@@ -474,7 +504,8 @@ it.yaml:4:31: error[invalid-value]: -1 is not between 1e-12 and 1
 """,
     ),
     "a norm's momentum above one": (
-        IT + """\
+        IT
+        + """\
   z: {op: norm, over: c, momentum: 7}
 """,
         """\
@@ -555,7 +586,8 @@ it.yaml:5:6: error[name-clash]: index 'i' is the number of each repeat, and the 
 """,
     ),
     "an index with a size's name": (
-        IT + """\
+        IT
+        + """\
   z: {op: repeat, times: 2, index: c, each: {op: conv2d, kernel: 3, dilation: c}}
 """,
         """\
@@ -566,7 +598,8 @@ it.yaml:4:36: error[name-clash]: index 'c' is the number of each repeat, and the
 """,
     ),
     "a branch axis called input": (
-        IT + """\
+        IT
+        + """\
   z: {op: branch, axis: input, times: 2, each: {op: conv2d, kernel: 3}}
   y: {op: pool, over: input}
 """,
@@ -591,7 +624,8 @@ it.yaml:3:36: error[invalid-value]: a whole number is wanted here, not the text 
 """,
     ),
     "each as a word": (
-        IT + """\
+        IT
+        + """\
   z: {op: repeat, times: 2, each: gate}
 """,
         """\
@@ -602,7 +636,8 @@ it.yaml:4:35: error[invalid-value]: a mapping is wanted here, not the text 'gate
 """,
     ),
     "a merge key": (
-        IT + """\
+        IT
+        + """\
   z: &z {op: gate}
   y: {<<: *z, fn: relu}
 """,
@@ -630,7 +665,8 @@ it.yaml:3:19: error[invalid-value]: 'totl' is not one of product, total
 """,
     ),
     "a schedule that divides at zero": (
-        IT + """\
+        IT
+        + """\
   t: {op: schedule, begin: 0, end: 1, steps: 10}
   z: {op: div, of: [input, t]}
 """,
@@ -642,7 +678,8 @@ it.yaml:4:6: error[division-by-zero]: 't' goes from 0 to 1, so 'z' would divide 
 """,
     ),
     "too many repeats of repeats": (
-        IT + """\
+        IT
+        + """\
   z: {op: repeat, times: 1000, each: {op: repeat, times: 1000, each: {op: gate}}}
 """,
         """\
@@ -719,7 +756,8 @@ it.yaml:6:6: error[output-differs]: axis 'w' of the output 'z' is (w - 1) // str
 """,
     ),
     "an unknown output": (
-        IT + """\
+        IT
+        + """\
   z: {op: gate}
 output: y
 """,
@@ -731,7 +769,8 @@ it.yaml:5:9: error[unknown-node]: no node named 'y'
 """,
     ),
     "match": (
-        IT + """\
+        IT
+        + """\
   z: {op: gate}
 insert: {at: conv, match: {kernal: 3}}
 """,
@@ -743,7 +782,8 @@ it.yaml:5:28: error[unknown-field]: 'match' has no field 'kernal'
 """,
     ),
     "match value": (
-        IT + """\
+        IT
+        + """\
   z: {op: gate}
 insert: {at: conv, match: {kernel: 0}}
 """,
@@ -754,7 +794,8 @@ it.yaml:5:36: error[invalid-value]: 0 is less than 1
 """,
     ),
     "identity": (
-        IT + """\
+        IT
+        + """\
   z: {op: gate}
 identity: {nodes: {z: {copis: kernel}}}
 """,
@@ -766,7 +807,8 @@ it.yaml:5:24: error[unknown-field]: 'z' has no field 'copis'
 """,
     ),
     "no stand-in": (
-        IT + """\
+        IT
+        + """\
   z: {op: gate}
 insert: {at: conv}
 """,
@@ -778,7 +820,8 @@ it.yaml:5:14: error[not-a-stand-in]: what goes in place of a layer stands for on
 """,
     ),
     "match at a block": (
-        IT + """\
+        IT
+        + """\
   z: {op: gate}
 insert: {at: block, match: {kernel: 3}, absorb: [norm]}
 """,
@@ -834,7 +877,8 @@ it.yaml:6:57: error[unknown-node]: no node named 'y'
 """,
     ),
     "identity of what stands for nothing": (
-        IT + """\
+        IT
+        + """\
   z: {op: linear, over: c}
 identity: {nodes: {z: {copies: kernel}}}
 """,
@@ -858,37 +902,71 @@ def test_a_text(case: str) -> None:
 
 #: A shipped spec, its channels, its params, and what is said of them.
 BUILDS: list[tuple[str, int, dict[str, Value], str]] = [
-    ("ge_theta", 64, {}, """\
+    (
+        "ge_theta",
+        64,
+        {},
+        """\
 ge_theta (shipped):10:43: error[open-size]: the size h is not known when the module is built
    10 |   filter: {op: parameter, axes: {c: c, h: h, w: w}, init: conv}  # one depthwise h×w convolution
       |                                           ^
-  help: say it to build, such as size=(14, 14) for h and w"""),
-    ("ge_theta_plus", 64, {}, """\
+  help: say it to build, such as size=(14, 14) for h and w""",
+    ),
+    (
+        "ge_theta_plus",
+        64,
+        {},
+        """\
 ge_theta_plus (shipped):12:43: error[open-size]: the size h is not known when the module is built
    12 |   filter: {op: parameter, axes: {c: c, h: h, w: w}, init: conv}
       |                                           ^
-  help: say it to build, such as size=(14, 14) for h and w"""),
-    ("ge_theta", 64, {"extent": 3}, """\
+  help: say it to build, such as size=(14, 14) for h and w""",
+    ),
+    (
+        "ge_theta",
+        64,
+        {"extent": 3},
+        """\
 ge_theta (shipped):13:41: error[invalid-value]: 1.584962500721156 is not a whole number
    13 |   near:   {op: repeat, x: input, times: log2(extent), index: i,  # each step halves the map
       |                                         ^^^^^^^^^^^^
-  help: here extent = 3"""),
-    ("mhsa", 60, {}, """\
+  help: here extent = 3""",
+    ),
+    (
+        "mhsa",
+        60,
+        {},
+        """\
 mhsa (shipped):11:65: error[does-not-divide]: heads = 8 does not divide c = 60
    11 |   qkv:     {op: linear, over: c, out: {part: 3, head: heads, d: c / heads}}
       |                                                                 ^^^^^^^^^
-  help: choose a value of heads that divides 60"""),
-    ("transformer_layer", 64, {"heads": 7}, """\
+  help: choose a value of heads that divides 60""",
+    ),
+    (
+        "transformer_layer",
+        64,
+        {"heads": 7},
+        """\
 mhsa (shipped):11:65: error[does-not-divide]: heads = 7 does not divide c = 64
    11 |   qkv:     {op: linear, over: c, out: {part: 3, head: heads, d: c / heads}}
       |                                                                 ^^^^^^^^^
-  help: choose a value of heads that divides 64"""),
-    ("sa", 64, {"width": 0}, """\
+  help: choose a value of heads that divides 64""",
+    ),
+    (
+        "sa",
+        64,
+        {"width": 0},
+        """\
 sa (shipped):10:52: error[size-too-small]: d is width = 0, and a size is at least 1
    10 |   qkv:     {op: linear, over: c, out: {part: 3, d: width}}
       |                                                    ^^^^^
-  help: here width = 0; choose other params, or write max(width, 1)"""),
-    ("split_attention", 64, {"cardinality": 3}, """\
+  help: here width = 0; choose other params, or write max(width, 1)""",
+    ),
+    (
+        "split_attention",
+        64,
+        {"cardinality": 3},
+        """\
 split_attention (shipped):14:58: error[groups-do-not-divide]: 6 groups do not divide 64 channels in
    14 |   splits:  {op: conv2d, out: {r: radix, c: out}, groups: radix * cardinality,
       |                                                          ^^^^^^^^^^^^^^^^^^^
@@ -896,43 +974,83 @@ split_attention (shipped):14:58: error[groups-do-not-divide]: 6 groups do not di
 split_attention (shipped):20:48: error[does-not-divide]: cardinality = 3 does not divide out = 64
    20 |             out: {g: cardinality, r: radix, d: out / cardinality}}
       |                                                ^^^^^^^^^^^^^^^^^
-  help: choose a value of cardinality that divides 64"""),
-    ("split_attention", 64, {"radix": 3}, """\
+  help: choose a value of cardinality that divides 64""",
+    ),
+    (
+        "split_attention",
+        64,
+        {"radix": 3},
+        """\
 split_attention (shipped):14:58: error[groups-do-not-divide]: 3 groups do not divide 64 channels in
    14 |   splits:  {op: conv2d, out: {r: radix, c: out}, groups: radix * cardinality,
       |                                                          ^^^^^^^^^^^^^^^^^^^
-  help: choose groups that divide both"""),
-    ("split_attention", 128, {"groups": 32, "radix": 3}, """\
+  help: choose groups that divide both""",
+    ),
+    (
+        "split_attention",
+        128,
+        {"groups": 32, "radix": 3},
+        """\
 split_attention (shipped):14:58: error[groups-do-not-divide]: 96 groups do not divide 128 channels in
    14 |   splits:  {op: conv2d, out: {r: radix, c: out}, groups: radix * cardinality,
       |                                                          ^^^^^^^^^^^^^^^^^^^
-  help: choose groups that divide both"""),
-    ("bot_mhsa", 64, {}, """\
+  help: choose groups that divide both""",
+    ),
+    (
+        "bot_mhsa",
+        64,
+        {},
+        """\
 bot_mhsa (shipped):14:52: error[open-size]: the size h is not known when the module is built
    14 |   attend:  {op: attention, q: q, k: k, v: v, over: [h, w], along: d,
       |                                                    ^^^^^^
-  help: say it to build, such as size=(14, 14) for h and w"""),
-    ("bot_mhsa", 64, {"heads": 5}, """\
+  help: say it to build, such as size=(14, 14) for h and w""",
+    ),
+    (
+        "bot_mhsa",
+        64,
+        {"heads": 5},
+        """\
 bot_mhsa (shipped):12:65: error[does-not-divide]: heads = 5 does not divide out = 64
    12 |   qkv:     {op: linear, over: c, out: {part: 3, head: heads, d: out / heads}, bias: false}
       |                                                                 ^^^^^^^^^^^
-  help: choose a value of heads that divides 64"""),
-    ("cond_conv", 64, {"groups": 5}, """\
+  help: choose a value of heads that divides 64""",
+    ),
+    (
+        "cond_conv",
+        64,
+        {"groups": 5},
+        """\
 cond_conv (shipped):15:43: error[does-not-divide]: groups = 5 does not divide c = 64
    15 |             axes: {n: experts, o: out, i: c / groups, kh: kernel, kw: kernel}}
       |                                           ^^^^^^^^^^
-  help: choose a value of groups that divides 64"""),
-    ("sk", 64, {"groups": 5}, """\
+  help: choose a value of groups that divides 64""",
+    ),
+    (
+        "sk",
+        64,
+        {"groups": 5},
+        """\
 sk (shipped):15:44: error[groups-do-not-divide]: 5 groups do not divide 64 channels in
    15 |                    stride: stride, groups: groups, norm: batch, act: relu}}
       |                                            ^^^^^^
-  help: choose groups that divide both"""),
-    ("dynamic_conv", 3, {}, """\
+  help: choose groups that divide both""",
+    ),
+    (
+        "dynamic_conv",
+        3,
+        {},
+        """\
 dynamic_conv (shipped):16:40: error[size-too-small]: hidden is max(c // reduction, min_width) = 0, and a size is at least 1
    16 |   logits:  {op: mlp, over: c, hidden: "max(c // reduction, min_width)", out: {n: experts}}
       |                                        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: here c = 3, min_width = 0, reduction = 4; choose other params"""),
-    ("sk", 64, {"branches": 0}, """\
+  help: here c = 3, min_width = 0, reduction = 4; choose other params""",
+    ),
+    (
+        "sk",
+        64,
+        {"branches": 0},
+        """\
 sk (shipped):13:41: error[size-too-small]: times is branches = 0, and a size is at least 1
    13 |   split:   {op: branch, axis: k, times: branches,
       |                                         ^^^^^^^^
@@ -940,7 +1058,8 @@ sk (shipped):13:41: error[size-too-small]: times is branches = 0, and a size is 
 sk (shipped):19:43: error[size-too-small]: k is branches = 0, and a size is at least 1
    19 |   logits:  {op: linear, over: c, out: {k: branches, c: out}, bias: false}
       |                                           ^^^^^^^^
-  help: here branches = 0; choose other params, or write max(branches, 1)"""),
+  help: here branches = 0; choose other params, or write max(branches, 1)""",
+    ),
 ]
 
 

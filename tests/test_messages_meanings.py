@@ -89,7 +89,10 @@ MEANT = {
 @pytest.mark.parametrize("node", MEANT)
 def test_what_is_meant(node):
     expected = MEANT[node]
-    for mark, listed in {**LISTS, "<functions of numbers>": listing([*FUNCTIONS, *OF_NUMBERS], last="or")}.items():
+    for mark, listed in {
+        **LISTS,
+        "<functions of numbers>": listing([*FUNCTIONS, *OF_NUMBERS], last="or"),
+    }.items():
         expected = expected.replace(mark, listed)
     assert help_of(node) == expected
 
@@ -130,7 +133,10 @@ def test_the_line_to_write_is_sound(row):
     in_parts = "axis: part, index" in row.line or "op: unstack" in row.line
     several = "op: unstack" in row.line or "op: chunk" in row.line
     resized = any(f"op: {op}," in row.line for op in ("chunk", "crop", "pad", "split"))
-    above = BEFORE.get(row.line) or f"{{op: linear, x: input, over: c, out: {'{part: 2, c: c}' if in_parts else 'c'}}}"
+    above = (
+        BEFORE.get(row.line)
+        or f"{{op: linear, x: input, over: c, out: {'{part: 2, c: c}' if in_parts else 'c'}}}"
+    )
     text = IT + "".join(f"  {line}\n" for line in (
         "gate: {op: gate, x: input}",
         "qkv: {op: linear, x: input, over: c, out: {part: 3, d: c}}",

@@ -461,9 +461,7 @@ def test_a_config_that_is_no_text():
 
 NONE_THERE = "error[no-pretrained]: there are no weights beside vit/config.json: no model."
 OWN = "give a file of your own with --weights, or leave --pretrained away"
-NO_FIT = (
-    "are these the weights of another class (hf:PATH?architectures=NAME), or of other fields?"
-)
+NO_FIT = "are these the weights of another class (hf:PATH?architectures=NAME), or of other fields?"
 
 #: What is written beside the config, what is asked for, and the message.
 BAD_WEIGHTS = {

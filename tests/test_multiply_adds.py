@@ -166,8 +166,10 @@ class SelfAttention(nn.MultiheadAttention):
     [
         (lambda: SelfAttention(16, 4, batch_first=True), 2 * 5 * (4 * 16 * 16 + 2 * 5 * 16)),
         (lambda: nn.TransformerEncoderLayer(**_LAYER), _OF_LAYER),
-        (lambda: nn.TransformerEncoderLayer(**_LAYER, norm_first=True, activation="gelu"),
-         _OF_LAYER),
+        (
+            lambda: nn.TransformerEncoderLayer(**_LAYER, norm_first=True, activation="gelu"),
+            _OF_LAYER,
+        ),
         (lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(**_LAYER), 3), 3 * _OF_LAYER),
     ],
     ids=["attention", "layer", "norm first", "encoder"],

@@ -134,8 +134,9 @@ def property_of_a_spec(nodes: list[tuple[str, str, str, str, int]], channels: in
     assert all(key.split(".")[0][0] in "np" for key in module.state_dict())
 
 
-@settings(max_examples=60, deadline=None, derandomize=True,
-          suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(nodes=NODES, channels=st.sampled_from((1, 8, 12)))
 def test_what_is_accepted_builds_and_runs(
     nodes: list[tuple[str, str, str, str, int]], channels: int

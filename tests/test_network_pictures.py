@@ -188,9 +188,7 @@ def test_parameters_that_are_not_drawn_are_told():
         def forward(self, images: list[torch.Tensor], targets: object) -> None:
             raise TypeError("it wants targets")
 
-    assert drawn(Detector()).diagram.notes == (
-        "10 parameters are in no box: head (10)",
-    )
+    assert drawn(Detector()).diagram.notes == ("10 parameters are in no box: head (10)",)
 
 
 def test_a_stand_in_gives_back_the_layer_and_what_went_with_it():

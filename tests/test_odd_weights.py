@@ -437,7 +437,7 @@ def test_records_that_lie_over_one_another():
         start = archive.start_dir
     end = content.rindex(b"PK\x05\x06")
     directory, tail = content[start:end], bytearray(content[end:])
-    last = directory[directory.rindex(b"PK\x01\x02"):]
+    last = directory[directory.rindex(b"PK\x01\x02") :]
     count = struct.unpack("<H", tail[8:10])[0]
     tail[8:12] = struct.pack("<HH", count + 30, count + 30)
     tail[12:16] = struct.pack("<I", len(directory) + 30 * len(last))
@@ -464,8 +464,11 @@ def test_a_file_that_is_cut(kept, how):
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
     told = refused(str(path))
-    cut = "this holds more than tensors" if how == "legacy" and kept == 200 else (
-        "this is not a file of weights")  # fmt: skip - within a name of torch's own
+    cut = (
+        "this holds more than tensors"
+        if how == "legacy" and kept == 200
+        else ("this is not a file of weights")
+    )  # fmt: skip - within a name of torch's own
     assert told.startswith(cut) and "\n  help: " in told
     if how == "zip" and kept not in (0, 1):
         assert told == no_file("its archive is not whole")

@@ -53,8 +53,11 @@ def test_one_size_is_needed(nodes: str, shape: MapShape) -> None:
 
 
 def test_a_number_of_tokens_is_needed() -> None:
-    text = spec_text("""place: {op: parameter, axes: {n: n, c: c}, init: 0.5}
-        out: {op: add, of: [input, place]}""", "b, n, c")
+    text = spec_text(
+        """place: {op: parameter, axes: {n: n, c: c}, init: 0.5}
+        out: {op: add, of: [input, place]}""",
+        "b, n, c",
+    )
     made = Maker(load_spec(text), {}, "paper").at(SHAPES["tokens"])
     assert made.needs_size == (36,)
     assert said(lower(made.graph), torch.randn(2, 50, CHANNELS)) == (

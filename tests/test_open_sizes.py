@@ -430,8 +430,13 @@ def test_spreading_is_one_step(have: str, want: str, call: str) -> None:
         return
     axis, sizes = found
     assert call == f"unflatten({names.index(axis)}, {sizes})"
-    x = torch.arange(24).reshape([[2, 3, 4][i] for i in range(len(names))] if len(names) == 3
-                                 else [24 // 4, 4][: len(names)] if len(names) == 2 else [24])
+    x = torch.arange(24).reshape(
+        [[2, 3, 4][i] for i in range(len(names))]
+        if len(names) == 3
+        else [24 // 4, 4][: len(names)]
+        if len(names) == 2
+        else [24]
+    )
     expected = x
     for place, axis in enumerate(wanted):
         if axis not in names:

@@ -271,9 +271,12 @@ def test_weights_that_changed_are_not_passed_over(
     fast, x = optimize(net(), for_="inference"), images()
     fast(x)
     change(fast)
-    assert said(lambda: fast(x)) == """\
+    assert (
+        said(lambda: fast(x))
+        == """\
 error[frozen]: 'fc.weight' of this Net changed after it became code
   help: optimise it again: composer.optimize(model, for_="inference")"""
+    )
     again = optimize(fast, for_="inference")
     assert torch.equal(again(x), again.fc.bias.expand(2, 5))  # type: ignore
 
@@ -298,9 +301,12 @@ def test_a_schedule_that_moves_on_is_not_passed_over(eagerly: list[Any]) -> None
 
 def test_training_mode_is_refused(eagerly: list[Any]) -> None:
     fast = optimize(net(), for_="inference").train()
-    assert said(lambda: fast(images())) == """\
+    assert (
+        said(lambda: fast(images()))
+        == """\
 error[frozen]: this Net is optimised for inference, and is in training mode
   help: train the model that it was made from, or a copy: copy.deepcopy(model)"""
+    )
     copy.deepcopy(fast)(images()).sum().backward()
 
 

@@ -185,9 +185,7 @@ REPEATED = [
     ("step", "text", "kept"),
     [(remove_unused, *row) for row in UNUSED] + [(merge_repeated, *row) for row in REPEATED],
 )
-def test_what_a_rewrite_keeps(
-    step: Callable[[Graph], Graph], text: str, kept: list[str]
-) -> None:
+def test_what_a_rewrite_keeps(step: Callable[[Graph], Graph], text: str, kept: list[str]) -> None:
     graph = analysed(spec_text(text), SIZES).sound()
     after = step(graph)
     assert [node.name for node in after.nodes] == kept

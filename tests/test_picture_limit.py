@@ -62,7 +62,8 @@ def test_the_words(
 
 
 @pytest.mark.parametrize(
-    ("text", "file"), [(REPEATED, "it.svg"), (chain(500), "it.dot"), (chain(390), "it.svg")],
+    ("text", "file"),
+    [(REPEATED, "it.svg"), (chain(500), "it.dot"), (chain(390), "it.svg")],
     ids=["closed", "without layout", "as much as there may be"],
 )
 def test_what_is_drawn(text: str, file: str, tmp_path: Path) -> None:

@@ -54,8 +54,16 @@ def test_inside_branch_and_with_a_fault_at_its_place(install):
     assert check_text(text, "t.yaml")[1] == ()
     bad = text.replace("over: h", "over: q, strenth: 2")
     _, problems = check_text(bad, "t.yaml")
-    assert [(p.code, p.message, p.help, p.where.text[p.where.column - 1 :][: p.where.length]) for p in problems] == [
-        ("unknown-field", "the op 'sharpen' has no field 'strenth'", "did you mean 'strength'? Fields: op, x, over, strength", "strenth"),
+    assert [
+        (p.code, p.message, p.help, p.where.text[p.where.column - 1 :][: p.where.length])
+        for p in problems
+    ] == [
+        (
+            "unknown-field",
+            "the op 'sharpen' has no field 'strenth'",
+            "did you mean 'strength'? Fields: op, x, over, strength",
+            "strenth",
+        ),
     ]
     _, problems = check_text(text.replace("over: h", "over: q"), "t.yaml")
     assert [p.code for p in problems] == ["unknown-axis"]
@@ -67,17 +75,23 @@ def test_the_command_line(install, run):
     shown = run.fine("show", "sharp_gate").out
     assert "sharpen over h, w" in shown
     assert "x + strength · (x − mean x)" in run.fine("list", "ops", "sharpen").out
-    row = next(line for line in run.fine("list", "ops").out.splitlines() if line.startswith("sharpen "))
+    row = next(
+        line for line in run.fine("list", "ops").out.splitlines() if line.startswith("sharpen ")
+    )
     assert row.endswith("my-ops 0.1.0")
     rows = run.fine("list", "specs", "--json").json["specs"]
-    assert [(r["name"], r["from"]) for r in rows if r["from"] != "shipped"] == [("sharp_gate", "my-ops 0.1.0")]
+    assert [(r["name"], r["from"]) for r in rows if r["from"] != "shipped"] == [
+        ("sharp_gate", "my-ops 0.1.0")
+    ]
     run.fine("render", "sharp_gate", "-o", "x.svg")
     picture = Path("x.svg").read_text()
     assert "sharpen over h, w" in picture and "x + 1 (x − μ)" in picture
     schema = json.loads(run.fine("schema").out)
     jsonschema.Draft7Validator.check_schema(schema)
     assert schema["definitions"]["Sharpen"]["properties"]["op"]["const"] == "sharpen"
-    assert {"$ref": "#/definitions/Sharpen"} in schema["definitions"]["Branch"]["properties"]["each"]["oneOf"]
+    assert {"$ref": "#/definitions/Sharpen"} in schema["definitions"]["Branch"]["properties"][
+        "each"
+    ]["oneOf"]
     assert "sharp_gate" in run.fine("show", "sharp_gate", "--yaml").out
     assert run.fine("new", "mine", "--from", "sharp_gate").out == "written to mine.yaml\n"
 
@@ -134,7 +148,10 @@ BROKEN = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_is_broken_is_said_and_breaks_nothing_else(install, run, name):
     code, value, said = BROKEN[name]
-    install(entries={"composer.primitives": {"sharpen": value}}, files={"my_ops/__init__.py": "", "my_ops/sharpen.py": code})
+    install(
+        entries={"composer.primitives": {"sharpen": value}},
+        files={"my_ops/__init__.py": "", "my_ops/sharpen.py": code},
+    )
     assert run("--help").status == 0
     assert run.fine("check", "cbam").err == ""
     Path("t.yaml").write_text(WITH)
@@ -177,7 +194,10 @@ def test_a_fault_in_its_code_is_its_own(install, run, name):
 
 def test_the_name_of_one_of_composers_own(install, run):
     code = SHARPEN.replace('"sharpen"', '"pool"')
-    install(entries={"composer.primitives": {"pool": "my_ops.sharpen:Sharpen"}}, files={"my_ops/__init__.py": "", "my_ops/sharpen.py": code})
+    install(
+        entries={"composer.primitives": {"pool": "my_ops.sharpen:Sharpen"}},
+        files={"my_ops/__init__.py": "", "my_ops/sharpen.py": code},
+    )
     assert run.fine("check", "se").err == ""
     assert run.fine("list", "ops").err == (
         "warning[broken-plugin]: the op 'pool' of my-ops 0.1.0 has the name of one of Composer's, which is used\n"
@@ -223,7 +243,9 @@ PACKS = {
 @pytest.mark.parametrize("name", PACKS)
 def test_a_package_of_specs_that_is_broken(install, run, name):
     entries, files, said = PACKS[name]
-    folder = install(entries=entries, files={"my_ops/__init__.py": "", "my_ops/sharpen.py": SHARPEN})
+    folder = install(
+        entries=entries, files={"my_ops/__init__.py": "", "my_ops/sharpen.py": SHARPEN}
+    )
     for path, text in files.items():
         (folder / path).parent.mkdir(exist_ok=True)
         (folder / path).write_bytes(text.encode(errors="surrogateescape"))
@@ -234,17 +256,25 @@ def test_a_package_of_specs_that_is_broken(install, run, name):
     if name == "no such package":
         result = run("check", "sharp_gate")
         assert result.status == 1
-        assert result.err.startswith("error[unknown-spec]: no file and no shipped spec named 'sharp_gate'\n  help: Shipped specs: ")
+        assert result.err.startswith(
+            "error[unknown-spec]: no file and no shipped spec named 'sharp_gate'\n  help: Shipped specs: "
+        )
         assert result.err.endswith(said)
 
 
 def test_two_distributions_with_one_spec(install, run):
     install(entries=BOTH, files=PACK)
-    install("more-ops", {"composer.specs": {"m": "more_ops.specs"}}, {"more_ops/specs/sharp_gate.yaml": SPEC})
+    install(
+        "more-ops",
+        {"composer.specs": {"m": "more_ops.specs"}},
+        {"more_ops/specs/sharp_gate.yaml": SPEC},
+    )
     result = run("check", "sharp_gate")
-    assert (result.status, result.err) == (1,
+    assert (result.status, result.err) == (
+        1,
         "error[broken-plugin]: the spec 'sharp_gate' is of both more-ops 0.1.0 and my-ops 0.1.0\n"
-        "  help: remove one: pip uninstall more-ops or my-ops\n")
+        "  help: remove one: pip uninstall more-ops or my-ops\n",
+    )
 
 
 # ---------------------------------------------------------------------------------- cost of nothing
@@ -344,10 +374,13 @@ def test_inserted_saved_and_loaded_in_another_process(install, run):
     uninstall(other)
     broken = install(files={"my_ops/__init__.py": "", "my_ops/sharpen.py": "import nowhere\n"})
     assert loading()[1].startswith(
-        "out/recipe.yaml:26:3: error[broken-plugin]: the op 'sharpen' of my-ops 0.1.0 cannot be loaded")
+        "out/recipe.yaml:26:3: error[broken-plugin]: the op 'sharpen' of my-ops 0.1.0 cannot be loaded"
+    )
     uninstall(broken)
     install(version="0.2.0")  # a later one is taken as it is
-    assert composer.load("out", trust_code=True)(torch.ones(1, 3, 32, 32)).sum().item() == pytest.approx(told, rel=1e-5)
+    assert composer.load("out", trust_code=True)(
+        torch.ones(1, 3, 32, 32)
+    ).sum().item() == pytest.approx(told, rel=1e-5)
 
 
 def test_inserted_as_nothing_at_first_and_taken_out_again(install, run):

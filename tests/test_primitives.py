@@ -123,7 +123,10 @@ def in_groups(x: Tensor, groups: int, axis: int, *others: int) -> Tensor:
 
 
 def windows(
-    x: Tensor, kernel: int | tuple[int, int], stride: int | tuple[int, int], reduce: str = "mean",
+    x: Tensor,
+    kernel: int | tuple[int, int],
+    stride: int | tuple[int, int],
+    reduce: str = "mean",
     counted: bool = False,
 ) -> Tensor:
     """Return what each window of the last two axes comes to, cell by cell."""
@@ -172,7 +175,10 @@ def mixed(p: Weights, x: Tensor, *sizes: int) -> Tensor:
 
 
 def around(
-    x: Tensor, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int],
+    x: Tensor,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
     dilation: tuple[int, int],
 ) -> Tensor:
     """Return [..., *kernel, rows, columns]: each window of the last two axes, value by value."""
@@ -190,7 +196,10 @@ def around(
 
 
 def added(
-    windows: Tensor, like: Tensor, stride: tuple[int, int], padding: tuple[int, int],
+    windows: Tensor,
+    like: Tensor,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
     dilation: tuple[int, int],
 ) -> Tensor:
     """Return the sum of windows [..., *kernel, rows, columns] at each place of the last two axes.
@@ -1162,7 +1171,8 @@ def test_a_param_may_say_how_a_layer_begins() -> None:
     nodes = "probe: {op: linear, over: c, init: begin}"
     for value, text in ((0, "{begin: 0}"), (None, "{begin: {default: xavier, choices: [xavier]}}")):
         weight = lowered(spec_text(nodes, params=text), {"c": 9}).get_parameter(
-            "probe.linear.weight")
+            "probe.linear.weight"
+        )
         assert (weight == 0).all() if value == 0 else weight.abs().max() > 3**-0.5 * 0.8
 
 
@@ -1516,11 +1526,17 @@ def test_wrong_inputs(nodes: str, code: str, marked: str | None) -> None:
         ("probe: {op: norm, over: [h, w], fn: layer}", {"c": 4}, "open-size"),
         ("probe: {op: norm, over: [h, w], fn: layer, affine: none}", {"c": 4}, None),
         ("probe: {op: norm, over: [c, h, w], fn: group, groups: 2}", {"c": 4}, None),
-        ("probe: {op: norm, over: [c, h, w], fn: group, groups: 3}", {"c": 4},
-         "groups-do-not-divide"),
+        (
+            "probe: {op: norm, over: [c, h, w], fn: group, groups: 3}",
+            {"c": 4},
+            "groups-do-not-divide",
+        ),
         ("probe: {op: norm, over: [h, w], fn: l2, affine: h}", {"c": 4}, "open-size"),
-        ("probe: {op: conv2d, kernel: [1, 9], padding: [0, 1]}", {"c": 4, "h": 6, "w": 6},
-         "size-too-small"),
+        (
+            "probe: {op: conv2d, kernel: [1, 9], padding: [0, 1]}",
+            {"c": 4, "h": 6, "w": 6},
+            "size-too-small",
+        ),
         ("probe: {op: constant, axes: {y: 9}, value: 1 / (y - c)}", {"c": 4}, "division-by-zero"),
         ("probe: {op: constant, axes: {y: c, x: c}, value: 1}", {"c": 3200}, "value-too-large"),
         ("probe: {op: pool, over: [h, w], to: [c - 4, 1]}", {"c": 4}, "size-too-small"),

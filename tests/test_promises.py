@@ -191,9 +191,7 @@ def test_compiles_by_inductor(at: str) -> None:
 
 
 @pytest.mark.quick(1)
-@pytest.mark.parametrize(
-    ("name", "at"), [("resnet18", "block"), ("user:network", "stage")]
-)
+@pytest.mark.parametrize(("name", "at"), [("resnet18", "block"), ("user:network", "stage")])
 def test_exports(name: str, at: str) -> None:
     row = backbone(name)
     edited = composer.insert(make(row), "cbam", at=at, params={"min_width": 1})  # type: ignore[arg-type]
@@ -253,9 +251,7 @@ def order_of(model: nn.Module, x: Tensor) -> list[str]:
     """Return the inserted modules in the order they run."""
     order: list[str] = []
     handles = [
-        model.get_submodule(path).register_forward_hook(
-            lambda *_, path=path: order.append(path)
-        )
+        model.get_submodule(path).register_forward_hook(lambda *_, path=path: order.append(path))
         for path in sites(model)
     ]
     run(model, x)

@@ -130,11 +130,13 @@ def test_sites_without_a_rule_are_not_guessed():
 
 def test_insert_by_a_recipe(run):
     composer.save(composer.insert("net.py:tiny", "eca", blocks="1", init="identity"), "a")
-    told = run.fine("insert", "--recipe", "a/recipe.yaml", "--into", "resnet26", "--dry-run",
-                    "--trust-code")
+    told = run.fine(
+        "insert", "--recipe", "a/recipe.yaml", "--into", "resnet26", "--dry-run", "--trust-code"
+    )
     assert "note: eca: the recipe's sites are those of at block, position " in told.out
-    told = run.fine("insert", "--recipe", "a", "--into", "net.py:tiny", "-o", "b", "--json",
-                    "--trust-code").json
+    told = run.fine(
+        "insert", "--recipe", "a", "--into", "net.py:tiny", "-o", "b", "--json", "--trust-code"
+    ).json
     assert [site["path"] for site in told["sites"]] == ["stage1.0", "stage2.0"]
     assert told["difference"] == 0
     one, other = (composer.recipe(composer.load(name, trust_code=True)) for name in "ab")

@@ -115,9 +115,7 @@ def test_a_script_of_timm_takes_it(model: nn.Module) -> None:
     done = subprocess.run(
         [sys.executable, "-c", run, "composed_cbam_r18"], capture_output=True, text=True, check=True
     )
-    assert done.stdout == (
-        "(3, 224, 224) Linear(in_features=512, out_features=4, bias=True)\n"
-    )
+    assert done.stdout == ("(3, 224, 224) Linear(in_features=512, out_features=4, bias=True)\n")
 
 
 def test_what_is_refused(model: nn.Module, tmp_path: Path) -> None:

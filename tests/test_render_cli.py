@@ -272,9 +272,7 @@ def test_a_file_beside_it_is_never_touched(run):
     run.fine("render", "se", "-o", f"{83 * '漢'}.svg")
 
 
-@pytest.mark.parametrize(
-    "step", ["pathlib.Path.write_bytes", "composer.files.putting.exchange"]
-)
+@pytest.mark.parametrize("step", ["pathlib.Path.write_bytes", "composer.files.putting.exchange"])
 def test_a_full_disk_leaves_the_old_file(run, monkeypatch, step):
     Path("se.svg").write_text("mine")
 

@@ -291,9 +291,7 @@ PLAIN = st.one_of(st.integers(-3, 9), st.floats(), st.booleans(), st.none(), st.
 LEAF = st.one_of(WORDS, PLAIN)
 VALUE = st.recursive(
     LEAF,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4), st.dictionaries(WORDS, inner, max_size=4)
-    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(WORDS, inner, max_size=4)),
     max_leaves=12,
 )
 NODE = st.fixed_dictionaries(

@@ -223,16 +223,18 @@ RECOGNISED = {
         "weights:", f"{BIAS}\n    moved: {{op: add, of: [bias, scaled]}}\n    weights:"
     ),
     "biased by less axes": PARTS.replace(
-        "weights:", f"{BIAS.replace('g: 2, n: h * w, ', '')}\n    "
-        "moved: {op: add, of: [scaled, bias]}\n    weights:"
+        "weights:",
+        f"{BIAS.replace('g: 2, n: h * w, ', '')}\n    "
+        "moved: {op: add, of: [scaled, bias]}\n    weights:",
     ),
     "of rows, biased by less of what rides along": PARTS.replace("[h, w]", "h").replace(
-        "weights:", f"{BIAS.replace('h * w', 'h')}\n    "
-        "moved: {op: add, of: [scaled, bias]}\n    weights:"
+        "weights:",
+        f"{BIAS.replace('h * w', 'h')}\n    moved: {{op: add, of: [scaled, bias]}}\n    weights:",
     ),
     "of rows, biased column by column": PARTS.replace("[h, w]", "h").replace(
-        "weights:", f"{BIAS.replace('n: h * w, m: h * w', 'm: h, w: w')}\n    "
-        "moved: {op: add, of: [bias, scaled]}\n    weights:"
+        "weights:",
+        f"{BIAS.replace('n: h * w, m: h * w', 'm: h, w: w')}\n    "
+        "moved: {op: add, of: [bias, scaled]}\n    weights:",
     ),
     "queries of all heads, keys of one": PARTS.replace(
         "keys: {op: merge, x: k,", "one: {op: pool, x: k, over: g}\n    keys: {op: merge, x: one,"

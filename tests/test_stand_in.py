@@ -1062,6 +1062,7 @@ def test_a_small_map_is_not_a_pooled_value() -> None:
 
 # ----------------------------------------------------------------------------------- promises
 
+
 class Attention(nn.Module):
     """Attention as libraries write it, with heads."""
 
@@ -1262,8 +1263,9 @@ def test_flops_before_and_after(command: Command) -> None:
     found = command.fine("insert", "--spec", "plain.yaml", "--into", "net.py:tiny", "--json").json
     assert found["flops"]["before"] == found["flops"]["after"] > 0
     assert found["parameters"]["before"] == found["parameters"]["after"] == 49493
-    stacked = command.fine("insert", "--spec", "eca", "--into", "tiny-plain", "--json",
-                           "--trust-code").json
+    stacked = command.fine(
+        "insert", "--spec", "eca", "--into", "tiny-plain", "--json", "--trust-code"
+    ).json
     assert stacked["parameters"]["before"] == 49493
     assert stacked["flops"]["before"] == found["flops"]["before"] < stacked["flops"]["after"]
 

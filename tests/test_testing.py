@@ -49,7 +49,7 @@ def test_an_op_of_another_distribution(install) -> None:
 MEAN = 'emit.method("mean", x, tuple(axes.index(a) for a in self.over), True)'
 ADD = 'return emit.method("add", x, more)'
 HEAD = "class Sharpen"
-HELPERS = f'''
+HELPERS = f"""
 import torch
 from pydantic import field_validator
 ONE = torch.ones(1)
@@ -60,22 +60,22 @@ def read(x):
 def on_the_cpu(x):
     return x * ONE.to(x.dtype)
 
-{HEAD}'''
+{HEAD}"""
 DOES = '    """x + strength · (x − mean x), the mean taken over the axes `over`."""\n'
-COST = '''    def cost(self, axes: Any, own: Axes) -> Any:
+COST = """    def cost(self, axes: Any, own: Axes) -> Any:
         from composer.primitives.cost import Cost
         return Cost(flops=1)
 
-    def label'''
+    def label"""
 
 EXAMPLE = 'over: [h, w], strength: 0.5}"'
-SPACED = '''over: h w, strength: 0.5}"
+SPACED = """over: h w, strength: 0.5}"
 
     @field_validator("over", mode="before")
     @classmethod
     def _spaced(cls, value: Any) -> Any:
         return value.split() if isinstance(value, str) else value
-'''
+"""
 
 #: What is changed, and the laws that no longer hold.
 MUTATIONS = {

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -237,8 +238,9 @@ def make():
 def test_with_trust_it_runs_and_insert_says_that_it_needs_it(mark, capsys):
     Path("own.py").write_text(OWN)
     run = Command(capsys)
-    told = run.fine("insert", "--spec", "se", "--into", "own.py:make", "--set", "reduction=4",
-                    "-o", "x")
+    told = run.fine(
+        "insert", "--spec", "se", "--into", "own.py:make", "--set", "reduction=4", "-o", "x"
+    )
     note = (
         "note: what is saved loads with --trust-code (trust_code=True) alone, for its backbone is "
         "own.py:make\n"

@@ -90,9 +90,7 @@ def test_a_composed_model_pickles(name: str) -> None:
         assert torch.equal(other(x), want), way
         classes = [type(m) for m in model.modules() if not isinstance(m, fx.GraphModule)]
         assert [type(m) for m in other.modules() if not isinstance(m, fx.GraphModule)] == classes
-        assert str(other.state_dict().keys()) == str(
-            model.state_dict().keys()
-        )
+        assert str(other.state_dict().keys()) == str(model.state_dict().keys())
         back = composer.eject(other)
         assert type(back) is type(composer.eject(model))
         assert list(back.state_dict()) == list(composer.eject(model).state_dict())

@@ -15,9 +15,7 @@ from composer.analysis.probe import Probe, run_through
 from composer.measure.cost import FakeRun
 
 
-def read_besides(
-    model: nn.Module, paths: Sequence[str], probe: Probe
-) -> dict[str, str]:
+def read_besides(model: nn.Module, paths: Sequence[str], probe: Probe) -> dict[str, str]:
     """Return the attribute that other modules read of some layers, by their paths.
 
     Args:
@@ -58,9 +56,7 @@ class _Running:
 
 
 @contextmanager
-def _watched(
-    layer: nn.Module, path: str, runs: _Running, found: dict[str, str]
-) -> Iterator[None]:
+def _watched(layer: nn.Module, path: str, runs: _Running, found: dict[str, str]) -> Iterator[None]:
     """Note what is read of a layer while the model runs and the layer itself does not."""
     kind = type(layer)
     held = {*vars(layer), *layer._parameters, *layer._buffers, *layer._modules} - {"training"}

@@ -119,4 +119,3 @@ def _holds(cell: CellType, value: Any) -> bool:
         return value is not None and cell.cell_contents is value
     except ValueError:  # it is empty
         return False
-

@@ -32,9 +32,7 @@ class Found:
 class Explorer:
     """Looks at one model, and keeps what it has seen."""
 
-    def __init__(
-        self, model: nn.Module, first: Probe, second: Probe | None, run: FakeRun
-    ) -> None:
+    def __init__(self, model: nn.Module, first: Probe, second: Probe | None, run: FakeRun) -> None:
         self.model, self.first = model, first
         self.traces = Traces(model, run, first)
         self.skipping: dict[str, bool] = {}

@@ -190,8 +190,11 @@ class Values:
         grids = {grid for _, grid, _ in self._maps} | {grid for grid, _ in self._patches()}
         if (inner := len(shape) - 2) > 1:
             first, last = tuple(range(1, inner + 1)), tuple(range(2, inner + 2))
-            candidates = {axes: c for axes, c in ((last, 1), (first, inner + 1))
-                          if tuple(shape[axis] for axis in axes) in grids}
+            candidates = {
+                axes: c
+                for axes, c in ((last, 1), (first, inner + 1))
+                if tuple(shape[axis] for axis in axes) in grids
+            }
         else:
             candidates = {(1,): 2, (2,): 1}
         modules = list(self.model.get_submodule(path).modules())

@@ -281,5 +281,3 @@ def _before_dropout(
     while len(node.all_input_nodes) == 1 and changes_nothing(module, node):
         node, reader = node.all_input_nodes[0], node
     return Branch(node, (reader,), add)
-
-

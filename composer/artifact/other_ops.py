@@ -64,9 +64,7 @@ def _is_here(op: str, made: str) -> bool:
     try:
         found = find_op(op)
     except PluginError as broken:
-        raise ComposerError(
-            Diagnostic("broken-plugin", broken.message, broken.way_out)
-        ) from None
+        raise ComposerError(Diagnostic("broken-plugin", broken.message, broken.way_out)) from None
     if found is None:
         return False
     owner = owner_of(op)

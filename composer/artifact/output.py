@@ -103,13 +103,9 @@ def _check(folder: Path, force: bool) -> None:
         if _is_empty(folder):
             return
     if not (folder / RECIPE).is_file():
-        raise refused(
-            folder, "exists and is not a composition, so it is never replaced", _ANOTHER
-        )
+        raise refused(folder, "exists and is not a composition, so it is never replaced", _ANOTHER)
     if not force:
-        raise refused(
-            folder, "exists already", "replace it with --force, or name another with -o"
-        )
+        raise refused(folder, "exists already", "replace it with --force, or name another with -o")
 
 
 def _write(folder: Path, fill: Callable[[Path], None]) -> None:

@@ -15,9 +15,7 @@ from composer.models.open import open_backbone, open_trusted
 from composer.models.trusted import refusal
 
 
-def backbone_of(
-    backbone: str, origin: Source, folder: Path | None, trust_code: bool
-) -> nn.Module:
+def backbone_of(backbone: str, origin: Source, folder: Path | None, trust_code: bool) -> nn.Module:
     """Make the backbone that a recipe names.
 
     Args:
@@ -55,6 +53,9 @@ def needs_trust(backbone: str) -> bool:
 
 
 def _carries_its_config(source: ModelString, folder: Path | None) -> bool:
-    return source.library == "hf" and folder is not None and (folder / CONFIG).is_file() and (
-        refusal(source) is None
+    return (
+        source.library == "hf"
+        and folder is not None
+        and (folder / CONFIG).is_file()
+        and (refusal(source) is None)
     )

@@ -76,8 +76,13 @@ def wrong_field(
             said = f"a recipe has no such field{f' under {above!r}' if above else ''}"
             way_out = suggestion(str(path[-1]), fields.get(above, ()), "Fields")
             where = source.at_key(path)
-        case "int_type" | "int_from_float" | "int_parsing" | "string_type" | "list_type" | (
-            "tuple_type" | "dict_type" | "mapping_type" | "model_type" | "model_attributes_type"
+        case (
+            "int_type"
+            | "int_from_float"
+            | "int_parsing"
+            | "string_type"
+            | "list_type"
+            | ("tuple_type" | "dict_type" | "mapping_type" | "model_type" | "model_attributes_type")
         ):
             wanted = {"int": "a whole number", "str": "a text", "lis": "a list", "tup": "a list"}
             said = f"{wanted.get(detail['type'][:3], 'a mapping')} is wanted here, not " + kind_of(

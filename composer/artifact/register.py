@@ -30,9 +30,7 @@ _PREFIX = "composed_"
 _OF_THE_REGISTRY = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
 
 
-def register(
-    folder: str | Path, name: str | None = None, *, trust_code: bool = False
-) -> str:
+def register(folder: str | Path, name: str | None = None, *, trust_code: bool = False) -> str:
     """Let timm make the composed model of a folder, and return the name it has there.
 
     ::
@@ -170,4 +168,3 @@ def _whole_state(model: nn.Module, folder: Path) -> dict[str, torch.Tensor]:
         if held is not None:
             state |= {key: held for key in several if key not in state}
     return state
-

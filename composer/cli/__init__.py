@@ -68,8 +68,12 @@ class _Commands(click.Group):
     "composer insert --spec cbam --into resnet50",
 )
 @click.version_option(__version__, prog_name="composer")
-@click.option(TRACEBACK_OPTION, is_flag=True, expose_value=False,
-              help=f"Of an internal fault, show the traceback; so does {TRACEBACK}=1.")
+@click.option(
+    TRACEBACK_OPTION,
+    is_flag=True,
+    expose_value=False,
+    help=f"Of an internal fault, show the traceback; so does {TRACEBACK}=1.",
+)
 def composer() -> None:
     """Write an attention mechanism as a short YAML spec; put it inside any vision backbone."""
 
@@ -115,9 +119,7 @@ def _show_fault(failure: Exception, given: list[str]) -> int:
     return status
 
 
-def _show(
-    failure: ComposerError, given: list[str], more: Mapping[str, Any] | None = None
-) -> int:
+def _show(failure: ComposerError, given: list[str], more: Mapping[str, Any] | None = None) -> int:
     for diagnostic in failure.diagnostics:
         note(diagnostic.render())
     if "--json" in given:

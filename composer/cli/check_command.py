@@ -10,8 +10,7 @@ from composer.cli.output import note, say_json, say_line
 
 
 @click.command("check", short_help="Check specs: every problem, with its line.")
-@click.argument("specs", nargs=-1, required=True, metavar="SPEC…",
-                shell_complete=complete_spec)
+@click.argument("specs", nargs=-1, required=True, metavar="SPEC…", shell_complete=complete_spec)
 @json_option
 def command(specs: tuple[str, ...], as_json: bool) -> None:
     """Check specs and report every problem of each, with its line and the way out.
@@ -33,9 +32,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
             file, problems = word, failure.diagnostics
         errors = [p for p in problems if p.severity == "error"]
         failed = failed or bool(errors)
-        files.append(
-            {"file": file, "ok": not errors, "problems": [p.as_json() for p in problems]}
-        )
+        files.append({"file": file, "ok": not errors, "problems": [p.as_json() for p in problems]})
         for problem in problems:
             note(problem.render())
         if not as_json:

@@ -37,13 +37,29 @@ MIB = 2**20
 
 
 @click.command("compare", short_help="Show what mechanisms cost in a backbone, side by side.")
-@click.option("--into", "backbone", required=True, metavar="MODEL",
-              shell_complete=complete_model,
-              help="The backbone, which is the first row and what the ratios are to.")
-@click.option("--spec", "specs", multiple=True, metavar="SPEC", shell_complete=complete_spec,
-              help="A YAML file or a shipped name; each of several is inserted alone.")
-@click.option("--against", multiple=True, metavar="MODEL", shell_complete=complete_model,
-              help="Another model, as it is: timm:seresnet50, or a folder that insert wrote.")
+@click.option(
+    "--into",
+    "backbone",
+    required=True,
+    metavar="MODEL",
+    shell_complete=complete_model,
+    help="The backbone, which is the first row and what the ratios are to.",
+)
+@click.option(
+    "--spec",
+    "specs",
+    multiple=True,
+    metavar="SPEC",
+    shell_complete=complete_spec,
+    help="A YAML file or a shipped name; each of several is inserted alone.",
+)
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="MODEL",
+    shell_complete=complete_model,
+    help="Another model, as it is: timm:seresnet50, or a folder that insert wrote.",
+)
 @click.option("--at", type=click.Choice(get_args(Place)), help="As in insert, for every --spec.")
 @click.option("--position", metavar="residual|input|output|after:NAME", help="Likewise.")
 @click.option("--branch", metavar="NAME|N", help="Likewise.")
@@ -55,17 +71,38 @@ MIB = 2**20
 @type_option
 @click.option("--match", "matches", multiple=True, metavar="K=V", help="Likewise.")
 @set_option
-@click.option("--batch", "batches", default="1", show_default=True, metavar="N,N",
-              help="How many images at once; with several, a row for each.")
-@click.option("--mode", type=click.Choice(["inference", "training"]), default="inference",
-              show_default=True, help="Forward, or forward and backward.")
+@click.option(
+    "--batch",
+    "batches",
+    default="1",
+    show_default=True,
+    metavar="N,N",
+    help="How many images at once; with several, a row for each.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["inference", "training"]),
+    default="inference",
+    show_default=True,
+    help="Forward, or forward and backward.",
+)
 @click.option("--compile", "compiled", is_flag=True, help="By torch.compile(fullgraph=True).")
 @click.option("--channels-last", is_flag=True, help="With the channels last in memory.")
 @click.option("--device", default="cpu", show_default=True)
-@click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]),
-              default="float32", show_default=True, help="The half ones by autocast.")
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), default=3.0,
-              show_default=True, help="For how long each model is timed.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    default="float32",
+    show_default=True,
+    help="The half ones by autocast.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=3.0,
+    show_default=True,
+    help="For how long each model is timed.",
+)
 @input_size_option
 @trust_option
 @costs_json_option

@@ -13,8 +13,9 @@ from composer.cli.steps import Steps
 
 @click.command("eject", short_help="Take the insertion out: the backbone's own weights again.")
 @click.argument("folder", metavar="DIR", type=click.Path())
-@click.option("-o", "--output", metavar="FILE",
-              help="Where to; ./BACKBONE.safetensors unless told.")
+@click.option(
+    "-o", "--output", metavar="FILE", help="Where to; ./BACKBONE.safetensors unless told."
+)
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @trust_option
 @json_option

@@ -21,15 +21,24 @@ _SUFFIXES = {"python": ".py", "onnx": ".onnx", "pt2": ".pt2", "aoti": ".pt2"}
 
 @click.command("export", short_help="Write a model or a spec as Python, ONNX, pt2 or AOTI.")
 @click.argument("what", metavar="DIR|SPEC", shell_complete=complete_spec)
-@click.option("--to", type=click.Choice(tuple(_SUFFIXES)), metavar="FORMAT",
-              help="python; onnx; pt2, the file of torch.export; or aoti, the package of "
-              "AOTInductor. By default the end of FILE says which.")
-@click.option("-o", "--output", metavar="FILE",
-              help="Where to; ./NAME.py, .onnx or .pt2 by default.")
-@click.option("--channels", type=click.IntRange(1), metavar="N",
-              help="Of a spec's input; 256 by default.")
-@click.option("--size", metavar="[Dx]H[xW]",
-              help="Of a spec's input; 14 by default. t=100 is that of a signal.")
+@click.option(
+    "--to",
+    type=click.Choice(tuple(_SUFFIXES)),
+    metavar="FORMAT",
+    help="python; onnx; pt2, the file of torch.export; or aoti, the package of "
+    "AOTInductor. By default the end of FILE says which.",
+)
+@click.option(
+    "-o", "--output", metavar="FILE", help="Where to; ./NAME.py, .onnx or .pt2 by default."
+)
+@click.option(
+    "--channels", type=click.IntRange(1), metavar="N", help="Of a spec's input; 256 by default."
+)
+@click.option(
+    "--size",
+    metavar="[Dx]H[xW]",
+    help="Of a spec's input; 14 by default. t=100 is that of a signal.",
+)
 @set_option
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @trust_option

@@ -41,52 +41,108 @@ if TYPE_CHECKING:
 
 
 @click.command("insert", short_help="Put a mechanism into a backbone: plan, edit, verify, save.")
-@click.option("--spec", "specs", multiple=True, metavar="SPEC",
-              shell_complete=complete_spec,
-              help="A YAML file or a shipped name; several are inserted in order.")
-@click.option("--recipe", type=click.Path(), metavar="FILE",
-              help="Instead of --spec: the edits of a recipe.yaml, at the places of this backbone "
-              "that its sites stand for.")
-@click.option("--into", "backbone", required=True, metavar="MODEL",
-              shell_complete=complete_model,
-              help="resnet50, torchvision:resnet50, hf:config.json, ultralytics:yolov8n.yaml, "
-              "package.module:factory, "
-              "file.py:factory, or a folder that insert wrote.")
+@click.option(
+    "--spec",
+    "specs",
+    multiple=True,
+    metavar="SPEC",
+    shell_complete=complete_spec,
+    help="A YAML file or a shipped name; several are inserted in order.",
+)
+@click.option(
+    "--recipe",
+    type=click.Path(),
+    metavar="FILE",
+    help="Instead of --spec: the edits of a recipe.yaml, at the places of this backbone "
+    "that its sites stand for.",
+)
+@click.option(
+    "--into",
+    "backbone",
+    required=True,
+    metavar="MODEL",
+    shell_complete=complete_model,
+    help="resnet50, torchvision:resnet50, hf:config.json, ultralytics:yolov8n.yaml, "
+    "package.module:factory, "
+    "file.py:factory, or a folder that insert wrote.",
+)
 @click.option("-o", "--output", metavar="DIR", help="Where to; ./BACKBONE-SPEC unless told.")
-@click.option("--at", type=click.Choice(get_args(Place)),
-              help="At blocks or stages, after the stem, before the head, at any --select module, "
-              "or in place of convolutions, attention modules, norms, MLPs or the global pool; "
-              "where the spec says by default.")
-@click.option("--position", metavar="residual|input|output|after:NAME",
-              help="The end of the residual branch, before or behind the block, or behind a child "
-              "or the n-th convolution of it: after:conv2.")
-@click.option("--branch", metavar="NAME|N",
-              help="Which of several residual branches: attn, mlp or 1; the last unless told.")
-@click.option("--prefix-tokens", type=click.Choice(["pass", "join"]), default="pass",
-              show_default=True, help="What class tokens do: pass through, or take part.")
+@click.option(
+    "--at",
+    type=click.Choice(get_args(Place)),
+    help="At blocks or stages, after the stem, before the head, at any --select module, "
+    "or in place of convolutions, attention modules, norms, MLPs or the global pool; "
+    "where the spec says by default.",
+)
+@click.option(
+    "--position",
+    metavar="residual|input|output|after:NAME",
+    help="The end of the residual branch, before or behind the block, or behind a child "
+    "or the n-th convolution of it: after:conv2.",
+)
+@click.option(
+    "--branch",
+    metavar="NAME|N",
+    help="Which of several residual branches: attn, mlp or 1; the last unless told.",
+)
+@click.option(
+    "--prefix-tokens",
+    type=click.Choice(["pass", "join"]),
+    default="pass",
+    show_default=True,
+    help="What class tokens do: pass through, or take part.",
+)
 @click.option("--stages", metavar="N,N..N", help="Which stages, from 1: 1,3 or 1..-2.")
 @click.option("--blocks", metavar="N,N..N", help="Which blocks of each stage, likewise.")
 @click.option("--every", type=click.IntRange(1), metavar="N", help="The first site and each N-th.")
-@click.option("--select", multiple=True, metavar="PATH",
-              help="Module paths, globs ('layer3.*') or regular expressions ('re:layer[34]').")
+@click.option(
+    "--select",
+    multiple=True,
+    metavar="PATH",
+    help="Module paths, globs ('layer3.*') or regular expressions ('re:layer[34]').",
+)
 @replace_option
 @type_option
-@click.option("--match", "matches", multiple=True, metavar="K=V",
-              help="Which convolutions: kernel=3, depthwise=false, position=2..-1; null for any.")
+@click.option(
+    "--match",
+    "matches",
+    multiple=True,
+    metavar="K=V",
+    help="Which convolutions: kernel=3, depthwise=false, position=2..-1; null for any.",
+)
 @set_option
-@click.option("--init", type=click.Choice(["paper", "identity"]), default="paper",
-              show_default=True, help="As published, or computing exactly what it did before.")
+@click.option(
+    "--init",
+    type=click.Choice(["paper", "identity"]),
+    default="paper",
+    show_default=True,
+    help="As published, or computing exactly what it did before.",
+)
 @click.option("--pretrained", is_flag=True, help="Load the library's published weights.")
-@click.option("--weights", type=click.Path(), metavar="FILE",
-              help="Load these: .safetensors, or a state dict, which may hold the mechanism.")
+@click.option(
+    "--weights",
+    type=click.Path(),
+    metavar="FILE",
+    help="Load these: .safetensors, or a state dict, which may hold the mechanism.",
+)
 @input_size_option
-@click.option("--input", "image", type=click.Path(), metavar="IMAGE",
-              help="Verify on this image instead of random numbers.")
+@click.option(
+    "--input",
+    "image",
+    type=click.Path(),
+    metavar="IMAGE",
+    help="Verify on this image instead of random numbers.",
+)
 @click.option("--device", default="cpu", show_default=True)
-@click.option("--dtype", type=click.Choice(["float32", "float64", "bfloat16", "float16"]),
-              default="float32", show_default=True)
-@click.option("--compile", "compiled", is_flag=True,
-              help="Verify through torch.compile(fullgraph=True) too.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float64", "bfloat16", "float16"]),
+    default="float32",
+    show_default=True,
+)
+@click.option(
+    "--compile", "compiled", is_flag=True, help="Verify through torch.compile(fullgraph=True) too."
+)
 @click.option("--dry-run", is_flag=True, help="Show the plan; write nothing.")
 @click.option("--expect", type=click.IntRange(1), metavar="N", help="Fail unless N sites match.")
 @click.option("--force", is_flag=True, help="Replace a composition that is there.")
@@ -207,22 +263,26 @@ def command(
     plans: list[Plan] = []
     with steps.step("planning and editing"):
         for index, spec in enumerate(read):
-            found = rules[index].planned(model) if rules else plan(
-                model,
-                spec,
-                at,  # type: ignore[arg-type]
-                position=position,
-                stages=stages,
-                blocks=blocks,
-                every=every,
-                select=select or None,
-                replace=replace,
-                type=types or None,
-                match=match or None,
-                params=params[spec.name],
-                init=init,  # type: ignore[arg-type]
-                prefix_tokens=prefix_tokens,  # type: ignore[arg-type]
-                expect=expect,
+            found = (
+                rules[index].planned(model)
+                if rules
+                else plan(
+                    model,
+                    spec,
+                    at,  # type: ignore[arg-type]
+                    position=position,
+                    stages=stages,
+                    blocks=blocks,
+                    every=every,
+                    select=select or None,
+                    replace=replace,
+                    type=types or None,
+                    match=match or None,
+                    params=params[spec.name],
+                    init=init,  # type: ignore[arg-type]
+                    prefix_tokens=prefix_tokens,  # type: ignore[arg-type]
+                    expect=expect,
+                )
             )
             plans.append(found)
             if dry_run and spec is read[-1] and not found.has_numbers:

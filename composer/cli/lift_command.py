@@ -20,16 +20,30 @@ _AXES = ("b", "c", "h", "w", "n")
 
 @click.command("lift", short_help="Turn a module of torch into a spec that computes the same.")
 @click.argument("module", shell_complete=complete_code)
-@click.option("--channels", type=click.IntRange(1), default=64, show_default=True, metavar="N",
-              help="Of its input; the class is made for others, too, to see what follows from "
-              "them.")
-@click.option("--size", metavar="H[xW]",
-              help="Of the map that it runs on; one that suits by default.")
-@click.option("--layout", metavar="AXES",
-              help="Of its input: b,c,h,w or b,n,c or b,h,w,c; the first that runs by default.")
-@click.option("--with", "arguments", metavar="K=V", multiple=True,
-              help="An argument of the class, beside the channels; it may follow from them: "
-              "--with out_channels=c, --with 'hidden=4 * c'.")
+@click.option(
+    "--channels",
+    type=click.IntRange(1),
+    default=64,
+    show_default=True,
+    metavar="N",
+    help="Of its input; the class is made for others, too, to see what follows from them.",
+)
+@click.option(
+    "--size", metavar="H[xW]", help="Of the map that it runs on; one that suits by default."
+)
+@click.option(
+    "--layout",
+    metavar="AXES",
+    help="Of its input: b,c,h,w or b,n,c or b,h,w,c; the first that runs by default.",
+)
+@click.option(
+    "--with",
+    "arguments",
+    metavar="K=V",
+    multiple=True,
+    help="An argument of the class, beside the channels; it may follow from them: "
+    "--with out_channels=c, --with 'hidden=4 * c'.",
+)
 @click.option("--name", metavar="NAME", help="Of the spec; the class's by default.")
 @click.option("-o", "--output", metavar="FILE", help="Where to: stdout by default.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
@@ -76,9 +90,7 @@ def command(
     with Steps(total=1).step("lifting"):
         found = lift(module, channels, size=grid, layout=order, name=name, arguments=given)
     if path is not None:
-        write_file(
-            path, lambda place: place.write_text(found.text, encoding="utf-8"), force=force
-        )
+        write_file(path, lambda place: place.write_text(found.text, encoding="utf-8"), force=force)
     if as_json:
         say_json(_as_json(found, path))
         return

@@ -18,9 +18,14 @@ from composer.errors import Diagnostic, did_you_mean, error, listing
 @click.command("list", short_help="List specs, ops or backbones.")
 @click.argument("what", type=click.Choice(["specs", "ops", "backbones"]))
 @click.argument("name", required=False, metavar="[OP]", shell_complete=complete_op)
-@click.option("--filter", "filters", metavar="WORD", multiple=True,
-              help="Only names with this in them, or that this glob matches: resnet, "
-                   "'vit_*_224'; may be repeated.")
+@click.option(
+    "--filter",
+    "filters",
+    metavar="WORD",
+    multiple=True,
+    help="Only names with this in them, or that this glob matches: resnet, "
+    "'vit_*_224'; may be repeated.",
+)
 @json_option
 def command(what: str, name: str | None, filters: tuple[str, ...], as_json: bool) -> None:
     """List the named specs, the ops of the language, or the backbones' names.

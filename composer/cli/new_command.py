@@ -13,12 +13,25 @@ from composer.cli.output import note_line, say_json, say_line
 
 @click.command("new", short_help="Write a commented spec, or an op, to begin with.")
 @click.argument("name")
-@click.option("--from", "base", metavar="SPEC", shell_complete=complete_spec,
-              help="Begin with the text of this spec, not with squeeze and excitation.")
-@click.option("--op", "is_op", is_flag=True,
-              help="A new op: a package in a folder, with a spec that uses it and its tests.")
-@click.option("-o", "--output", metavar="PATH",
-              help="Where to: ./NAME.yaml by default; with --op, the folder ./NAME.")
+@click.option(
+    "--from",
+    "base",
+    metavar="SPEC",
+    shell_complete=complete_spec,
+    help="Begin with the text of this spec, not with squeeze and excitation.",
+)
+@click.option(
+    "--op",
+    "is_op",
+    is_flag=True,
+    help="A new op: a package in a folder, with a spec that uses it and its tests.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="PATH",
+    help="Where to: ./NAME.yaml by default; with --op, the folder ./NAME.",
+)
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @json_option
 def command(
@@ -54,9 +67,7 @@ def command(
                f"composer insert --spec {path} --into resnet50")  # fmt: skip
 
 
-def _new_op(
-    name: str, base: str | None, output: str | None, force: bool, as_json: bool
-) -> None:
+def _new_op(name: str, base: str | None, output: str | None, force: bool, as_json: bool) -> None:
     from composer.artifact.output import write_whole
     from composer.language.op_starter import SPEC_ENDS, check_op_name, op_package
     from composer.primitives.found import op_names

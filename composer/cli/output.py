@@ -73,5 +73,3 @@ def _show_warning(
 ) -> None:
     text = warnings.formatwarning(message, category, filename, lineno, line)
     (file or sys.stderr).write(visible(text))
-
-

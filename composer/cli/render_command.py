@@ -21,33 +21,68 @@ if TYPE_CHECKING:
 
 @click.command("render", short_help="Draw a mechanism, or a backbone and what was inserted.")
 @click.argument("what", metavar="SPEC|MODEL|DIR", shell_complete=complete_spec_or_model)
-@click.option("-o", "--output", metavar="FILE",
-              help="Where to: .svg .png .pdf .dot .mmd .tex .html; the default is ./NAME.svg.")
-@click.option("--theme", type=click.Choice(get_args(ThemeName)), default="paper",
-              show_default=True, help="The colours.")
-@click.option("--depth", type=click.IntRange(1), metavar="N",
-              help="How much is open: 1 stages, 2 blocks, 3 what is in them, 4 in insertions.")
-@click.option("--expand", multiple=True, metavar="PATH",
-              help="Open what is at a path, such as layer1.0 or layer1.0.cbam.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Where to: .svg .png .pdf .dot .mmd .tex .html; the default is ./NAME.svg.",
+)
+@click.option(
+    "--theme",
+    type=click.Choice(get_args(ThemeName)),
+    default="paper",
+    show_default=True,
+    help="The colours.",
+)
+@click.option(
+    "--depth",
+    type=click.IntRange(1),
+    metavar="N",
+    help="How much is open: 1 stages, 2 blocks, 3 what is in them, 4 in insertions.",
+)
+@click.option(
+    "--expand",
+    multiple=True,
+    metavar="PATH",
+    help="Open what is at a path, such as layer1.0 or layer1.0.cbam.",
+)
 @click.option("--before-after", is_flag=True, help="Draw the backbone as it was beside it.")
-@click.option("--beside", metavar="MODEL|DIR", shell_complete=complete_spec_or_model,
-              help="Draw another model, such as another composition, beside it.")
-@click.option("--direction", type=click.Choice(get_args(Direction)), default="tb",
-              show_default=True, help="From top to bottom, or from left to right; not of .html.")
-@click.option("--width", metavar="LENGTH",
-              help="Such as 8.5cm, a column: texts are folded, then groups closed; no text is "
-                   "below 7 pt. Of .svg .png .pdf .tex.")
+@click.option(
+    "--beside",
+    metavar="MODEL|DIR",
+    shell_complete=complete_spec_or_model,
+    help="Draw another model, such as another composition, beside it.",
+)
+@click.option(
+    "--direction",
+    type=click.Choice(get_args(Direction)),
+    default="tb",
+    show_default=True,
+    help="From top to bottom, or from left to right; not of .html.",
+)
+@click.option(
+    "--width",
+    metavar="LENGTH",
+    help="Such as 8.5cm, a column: texts are folded, then groups closed; no text is "
+    "below 7 pt. Of .svg .png .pdf .tex.",
+)
 @click.option("--no-title", is_flag=True, help="Omit the title and the lines below it.")
 @click.option("--no-sizes", is_flag=True, help="Omit the sizes of values.")
 @click.option("--no-legend", is_flag=True, help="Omit the legend.")
-@click.option("--channels", type=click.IntRange(1), metavar="N",
-              help="Of a spec's input; the default is 256.")
+@click.option(
+    "--channels", type=click.IntRange(1), metavar="N", help="Of a spec's input; the default is 256."
+)
 @click.option("--size", metavar="H[xW]", help="Of a spec's input; the default is 14.")
 @set_option
-@click.option("--input", "image", metavar="IMAGE",
-              help="Of a composition: what each mechanism attends to on this image.")
-@click.option("--dpi", type=click.IntRange(10, 2400), default=DPI, show_default=True,
-              help="Of a PNG.")
+@click.option(
+    "--input",
+    "image",
+    metavar="IMAGE",
+    help="Of a composition: what each mechanism attends to on this image.",
+)
+@click.option(
+    "--dpi", type=click.IntRange(10, 2400), default=DPI, show_default=True, help="Of a PNG."
+)
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @trust_option
 @json_option

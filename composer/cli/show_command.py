@@ -26,8 +26,13 @@ if TYPE_CHECKING:
 @click.command("show", short_help="Show a spec's nodes: axes, sizes, parameters, multiply-adds.")
 @click.argument("spec", shell_complete=complete_spec)
 @click.option("--channels", type=click.IntRange(1), default=256, show_default=True)
-@click.option("--size", default="14", show_default=True, metavar="[Dx]H[xW]",
-              help="Of the map; t=100 is that of a signal.")
+@click.option(
+    "--size",
+    default="14",
+    show_default=True,
+    metavar="[Dx]H[xW]",
+    help="Of the map; t=100 is that of a signal.",
+)
 @set_option
 @click.option("--code", is_flag=True, help="Print the Python of the module too.")
 @click.option("--yaml", "as_yaml", is_flag=True, help="Print the spec's text as it is.")
@@ -87,21 +92,23 @@ def command(
     python = _code(graph) if code and not as_json else ""
     total = sum(row.parameters for row in rows), sum(row.flops for row in rows)
     if as_json:
-        say_json({
-                    "version": 1,
-                    "spec": read.name,
-                    "title": read.title,
-                    "source": read.source,
-                    "channels": channels,
-                    "size": list(lengths),
-                    "params": {k: params.get(k, p.default) for k, p in read.params.items()},
-                    "nodes": [row.as_json() for row in rows],
-                    "parameters": total[0],
-                    "flops": total[1],
-                    "formulas": {one.name: one.formula for one in told},
-                    "growth": grown.as_json(),
-                    "receptive_field": seen,
-                })
+        say_json(
+            {
+                "version": 1,
+                "spec": read.name,
+                "title": read.title,
+                "source": read.source,
+                "channels": channels,
+                "size": list(lengths),
+                "params": {k: params.get(k, p.default) for k, p in read.params.items()},
+                "nodes": [row.as_json() for row in rows],
+                "parameters": total[0],
+                "flops": total[1],
+                "formulas": {one.name: one.formula for one in told},
+                "growth": grown.as_json(),
+                "receptive_field": seen,
+            }
+        )
         return
     say_line(f"{read.title or read.name}  ({read.source or 'no source given'})")
     for name, param in read.params.items():

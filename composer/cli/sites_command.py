@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 
 @click.command("sites", short_help="Show a backbone's stages and blocks, and what can go where.")
 @click.argument("backbone", metavar="MODEL", shell_complete=complete_model)
-@click.option("--why", "path", metavar="PATH",
-              help="Say what was seen of one module, and why it is a block or none.")
+@click.option(
+    "--why",
+    "path",
+    metavar="PATH",
+    help="Say what was seen of one module, and why it is a block or none.",
+)
 @input_size_option
 @trust_option
 @json_option
@@ -57,16 +61,18 @@ def command(
             }
             for stage in found.stages
         ]
-        say_json({
-                    "version": 1,
-                    "backbone": backbone,
-                    "input": list(found.input_shape),
-                    "stem": _as_json(found.stem) if found.stem else None,
-                    "stages": stages,
-                    "head": _as_json(found.head) if found.head else None,
-                    "convolutions": found.convolutions,
-                    "attention_modules": found.attention_modules,
-                })
+        say_json(
+            {
+                "version": 1,
+                "backbone": backbone,
+                "input": list(found.input_shape),
+                "stem": _as_json(found.stem) if found.stem else None,
+                "stages": stages,
+                "head": _as_json(found.head) if found.head else None,
+                "convolutions": found.convolutions,
+                "attention_modules": found.attention_modules,
+            }
+        )
         return
     say_line(f"{backbone} on {'×'.join(map(str, found.input_shape))}")
     rows = [

@@ -32,9 +32,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequenc
     return "\n".join([line(headings), line(["-" * w for w in widths]), *map(line, rows)])
 
 
-def fitted(
-    headings: Sequence[str], rows: Sequence[Sequence[str]], folding: Sequence[int]
-) -> str:
+def fitted(headings: Sequence[str], rows: Sequence[Sequence[str]], folding: Sequence[int]) -> str:
     """Return a table in which the columns `folding` are folded to the width of the terminal.
 
     What goes to a file or to another program keeps each row on one line.

@@ -17,9 +17,7 @@ _POINTS = 72  # of an inch
 WIDEST_HALF = 130.0
 
 
-def dot(
-    diagram: Diagram, theme: Theme, caption: bool = True, direction: Direction = "tb"
-) -> str:
+def dot(diagram: Diagram, theme: Theme, caption: bool = True, direction: Direction = "tb") -> str:
     """Return a diagram in DOT.
 
     Boxes, groups and links have the ids ``box0``, ``group0`` and ``link0``, counted in the order

@@ -83,9 +83,7 @@ def label_frame(lines: tuple[str, ...]) -> Frame:
     return _stacked([(_line(t), SMALL, "faint", False) for t in lines], pad_x=5.0, pad_y=1.0)
 
 
-def folded(
-    text: str, letters: int = LETTERS_OF_A_PROBLEM, whole_words: bool = False
-) -> list[str]:
+def folded(text: str, letters: int = LETTERS_OF_A_PROBLEM, whole_words: bool = False) -> list[str]:
     """Return a text in lines of at most so many letters; a long word is broken, or kept whole."""
     lines = textwrap.wrap(
         shown(text), letters, break_on_hyphens=False, break_long_words=not whole_words
@@ -93,9 +91,7 @@ def folded(
     return lines or [""]
 
 
-def fitted(
-    text: str, size: float, bold: bool, room: float, fewest: int = _FEWEST
-) -> list[str]:
+def fitted(text: str, size: float, bold: bool, room: float, fewest: int = _FEWEST) -> list[str]:
     """Return a text in lines that are no wider than the room, where words allow that.
 
     A word is broken only where it has more than `fewest` letters and does not fit.

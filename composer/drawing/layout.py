@@ -216,7 +216,8 @@ class _Plan:
             if label and (known is None or not known.label):
                 self.labelled.add(number)
             wires[key] = Wire(
-                begin, end,
+                begin,
+                end,
                 road=link.road or (known is not None and known.road),
                 label=known.label if known is not None and known.label else label,
                 tipped=tipped,
@@ -225,7 +226,11 @@ class _Plan:
             number_of[number] = list(wires).index(key)
         self.wires[part.number] = number_of
         return Sheet(
-            self.direction, tuple(nodes), tuple(enters), tuple(leaves), tuple(wires.values()),
+            self.direction,
+            tuple(nodes),
+            tuple(enters),
+            tuple(leaves),
+            tuple(wires.values()),
             self.tight,
         )
 

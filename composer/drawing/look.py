@@ -34,9 +34,7 @@ class Look:
     legend: bool = True
 
 
-def look(
-    direction: str, width: str | None, title: bool, sizes: bool, legend: bool
-) -> Look:
+def look(direction: str, width: str | None, title: bool, sizes: bool, legend: bool) -> Look:
     """Return the look that a user asks for.
 
     Raises:

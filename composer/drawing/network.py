@@ -234,9 +234,7 @@ class _Network:
         if part.note:
             facts.append(Fact("note", part.note))
         name = closed_name(f"{self.prefix}{part.path}")
-        return Box(
-            name, "plain", title, lines, small, badges(part.inserted), facts=tuple(facts)
-        )
+        return Box(name, "plain", title, lines, small, badges(part.inserted), facts=tuple(facts))
 
     # ----------------------------------------------------------------------------------- blocks
 
@@ -331,9 +329,7 @@ class _Network:
         if before is not None:
             given = self.drawn.get(before.path, before)
             label = _label(before.gives)
-            self.links.append(
-                Link(self.exits[given.path], end.name, label, True, sizes=len(label))
-            )
+            self.links.append(Link(self.exits[given.path], end.name, label, True, sizes=len(label)))
         else:
             self.links.append(Link(start.name, end.name, _label(size), True, sizes=1))
         known: dict[tuple[str, str], Link] = {}

@@ -117,9 +117,7 @@ class DrawnPart:
             else:
                 names[step.name] = reads[0] if reads else ""
         kind = self.whole.instead[0].title if self.whole is not None else self.kind
-        return replace(
-            self, kind=kind, spent=self.spent - added, inserted=(), steps=tuple(steps)
-        )
+        return replace(self, kind=kind, spent=self.spent - added, inserted=(), steps=tuple(steps))
 
 
 def _one(steps: tuple[Step, ...]) -> Step:

@@ -102,9 +102,7 @@ class _Outliner:
 
     def _unseen(self, parts: list[DrawnPart]) -> Iterator[tuple[str, int]]:
         """Yield the parameters of no part: their names, or of a module that is not seen its own."""
-        seen = {
-            id(p) for part in parts for p in self.model.get_submodule(part.path).parameters()
-        }
+        seen = {id(p) for part in parts for p in self.model.get_submodule(part.path).parameters()}
         around = {""} | {
             part.path[:at] for part in parts
             for at, letter in enumerate(part.path) if letter == "."
@@ -287,5 +285,3 @@ def _gives(call: Call) -> str:
     if shape is None:
         return ""
     return "×".join(map(str, shape[1:] if len(shape) > 1 else shape))
-
-

@@ -166,9 +166,7 @@ def drawn(
             raise _usage("before and after are of a backbone, and this is a spec", None)
         if beside is not None:
             raise _usage(_TWO_MODELS, "give two models, or folders that insert wrote")
-        diagram, problems = _of_spec(
-            found, channels or CHANNELS, size or SIZE, params or {}, code
-        )
+        diagram, problems = _of_spec(found, channels or CHANNELS, size or SIZE, params or {}, code)
         usual = _usual_of_spec(diagram)
     else:
         from composer.drawing.outline_of import outline

@@ -53,9 +53,7 @@ def without_stubs(
             tip = None
         ways.append(Way(tuple(points), tip, moved(way.label) if way.label else None))
     boxes = {name: place(rect) for name, rect in layout.boxes.items() if name not in stubs}
-    headings = tuple(
-        replace(one, x=one.x + left, y=one.y - top) for one in layout.headings
-    )
+    headings = tuple(replace(one, x=one.x + left, y=one.y - top) for one in layout.headings)
     drawn = replace(seen, items=tuple(item for item in seen.items if item.name not in stubs))
     groups = tuple(map(place, layout.groups))
     return drawn, Layout(width, bottom - top, boxes, groups, headings, tuple(ways))

@@ -242,9 +242,7 @@ class _Page:
         return parts, y
 
 
-def _rect(
-    rect: Rect, radius: float, fill: str, edge: str, thick: float, more: str = ""
-) -> str:
+def _rect(rect: Rect, radius: float, fill: str, edge: str, thick: float, more: str = "") -> str:
     return (
         f'<rect x="{rect.x:.1f}" y="{rect.y:.1f}" width="{rect.width:.1f}" '
         f'height="{rect.height:.1f}" rx="{radius:g}" fill="{fill}" stroke="{edge}" '
@@ -259,9 +257,7 @@ def sign_svg(strokes: tuple[Stroke, ...], x: float, y: float, ink: str) -> Itera
         if stroke.filled:
             yield f'<polygon points="{points}" fill="{ink}"/>'
         else:
-            yield (
-                f'<polyline points="{points}" fill="none" stroke="{ink}" stroke-width="1.5"/>'
-            )
+            yield (f'<polyline points="{points}" fill="none" stroke="{ink}" stroke-width="1.5"/>')
 
 
 def _pair(point: Point) -> str:

@@ -170,9 +170,7 @@ class _Loader:
                 spec._used[op.spec] = inner
         return problems
 
-    def _open(
-        self, word: str, above: tuple[_Opened, ...], where: Location | None
-    ) -> _Opened:
+    def _open(self, word: str, above: tuple[_Opened, ...], where: Location | None) -> _Opened:
         """Find a spec that another names.
 
         Raises:

@@ -192,9 +192,7 @@ class Graph:
         """Return the place of a field of a node in the spec's text."""
         return (node.source or self.source).at((*node.path, *path))
 
-    def within(
-        self, node: GraphNode, path: YamlPath, start: int, length: int
-    ) -> Location | None:
+    def within(self, node: GraphNode, path: YamlPath, start: int, length: int) -> Location | None:
         """Return the place of a stretch of a field of a node."""
         return (node.source or self.source).within((*node.path, *path), start, length)
 

@@ -169,8 +169,11 @@ class Growth:
             holds = f"  (exact at multiples of {where})"
             lines = [f"parameters    = {self.parameters}{holds}", f"multiply-adds = {self.flops}"]
         for axes in (["c"] if "c" in self.sizes else [], self.places):
-            times = [f"{t:.3g}× the {what}" for t, what in zip(
-                self.times(axes), ("parameters", "multiply-adds"), strict=True) if t]
+            times = [
+                f"{t:.3g}× the {what}"
+                for t, what in zip(self.times(axes), ("parameters", "multiply-adds"), strict=True)
+                if t
+            ]
             if axes and times:
                 lines.append(f"with {listing(axes)} twice as large: {listing(times)}")
         return lines
@@ -284,4 +287,3 @@ def _written(polynomial: Polynomial, axes: Sequence[str]) -> str:
 
 
 _RAISED = ("", "", "²", "³")
-

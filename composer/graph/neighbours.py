@@ -30,9 +30,7 @@ def reads_shape(graph: Graph) -> bool:
         for path, _, expr in node.op.expressions()
         if not (isinstance(node.op, Split) and expr == name(str(path[-1])))  # as it was before
     )
-    return any(
-        expr.names & set(places) and _tells_apart(expr, shapes) for expr in expressions
-    )
+    return any(expr.names & set(places) and _tells_apart(expr, shapes) for expr in expressions)
 
 
 def _tells_apart(expr: Expr, shapes: Sequence[Mapping[str, int]]) -> bool:

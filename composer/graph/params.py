@@ -33,9 +33,7 @@ def clashes(graph: Graph) -> list[Diagnostic]:
 
 def bind_params(graph: Graph, problems: list[Diagnostic]) -> Scope:
     """Return all that an expression may name, sizes and params; note params that have no value."""
-    known = Scope(
-        sizes_of(graph) | {name: expressions.name(name) for name in graph.broken_params}
-    )
+    known = Scope(sizes_of(graph) | {name: expressions.name(name) for name in graph.broken_params})
     if graph.spec.stands_for == "conv2d":
         known.general = GENERAL
     for name, param in graph.spec.params.items():

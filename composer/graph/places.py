@@ -86,9 +86,7 @@ def layout_at(
     return tuple(dict(zip(found, places, strict=True)).get(axis, axis) for axis in layout), places
 
 
-def node_at_places(
-    graph: Graph, node: GraphNode, problems: list[Diagnostic]
-) -> GraphNode:
+def node_at_places(graph: Graph, node: GraphNode, problems: list[Diagnostic]) -> GraphNode:
     """Return a node that is not bound yet, on the places of the map that its graph meets.
 
     What says something of height or width alone is noted.

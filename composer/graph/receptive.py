@@ -81,9 +81,7 @@ def _seen(graph: Graph, node: GraphNode, found: Mapping[str, Seen]) -> Seen:
     return _of_several(graph, node.op, found, node.operands).on(sizes)
 
 
-def _of_one(
-    graph: Graph, op: Primitive, x: Seen, sizes: Mapping[str, int]
-) -> Seen | None:
+def _of_one(graph: Graph, op: Primitive, x: Seen, sizes: Mapping[str, int]) -> Seen | None:
     """Return what is seen by an op that reads one value; None for the others."""
     match op:
         case Pool(kernel=None, to=None, exponent=None):

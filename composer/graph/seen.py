@@ -208,10 +208,12 @@ class Seen:
         together = tuple(chain.from_iterable(self.parts[axis] for axis in axes))
 
         def change(window: Window) -> Window:
-            return window.of({
-                (into, starts[axis] + part) if axis in starts else (axis, part): step
-                for (axis, part), step in window.steps
-            })
+            return window.of(
+                {
+                    (into, starts[axis] + part) if axis in starts else (axis, part): step
+                    for (axis, part), step in window.steps
+                }
+            )
 
         chosen = frozenset(into if axis in starts else axis for axis in self.chosen)
         return replace(self.each(change), parts={**rest, into: together}, chosen=chosen)
@@ -261,11 +263,13 @@ class Seen:
             steps_of[axis, part] = inside
 
         def change(window: Window) -> Window:
-            return window.of({
-                index: step * within
-                for old, step in window.steps
-                for index, within in steps_of.get(old, {old: 1}).items()
-            })
+            return window.of(
+                {
+                    index: step * within
+                    for old, step in window.steps
+                    for index, within in steps_of.get(old, {old: 1}).items()
+                }
+            )
 
         return replace(self.each(change), parts={**self.parts, axis: fine})
 

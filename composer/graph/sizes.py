@@ -107,9 +107,7 @@ def sizes_of(graph: Graph) -> dict[str, Value | Expr]:
     layer |= outside
     known = sizes | {n: v for n, v in layer.items() if not isinstance(v, Expr)}
     return known | {
-        n: v if n in outside else bind(v, known)
-        for n, v in layer.items()
-        if isinstance(v, Expr)
+        n: v if n in outside else bind(v, known) for n, v in layer.items() if isinstance(v, Expr)
     }
 
 

@@ -45,9 +45,7 @@ def table(
     """
     overridden = (x, *lengths, *sizes.values())
     if has_torch_function(overridden):
-        traced: Tensor = handle_torch_function(
-            table, overridden, x, tree, names, lengths, **sizes
-        )
+        traced: Tensor = handle_torch_function(table, overridden, x, tree, names, lengths, **sizes)
         return traced
     dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
     return values(tree, names, lengths, sizes, x.device).to(dtype)

@@ -65,9 +65,7 @@ def _needs_gradient(tensors: Sequence[Tensor]) -> bool:
 def _are_large(values: Sequence[Tensor], weights: Sequence[Tensor]) -> bool:
     """Return whether values, the first of which is large, are of one kind with their weights."""
     x = values[0]
-    return all(
-        other.dtype == x.dtype and other.shape == x.shape for other in values
-    ) and all(
+    return all(other.dtype == x.dtype and other.shape == x.shape for other in values) and all(
         by.dtype == x.dtype and by.is_cpu and is_plain(by) and _fits(by, x) for by in weights
     )
 

@@ -79,9 +79,7 @@ def _packed(name: str) -> tuple[str, str] | None:
         spec = packed_spec(name)
         return None if spec is None else (spec.read(), spec.shown)
     except PluginError as broken:
-        raise ComposerError(
-            Diagnostic("broken-plugin", broken.message, broken.way_out)
-        ) from None
+        raise ComposerError(Diagnostic("broken-plugin", broken.message, broken.way_out)) from None
 
 
 def is_file(path: Path) -> bool:

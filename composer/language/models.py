@@ -192,4 +192,3 @@ class SpecOf(Model, Generic[Op]):
     def texts(self) -> dict[str, str]:
         """The texts of all specs that this one is made of, by the words that lead to them."""
         return self._texts
-

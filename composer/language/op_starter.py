@@ -10,7 +10,7 @@ from composer.language.fields import MAX_NAME, RESERVED, WORD
 
 SPEC_ENDS = "_gate"  # of the name of the spec that uses it
 
-_PROJECT = '''\
+_PROJECT = """\
 [build-system]
 requires = ["setuptools>=64"]
 build-backend = "setuptools.build_meta"
@@ -32,7 +32,7 @@ composer_NAME = "composer_NAME.specs"
 [tool.setuptools]
 packages = ["composer_NAME", "composer_NAME.specs"]
 package-data = { "composer_NAME.specs" = ["*.yaml"] }
-'''
+"""
 
 _OP = '''\
 """`NAME`: what stands out from the mean stands out more."""

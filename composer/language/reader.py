@@ -41,9 +41,7 @@ class Reading(Generic[S]):
     broken_params: frozenset[str] = frozenset()
 
 
-def read_spec(
-    data: dict[str, Any], source: Source, model: type[S], ops: Ops
-) -> Reading[S]:
+def read_spec(data: dict[str, Any], source: Source, model: type[S], ops: Ops) -> Reading[S]:
     """Read the spec that a mapping holds, as far as it can be read.
 
     Args:

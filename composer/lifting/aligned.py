@@ -58,9 +58,7 @@ def _refined(draft: Draft, a: Value, b: Value, dim: int) -> tuple[Value, Value]:
     raise Missing("one dimension is made of other parts in the two values")
 
 
-def _fresh(
-    draft: Draft, like: Value, value: Value, axes: tuple[str, ...]
-) -> dict[str, Numbers]:
+def _fresh(draft: Draft, like: Value, value: Value, axes: tuple[str, ...]) -> dict[str, Numbers]:
     """Return the parts of an axis, by their names in the other value where these are free."""
     found: dict[str, Numbers] = {}
     for axis in axes:

@@ -106,9 +106,7 @@ def compare(
     return Beside(at, training, apart(y, z), largest)
 
 
-def built(
-    spec: Spec, at: At, layout: tuple[str, ...]
-) -> tuple[nn.Module, tuple[str, ...]]:
+def built(spec: Spec, at: At, layout: tuple[str, ...]) -> tuple[nn.Module, tuple[str, ...]]:
     """Return the module of a spec, and the axes of its output in their order.
 
     A spec of tokens that is made for one number of them is built for a map of as many places.

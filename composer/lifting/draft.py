@@ -144,9 +144,7 @@ class Draft:
         value = Value("", tuple((axis,) for axis in source.axes), sizes)
         if source.learned:
             fields = {"axes": axes, "init": begins(source.tables[0])}
-            return self.write(
-                "parameter", fields, value, {"": source.learned}, source.learned
-            )
+            return self.write("parameter", fields, value, {"": source.learned}, source.learned)
         text = formula_of(source, sizes, self.formulas)
         return self.write("constant", {"axes": axes, "value": text}, value)
 

@@ -87,8 +87,9 @@ class Formulas:
             return int(numbers[0])
         if size.whole is not None:
             parts = [self.size(part) for part in size.parts]
-            return " - ".join(f"{p}" if str(p).isalnum() else f"({p})" for p in
-                              (self.size(size.whole), *parts))
+            return " - ".join(
+                f"{p}" if str(p).isalnum() else f"({p})" for p in (self.size(size.whole), *parts)
+            )
         self.unexplained[int(numbers[0])] = numbers
         return int(numbers[0])
 

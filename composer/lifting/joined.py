@@ -49,9 +49,7 @@ def joined(runs: Sequence[Recording]) -> Joined:
     first = runs[0]
     if len({len(run.calls) for run in runs}) > 1 or len({*(run.output for run in runs)}) > 1:
         raise Differ
-    calls = tuple(
-        _call(calls) for calls in zip(*(run.calls for run in runs), strict=True)
-    )
+    calls = tuple(_call(calls) for calls in zip(*(run.calls for run in runs), strict=True))
     shapes = {}
     for index, shape in first.shapes.items():
         others = [run.shapes.get(index) for run in runs]

@@ -101,9 +101,7 @@ def lift(
         node.fields = formulas.resolved(node.fields)
     fixed = _fixed(formulas, captured)
     word = name or _word(opened.title)
-    text = spec_text(
-        word, opened.title, opened.source, _named(captured.layout), nodes, last, fixed
-    )
+    text = spec_text(word, opened.title, opened.source, _named(captured.layout), nodes, last, fixed)
     weights = _weights(nodes)
     order = tuple(axis for dim in output.dims for axis in dim)
     beside = _compared(text, weights, opened, captured, order, nodes, bool(formulas.unexplained))

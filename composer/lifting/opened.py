@@ -33,9 +33,7 @@ class Opened:
     takes_channels: bool
 
 
-def open_code(
-    code: Callable[..., nn.Module] | str, arguments: Mapping[str, Any]
-) -> Opened:
+def open_code(code: Callable[..., nn.Module] | str, arguments: Mapping[str, Any]) -> Opened:
     """Return what makes a module.
 
     Raises:

@@ -128,7 +128,6 @@ class _Recorder(TorchFunctionMode):
         """Know which module's forward runs."""
         hooks = []
         for path, child in module.named_modules():
-
             here = path, type(child).__name__
 
             def begin(_m: Any, _a: Any, here: tuple[str, str] = here) -> None:
@@ -191,8 +190,9 @@ class _Recorder(TorchFunctionMode):
             result = _replaced(made if results else args[0], self.ref)
             path, kind = self._stack[-1] if self._stack else ("", "")
             self.recording.calls.append(
-                Call(_plain(name), given_args, given_kwargs, result, path, kind, _source(),
-                     in_place)
+                Call(
+                    _plain(name), given_args, given_kwargs, result, path, kind, _source(), in_place
+                )
             )
             return made
         for tensor in results or [args[0]]:

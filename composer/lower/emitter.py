@@ -336,9 +336,7 @@ def _tree(number: Expr) -> Any:
     return (number.kind, *map(_tree, number.args)) if number.args else number.value
 
 
-def _around_one(
-    have: tuple[str, ...], want: tuple[str, ...]
-) -> tuple[str, tuple[int, ...]] | None:
+def _around_one(have: tuple[str, ...], want: tuple[str, ...]) -> tuple[str, tuple[int, ...]] | None:
     """Return the axis beside which all those missing stand, and itself with them as sizes."""
     if have != tuple(axis for axis in want if axis in have):
         return None

@@ -38,9 +38,7 @@ def identical_to(
     return module
 
 
-def _inputs(
-    graph: Graph, shared: tuple[fx.GraphModule, Graph] | None
-) -> tuple[Tensor, ...]:
+def _inputs(graph: Graph, shared: tuple[fx.GraphModule, Graph] | None) -> tuple[Tensor, ...]:
     """Return random numbers for a stand-in."""
     draw = torch.Generator().manual_seed(0)
     if shared is None:

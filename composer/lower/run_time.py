@@ -61,9 +61,7 @@ def of_size(
         ValueError: x has another size.
     """
     if has_torch_function_unary(x):
-        traced: Tensor = handle_torch_function(
-            of_size, (x,), x, axes, size, name, what
-        )
+        traced: Tensor = handle_torch_function(of_size, (x,), x, axes, size, name, what)
         return traced
     have = tuple([x.size(axis) for axis in axes])
     if have == size:

@@ -104,9 +104,7 @@ class Inputs:
 
     def made(self, device: torch.device | None = None) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return tensors of the same sizes whose numbers are none in particular."""
-        blank = self._each(
-            lambda t: torch.empty(t.shape, dtype=t.dtype, device=device or t.device)
-        )
+        blank = self._each(lambda t: torch.empty(t.shape, dtype=t.dtype, device=device or t.device))
         return blank.args, dict(blank.kwargs)
 
     def on(self, model: nn.Module) -> Inputs:

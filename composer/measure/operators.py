@@ -59,9 +59,7 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) ->
     return query.shape[:-1].numel() * key.shape[-2] * (query.shape[-1] + value.shape[-1])
 
 
-def _multi_head(
-    query: Tensor, key: Tensor, value: Tensor, width: int, *_: Any, **__: Any
-) -> int:
+def _multi_head(query: Tensor, key: Tensor, value: Tensor, width: int, *_: Any, **__: Any) -> int:
     # four projections of `nn.MultiheadAttention`, all of equal width, and attention between
     queries, keys, values = (x.numel() // width for x in (query, key, value))
     projected = (2 * queries + keys + values) * width * width

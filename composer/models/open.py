@@ -229,9 +229,7 @@ def _module(dotted: str, forms: str = FORMS) -> ModuleType:
     except (Exception, SystemExit) as failure:
         missing = failure.name if isinstance(failure, ModuleNotFoundError) else None
         if missing and f"{dotted}.".startswith(f"{missing}."):
-            raise error(
-                "unknown-backbone", f"there is no module {missing!r}", forms
-            ) from None
+            raise error("unknown-backbone", f"there is no module {missing!r}", forms) from None
         raise _not_imported(dotted, failure) from None
 
 
@@ -248,9 +246,7 @@ def _importable(folder: Path) -> Iterator[None]:
                 sys.path.remove(added)
 
 
-def _attribute(
-    module: ModuleType, name: str, where: str, noun: str = "function"
-) -> Factory:
+def _attribute(module: ModuleType, name: str, where: str, noun: str = "function") -> Factory:
     factory = getattr(module, name, None)
     if callable(factory):
         found: Factory = factory
@@ -300,8 +296,7 @@ def _failed(source: ModelString, failure: BaseException, pretrained: bool) -> Co
         why = f": {reason}" if reason else ""
         return error(
             "no-pretrained",
-            f"the published weights of {source} are not in the cache and "
-            f"cannot be downloaded{why}",
+            f"the published weights of {source} are not in the cache and cannot be downloaded{why}",
             "run this once with a network, then the cache has them; or give a file with --weights",
         )
     return error("backbone-failed", f"{source} cannot be made: {why_not}", place_of(failure))

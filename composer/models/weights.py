@@ -155,9 +155,7 @@ def without_prefixes(state: dict[str, Tensor], model: nn.Module) -> dict[str, Te
     return state
 
 
-def check_fit(
-    model: nn.Module, state: Mapping[str, Tensor], path: Path, name: str
-) -> None:
+def check_fit(model: nn.Module, state: Mapping[str, Tensor], path: Path, name: str) -> None:
     """Refuse tensors, or those of a header, that are not the model's.
 
     Raises:
@@ -225,4 +223,3 @@ def _dtype(tensor: Tensor) -> str:
 
 def _size(tensor: Tensor) -> str:
     return "×".join(map(str, tensor.shape)) or "one number"
-

@@ -281,9 +281,7 @@ def _tensors(loaded: object, path: Path) -> dict[str, Tensor]:
         else:
             break
     if not isinstance(loaded, Mapping) or not loaded:
-        raise refused(
-            path, f"this holds {_a(loaded)}, not a state dict", "save model.state_dict()"
-        )
+        raise refused(path, f"this holds {_a(loaded)}, not a state dict", "save model.state_dict()")
     for key, value in loaded.items():
         if not isinstance(key, str):
             raise refused(

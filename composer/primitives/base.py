@@ -30,7 +30,11 @@ class AxisProblem(Exception):  # noqa: N818 - a finding of the check, not a faul
     """A rule of the axes that does not hold; `field` is the field at fault."""
 
     def __init__(
-        self, code: str, message: str, field: YamlPath = (), help: str | None = None  # noqa: A002
+        self,
+        code: str,
+        message: str,
+        field: YamlPath = (),
+        help: str | None = None,  # noqa: A002
     ) -> None:
         super().__init__(message)
         self.code, self.message, self.field, self.help = code, message, field, help

@@ -37,9 +37,7 @@ class Branch(Repeating):
         numbers = range(count(self.times))
         names = [f"{name}.{number}" for number in numbers]
         each = self.each.model_copy(update={"x": self.x})
-        branches = (
-            Part(names[number], each, ("each",), {self.axis: number}) for number in numbers
-        )
+        branches = (Part(names[number], each, ("each",), {self.axis: number}) for number in numbers)
         stacked = Stack(op="stack", of=tuple(map(constant, names)), axis=self.axis)
         return (*branches, Part(name, stacked))
 

@@ -15,18 +15,14 @@ from composer.primitives.base import AxisProblem, Emitter, whole
 Out = Size | dict[AxisName, Size] | None
 
 
-def out_axes(
-    out: Expr | dict[str, Expr] | None, axis: str, size: Expr
-) -> dict[str, Expr]:
+def out_axes(out: Expr | dict[str, Expr] | None, axis: str, size: Expr) -> dict[str, Expr]:
     """Return the axes that stand where `axis` was."""
     if out is None:
         return {axis: size}
     return {axis: out} if isinstance(out, Expr) else dict(out)
 
 
-def need_free(
-    rest: Axes, new: Mapping[str, Expr], whose: Expr, field: YamlPath = ("out",)
-) -> None:
+def need_free(rest: Axes, new: Mapping[str, Expr], whose: Expr, field: YamlPath = ("out",)) -> None:
     """Refuse where a new axis has the name of one that rides along.
 
     Raises:

@@ -39,16 +39,12 @@ class Fold(Primitive):
     )
     over: AxisNames = Field(description="the axes of the map, in the same order")
     like: NodeRef = Field(description="the value whose sizes the map takes")
-    stride: Sizes = Field(
-        default=(constant(1),), description="from window to window"
-    )
+    stride: Sizes = Field(default=(constant(1),), description="from window to window")
     padding: Amounts | None = Field(
         default=None,
         description="how far windows reach beyond each side; default: dilation * (kernel // 2)",
     )
-    dilation: Sizes = Field(
-        default=(constant(1),), description="from value to value"
-    )
+    dilation: Sizes = Field(default=(constant(1),), description="from value to value")
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes without those of a window, the others at the sizes of `like`."""

@@ -173,9 +173,7 @@ def _ways() -> str:
 
 
 #: Where the op describes it in its own words.
-InitField = Annotated[
-    Init, BeforeValidator(_written, json_schema_input_type=Init | float | str)
-]
+InitField = Annotated[Init, BeforeValidator(_written, json_schema_input_type=Init | float | str)]
 #: Of one layer.
 WeightInit = Annotated[
     InitField,

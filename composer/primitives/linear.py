@@ -35,9 +35,7 @@ class Linear(Primitive):
         default=None,
         description="the new size of the axis (the same by default), or the axes that replace it",
     )
-    groups: Size = Field(
-        default=constant(1), description="parts of the axis that do not mix"
-    )
+    groups: Size = Field(default=constant(1), description="parts of the axis that do not mix")
     bias: Flag | None = Field(default=None, description="true unless a norm follows")
     init: WeightInit = AS_TORCH
     bias_init: BiasInit = None

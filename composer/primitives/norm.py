@@ -73,9 +73,7 @@ class Normalize(Primitive):
         description="the channels of a batch norm; else the axes that share their statistics, of a "
         "group norm first the one in groups",
     )
-    fn: Annotated[Expr, word(*NORMS)] = Field(
-        default=constant("batch"), description="which norm"
-    )
+    fn: Annotated[Expr, word(*NORMS)] = Field(default=constant("batch"), description="which norm")
     affine: Affine | None = Field(
         default=None,
         description="the axes along which there are weights, or none; default those of 'over', of "
@@ -148,8 +146,7 @@ class Normalize(Primitive):
         (channels,), rest = self.over, ", ".join(riding)
         raise AxisProblem(
             "invalid-value",
-            f"each place of {rest} would have statistics of its own for the groups of "
-            f"{channels!r}",
+            f"each place of {rest} would have statistics of its own for the groups of {channels!r}",
             ("over",),
             f"write over: [{channels}, {rest}]; for a norm at each place, split {channels!r} and "
             "take a layer norm over the part",

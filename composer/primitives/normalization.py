@@ -106,11 +106,13 @@ class Norm(Model):
         unknown = expressions.constant(0)
         rest = [f"{_BATCH}{i}" for i in range(riding)]
         of_map = [f"{_CHANNELS}{i}" for i in range(places)]
-        axes = Axes.of({
-            **dict.fromkeys(rest, unknown),
-            _CHANNELS: expressions.constant(width),
-            **dict.fromkeys(of_map, unknown),
-        })
+        axes = Axes.of(
+            {
+                **dict.fromkeys(rest, unknown),
+                _CHANNELS: expressions.constant(width),
+                **dict.fromkeys(of_map, unknown),
+            }
+        )
         return self._statistics(tuple(of_map)).write(emit, x, axes)
 
     def _statistics(self, places: tuple[str, ...]) -> Statistics:
@@ -209,7 +211,5 @@ def _written(value: Any) -> Any:
     return {"fn": value} if not isinstance(value, (dict, Norm)) else value
 
 
-NormField = Annotated[
-    Norm, BeforeValidator(_written, json_schema_input_type=Norm | str)
-]
+NormField = Annotated[Norm, BeforeValidator(_written, json_schema_input_type=Norm | str)]
 NO_NORM = Norm(fn=expressions.constant("none"))

@@ -100,9 +100,7 @@ def words(model: Model) -> Iterator[str]:
                 yield from (new for new in value.values() if isinstance(new, str))
 
 
-def _renamed(
-    field: str, value: object, places: Sequence[str], alone: list[Alone]
-) -> object | None:
+def _renamed(field: str, value: object, places: Sequence[str], alone: list[Alone]) -> object | None:
     """Return the value of a field with other axes; None where these stay."""
     if field in _OTHERS:
         return None

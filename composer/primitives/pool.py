@@ -57,9 +57,9 @@ class Pool(Primitive):
     over: AxisNames = Field(
         min_length=1, description="the axes that go; with a kernel, the two it slides over"
     )
-    reduce: Annotated[
-        Expr, word(*_REDUCTIONS)
-    ] = Field(default=constant("mean"), description="what is taken of the values")
+    reduce: Annotated[Expr, word(*_REDUCTIONS)] = Field(
+        default=constant("mean"), description="what is taken of the values"
+    )
     exponent: Operand | None = Field(
         default=None, description="p of the power mean: a number, or a node, such as a parameter"
     )
@@ -298,9 +298,7 @@ def _steps(windows: list[Window]) -> list[list[Window]]:
     if len(even) < 2:
         return [windows]
     alone: list[Window] = [(1, 1)] * len(windows)
-    return [
-        [*alone[:place], window, *alone[place + 1 :]] for place, window in enumerate(windows)
-    ]
+    return [[*alone[:place], window, *alone[place + 1 :]] for place, window in enumerate(windows)]
 
 
 def _options(windows: list[Window]) -> dict[str, Any]:

@@ -134,4 +134,3 @@ def _as_columns(axes: Axes, other: Axes, summed: tuple[str, ...]) -> bool:
     """Return whether what is summed lies before what a value has alone."""
     own = [axis in summed for axis in axes if axis in summed or axis not in other]
     return own == sorted(own, reverse=True) and not all(own)
-

@@ -38,17 +38,13 @@ class Unfold(Primitive):
         "axis",
     )
     into: AxisNames = Field(description="the new axes, for the values of a window")
-    stride: Sizes = Field(
-        default=(constant(1),), description="from window to window"
-    )
+    stride: Sizes = Field(default=(constant(1),), description="from window to window")
     padding: Amounts | None = Field(
         default=None,
         description="zeros on each side; default: dilation * (kernel // 2), which keeps the size "
         "at stride 1",
     )
-    dilation: Sizes = Field(
-        default=(constant(1),), description="from value to value"
-    )
+    dilation: Sizes = Field(default=(constant(1),), description="from value to value")
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes with `over` at the number of windows, and the new ones."""

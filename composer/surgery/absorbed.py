@@ -65,9 +65,7 @@ def absorbed_in_both(
     return training, evaluation
 
 
-def absorbed_in(
-    caller: nn.Module, graph: fx.Graph, name: str, absorb: Collection[str]
-) -> Absorbed:
+def absorbed_in(caller: nn.Module, graph: fx.Graph, name: str, absorb: Collection[str]) -> Absorbed:
     """Return what follows a convolution in a traced forward; see `absorbed_in_both`."""
     calls = graph.find_nodes(op="call_module", target=name)
     if len(calls) != 1:

@@ -239,8 +239,9 @@ def _forward_around(kind: type[nn.Module], around: Around, cell: CellType) -> Fu
     positional = [p.default for p in taken if p.default is not p.empty
                   and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]  # fmt: skip
     forward.__defaults__ = tuple(positional) or None
-    forward.__kwdefaults__ = {p.name: p.default for p in taken
-                              if p.kind is p.KEYWORD_ONLY and p.default is not p.empty} or None
+    forward.__kwdefaults__ = {
+        p.name: p.default for p in taken if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
+    } or None
     forward.__module__, forward.__qualname__ = kind.__module__, text.qualname
     return forward
 

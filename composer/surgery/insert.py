@@ -198,9 +198,7 @@ class _Work:
         assert site.name is not None
         module = self._suited(site, self._made(site, site.graph), owner)
         edits = ((site.path, edits_of(owner)),)
-        self.sites.append(
-            _edited(site, edits=edits)
-        )
+        self.sites.append(_edited(site, edits=edits))
         put(owner, how.place.change, site.name, module)
 
     def _replace(self, site: Site, how: Replacement) -> None:
@@ -226,9 +224,7 @@ class _Work:
             self.values[shared.path] = copy.deepcopy(module), shared.graph
         module = self._suited(shared, module, owner)
         edits = ((shared.path, edits_of(owner)),)
-        self.shared.append(
-            _edited(shared, edits=edits)
-        )
+        self.shared.append(_edited(shared, edits=edits))
         users = [path.removeprefix(f"{shared.path}.") for path in shared.users]
         put_shared(owner, shared.block.call, shared.inside, shared.name, module, users)
 

@@ -326,8 +326,10 @@ def _of_spec(
         yield "stages"
     if blocks is None and own.blocks is not None:
         yield "blocks"
-    if own.match is not None and own.match.position is not None and "position" not in (
-        position or {}
+    if (
+        own.match is not None
+        and own.match.position is not None
+        and "position" not in (position or {})
     ):
         yield "position"
 

@@ -291,7 +291,6 @@ def _none(
         way_out = "try at='stage'" if known.stages else "look at it with 'composer sites'"
         return nothing_found(placement.noun, f"{counted(len(known.stages), 'stage')} seen", way_out)
     there = ", ".join(
-        f"stage {s.number} {s.whole.path} ({counted(len(s.blocks), 'block')})"
-        for s in known.stages
+        f"stage {s.number} {s.whole.path} ({counted(len(s.blocks), 'block')})" for s in known.stages
     )
     return none_matches(placement.noun, count, misses, there)

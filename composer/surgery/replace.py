@@ -157,9 +157,7 @@ def put_shared(
     put_edits(owner, edits)
 
 
-def sharing_fault(
-    owner: nn.Module, call: Call, traces: Traces, users: Sequence[str]
-) -> str | None:
+def sharing_fault(owner: nn.Module, call: Call, traces: Traces, users: Sequence[str]) -> str | None:
     """Return why a value can't be given to some calls of a block, or None where it can.
 
     Raises:

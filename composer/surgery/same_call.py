@@ -13,9 +13,7 @@ from composer.analysis.probe import Call
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
-def called_as(
-    module: fx.GraphModule, before: nn.Module, call: Call, pools: bool = False
-) -> None:
+def called_as(module: fx.GraphModule, before: nn.Module, call: Call, pools: bool = False) -> None:
     """Let a module be called as a layer was: with further arguments, at the values they had.
 
     Where the layer took its input several times, as query, key and value, so does the module;

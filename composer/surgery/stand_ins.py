@@ -206,9 +206,7 @@ class StandIns:
         path = f"{layer.caller.path}.{node.target}" if layer.caller.path else str(node.target)
         module = self.model.get_submodule(path)
         runs = [
-            call
-            for call in self.known.probe.calls
-            if self.model.get_submodule(call.path) is module
+            call for call in self.known.probe.calls if self.model.get_submodule(call.path) is module
         ]
         graphs = (forward.training, forward.evaluation)
         calls = [len(g.find_nodes(op="call_module", target=node.target)) for g in graphs]
@@ -329,8 +327,11 @@ def _more_than_projections(attention: nn.Module) -> str | None:
     """Return what an attention module has beside its linear layers, and is lost with it."""
     own = [name for name, _ in attention.named_parameters(recurse=False)]
     own = [name for name in own if not name.startswith(("in_proj", "bias_k", "bias_v"))]
-    inner = [name for name, child in attention.named_children()
-             if not isinstance(child, nn.Linear) and next(child.parameters(), None) is not None]
+    inner = [
+        name
+        for name, child in attention.named_children()
+        if not isinstance(child, nn.Linear) and next(child.parameters(), None) is not None
+    ]
     names = [*own, *inner]
     return f"its {listing(names)} {'goes' if len(names) == 1 else 'go'} with it" if names else None
 

@@ -140,9 +140,7 @@ class _Trial:
                 if why := self._compared(mode, before, after, numbers):
                     return why
             batch = self.forward.batch
-            before = recorded(
-                self.module, self.call, INFERENCE, self._run, 0, batch, self._inside
-            )
+            before = recorded(self.module, self.call, INFERENCE, self._run, 0, batch, self._inside)
             return self._compared(INFERENCE, before, self._recorded(INFERENCE, 0), numbers)
         except Untraceable as why_not:
             return _ELSEWHERE if self.ends else f"with something inserted it fails ({why_not})"
@@ -204,9 +202,7 @@ class _Trial:
     def _end_graph(self, mode: Mode) -> fx.Graph:
         return self._end(mode).end.graph
 
-    def _readers(
-        self, mode: Mode, before: fx.Graph, after: fx.Graph, call: fx.Node
-    ) -> str | None:
+    def _readers(self, mode: Mode, before: fx.Graph, after: fx.Graph, call: fx.Node) -> str | None:
         """Compare who reads the child's value with who should."""
         if mode == INFERENCE or before is not self._end_graph(mode):
             return None

@@ -149,9 +149,7 @@ def _size(size: str, sizes: Sizes) -> int:
 
 def _same(found: Tensor, want: Tensor, where: str) -> None:
     """See that two tensors of float64 have the same numbers."""
-    torch.testing.assert_close(
-        found, want, rtol=_OFF, atol=_OFF, msg=lambda said: f"{where}{said}"
-    )
+    torch.testing.assert_close(found, want, rtol=_OFF, atol=_OFF, msg=lambda said: f"{where}{said}")
 
 
 def values_of(module: fx.GraphModule, x: Tensor, last: str) -> dict[str, Tensor]:

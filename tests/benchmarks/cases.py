@@ -37,8 +37,16 @@ SHAPES: dict[str, tuple[str, ...]] = {
 }
 #: What weighs every place against every other.
 PAIRED = (
-    "axial", "axial_height", "criss_cross", "danet_position", "non_local", "outlook", "rcca",
-    "swin_window", "coatnet_attention", "global_filter",
+    "axial",
+    "axial_height",
+    "criss_cross",
+    "danet_position",
+    "non_local",
+    "outlook",
+    "rcca",
+    "swin_window",
+    "coatnet_attention",
+    "global_filter",
 )
 
 

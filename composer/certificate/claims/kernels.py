@@ -153,9 +153,7 @@ CLAIMS = (
             _mix_conv(Conv(groups=0, dilation=2, widen=2)),
             _mix_conv(Conv(groups=0), 30),
         ),
-        CanonicalPlace(
-            "mobilenetv2_100", 17, "blocks.*.conv_dw", "every depthwise 3×3", "replace"
-        ),
+        CanonicalPlace("mobilenetv2_100", 17, "blocks.*.conv_dw", "every depthwise 3×3", "replace"),
         (Count("3,733,224", "MobileNetV2's 3,504,872; 32c more at each of 17 sites, c / 4 each"),),
     ),
     Claim(

@@ -58,9 +58,7 @@ def bind(graph: Graph) -> Graph:
     return graph.with_problems(problems)
 
 
-def _none_bound(
-    graph: Graph, unreached: frozenset[str], problems: list[Diagnostic]
-) -> Graph:
+def _none_bound(graph: Graph, unreached: frozenset[str], problems: list[Diagnostic]) -> Graph:
     """Return the graph, which is too much, with no node of which anything else can be said."""
     nodes = tuple(replace(node, op=None) for node in graph.nodes)
     return replace(graph, nodes=nodes, unreached=unreached).with_problems(problems)

@@ -61,8 +61,11 @@ def _of_identity(graph: Graph) -> Iterator[Diagnostic]:
         yield Diagnostic(
             "not-a-stand-in",
             "'identity' is for what stands for a convolution or for attention; "
-            + (f"what stands for a {stands_for} has no weights of it" if stands_for else
-               "any other spec begins as its input anyway"),
+            + (
+                f"what stands for a {stands_for} has no weights of it"
+                if stands_for
+                else "any other spec begins as its input anyway"
+            ),
             "leave it away",
             graph.source.at_key(("identity",)),
         )
@@ -86,9 +89,7 @@ def _of_identity(graph: Graph) -> Iterator[Diagnostic]:
         try:
             unknown = sorted(parse(condition).names - known)
         except ExpressionError as failure:
-            yield Diagnostic(
-                failure.code, failure.message, failure.help, graph.source.at_key(path)
-            )
+            yield Diagnostic(failure.code, failure.message, failure.help, graph.source.at_key(path))
             continue
         if unknown:
             message = f"no size and no param named {unknown[0]!r}"
@@ -100,8 +101,6 @@ def _names(graph: Graph) -> list[str]:
     return [one for node in graph.spec.nodes for one in node.split(COMMA)]
 
 
-def _unknown_node(
-    name: str, names: list[str], where: Location | None, hints: Hints
-) -> Diagnostic:
+def _unknown_node(name: str, names: list[str], where: Location | None, hints: Hints) -> Diagnostic:
     way_out = hints.suggestion(name, names, "Nodes")
     return Diagnostic("unknown-node", f"no node named {name!r}", way_out, where)

@@ -28,7 +28,5 @@ def contract(graph: Graph) -> Graph:
         if all(axis in left and axis in right for axis in pool.over) and matrices(
             left, right, pool.over
         ):
-            work.change(
-                node, Product.model_construct(op="product", of=product.of, sum=pool.over)
-            )
+            work.change(node, Product.model_construct(op="product", of=product.of, sum=pool.over))
     return work.done()

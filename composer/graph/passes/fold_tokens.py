@@ -34,5 +34,3 @@ def fold_tokens(graph: Graph) -> Graph:
         GraphNode(apart, split, path, written=split),
     )
     return replace(graph, nodes=nodes, output=apart)
-
-

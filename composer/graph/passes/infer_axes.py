@@ -177,9 +177,7 @@ def _of_a_length(axes: Axes) -> Axes:
     return axes
 
 
-def _renamed(
-    one: GraphNode, inner: Graph, user: GraphNode, new_name: dict[str, str]
-) -> GraphNode:
+def _renamed(one: GraphNode, inner: Graph, user: GraphNode, new_name: dict[str, str]) -> GraphNode:
     """Return a node of a used spec under the name of the node that uses it."""
     weights = new_name[one.weights] if one.weights else None
     if user.weights:

@@ -23,9 +23,7 @@ def pool_together(graph: Graph) -> Graph:
     return work.done()
 
 
-def _join(
-    work: Rewriting, node: GraphNode, stack: Stack, parts: list[GraphNode | None]
-) -> None:
+def _join(work: Rewriting, node: GraphNode, stack: Stack, parts: list[GraphNode | None]) -> None:
     one, other = (part.op for part in parts if part is not None)
     if not (isinstance(one, Pool) and isinstance(other, Pool)):
         return
@@ -40,7 +38,5 @@ def _join(
     mean_first = reductions[0] == "mean"
     work.change(
         node,
-        MeanAndMax.model_construct(
-            x=one.x, over=one.over, axis=stack.axis, mean_first=mean_first
-        ),
+        MeanAndMax.model_construct(x=one.x, over=one.over, axis=stack.axis, mean_first=mean_first),
     )

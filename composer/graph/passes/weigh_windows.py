@@ -48,9 +48,7 @@ def _unfolded(
     return splits, None
 
 
-def _suits(
-    work: Rewriting, product: Product, windows: Expr, unfold: Unfold, by: Expr
-) -> bool:
+def _suits(work: Rewriting, product: Product, windows: Expr, unfold: Unfold, by: Expr) -> bool:
     """Return whether the sum is over a window, and its weights are some for each place."""
     axes = work.axes(by)
     return (
@@ -60,9 +58,7 @@ def _suits(
     )
 
 
-def _put(
-    work: Rewriting, node: GraphNode, splits: list[Split], unfold: Unfold, by: Expr
-) -> None:
+def _put(work: Rewriting, node: GraphNode, splits: list[Split], unfold: Unfold, by: Expr) -> None:
     x = unfold.x
     assert x is not None
     for split in reversed(splits):

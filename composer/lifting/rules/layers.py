@@ -104,15 +104,12 @@ def _convolution(count: int) -> Rule:
             if any(n % 2 == 0 for size in kernel for n in size):
                 raise Missing("an even kernel is padded on one side more")
             pads = tuple(
-                tuple(d * (n // 2) for n in size)
-                for d, size in zip(dilation, kernel, strict=True)
+                tuple(d * (n // 2) for n in size) for d, size in zip(dilation, kernel, strict=True)
             )
         else:
             padding = 0 if padding == "valid" else padding
             pads = tuple(given.vec(one) for one in per_dim(padding, count))
-        return convolved(
-            draft, given, x, weight, bias, kernel, stride, pads, dilation, groups
-        )
+        return convolved(draft, given, x, weight, bias, kernel, stride, pads, dilation, groups)
 
     return rule
 
@@ -150,9 +147,7 @@ def convolved(
         return found.at(found.dims[:-1])
     if count == 3:
         raise Missing("it is over three dimensions")
-    return _on_map(
-        draft, x, weight, bias, kernel, stride, pads, dilation, groups, given.shape
-    )
+    return _on_map(draft, x, weight, bias, kernel, stride, pads, dilation, groups, given.shape)
 
 
 def _filter(
@@ -212,9 +207,7 @@ def _on_map(
         fields["over"] = axes
     if channels != "c":
         fields["channels"] = channels
-    usual = tuple(
-        tuple(d * (n // 2) for n in k) for d, k in zip(dilation, kernel, strict=True)
-    )
+    usual = tuple(tuple(d * (n // 2) for n in k) for d, k in zip(dilation, kernel, strict=True))
     settings: dict[str, Any] = {
         "stride": None if set(stride) == {1} else _alike(stride),
         "padding": None if pads == usual else _alike(tuple(map(draft.size, pads))),

@@ -28,7 +28,7 @@ def contracted(draft: Draft, a: Value, b: Value) -> Value:
     lead_a, lead_b = len(a.dims) - 2, len(b.dims) - 2
     lead = max(lead_a, lead_b)
     batch = letters[:lead]
-    of_a, of_b = f"{batch[lead - lead_a:]}ik", f"{batch[lead - lead_b:]}kj"
+    of_a, of_b = f"{batch[lead - lead_a :]}ik", f"{batch[lead - lead_b :]}kj"
     return labelled(draft, a, of_a, b, of_b, f"{batch}ij")
 
 
@@ -95,9 +95,7 @@ def _attention(draft: Draft, given: Given) -> Value:
     return attended(draft, q, k, v, mask, scale)
 
 
-def attended(
-    draft: Draft, q: Value, k: Value, v: Value, mask: Value | None, scale: Any
-) -> Value:
+def attended(draft: Draft, q: Value, k: Value, v: Value, mask: Value | None, scale: Any) -> Value:
     """Write attention of queries [.., n, d] over keys [.., m, d] with values [.., m, e]."""
     q, along = draft.single(q, len(q.dims) - 1)
     q = draft.filled(q, q.dims[-2])

@@ -54,9 +54,7 @@ def _around(draft: Draft, x: Value, dim: int, before: Numbers, after: Numbers) -
     if any(after):
         rest = tuple(n - k for n, k in zip(have, after, strict=True))
         pieces.append(chunked(draft, x, dim, [after, rest], ("first", "others"))[0])
-    found = [
-        piece if piece.dims[dim] else draft.with_axis(piece, dim, axis) for piece in pieces
-    ]
+    found = [piece if piece.dims[dim] else draft.with_axis(piece, dim, axis) for piece in pieces]
     size = tuple(map(sum, zip(*(piece.sizes[axis] for piece in found), strict=True)))
     fields = {"of": [piece.node for piece in found], "axis": axis}
     return draft.write("concat", fields, _kept(x, axis, size))
