@@ -48,3 +48,10 @@ def test_a_pass_with_gradients_before_changes_no_plan(position: str) -> None:
     ]
     assert str(plans[0]) == str(plans[1])
     assert [site.position for site in plans[1].sites] == [position, position]
+
+
+def test_a_seed_that_waits_for_a_gpu_stays():
+    torch.manual_seed(7)  # what the user's GPU will draw from, once it is in use
+    waiting = torch.cuda._lazy_seed_tracker.get_calls()
+    composer.insert(network(), "se")
+    assert torch.cuda._lazy_seed_tracker.get_calls() == waiting

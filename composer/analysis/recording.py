@@ -26,6 +26,7 @@ from torch.utils._pytree import tree_flatten_with_path, tree_iter, tree_map
 
 from composer.analysis.edited import own_methods
 from composer.lower.mechanism import Onlooker
+from composer.measure.seeds import seed_torch
 from composer.turns import TURN
 
 #: In the `meta` of a node: the tensor that it gives, and where the forward made it.
@@ -123,7 +124,7 @@ def _seeded(seed: int) -> Iterator[None]:
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(gpus):
         random.seed(seed)
-        torch.manual_seed(seed)
+        seed_torch(seed)
         if numpy is not None:
             numpy.random.seed(seed)
         try:

@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 
 from composer.artifact.run import Verification, in_mode, pass_failed, tensors_of
 from composer.errors import ComposerError, counted, error
+from composer.measure.seeds import seed_torch
 from composer.surgery.composition import EditedSite, inserted_prefixes, inserted_sites
 from composer.turns import TURN
 
@@ -170,7 +171,7 @@ class _Step:
         try:
             with in_mode(self.model, training=True), self._watching(given):
                 with TURN, torch.random.fork_rng(devices=[]):
-                    torch.manual_seed(0)
+                    seed_torch(0)
                     out = torch.func.functional_call(
                         self.entered, state, inputs.args, dict(inputs.kwargs)
                     )

@@ -25,7 +25,7 @@ _DEPTH = 4  # to its table, to an entry of it, to a tuple, to a tensor in it
 @contextmanager
 def nothing_fake_remembered() -> Iterator[None]:
     """Empty each cache that holds fake tensors once this is done."""
-    caches = [cache for known in _caches(len(sys.modules)) if (cache := known()) is not None]
+    caches = [cache for known in _caches(_imported(len(sys.modules))) if (cache := known())]
     misses = [cache.cache_info().misses for cache in caches]
     try:
         yield
@@ -33,6 +33,12 @@ def nothing_fake_remembered() -> Iterator[None]:
         for cache, before in zip(caches, misses, strict=True):
             if cache.cache_info().misses != before and _holds_fakes(cache):
                 cache.cache_clear()
+
+
+@functools.lru_cache(maxsize=1)
+def _imported(modules: int) -> int:  # noqa: ARG001 - the key
+    """Return how many modules there are of the libraries whose caches matter."""
+    return sum(name.partition(".")[0] not in _OTHERS for name in tuple(sys.modules))
 
 
 @functools.lru_cache(maxsize=1)

@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 
 from composer.lower.build import lower
+from composer.measure.seeds import seed_torch
 from composer.testing.trial import Trial
 
 #: By how much the numbers of a dtype may be off, on average: of the value, and in any case.
@@ -33,7 +34,7 @@ def gradients(trial: Trial) -> None:
     inputs = [tensor.clone().requires_grad_() for tensor in (trial.x, *weights.values())]
     assert value(*inputs).requires_grad, "no gradient goes through it: is something detached?"
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        seed_torch(0)
         torch.autograd.gradcheck(value, inputs, fast_mode=True, atol=1e-4, rtol=1e-3)
 
 
