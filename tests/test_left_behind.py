@@ -51,7 +51,8 @@ def test_a_pass_with_gradients_before_changes_no_plan(position: str) -> None:
 
 
 def test_a_seed_that_waits_for_a_gpu_stays():
+    model = network()
     torch.manual_seed(7)  # what the user's GPU will draw from, once it is in use
     waiting = torch.cuda._lazy_seed_tracker.get_calls()
-    composer.insert(network(), "se")
+    composer.insert(model, "se")
     assert torch.cuda._lazy_seed_tracker.get_calls() == waiting
