@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from command import Command
 
 # two workers, and what they start, share the cores; torch reads it as it is imported
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -69,3 +74,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _test(item: pytest.Item) -> str:
     """Return the test of which an item is a case."""
     return item.nodeid.partition("[")[0]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(here: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command line, in a folder of its own."""
+    from command import Command
+
+    return Command(capsys)
+
+
+@pytest.fixture
+def net_file(here: Path) -> Path:
+    """The tiny backbone `net.py:tiny`, in the current folder."""
+    from command import NET
+
+    file = here / "net.py"
+    file.write_text(NET)
+    return file

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from command import Command
 from shipped import EVERY
 from test_messages import LISTS
 
@@ -19,12 +18,6 @@ from composer.primitives.page import page
 from composer.primitives.reference import example_text, reference
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def run(capsys, tmp_path, monkeypatch) -> Command:
-    monkeypatch.chdir(tmp_path)
-    return Command(capsys)
 
 
 # ------------------------------------------------------------------------------------------- new

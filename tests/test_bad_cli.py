@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from command import NET, Command, files, names, process
+from command import NET, files, names, process
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -21,16 +21,11 @@ from composer.models import network
 from composer.models.model_string import FORMS
 from composer.models.names import timm_names, torchvision_names
 
+pytestmark = pytest.mark.usefixtures("net_file")
+
 TINY = "net.py:tiny"
 TIMM, TORCHVISION = f"{len(timm_names()):,}", f"{len(torchvision_names()):,}"
 INSERT = ("insert", "--spec", "se", "--into")
-
-
-@pytest.fixture
-def run(capsys, tmp_path, monkeypatch) -> Command:
-    monkeypatch.chdir(tmp_path)
-    Path("net.py").write_text(NET)
-    return Command(capsys)
 
 
 #: A name, the arguments, the exit status, and what stands on stderr.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from command import NET, Command, files, names, process
+from command import NET, files, names, process
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -18,15 +18,10 @@ from composer.models.model_string import ModelString
 from composer.models.names import _old_timm_names, check_name, timm_names, torchvision_names
 from composer.models.open import open_backbone
 
+pytestmark = pytest.mark.usefixtures("net_file")
+
 WRITTEN = ["model.safetensors", "recipe.yaml", "report.json", "report.md"]
 TINY = "net.py:tiny"
-
-
-@pytest.fixture
-def run(capsys, tmp_path, monkeypatch) -> Command:
-    monkeypatch.chdir(tmp_path)
-    Path("net.py").write_text(NET)
-    return Command(capsys)
 
 
 @pytest.fixture(scope="module")

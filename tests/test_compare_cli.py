@@ -8,18 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from command import NET, Command, files
+from command import files
+
+pytestmark = pytest.mark.usefixtures("net_file")
 
 TINY = "net.py:tiny"
 COMPARE = ("compare", "--into", TINY)
 BRIEF = ("--seconds", "0.01")
-
-
-@pytest.fixture
-def run(capsys, tmp_path, monkeypatch) -> Command:
-    monkeypatch.chdir(tmp_path)
-    Path("net.py").write_text(NET)
-    return Command(capsys)
 
 
 def test_a_row_for_each_model_and_batch(run):

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from command import NET, Command
+from command import NET
 from safetensors.torch import load_file, save_file
 
 import composer
 from composer.looking.weight_diff import weight_difference
+
+pytestmark = pytest.mark.usefixtures("net_file")
 
 GATE = """name: {name}
 input: [b, c, h, w]
@@ -20,13 +22,6 @@ nodes:
   gate:    {{op: gate, fn: {fn}}}
   out:     {{op: reweight, x: input, by: gate}}
 """
-
-
-@pytest.fixture
-def run(capsys, tmp_path, monkeypatch) -> Command:
-    monkeypatch.chdir(tmp_path)
-    Path("net.py").write_text(NET)
-    return Command(capsys)
 
 
 def made(folder: str, *edits: tuple[str, dict]) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 import matplotlib
 import pytest
 import torch
-from command import Command
 from matplotlib.mathtext import MathTextParser
 from shipped import SHIPPED, TYPICAL
 
@@ -35,12 +34,6 @@ def graph_at(spec, channels, size, params=None):
     return compile_graph(
         graph_of(spec, settings_at(spec, channels, size, params or {})), as_written=True
     )
-
-
-@pytest.fixture
-def run(capsys, tmp_path, monkeypatch) -> Command:
-    monkeypatch.chdir(tmp_path)
-    return Command(capsys)
 
 
 # ---------------------------------------------------------------------------------------- growth

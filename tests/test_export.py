@@ -31,14 +31,6 @@ from composer.language.library import shipped_names
 ALL = ("batch", "height", "width")
 
 
-@pytest.fixture
-def run(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Command:
-    monkeypatch.chdir(tmp_path)
-    return Command(capsys)
-
-
 def said(call: Any) -> str:
     with pytest.raises(ComposerError) as failure:
         call()

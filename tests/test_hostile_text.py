@@ -97,10 +97,7 @@ deviations: [{said}]
 HONEST = spec_of("Squeeze and excitation")
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 #: What may not go out raw, by its numbers: nothing here is taken from what is tested.

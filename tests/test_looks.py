@@ -11,7 +11,7 @@ import diagrams
 import pytest
 import timm
 import torch
-from command import Command, names
+from command import names
 from geometry import SVG, faults
 from torch import nn
 
@@ -29,12 +29,6 @@ from composer.errors import ComposerError
 
 COLUMN = 8.5 * 72 / 2.54
 SPECS = ("se", "cbam", "bam", "sk", "mhsa", "transformer_layer", "triplet")
-
-
-@pytest.fixture
-def run(capsys, tmp_path, monkeypatch) -> Command:
-    monkeypatch.chdir(tmp_path)
-    return Command(capsys)
 
 
 def svg_of(name: str, look: Look) -> str:

@@ -66,9 +66,7 @@ CLIP = {"model_type": "clip", "architectures": ["CLIPModel"], "vision_config": T
         "text_config": {}}  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("here")
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from command import NET, Command
+from command import Command
 
 import composer
 from composer.artifact.carried import carried, read_recipe_at
@@ -16,12 +16,7 @@ from composer.errors import ComposerError
 from composer.models.model_string import ModelString
 from composer.models.open import open_backbone
 
-
-@pytest.fixture
-def run(capsys, tmp_path, monkeypatch) -> Command:
-    monkeypatch.chdir(tmp_path)
-    Path("net.py").write_text(NET)
-    return Command(capsys)
+pytestmark = pytest.mark.usefixtures("net_file")
 
 
 HELD = Path(__file__).parent / "recipes"

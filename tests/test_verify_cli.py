@@ -7,17 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from command import Command
 
 from composer.certificate.claims import CLAIMS
 from composer.language import library
 from composer.language.library import find_spec, shipped_names
-
-
-@pytest.fixture
-def run(capsys, tmp_path, monkeypatch) -> Command:
-    monkeypatch.chdir(tmp_path)
-    return Command(capsys)
 
 
 def test_a_table_says_what_was_compared_with_what(run):

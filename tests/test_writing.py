@@ -35,10 +35,7 @@ OLD, NEW, BIG = "the old one", "the new one", 300_000
 PARTS = ("model.safetensors", RECIPE, "report.json")
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 @pytest.fixture(params=["renameat2", "plain"])
