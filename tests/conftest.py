@@ -22,7 +22,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="of each slow test, run the first case and every Nth after it (default: all)",
+        help="run one in N of the slow cases (default: all)",
+    )
+    parser.addoption(
+        "--share",
+        type=int,
+        default=0,
+        metavar="K",
+        help="which of them: those whose number, divided by N, leaves K modulo N (default: 0)",
     )
     parser.addoption(
         "--graphs",
@@ -49,7 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the cases after the first few of a `quick` test as slow, and leave out --one-in."""
+    """Mark the cases after the first few of a `quick` test as slow, and omit what --one-in says."""
     numbers: Counter[str] = Counter()
     for item in items:
         test = _test(item)
@@ -57,14 +64,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if quick is not None and numbers[test] >= quick.args[0]:
             item.add_marker(pytest.mark.slow)
         numbers[test] += 1
-    every = config.getoption("one_in")
-    numbers.clear()
-    left = []
-    for item in items:
-        if item.get_closest_marker("slow") is not None:
-            if numbers[_test(item)] % every:
-                left.append(item)
-            numbers[_test(item)] += 1
+    every, share = config.getoption("one_in"), config.getoption("share")
+    slow = [item for item in items if item.get_closest_marker("slow") is not None]
+    left = [item for number, item in enumerate(slow) if (number - share) % every]
     if left:
         config.hook.pytest_deselected(items=left)
         gone = set(left)
