@@ -62,7 +62,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         test = _test(item)
         quick = item.get_closest_marker("quick")
         if quick is not None and numbers[test] >= quick.args[0]:
-            item.add_marker(pytest.mark.slow)
+            item.add_marker(quick.kwargs.get("then", "slow"))
         numbers[test] += 1
     every, share = config.getoption("one_in"), config.getoption("share")
     slow = [item for item in items if item.get_closest_marker("slow") is not None]

@@ -44,6 +44,7 @@ def multiplied(hidden: Tensor, shortcut: Tensor) -> Tensor:
     return hidden * shortcut
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize(("join", "last", "skips"), [
     (added, "nothing", True), (added, "dropout", True), (multiplied, "nothing", False),
 ])  # fmt: skip

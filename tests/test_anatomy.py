@@ -51,6 +51,7 @@ def test_stages_and_blocks(row: Backbone) -> None:
         assert sum(known.skips(block.call) for block in known.blocks) == row.skips
 
 
+@pytest.mark.long
 @pytest.mark.quick(4)
 @pytest.mark.parametrize("row", ROWS)
 def test_every_block_is_entered_at_the_end_of_its_branch(row: Backbone) -> None:
@@ -63,7 +64,7 @@ def test_every_block_is_entered_at_the_end_of_its_branch(row: Backbone) -> None:
     assert set(notes) <= {None, "no skip: the whole block is the branch"}
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("name", "position", "at"),
     [("resnet18", "residual", "block"), ("torchvision:mobilenet_v2", "output", "stage"),
@@ -136,6 +137,7 @@ def test_a_model_that_takes_no_image() -> None:
 # ----------------------------------------------------------------------- where the branch ends
 
 
+@pytest.mark.long
 def test_zeroing_the_branch_of_resnet_leaves_the_shortcut() -> None:
     model = make(backbone("resnet18"))
     edited = composer.insert(model, ZERO, at="block")
@@ -147,6 +149,7 @@ def test_zeroing_the_branch_of_resnet_leaves_the_shortcut() -> None:
     assert torch.equal(edited(x), model.forward_head(y))
 
 
+@pytest.mark.long
 def test_zeroing_the_branch_of_mobilenet_leaves_the_input() -> None:
     model = make(backbone("torchvision:mobilenet_v2"))
     edited = composer.insert(model, ZERO, at="block")
@@ -155,7 +158,7 @@ def test_zeroing_the_branch_of_mobilenet_leaves_the_input() -> None:
     assert not edited.features[2](torch.randn(2, 16, 8, 8)).any()
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("name", "path", "channels", "by_hand"),
     [
@@ -191,6 +194,7 @@ def test_the_branch_alone_is_scaled(
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.long
 @pytest.mark.quick(1)
 @pytest.mark.parametrize("name", ["resnet18", "regnety_002", "mobilenetv2_100", "convnext_tiny"])
 def test_before_drop_path(name: str) -> None:
@@ -208,6 +212,7 @@ def test_before_drop_path(name: str) -> None:
     assert order.index("scale") < order.index("drop_path")
 
 
+@pytest.mark.long
 def test_where_timm_has_its_own_attention_and_drop_path() -> None:
     """timm puts `se` before drop path; ours, beside it in the same block, comes next."""
     model = create_model("seresnet18", drop_path_rate=0.5)
@@ -219,6 +224,7 @@ def test_where_timm_has_its_own_attention_and_drop_path() -> None:
     assert order[-4:] == ["se", "eca", "drop_path", "act2"]
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("path", ["stages.0.1", "stages.1.1"])
 def test_dropout_written_out_stays_behind_in_both_modes(path: str) -> None:
     """Where a sample is kept, training doubles what evaluation adds."""
@@ -393,7 +399,7 @@ def of_two(kind: type[nn.Module], call: Callable[..., Tensor] | None = None) -> 
     return Row(kind(8), kind(8), call=call)
 
 
-@pytest.mark.quick(4)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("kind", "position", "note"),
     [
@@ -441,7 +447,7 @@ def test_the_branch_of_the_second_skip() -> None:
     torch.testing.assert_close(block(x), middle + 3 * block.mlp(middle))
 
 
-@pytest.mark.quick(5)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "call",
     [
@@ -475,6 +481,7 @@ def test_another_argument_than_the_one_seen_acts_as_before() -> None:
     assert torch.equal(one, other) and not torch.equal(one, model.blocks[0](x))
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("position", ["residual", "output", "input"])
 def test_of_a_tuple_the_first_tensor_is_the_value(position: str) -> None:
     model = of_two(Tupled, lambda block, x: block(x)[0])
@@ -546,6 +553,7 @@ def test_an_activation_at_the_end_and_an_addition_in_place() -> None:
 # ---------------------------------------------------------------------- models without numbers
 
 
+@pytest.mark.long
 def test_on_the_meta_device() -> None:
     real = make(backbone("resnet18"))
     with torch.device("meta"):
@@ -556,6 +564,7 @@ def test_on_the_meta_device() -> None:
     assert str(composer.plan(model, "cbam")) == str(composer.plan(real, "cbam"))
 
 
+@pytest.mark.long
 def test_the_random_numbers_go_on_as_if_nothing_had_been() -> None:
     model = make(backbone("resnet18"), drop=0.2)
     torch.manual_seed(7)
@@ -583,6 +592,7 @@ def test_a_cache_on_a_module_is_not_left_fake() -> None:
     model(torch.randn(1, 3, 16, 16))
 
 
+@pytest.mark.long
 def test_drop_path_of_torchvision_is_recognised() -> None:
     model = create_model("resnet18")
     model.layer1[0].drop_path = StochasticDepth(0.5, "row")

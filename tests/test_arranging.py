@@ -112,6 +112,7 @@ def test_outlook_attention(size: tuple[int, int]) -> None:
     torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
 def test_windows_learn_as_they_are_read(dimensions: int) -> None:
     """Without a gradient they are a view, copied; with one, torch's own."""
@@ -135,6 +136,7 @@ ALL = """q, k: {op: chunk, axis: c}
     out: {op: rename, axes: {h: w, w: h}}"""
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
 def test_of_open_sizes_compiled_and_exported(layout: tuple[str, ...]) -> None:
     """No size is frozen: one graph serves all."""
@@ -184,6 +186,7 @@ def test_a_rename_is_free() -> None:
 # -------------------------------------------------------------------------- what is random
 
 
+@pytest.mark.quick(6, then="long")
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
 @pytest.mark.parametrize(("share", "alone"), [
     ("", (64, 20, 6, 5)), (", share: [h, w]", (64, 20, 1, 1)),

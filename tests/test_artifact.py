@@ -75,7 +75,7 @@ def refusal(call, *args: object, **wish: object) -> str:
     return str(refused.value)
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("backbone", "specs", "wish"),
     [
@@ -105,6 +105,7 @@ def test_bfloat16_comes_back():
     same(model, composer.load("it", trust_code=True))
 
 
+@pytest.mark.long
 def test_mixed_precision_comes_back():
     model = composed().to(torch.bfloat16)
     for module in model.modules():
@@ -118,6 +119,7 @@ def test_mixed_precision_comes_back():
         assert torch.equal(tensor, second[key])
 
 
+@pytest.mark.long
 def test_channels_last_comes_back():
     model = composed().to(memory_format=torch.channels_last)
     composer.save(model, "it")
@@ -138,6 +140,7 @@ def tied():
 )
 
 
+@pytest.mark.long
 def test_tied_weights_come_back_tied():
     Path("net.py").write_text(TIED)
     model = composed("net.py:tied")
@@ -161,6 +164,7 @@ def test_tensors_that_share_memory_are_written_whole():
     assert torch.equal(state["turned"], model.turned)
 
 
+@pytest.mark.long
 def test_a_model_that_was_given_keeps_its_name():
     """timm's and torchvision's models are told by themselves."""
     for model, name in [
@@ -189,7 +193,7 @@ def changed_attribute(model: nn.Module) -> nn.Module:
     return model
 
 
-@pytest.mark.quick(3)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "make",
     [
@@ -212,6 +216,7 @@ def test_a_model_that_cannot_be_told_is_refused(make):
     assert files(Path()) == ["net.py"]
 
 
+@pytest.mark.long
 def test_a_model_of_ones_own_is_named_by_the_caller():
     model = randomise(open_backbone(ModelString.parse(TINY)))
     assert refusal(composer.save, composer.insert(model, "se"), "it") == (
@@ -230,6 +235,7 @@ def test_nothing_but_compositions_are_saved():
     )
 
 
+@pytest.mark.long
 def test_the_recipe_is_for_people():
     spec = "name: mine  \n# a remark\ninput: [b, c, h, w]\nnodes:\n  a: {op: gate, fn: relu}\n"
     Path("mine.yaml").write_text(spec)
@@ -279,6 +285,7 @@ def edited(before: str, after: str) -> None:
     path.write_text(text.replace(before, after, 1))
 
 
+@pytest.mark.long
 def test_a_changed_spec_is_refused():
     composer.save(composed(), "it")
     edited("fn: sigmoid", "fn: tanh")
@@ -291,6 +298,7 @@ def test_a_changed_spec_is_refused():
     )
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize(
     ("before", "after", "code", "message"),
     [
@@ -346,6 +354,7 @@ def test_a_backbone_that_changed_is_refused():
     assert "  help: it was made with python 3." in said
 
 
+@pytest.mark.long
 def test_a_relative_file_is_found_from_the_composition(tmp_path, monkeypatch):
     Path("models").mkdir()
     Path("net.py").rename("models/net.py")
@@ -434,6 +443,7 @@ def test_loading_draws_no_conclusions_from_the_state_of_the_process():
     assert model.training
 
 
+@pytest.mark.long
 def test_the_three_lines_of_the_report_load_it():
     model = composed()
     composer.save(model, "it")
@@ -608,6 +618,7 @@ def test_sites_chosen_against_the_spec_come_back():
     assert [site.path for site in composer.recipe(loaded).edits[0].sites] == ["stage2.1"]
 
 
+@pytest.mark.long
 def test_a_head_changed_after_the_insertion_is_told_or_refused():
     model = composer.insert("resnet18", "eca", stages="4")
     model.reset_classifier(10)
@@ -683,6 +694,7 @@ def test_a_changed_part_of_a_spec_is_refused():
 # ------------------------------------------------------------------- weights computed of others
 
 
+@pytest.mark.long
 def test_inserted_weights_that_are_parametrized_are_not_saved(tmp_path: Path) -> None:
     from torch.nn.utils import parametrizations, prune
 

@@ -57,6 +57,7 @@ def channel_gate(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     return torch.sigmoid(mlp[0] + mlp[1])
 
 
+@pytest.mark.long
 def test_cbam_is_seen_as_its_paper_has_it():
     images = torch.randn(2, 3, 64, 64)
     model = composer.insert(tiny(), "cbam", params={"min_width": 4}).train()
@@ -155,6 +156,7 @@ def test_a_mechanism_as_it_is_written_computes_what_runs(name):
             assert one.values.dim() == len(one.axes)
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("how", ["in place", "around"])
 def test_a_compiled_model_is_looked_at_as_well(how):
     images = torch.randn(1, 3, 64, 64)

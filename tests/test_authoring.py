@@ -230,6 +230,7 @@ COMPLETED = [
 ]  # fmt: skip
 
 
+@pytest.mark.quick(4, then="long")
 @pytest.mark.parametrize(("words", "expected"), COMPLETED, ids=[c[0] for c in COMPLETED])
 def test_what_a_shell_completes(words, expected, tmp_path):
     assert set(expected) <= set(found := completed(words, tmp_path))

@@ -570,6 +570,7 @@ def test_a_full_disk_leaves_nothing_behind(run, monkeypatch, where):
     assert names(Path()) == ["net.py"]
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("failing", ["save_weights", "rename"])
 def test_a_full_disk_leaves_the_old_composition(run, monkeypatch, failing):
     run.fine(*INSERT, TINY)
@@ -706,6 +707,7 @@ def test_nan_in_both_is_no_difference(run):
     assert found["difference"] == 0
 
 
+@pytest.mark.long
 def test_an_interrupt(tmp_path):
     (tmp_path / "net.py").write_text(
         "import time\ndef make():\n    print('ready', flush=True)\n    time.sleep(600)\n"

@@ -126,6 +126,7 @@ def test_cases_of_some_shapes() -> None:
     assert [str(case) for case in chosen] == ["se 1x2048x7x7", "sk 1x512x7x7", "mhsa 1x9x16"]
 
 
+@pytest.mark.quick(24, then="long")
 @pytest.mark.parametrize("name", SHAPES)
 def test_plain_modules_compute_what_ours_do(name: str) -> None:
     """Values and gradients in float64, in training."""
@@ -143,6 +144,7 @@ def test_plain_modules_compute_what_ours_do(name: str) -> None:
         torch.testing.assert_close(mine.reshape(theirs.shape), theirs, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.quick(38, then="long")
 @pytest.mark.parametrize("name", SHAPES)
 def test_rivals_are_as_large_and_give_the_same_shape(name: str) -> None:
     case = Case(name, 2, SMALL[name])

@@ -162,6 +162,7 @@ CHAINS = {
 }
 
 
+@pytest.mark.quick(3, then="long")
 @pytest.mark.parametrize("name", CHAINS)
 def test_specs_of_specs(name: str, folder: Path) -> None:
     files = generated()[name]
@@ -217,7 +218,7 @@ def test_a_file_without_end_is_no_spec() -> None:
 SOME = ("alias bomb", "40,000 axes", "40,000 keys", "nodes of unknown op", "long sizes that meet")
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", SOME)
 def test_a_few_hostile_specs_are_answered_soon(name: str) -> None:
     count = calls(lambda: check_text(generated()[name]["it.yaml"], "it.yaml"))

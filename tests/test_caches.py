@@ -49,6 +49,7 @@ class Encoded(nn.Module):
         return x + self.two(torch.relu(self.one(x + found)))
 
 
+@pytest.mark.quick(2, then="long")
 @pytest.mark.parametrize("remembered", [bounded, unbounded, in_a_tuple])
 def test_no_fake_tensor_stays(remembered: Any) -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3), Encoded(remembered), Encoded(remembered)).eval()

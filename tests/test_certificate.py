@@ -173,6 +173,7 @@ def test_a_half_that_is_broken_is_found_in_the_whole(tmp_path: Path) -> None:
     assert not found[0].passed
 
 
+@pytest.mark.long
 def test_a_spec_that_no_longer_builds_fails_in_its_own_words() -> None:
     spec = changed("se", ('"max(c // reduction, min_width)"', "c // 4096"))
     found = rows(spec, "parameters", VALUES, "place")

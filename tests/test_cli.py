@@ -81,6 +81,7 @@ def test_insert_json_is_one_object_with_the_keys_of_the_contract(run):
     assert json.loads(Path("out/it/report.json").read_text()) == found
 
 
+@pytest.mark.long
 def test_a_dry_run_writes_nothing(run):
     result = run.fine("insert", "--spec", "se", "--into", TINY, "--dry-run")
     assert result.out.endswith("dry run: nothing was verified, nothing was written\n")
@@ -110,6 +111,7 @@ def test_which_sites_are_chosen(run, options, paths):
     assert [site["path"] for site in run.fine(*args).json["sites"]] == paths
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("position", ["residual", "output"])
 def test_position(run, position):
     args = ("insert", "--spec", "se", "--into", TINY, "--dry-run", "--json")
@@ -117,6 +119,7 @@ def test_position(run, position):
     assert {site["position"] for site in sites} == {position}
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize(
     ("settings", "parameters"),
     [
@@ -133,6 +136,7 @@ def test_set(run, settings, parameters):
     assert (sites[0]["parameters"], sites[2]["parameters"]) == parameters
 
 
+@pytest.mark.long
 def test_specs_go_in_in_order_and_are_set_apart(run):
     args = ("insert", "--spec", "eca", "--spec", "se", "--into", TINY, "--set", "se.reduction=4")
     found = run.fine(*args, "--json").json
@@ -153,6 +157,7 @@ def test_identity_prints_the_largest_difference(run, weights):
     assert run.fine(*args, "--init", "identity", "--force", "--json").json["difference"] == 0
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P"])
 def test_an_image_is_the_input(run, mode):
     Image.new(mode, (300, 200), 1).save("cat.png")
@@ -161,6 +166,7 @@ def test_an_image_is_the_input(run, mode):
     assert "largest difference from the original's output, on cat.png: 0\n" in result.out
 
 
+@pytest.mark.long
 def test_an_image_for_a_backbone_of_one_channel(run):
     Image.new("RGB", (40, 40)).save("cat.png")
     run.fine(
@@ -187,7 +193,7 @@ FORMS = {
 }
 
 
-@pytest.mark.quick(3)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("form", FORMS)
 def test_weights(run, weights, form):
     file = "w.safetensors" if form == "safetensors" else "w.pth"  # the content counts
@@ -197,6 +203,7 @@ def test_weights(run, weights, form):
     assert all(torch.equal(state[key], tensor) for key, tensor in weights.items())
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
 def test_dtype(run, dtype):
     run.fine("insert", "--spec", "cbam", "--into", TINY, "--dtype", dtype)
@@ -227,6 +234,7 @@ def test_an_empty_folder_is_filled(run):
     assert files(Path("here")) == WRITTEN
 
 
+@pytest.mark.long
 def test_insertions_stack(run):
     run.fine("insert", "--spec", "se", "--into", TINY, "-o", "one")
     found = run.fine(
@@ -277,6 +285,7 @@ def test_a_factory_may_import_what_stands_beside_it(run):
     run.fine("insert", "--spec", "se", "--into", "lab/make.py:make", "--dry-run")
 
 
+@pytest.mark.long
 def test_what_a_factory_prints_is_no_data(run):
     text = NET.replace("    return Net", "    print('making it')\n    return Net")
     Path("net.py").write_text("print('hello')\n" + text)
@@ -365,6 +374,7 @@ def test_sites_of_a_composition(run):
     assert "stage2.1" in run.fine("sites", "tiny-se", "--trust-code").out
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize(("what", "key", "one"), [("specs", "name", "se"), ("ops", "op", "pool")])
 def test_list(run, what, key, one):
     rows = run.fine("list", what, "--json").json[what]
@@ -396,6 +406,7 @@ def test_schema(run):
     assert run.fine("schema").json["$schema"].startswith("http://json-schema.org/draft-07")
 
 
+@pytest.mark.long
 def test_eject(run, weights):
     save_file(weights, "w.safetensors")
     run.fine("insert", "--spec", "se", "--into", TINY, "--weights", "w.safetensors")
@@ -424,6 +435,7 @@ def test_help_and_version(run):
         assert run.fine(command, "-h").out.startswith(f"Usage: composer {command} ")
 
 
+@pytest.mark.long
 def test_a_process_of_its_own(tmp_path):
     (tmp_path / "net.py").write_text(NET)
     done = process("insert", "--spec", "se", "--into", TINY, "--json", cwd=tmp_path)
@@ -441,6 +453,7 @@ def test_the_reader_may_stop(tmp_path):
     assert done.stderr == ""
 
 
+@pytest.mark.long
 def test_a_difference_is_from_what_was_given(run):
     """On a composition, identity begins from that composition, not from the bare backbone."""
     run("insert", "--spec", "se", "--into", TINY, "-o", "first", "--set", "min_width=1")

@@ -17,6 +17,7 @@ COMPARE = ("compare", "--into", TINY)
 BRIEF = ("--seconds", "0.01")
 
 
+@pytest.mark.long
 def test_a_row_for_each_model_and_batch(run):
     found = run.fine(
         *COMPARE, "--spec", "se", "--spec", "eca", "--against", "net.py:tiny?width=8",
@@ -57,6 +58,7 @@ def test_a_row_for_each_model_and_batch(run):
     assert plain["ratio"] == 1
 
 
+@pytest.mark.long
 def test_memory_is_the_peak_of_a_pass(run):
     """At its peak a block holds its input, a convolution's input, what that gives, and room."""
     rows = run.fine(*COMPARE, "--spec", "eca", "--batch", "1,4", *BRIEF, "--json").json["rows"]
@@ -69,6 +71,7 @@ def test_memory_is_the_peak_of_a_pass(run):
     assert trained[0]["memory"] > 2 * rows[0]["memory"]
 
 
+@pytest.mark.long
 def test_the_table(run):
     result = run.fine(*COMPARE, "--spec", "se", "--against", "resnet18", *BRIEF)
     first, machine, empty, headings, _, *rows = result.out.splitlines()
@@ -84,6 +87,7 @@ def test_the_table(run):
     assert files(Path()) == ["net.py"]
 
 
+@pytest.mark.long
 def test_where_it_goes_is_chosen_as_in_insert(run):
     def sites(*args: str) -> int:
         rows = run.fine(*COMPARE, "--spec", "se", *args, *BRIEF, "--json").json["rows"]
@@ -97,6 +101,7 @@ def test_where_it_goes_is_chosen_as_in_insert(run):
     assert sites("--select", "stage1.*", "--position", "input") == 2
 
 
+@pytest.mark.long
 def test_settings_and_a_stand_in(run):
     rows = run.fine(
         *COMPARE, "--spec", "cond_conv", "--spec", "dynamic_conv", "--stages", "1..-1",
@@ -106,6 +111,7 @@ def test_settings_and_a_stand_in(run):
     assert rows[0]["parameters"] < rows[2]["parameters"] < rows[1]["parameters"]
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize(
     "options",
     [

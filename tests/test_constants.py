@@ -117,6 +117,7 @@ def test_copies_share_nothing_and_equal_tables_are_one() -> None:
 # ----------------------------------------------------------------------------- what is computed
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("text", [KEPT, OPEN], ids=["kept", "computed"])
 def test_traced_compiled_and_exported(text: str) -> None:
     module = composer.build(text, 4, size=(3, 5)).double()
@@ -136,6 +137,7 @@ def test_traced_compiled_and_exported(text: str) -> None:
             torch.testing.assert_close(one(x), want(x), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.long
 def test_a_whole_compiled_module() -> None:
     for text in (KEPT, OPEN):
         torch.compiler.reset()
@@ -172,6 +174,7 @@ def test_repeats_of_a_used_spec_have_tables_of_their_own(tmp_path: Path) -> None
         torch.testing.assert_close(module(x), want)
 
 
+@pytest.mark.long
 def test_inside_a_network() -> None:
     backbone = timm.create_model("resnet18", num_classes=3, zero_init_last=False).eval()
     plain = "a: {op: constant, axes: {c: c}, value: sin(c) + 2}\nout: {op: mul, of: [input, a]}"
@@ -213,6 +216,7 @@ INDICES = ("a", "b")
 TREES = _trees(st.one_of(NUMBERS, st.sampled_from(INDICES).map(lambda n: Expr("name", n))))
 
 
+@pytest.mark.long
 @settings(max_examples=300, deadline=None, derandomize=True,
           suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
 @given(TREES, st.integers(1, 4), st.integers(1, 4))

@@ -14,7 +14,7 @@ from composer.measure.cost import FakeRun, FlopCounter, floating_dtype, flops, p
 IMAGE = (1, 3, 224, 224)
 
 
-@pytest.mark.quick(4)
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("name", "giga", "millions"),
     [
@@ -60,6 +60,7 @@ def test_by_hand(module: nn.Module, shape: tuple[int, ...], expected: int) -> No
     assert module.training
 
 
+@pytest.mark.long
 @pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("name", "spec"),

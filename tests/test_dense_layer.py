@@ -26,6 +26,7 @@ class Dense(nn.Module):
         return torch.cat([x, new] if self.first == "x" else [new, x], 1)
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("first", ["x", "new"])
 @pytest.mark.parametrize("drop", [0.0, 0.1])
 def test_what_is_new_is_weighted_alone(first: str, drop: float) -> None:

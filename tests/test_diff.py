@@ -35,6 +35,7 @@ def made(folder: str, *edits: tuple[str, dict]) -> None:
 SE = ("se", {"params": {"min_width": 4}})
 
 
+@pytest.mark.long
 def test_a_composition_is_the_same_as_itself_and_as_a_copy(run):
     made("a", SE)
     made("b", SE)
@@ -46,6 +47,7 @@ def test_a_composition_is_the_same_as_itself_and_as_a_copy(run):
     assert found["same"] is True and found["version"] == 1 and found["weights"]["equal"] == count
 
 
+@pytest.mark.long
 def test_what_differs_of_two_compositions_is_told(run):
     Path("gate.yaml").write_text(GATE.format(name="own", fn="sigmoid"))
     made("a", SE, ("gate.yaml", {"at": "block"}))

@@ -42,6 +42,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("seeds", batches, ids=[str(batch.start) for batch in batches])
 
 
+@pytest.mark.quick(1, then="long")
 def test_random_specs(seeds: range, tmp_path: Path) -> None:
     unsteady = []
     for seed in seeds:
@@ -93,6 +94,7 @@ def _drawn(specs: int) -> Counter[tuple[str, ...]]:
     return found
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize(("specs", "least"), [(300, 8), (2000, 80)])
 def test_every_op_is_drawn(specs: int, least: int) -> None:
     drawn = _drawn(specs)
@@ -137,6 +139,7 @@ def test_a_seed_is_one_spec() -> None:
 LAYER = {"kernel": 3, "stride": 1, "padding": 1, "dilation": 1, "groups": 1, "bias": False}
 
 
+@pytest.mark.quick(15, then="long")
 @pytest.mark.parametrize("name", SHIPPED_CASES)
 def test_shipped_specs(name: str) -> None:
     text = (SHIPPED / f"{name}.yaml").read_text(encoding="utf-8")
@@ -271,7 +274,7 @@ def _negative(one: Any) -> Any:
     return Expr("negative", 0, (one,)) if not one.is_constant else constant(-one.value)
 
 
-@pytest.mark.quick(6)
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_it_goes_red(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path, op, broken = MUTATIONS[name]

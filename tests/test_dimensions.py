@@ -83,6 +83,7 @@ PAPERS: list[tuple[str, dict[str, int], type[nn.Module], dict[str, str]]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.quick(12, then="long")
 @pytest.mark.parametrize(("name", "params", "oracle", "keys"), PAPERS, ids=lambda v: str(v))
 @pytest.mark.parametrize("size", [(4, 6, 5), (17,)], ids=str)
 @pytest.mark.parametrize("training", [False, True])

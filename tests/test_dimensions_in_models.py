@@ -74,7 +74,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int, str]] =
 }  # fmt: skip
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_mechanism_in_each_branch(name: str) -> None:
     make, shape, blocks, first = NETWORKS[name]
@@ -103,7 +103,7 @@ def test_a_mechanism_in_each_branch(name: str) -> None:
     assert torch.equal(output(back, x), before)
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("spec", ["se", "eca", "ge_theta_minus", "bam", "sa"])
 @pytest.mark.parametrize("factory", ["signal", "volume"])
 def test_saved_and_loaded_by_its_factory(spec: str, factory: str, tmp_path: Path) -> None:
@@ -122,6 +122,7 @@ def test_saved_and_loaded_by_its_factory(spec: str, factory: str, tmp_path: Path
                                             .state_dict())  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.quick(1)
 @pytest.mark.parametrize("factory", ["signal", "volume"])
 def test_stand_ins_begin_as_their_convolutions(factory: str) -> None:
@@ -154,6 +155,7 @@ def test_channels_last_of_volumes() -> None:
     assert kernel.is_contiguous(memory_format=torch.channels_last_3d)
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize(("factory", "there"), [(signal, "b, c, t"), (volume, "b, c, d, h, w")])
 def test_a_spec_that_is_for_images(factory: Callable[[], nn.Module], there: str) -> None:
     rows = spec_text("rows: {op: pool, over: w}\nout: {op: reweight, x: input, by: rows}")
@@ -171,6 +173,7 @@ def test_a_spec_that_is_for_images(factory: Callable[[], nn.Module], there: str)
     )
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize(("places", "make", "there"), [
     ("t", volume, "b, c, d, h, w"), ("d, h, w", signal, "b, c, t"),
 ])  # fmt: skip
@@ -186,6 +189,7 @@ def test_a_spec_that_is_written_for_other_maps(
     assert first.help == "write 'input: [b, c, h, w]'"
 
 
+@pytest.mark.long
 def test_convolutions_are_counted_by_the_dimensions_of_the_model() -> None:
     for make, dimensions in ((signal, 1), (volume, 3)):
         model = make()
@@ -229,6 +233,7 @@ def test_example_inputs_of_a_volume() -> None:
     assert planned.sites[0].size == (3, 4, 6)
 
 
+@pytest.mark.long
 @pytest.mark.quick(1)
 @pytest.mark.parametrize("make", [signal, volume])
 def test_what_a_trainer_and_a_deployer_do(make: Callable[[], nn.Module]) -> None:

@@ -61,6 +61,7 @@ class Net(nn.Module):
         return self.blocks(self.stem(x)).mean((2, 3))
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("block", [CallsItselfThis, TakesStars, TakesOptions, TakesPositionsOnly])
 @pytest.mark.parametrize("position", ["residual", "output"])
 def test_a_forward_written_in_any_way_is_edited(block: Any, position: Any) -> None:

@@ -67,6 +67,7 @@ CASES = cases()
 # ------------------------------------------------------------------------------- none is missing
 
 
+@pytest.mark.long
 def test_each_code_is_explained_and_has_a_case() -> None:
     found = (set(found_codes().codes) - CARRIED) | MADE
     assert set(KNOWN) == found

@@ -44,7 +44,7 @@ HEAVY = [
 ]  # fmt: skip
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("model", "count", "first", "position", "channels", "size"),
     [*MODELS, *(pytest.param(*row, marks=pytest.mark.slow) for row in HEAVY)],
@@ -66,6 +66,7 @@ def test_insert(
     assert [stage["path"] for stage in again["stages"]]
 
 
+@pytest.mark.long
 def test_branches_and_prefix_tokens(run: Command) -> None:
     told = run.fine("insert", "--spec", "eca", "--into", "test_vit", "--branch", "attn",
                     "--prefix-tokens", "join", "-o", "out", "--json").json  # fmt: skip

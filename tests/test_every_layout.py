@@ -133,6 +133,7 @@ WRONG = [
 ]  # fmt: skip
 
 
+@pytest.mark.quick(5, then="long")
 @pytest.mark.parametrize(("call", "code", "message", "way_out"), WRONG)
 def test_what_it_says(
     call: Callable[[], Any], code: str, message: str, way_out: str | None
@@ -171,7 +172,7 @@ SPELT = {
 }  # fmt: skip
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "position",
     ["residual:1", "residual:2", *SPELT, "input", "output", "after:attn", "after:norm1",
@@ -196,7 +197,7 @@ def test_places_of_a_vit_block(position: str) -> None:
     assert {site.position for site in plan.sites} <= spelt
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "choice",
     [{"position": "residual:attn"}, {"position": "input"}, {"position": "after:attn.proj"},
@@ -399,6 +400,7 @@ class Mix(nn.Module):
         return x + self.down(self.up(x).relu())
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("order", ["rows", "columns", "windows"])
 def test_tokens_in_another_order_are_no_map(order: str) -> None:
     model = Shuffled(order)
@@ -532,6 +534,7 @@ HEADS = [
 ]
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize(("model", "path"), HEADS)
 def test_before_the_head(model: str, path: str) -> None:
     with torch.device("meta"):
@@ -539,6 +542,7 @@ def test_before_the_head(model: str, path: str) -> None:
     assert [site.path for site in composer.plan(net, "eca", at="head").sites] == [path]
 
 
+@pytest.mark.long
 def test_one_of_several_values_is_told() -> None:
     with torch.device("meta"):
         net = create_model("hrnet_w18_small")
@@ -563,6 +567,7 @@ class Asking(nn.Module):
         return x + self.b(self.a(x)) * (2 if kwargs.get("twice") else 1)
 
 
+@pytest.mark.long
 def test_further_keywords_of_a_block() -> None:
     """They act as they did."""
     model = nn.Sequential(nn.Conv2d(3, 8, 3), Asking(), Asking()).eval()
@@ -572,6 +577,7 @@ def test_further_keywords_of_a_block() -> None:
     assert torch.equal(composed[1](x, twice=True), model[1](x, twice=True))
 
 
+@pytest.mark.long
 def test_arguments_that_a_block_passes_on_stay_open() -> None:
     """Only what its forward itself depends on is fixed at what it was."""
     vit = enlivened(create_model("test_vit")).eval()
@@ -584,6 +590,7 @@ def test_arguments_that_a_block_passes_on_stay_open() -> None:
         assert torch.equal(composed.forward_features(x, attn_mask=mask), expected)
 
 
+@pytest.mark.long
 def test_a_tuple_that_a_child_makes() -> None:
     class Both(nn.Module):
         def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

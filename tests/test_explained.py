@@ -65,6 +65,7 @@ def counted(spec, channels, size):
 NO_POLYNOMIAL = {"eca", "axial", "axial_height", "coatnet_attention"}
 
 
+@pytest.mark.quick(12, then="long")
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_polynomial_is_what_is_counted(name):
     spec = load_spec(name)
@@ -225,6 +226,7 @@ def test_a_formula_names_what_its_node_reads(name):
         assert not re.search(r"operand[a-z]", one.formula)
 
 
+@pytest.mark.quick(9, then="long")
 @pytest.mark.parametrize("name", SHIPPED)
 def test_latex_is_maths(name):
     """Read by another parser of LaTeX's maths, and in ASCII alone."""

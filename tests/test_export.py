@@ -65,6 +65,7 @@ def test_a_network_as_onnx(tmp_path: Path) -> None:
     assert names == ["batch", 3, "height", "width"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["cond_conv", "dynamic_conv", "od_conv"])
 @pytest.mark.quick(1)
 def test_kernels_of_each_sample_keep_any_batch(name: str, tmp_path: Path) -> None:
@@ -86,6 +87,7 @@ def module_of(module: nn.Module, channels: int) -> nn.Module:
     return network.eval()
 
 
+@pytest.mark.long
 def test_one_size_is_said(tmp_path: Path) -> None:
     found = composer.export("bot_mhsa", tmp_path / "it.onnx", channels=16, size=(4, 5))
     assert found.dynamic == ("batch",)
@@ -95,6 +97,7 @@ def test_one_size_is_said(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.long
 def test_tokens(tmp_path: Path) -> None:
     found = composer.export("sa", tmp_path / "it.pt2", channels=16, size=(3, 4))
     assert (found.format, found.dynamic, found.shape) == ("pt2", ("batch", "tokens"), (1, 12, 16))
@@ -143,6 +146,7 @@ def test_the_page_lists_every_mechanism() -> None:
 # ------------------------------------------------------------------------------- the proof
 
 
+@pytest.mark.long
 def test_other_numbers_are_never_handed_over(tmp_path: Path) -> None:
     class Other(nn.Module):
         """Gives other numbers where it is traced, as a faulty compiler would."""
@@ -157,6 +161,7 @@ def test_other_numbers_are_never_handed_over(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.long
 def test_another_batch_is_never_handed_over(tmp_path: Path) -> None:
     """A file that is right for one sample alone is written as one for one sample."""
 
@@ -174,6 +179,7 @@ call = lambda args, kwargs: args[0] if open(file).read() == "1" else args[0].rep
     )
 
 
+@pytest.mark.long
 def test_what_runs_the_file_has_no_composer(tmp_path: Path) -> None:
     subject = subject_of("se", 16, (4, 4), None)
     with pytest.raises(proof.UnprovenError) as failure:
@@ -186,6 +192,7 @@ def test_what_runs_the_file_has_no_composer(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------- messages
 
 
+@pytest.mark.long
 def test_what_has_no_words_in_onnx_is_named(tmp_path: Path) -> None:
     class Odd(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -263,6 +270,7 @@ error[no-compiler]: AOTInductor compiles C++, and there is no no-compiler-at-all
     )
 
 
+@pytest.mark.long
 def test_the_command(run: Command, tmp_path: Path) -> None:
     found = run.fine("export", "se", "--to", "pt2", "--channels", "16", "--set", "reduction=4")
     size = (tmp_path / "se.pt2").stat().st_size
@@ -292,6 +300,7 @@ def test_a_composition(run: Command, tmp_path: Path) -> None:
     close(by_onnx(tmp_path / "made.onnx", x), model(x).detach())
 
 
+@pytest.mark.long
 def test_the_call_survives_its_package() -> None:
     code = "import composer.exporting.onnx, composer; print(callable(composer.export))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

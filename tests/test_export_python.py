@@ -83,6 +83,7 @@ def tidy(source: str, tmp_path: Path) -> str:
     return "".join(done.stdout for done in told if done.returncode)
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("name", CASES)
 def test_a_mechanism_is_a_class_of_plain_torch(name, tmp_path):
     how = given(name)
@@ -119,6 +120,7 @@ def outputs(module: nn.Module, x: Tensor) -> list[Tensor]:
     return [y.detach(), x.grad, *(p.grad for _, p in named if p.grad is not None)]
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("name", CASES)
 def test_its_arguments_make_it_at_other_sizes(name):
     """Each class is made at every sample: the shapes are those of what Composer builds there."""
@@ -143,6 +145,7 @@ def _file(kind) -> str:
     return file_of([kind], kind.name)
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("name", ["se", "cbam"])
 def test_goldens(name):
     """Read, and found to be what one would write."""
@@ -206,6 +209,7 @@ MODELS = [
 ]  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.quick(1)
 @pytest.mark.parametrize(("spec", "backbone", "how"), MODELS)
 def test_a_composed_model_runs_without_composer(spec, backbone, how, tmp_path):
@@ -233,6 +237,7 @@ def config_of(kind: str, folder: Path) -> str:
     return f"hf:{folder}"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kind", "spec"), [("ResNet", "se"), ("ViT", "cbam")])
 @pytest.mark.quick(1)
 def test_a_model_of_transformers_is_made_by_its_config(kind, spec, tmp_path):
@@ -274,6 +279,7 @@ REFUSED = [
 ]  # fmt: skip
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize(("case", "file", "said", "way_out"), REFUSED)
 def test_what_cannot_go_is_refused(case, file, said, way_out, tmp_path):
     model = timm.create_model("resnet18")

@@ -432,6 +432,7 @@ def test_what_is_shown_reads_back(tree):
     assert str(again) == text
 
 
+@pytest.mark.long
 @MANY
 @given(TREES, SIZES, st.sets(st.sampled_from(NAMES)))
 def test_two_steps_bind_as_one(tree, sizes, first):
@@ -443,6 +444,7 @@ def test_two_steps_bind_as_one(tree, sizes, first):
     assert close(evaluate(parse(str(begun)), sizes), one)
 
 
+@pytest.mark.long
 @MANY
 @given(TREES, SIZES)
 def test_binding_names_to_expressions_is_substitution(tree, sizes):

@@ -45,6 +45,7 @@ def test_all_blocks_are_met() -> None:
     assert (found, len(BLOCKS)) == ([2, 3, 1, 1], 7)
 
 
+@pytest.mark.long
 def test_the_op_from_nothing(install, run) -> None:
     assert SHELL[0].startswith("composer new soften --op\n")
     installed(install, run, "soften")
@@ -62,6 +63,7 @@ def test_the_op_with_weights_and_its_test(install) -> None:
     check_op("shrink", *names["CASES"], only=quick)  # type: ignore[misc]
 
 
+@pytest.mark.long
 def test_the_package_of_specs(install, run) -> None:
     project = tomllib.loads(TOML[0])["project"]
     files = {"our_attention/__init__.py": "", "our_attention/specs/our_gate.yaml": YAML[0]}

@@ -14,7 +14,7 @@ WIDTH = 32
 MAP = ("b", "c", "h", "w")
 
 
-@pytest.mark.quick(80)
+@pytest.mark.quick(12)
 @pytest.mark.parametrize("layout", [MAP, ("b", "h", "w", "c")])
 @pytest.mark.parametrize("init", ["paper", "identity"])
 @pytest.mark.parametrize("mode", ["train", "eval"])

@@ -104,6 +104,7 @@ def test_eps() -> None:
     assert [eps_of(kind(2)) for kind in FROZEN] == [1e-5, 0.8, 1e-3, 1e-5]
 
 
+@pytest.mark.long
 @pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("norm", "spec"),
@@ -131,6 +132,7 @@ def test_a_detector() -> None:
         assert len(found) == 8 and found[0] == "backbone.body.layer1.0.conv1"
 
 
+@pytest.mark.long
 @pytest.mark.quick(1)
 @pytest.mark.parametrize("init", ["paper", "identity"])
 def test_the_plan_says_what_becomes_of_it(init: Any) -> None:
@@ -142,7 +144,7 @@ def test_the_plan_says_what_becomes_of_it(init: Any) -> None:
     assert "frozen" not in (composer.plan(net(nn.BatchNorm2d), "sk").sites[0].note or "")
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("norm", "spec", "params"),
     [*((kind, "sk", {}) for kind in FROZEN),
@@ -189,6 +191,7 @@ def test_one_that_holds_its_activation() -> None:
     assert type(composer.eject(edited).bn2) is FrozenBatchNormAct2d
 
 
+@pytest.mark.long
 def test_a_folder_keeps_it(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.py").write_text(

@@ -60,6 +60,7 @@ def test_weighed_sum(
         assert all(map(torch.equal, kept, xs))
 
 
+@pytest.mark.long
 def test_weighed_sum_has_gradients_of_every_order(all_large: None) -> None:
     given = (*values(2, (2, 3, 2, 2)), *values(2, (2, 3, 1, 1), of=9))
 
@@ -217,6 +218,7 @@ def test_rows_are_filtered_apart(
     torch.testing.assert_close(mine, theirs)
 
 
+@pytest.mark.quick(2, then="long")
 @pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize("size", [(6, 5), (9, 8)])
 @pytest.mark.parametrize("other", [1, 2])

@@ -64,6 +64,7 @@ def made(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_the_gallery_lists_every_spec(made):
     page = (made / "README.md").read_text(encoding="utf-8")
     assert page == (ROOT / "specs" / "README.md").read_text(encoding="utf-8")
@@ -101,6 +102,7 @@ GOLDENS = {
 }
 
 
+@pytest.mark.quick(3, then="long")
 @pytest.mark.parametrize("name", GOLDENS)
 def test_a_golden_picture(tmp_path, name):
     GOLDENS[name](tmp_path / "new.svg")

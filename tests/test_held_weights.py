@@ -55,6 +55,7 @@ def same(model: nn.Module, wanted: nn.Module) -> None:
     assert float((out - right).abs().max()) < 1e-5 * float(right.abs().max())
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("name", TIMM)
 def test_timms_own_models(name: str, tmp_path: Path) -> None:
     make, backbone, spec, params, said = TIMM[name]
@@ -137,6 +138,7 @@ AUTHORS: dict[str, tuple[type[nn.Module], str, str, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("name", AUTHORS)
 def test_the_names_of_the_authors(name: str, tmp_path: Path) -> None:
     kind, child, spec, params = AUTHORS[name]
@@ -218,6 +220,7 @@ REFUSED: dict[str, tuple[Callable[[dict[str, Tensor]], None], dict[str, Any], st
 }  # fmt: skip
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_not_clear_is_refused(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -237,6 +240,7 @@ def test_what_is_not_clear_is_refused(
     assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
 
 
+@pytest.mark.long
 def test_the_command_says_what_it_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,6 +28,7 @@ def inserted(model: nn.Module) -> list[nn.Module]:
     return [m for path, m in model.named_modules() if path.endswith(".cbam")]
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("how", ["eager", "compiled", "copied", "pickled", "everywhere"])
 def test_a_forward_hook_keeps_what_the_module_gave(model, how):
     with torch.no_grad():

@@ -51,7 +51,7 @@ def same(model: nn.Module, composed: nn.Module, within: float, size: int = 32) -
             torch.testing.assert_close(now[key], kept[key], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.quick(3)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("spec", "params", "wish", "within"),
     [

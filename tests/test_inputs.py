@@ -114,7 +114,7 @@ def called(model: nn.Module, given: Any) -> Any:
     return model(**given)
 
 
-@pytest.mark.quick(3)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", GIVEN)
 def test_a_model_runs_on_its_own_inputs(name: str, tmp_path: Path) -> None:
     make, given, shape = GIVEN[name]
@@ -219,6 +219,7 @@ def test_a_recipe_says_what_a_model_takes(tmp_path: Path) -> None:
     assert torch.equal(loaded(x, x), model.eval()(x, x))
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("word", ["one?input_size=3,40,48", "one"])
 def test_the_size_of_the_image_is_said(word: str, tmp_path: Path) -> None:
     shape = (3, 40, 48) if "?" in word else (3, 224, 224)
@@ -233,6 +234,7 @@ def test_a_factory_keeps_an_argument_of_that_name(tmp_path: Path) -> None:
     assert remembered_inputs(model) is None
 
 
+@pytest.mark.long
 def test_a_size_for_timm_and_torchvision() -> None:
     small = composer.plan("torchvision:resnet18?input_size=3,32,32", "se")
     assert small.input_shape == (3, 32, 32)
@@ -289,6 +291,7 @@ def run(
     return Command(capsys)
 
 
+@pytest.mark.long
 def test_input_size_on_the_command_line(run: Command) -> None:
     out = run.fine("sites", "net.py:one", "--input-size", "3,40,48").out
     assert "3×40×48" in out.splitlines()[0]
@@ -312,6 +315,7 @@ def test_a_size_that_is_none(run: Command, size: str) -> None:
     assert failed.status == 2 and failed.err.endswith(SIZES[size])
 
 
+@pytest.mark.long
 def test_a_size_that_is_said_twice(run: Command) -> None:
     failed = run("sites", "net.py:one?input_size=3,9,9", "--input-size", "3,8,8")
     assert failed.status == 2 and "omit one of them" in failed.err

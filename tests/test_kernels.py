@@ -82,7 +82,7 @@ def test_gradients(form: str) -> None:
     torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.quick(4)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("form", [
     pytest.param(form, marks=pytest.mark.skipif(
         form == "pointwise, stride" and torch.__version__ < "2.8",
@@ -151,6 +151,7 @@ def test_training_by_inductor_at_any_size(name: str) -> None:
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.quick(5, then="long")
 @pytest.mark.parametrize("form", FORMS)
 def test_no_convolution_is_exported_whose_groups_follow_from_the_batch(form: str) -> None:
     """ONNX has none, and AOTInductor fixes their number at the batch of the trace."""

@@ -96,6 +96,7 @@ def test_no_deviation_has_no_gradient() -> None:
     assert x.grad is not None and x.grad.equal(torch.zeros(2, 4))
 
 
+@pytest.mark.long
 def test_large_values_by_weights_of_a_larger_shape(recwarn: pytest.WarningsRecorder) -> None:
     x, by = torch.randn(1, 9 * 2**20), torch.randn(2, 1)
     torch.testing.assert_close(weighed(x, by), x * by)
@@ -136,6 +137,7 @@ def test_weighed_windows_are_the_sum_of_a_product(which: str) -> None:
         )
 
 
+@pytest.mark.long
 def test_weighed_windows_have_gradients_of_every_order() -> None:
     x, by = numbers(1, 2, 4, 3).requires_grad_(), numbers(1, 1, 3, 1, 4, 3).requires_grad_()
 

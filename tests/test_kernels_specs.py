@@ -183,6 +183,7 @@ def test_grn_begins_as_its_input_and_learns() -> None:
     assert all(p.grad is not None and p.grad.abs().min() > 0 for p in module.parameters())
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize(("backbone", "experts", "stage", "sites"), [
     ("resnet18", 4, 1, 4), ("mobilenetv2_050", 1, 1, 2),  # 3×3; 1×1 and depthwise
 ])  # fmt: skip

@@ -245,7 +245,7 @@ def seeded(model: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
     return given
 
 
-@pytest.mark.quick(3)
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("make", "where", "afterwards", "pixels", "training"),
     [

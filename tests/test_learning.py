@@ -161,6 +161,7 @@ def test_the_words(name: str) -> None:
     assert str(said) == sentence
 
 
+@pytest.mark.long
 def test_the_class_token_alone_is_read_after_the_last_block() -> None:
     torch.manual_seed(0)
     plain = create_model("deit_tiny_patch16_224", depth=2)

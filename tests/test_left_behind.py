@@ -37,6 +37,7 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 16, 3), Remembering(), Remembering()).eval()
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("position", ["residual", "output", "input"])
 def test_a_pass_with_gradients_before_changes_no_plan(position: str) -> None:
     fresh, ran = network(), network()

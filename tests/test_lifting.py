@@ -103,7 +103,7 @@ def with_noise(module: nn.Module) -> nn.Module:
     return module
 
 
-@pytest.mark.quick(5)
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     ("where", "arguments", "ops"), ROUND_TRIPS,
     ids=[where.rpartition(":")[2] for where, _, _ in ROUND_TRIPS],

@@ -92,6 +92,7 @@ def test_what_is_not_a_width(run, text, said, way_out):
     assert names(Path()) == []
 
 
+@pytest.mark.quick(6, then="long")
 @pytest.mark.parametrize("name", SPECS)
 def test_in_a_column_no_letter_is_below_7_points_and_nothing_overlaps(name):
     svg = svg_of(name, Look(width=COLUMN))
@@ -228,6 +229,7 @@ def starts(diagram: Diagram, layout: Layout, side: str, across: bool) -> dict[st
     return {n.removeprefix(side): r.x if across else r.y for n, r in found.items()}
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("direction", ["tb", "lr"])
 @pytest.mark.parametrize(("spec", "options"), [("bam", {}), ("se", {"expand": "layer1.0"})])
 def test_before_and_after_line_up(spec, options, direction):
@@ -315,6 +317,7 @@ def test_signs_are_in_svg_and_tikz():
 # ------------------------------------------------------------------------------- side by side
 
 
+@pytest.mark.long
 def test_two_models_stand_side_by_side_and_line_up(tmp_path):
     plain = timm.create_model("resnet18")
     one, other = (composer.insert(plain, spec) for spec in ("se", "cbam"))

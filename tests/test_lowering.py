@@ -96,6 +96,7 @@ KEYS = {
 }  # fmt: skip
 
 
+@pytest.mark.quick(28, then="long")
 @pytest.mark.parametrize("name", KEYS)
 def test_keys_of_the_checkpoint(name: str) -> None:
     assert list(made(name).state_dict()) == KEYS[name]
@@ -183,7 +184,7 @@ def test_each_build_has_weights_of_its_own(name: str) -> None:
 # ------------------------------------------------------------------------ what torch does to it
 
 
-@pytest.mark.quick(14)
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("name", SHIPPED)
 def test_compile_as_one_graph(name: str, mode: str) -> None:
@@ -200,7 +201,7 @@ def test_build_can_compile() -> None:
     assert build("se", WIDTH, compile=True)._compiled_call_impl is not None
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("name", SHIPPED)
 def test_export_with_any_batch_and_size(name: str) -> None:
     module = randomise(made(name, size=(6, 5)).double()).eval()
@@ -232,6 +233,7 @@ def test_extra_axes_export_with_any_batch() -> None:
 # ------------------------------------------------------------------------------- its beginning
 
 
+@pytest.mark.quick(35, then="long")
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("name", BLENDED)
@@ -244,6 +246,7 @@ def test_identity_gives_back_its_input(name: str, dtype: torch.dtype, mode: str)
     assert torch.equal(module(x), x)
 
 
+@pytest.mark.quick(19, then="long")
 @pytest.mark.parametrize("blend", [1.0, 0.25])
 @pytest.mark.parametrize("name", BLENDED)
 def test_identity_goes_towards_the_paper(name: str, blend: float) -> None:
@@ -279,6 +282,7 @@ def test_identity_learns(name: str) -> None:
 # ------------------------------------------------------------------------ number types, layouts
 
 
+@pytest.mark.quick(30, then="long")
 @pytest.mark.parametrize("init", ["paper", "identity"])
 @pytest.mark.parametrize("name", SHIPPED)
 def test_autocast(name: str, init: str) -> None:

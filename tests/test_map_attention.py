@@ -35,6 +35,7 @@ def pooled(x: Tensor) -> Tensor:
     return nn.functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False).flatten(2).mT
 
 
+@pytest.mark.quick(2, then="long")
 @pytest.mark.parametrize("prefix", [0, 1, 3])
 def test_it_works_on_the_map_and_passes_the_other_tokens(prefix: int) -> None:
     """A class token, and registers, take no part."""
@@ -68,6 +69,7 @@ def test_it_is_put_back() -> None:
     assert torch.equal(back(x), original(x)) and not torch.equal(model(x), original(x))
 
 
+@pytest.mark.long
 def test_windows_hold_no_map() -> None:
     """Swin's attention takes the tokens of windows, but for the last stage, which is one window."""
     swin = create_model("swin_tiny_patch4_window7_224", depths=(1, 1, 1, 1)).eval()

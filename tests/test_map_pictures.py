@@ -37,6 +37,7 @@ def composed(run) -> Command:
     return run
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("form", ["svg", "png", "pdf", "html"])
 def test_every_format_that_holds_images(composed, form):
     file = Path(f"maps.{form}")
@@ -66,6 +67,7 @@ def test_every_format_that_holds_images(composed, form):
 SPEC = "error[usage]: input is an image for a composed model, and this is a spec\n"
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize(
     ("args", "status", "wanted"),
     [

@@ -27,7 +27,7 @@ NODES = {
 }
 
 
-@pytest.mark.quick(4)
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("name", NODES)
 def test_any_batch_and_size(name: str) -> None:
     module = randomise(lowered(spec_text(NODES[name]), {"c": 4})).eval()

@@ -442,6 +442,7 @@ def test_what_is_wrong_with_a_config_is_said(case):
     assert refusal(text) == wanted
 
 
+@pytest.mark.quick(4, then="long")
 @pytest.mark.parametrize("name", ["PreTrainedModel", "ViTConfig", "AutoModel", "pipeline", "1"])
 def test_what_is_no_model_is_not_called(name):
     write(VIT)
@@ -535,6 +536,7 @@ WITH_BACKBONES = [
 ]  # fmt: skip
 
 
+@pytest.mark.quick(15, then="long")
 @pytest.mark.parametrize("name", [*WITH_BACKBONES, "r3d_18", "swin3d_t", "raft_small", "resnet18"])
 def test_a_builder_of_torchvision_fetches_nothing(name):
     with torch.device("meta"):
@@ -686,6 +688,7 @@ def test_list_backbones_that_match(capsys, words, names):
     assert rows == {"version": 1, "backbones": [{"name": name} for name in names]}
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize(
     ("what", "word", "names"),
     [("specs", "cbam", ["cbam", "cbam_channel", "cbam_spatial"]), ("ops", "conv?d", None)],

@@ -103,6 +103,7 @@ def agree(model: nn.Module) -> int:
     return seen.flops
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=[] if name in DEFAULT else pytest.mark.slow)
@@ -119,14 +120,14 @@ def _no_weights(name: str) -> dict[str, Any]:
     return {"weights_backbone": None} if any(word in name for word in whole) else {}
 
 
-@pytest.mark.quick(4)
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("name", HUGGING_FACE)
 def test_hugging_face(name: str) -> None:
     kind = getattr(transformers, name)
     assert agree(kind(kind.config_class(**HUGGING_FACE[name]))) > 10**5
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "name",
     ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "cait_xxs24_224", "halonet26t",
@@ -157,6 +158,7 @@ class SelfAttention(nn.MultiheadAttention):
         return super().forward(x, x, x, need_weights=False)[0]
 
 
+@pytest.mark.quick(27, then="long")
 @pytest.mark.parametrize("gradients", [False, True])
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("inference", [False, True])

@@ -53,6 +53,7 @@ def built(text: str) -> fx.GraphModule | None:
     return None if spec is None else composer.build(spec, channels=8, size=(6, 6))
 
 
+@pytest.mark.quick(3, then="long")
 @pytest.mark.parametrize(
     ("form", "names", "least"),
     [

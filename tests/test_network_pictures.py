@@ -44,6 +44,7 @@ def composed(plain) -> nn.Module:
 # --------------------------------------------------------------------------------- the outline
 
 
+@pytest.mark.long
 def test_an_outline_counts_every_parameter_once(plain, composed):
     before, after = outline(plain, "resnet18"), outline(composed, "resnet18")
     for seen, model in ((before, plain), (after, composed)):
@@ -53,6 +54,7 @@ def test_an_outline_counts_every_parameter_once(plain, composed):
     assert after.added.flops == after.spent.flops - before.spent.flops
 
 
+@pytest.mark.long
 @pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("backbone", "spec"),
@@ -92,6 +94,7 @@ def test_what_is_inserted_at_any_module_stands_on_the_road(plain):
     assert sum(parts) == parameters(model)
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("at", ["stem", "head"])
 def test_what_stands_behind_the_stem_or_before_the_head_is_on_the_road(plain, at):
     model = composer.insert(plain, "se", at=at)
@@ -101,6 +104,7 @@ def test_what_stands_behind_the_stem_or_before_the_head_is_on_the_road(plain, at
     assert [len([link for link in links if link[end] == inserted]) for end in (0, 1)] == [1, 1]
 
 
+@pytest.mark.long
 def test_what_a_block_shares_is_drawn_once():
     model = composer.insert(timm.create_model("efficientnet_b0"), "cond_conv", inplace=True)
     picture = drawn(model, expand="blocks.5.1.conv_dw")
@@ -115,6 +119,7 @@ def test_what_a_block_shares_is_drawn_once():
     assert badge.startswith("cond_conv ×3, +")
 
 
+@pytest.mark.long
 def test_an_insertion_that_begins_at_identity_shows_how(plain):
     model = composer.insert(plain, "se", init="identity")
     (block, *_) = [g for g in network(outline(model, "resnet18")).groups if g.inserted]
@@ -123,6 +128,7 @@ def test_an_insertion_that_begins_at_identity_shows_how(plain):
     assert sum(int(line.partition(" ")[0].replace(",", "")) for line in small) == 581
 
 
+@pytest.mark.long
 def test_two_mechanisms_of_one_name_are_no_repeat(plain):
     text = (
         "name: g\ninput: [b, c, h, w]\nparams: {f: {default: one, choices: [one, two]}}\nnodes:\n"
@@ -191,6 +197,7 @@ def test_parameters_that_are_not_drawn_are_told():
     assert drawn(Detector()).diagram.notes == ("10 parameters are in no box: head (10)",)
 
 
+@pytest.mark.long
 def test_a_stand_in_gives_back_the_layer_and_what_went_with_it():
     plain = timm.create_model("resnet50d")
     original = outline(plain, "net")
@@ -215,6 +222,7 @@ def test_repeats_are_one_box_and_a_block_with_an_insertion_is_none_of_them(plain
     assert found["layer1.1."].badges == ()
 
 
+@pytest.mark.long
 def test_a_pattern_of_blocks_is_drawn_once():
     model = composer.insert(timm.create_model("resnet34"), "se", stages="3", every=2)
     diagram = network(outline(model, "resnet34"))
@@ -270,6 +278,7 @@ def test_an_insertion_opens_into_its_mechanism(composed):
     assert found["layer1.0.cbam/channel.excite"].small == ("580 params · 1.0 k multiply-adds",)
 
 
+@pytest.mark.long
 def test_a_repeat_is_expanded_where_it_is_drawn(composed):
     assert drawn(composed, expand="layer1.1").opened >= {".stage 1", "layer1.0"}
     assert drawn(composed, expand="layer1.1.cbam").opened >= {"layer1.0.cbam"}
@@ -300,6 +309,7 @@ MORE = [
 ]  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("backbone", "spec"),

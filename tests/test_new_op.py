@@ -88,6 +88,7 @@ def test_whether_it_looks_at_neighbours(install, run, over: str, looks: bool):
     assert (looking_at_neighbours(graph) is not None) == looks
 
 
+@pytest.mark.long
 def test_the_tests_that_it_writes_pass(install, run):
     """In a process of their own, by pytest, as the author runs them."""
     folder = installed(install, run)

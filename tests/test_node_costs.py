@@ -79,6 +79,7 @@ def wide() -> Iterator[object]:
         yield pytest.param(*case, marks=pytest.mark.slow)
 
 
+@pytest.mark.quick(22, then="long")
 @pytest.mark.parametrize(("name", "channels", "size", "params"), [*cases(), *wide()], ids=str)
 def test_of_a_shipped_spec(
     name: str, channels: int, size: tuple[int, int], params: dict[str, Value]

@@ -524,6 +524,7 @@ def test_an_honest_checkpoint_is_found():
     assert read_weights(Path("w.pth")).keys() == state().keys()
 
 
+@pytest.mark.long
 def test_a_composition_and_the_command_line(capsys):
     """`load`, `load_weights` and ``insert --weights`` say the same words."""
     Path("net.py").write_text(NET)

@@ -93,6 +93,7 @@ def test_a_divisor_that_moves_by_the_size() -> None:
     assert compiled(load_spec(spec_text(nodes)), Settings({"c": 4, "h": 6, "w": 6})).nodes
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("dynamic", [None, True, False])
 def test_the_refusal_compiled(dynamic: bool | None) -> None:
     module = composer.build("ge_theta_plus", CHANNELS, size=(6, 6)).eval()

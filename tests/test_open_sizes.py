@@ -59,6 +59,7 @@ def said(module: nn.Module, *x: Tensor) -> str:
 SIZES = ((6, 6), (9, 9), (5, 10))
 
 
+@pytest.mark.quick(15, then="long")
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_spec_built_for_one_size(name: str) -> None:
     spec, conv = load_spec(name), nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
@@ -91,7 +92,7 @@ def input_at(shape: MapShape, size: tuple[int, int]) -> Tensor:
     return torch.randn([of[axis] for axis in shape.layout])
 
 
-@pytest.mark.quick(20)
+@pytest.mark.quick(7)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("name", ADDED)
 def test_what_is_inserted_at_one_size(name: str, shape: MapShape) -> None:
@@ -126,6 +127,7 @@ def planned(name: str, init: Init, size: tuple[int, int]) -> Iterator[Made]:
             yield maker.attending(attention, replace(SHAPES["tokens"], size=size))
 
 
+@pytest.mark.quick(8, then="long")
 @pytest.mark.parametrize(("init", "size"), [
     ("paper", (5, 10)),
     *(pytest.param(init, size, marks=pytest.mark.slow)
@@ -274,6 +276,7 @@ def scaled_by(number: str) -> str:
         out: {{op: add, of: [input, much]}}""")
 
 
+@pytest.mark.quick(7, then="long")
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_number_follows_the_size(number: str) -> None:
     text = scaled_by(number)
@@ -347,6 +350,7 @@ FORMS = {
 }  # fmt: skip
 
 
+@pytest.mark.quick(4, then="long")
 @pytest.mark.parametrize("nodes", FORMS.values(), ids=FORMS)
 def test_a_form_of_a_map_at_any_size(nodes: str) -> None:
     spec = load_spec(spec_text(nodes))

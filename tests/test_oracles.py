@@ -90,6 +90,7 @@ def test_every_value_that_the_oracle_names_is_ours_too(name: str, case: Case) ->
     assert first_difference(pair.written, pair.theirs, random(*input_shape(case, shape))) is None
 
 
+@pytest.mark.quick(34, then="long")
 @pytest.mark.parametrize(("name", "case"), CASES)
 def test_every_parameter_is_put_to_the_test(name: str, case: Case) -> None:
     shape = case.shapes[0]
@@ -101,7 +102,7 @@ def test_every_parameter_is_put_to_the_test(name: str, case: Case) -> None:
     assert silent == []
 
 
-@pytest.mark.quick(40)
+@pytest.mark.quick(34)
 @pytest.mark.parametrize(("name", "case"), MAPS)
 @pytest.mark.parametrize("mode", ["train", "eval"])
 def test_another_layout_gives_the_same_numbers(name: str, case: Case, mode: str) -> None:

@@ -62,6 +62,7 @@ PLACES = [
 ]  # fmt: skip
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize(
     ("spec", "backbone", "count", "paths"),
     [pytest.param(*one, id=f"{one[0].split()[3]} in {one[1]}") for one in PLACES],
@@ -105,6 +106,7 @@ def tokens_at(model: nn.Module, path: str, x: Tensor) -> tuple[Tensor, Tensor]:
     return seen[0]
 
 
+@pytest.mark.long
 def test_a_norm_and_an_mlp_of_tokens_take_the_class_token_too() -> None:
     x = torch.randn(2, 3, 160, 160)
     model = composer.insert(create_model("test_vit").eval(), RMS)
@@ -120,6 +122,7 @@ def test_a_norm_and_an_mlp_of_tokens_take_the_class_token_too() -> None:
     torch.testing.assert_close(out, F.linear(both, p["out.linear.weight"], p["out.linear.bias"]))
 
 
+@pytest.mark.long
 def test_a_norm_of_maps_reads_tokens_with_their_prefix() -> None:
     x = torch.randn(2, 3, 160, 160)
     model = randomise(composer.insert(create_model("test_vit").eval(), RMS_OF_MAPS)).eval()
@@ -128,6 +131,7 @@ def test_a_norm_of_maps_reads_tokens_with_their_prefix() -> None:
     torch.testing.assert_close(out, F.rms_norm(given, weight.shape, weight, 1e-5))
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("spec", [POOL, RMS_OF_MAPS], ids=["pool", "norm"])
 def test_saved_loaded_and_ejected(tmp_path: Path, spec: str) -> None:
     base = create_model("test_resnet")

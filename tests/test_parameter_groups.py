@@ -48,6 +48,7 @@ def settings(model: nn.Module, groups: list[dict[str, Any]]) -> dict[str, dict[s
     return found
 
 
+@pytest.mark.quick(2, then="long")
 @pytest.mark.parametrize("name", CASES)
 def test_what_was_inserted_is_what_the_plain_model_has_not(name: str) -> None:
     plain, model = composed(name)
@@ -60,6 +61,7 @@ def test_what_was_inserted_is_what_the_plain_model_has_not(name: str) -> None:
     assert all(model.get_parameter(n) is p for n, p in pairs)
 
 
+@pytest.mark.quick(2, then="long")
 @pytest.mark.parametrize(
     "wrap",
     [nn.DataParallel, torch.compile, lambda m: nn.DataParallel(torch.compile(m))],
@@ -75,6 +77,7 @@ def test_the_names_are_those_of_the_wrapped_model(wrap: Any) -> None:
     assert len(composer.parameter_groups(wrapped, lr=1, weight_decay=1)) == 4
 
 
+@pytest.mark.quick(2, then="long")
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("layer_decay", [None, 0.7])
 def test_the_original_parameters_are_in_timms_groups(name: str, layer_decay: float | None) -> None:
@@ -119,6 +122,7 @@ LAYERS = [
 ]  # fmt: skip
 
 
+@pytest.mark.quick(2, then="long")
 @pytest.mark.parametrize(("name", "new", "old"), LAYERS)
 def test_what_was_inserted_is_of_the_layer_that_it_serves(name: str, new: str, old: str) -> None:
     _, model = composed(name)
@@ -133,6 +137,7 @@ def test_what_was_inserted_is_of_the_layer_that_it_serves(name: str, new: str, o
     assert found[new]["lr"] < 0.3
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize(
     ("backbone", "spec", "wish", "without", "of_all"),
     [

@@ -115,6 +115,7 @@ quick = settings(
 )  # fmt: skip
 
 
+@pytest.mark.long
 @quick
 @given(text=spec_texts())
 def test_rewrites_of_random_graphs(text: str) -> None:

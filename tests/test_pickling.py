@@ -182,6 +182,7 @@ class Long(nn.Module):
         return x
 
 
+@pytest.mark.quick(1, then="long")
 @by_copy
 def test_a_long_graph(copied: Callable[[Any], Any]) -> None:
     module = Mechanism(nn.Module(), fx.Tracer().trace(Long()))

@@ -61,6 +61,7 @@ def test_the_words(
     assert not (tmp_path / file).exists()
 
 
+@pytest.mark.quick(2, then="long")
 @pytest.mark.parametrize(
     ("text", "file"),
     [(REPEATED, "it.svg"), (chain(500), "it.dot"), (chain(390), "it.svg")],

@@ -108,6 +108,7 @@ _PAIRS = st.tuples(_POSITIONS, _POSITIONS).filter(lambda p: p[0] * p[1] < 0 or p
 _RANGES = st.lists(_PAIRS, min_size=1, max_size=2)
 
 
+@pytest.mark.long
 @settings(max_examples=8, deadline=None)
 @given(stages=_RANGES, blocks=_RANGES, every=st.integers(1, 5))
 def test_selections_meet(
@@ -145,6 +146,7 @@ def test_where_the_spec_says(small: nn.Module) -> None:
     assert len(composer.plan(small, "se", at="stage").sites) == 4
 
 
+@pytest.mark.long
 def test_a_site_tells_all(resnet: nn.Module) -> None:
     site = composer.plan(resnet, "se", at="block").sites[3]
     assert (site.path, site.name, site.position, site.stage, site.block, site.spec) == (
@@ -280,6 +282,7 @@ def test_a_map_is_tokens_too(small: nn.Module) -> None:
     assert torch.equal(composed(x), small(x))
 
 
+@pytest.mark.long
 def test_too_few_channels_names_the_place() -> None:
     with torch.device("meta"):
         model = create_model("regnety_002")
@@ -337,6 +340,7 @@ def test_pretrained_is_for_a_name(small: nn.Module) -> None:
     assert code == "invalid-value" and message.startswith("pretrained is for a MODEL string")
 
 
+@pytest.mark.long
 def test_planning_is_quick(resnet: nn.Module) -> None:
     composer.plan(resnet, "se")
     start = time.process_time()
@@ -354,6 +358,7 @@ def test_a_range_that_runs_backwards(small: nn.Module, text: str, way_out: str) 
     assert message == f"{item!r} runs backwards, so it is empty; write {way_out!r}"
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("part", ["", "layer1"])
 def test_a_model_with_compiled_parts_is_planned_as_any_other(part: str) -> None:
     model = create_model("resnet18")

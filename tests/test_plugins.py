@@ -240,6 +240,7 @@ PACKS = {
 }  # fmt: skip
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("name", PACKS)
 def test_a_package_of_specs_that_is_broken(install, run, name):
     entries, files, said = PACKS[name]
@@ -343,6 +344,7 @@ def uninstall(folder: Path) -> None:
     forget()
 
 
+@pytest.mark.long
 def test_inserted_saved_and_loaded_in_another_process(install, run):
     folder = install(entries=BOTH, files=PACK)
     Path("net.py").write_text(NET)

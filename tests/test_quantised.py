@@ -24,13 +24,14 @@ FIRST = ["cbam", "sk"]
 
 
 @needs_torchao
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", [*FIRST, *(n for n in shipped_names() if n not in FIRST)])
 def test_a_mechanism_quantises(name):
     apart, steps = quantised.measured(name)
     assert apart > 15 and steps > 2  # dB; a random int8 network alone has about 37
 
 
+@pytest.mark.quick(3, then="long")
 @pytest.mark.parametrize("name", ["se", "cbam", "eca", "sk", "bam"])
 def test_weights_of_what_is_inserted_are_pruned_and_made_plain(name, tmp_path):
     model = quantised.composed(name)

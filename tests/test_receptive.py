@@ -103,6 +103,7 @@ CHAINED = [
 ]  # fmt: skip
 
 
+@pytest.mark.quick(39, then="long")
 @pytest.mark.parametrize("seed", range(40))
 def test_through_three_ops(seed: int) -> None:
     lines, above = "", "input"

@@ -44,7 +44,7 @@ def test_every_recipe_that_is_held_is_in_the_table():
     assert sorted(V1) == sorted(path.stem for path in (HELD / "v1").glob("*.yaml"))
 
 
-@pytest.mark.quick(3)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", V1)
 def test_a_recipe_of_version_1_makes_its_model_again(name):
     made = held(name)
@@ -103,6 +103,7 @@ def test_a_recipe_goes_to_the_same_places_of_another_backbone(name, other, asked
             model = composer.insert(model, spec, params=rule.params, init=rule.init, **options)
 
 
+@pytest.mark.long
 def test_a_rule_that_is_not_the_only_one_says_so(run):
     composer.save(composer.insert("net.py:tiny", "eca", blocks="1"), "a")
     (rule,) = carried(*read_recipe_at(Path("a")), trust_code=True)
@@ -123,6 +124,7 @@ def test_sites_without_a_rule_are_not_guessed():
     )
 
 
+@pytest.mark.long
 def test_insert_by_a_recipe(run):
     composer.save(composer.insert("net.py:tiny", "eca", blocks="1", init="identity"), "a")
     told = run.fine(

@@ -37,6 +37,7 @@ NODES = {
 SHAPES = ((2, 4, 6, 9), (3, 4, 7, 8), (2, 4, 12, 5))
 
 
+@pytest.mark.quick(5, then="long")
 @pytest.mark.parametrize("nodes", NODES.values(), ids=NODES)
 def test_it_follows_the_size(nodes: str) -> None:
     text = spec_text(nodes)
@@ -52,6 +53,7 @@ def test_it_follows_the_size(nodes: str) -> None:
             torch.testing.assert_close(one(x), closed(x))
 
 
+@pytest.mark.quick(6, then="long")
 @pytest.mark.parametrize("nodes", NODES.values(), ids=NODES)
 def test_compiled_by_inductor_s_decompositions_with_gradients(nodes: str) -> None:
     module = composer.build(spec_text(nodes), 4).double()

@@ -43,6 +43,7 @@ def out(model: nn.Module, channels: int = 3) -> torch.Tensor:
         return model.eval()(x)
 
 
+@pytest.mark.long
 def test_timm_lists_it_and_makes_it(model: nn.Module, tmp_path: Path) -> None:
     name = name_of(tmp_path)
     assert name.startswith("composed_")
@@ -63,6 +64,7 @@ def test_timm_lists_it_and_makes_it(model: nn.Module, tmp_path: Path) -> None:
     assert timm.data.resolve_model_data_config(made)["input_size"] == (3, 224, 224)
 
 
+@pytest.mark.long
 def test_its_name_is_the_folders(model: nn.Module) -> None:
     assert composer.register("cbam-r18") == "composed_cbam_r18"
     with warnings.catch_warnings(action="error"):
@@ -70,6 +72,7 @@ def test_its_name_is_the_folders(model: nn.Module) -> None:
     assert torch.equal(out(timm.create_model("composed_cbam_r18", pretrained=True)), out(model))
 
 
+@pytest.mark.long
 def test_classes_channels_and_drop_path_are_honoured(model: nn.Module, tmp_path: Path) -> None:
     name = name_of(tmp_path)
     made = timm.create_model(
@@ -89,6 +92,7 @@ def test_classes_channels_and_drop_path_are_honoured(model: nn.Module, tmp_path:
     assert torch.equal(out(composer.load("again"), 1), out(made, 1))
 
 
+@pytest.mark.long
 def test_a_stand_in_and_another_dtype(tmp_path: Path) -> None:
     made = randomise(composer.insert("resnet18?num_classes=5&in_chans=1", "sk", stages=4))
     composer.save(made.bfloat16(), "sk")
@@ -100,6 +104,7 @@ def test_a_stand_in_and_another_dtype(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.long
 def test_a_script_of_timm_takes_it(model: nn.Module) -> None:
     """As its train.py makes the model, in a process of its own."""
     Path("script.py").write_text(
@@ -118,6 +123,7 @@ def test_a_script_of_timm_takes_it(model: nn.Module) -> None:
     assert done.stdout == ("(3, 224, 224) Linear(in_features=512, out_features=4, bias=True)\n")
 
 
+@pytest.mark.long
 def test_what_is_refused(model: nn.Module, tmp_path: Path) -> None:
     name = name_of(tmp_path)
     composer.save(composer.insert("resnet18", "se", stages=4), "other")

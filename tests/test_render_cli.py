@@ -135,6 +135,7 @@ def test_every_text_can_be_read_on_what_is_below_it():
 # ------------------------------------------------------------------------------------- backbones
 
 
+@pytest.mark.long
 def test_a_model_and_what_was_inserted(run):
     run.fine("render", TINY, "-o", "plain.svg")
     assert faults(Path("plain.svg").read_text()) == []
@@ -447,6 +448,7 @@ class _Block(nn.Module):
 # ------------------------------------------------------------------------------------- in Python
 
 
+@pytest.mark.long
 def test_render_takes_what_the_other_calls_take(tmp_path):
     spec = composer.load_spec("se")
     assert composer.render(spec, tmp_path / "a.svg") == tmp_path / "a.svg"
@@ -477,6 +479,7 @@ def jupyter():
     return shell.display_formatter.formatters["text/html"]
 
 
+@pytest.mark.long
 def test_jupyter_shows_specs_graphs_plans_and_composed_models(jupyter):
     spec = composer.load_spec("se")
     plain = timm.create_model("resnet18")

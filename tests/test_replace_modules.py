@@ -55,6 +55,7 @@ def output(model: nn.Module) -> Tensor:
         return model.eval()(image())
 
 
+@pytest.mark.long
 @pytest.mark.quick(1)
 @pytest.mark.parametrize(("name", "kind", "count", "first", "key"), BACKBONES, ids=lambda v: str(v))
 def test_the_promises(
@@ -119,6 +120,7 @@ def test_what_it_computes() -> None:
     assert torch.equal(output(edited), output(by_hand))
 
 
+@pytest.mark.long
 def test_the_anatomy_is_what_it_was() -> None:
     model = make("test_efficientnet")
     edited = composer.insert(model, "eca", type="SqueezeExcite", **REPLACE)
@@ -133,6 +135,7 @@ def test_the_anatomy_is_what_it_was() -> None:
     assert numbers[0] == numbers[1]
 
 
+@pytest.mark.long
 def test_edits_stack() -> None:
     model = make("test_efficientnet")
     before = copy.deepcopy(model.state_dict())
@@ -294,6 +297,7 @@ def test_what_is_inside_another_stays() -> None:
     assert inside == ["it is inside blocks.3.0.se, which is replaced"] * 2
 
 
+@pytest.mark.long
 def test_an_attention_module_of_tokens() -> None:
     model = make("vit_tiny_patch16_224")
     plan = composer.plan(model, "se", type="Attention", select="blocks.0.*", **REPLACE)

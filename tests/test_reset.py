@@ -46,6 +46,7 @@ def image(model: nn.Module) -> torch.Tensor:
     return torch.randn(2, *size, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize(("backbone", "spec", "wish"), CASES)
 def test_a_model_from_the_meta_device_is_the_one_built_directly(
     backbone: str, spec: str, wish: Wish
@@ -81,6 +82,7 @@ def test_other_numbers_are_drawn_without_the_seed_and_a_dtype_is_kept() -> None:
     assert {tensor.dtype for tensor in after.values()} == {torch.bfloat16, torch.int64}
 
 
+@pytest.mark.long
 def test_stand_ins_begin_as_what_they_stand_for_once_more() -> None:
     plain = randomise(timm.create_model("resnet18"))
     torch.manual_seed(3)
@@ -116,6 +118,7 @@ def meta(spec: str, **wish: Any) -> nn.Module:
         return composer.insert(timm.create_model("resnet18"), spec, stages=4, **wish)
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize(
     ("make", "said"),
     [

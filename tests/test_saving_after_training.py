@@ -120,6 +120,7 @@ ACCEPTED: dict[str, tuple[Callable[[], nn.Module], Change, Change, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("name", ACCEPTED)
 def test_what_is_saved_is_loaded(name: str) -> None:
     make, before, after, backbone = ACCEPTED[name]
@@ -166,6 +167,7 @@ WRAPPERS: dict[str, Callable[[nn.Module], nn.Module]] = {
 }
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("name", WRAPPERS)
 def test_wrappers_are_taken_off(name: str, one_process: None) -> None:
     model = randomise(composer.insert("resnet18", "se", stages=4))
@@ -176,6 +178,7 @@ def test_wrappers_are_taken_off(name: str, one_process: None) -> None:
     same(model, composer.load("from its state", trust_code=True))
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("spec", ["cbam", "sk"])
 def test_a_sharded_model_is_saved_by_its_full_state_dict(spec: str, one_process: None) -> None:
     plain = timm.create_model("resnet18", num_classes=5)
@@ -287,6 +290,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_made_again_is_refused(name: str) -> None:
     change, said = REFUSED[name]
@@ -295,6 +299,7 @@ def test_what_cannot_be_made_again_is_refused(name: str) -> None:
     assert refusal(model) == said
 
 
+@pytest.mark.long
 def test_a_state_dict_of_another_model_is_refused() -> None:
     model = composer.insert("resnet18", "se", stages=4)
     state = model.state_dict()
@@ -314,6 +319,7 @@ UNKNOWN: dict[str, Change] = {
 }
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_an_unknown_origin_is_reported_when_composing(name: str) -> None:
     plain = timm.create_model("resnet18")

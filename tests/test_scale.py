@@ -36,6 +36,7 @@ SPECS: dict[str, Callable[[str, Path], object]] = {
 }
 
 
+@pytest.mark.quick(4, then="long")
 @pytest.mark.parametrize("kind", ["written", "repeated"])
 @pytest.mark.parametrize("what", SPECS)
 def test_nodes(what: str, kind: str, tmp_path: Path) -> None:

@@ -316,6 +316,7 @@ def test_any_change_of_a_spec_is_answered(text, data):
     sound(text)
 
 
+@pytest.mark.long
 @QUICK
 @given(
     st.fixed_dictionaries(

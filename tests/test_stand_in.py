@@ -188,6 +188,7 @@ def test_a_site_tells_all() -> None:
     assert (inner.path, inner.stage, inner.block) == ("stage2.0.conv2", 2, 1)
 
 
+@pytest.mark.long
 def test_why_others_are_passed_over() -> None:
     model = net()
     assert reasons(composer.plan(model, PLAIN, match={"kernel": 3}))["stage1.0.conv1"] == (
@@ -376,6 +377,7 @@ def test_it_has_the_path_of_the_layer() -> None:
     assert type(edited.stage1[0]) is Cell  # a forward that needs no edit has none
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("spec", [PLAIN, WHOLE], ids=["plain", "whole"])
 def test_the_rest_of_the_model_is_as_it_was(spec: str) -> None:
     """With the weights of what it replaces, an equal stand-in gives equal bits in both modes."""
@@ -514,7 +516,7 @@ class OwnActivation(Cell):
         self.act2 = self.Clipped()  # type: ignore[assignment]
 
 
-@pytest.mark.quick(3)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("cell", "sites", "gone", "note", "edited"),
     [
@@ -611,6 +613,7 @@ class Weighs(Cell):
         self.act2 = nn.PReLU()  # type: ignore[assignment]
 
 
+@pytest.mark.quick(4, then="long")
 @pytest.mark.parametrize(
     ("cell", "spec", "reason"),
     [
@@ -642,6 +645,7 @@ def said_by(model: nn.Module, spec: str) -> Any:
     return found.near_misses
 
 
+@pytest.mark.long
 def test_a_forward_that_cannot_be_traced() -> None:
     code, message, _ = said(lambda: composer.plan(net(Untraceable), WHOLE, stages="1..-1"))
     assert code == "no-sites"
@@ -742,7 +746,7 @@ class WithOptions(Cell):
         return super().forward(x) * scale
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("cell", [Cell, Functional, OneRelu, WithOptions])
 def test_sharing_and_absorbing_at_once(cell: type[nn.Module]) -> None:
     model = net(cell)
@@ -855,6 +859,7 @@ def test_what_it_says_of_attention(
     assert paths(composer.plan(vit, "mhsa", match={"position": -1})) == ["blocks.1.attn"]
 
 
+@pytest.mark.long
 def test_attention_that_takes_more_than_one_tensor() -> None:
     with torch.device("meta"):
         swin = create_model("swin_tiny_patch4_window7_224")
@@ -966,6 +971,7 @@ def test_edits_stack_in_either_order(first: str) -> None:
     same_bits(composer.eject(both), model)
 
 
+@pytest.mark.long
 def test_router_and_squeeze_and_excitation_stack() -> None:
     model = net()
     one = composer.insert(composer.insert(model, "cond_conv", stages=2), "eca")
@@ -1011,6 +1017,7 @@ def test_what_is_inside_a_stand_in_is_not_the_backbones() -> None:
     assert sorted(reasons(found)) == [f"{cell}.conv2" for cell in CELLS]
 
 
+@pytest.mark.long
 def test_a_network_without_blocks_keeps_its_stages() -> None:
     """What counts before a fall of the resolution is the layer, whatever stands in for it."""
     with torch.device("meta"):
@@ -1104,7 +1111,7 @@ def composed(request: pytest.FixtureRequest) -> nn.Module:
     return enlivened(KINDS[request.param]()).eval()
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 def test_a_copy_is_independent_and_equal(composed: nn.Module) -> None:
     other = copy.deepcopy(composed)
     assert torch.equal(run(other, images()), run(composed, images()))
@@ -1117,12 +1124,14 @@ def test_a_copy_is_independent_and_equal(composed: nn.Module) -> None:
     assert any(is_stand_in(m) for m in composed.modules())
 
 
+@pytest.mark.quick(1, then="long")
 def test_a_gradient_reaches_every_parameter(composed: nn.Module) -> None:
     composed.train()(images(64)).square().sum().backward()
     without = [k for k, p in composed.named_parameters() if p.grad is None]
     assert without == []
 
 
+@pytest.mark.long
 @pytest.mark.quick(1)
 def test_compiles_as_one_graph(composed: nn.Module) -> None:
     torch._dynamo.reset()
@@ -1133,13 +1142,14 @@ def test_compiles_as_one_graph(composed: nn.Module) -> None:
         torch.testing.assert_close(run(compiled, images()), expected)
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 def test_exports(composed: nn.Module) -> None:
     x = images()
     program = torch.export.export(composed, (x,))
     torch.testing.assert_close(run(program.module(), x), run(composed, x))
 
 
+@pytest.mark.quick(1, then="long")
 def test_half_precision_and_channels_last(composed: nn.Module) -> None:
     model = composer.eject(composed)
     spec = composed._composition.edits[0].spec
@@ -1170,6 +1180,7 @@ def test_a_norm_in_another_precision_stays_so() -> None:
 # -------------------------------------------------------------------------------------- books
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize(
     ("spec", "wish", "params"),
     [("sk", {}, {}), ("cond_conv", {"stages": "1..-1"}, {"experts": 2}),
@@ -1228,6 +1239,7 @@ def test_the_recipe_tells_the_layers() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_the_command_line(command: Command) -> None:
     args = ("insert", "--spec", "sk", "--into", "net.py:tiny")
     result = command.fine(*args)
@@ -1257,6 +1269,7 @@ def test_the_command_line(command: Command) -> None:
     assert "| `stage1.0.conv1` | replace | 16 | 56×56 | 6,272 |" in text
 
 
+@pytest.mark.long
 def test_flops_before_and_after(command: Command) -> None:
     """A convolution in place of a convolution costs the same."""
     Path("plain.yaml").write_text(PLAIN)
@@ -1270,6 +1283,7 @@ def test_flops_before_and_after(command: Command) -> None:
     assert stacked["flops"]["before"] == found["flops"]["before"] < stacked["flops"]["after"]
 
 
+@pytest.mark.long
 def test_eject_on_the_command_line(command: Command) -> None:
     torch.manual_seed(0)
     state = enlivened(open_backbone(ModelString.parse("net.py:tiny"))).state_dict()
@@ -1289,6 +1303,7 @@ def test_eject_on_the_command_line(command: Command) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_what_is_shared_is_told(command: Command) -> None:
     args = ("insert", "--spec", "cond_conv", "--into", "net.py:tiny", "--stages", "2")
     result = command.fine(*args, "--match", "kernel=3", "--dry-run")
@@ -1342,6 +1357,7 @@ def test_sites_counts_what_can_be_replaced(command: Command) -> None:
 # ------------------------------------------------------------------- the counts of the papers
 
 
+@pytest.mark.long
 @pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("backbone", "spec", "params", "sites", "expected"),

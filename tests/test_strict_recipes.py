@@ -228,6 +228,7 @@ SITES = {
 }  # fmt: skip
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("case", SITES)
 def test_what_is_recorded_is_compared(case):
     before, after, message = SITES[case]
@@ -248,6 +249,7 @@ def test_the_exact_words_of_a_difference():
     )
 
 
+@pytest.mark.quick(5, then="long")
 @pytest.mark.parametrize("word", ["se", "se.yaml", "secret.yaml", "/etc/passwd", "../secret.yaml"])
 @pytest.mark.parametrize("how", ["use", "extends"])
 def test_a_carried_spec_uses_what_is_carried_alone(tmp_path, monkeypatch, word, how):
@@ -288,6 +290,7 @@ def test_an_honest_recipe_of_examples_is_read():
     assert Recipe.from_yaml(recipe.to_yaml(), "r.yaml") == recipe
 
 
+@pytest.mark.long
 def test_a_model_that_takes_another_size_is_saved_with_it(tmp_path):
     """The sizes that are recorded are those at which it is planned again."""
     model = composer.insert("resnet18?input_size=3,96,64", "eca", stages=2)

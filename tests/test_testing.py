@@ -22,7 +22,7 @@ def test_composers_own_op_keeps_the_laws(op: str) -> None:
     check_op(op, only=QUICK)
 
 
-@pytest.mark.quick(3)
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("op", OPS)
 def test_composers_own_op_in_one_graph(op: str) -> None:
     check_op(op, only=TORCH)
@@ -36,6 +36,7 @@ CASES = [
 ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_an_op_of_another_distribution(install) -> None:
     install()
     check_op("sharpen", *CASES)
@@ -118,6 +119,7 @@ MUTATIONS = {
 }  # fmt: skip
 
 
+@pytest.mark.quick(6, then="long")
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_mutation_breaks_its_law(install, name: str) -> None:
     old, new, laws = MUTATIONS[name]

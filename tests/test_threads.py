@@ -197,6 +197,7 @@ def run(case: Case, rounds: int, turns: int, folder: Path) -> tuple[int, list[st
     return passes, wrong
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("rounds", "turns"), [(22, 1), pytest.param(None, 3, marks=pytest.mark.slow)]
 )

@@ -51,6 +51,7 @@ def kernels(graph: fx.Graph) -> list[str]:
     return [f.__name__ for f in called if str(f.__module__).startswith("composer.kernels")]  # type: ignore[union-attr]
 
 
+@pytest.mark.quick(6, then="long")
 @pytest.mark.parametrize("name", SPECS)
 def test_a_trace_is_the_module(name: str) -> None:
     module = made(name)
@@ -230,6 +231,7 @@ def test_a_trace_has_one_node(call: str) -> None:
     assert torch.equal(trace(*flat(arguments)), want)
 
 
+@pytest.mark.quick(7, then="long")
 @pytest.mark.parametrize("strict", [False, True])
 @by_call
 def test_an_export_has_torchs_own_operators(call: str, strict: bool) -> None:

@@ -83,6 +83,7 @@ def same(one: Any, other: Any) -> bool:
     return torch.equal(one.eval()(x).logits, other.eval()(x).logits)
 
 
+@pytest.mark.long
 @pytest.mark.quick(1)
 @pytest.mark.parametrize("name", MODELS)
 def test_its_trainer_trains_and_its_checkpoint_loads(name: str, tmp_path: Path) -> None:
@@ -104,6 +105,7 @@ def test_its_trainer_trains_and_its_checkpoint_loads(name: str, tmp_path: Path) 
     assert same(model, loaded)
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("shards", ["50GB", "20KB"])
 def test_save_pretrained_carries_the_recipe(shards: str, tmp_path: Path) -> None:
     model = composed("vit")
@@ -142,7 +144,7 @@ def of_family(family: str, **more: Any) -> Any:
     return getattr(transformers, f"{family}ForImageClassification")(config)
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("family", ["ViT", "Dinov2", "Beit", "DeiT"])
 def test_at_its_attention(family: str) -> None:
     model = of_family(family)

@@ -136,6 +136,7 @@ OF_SHIPPED_FILES = {
 }  # fmt: skip
 
 
+@pytest.mark.quick(12, then="long")
 @pytest.mark.parametrize("backbone", HOSTILE)
 def test_a_backbone_that_does_more_than_build_is_refused(honest, mark, backbone):
     folder = stolen(honest, backbone)
@@ -235,6 +236,7 @@ def make():
 """
 
 
+@pytest.mark.long
 def test_with_trust_it_runs_and_insert_says_that_it_needs_it(mark, capsys):
     Path("own.py").write_text(OWN)
     run = Command(capsys)
@@ -335,6 +337,7 @@ def test_a_composition_of_transformers_carries_its_config(vit):
     )
 
 
+@pytest.mark.quick(2, then="long")
 @pytest.mark.parametrize("notes", [
     {"auto_map": {"AutoModel": "evil.make", "AutoConfig": "evil.make"}, "trust_remote_code": True},
     {"_name_or_path": "/etc", "attn_implementation": "kernels-community/evil"},
@@ -350,6 +353,7 @@ TIMM = {"model_type": "timm_wrapper", "architectures": ["TimmWrapperForImageClas
         "architecture": "resnet18", "num_classes": 3, "label_names": ["a", "b", "c"]}  # fmt: skip
 
 
+@pytest.mark.quick(2, then="long")
 @pytest.mark.parametrize(("fields", "why"), [
     ({"architecture": "local-dir:it"}, "'local-dir:it' is no plain name of timm"),
     ({"architecture": "hf-hub:a/b"}, "'hf-hub:a/b' is no plain name of timm"),

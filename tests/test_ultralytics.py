@@ -48,6 +48,7 @@ def difference(one: Any, other: Any) -> float:
     return max(float((a - b).abs().max()) for a, b in pairs if isinstance(a, torch.Tensor))
 
 
+@pytest.mark.long
 @pytest.mark.quick(1)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_places(name: str) -> None:
@@ -69,6 +70,7 @@ def test_places(name: str) -> None:
     assert all(torch.equal(v, back.state_dict()[k]) for k, v in model.state_dict().items())
 
 
+@pytest.mark.long
 def test_after_the_pyramid_and_before_the_head() -> None:
     model = network("yolov8n")
     (pool,) = composer.plan(model, "se", at="module", select="model.9").sites
@@ -112,6 +114,7 @@ def test_the_runner_is_no_network() -> None:
     )
 
 
+@pytest.mark.long
 def test_who_inserts_into_a_runner_is_told_how_to_train() -> None:
     from ultralytics import YOLO
 

@@ -89,6 +89,7 @@ def test_triplet_attention_in_any_layout(triplet: str, layout: tuple[str, ...]) 
     torch.testing.assert_close(back, by_hand(module, x), rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.long
 def test_triplet_attention_goes_into_a_network(triplet: str) -> None:
     for backbone in ("resnet18", "convnext_atto"):
         model = composer.insert(backbone, triplet, at="stage", init="identity")

@@ -58,6 +58,7 @@ def by_hand(module: nn.Module, x: Tensor, learned_keys: bool) -> Tensor:
     return layer(module, "out", weights @ v).mT.reshape(x.shape)
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("inputs", ["{memory: grid}", "{k: grid_d, v: grid_d}"])
 def test_attention_to_something_else_is_that_of_plain_torch(tmp_path: Path, inputs: str) -> None:
     file = outer(tmp_path, inputs)

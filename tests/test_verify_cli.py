@@ -13,6 +13,7 @@ from composer.language import library
 from composer.language.library import find_spec, shipped_names
 
 
+@pytest.mark.long
 def test_a_table_says_what_was_compared_with_what(run):
     result = run.fine("verify", "se_var2")
     lines = result.out.splitlines()
@@ -27,6 +28,7 @@ def test_a_table_says_what_was_compared_with_what(run):
     assert result.err == "all 7 checks hold\n"
 
 
+@pytest.mark.long
 def test_json_has_a_version_and_rows(run):
     found = run.fine("verify", "se_var1", "--json").json
     assert set(found) == {"version", "rows"} and found["version"] == 1
@@ -35,6 +37,7 @@ def test_json_has_a_version_and_rows(run):
     assert {r["spec"] for r in found["rows"]} == {"se_var1"}
 
 
+@pytest.mark.long
 def test_a_broken_variant_ends_with_status_one(run):
     text = find_spec("se_var1")[0].replace("fn: sigmoid", "fn: hard_sigmoid")
     Path("mine.yaml").write_text(text)
@@ -46,6 +49,7 @@ def test_a_broken_variant_ends_with_status_one(run):
     assert [r["check"] for r in rows if not r["passed"]] == ["values and gradients"]
 
 
+@pytest.mark.long
 def test_all_takes_the_shipped_ones(run, monkeypatch):
     monkeypatch.setattr(library, "shipped_names", lambda: ["ese", "se_var1"])
     monkeypatch.delitem(CLAIMS, "ese")

@@ -115,6 +115,7 @@ def answer(model: nn.Module, x: Tensor, threads: int, queue: Any) -> None:
         queue.put(model(x).numpy())
 
 
+@pytest.mark.long
 def test_a_model_is_sent_to_a_spawned_process() -> None:
     model, x = composed("residual")
     context = get_context("spawn")
@@ -180,6 +181,7 @@ def test_a_composed_model_is_traced_and_taken_apart(
 # ------------------------------------------------------------------------------------ threads
 
 
+@pytest.mark.long
 def test_an_insertion_leaves_other_threads_alone() -> None:
     """Nothing of torch is patched while a forward is looked at."""
     unrelated = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()

@@ -82,7 +82,7 @@ WRAPPED: dict[str, tuple[Callable[[], nn.Module], str, list[tuple[str, int]]]] =
 }  # fmt: skip
 
 
-@pytest.mark.quick(3)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", WRAPPED)
 def test_a_wrapped_backbone_has_the_places_of_the_backbone(name: str) -> None:
     make, path, stages = WRAPPED[name]
@@ -94,6 +94,7 @@ def test_a_wrapped_backbone_has_the_places_of_the_backbone(name: str) -> None:
     assert {site.position for site in plan.sites} == {"residual"}
 
 
+@pytest.mark.long
 def test_a_siamese_trunk_is_counted_as_often_as_it_runs() -> None:
     x = torch.randn(4, 3, 64, 64)
     model = Siamese(resnet18(), 16).eval()
@@ -107,6 +108,7 @@ def test_a_siamese_trunk_is_counted_as_often_as_it_runs() -> None:
     assert len(composer.plan(composed, "eca", at="stage").sites) == 4  # it remembers its inputs
 
 
+@pytest.mark.long
 def test_data_parallel_is_taken_off_with_a_warning() -> None:
     model = nn.DataParallel(resnet18())
     said = (
@@ -299,6 +301,7 @@ PLACES: dict[str, tuple[Callable[[], nn.Module], Shown]] = {
 }  # fmt: skip
 
 
+@pytest.mark.quick(2, then="long")
 @pytest.mark.parametrize("name", PLACES)
 def test_where_blocks_and_stages_are(name: str) -> None:
     make, wanted = PLACES[name]
@@ -322,6 +325,7 @@ BRANCHES: dict[str, tuple[Callable[[], nn.Module], Sequence[str]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.quick(2, then="long")
 @pytest.mark.parametrize("name", BRANCHES)
 def test_a_silent_branch_leaves_the_skip(name: str) -> None:
     """With a gate of zero, a block must still give what comes by its skip."""
@@ -344,6 +348,7 @@ def test_a_silent_branch_leaves_the_skip(name: str) -> None:
         assert float(given[1].abs().max() if torch.is_tensor(given[1]) else 1) > 0
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("name", ["efficientnet_b0", "resnet18", "convnext_atto"])
 def test_a_plan_does_not_depend_on_checkpointing(name: str) -> None:
     def plan(checkpointing: bool) -> list[tuple[str, str, str | None]]:

@@ -162,6 +162,7 @@ def full() -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+@pytest.mark.quick(9, then="long")
 @pytest.mark.parametrize(("form", "before"), BEFORE)
 def test_a_fault_at_any_call_leaves_the_old_or_the_new(form: str, before: str, way: str) -> None:
     path = prepare(form, before)
@@ -210,6 +211,7 @@ def killed(run: Callable[[], object], after: float | None = None) -> bool:
     return os.WIFSIGNALED(status)
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize(("form", "before", "way"), KILLED, indirect=["way"])
 def test_a_kill_at_any_call_leaves_the_old_or_the_new(form: str, before: str, way: str) -> None:
     path = prepare(form, before)
@@ -248,6 +250,7 @@ def text_of_or_none(path: str) -> str | None:
         return None
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize(
     "kills", [8, pytest.param(200, marks=pytest.mark.slow)]
 )  # fmt: skip
@@ -331,6 +334,7 @@ def test_one_of_two_writers_wins_and_the_other_is_told(
     assert listed() == ["it"]
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("form", FORMS)
 def test_of_writers_in_processes_of_their_own_one_wins(form: str) -> None:
     """Sixteen times two at once: exactly one says that it is done, and what it wrote is there."""
@@ -667,6 +671,7 @@ def test_a_system_without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert listed() == ["it"]
 
 
+@pytest.mark.quick(2, then="long")
 @pytest.mark.parametrize(
     ("command", "output"),
     [(("render", "se", "-o"), "it.svg"), (("new", "it", "-o"), "it.yaml"),
