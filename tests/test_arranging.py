@@ -136,7 +136,7 @@ ALL = """q, k: {op: chunk, axis: c}
     out: {op: rename, axes: {h: w, w: h}}"""
 
 
-@pytest.mark.quick(1, then="long")
+@pytest.mark.long
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
 def test_of_open_sizes_compiled_and_exported(layout: tuple[str, ...]) -> None:
     """No size is frozen: one graph serves all."""

@@ -203,7 +203,7 @@ def test_weights(run, weights, form):
     assert all(torch.equal(state[key], tensor) for key, tensor in weights.items())
 
 
-@pytest.mark.quick(1, then="long")
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
 def test_dtype(run, dtype):
     run.fine("insert", "--spec", "cbam", "--into", TINY, "--dtype", dtype)

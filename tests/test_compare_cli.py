@@ -111,7 +111,7 @@ def test_settings_and_a_stand_in(run):
     assert rows[0]["parameters"] < rows[2]["parameters"] < rows[1]["parameters"]
 
 
-@pytest.mark.quick(1, then="long")
+@pytest.mark.long
 @pytest.mark.parametrize(
     "options",
     [

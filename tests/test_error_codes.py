@@ -74,6 +74,7 @@ def test_each_code_is_explained_and_has_a_case() -> None:
     assert set(CASES) == found
 
 
+@pytest.mark.long
 def test_calls_that_hand_a_code_on_are_known() -> None:
     found = set(found_codes().handed_on)
     assert found == set(HANDED_ON)

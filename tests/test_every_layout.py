@@ -172,6 +172,7 @@ SPELT = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "position",

@@ -422,6 +422,7 @@ def test_the_value_is_that_of_another_evaluator(tree, sizes):
     assert close(evaluate(tree, sizes), expected)
 
 
+@pytest.mark.long
 @MANY
 @given(TREES)
 def test_what_is_shown_reads_back(tree):

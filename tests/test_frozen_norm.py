@@ -144,6 +144,7 @@ def test_the_plan_says_what_becomes_of_it(init: Any) -> None:
     assert "frozen" not in (composer.plan(net(nn.BatchNorm2d), "sk").sites[0].note or "")
 
 
+@pytest.mark.long
 @pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("norm", "spec", "params"),

@@ -138,7 +138,7 @@ AUTHORS: dict[str, tuple[type[nn.Module], str, str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.quick(1, then="long")
+@pytest.mark.long
 @pytest.mark.parametrize("name", AUTHORS)
 def test_the_names_of_the_authors(name: str, tmp_path: Path) -> None:
     kind, child, spec, params = AUTHORS[name]
@@ -156,6 +156,7 @@ def test_the_names_of_the_authors(name: str, tmp_path: Path) -> None:
     same(model, wanted)
 
 
+@pytest.mark.long
 def test_a_plain_model_and_a_composed_ones_own_file_are_loaded_as_they_are(tmp_path: Path) -> None:
     for wanted in (timm.create_model("test_resnet"), composer.insert("test_resnet", "cbam")):
         randomise(wanted)

@@ -64,6 +64,7 @@ def test_a_forward_hook_keeps_what_the_module_gave(model, how):
             torch.testing.assert_close(held, module.forward(x))
 
 
+@pytest.mark.long
 def test_a_full_backward_hook_runs_where_the_block_adds_in_place(model):
     model = copy.deepcopy(model)
     gradients: list[torch.Tensor] = []
@@ -74,6 +75,7 @@ def test_a_full_backward_hook_runs_where_the_block_adds_in_place(model):
     assert all(bool(one.abs().sum() > 0) for one in gradients)
 
 
+@pytest.mark.long
 def test_without_a_hook_nothing_is_copied(model):
     module = inserted(model)[0]
     kept: list[torch.Tensor] = []

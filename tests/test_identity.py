@@ -124,6 +124,7 @@ def test_the_live_branch_and_the_silent_one() -> None:
     assert silent.norm.weight.abs().max().item() > 1e-6  # it is heard from the first step on
 
 
+@pytest.mark.long
 def test_a_silent_branch_in_half_precision() -> None:
     """What float16 can't hold becomes its smallest number, not zero, where ReLU would be dead."""
     composed = composer.insert(net().half(), "sk", init="identity")

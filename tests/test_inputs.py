@@ -205,6 +205,7 @@ def test_a_factory_may_say_what_its_model_takes(tmp_path: Path) -> None:
     assert len(composer.plan(loaded, "eca").sites) == 2
 
 
+@pytest.mark.long
 def test_a_recipe_says_what_a_model_takes(tmp_path: Path) -> None:
     backbone = f"{net(tmp_path)}:two"
     x = torch.randn(2, 3, 20, 20)
@@ -219,7 +220,7 @@ def test_a_recipe_says_what_a_model_takes(tmp_path: Path) -> None:
     assert torch.equal(loaded(x, x), model.eval()(x, x))
 
 
-@pytest.mark.quick(1, then="long")
+@pytest.mark.long
 @pytest.mark.parametrize("word", ["one?input_size=3,40,48", "one"])
 def test_the_size_of_the_image_is_said(word: str, tmp_path: Path) -> None:
     shape = (3, 40, 48) if "?" in word else (3, 224, 224)

@@ -80,6 +80,7 @@ def test_timm_s_modules_give_the_same_numbers(known: str, size: tuple[int, int])
     torch.testing.assert_close(x.grad, y.grad, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.long
 def test_volo_is_the_same_with_outlook_attention_by_a_spec() -> None:
     theirs = randomise(timm.create_model("volo_d1_224", img_size=64)).double().eval()
     ours = copy.deepcopy(theirs)
@@ -183,7 +184,7 @@ def test_grn_begins_as_its_input_and_learns() -> None:
     assert all(p.grad is not None and p.grad.abs().min() > 0 for p in module.parameters())
 
 
-@pytest.mark.quick(1, then="long")
+@pytest.mark.long
 @pytest.mark.parametrize(("backbone", "experts", "stage", "sites"), [
     ("resnet18", 4, 1, 4), ("mobilenetv2_050", 1, 1, 2),  # 3×3; 1×1 and depthwise
 ])  # fmt: skip

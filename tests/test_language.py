@@ -118,6 +118,7 @@ STEPS = [
 ]  # fmt: skip
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_any_chain_and_any_fork_is_what_it_stands_for(data: st.DataObject) -> None:

@@ -103,6 +103,7 @@ def with_noise(module: nn.Module) -> nn.Module:
     return module
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.quick(3)
 @pytest.mark.parametrize(
     ("where", "arguments", "ops"), ROUND_TRIPS,
@@ -144,6 +145,7 @@ def test_what_is_lifted_and_built_computes_the_same(where, arguments, ops):
     assert torch.allclose(y, z, rtol=0, atol=1e-10 * max(1, float(y.detach().abs().max())))
 
 
+@pytest.mark.long
 def test_a_lifted_spec_holds_for_other_channels_and_params_of_the_class():
     found = composer.lift("timm.layers:SEModule", 64, arguments={"rd_ratio": 0.25})
     assert "out: c // 4" in found.text
@@ -152,6 +154,7 @@ def test_a_lifted_spec_holds_for_other_channels_and_params_of_the_class():
     assert built.fc1.linear.weight.shape == (24, 96)
 
 
+@pytest.mark.long
 def test_a_module_with_its_weights_keeps_its_numbers():
     found = composer.lift(Gate(64), 64)
     assert found.name == "gate"
@@ -167,6 +170,7 @@ def test_a_module_with_its_weights_keeps_its_numbers():
     assert found.weights["reduce.norm.running_var"] == "bn.running_var"
 
 
+@pytest.mark.long
 def test_attention_in_its_parts_is_attention_and_dropout_is_kept():
     found = composer.lift(Tokens, 64)
     nodes = yaml.safe_load(found.text)["nodes"]
@@ -241,6 +245,7 @@ nodes:
 """
 
 
+@pytest.mark.long
 def test_the_spec_goes_to_stdout_or_to_a_file(run):
     found = run.fine("lift", "timm.layers:SEModule")
     assert found.out == SE
@@ -260,6 +265,7 @@ def test_the_spec_goes_to_stdout_or_to_a_file(run):
     )
 
 
+@pytest.mark.long
 def test_a_class_in_a_file_and_json(run):
     found = run.fine("lift", "mine.py:Gate", "--with", "reduction=8", "--name", "mine", "--json")
     assert found.json["version"] == 1

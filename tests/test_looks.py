@@ -229,7 +229,7 @@ def starts(diagram: Diagram, layout: Layout, side: str, across: bool) -> dict[st
     return {n.removeprefix(side): r.x if across else r.y for n, r in found.items()}
 
 
-@pytest.mark.quick(1, then="long")
+@pytest.mark.long
 @pytest.mark.parametrize("direction", ["tb", "lr"])
 @pytest.mark.parametrize(("spec", "options"), [("bam", {}), ("se", {"expand": "layer1.0"})])
 def test_before_and_after_line_up(spec, options, direction):

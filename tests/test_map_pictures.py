@@ -37,7 +37,7 @@ def composed(run) -> Command:
     return run
 
 
-@pytest.mark.quick(1, then="long")
+@pytest.mark.long
 @pytest.mark.parametrize("form", ["svg", "png", "pdf", "html"])
 def test_every_format_that_holds_images(composed, form):
     file = Path(f"maps.{form}")

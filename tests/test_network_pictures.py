@@ -79,6 +79,7 @@ def ways(diagram: Diagram) -> set[tuple[str, str]]:
     return {(link.source, link.target) for link in diagram.links}
 
 
+@pytest.mark.long
 def test_what_is_inserted_at_any_module_stands_on_the_road(plain):
     model = composer.insert(plain, "se", at="module", select=["bn1", "layer1.0.conv2"])
     seen = outline(model, "resnet18")
@@ -94,7 +95,7 @@ def test_what_is_inserted_at_any_module_stands_on_the_road(plain):
     assert sum(parts) == parameters(model)
 
 
-@pytest.mark.quick(1, then="long")
+@pytest.mark.long
 @pytest.mark.parametrize("at", ["stem", "head"])
 def test_what_stands_behind_the_stem_or_before_the_head_is_on_the_road(plain, at):
     model = composer.insert(plain, "se", at=at)

@@ -75,6 +75,7 @@ def test_places(spec: str, backbone: str, count: int, paths: str) -> None:
     assert {site.position for site in plan.sites} == {"replace"}
 
 
+@pytest.mark.long
 def test_attention_pool_is_that_of_plain_torch(tmp_path: Path) -> None:
     """timm's pool gives [b, c], and torchvision's [b, c, 1, 1]."""
     x = torch.randn(2, 3, 96, 64)
@@ -131,7 +132,7 @@ def test_a_norm_of_maps_reads_tokens_with_their_prefix() -> None:
     torch.testing.assert_close(out, F.rms_norm(given, weight.shape, weight, 1e-5))
 
 
-@pytest.mark.quick(1, then="long")
+@pytest.mark.long
 @pytest.mark.parametrize("spec", [POOL, RMS_OF_MAPS], ids=["pool", "norm"])
 def test_saved_loaded_and_ejected(tmp_path: Path, spec: str) -> None:
     base = create_model("test_resnet")

@@ -61,7 +61,7 @@ def test_what_was_inserted_is_what_the_plain_model_has_not(name: str) -> None:
     assert all(model.get_parameter(n) is p for n, p in pairs)
 
 
-@pytest.mark.quick(2, then="long")
+@pytest.mark.long
 @pytest.mark.parametrize(
     "wrap",
     [nn.DataParallel, torch.compile, lambda m: nn.DataParallel(torch.compile(m))],
@@ -77,7 +77,7 @@ def test_the_names_are_those_of_the_wrapped_model(wrap: Any) -> None:
     assert len(composer.parameter_groups(wrapped, lr=1, weight_decay=1)) == 4
 
 
-@pytest.mark.quick(2, then="long")
+@pytest.mark.long
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("layer_decay", [None, 0.7])
 def test_the_original_parameters_are_in_timms_groups(name: str, layer_decay: float | None) -> None:

@@ -23,6 +23,7 @@ needs_peft = pytest.mark.skipif(find_spec("peft") is None, reason="peft is not t
 FIRST = ["cbam", "sk"]
 
 
+@pytest.mark.long
 @needs_torchao
 @pytest.mark.quick(1)
 @pytest.mark.parametrize("name", [*FIRST, *(n for n in shipped_names() if n not in FIRST)])

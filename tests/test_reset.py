@@ -46,7 +46,7 @@ def image(model: nn.Module) -> torch.Tensor:
     return torch.randn(2, *size, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.quick(1, then="long")
+@pytest.mark.long
 @pytest.mark.parametrize(("backbone", "spec", "wish"), CASES)
 def test_a_model_from_the_meta_device_is_the_one_built_directly(
     backbone: str, spec: str, wish: Wish

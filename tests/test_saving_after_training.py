@@ -167,7 +167,7 @@ WRAPPERS: dict[str, Callable[[nn.Module], nn.Module]] = {
 }
 
 
-@pytest.mark.quick(1, then="long")
+@pytest.mark.long
 @pytest.mark.parametrize("name", WRAPPERS)
 def test_wrappers_are_taken_off(name: str, one_process: None) -> None:
     model = randomise(composer.insert("resnet18", "se", stages=4))
@@ -178,7 +178,7 @@ def test_wrappers_are_taken_off(name: str, one_process: None) -> None:
     same(model, composer.load("from its state", trust_code=True))
 
 
-@pytest.mark.quick(1, then="long")
+@pytest.mark.long
 @pytest.mark.parametrize("spec", ["cbam", "sk"])
 def test_a_sharded_model_is_saved_by_its_full_state_dict(spec: str, one_process: None) -> None:
     plain = timm.create_model("resnet18", num_classes=5)
@@ -221,6 +221,7 @@ FLAT_CALLS: dict[str, Callable[[nn.Module], Any]] = {
 }
 
 
+@pytest.mark.long
 def test_a_model_of_flat_parameters_is_refused(one_process: None) -> None:
     """FSDP1: whatever has to know which parameter is which."""
     flat = FullyShardedDataParallel(
@@ -319,7 +320,7 @@ UNKNOWN: dict[str, Change] = {
 }
 
 
-@pytest.mark.quick(1, then="long")
+@pytest.mark.long
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_an_unknown_origin_is_reported_when_composing(name: str) -> None:
     plain = timm.create_model("resnet18")

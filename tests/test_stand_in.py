@@ -867,6 +867,7 @@ def test_attention_that_takes_more_than_one_tensor() -> None:
     assert (len(found.sites), set(reasons(found).values())) == (7, {"it takes 2 tensors, not one"})
 
 
+@pytest.mark.long
 def test_attention_that_takes_its_input_as_query_key_and_value() -> None:
     torch.manual_seed(0)
     model = VisionTransformer(32, 8, 2, 4, 48, 96, num_classes=5).eval()
@@ -1009,6 +1010,7 @@ def test_the_channels_of_the_image_are_still_known() -> None:
     assert all(is_stand_in(edited[n]) for n in (0, 3))
 
 
+@pytest.mark.long
 def test_what_is_inside_a_stand_in_is_not_the_backbones() -> None:
     edited = composer.insert(composer.insert(net(), "sk"), "bam", params={"min_width": 1})
     left = [p for p in ALL if not p.endswith("conv2")]

@@ -63,6 +63,7 @@ LIGHT = [
 ]
 
 
+@pytest.mark.quick(8, then="long")
 @pytest.mark.parametrize(("args", "status"), LIGHT, ids=str)
 def test_torch_stays_out(args, status, tmp_path):
     done = subprocess.run(

@@ -82,6 +82,7 @@ WRAPPED: dict[str, tuple[Callable[[], nn.Module], str, list[tuple[str, int]]]] =
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.quick(1)
 @pytest.mark.parametrize("name", WRAPPED)
 def test_a_wrapped_backbone_has_the_places_of_the_backbone(name: str) -> None:
@@ -348,7 +349,7 @@ def test_a_silent_branch_leaves_the_skip(name: str) -> None:
         assert float(given[1].abs().max() if torch.is_tensor(given[1]) else 1) > 0
 
 
-@pytest.mark.quick(1, then="long")
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["efficientnet_b0", "resnet18", "convnext_atto"])
 def test_a_plan_does_not_depend_on_checkpointing(name: str) -> None:
     def plan(checkpointing: bool) -> list[tuple[str, str, str | None]]:

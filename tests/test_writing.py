@@ -334,7 +334,7 @@ def test_one_of_two_writers_wins_and_the_other_is_told(
     assert listed() == ["it"]
 
 
-@pytest.mark.quick(1, then="long")
+@pytest.mark.long
 @pytest.mark.parametrize("form", FORMS)
 def test_of_writers_in_processes_of_their_own_one_wins(form: str) -> None:
     """Sixteen times two at once: exactly one says that it is done, and what it wrote is there."""
