@@ -190,7 +190,11 @@ def copied(where: Path) -> Path:
     for name in ("composer", "tests", "specs", "docs", "examples"):
         ignored = shutil.ignore_patterns("__pycache__", ".hypothesis", "node_modules")
         shutil.copytree(ROOT / name, where / name, ignore=ignored)
-    for name in ("pyproject.toml", "README.md", "SECURITY.md", "CHANGELOG.md"):
+    shutil.copytree(ROOT / ".github", where / ".github")
+    for name in (
+        "pyproject.toml", "README.md", "SECURITY.md", "CHANGELOG.md", "ARCHITECTURE.md",
+        "CONTRIBUTING.md", "CITATION.cff", ".pre-commit-config.yaml",
+    ):  # fmt: skip
         shutil.copy(ROOT / name, where / name)
     # by the text and not by its time, for two mutants may be written within one second
     compileall.compile_dir(

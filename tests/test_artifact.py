@@ -491,6 +491,7 @@ def test_the_report():
     )
     assert list(found) == [
         "version", "backbone", "sites", "parameters", "flops", "difference", "output",
+        "init", "input", "weights", "notes",
     ]  # fmt: skip
     assert found["parameters"] == {"before": 49493, "after": 49817}
 

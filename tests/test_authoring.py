@@ -14,7 +14,7 @@ from test_messages import LISTS
 
 from composer.graph.frontend import check_text
 from composer.primitives import ops
-from composer.primitives.page import page
+from composer.primitives.page import fields_page, ops_page
 from composer.primitives.reference import example_text, reference
 
 ROOT = Path(__file__).parents[1]
@@ -161,9 +161,13 @@ def test_what_is_told_of_a_field():
     assert {f.name: f.kind for f in reference("gate").fields}["fn"].startswith("softmax, relu")
 
 
-def test_the_page_of_the_language_is_current():
-    """Made by ``python examples/language.py``."""
-    assert (ROOT / "docs" / "language.md").read_text(encoding="utf-8") == page()
+def test_the_pages_of_the_language_are_current():
+    """Made by ``python docs/language_pages.py``."""
+    docs = ROOT / "docs"
+    language = (docs / "language.md").read_text(encoding="utf-8")
+    prose, mark, fields = language.partition("by `python docs/language_pages.py`. -->\n\n")
+    assert prose.startswith("# The language\n") and mark and fields == fields_page()
+    assert (docs / "ops.md").read_text(encoding="utf-8") == ops_page()
 
 
 NO_REFERENCE = [

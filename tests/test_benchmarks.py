@@ -40,8 +40,8 @@ SMALL = {
 
 @pytest.mark.slow
 def test_depth() -> None:
-    readme = ROOT.joinpath("README.md").read_text()
-    command = re.search(r"^python (tests/benchmarks/depth.py) --depths 50 200$", readme, re.M)
+    page = ROOT.joinpath("docs", "performance.md").read_text()
+    command = re.search(r"^python (tests/benchmarks/depth.py) --depths 50 200$", page, re.M)
     assert command is not None
     run = [sys.executable, str(ROOT / command[1]), "--depths", "4", "9"]
     printed = subprocess.run(run, check=True, capture_output=True, text=True, timeout=200).stdout
@@ -185,8 +185,8 @@ def test_one_sample_is_not_trained_behind_a_norm_of_pooled() -> None:
 
 @pytest.mark.slow
 def test_pictures() -> None:
-    readme = ROOT.joinpath("README.md").read_text()
-    command = re.search(r"^python (tests/benchmarks/pictures.py)$", readme, re.M)
+    page = ROOT.joinpath("docs", "performance.md").read_text()
+    command = re.search(r"^python (tests/benchmarks/pictures.py)$", page, re.M)
     assert command is not None
     run = [sys.executable, str(ROOT / command[1]), "--rounds", "1", "--specs", "se", "eca"]
     run += ["--formats", "svg", "--backbones", "resnet18"]

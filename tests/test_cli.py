@@ -61,6 +61,7 @@ def test_insert_json_is_one_object_with_the_keys_of_the_contract(run):
     found = run.fine("insert", "--spec", "se", "--into", TINY, "-o", "out/it", "--json").json
     assert list(found) == [
         "version", "backbone", "sites", "parameters", "flops", "difference", "output",
+        "init", "input", "weights", "notes",
     ]  # fmt: skip
     assert found["version"] == 1
     assert found["backbone"] == TINY
@@ -71,6 +72,7 @@ def test_insert_json_is_one_object_with_the_keys_of_the_contract(run):
         "channels": 32,
         "size": [28, 28],
         "parameters": 162,
+        "init": "paper",
     }
     assert list(found["parameters"]) == list(found["flops"]) == ["before", "after"]
     added = found["parameters"]["after"] - found["parameters"]["before"]

@@ -20,6 +20,7 @@ from torchvision import models
 from torchvision.models import _api
 
 from composer.errors import ComposerError, MissingPartError
+from composer.language.library import shipped_names
 from composer.models.model_string import ModelString
 from composer.models.names import check_name, timm_names, torchvision_names
 from composer.models.open import open_backbone
@@ -707,7 +708,7 @@ NO_MATCH = [
      f"error[no-match]: none of the {len(ALL):,} backbones matches 'Zzz*' or 'qq'\n"
      "  help: 'composer list backbones' lists them all\n"),
     (("specs", "--filter", "cbamm"),
-     "error[no-match]: none of the 70 specs matches 'cbamm'\n"
+     f"error[no-match]: none of the {len(shipped_names())} specs matches 'cbamm'\n"
      "  help: did you mean 'cbam'?\n"),
 ]  # fmt: skip
 

@@ -24,6 +24,7 @@ print("loaded", *[name for name in {heavy!r} if name in sys.modules], status, fi
 """
 
 LIGHT = [
+    ([], 0),
     (["--help"], 0),
     (["--version"], 0),
     (["insert", "--help"], 0),

@@ -127,13 +127,14 @@ def test_who_inserts_into_a_runner_is_told_how_to_train() -> None:
         type(yolo.model)(composed.yaml, verbose=False)
     assert str(caught.value) == (
         "error[rebuilt]: a network built from the yaml of a composed one has not what was inserted"
-        "\n  help: train with a trainer whose get_model inserts it: README.md, 'In Ultralytics', "
-        "has one of ten lines"
+        "\n  help: train with a trainer whose get_model inserts it: docs/recipes.md, 'In "
+        "Ultralytics', has one of ten lines"
     )
 
 
-def test_the_readme_shows_the_example() -> None:
-    shown = (EXAMPLES.parent / "README.md").read_text().split("```py\n")[1].split("```")[0]
+def test_the_page_shows_the_example() -> None:
+    page = (EXAMPLES.parent / "docs" / "recipes.md").read_text()
+    shown = page.split("```py\n")[1].split("```")[0]
     assert (EXAMPLES / "yolo_trainer.py").read_text().endswith(shown)
     assert len(shown.splitlines()) <= 10
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
 from composer.analysis.copies import shell_of
 from composer.analysis.probe import probe
 from composer.artifact.recipe_backbone import needs_trust
+from composer.artifact.report_json import (
+    VERSION,
+    InputJson,
+    PairJson,
+    ReportJson,
+    SiteJson,
+    WeightsJson,
+)
 from composer.errors import counted
+from composer.graph.graph import Init
 from composer.measure.cost import parameters
 from composer.measure.numbers import giga
 from composer.surgery.composition import Inserted, composed, parameters_before
@@ -19,7 +28,13 @@ from composer.surgery.eject import eject
 from composer.surgery.site import Plan
 from composer.visible import visible_line
 
-VERSION = 1
+
+@dataclass(frozen=True)
+class Weights:
+    """Where the backbone's numbers came from; `path` is that of a file or a composition."""
+
+    source: Literal["default", "pretrained", "file", "composition", "model"] = "model"
+    path: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +43,7 @@ class SiteReport(Inserted):
 
     spec: str
     parameters: int
+    init: Init = "paper"
 
     @property
     def shown_size(self) -> str:
@@ -48,28 +64,41 @@ class Report:
     output: str | None = None
     notes: tuple[str, ...] = ()
     against: str = "the original"
+    image: str | None = None
+    weights: Weights = Weights()
+
+    @property
+    def init(self) -> Init | None:
+        """How all sites begin; None where they differ."""
+        found = {site.init for site in self.sites}
+        return found.pop() if len(found) == 1 else None
 
     def as_json(self) -> dict[str, Any]:
         """Return the object that ``--json`` prints and ``report.json`` holds."""
-        return {
-            "version": VERSION,
-            "backbone": self.backbone,
-            "sites": [
-                {
-                    "path": site.path,
-                    "position": site.position,
-                    "spec": site.spec,
-                    "channels": site.channels,
-                    "size": list(site.size),
-                    "parameters": site.parameters,
-                }
+        return ReportJson(
+            version=VERSION,
+            backbone=self.backbone,
+            sites=[
+                SiteJson(
+                    path=site.path,
+                    position=site.position,
+                    spec=site.spec,
+                    channels=site.channels,
+                    size=list(site.size),
+                    parameters=site.parameters,
+                    init=site.init,
+                )
                 for site in self.sites
             ],
-            "parameters": dict(zip(("before", "after"), self.parameters, strict=True)),
-            "flops": dict(zip(("before", "after"), self.flops, strict=True)),
-            "difference": self.difference,
-            "output": self.output,
-        }
+            parameters=PairJson(before=self.parameters[0], after=self.parameters[1]),
+            flops=PairJson(before=self.flops[0], after=self.flops[1]),
+            difference=self.difference,
+            output=self.output,
+            init=self.init,
+            input=InputJson(shape=list(self.input_shape), image=self.image),
+            weights=WeightsJson(source=self.weights.source, path=self.weights.path),
+            notes=list(self.notes),
+        ).model_dump()
 
     def as_markdown(self) -> str:
         """Return the text of ``report.md``."""
@@ -139,6 +168,8 @@ def describe(
     notes: tuple[str, ...] = (),
     against: str = "the original",
     done: Plan | None = None,
+    image: str | None = None,
+    weights: Weights = Weights(),
 ) -> Report:
     """Return the report of a composed model.
 
@@ -151,6 +182,8 @@ def describe(
         against: whose output the difference is from: the original, or an earlier composition.
         done: the last plan that was carried out, where the model has run since: what it counts
             need not be counted again.
+        image: the file that it was verified on; random numbers by default.
+        weights: where the backbone's numbers came from; by default, the model that was given.
 
     Raises:
         ComposerError: nothing was inserted into the model.
@@ -169,6 +202,7 @@ def describe(
                     size=site.size,
                     spec=edit.spec.name,
                     parameters=parameters(inserted),
+                    init=edit.init,
                 )
             )
     flops_after = done.flops_after if done is not None else None
@@ -190,4 +224,6 @@ def describe(
         None,
         notes,
         against,
+        image,
+        weights,
     )

@@ -23,13 +23,25 @@ from composer.cli.fault import (
     traceback_of,
     wants_traceback,
 )
-from composer.cli.output import guard_others, note, note_line, say_json
+from composer.cli.output import guard_others, note, note_line, say, say_json
 from composer.errors import ComposerError, Diagnostic, UsageError, error, suggestion
 
 _COMMANDS = (
     "insert", "new", "check", "show", "sites", "list", "render", "verify", "compare", "schema",
     "eject", "lift", "export", "diff", "explain",
 )  # fmt: skip
+
+#: What `composer` alone prints.
+_BRIEF = """\
+Composer: write an attention mechanism as a short YAML spec; put it inside any vision backbone.
+
+  composer insert --spec cbam --into resnet50   put a mechanism into a backbone, verify, save
+  composer new my_attention --from se           begin a spec of your own
+  composer check my_attention.yaml              find every problem of a spec, with its line
+  composer sites resnet50                       show where in a backbone something can go
+  composer render cbam -o cbam.pdf              draw a mechanism, or a composed model
+
+composer --help lists every command, composer COMMAND --help explains one."""
 
 
 class _Commands(click.Group):
@@ -63,6 +75,7 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="A spec is a YAML file or the name of a shipped one. Try: "
     "composer insert --spec cbam --into resnet50",
@@ -74,8 +87,11 @@ class _Commands(click.Group):
     expose_value=False,
     help=f"Of an internal fault, show the traceback; so does {TRACEBACK}=1.",
 )
-def composer() -> None:
+@click.pass_context
+def composer(context: click.Context) -> None:
     """Write an attention mechanism as a short YAML spec; put it inside any vision backbone."""
+    if context.invoked_subcommand is None:
+        say(_BRIEF)
 
 
 def main(args: list[str] | None = None) -> None:

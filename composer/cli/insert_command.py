@@ -239,7 +239,7 @@ def command(
             from composer.artifact.held_weights import load_first, load_held
             from composer.artifact.learning import learning
             from composer.artifact.recipe_backbone import needs_trust
-            from composer.artifact.report import describe
+            from composer.artifact.report import Weights, describe
             from composer.artifact.run import Verification, read_image, target
             from composer.surgery.insert import apply
             from composer.surgery.plan import plan
@@ -308,7 +308,17 @@ def command(
     with steps.step("counting"):
         flops_before = None if stacked else plans[0].flops_before
         against = backbone if stacked else "the original"
-        report = describe(model, name, difference, flops_before, notes, against, plans[-1])
+        source = Weights("default")
+        if stacked:
+            source = Weights("composition", backbone)
+        elif weights:
+            source = Weights("file", weights)
+        elif pretrained:
+            source = Weights("pretrained")
+        report = describe(
+            model, name, difference, flops_before, notes, against, plans[-1],
+            None if dry_run else image, source,
+        )  # fmt: skip
     if not dry_run:
         with steps.step("saving"):
             save(model, folder, force=force, report=report)

@@ -1,4 +1,4 @@
-"""The page of the language, made from the models: what `docs/language.md` holds."""
+"""The pages of the language that are made from the models: the fields of a spec, and the ops."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ from composer.primitives.initialise import Init
 from composer.primitives.normalization import Norm
 from composer.primitives.reference import FieldLine, Reference, fields_of, reference
 
-_BEGIN = """\
-# The language
+_OPS = """\
+# Ops
 
-Made from the code by `python examples/language.py`; `composer list ops NAME` prints the part of one
-op, and `composer schema` gives all of it to an editor.
-
-A spec is one YAML mapping. A value has named axes, `[b, c, h, w]`, and never positions: an op names
-the axes that it works on, every other axis rides along, and two values meet by the names of their
-axes. A node reads the node above it unless it says which, and the last node is the output.
+Every op of [the language](language.md), with its fields and an example that checks. `composer list
+ops NAME` prints the part of one op, and `composer schema` gives all of it to an editor. This page
+is written by `python docs/language_pages.py` from the code.
 """
 
 _PARTS: tuple[tuple[str, str, type[Model]], ...] = (
@@ -34,22 +31,25 @@ _PARTS: tuple[tuple[str, str, type[Model]], ...] = (
 )
 
 
-def page() -> str:
-    """Return the whole reference in Markdown."""
-    parts = [_BEGIN]
-    for title, about, model in _PARTS:
-        parts.append(f"## {title}\n\n{about}\n\n{_table(fields_of(model))}")
-    parts.append(_expressions())
+def fields_page() -> str:
+    """Return the fields of a spec and what an expression may be, in Markdown."""
+    parts = [
+        f"## {title}\n\n{about}\n\n{_table(fields_of(model))}" for title, about, model in _PARTS
+    ]
+    return "\n".join([*parts, _expressions()])
+
+
+def ops_page() -> str:
+    """Return the reference of every op of Composer's own, in Markdown."""
     known = list(own_ops())
-    parts.append(f"## Ops\n\n{', '.join(f'[{op}](#{op})' for op in known)}\n")
-    parts += [_op(reference(op)) for op in known]
-    return "\n".join(parts)
+    index = f"{', '.join(f'[{op}](#{op})' for op in known)}\n"
+    return "\n".join([_OPS, index, *(_op(reference(op)) for op in known)])
 
 
 def _op(op: Reference) -> str:
     table = _table(op.fields)
     example = f"\n```yaml\n{op.example}```\n" if op.example else ""
-    return f"### {op.op}\n\n{op.does}\n\n{table}{example}"
+    return f"## {op.op}\n\n{op.does}\n\n{table}{example}"
 
 
 def _expressions() -> str:

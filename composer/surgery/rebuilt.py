@@ -15,8 +15,8 @@ from torch import nn
 from composer.errors import error
 
 _WAY_OUT = (
-    "train with a trainer whose get_model inserts it: README.md, 'In Ultralytics', has one of ten "
-    "lines"
+    "train with a trainer whose get_model inserts it: docs/recipes.md, 'In Ultralytics', has one "
+    "of ten lines"
 )
 
 
