@@ -210,10 +210,10 @@ def test_two_distributions_with_one_name(install, run):
     install("other-ops", OTHER, {"other_ops.py": SHARPEN}, "2.0")
     _, problems = check_text(WITH, "t.yaml")
     assert [(p.code, p.message, p.help) for p in problems] == [(
-        "broken-plugin", "the op 'sharpen' is of both my-ops 0.1.0 and other-ops 2.0",
+        "broken-plugin", "the op 'sharpen' is added by both my-ops 0.1.0 and other-ops 2.0",
         "remove one: pip uninstall my-ops or other-ops",
     )]  # fmt: skip
-    assert "is of both my-ops 0.1.0 and other-ops 2.0" in run.fine("list", "ops").err
+    assert "is added by both my-ops 0.1.0 and other-ops 2.0" in run.fine("list", "ops").err
     assert run.fine("check", "se").err == ""
 
 
@@ -272,7 +272,7 @@ def test_two_distributions_with_one_spec(install, run):
     result = run("check", "sharp_gate")
     assert (result.status, result.err) == (
         1,
-        "error[broken-plugin]: the spec 'sharp_gate' is of both more-ops 0.1.0 and my-ops 0.1.0\n"
+        "error[broken-plugin]: the spec 'sharp_gate' is added by both more-ops 0.1.0 and my-ops 0.1.0\n"
         "  help: remove one: pip uninstall more-ops or my-ops\n",
     )
 
