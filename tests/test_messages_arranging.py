@@ -136,7 +136,7 @@ spec.yaml:4:37: error[axis-exists]: 'h' and 'w' would both be 'y'
   out: {op: rename, axes: {h: 3}}
 """,
         """\
-spec.yaml:4:31: error[invalid-value]: a name is wanted here, not the number 3
+spec.yaml:4:31: error[invalid-value]: expected a name, but got the number 3
     4 |   out: {op: rename, axes: {h: 3}}
       |                               ^
 """,
@@ -190,7 +190,7 @@ spec.yaml:4:26: error[unknown-axis]: 'input' has no axis 'q'
   out: {op: roll, over: [h, h], by: []}
 """,
         """\
-spec.yaml:4:37: error[invalid-value]: at least 1 value must stand here, not 0
+spec.yaml:4:37: error[invalid-value]: expected at least 1 value, but got 0
     4 |   out: {op: roll, over: [h, h], by: []}
       |                                     ^^
   help: write it as 'by: …'

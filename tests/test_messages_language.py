@@ -132,7 +132,7 @@ it.yaml:4:6: error[size-conflict]: axis 'c' has two sizes: 1 in 'z.0' and 2 in '
   z: {op: branch, axis: k, times: 0, each: {op: gate}}
 """,
         """\
-it.yaml:4:35: error[invalid-value]: a size is at least 1, and this is 0
+it.yaml:4:35: error[invalid-value]: a size must be at least 1, and this is 0
     4 |   z: {op: branch, axis: k, times: 0, each: {op: gate}}
       |                                   ^
 """,
@@ -388,7 +388,7 @@ it.yaml:4:23: error[unknown-axis]: 'input' has no axis 'q'
   y: {op: reweight, x: input, by: z}
 """,
         """\
-it.yaml:4:35: error[over-budget]: this comes to 200,002 nodes, and the most is 1,502
+it.yaml:4:35: error[over-budget]: this comes to 200,002 nodes, and the limit is 1,502
     4 |   z: {op: branch, axis: k, times: 200000, each: {op: pool, over: h}}
       |                                   ^^^^^^
   help: let it repeat less often, or use fewer specs: 1,500 more than are written
@@ -436,7 +436,7 @@ name: v
 extends:
 """,
         """\
-it.yaml:2:9: error[invalid-value]: the name of a spec is wanted here, not nothing
+it.yaml:2:9: error[invalid-value]: expected the name of a spec, but got nothing
     2 | extends:
       |         ^
   help: such as 'extends: se'
@@ -448,7 +448,7 @@ name: v
 extends: 3
 """,
         """\
-it.yaml:2:10: error[invalid-value]: the name of a spec is wanted here, not the number 3
+it.yaml:2:10: error[invalid-value]: expected the name of a spec, but got the number 3
     2 | extends: 3
       |          ^
   help: such as 'extends: se'
@@ -521,7 +521,7 @@ extends: se
 nodes: [gate]
 """,
         """\
-it.yaml:3:8: error[invalid-value]: a mapping is wanted here, not a list
+it.yaml:3:8: error[invalid-value]: expected a mapping, but got a list
     3 | nodes: [gate]
       |        ^^^^^^
   help: write it as 'nodes: {squeeze: {op: pool, over: [h, w]}}'
@@ -534,7 +534,7 @@ extends: se
 params: [reduction]
 """,
         """\
-it.yaml:3:9: error[invalid-value]: a mapping is wanted here, not a list
+it.yaml:3:9: error[invalid-value]: expected a mapping, but got a list
     3 | params: [reduction]
       |         ^^^^^^^^^^^
   help: write it as 'params: {reduction: 16}'
@@ -617,7 +617,7 @@ extends: sk
 insert: {at: conv, match: {kernel: three}}
 """,
         """\
-it.yaml:3:36: error[invalid-value]: a whole number is wanted here, not the text 'three'
+it.yaml:3:36: error[invalid-value]: expected a whole number, but got the text 'three'
     3 | insert: {at: conv, match: {kernel: three}}
       |                                    ^^^^^
   help: write it as 'kernel: 3'
@@ -629,7 +629,7 @@ it.yaml:3:36: error[invalid-value]: a whole number is wanted here, not the text 
   z: {op: repeat, times: 2, each: gate}
 """,
         """\
-it.yaml:4:35: error[invalid-value]: a mapping is wanted here, not the text 'gate'
+it.yaml:4:35: error[invalid-value]: expected a mapping, but got the text 'gate'
     4 |   z: {op: repeat, times: 2, each: gate}
       |                                   ^^^^
   help: write it as 'each: {op: …}'
@@ -646,10 +646,10 @@ it.yaml:5:6: error[missing-op]: the node 'y' does not say its op
     5 |   y: {<<: *z, fn: relu}
       |      ^^^^^^^^^^^^^^^^^^
   help: write y: {op: …}, with one of <ops>
-it.yaml:5:7: error[bad-key]: '<<' merges nothing here
+it.yaml:5:7: error[bad-key]: the merge key '<<' is not supported
     5 |   y: {<<: *z, fn: relu}
       |       ^^
-  help: write the fields out; a spec that changes another says 'extends'
+  help: write the fields out; to change another spec, use 'extends'
 """,
     ),
     "a variant's wrong word": (
@@ -683,7 +683,7 @@ it.yaml:4:6: error[division-by-zero]: 't' goes from 0 to 1, so 'z' would divide 
   z: {op: repeat, times: 1000, each: {op: repeat, times: 1000, each: {op: gate}}}
 """,
         """\
-it.yaml:4:26: error[over-budget]: this comes to 1,001,001 nodes, and the most is 1,501
+it.yaml:4:26: error[over-budget]: this comes to 1,001,001 nodes, and the limit is 1,501
     4 |   z: {op: repeat, times: 1000, each: {op: repeat, times: 1000, each: {op: gate}}}
       |                          ^^^^
   help: let it repeat less often, or use fewer specs: 1,500 more than are written

@@ -61,7 +61,7 @@ spec.yaml:4:52: error[invalid-value]: windows are pooled by mean or max, not by 
   out: {op: resize, over: [h], like: input}
 """,
         """\
-spec.yaml:4:27: error[invalid-value]: at least 2 values must stand here, not 1
+spec.yaml:4:27: error[invalid-value]: expected at least 2 values, but got 1
     4 |   out: {op: resize, over: [h], like: input}
       |                           ^^^
   help: write it as 'over: [h, w]'
@@ -106,7 +106,7 @@ spec.yaml:4:8: error[invalid-value]: a layer norm keeps no statistics, so it has
   out: {op: norm, over: c, fn: grup}
 """,
         """\
-spec.yaml:4:32: error[unknown-word]: 'grup' does not suit here
+spec.yaml:4:32: error[unknown-word]: 'grup' is not allowed here
     4 |   out: {op: norm, over: c, fn: grup}
       |                                ^^^^
   help: did you mean 'group'? it may be batch, layer, group, instance, rms or l2
@@ -322,7 +322,7 @@ spec.yaml:5:39: error[even-kernel]: a kernel of 2 has no middle, so the size wou
   out: {op: conv2d, kernel: 3, padding: -1}
 """,
         """\
-spec.yaml:4:41: error[invalid-value]: a size is at least 0, and this is -1
+spec.yaml:4:41: error[invalid-value]: a size must be at least 0, and this is -1
     4 |   out: {op: conv2d, kernel: 3, padding: -1}
       |                                         ^^
 """,
@@ -518,7 +518,7 @@ spec.yaml:5:46: error[unknown-axis]: 'input' has no axis 'q'
   out: {op: product, of: [input, input], sum: []}
 """,
         """\
-spec.yaml:4:47: error[invalid-value]: at least 1 value must stand here, not 0
+spec.yaml:4:47: error[invalid-value]: expected at least 1 value, but got 0
     4 |   out: {op: product, of: [input, input], sum: []}
       |                                               ^^
   help: write it as 'sum: …'
@@ -563,7 +563,7 @@ spec.yaml:4:60: error[invalid-value]: a relative position is down and across, an
   out: {op: attention, q: input, k: input, v: input, over: [h, w], along: c, position: absolute}
 """,
         """\
-spec.yaml:4:88: error[unknown-word]: 'absolute' does not suit here
+spec.yaml:4:88: error[unknown-word]: 'absolute' is not allowed here
     4 |   out: {op: attention, q: input, k: input, v: input, over: [h, w], along: c, position: absolute}
       |                                                                                        ^^^^^^^^
   help: it may be none or relative
@@ -574,7 +574,7 @@ spec.yaml:4:88: error[unknown-word]: 'absolute' does not suit here
   out: {op: schedule, begin: 30, end: 1, steps: 0}
 """,
         """\
-spec.yaml:4:49: error[invalid-value]: a size is at least 1, and this is 0
+spec.yaml:4:49: error[invalid-value]: a size must be at least 1, and this is 0
     4 |   out: {op: schedule, begin: 30, end: 1, steps: 0}
       |                                                 ^
 """,
@@ -595,7 +595,7 @@ spec.yaml:4:44: error[unknown-name]: no size and no param named 'convolution'
   out: {op: parameter, axes: {c: c}, init: [conv]}
 """,
         """\
-spec.yaml:4:44: error[invalid-value]: a number is wanted here, not a list
+spec.yaml:4:44: error[invalid-value]: expected a number, but got a list
     4 |   out: {op: parameter, axes: {c: c}, init: [conv]}
       |                                            ^^^^^^
 """,
@@ -791,7 +791,7 @@ spec.yaml:4:51: error[invalid-value]: -1 is not between 0 and 1000
   out: {op: conv2d, kernel: 1, init: zeros}
 """,
         """\
-spec.yaml:4:38: error[invalid-value]: 'zeros' does not suit here
+spec.yaml:4:38: error[invalid-value]: 'zeros' is not allowed here
     4 |   out: {op: conv2d, kernel: 1, init: zeros}
       |                                      ^^^^^
   help: write 'init: 0'
@@ -802,7 +802,7 @@ spec.yaml:4:38: error[invalid-value]: 'zeros' does not suit here
   out: {op: parameter, axes: {c: c}, init: normal}
 """,
         """\
-spec.yaml:4:44: error[invalid-value]: 'normal' does not suit here
+spec.yaml:4:44: error[invalid-value]: 'normal' is not allowed here
     4 |   out: {op: parameter, axes: {c: c}, init: normal}
       |                                            ^^^^^^
   help: write 'init: {normal: 0.02}'

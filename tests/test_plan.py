@@ -234,14 +234,15 @@ STAGES = "there are stage 1 layer1 (3 blocks), stage 2 layer2 (4 blocks), stage 
             "invalid-match", "match chooses convolutions, and the sites are blocks",
             "choose with stages, blocks or select")),
         ("eca", {"position": "before"}, (
-            "invalid-value", "'before' is no position; it may be residual, residual:BRANCH, input, "
-            "output or after:NAME", None)),
+            "invalid-value", "'before' is not a position; it may be residual, residual:BRANCH, "
+            "input, output or after:NAME", None)),
         ("eca", {"at": "module"}, (
             "invalid-selection", "at='module' is any module, and none is selected",
             "select some: 'layer3.*.conv2', or 're:layer[34].*'")),
         ("eca", {"select": "re:layer["}, (
             "invalid-selection",
-            "'re:layer[' is no regular expression: unterminated character set at position 5",
+            "'re:layer[' is not a valid regular expression: unterminated character set "
+            "at position 5",
             None)),
         ("eca", {"at": "stem", "position": "residual"}, (
             "invalid-value", "a stem has no residual branch",
@@ -253,7 +254,7 @@ STAGES = "there are stage 1 layer1 (3 blocks), stage 2 layer2 (4 blocks), stage 
             "invalid-init", "'zero' is not a way to begin", "say 'paper' or 'identity'")),
         *(("eca", {"stages": word}, (
             "invalid-selection",
-            f"{shown!r} is not a position; positions count from 1: "
+            f"{shown!r} is not a number or a range; they count from 1: "
             "'1,3', '2..4', '1..-2' or '-1' for the last", None))
           for word, shown in [("0", "0"), ("one", "one"), ("1,,2", ""), ("2..", "2.."), ([], "")]),
         (STRANGE, {}, (
