@@ -27,7 +27,7 @@ REFUSED = {
 it.yaml:4:26: error[over-budget]: this comes to 40,201 nodes, and the limit is 1,501
     4 |   z: {op: repeat, times: 200, each: {op: repeat, times: 200, each: {op: gate}}}
       |                          ^^^
-  help: let it repeat less often, or use fewer specs: 1,500 more than are written""",
+  help: use fewer repeats or specs: the limit is 1,500 more nodes than are written""",
     ),
     "steps of as many steps": (
         "  z: {op: repeat, times: 900, each: {op: repeat, times: i * i, each: {op: gate}}}",
@@ -35,7 +35,7 @@ it.yaml:4:26: error[over-budget]: this comes to 40,201 nodes, and the limit is 1
 it.yaml:4:26: error[over-budget]: this comes to at least 1,514 nodes, and the limit is 1,501
     4 |   z: {op: repeat, times: 900, each: {op: repeat, times: i * i, each: {op: gate}}}
       |                          ^^^
-  help: let it repeat less often, or use fewer specs: 1,500 more than are written""",
+  help: use fewer repeats or specs: the limit is 1,500 more nodes than are written""",
     ),
     "a use, repeated": (
         "  z: {op: repeat, times: 5000, each: {op: use, spec: se}}",
@@ -43,7 +43,7 @@ it.yaml:4:26: error[over-budget]: this comes to at least 1,514 nodes, and the li
 it.yaml:4:26: error[over-budget]: this comes to 25,001 nodes, and the limit is 1,501
     4 |   z: {op: repeat, times: 5000, each: {op: use, spec: se}}
       |                          ^^^^
-  help: let it repeat less often, or use fewer specs: 1,500 more than are written""",
+  help: use fewer repeats or specs: the limit is 1,500 more nodes than are written""",
     ),
     "a size": (
         "  z: {op: linear, over: c, out: 1e12}",
@@ -51,7 +51,7 @@ it.yaml:4:26: error[over-budget]: this comes to 25,001 nodes, and the limit is 1
 it.yaml:4:33: error[over-budget]: this comes to 1,000,000,000,000 values along one axis, and the limit is 2,147,483,647
     4 |   z: {op: linear, over: c, out: 1e12}
       |                                 ^^^^
-  help: take a smaller size""",
+  help: choose a smaller size""",
     ),
     "a dilation": (
         "  z: {op: conv2d, kernel: 3, dilation: 1000000000}",
@@ -59,7 +59,7 @@ it.yaml:4:33: error[over-budget]: this comes to 1,000,000,000,000 values along o
 it.yaml:4:40: error[over-budget]: this comes to 1,000,000,000 places, and the limit is 65,536
     4 |   z: {op: conv2d, kernel: 3, dilation: 1000000000}
       |                                        ^^^^^^^^^^
-  help: take a smaller size""",
+  help: choose a smaller size""",
     ),
     "a kernel and a dilation": (
         "  z: {op: conv2d, kernel: 1001, dilation: 1001}",
@@ -67,7 +67,7 @@ it.yaml:4:40: error[over-budget]: this comes to 1,000,000,000 places, and the li
 it.yaml:4:43: error[over-budget]: this comes to 1,002,001 places, and the limit is 65,536
     4 |   z: {op: conv2d, kernel: 1001, dilation: 1001}
       |                                           ^^^^
-  help: take a smaller kernel or dilation""",
+  help: choose a smaller kernel or dilation""",
     ),
     "parameters": (
         "  z: {op: parameter, axes: {i: 100000, j: 100000}, init: 0}",
@@ -85,15 +85,15 @@ it.yaml:4:6: error[over-budget]: this comes to 10,000,000,000 parameters, and th
 it.yaml:6:6: error[over-budget]: this comes to 1,000,000,000,000 elements, and the limit is 68,719,476,736
     6 |   z: {op: mul, of: [p, q]}
       |      ^^^^^^^^^^^^^^^^^^^^^
-  help: pool, stride or split before, or choose smaller sizes""",
+  help: pool, stride or split earlier, or choose smaller sizes""",
     ),
     "weights of the batch": (
         "  z: {op: norm, over: b}",
         """\
-it.yaml:4:6: error[open-size]: the weights of 'z' would be as many as the batch 'b' has samples
+it.yaml:4:6: error[open-size]: 'z' would have weights for each sample of the batch 'b'
     4 |   z: {op: norm, over: b}
       |      ^^^^^^^^^^^^^^^^^^^
-  help: that changes from call to call; work on another axis""",
+  help: the size of the batch changes from call to call; use another axis""",
     ),
 }
 
@@ -153,9 +153,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 #: Specs of several files, and the first thing said that is no consequence of another.
 CHAINS = {
-    "uses in a chain of 120": "this comes to at least 21 specs, each within another, and the limit is 20",
-    "extends in a chain of 120": "this comes to at least 21 specs, each within another, and the limit is 20",
-    "extends of a large one": "this comes to 110,045 values, those of the specs it extends among them, and the limit is 100,000",
+    "uses in a chain of 120": "this comes to at least 21 nested specs, and the limit is 20",
+    "extends in a chain of 120": "this comes to at least 21 nested specs, and the limit is 20",
+    "extends of a large one": "this comes to 110,045 values, including those of the specs it extends, and the limit is 100,000",
     "twice each": "this comes to 1,534 nodes, and the limit is 1,502",
     "two ways each": "this comes to at least 101 specs to open, and the limit is 100",
     "many specs": "this comes to at least 101 specs to open, and the limit is 100",
@@ -193,7 +193,7 @@ def test_the_growth_of_very_many_kinds_is_not_followed() -> None:
     spec = load_spec(NODES + nodes)
     grown = growth(spec, settings_at(spec, 8, (4, 4), {}), (4, 4))
     assert grown.lines() == [
-        "how the cost grows is not followed: 201 kinds of nodes, and at most 200 are"
+        "growth of the cost not computed: 201 kinds of nodes, and the limit is 200"
     ]
     assert grown.as_json()["parameters"] is None
 

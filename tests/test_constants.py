@@ -270,7 +270,7 @@ spec.yaml:5:29: error[value-too-large]: a table of 9,999 × 9,999 elements is mo
   help: make one for each axis, and bring them together by mul or add
 """,
     "{op: constant, axes: {y: 9}, value: z + 1}": """\
-spec.yaml:5:44: error[unknown-name]: no size and no param named 'z'
+spec.yaml:5:44: error[unknown-name]: no size or param named 'z'
     5 |   out: {op: constant, axes: {y: 9}, value: z + 1}
       |                                            ^
   help: Known here: c, h, w, y

@@ -156,9 +156,7 @@ def test_height_and_width_alone_of_a_spec_for_volumes() -> None:
 
 # --------------------------------------------------------------------------------- refusals
 
-OF_ITS_OWN = (
-    "name h and w together where all places of the map are meant, or write a spec for such maps: "
-)
+OF_ITS_OWN = "name h and w together to mean all spatial axes, or write a spec for such maps: "
 VOLUME, SIGNAL = "'input: [b, c, d, h, w]'", "'input: [b, c, t]'"
 FLAT = [
     ("probe: {op: pool, over: h}", "'probe' names 'h' alone"),
@@ -167,7 +165,7 @@ FLAT = [
     ("probe: {op: linear, over: h}", "'probe' names 'h' alone"),
     ("probe: {op: scale, by: 1 / w}", "'probe' names 'w' alone"),
     ("probe: {op: conv2d, kernel: odd(h / 2)}", "'probe' names 'h' alone"),
-    ("probe: {op: conv2d, kernel: side}", "the param 'side' depends on 'h' alone"),
+    ("probe: {op: conv2d, kernel: side}", "the param 'side' depends only on 'h'"),
     ("each: {op: parameter, axes: {h: h, w: h}, init: 0}\nprobe: {op: pool, over: [h, w]}",
      "'each' does not treat 'h' and 'w' alike"),
     ("probe: {op: merge, axes: [h, c, w], into: n}", "'probe' does not treat 'h' and 'w' alike"),
@@ -227,7 +225,7 @@ def test_a_node_that_these_params_do_not_reach_is_not_refused() -> None:
 
 @pytest.mark.parametrize(("spec", "size", "said"), [
     ("se", (1, 2, 3, 4), "the size (1, 2, 3, 4) is not a height and a width"),
-    ("se", (3, 0, 4), "the size of 'h' is 0, not a whole number from 1"),
+    ("se", (3, 0, 4), "the size of 'h' must be a whole number from 1, not 0"),
     ("sa", (7,), "the size (7,) is not a height and a width"),
     (spec_text("probe: {op: pool, over: t}", "b, c, t"), (3, 4),
      "the size (3, 4) is not that of a map [t]"),

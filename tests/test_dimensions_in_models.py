@@ -161,7 +161,7 @@ def test_a_spec_that_is_for_images(factory: Callable[[], nn.Module], there: str)
     with pytest.raises(ComposerError) as failure:
         composer.plan(factory(), rows, at="block")
     assert failure.value.diagnostics[0].message == (
-        f"'rows' names 'w' alone, so 'probe' is for maps [h, w], and this one is [{places}]"
+        f"'rows' names 'w' alone, so 'probe' is for maps [h, w], but this one is [{places}]"
     )
     with pytest.raises(ComposerError) as failure:
         composer.plan(factory(), "bot_mhsa")

@@ -240,7 +240,7 @@ def test_what_is_not_reached_is_read_all_the_same() -> None:
         out: {op: reweight, x: input, by: g}""",
         params="{extent: 0}",
     )
-    assert "no size and no param named 'extnt'" in said(text)
+    assert "no size or param named 'extnt'" in said(text)
 
 
 @pytest.mark.parametrize(("wide", "sizes"), [(True, (2, 4, 5, 3)), (False, (2, 4))])

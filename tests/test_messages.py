@@ -244,19 +244,19 @@ spec.yaml:5:29: error[invalid-value]: expected at least 1 value, but got 0
     "cycle": (
         [("excite:  {op: mlp,", "excite:  {op: mlp, x: gate,")],
         """\
-spec.yaml:6:25: error[cycle]: these nodes wait for one another: excite -> gate -> excite
+spec.yaml:6:25: error[cycle]: these nodes read each other in a cycle: excite -> gate -> excite
     6 |   excite:  {op: mlp, x: gate, over: c, hidden: c // reduction}
       |                         ^^^^
-  help: let one of them read an earlier node
+  help: make one of them read an earlier node
 """,
     ),
     "reads itself": (
         [("excite:  {op: mlp,", "excite:  {op: mlp, x: excite,")],
         """\
-spec.yaml:6:25: error[cycle]: these nodes wait for one another: excite -> excite
+spec.yaml:6:25: error[cycle]: these nodes read each other in a cycle: excite -> excite
     6 |   excite:  {op: mlp, x: excite, over: c, hidden: c // reduction}
       |                         ^^^^^^
-  help: let one of them read an earlier node
+  help: make one of them read an earlier node
 """,
     ),
     "duplicate key": (
@@ -329,7 +329,7 @@ spec.yaml:6:39: error[bad-expression]: 'c.real' is not allowed in an expression
     "unknown name": (
         [("c // reduction", "c // reductoin")],
         """\
-spec.yaml:6:44: error[unknown-name]: no size and no param named 'reductoin'
+spec.yaml:6:44: error[unknown-name]: no size or param named 'reductoin'
     6 |   excite:  {op: mlp, over: c, hidden: c // reductoin}
       |                                            ^^^^^^^^^
   help: did you mean 'reduction'? Known here: c, h, w, reduction
@@ -356,7 +356,7 @@ spec.yaml:6:45: error[bad-expression]: 'c // (reduction' is not an expression
     "name behind an anchor": (
         [("c // reduction", "&half c // reductoin")],
         """\
-spec.yaml:6:50: error[unknown-name]: no size and no param named 'reductoin'
+spec.yaml:6:50: error[unknown-name]: no size or param named 'reductoin'
     6 |   excite:  {op: mlp, over: c, hidden: &half c // reductoin}
       |                                                  ^^^^^^^^^
   help: did you mean 'reduction'? Known here: c, h, w, reduction
@@ -440,7 +440,7 @@ spec.yaml:6:39: error[invalid-value]: inf is not a whole number
     "size too small": (
         [("c // reduction", "reduction // 99")],
         """\
-spec.yaml:6:39: error[size-too-small]: hidden is reduction // 99 = 0, and a size is at least 1
+spec.yaml:6:39: error[size-too-small]: hidden is reduction // 99 = 0, and a size must be at least 1
     6 |   excite:  {op: mlp, over: c, hidden: reduction // 99}
       |                                       ^^^^^^^^^^^^^^^
   help: here reduction = 16; choose other params, or write max(reduction // 99, 1)
@@ -449,7 +449,7 @@ spec.yaml:6:39: error[size-too-small]: hidden is reduction // 99 = 0, and a size
     "YAML 1.1 flag": (
         [("hidden: c // reduction", "hidden: c // reduction, bias: yes")],
         """\
-spec.yaml:6:61: error[unknown-name]: no size and no param named 'yes'
+spec.yaml:6:61: error[unknown-name]: no size or param named 'yes'
     6 |   excite:  {op: mlp, over: c, hidden: c // reduction, bias: yes}
       |                                                             ^^^
   help: a flag is true or false. Known here: c, h, w, reduction
@@ -514,7 +514,7 @@ spec.yaml:7:57: error[unknown-word]: 'tahn' is not allowed here
 spec.yaml:7:27: error[open-choice]: this depends on c, which is not known before the module is built
     7 |   gate:    {op: gate, fn: sigmoid if c > reduction else tanh}
       |                           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: a choice between words or nodes may depend on params alone
+  help: a choice between words or nodes may depend only on params
 """,
     ),
     "unknown node in a choice": (
@@ -532,7 +532,7 @@ spec.yaml:8:68: error[unknown-node]: no node named 'gat'
 spec.yaml:8:41: error[open-choice]: this depends on c, which is not known before the module is built
     8 |   out:     {op: reweight, x: input, by: gate if c > reduction else excite}
       |                                         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: a choice between words or nodes may depend on params alone
+  help: a choice between words or nodes may depend only on params
 """,
     ),
     "arithmetic on a node": (
@@ -547,10 +547,10 @@ spec.yaml:8:41: error[invalid-value]: gate + 1 is not a node
     "param as node": (
         [("by: gate", "by: reduction")],
         """\
-spec.yaml:8:41: error[unknown-node]: 'reduction' is a param, and a node is wanted here
+spec.yaml:8:41: error[unknown-node]: expected a node, but 'reduction' is a param
     8 |   out:     {op: reweight, x: input, by: reduction}
       |                                         ^^^^^^^^^
-  help: a number that is learned is a node: {op: parameter, axes: {}, init: reduction}
+  help: for a learned number, write a node: {op: parameter, axes: {}, init: reduction}
 """,
     ),
     "number as node": (
@@ -661,7 +661,7 @@ spec.yaml:2:35: error[bad-expression]: '16 //' is not an expression
     "param of an unknown name": (
         [("reduction: 16", "reduction: {default: c // ratio}")],
         """\
-spec.yaml:2:36: error[unknown-name]: no size and no param named 'ratio'
+spec.yaml:2:36: error[unknown-name]: no size or param named 'ratio'
     2 | params: {reduction: {default: c // ratio}}
       |                                    ^^^^^
   help: Known so far: c, h, w
@@ -670,19 +670,19 @@ spec.yaml:2:36: error[unknown-name]: no size and no param named 'ratio'
     "param that is a word": (
         [("reduction: 16", "reduction: low")],
         """\
-spec.yaml:2:21: error[unknown-name]: no size and no param named 'low'
+spec.yaml:2:21: error[unknown-name]: no size or param named 'low'
     2 | params: {reduction: low}
       |                     ^^^
-  help: Known so far: c, h, w; a word needs its choices: {default: low, choices: [low, …]}
+  help: Known so far: c, h, w; for a word, list its choices: {default: low, choices: [low, …]}
 """,
     ),
     "param of a later param": (
         [("reduction: 16", "reduction: ratio, ratio: 2")],
         """\
-spec.yaml:2:21: error[unknown-name]: no size and no param named 'ratio'
+spec.yaml:2:21: error[unknown-name]: no size or param named 'ratio'
     2 | params: {reduction: ratio, ratio: 2}
       |                     ^^^^^
-  help: Known so far: c, h, w; a word needs its choices: {default: ratio, choices: [ratio, …]}
+  help: Known so far: c, h, w; for a word, list its choices: {default: ratio, choices: [ratio, …]}
 """,
     ),
     "param beside a word it never is": (
@@ -805,7 +805,7 @@ spec.yaml:2:25: warning[unused-param]: no node reads the param 'ratio'
 spec.yaml:7:3: warning[unused-node]: nothing reads the node 'spare'
     7 |   spare:   {op: gate}
       |   ^^^^^
-  help: remove it, or name it where it belongs
+  help: remove it, or read it where it belongs
 """,
     ),
     "input is a word": (
@@ -832,7 +832,7 @@ spec.yaml:3:8: error[invalid-value]: expected at least 2 values, but got 1
 spec.yaml:3:8: error[duplicate-axis]: the input has the axis 'h' twice
     3 | input: [b, c, h, h]
       |        ^^^^^^^^^^^^
-  help: each axis has a name of its own
+  help: give each axis a different name
 spec.yaml:5:33: error[unknown-axis]: 'input' has no axis 'w'
     5 |   squeeze: {op: pool, over: [h, w]}
       |                                 ^
@@ -930,23 +930,23 @@ spec.yaml:9:9: error[unknown-node]: no node named 'gat'
     "output of other axes": (
         [("insert:", "output: gate\ninsert:")],
         """\
-spec.yaml:7:12: error[output-differs]: the output 'gate' is [b, c], and the input is [b, c, h, w]
+spec.yaml:7:12: error[output-differs]: the output 'gate' is [b, c], but the input is [b, c, h, w]
     7 |   gate:    {op: gate, fn: sigmoid}
       |            ^^^^^^^^^^^^^^^^^^^^^^^
-  help: what is inserted into a backbone gives back the axes of its input; does a reweight of 'input' come last?
+  help: what is inserted into a backbone must return the axes of its input; should the last node be a reweight of 'input'?
 spec.yaml:8:3: warning[unused-node]: nothing reads the node 'out'
     8 |   out:     {op: reweight, x: input, by: gate}
       |   ^^^
-  help: remove it, or name it where it belongs
+  help: remove it, or read it where it belongs
 """,  # noqa: E501
     ),
     "output of other sizes": (
         [("insert:", "  halved:  {op: conv2d, kernel: 1, out: c // 2}\ninsert:")],
         """\
-spec.yaml:9:12: error[output-differs]: axis 'c' of the output 'halved' is c // 2, and of the input c
+spec.yaml:9:12: error[output-differs]: axis 'c' of the output 'halved' is c // 2, but c in the input
     9 |   halved:  {op: conv2d, kernel: 1, out: c // 2}
       |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: with c = 64 they are 32 and 64; what is inserted keeps the sizes of its input
+  help: with c = 64 they are 32 and 64; what is inserted must keep the sizes of its input
 """,
     ),
     "bad name of a node": (
@@ -1098,7 +1098,7 @@ spec.yaml:4:41: error[invalid-value]: a size must be at least 1, and this is 0
     "unknown name among axes": (
         IT + "  out: {op: parameter, axes: {c: channels}, init: 0}\n",
         """\
-spec.yaml:4:34: error[unknown-name]: no size and no param named 'channels'
+spec.yaml:4:34: error[unknown-name]: no size or param named 'channels'
     4 |   out: {op: parameter, axes: {c: channels}, init: 0}
       |                                  ^^^^^^^^
   help: did you mean 'c'? Known here: c, h, w
@@ -1443,7 +1443,7 @@ nodes:
 #: The channels, the params, and what is said.
 SET = {
     "channels too few": (8, {}, """\
-<spec>:10:39: error[size-too-small]: hidden is c // reduction = 0, and a size is at least 1
+<spec>:10:39: error[size-too-small]: hidden is c // reduction = 0, and a size must be at least 1
    10 |   excite:  {op: mlp, over: c, hidden: c // reduction, bias: bias}
       |                                       ^^^^^^^^^^^^^^
   help: here c = 8, reduction = 16; choose other params, or write max(c // reduction, 1)
@@ -1481,7 +1481,7 @@ error[invalid-value]: the param 'bias' cannot be 3
   help: it is true or false; its default is true
 """),
     "an unknown name": (64, {"reduction": "low"}, """\
-error[unknown-name]: the param 'reduction' is set to 'low': no size and no param named 'low'
+error[unknown-name]: the param 'reduction' is set to 'low': no size or param named 'low'
   help: Known so far: c, h, w
 """),
     "no value": (64, {"reduction": "c // 0"}, """\

@@ -50,7 +50,7 @@ it.yaml:4:65: error[unknown-axis]: 'input' has no axis 'q'
   z: {op: branch, axis: k, times: 2, each: {op: conv2d, kernel: 3, dilation: j + 1}}
 """,
         """\
-it.yaml:4:78: error[unknown-name]: no size and no param named 'j'
+it.yaml:4:78: error[unknown-name]: no size or param named 'j'
     4 |   z: {op: branch, axis: k, times: 2, each: {op: conv2d, kernel: 3, dilation: j + 1}}
       |                                                                              ^
   help: Known here: c, h, w, k
@@ -155,10 +155,10 @@ it.yaml:4:35: error[open-choice]: c parts depend on c, which is not known before
   z: {op: branch, axis: c, times: 2, each: {op: gate}}
 """,
         """\
-it.yaml:4:25: error[name-clash]: axis 'c' is the number of each branch, and the name of a size
+it.yaml:4:25: error[name-clash]: axis 'c' numbers each branch, but is also the name of a size
     4 |   z: {op: branch, axis: c, times: 2, each: {op: gate}}
       |                         ^
-  help: write another name: 'axis: …'
+  help: choose another name: 'axis: …'
 """,
     ),
     "one name for several values": (
@@ -195,10 +195,10 @@ it.yaml:5:9: error[size-conflict]: axis 'p' of 'z' has 3 values, and 2 names are
   out: {op: add, of: [q, v]}
 """,
         """\
-it.yaml:4:3: error[bad-name]: the op 'gate' gives one value, and 'q, v' names several
+it.yaml:4:3: error[bad-name]: the op 'gate' returns one value, and 'q, v' names several
     4 |   q, v: {op: gate}
       |   ^^^^
-  help: only unstack and chunk give several; give the node one name
+  help: only unstack and chunk return several; give the node one name
 """,
     ),
     "several values last": (
@@ -207,10 +207,10 @@ it.yaml:4:3: error[bad-name]: the op 'gate' gives one value, and 'q, v' names se
   a, b: {op: chunk, axis: c}
 """,
         """\
-it.yaml:4:3: error[unknown-node]: the last node gives several values, and a spec has one output: a, b
+it.yaml:4:3: error[unknown-node]: the last node returns several values, and a spec has one output: a, b
     4 |   a, b: {op: chunk, axis: c}
       |   ^^^^
-  help: say which of them it is: 'output: a'
+  help: name the output: 'output: a'
 """,
     ),
     "several values last, of one that gives one": (
@@ -219,10 +219,10 @@ it.yaml:4:3: error[unknown-node]: the last node gives several values, and a spec
   a, b: {op: gate}
 """,
         """\
-it.yaml:4:3: error[bad-name]: the op 'gate' gives one value, and 'a, b' names several
+it.yaml:4:3: error[bad-name]: the op 'gate' returns one value, and 'a, b' names several
     4 |   a, b: {op: gate}
       |   ^^^^
-  help: only unstack and chunk give several; give the node one name
+  help: only unstack and chunk return several; give the node one name
 """,
     ),
     "several values above": (
@@ -233,10 +233,10 @@ it.yaml:4:3: error[bad-name]: the op 'gate' gives one value, and 'a, b' names se
   out: {op: gate}
 """,
         """\
-it.yaml:6:8: error[unknown-node]: the node above gives several values: q, v
+it.yaml:6:8: error[unknown-node]: the node above returns several values: q, v
     6 |   out: {op: gate}
       |        ^^^^^^^^^^
-  help: say which of them it reads: x: …
+  help: name the one that it reads: x: …
 """,
     ),
     "one name twice": (
@@ -312,7 +312,7 @@ it.yaml:4:45: error[invalid-value]: the param 'combine' cannot be 'sum': 'sum' i
 it.yaml:5:6: error[unknown-axis]: the spec 'se' takes [b, c, h, w], and 'z' is [b, c]
     5 |   y: {op: use, spec: se}
       |      ^^^^^^^^^^^^^^^^^^^
-  help: give it a value that has h, w
+  help: use a value that has h, w
 """,
     ),
     "use with an expression of unknown names": (
@@ -321,7 +321,7 @@ it.yaml:5:6: error[unknown-axis]: the spec 'se' takes [b, c, h, w], and 'z' is [
   z: {op: use, spec: se, params: {reduction: c // r}}
 """,
         """\
-it.yaml:4:51: error[unknown-name]: no size and no param named 'r'
+it.yaml:4:51: error[unknown-name]: no size or param named 'r'
     4 |   z: {op: use, spec: se, params: {reduction: c // r}}
       |                                                   ^
   help: Known here: c, h, w
@@ -391,7 +391,7 @@ it.yaml:4:23: error[unknown-axis]: 'input' has no axis 'q'
 it.yaml:4:35: error[over-budget]: this comes to 200,002 nodes, and the limit is 1,502
     4 |   z: {op: branch, axis: k, times: 200000, each: {op: pool, over: h}}
       |                                   ^^^^^^
-  help: let it repeat less often, or use fewer specs: 1,500 more than are written
+  help: use fewer repeats or specs: the limit is 1,500 more nodes than are written
 """,
     ),
     "use of an empty name": (
@@ -439,7 +439,7 @@ extends:
 it.yaml:2:9: error[invalid-value]: expected the name of a spec, but got nothing
     2 | extends:
       |         ^
-  help: such as 'extends: se'
+  help: write it like 'extends: se'
 """,
     ),
     "extends a number": (
@@ -451,7 +451,7 @@ extends: 3
 it.yaml:2:10: error[invalid-value]: expected the name of a spec, but got the number 3
     2 | extends: 3
       |          ^
-  help: such as 'extends: se'
+  help: write it like 'extends: se'
 """,
     ),
     "an output that is the input by no repeat": (
@@ -476,7 +476,7 @@ output: input
 it.yaml:5:9: error[invalid-value]: the output is the input itself, so the spec does nothing
     5 | output: input
       |         ^^^^^
-  help: name the node that comes last. Nodes: z
+  help: name the node that is the output. Nodes: z
 """,
     ),
     "identity copies what no convolution has": (
@@ -579,10 +579,10 @@ nodes:
   z: {op: repeat, times: 2, each: {op: conv2d, kernel: 3, dilation: i}}
 """,
         """\
-it.yaml:5:6: error[name-clash]: index 'i' is the number of each repeat, and the name of a param
+it.yaml:5:6: error[name-clash]: index 'i' numbers each repeat, but is also the name of a param
     5 |   z: {op: repeat, times: 2, each: {op: conv2d, kernel: 3, dilation: i}}
       |      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: write another name: 'index: …'
+  help: choose another name: 'index: …'
 """,
     ),
     "an index with a size's name": (
@@ -591,10 +591,10 @@ it.yaml:5:6: error[name-clash]: index 'i' is the number of each repeat, and the 
   z: {op: repeat, times: 2, index: c, each: {op: conv2d, kernel: 3, dilation: c}}
 """,
         """\
-it.yaml:4:36: error[name-clash]: index 'c' is the number of each repeat, and the name of a size
+it.yaml:4:36: error[name-clash]: index 'c' numbers each repeat, but is also the name of a size
     4 |   z: {op: repeat, times: 2, index: c, each: {op: conv2d, kernel: 3, dilation: c}}
       |                                    ^
-  help: write another name: 'index: …'
+  help: choose another name: 'index: …'
 """,
     ),
     "a branch axis called input": (
@@ -604,10 +604,10 @@ it.yaml:4:36: error[name-clash]: index 'c' is the number of each repeat, and the
   y: {op: pool, over: input}
 """,
         """\
-it.yaml:4:25: error[name-clash]: axis 'input' is the number of each branch, and the name of the input
+it.yaml:4:25: error[name-clash]: axis 'input' numbers each branch, but is also the name of the input
     4 |   z: {op: branch, axis: input, times: 2, each: {op: conv2d, kernel: 3}}
       |                         ^^^^^
-  help: write another name: 'axis: …'
+  help: choose another name: 'axis: …'
 """,
     ),
     "a match with a word for a number": (
@@ -674,7 +674,7 @@ it.yaml:3:19: error[invalid-value]: 'totl' is not one of product, total
 it.yaml:4:6: error[division-by-zero]: 't' goes from 0 to 1, so 'z' would divide by zero
     4 |   t: {op: schedule, begin: 0, end: 1, steps: 10}
       |      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: let it begin and end above zero
+  help: make it start and end above zero
 """,
     ),
     "too many repeats of repeats": (
@@ -686,7 +686,7 @@ it.yaml:4:6: error[division-by-zero]: 't' goes from 0 to 1, so 'z' would divide 
 it.yaml:4:26: error[over-budget]: this comes to 1,001,001 nodes, and the limit is 1,501
     4 |   z: {op: repeat, times: 1000, each: {op: repeat, times: 1000, each: {op: gate}}}
       |                          ^^^^
-  help: let it repeat less often, or use fewer specs: 1,500 more than are written
+  help: use fewer repeats or specs: the limit is 1,500 more nodes than are written
 """,
     ),
     "output of a stand-in": (
@@ -698,18 +698,18 @@ nodes:
   z: {op: conv2d, kernel: 3}
 """,
         """\
-it.yaml:5:6: error[output-differs]: axis 'c' of the output 'z' is c, and of the convolution out
+it.yaml:5:6: error[output-differs]: axis 'c' of the output 'z' is c, but out in the convolution
     5 |   z: {op: conv2d, kernel: 3}
       |      ^^^^^^^^^^^^^^^^^^^^^^^
-  help: with c = 64, out = 81 they are 64 and 81; what stands for a convolution gives a map of its size
-it.yaml:5:6: error[output-differs]: axis 'h' of the output 'z' is h, and of the convolution (h + (2 * padding - dilation * (kernel - 1) - 1)) // stride + 1
+  help: with c = 64, out = 81 they are 64 and 81; a stand-in for a convolution must return a map of the same size
+it.yaml:5:6: error[output-differs]: axis 'h' of the output 'z' is h, but (h + (2 * padding - dilation * (kernel - 1) - 1)) // stride + 1 in the convolution
     5 |   z: {op: conv2d, kernel: 3}
       |      ^^^^^^^^^^^^^^^^^^^^^^^
-  help: with h = 15, kernel = 3, stride = 2, padding = 1, dilation = 1 they are 15 and 8; what stands for a convolution gives a map of its size
-it.yaml:5:6: error[output-differs]: axis 'w' of the output 'z' is w, and of the convolution (w + (2 * padding - dilation * (kernel - 1) - 1)) // stride + 1
+  help: with h = 15, kernel = 3, stride = 2, padding = 1, dilation = 1 they are 15 and 8; a stand-in for a convolution must return a map of the same size
+it.yaml:5:6: error[output-differs]: axis 'w' of the output 'z' is w, but (w + (2 * padding - dilation * (kernel - 1) - 1)) // stride + 1 in the convolution
     5 |   z: {op: conv2d, kernel: 3}
       |      ^^^^^^^^^^^^^^^^^^^^^^^
-  help: with w = 10, kernel = 3, stride = 2, padding = 1, dilation = 1 they are 10 and 5; what stands for a convolution gives a map of its size
+  help: with w = 10, kernel = 3, stride = 2, padding = 1, dilation = 1 they are 10 and 5; a stand-in for a convolution must return a map of the same size
 """,
     ),
     "stride of a stand-in": (
@@ -721,14 +721,14 @@ nodes:
   z: {op: conv2d, kernel: kernel, padding: padding, dilation: dilation, out: out}
 """,
         """\
-it.yaml:5:6: error[output-differs]: axis 'h' of the output 'z' is h + (2 * padding - dilation * (kernel - 1)), and of the convolution (h + (2 * padding - dilation * (kernel - 1) - 1)) // stride + 1
+it.yaml:5:6: error[output-differs]: axis 'h' of the output 'z' is h + (2 * padding - dilation * (kernel - 1)), but (h + (2 * padding - dilation * (kernel - 1) - 1)) // stride + 1 in the convolution
     5 |   z: {op: conv2d, kernel: kernel, padding: padding, dilation: dilation, out: out}
       |      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: with h = 15, kernel = 3, stride = 2, padding = 1, dilation = 1 they are 15 and 8; what stands for a convolution gives a map of its size
-it.yaml:5:6: error[output-differs]: axis 'w' of the output 'z' is w + (2 * padding - dilation * (kernel - 1)), and of the convolution (w + (2 * padding - dilation * (kernel - 1) - 1)) // stride + 1
+  help: with h = 15, kernel = 3, stride = 2, padding = 1, dilation = 1 they are 15 and 8; a stand-in for a convolution must return a map of the same size
+it.yaml:5:6: error[output-differs]: axis 'w' of the output 'z' is w + (2 * padding - dilation * (kernel - 1)), but (w + (2 * padding - dilation * (kernel - 1) - 1)) // stride + 1 in the convolution
     5 |   z: {op: conv2d, kernel: kernel, padding: padding, dilation: dilation, out: out}
       |      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: with w = 10, kernel = 3, stride = 2, padding = 1, dilation = 1 they are 10 and 5; what stands for a convolution gives a map of its size
+  help: with w = 10, kernel = 3, stride = 2, padding = 1, dilation = 1 they are 10 and 5; a stand-in for a convolution must return a map of the same size
 """,
     ),
     "a param named as the layer's": (
@@ -741,18 +741,18 @@ nodes:
   z: {op: conv2d, kernel: kernel, out: out, stride: stride}
 """,
         """\
-it.yaml:4:10: error[name-clash]: the param 'kernel' has the name of what is known of the conv2d it stands for
+it.yaml:4:10: error[name-clash]: the param 'kernel' has the name of a size of the conv2d it stands for
     4 | params: {kernel: 3}
       |          ^^^^^^
   help: give the param another name
-it.yaml:6:6: error[output-differs]: axis 'h' of the output 'z' is (h - 1) // stride + 1, and of the convolution (h + (2 * padding - dilation * (kernel - 1) - 1)) // stride + 1
+it.yaml:6:6: error[output-differs]: axis 'h' of the output 'z' is (h - 1) // stride + 1, but (h + (2 * padding - dilation * (kernel - 1) - 1)) // stride + 1 in the convolution
     6 |   z: {op: conv2d, kernel: kernel, out: out, stride: stride}
       |      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: with h = 16, kernel = 5, stride = 3, padding = 2, dilation = 2 they are 6 and 4; what stands for a convolution gives a map of its size
-it.yaml:6:6: error[output-differs]: axis 'w' of the output 'z' is (w - 1) // stride + 1, and of the convolution (w + (2 * padding - dilation * (kernel - 1) - 1)) // stride + 1
+  help: with h = 16, kernel = 5, stride = 3, padding = 2, dilation = 2 they are 6 and 4; a stand-in for a convolution must return a map of the same size
+it.yaml:6:6: error[output-differs]: axis 'w' of the output 'z' is (w - 1) // stride + 1, but (w + (2 * padding - dilation * (kernel - 1) - 1)) // stride + 1 in the convolution
     6 |   z: {op: conv2d, kernel: kernel, out: out, stride: stride}
       |      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: with w = 21, kernel = 5, stride = 3, padding = 2, dilation = 2 they are 7 and 6; what stands for a convolution gives a map of its size
+  help: with w = 21, kernel = 5, stride = 3, padding = 2, dilation = 2 they are 7 and 6; a stand-in for a convolution must return a map of the same size
 """,
     ),
     "an unknown output": (
@@ -813,10 +813,10 @@ it.yaml:5:24: error[unknown-field]: 'z' has no field 'copis'
 insert: {at: conv}
 """,
         """\
-it.yaml:5:14: error[not-a-stand-in]: what goes in place of a layer stands for one, and 'it' does not
+it.yaml:5:14: error[not-a-stand-in]: 'it' would replace a layer, but does not say that it stands for one
     5 | insert: {at: conv}
       |              ^^^^
-  help: say 'stands_for: conv2d', or 'at: block'
+  help: write 'stands_for: conv2d', or 'at: block'
 """,
     ),
     "match at a block": (
@@ -826,14 +826,14 @@ it.yaml:5:14: error[not-a-stand-in]: what goes in place of a layer stands for on
 insert: {at: block, match: {kernel: 3}, absorb: [norm]}
 """,
         """\
-it.yaml:5:21: error[invalid-value]: 'match' is for convolutions, and this goes to each block
+it.yaml:5:21: error[invalid-value]: 'match' is for convolutions, and this spec goes to each block
     5 | insert: {at: block, match: {kernel: 3}, absorb: [norm]}
       |                     ^^^^^
-  help: leave it away, or say 'at: conv'
-it.yaml:5:41: error[invalid-value]: 'absorb' is for convolutions, and this goes to each block
+  help: omit it, or write 'at: conv'
+it.yaml:5:41: error[invalid-value]: 'absorb' is for convolutions, and this spec goes to each block
     5 | insert: {at: block, match: {kernel: 3}, absorb: [norm]}
       |                                         ^^^^^^
-  help: leave it away, or say 'at: conv'
+  help: omit it, or write 'at: conv'
 """,
     ),
     "shares an unknown node": (
@@ -862,7 +862,7 @@ nodes:
 identity: {requires: {strid == 1: no, 1 +: no}, nodes: {y: {copies: kernel}}}
 """,
         """\
-it.yaml:6:23: error[unknown-name]: no size and no param named 'strid'
+it.yaml:6:23: error[unknown-name]: no size or param named 'strid'
     6 | identity: {requires: {strid == 1: no, 1 +: no}, nodes: {y: {copies: kernel}}}
       |                       ^^^^^^^^^^
   help: did you mean 'stride'? Known here: bias, c, dilation, groups, h, kernel, out, padding, stride, w
@@ -883,10 +883,10 @@ it.yaml:6:57: error[unknown-node]: no node named 'y'
 identity: {nodes: {z: {copies: kernel}}}
 """,
         """\
-it.yaml:5:1: error[not-a-stand-in]: 'identity' is for what stands for a convolution or for attention; any other spec begins as its input anyway
+it.yaml:5:1: error[not-a-stand-in]: 'identity' is for stand-ins for a convolution or for attention; any other spec starts as the identity anyway
     5 | identity: {nodes: {z: {copies: kernel}}}
       | ^^^^^^^^
-  help: leave it away
+  help: omit it
 """,
     ),
 }
@@ -957,7 +957,7 @@ mhsa (shipped):11:65: error[does-not-divide]: heads = 7 does not divide c = 64
         64,
         {"width": 0},
         """\
-sa (shipped):10:52: error[size-too-small]: d is width = 0, and a size is at least 1
+sa (shipped):10:52: error[size-too-small]: d is width = 0, and a size must be at least 1
    10 |   qkv:     {op: linear, over: c, out: {part: 3, d: width}}
       |                                                    ^^^^^
   help: here width = 0; choose other params, or write max(width, 1)""",
@@ -1041,7 +1041,7 @@ sk (shipped):15:44: error[groups-do-not-divide]: 5 groups do not divide 64 chann
         3,
         {},
         """\
-dynamic_conv (shipped):16:40: error[size-too-small]: hidden is max(c // reduction, min_width) = 0, and a size is at least 1
+dynamic_conv (shipped):16:40: error[size-too-small]: hidden is max(c // reduction, min_width) = 0, and a size must be at least 1
    16 |   logits:  {op: mlp, over: c, hidden: "max(c // reduction, min_width)", out: {n: experts}}
       |                                        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   help: here c = 3, min_width = 0, reduction = 4; choose other params""",
@@ -1051,11 +1051,11 @@ dynamic_conv (shipped):16:40: error[size-too-small]: hidden is max(c // reductio
         64,
         {"branches": 0},
         """\
-sk (shipped):13:41: error[size-too-small]: times is branches = 0, and a size is at least 1
+sk (shipped):13:41: error[size-too-small]: times is branches = 0, and a size must be at least 1
    13 |   split:   {op: branch, axis: k, times: branches,
       |                                         ^^^^^^^^
   help: here branches = 0; choose other params, or write max(branches, 1)
-sk (shipped):19:43: error[size-too-small]: k is branches = 0, and a size is at least 1
+sk (shipped):19:43: error[size-too-small]: k is branches = 0, and a size must be at least 1
    19 |   logits:  {op: linear, over: c, out: {k: branches, c: out}, bias: false}
       |                                           ^^^^^^^^
   help: here branches = 0; choose other params, or write max(branches, 1)""",
@@ -1083,7 +1083,7 @@ def test_a_spec_that_uses_itself(tmp_path: Path) -> None:
         f"{other}:2:10: error[cycle]: the spec uses itself: one -> other -> one\n"
         "    2 | extends: one\n"
         "      |          ^^^\n"
-        "  help: let one of them stand without the other"
+        "  help: make one of them independent of the other"
     )
     one.write_text("name: one\n" + IT[9:] + "  a: {op: use, spec: one.yaml}\n")
     _, problems = check_text(*find_spec(str(one)))

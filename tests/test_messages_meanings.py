@@ -211,13 +211,13 @@ it.yaml:4:3: error[missing-space]: there is no space after the ':' of 'z'
   help: write 'z: {…}'"""),
     "a node where a size belongs": (
         IT + "  y: {op: gate}\n  z: {op: linear, over: c, out: y}\n", """\
-it.yaml:5:33: error[unknown-name]: 'y' is a node, and a size is wanted here
+it.yaml:5:33: error[unknown-name]: expected a size, but 'y' is a node
     5 |   z: {op: linear, over: c, out: y}
       |                                 ^
   help: write a size such as 64 or c // 4"""),
     "a node where a flag belongs": (
         IT + "  y: {op: gate}\n  z: {op: linear, over: c, bias: y}\n", """\
-it.yaml:5:34: error[unknown-name]: 'y' is a node, and true or false is wanted here
+it.yaml:5:34: error[unknown-name]: expected true or false, but 'y' is a node
     5 |   z: {op: linear, over: c, bias: y}
       |                                  ^
   help: write true or false"""),

@@ -584,7 +584,7 @@ spec.yaml:4:49: error[invalid-value]: a size must be at least 1, and this is 0
   out: {op: parameter, axes: {c: c}, init: convolution}
 """,
         """\
-spec.yaml:4:44: error[unknown-name]: no size and no param named 'convolution'
+spec.yaml:4:44: error[unknown-name]: no size or param named 'convolution'
     4 |   out: {op: parameter, axes: {c: c}, init: convolution}
       |                                            ^^^^^^^^^^^
   help: Known here: c, h, w

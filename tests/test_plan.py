@@ -364,9 +364,9 @@ def test_a_model_with_compiled_parts_is_planned_as_any_other(part: str) -> None:
 
 
 UNLIKE = {
-    "axes": ("{op: pool, over: c}", "the output 'out' is [b, h, w], and the input is [b, c, h, w]"),
+    "axes": ("{op: pool, over: c}", "the output 'out' is [b, h, w], but the input is [b, c, h, w]"),
     "sizes": ("{op: conv2d, kernel: 1, out: 1}",
-              "axis 'c' of the output 'out' is 1, and of the input c"),
+              "axis 'c' of the output 'out' is 1, but c in the input"),
 }  # fmt: skip
 
 

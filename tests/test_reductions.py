@@ -92,7 +92,7 @@ def test_a_size_each_is_for_height_and_width() -> None:
     (problem,) = failure.value.diagnostics
     assert problem.code == "two-dimensional"
     assert problem.message == (
-        "'out' gives 'to' down and across, so 'probe' is for maps [h, w], and this one is [d, h, w]"
+        "'out' gives 'to' down and across, so 'probe' is for maps [h, w], but this one is [d, h, w]"
     )
 
 

@@ -260,9 +260,9 @@ def test_a_carried_spec_uses_what_is_carried_alone(tmp_path, monkeypatch, word, 
     text = USER.replace("WORD", word) if how == "use" else f"name: user\nextends: {word}\n"
     told = refused(made(text, sites=(RecipeSite(path="layer1.0", name="user", position="residual",
                                                 channels=64, size=(8, 8)),)), True)  # fmt: skip
-    message = f"the spec {word!r} is none of those that the recipe carries"
+    message = f"the recipe does not contain the spec {word!r}"
     assert f"error[unknown-spec]: {message}" in told
-    assert told.endswith("a recipe carries each under 'uses', and no file is read in its place")
+    assert told.endswith("a recipe contains every spec under 'uses'; no file is read instead")
     assert "the recipe's user:" in told
     assert not re.search(r"token|abc|root:", told)
 
