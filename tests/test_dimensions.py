@@ -159,35 +159,35 @@ def test_height_and_width_alone_of_a_spec_for_volumes() -> None:
 OF_ITS_OWN = "name h and w together to mean all spatial axes, or write a spec for such maps: "
 VOLUME, SIGNAL = "'input: [b, c, d, h, w]'", "'input: [b, c, t]'"
 FLAT = [
-    ("probe: {op: pool, over: h}", "'probe' names 'h' alone"),
-    ("probe: {op: pool, over: [c, w]}", "'probe' names 'w' alone"),
-    ("probe: {op: conv1d, along: w, kernel: 3}", "'probe' names 'w' alone"),
-    ("probe: {op: linear, over: h}", "'probe' names 'h' alone"),
-    ("probe: {op: scale, by: 1 / w}", "'probe' names 'w' alone"),
-    ("probe: {op: conv2d, kernel: odd(h / 2)}", "'probe' names 'h' alone"),
+    ("probe: {op: pool, over: h}", "'probe' names only 'h'"),
+    ("probe: {op: pool, over: [c, w]}", "'probe' names only 'w'"),
+    ("probe: {op: conv1d, along: w, kernel: 3}", "'probe' names only 'w'"),
+    ("probe: {op: linear, over: h}", "'probe' names only 'h'"),
+    ("probe: {op: scale, by: 1 / w}", "'probe' names only 'w'"),
+    ("probe: {op: conv2d, kernel: odd(h / 2)}", "'probe' names only 'h'"),
     ("probe: {op: conv2d, kernel: side}", "the param 'side' depends only on 'h'"),
     ("each: {op: parameter, axes: {h: h, w: h}, init: 0}\nprobe: {op: pool, over: [h, w]}",
      "'each' does not treat 'h' and 'w' alike"),
     ("probe: {op: merge, axes: [h, c, w], into: n}", "'probe' does not treat 'h' and 'w' alike"),
-    ("probe: {op: roll, over: [h, w], by: [1, 2]}", "'probe' gives 'by' down and across"),
+    ("probe: {op: roll, over: [h, w], by: [1, 2]}", "'probe' gives 'by' for height and width"),
     ("probe: {op: unfold, over: [h, w], kernel: [3, 1], into: [kh, kw]}",
-     "'probe' gives 'kernel' down and across"),
+     "'probe' gives 'kernel' for height and width"),
     ("near: {op: unfold, over: [h, w], kernel: 3, into: [kh, kw]}\n"
      "probe: {op: fold, axes: [kh, kw], over: [h, w], like: input, dilation: [1, 1]}",
-     "'probe' gives 'dilation' down and across"),
-    ("probe: {op: rename, axes: {h: y, w: x}}", "'probe' names 'h' alone"),
+     "'probe' gives 'dilation' for height and width"),
+    ("probe: {op: rename, axes: {h: y, w: x}}", "'probe' names only 'h'"),
     ("probe: {op: pad, to: {h: h + 1, w: w + 2}}", "'probe' does not treat 'h' and 'w' alike"),
     ("probe: {op: branch, axis: k, times: 2, each: {op: pool, over: h}}",
-     "'probe' names 'h' alone"),
+     "'probe' names only 'h'"),
     ("probe: {op: attention, q: input, k: input, v: input, over: [h, w], along: c, "
-     "position: relative}", "'probe' knows the position down and across"),
-    ("probe: {op: conv2d, kernel: [1, 3]}", "'probe' gives 'kernel' down and across"),
+     "position: relative}", "'probe' uses positions along height and width"),
+    ("probe: {op: conv2d, kernel: [1, 3]}", "'probe' gives 'kernel' for height and width"),
     ("probe: {op: pool, over: [h, w], kernel: [1, 3]}",
-     "'probe' gives 'kernel' down and across"),
+     "'probe' gives 'kernel' for height and width"),
     ("probe: {op: conv2d, kernel: 3, dilation: [1, 2]}",
-     "'probe' gives 'dilation' down and across"),
-    ("probe: {op: norm, over: [c, h], fn: rms}", "'probe' names 'h' alone"),
-    ("probe: {op: norm, over: [h, w], fn: layer, affine: w}", "'probe' names 'w' alone"),
+     "'probe' gives 'dilation' for height and width"),
+    ("probe: {op: norm, over: [c, h], fn: rms}", "'probe' names only 'h'"),
+    ("probe: {op: norm, over: [h, w], fn: layer, affine: w}", "'probe' names only 'w'"),
 ]  # fmt: skip
 
 
@@ -219,7 +219,7 @@ def test_a_node_that_these_params_do_not_reach_is_not_refused() -> None:
     x = random(2, 4, 3, 4, 5)
     module = composer.build(text, 4, size=(3, 4, 5)).double()
     torch.testing.assert_close(module(x), x * expanded_each(x.flatten(2).mean(2), x))
-    with pytest.raises(ComposerError, match="'rows' names 'h' alone"):
+    with pytest.raises(ComposerError, match="'rows' names only 'h'"):
         composer.build(text, 4, size=(3, 4, 5), params={"flat": True})
 
 

@@ -209,7 +209,7 @@ spec.yaml:5:33: error[unknown-axis]: 'input' has no axis 'z'
     "foreign axis": (
         [("x: input, by: gate", "x: gate, by: input")],
         """\
-spec.yaml:8:40: error[unknown-axis]: 'input' has the axis 'h', which 'gate' has not
+spec.yaml:8:40: error[unknown-axis]: 'input' has the axis 'h', which 'gate' lacks
     8 |   out:     {op: reweight, x: gate, by: input}
       |                                        ^^^^^
   help: 'gate' is [b, c] and 'input' is [b, c, h, w]; pool the axis away, or use mul for an outer product
@@ -1022,8 +1022,8 @@ TEXTS = {
 spec.yaml:5:32: error[size-conflict]: axis 'c' has two sizes: c // 2 in 'halved' and c in 'input'
     5 |   sum:  {op: add, of: [halved, input]}
       |                                ^^^^^
-  help: with c = 64 they are 32 and 64; give both one size, or call one of the axes by another name than 'c'
-""",  # noqa: E501
+  help: with c = 64 they are 32 and 64; make the sizes equal, or rename one of the axes 'c'
+""",
     ),
     "stack of different axes": (
         IT + "  mean: {op: pool, over: [h, w]}\n  both: {op: stack, of: [input, mean], axis: k}\n",
@@ -1031,13 +1031,13 @@ spec.yaml:5:32: error[size-conflict]: axis 'c' has two sizes: c // 2 in 'halved'
 spec.yaml:5:33: error[axes-differ]: 'input' is [b, c, h, w] and 'mean' is [b, c]
     5 |   both: {op: stack, of: [input, mean], axis: k}
       |                                 ^^^^
-  help: what is stacked has the same axes
+  help: stacked values must have the same axes
 """,
     ),
     "stack on an axis that is there": (
         IT + "  both: {op: stack, of: [input, input], axis: c}\n",
         """\
-spec.yaml:4:47: error[axis-exists]: 'input' has an axis 'c' already
+spec.yaml:4:47: error[axis-exists]: 'input' already has an axis 'c'
     4 |   both: {op: stack, of: [input, input], axis: c}
       |                                               ^
   help: give the new axis another name
@@ -1072,10 +1072,10 @@ spec.yaml:4:9: error[invalid-value]: sub takes two values, not 3
     "even kernel": (
         IT + "  out: {op: conv2d, kernel: 4}\n",
         """\
-spec.yaml:4:29: error[even-kernel]: a kernel of 4 has no middle, so the size would change
+spec.yaml:4:29: error[even-kernel]: a kernel of 4 has no centre, so the size would change
     4 |   out: {op: conv2d, kernel: 4}
       |                             ^
-  help: take an odd one; odd(x) is the whole part of x, or one more where that is even
+  help: use an odd one; odd(x) is the whole part of x, plus one if that is even
 """,
     ),
     "groups that do not divide": (
@@ -1496,10 +1496,10 @@ error[invalid-value]: the param 'mode' cannot be 'hard': 'hard' is not one of sh
   help: its default is sharp
 """),
     "even": (64, {"kernel": 4}, """\
-<spec>:11:43: error[even-kernel]: a kernel of 4 has no middle, so the size would change
+<spec>:11:43: error[even-kernel]: a kernel of 4 has no centre, so the size would change
    11 |   mix:     {op: conv1d, along: c, kernel: kernel}
       |                                           ^^^^^^
-  help: take an odd one; odd(x) is the whole part of x, or one more where that is even
+  help: use an odd one; odd(x) is the whole part of x, plus one if that is even
 """),
 }  # fmt: skip
 

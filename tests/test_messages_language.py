@@ -62,7 +62,7 @@ it.yaml:4:78: error[unknown-name]: no size or param named 'j'
   z: {op: branch, axis: k, times: 2, each: {op: gate, x: input}}
 """,
         """\
-it.yaml:4:44: error[invalid-value]: what each of them reads is told outside, by the x of the node
+it.yaml:4:44: error[invalid-value]: give x on the node itself, not inside 'each'
     4 |   z: {op: branch, axis: k, times: 2, each: {op: gate, x: input}}
       |                                            ^^^^^^^^^^^^^^^^^^^^
 """,
@@ -73,7 +73,7 @@ it.yaml:4:44: error[invalid-value]: what each of them reads is told outside, by 
   z: {op: repeat, times: 2, each: {op: add, of: [input, input]}}
 """,
         """\
-it.yaml:4:35: error[invalid-value]: add does not read one value x, so it can't be repeated
+it.yaml:4:35: error[invalid-value]: add does not read exactly one value x, so it can't be repeated
     4 |   z: {op: repeat, times: 2, each: {op: add, of: [input, input]}}
       |                                   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 """,
@@ -123,7 +123,7 @@ it.yaml:4:44: error[missing-op]: 'each' does not say its op
 it.yaml:4:6: error[size-conflict]: axis 'c' has two sizes: 1 in 'z.0' and 2 in 'z.1'
     4 |   z: {op: branch, axis: k, times: 2, each: {op: linear, over: c, out: k + 1}}
       |      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: give both one size, or call one of the axes by another name than 'c'
+  help: make the sizes equal, or rename one of the axes 'c'
 """,
     ),
     "no branches": (
@@ -143,10 +143,10 @@ it.yaml:4:35: error[invalid-value]: a size must be at least 1, and this is 0
   z: {op: branch, axis: k, times: c, each: {op: gate}}
 """,
         """\
-it.yaml:4:35: error[open-choice]: c parts depend on c, which is not known before the module is built
+it.yaml:4:35: error[open-choice]: the number of parts c depends on c, not known before the module is built
     4 |   z: {op: branch, axis: k, times: c, each: {op: gate}}
       |                                   ^
-  help: how many parts there are may depend on params alone
+  help: the number of parts may depend only on params
 """,
     ),
     "an axis that is there": (
@@ -910,7 +910,7 @@ BUILDS: list[tuple[str, int, dict[str, Value], str]] = [
 ge_theta (shipped):10:43: error[open-size]: the size h is not known when the module is built
    10 |   filter: {op: parameter, axes: {c: c, h: h, w: w}, init: conv}  # one depthwise h×w convolution
       |                                           ^
-  help: say it to build, such as size=(14, 14) for h and w""",
+  help: pass it to build, such as size=(14, 14) for h and w""",
     ),
     (
         "ge_theta_plus",
@@ -920,7 +920,7 @@ ge_theta (shipped):10:43: error[open-size]: the size h is not known when the mod
 ge_theta_plus (shipped):12:43: error[open-size]: the size h is not known when the module is built
    12 |   filter: {op: parameter, axes: {c: c, h: h, w: w}, init: conv}
       |                                           ^
-  help: say it to build, such as size=(14, 14) for h and w""",
+  help: pass it to build, such as size=(14, 14) for h and w""",
     ),
     (
         "ge_theta",
@@ -1004,7 +1004,7 @@ split_attention (shipped):14:58: error[groups-do-not-divide]: 96 groups do not d
 bot_mhsa (shipped):14:52: error[open-size]: the size h is not known when the module is built
    14 |   attend:  {op: attention, q: q, k: k, v: v, over: [h, w], along: d,
       |                                                    ^^^^^^
-  help: say it to build, such as size=(14, 14) for h and w""",
+  help: pass it to build, such as size=(14, 14) for h and w""",
     ),
     (
         "bot_mhsa",

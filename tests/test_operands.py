@@ -96,10 +96,10 @@ spec.yaml:5:36: error[invalid-value]: expected a node or a number, but kind is t
   help: here kind = fast
 """,
     "out: {op: add, of: [1, 2 * c]}": """\
-spec.yaml:5:22: error[invalid-value]: add takes at least one value, and these are numbers alone
+spec.yaml:5:22: error[invalid-value]: add needs at least one node, and these are only numbers
     5 |   out: {op: add, of: [1, 2 * c]}
       |                      ^^^^^^^^^^
-  help: name a node, or 'input'; what is made of numbers is an expression: '1 + 2 * c'
+  help: name a node, or 'input'; compute numbers with an expression: '1 + 2 * c'
 """,
     "out: {op: mul, of: [input, input ** 2]}": """\
 spec.yaml:5:30: error[not-a-number]: 'input' is a node, and expressions take only numbers, sizes and params

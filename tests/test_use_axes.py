@@ -237,7 +237,7 @@ def test_a_map_of_other_places_refuses_height_alone(triplet: str) -> None:
         composer.build(triplet, channels=4, layout=("b", "c", "t"))
     messages = [problem.message for problem in failure.value.diagnostics]
     assert messages[0] == (
-        "'cw' names 'h' alone, so 'triplet' is for maps [h, w], but this one is [t]"
+        "'cw' names only 'h', so 'triplet' is for maps [h, w], but this one is [t]"
     )
 
 

@@ -81,9 +81,9 @@ class Kind:
             if not (isinstance(value, dict) and "op" in value):
                 raise PydanticCustomError("invalid-value", f"expected {wanted}, but got {given}")
             node = "define the node on its own line"
-            own = "its name" if self.name == "node" else self.example
-            way_out = f"{node}, and write {own} here"
-            context = {"said": f"expected {wanted}, but got a node", "help": way_out}
+            shown = "its name" if self.name == "node" else self.example
+            hint = f"{node}, and write {shown} here"
+            context = {"said": f"expected {wanted}, but got a node", "help": hint}
             raise PydanticCustomError("invalid-value", "{said}", context)
         if expr.is_constant and (refusal := self.refusal(expr.value)):
             message, way_out = refusal

@@ -1,4 +1,4 @@
-"""The page of the language, made from the models: what `docs/language.md` holds."""
+"""The page of the language, generated from the models: `docs/language.md`."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ from composer.primitives.reference import FieldLine, Reference, fields_of, refer
 _BEGIN = """\
 # The language
 
-Made from the code by `python examples/language.py`; `composer list ops NAME` prints the part of one
-op, and `composer schema` gives all of it to an editor.
+Generated from the code by `python examples/language.py`; `composer list ops NAME` prints the part
+for one op, and `composer schema` writes a JSON schema for editors. [The glossary](glossary.md)
+defines the terms, and [the page of messages](errors.md) explains the errors.
 
-A spec is one YAML mapping. A value has named axes, `[b, c, h, w]`, and never positions: an op names
-the axes that it works on, every other axis rides along, and two values meet by the names of their
-axes. A node reads the node above it unless it says which, and the last node is the output.
+A spec is one YAML mapping. A value has named axes, `[b, c, h, w]`, not numbered dimensions: an op
+names the axes that it works on, every other axis rides along (it is unchanged), and two values are
+aligned by the names of their axes. A node reads the node above it by default, and the last node is
+the output.
 """
 
 _PARTS: tuple[tuple[str, str, type[Model]], ...] = (
     ("A spec", "The fields of the file.", Spec),
-    ("params", "A knob; `name: 16` is short for `name: {default: 16}`.", Param),
-    ("insert", "Where the paper puts it, which the command line may change.", Insert),
-    ("match", "Inside `insert`: the convolutions that a stand-in takes the place of.", Match),
-    ("identity", "How a stand-in begins as what it replaces.", Identity),
+    ("params", "A parameter; `name: 16` is short for `name: {default: 16}`.", Param),
+    ("insert", "Where the paper puts the mechanism; the command line can change it.", Insert),
+    ("match", "Inside `insert`: the convolutions that a stand-in replaces.", Match),
+    ("identity", "How a stand-in starts out computing what it replaces.", Identity),
     ("identity.nodes", "One node of it.", Beginning),
     ("norm", "The norm after a layer, as a mapping: `norm: {fn: batch, eps: 1e-3}`.", Norm),
-    ("init", "How weights begin; `init: 0` is short for `init: {value: 0}`.", Init),
+    ("init", "Initial weights; `init: 0` is short for `init: {value: 0}`.", Init),
 )
 
 
@@ -56,7 +58,7 @@ def _expressions() -> str:
     calls, numbers = (", ".join(f"`{name}`" for name in table) for table in (FUNCTIONS, NUMBERS))
     return (
         "## Expressions\n\n"
-        "Where a size, a number or a flag stands, an expression may stand: numbers, the names of "
+        "A size, a number or a flag may be written as an expression: numbers, the names of "
         f"sizes and params,\n{numbers}, `+ - * / // % **`, comparisons, `a if b else c`, and the "
         f"functions\n{calls}.\n"
     )
