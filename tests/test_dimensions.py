@@ -239,8 +239,8 @@ def test_a_size_that_does_not_fit(spec: str, size: tuple[int, ...], said: str) -
 
 
 @pytest.mark.parametrize(("size", "other", "said"), [
-    ((3, 4, 5), (3, 4, 6), "maps of 3×4×5, and this one is 3×4×6"),
-    ((7,), (9,), "7 places, and here are 9"),
+    ((3, 4, 5), (3, 4, 6), "maps of 3×4×5, but this one is 3×4×6"),
+    ((7,), (9,), "7 places, but here are 9"),
 ])  # fmt: skip
 def test_what_is_built_for_one_size_names_both(
     size: tuple[int, ...], other: tuple[int, ...], said: str

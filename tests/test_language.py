@@ -285,8 +285,8 @@ def test_channels_and_the_layer_must_agree() -> None:
     with pytest.raises(ComposerError) as failure:
         build(STAND_IN, 4, like=nn.Conv2d(8, 8, 1))
     assert str(failure.value) == (
-        "error[size-conflict]: channels is 4, and the layer it is like takes 8\n"
-        "  help: leave channels away: the layer tells"
+        "error[size-conflict]: channels is 4, but the layer in `like` takes 8\n"
+        "  help: omit channels: it follows from the layer"
     )
 
 

@@ -439,7 +439,7 @@ kernel_size=(3, 3), stride=(1, 1), padding=(2, 2), dilation=(2, 2)), not Conv2d(
 kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
     6 |   each: {op: conv2d, kernel: 3, dilation: i + 1}}
       |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: let each step be the same layer, or omit 'shared'"""
+  help: make each step the same layer, or omit 'shared'"""
     )
 
 

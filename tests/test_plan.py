@@ -251,7 +251,7 @@ STAGES = "there are stage 1 layer1 (3 blocks), stage 2 layer2 (4 blocks), stage 
             "invalid-value", "'drop' is nothing that prefix tokens do", "say 'pass' or 'join'")),
         ("eca", {"every": 0}, ("invalid-value", "every is 0", "it counts from 1")),
         ("eca", {"init": "zero"}, (
-            "invalid-init", "'zero' is not a way to begin", "say 'paper' or 'identity'")),
+            "invalid-init", "init cannot be 'zero'", "write 'paper' or 'identity'")),
         *(("eca", {"stages": word}, (
             "invalid-selection",
             f"{shown!r} is not a number or a range; they count from 1: "
