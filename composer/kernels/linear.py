@@ -20,7 +20,7 @@ from composer.kernels.memory import is_plain
 
 
 def over_channels(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Return ``functional.linear`` on the last axis; a view of ``[b, c, h, w]`` gives such a view."""
+    """Return ``functional.linear`` on the last axis; a view of ``[b, c, h, w]`` gives one."""
     if has_torch_function_unary(x):
         return handle_torch_function(over_channels, (x,), x, weight, bias)
     if not _suits(x, weight):

@@ -20,7 +20,7 @@ _COINCIDENCE = 16  # up to this, a number in a module for one map size need not 
 
 
 def _roundness(share: int) -> tuple[bool, int, int]:
-    """Return the order in which to try divisors: powers of two, then multiples of the largest of them."""
+    """Return the order of divisors to try: powers of two, then multiples of the largest."""
     power = share & -share
     return share != power, share if share == power else -power, share
 
