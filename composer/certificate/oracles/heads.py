@@ -111,7 +111,7 @@ class SeparableAttention(nn.Module):
 
 
 class LinearAttention(nn.Module):
-    """arXiv:2006.16236, equation 4 with the feature map of equation 7, all similarities explicit."""
+    """arXiv:2006.16236, equation 4 with the feature map of equation 7, written out."""
 
     def __init__(self, channels: int, heads: int = 8, eps: float = 1e-6) -> None:
         super().__init__()
