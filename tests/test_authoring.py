@@ -98,7 +98,7 @@ REFUSED = [
      "error[bad-name]: 'class' is a reserved word, not a name\n"
      "  help: choose another name, such as class_attention\n"),
     (("new", "a" * 61), 2,
-     "error[bad-name]: a name of 61 characters is too long\n  help: at most 60\n"),
+     "error[bad-name]: a name of 61 characters is too long\n  help: use at most 60\n"),
     (("new", "there"), 1,
      "there.yaml: error[output]: exists already\n"
      "  help: replace it with --force, or name another with -o\n"),

@@ -102,8 +102,8 @@ NOT_PARSED = [
     ("c\0", "bad-expression", "'c\\x00' is not an expression", None, None),
     ("'\ud800'", "bad-expression", "\"'\\ud800'\" is not an expression", None, None),
     ("é + ü.x", "bad-expression", "'ü.x' is not allowed in an expression", 4, 3),
-    (" " + "c + " * 80, "expression-too-long", "321 characters is more than an expression may have "
-     "(300)", 0, 321),
+    (" " + "c + " * 80, "expression-too-long", "this expression has 321 characters, and the "
+     "limit is 300", 0, 321),
     ("(" * 140 + "1" + ")" * 140, None, None, 0, 0),
     ("(" * 299, "bad-expression", None, None, None),
     ("-" * 299 + "1", "bad-expression", "this expression is nested too deep", None, None),

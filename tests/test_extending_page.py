@@ -45,7 +45,7 @@ def test_all_blocks_are_met() -> None:
     assert (found, len(BLOCKS)) == ([2, 3, 1, 1], 7)
 
 
-def test_the_op_from_nothing(install, run) -> None:
+def test_the_op_from_scratch(install, run) -> None:
     assert SHELL[0].startswith("composer new soften --op\n")
     installed(install, run, "soften")
     left = commands(SHELL[0], run)  # which other tests run: see test_new_op.py

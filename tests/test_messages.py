@@ -888,7 +888,7 @@ spec.yaml:1:7: error[invalid-value]: expected a name, but got the number 3
 spec.yaml:1:7: error[bad-name]: a name of 61 characters is too long
     1 | name: sssssssssssssssssssssssssssssssssssssssssssssssssssssssssssss
       |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: at most 60
+  help: use at most 60
 """,
     ),
     "title is a number": (
@@ -933,7 +933,7 @@ spec.yaml:9:9: error[unknown-node]: no node named 'gat'
 spec.yaml:7:12: error[output-differs]: the output 'gate' is [b, c], but the input is [b, c, h, w]
     7 |   gate:    {op: gate, fn: sigmoid}
       |            ^^^^^^^^^^^^^^^^^^^^^^^
-  help: what is inserted into a backbone must return the axes of its input; should the last node be a reweight of 'input'?
+  help: what is inserted into a backbone must return the axes of its input, for example by a reweight of 'input' as the last node
 spec.yaml:8:3: warning[unused-node]: nothing reads the node 'out'
     8 |   out:     {op: reweight, x: input, by: gate}
       |   ^^^

@@ -226,7 +226,7 @@ spec.yaml:4:43: error[even-kernel]: a window of 4 has no centre, so it needs a p
 spec.yaml:4:52: error[wrong-number]: 'into' has 1 name, and 'over' has 2 names
     4 |   out: {op: unfold, over: [h, w], kernel: 3, into: y}
       |                                                    ^
-  help: give a new axis for each, such as [kh, kw]
+  help: name one new axis for each, such as [kh, kw]
 """,
     ),
     "unfold into a taken axis": (
@@ -245,7 +245,7 @@ spec.yaml:4:53: error[axis-exists]: 'input' already has an axis 'c'
   out: {op: unfold, over: [h, w], kernel: 3, into: [y, y]}
 """,
         """\
-spec.yaml:4:56: error[axis-exists]: 'into' names the axis 'y' already
+spec.yaml:4:56: error[axis-exists]: 'into' already names an axis 'y'
     4 |   out: {op: unfold, over: [h, w], kernel: 3, into: [y, y]}
       |                                                        ^
   help: choose a name other than b, c, h, w, y
@@ -282,7 +282,7 @@ spec.yaml:4:31: error[unknown-axis]: 'input' has no axis 'q'
 spec.yaml:5:53: error[size-conflict]: 'near' has (h - 1) // 2 + 1 windows along 'h', and a map like 'input' has h
     5 |   out: {op: fold, axes: [y, x], over: [h, w], like: input}
       |                                                     ^^^^^
-  help: use the stride, padding and dilation of the 'unfold', and name the value that read
+  help: use the stride, padding and dilation of the 'unfold', and name the value that it read
 """,  # noqa: E501
     ),
     "fold of an axis of the map": (

@@ -489,7 +489,7 @@ identity: {nodes: {kernels: {copies: kernl}}}
 it.yaml:3:38: error[invalid-value]: a convolution has no weights named 'kernl'
     3 | identity: {nodes: {kernels: {copies: kernl}}}
       |                                      ^^^^^
-  help: did you mean 'kernel'? It has: kernel, bias
+  help: did you mean 'kernel'? Known: kernel, bias
 """,
     ),
     "a norm's eps below zero": (

@@ -287,7 +287,7 @@ spec.yaml:5:39: error[surplus-axis]: 'kernels' has the axis 'n', which a kernel 
   out: {op: conv2d, x: input, weight: kernel}
 """,
         """\
-spec.yaml:5:39: error[size-conflict]: there are axis 'i' of 'kernel' is 8, and c input channels
+spec.yaml:5:39: error[size-conflict]: axis 'i' of 'kernel' is 8, and there are c input channels
     5 |   out: {op: conv2d, x: input, weight: kernel}
       |                                       ^^^^^^
   help: give the axis i the size c
@@ -299,7 +299,7 @@ spec.yaml:5:39: error[size-conflict]: there are axis 'i' of 'kernel' is 8, and c
   out: {op: conv2d, x: input, weight: kernel, groups: 2}
 """,
         """\
-spec.yaml:5:39: error[size-conflict]: there are axis 'i' of 'kernel' is c, and c input channels, c / 2 for each of 2 groups
+spec.yaml:5:39: error[size-conflict]: axis 'i' of 'kernel' is c, and there are c input channels, c / 2 for each of 2 groups
     5 |   out: {op: conv2d, x: input, weight: kernel, groups: 2}
       |                                       ^^^^^^
   help: give the axis i the size c / 2
@@ -652,7 +652,7 @@ spec.yaml:4:66: error[groups-do-not-divide]: 4 groups do not divide 6 channels
 spec.yaml:4:25: error[invalid-value]: a batch norm has one channel axis, and 'over' names 2
     4 |   out: {op: norm, over: [c, h]}
       |                         ^^^^^^
-  help: merge them first: {op: merge, axes: [c, h], into: …}; a norm 'fn: layer', a norm over several axes
+  help: merge them first: {op: merge, axes: [c, h], into: …}; or use 'fn: layer', a norm over several axes
 """,  # noqa: E501
     ),
     "a batch norm with other weights": (
@@ -704,7 +704,7 @@ spec.yaml:4:8: error[invalid-value]: an instance norm has no weights by default,
   out: {op: conv2d, kernel: 1, norm: {fn: layer, affine: false, scale: 0}}
 """,
         """\
-spec.yaml:4:38: error[invalid-value]: a layer norm has no weights, so there is nothing that begins at 'scale'
+spec.yaml:4:38: error[invalid-value]: a layer norm has no weights, so 'scale' has no effect
     4 |   out: {op: conv2d, kernel: 1, norm: {fn: layer, affine: false, scale: 0}}
       |                                      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   help: omit 'scale', or set 'affine' to give it weights

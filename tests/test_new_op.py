@@ -111,7 +111,7 @@ REFUSED = [
     (("class", "--op"), 2, "error[bad-name]: 'class' is a reserved word, not a name\n"
      "  help: choose another name, such as class_op\n"),
     (("a" * 60, "--op"), 2, "error[bad-name]: a name of 60 characters is too long\n"
-     "  help: at most 55\n"),
+     "  help: use at most 55\n"),
     (("soften", "--op", "--from", "se"), 2, "error[usage]: --from begins a spec, and --op an op\n"
      "  help: omit one of them\n"),
     (("soften", "--op", "--force"), 2, "error[usage]: --force replaces a file, and an op is a "

@@ -75,8 +75,8 @@ READING = {
     ),
     "a tag of Python": (
         "dtype: float32", "dtype: !!python/object/apply:os.system [id]",
-        "r.yaml:3:8: error[unknown-tag]: the tag '!!python/object/apply:os.system' means nothing "
-        "here\n    3 | dtype: !!python/object/apply:os.system [id]\n      |        ^\n"
+        "r.yaml:3:8: error[unknown-tag]: the tag '!!python/object/apply:os.system' is not "
+        "allowed here\n    3 | dtype: !!python/object/apply:os.system [id]\n      |        ^\n"
         "  help: remove the tag; put a text that looks like a number in quotes",
     ),
     "a tag of YAML": ("dtype: float32", "dtype: !!str float32", "error[unknown-tag]: the tag "
@@ -95,7 +95,7 @@ READING = {
     "two documents": ("composer: 1", "composer: 1\n---\ncomposer: 1",
                       "error[not-yaml]: a second document begins here"),
     "a control character": ("dtype: float32", "dtype: float32\x07",
-                            "error[not-yaml]: the character '\\x07' may not stand in a recipe"),
+                            "error[not-yaml]: the character '\\x07' is not allowed in a recipe"),
     "an unknown field": (
         "dtype: float32", "dtype: float32\nbackbon: x",
         "r.yaml:4:1: error[bad-recipe]: backbon: a recipe has no such field\n"
@@ -173,8 +173,8 @@ READING = {
                                 "error[bad-recipe]: 'above' is not a position; "),
     "nothing": (None, "", "r.yaml: error[empty-file]: there is nothing in this recipe\n"
                 "  help: give a recipe.yaml as composer.save writes"),
-    "a list": (None, "[1]", "r.yaml:1:1: error[not-a-mapping]: a recipe is a mapping of fields, "
-               "and this is a list\n    1 | [1]\n      | ^^^\n"
+    "a list": (None, "[1]", "r.yaml:1:1: error[not-a-mapping]: a recipe must be a mapping of fields, "
+               "but this is a list\n    1 | [1]\n      | ^^^\n"
                "  help: give a recipe.yaml as composer.save writes it"),
     "a spec": (None, SPEC, "error[bad-recipe]: name: a recipe has no such field\n"),
 }  # fmt: skip

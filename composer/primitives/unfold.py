@@ -63,10 +63,10 @@ class Unfold(Primitive):
             )
         for index, axis in enumerate(self.into):
             if axis in have or axis in self.into[:index]:
-                taken = f"{str(self.x)!r} has" if axis in have else "'into' names"
+                taken = f"{str(self.x)!r} already has" if axis in have else "'into' already names"
                 raise AxisProblem(
                     "axis-exists",
-                    f"{taken} the axis {axis!r} already",
+                    f"{taken} an axis {axis!r}",
                     ("into", index),
                     f"choose a name other than {', '.join((*have, *self.into[:index]))}",
                 )

@@ -67,8 +67,8 @@ def _differences(graph: Graph, node: GraphNode, axes: Axes) -> list[Diagnostic]:
     wanted, whose = _wanted(graph)
     if set(axes) != set(wanted):
         way_out = (
-            "what is inserted into a backbone must return the axes of its input; should the last "
-            "node be a reweight of 'input'?"
+            "what is inserted into a backbone must return the axes of its input, for example "
+            "by a reweight of 'input' as the last node"
         )
         if graph.spec.stands_for == "pool":
             way_out = "a global pool returns one value per channel"
