@@ -79,4 +79,4 @@ def test_the_table_of_laws() -> None:
 
 
 def test_code_is_trusted_in_one_sentence() -> None:
-    assert "An entry point is code of an installed distribution" in TEXT
+    assert "An entry point is code from an installed package" in TEXT

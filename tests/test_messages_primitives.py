@@ -708,7 +708,7 @@ spec.yaml:4:38: error[invalid-value]: a layer norm has no weights, so 'scale' ha
     4 |   out: {op: conv2d, kernel: 1, norm: {fn: layer, affine: false, scale: 0}}
       |                                      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   help: omit 'scale', or set 'affine' to give it weights
-""",  # noqa: E501
+""",
     ),
     "an instance norm without a map": (
         """\

@@ -105,7 +105,7 @@ spec.yaml:5:22: error[invalid-value]: add needs at least one node, and these are
 spec.yaml:5:30: error[not-a-number]: 'input' is a node, and expressions take only numbers, sizes and params
     5 |   out: {op: mul, of: [input, input ** 2]}
       |                              ^^^^^^^^^^
-  help: make a node of input ** 2, such as twice: {op: mul, of: [input, 2]}
+  help: write a node for input ** 2, such as twice: {op: mul, of: [input, 2]}
 """,  # noqa: E501
     "out: {op: mul, of: [input, wdth]}": """\
 spec.yaml:5:30: error[unknown-node]: no node, size or param named 'wdth'
