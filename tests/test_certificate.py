@@ -187,7 +187,10 @@ def test_a_name_that_is_not_certified_is_told_the_way() -> None:
         certify.certificate(spec)
     [problem] = refused.value.diagnostics
     assert problem.message == "there is no claim for 'mine'"
-    assert problem.help is not None and "certified are aft, axial, axial_height," in problem.help
+    assert (
+        problem.help is not None
+        and "there are claims for aft, axial, axial_height," in problem.help
+    )
     assert "composer/certificate/oracles" in problem.help
     assert problem.where is not None and problem.where.line == 3
 
@@ -197,7 +200,7 @@ def test_a_shipped_spec_without_a_claim_fails(monkeypatch: pytest.MonkeyPatch) -
     [check] = certify.shipped_certificate(load_spec("ese"))
     row = check.row()
     assert (row.spec, row.check, row.passed) == ("ese", "claim", False)
-    assert "write the mechanism as plain torch" in row.detail
+    assert "write the mechanism in plain torch" in row.detail
 
 
 def test_torch_itself_may_refuse() -> None:

@@ -305,5 +305,7 @@ def test_tokens_of_other_maps_behind_a_class_token(name: str, size: tuple[int, .
         torch.testing.assert_close(y[:, 1:].mT.unflatten(2, sizes), plain(x))
     if name == "se" or len(size) == 1:  # no shape matters
         return
-    with pytest.raises(ValueError, match=r"make no grid of the aspect 2×4×6|built for maps of"):
+    with pytest.raises(
+        ValueError, match=r"do not form a grid of the aspect ratio 2×4×6|built for maps of"
+    ):
         tokens(torch.randn(2, 8, 32))

@@ -315,12 +315,12 @@ REFUSED = [
      "  help: lift a module that computes something\n"),
     (("mine.py:Branching",), 1,
      at("        return x if x.mean() > 0 else -x",
-        "error[depends-on-data]: the forward depends on the values in a tensor: its truth decides "
-        "what is done next",
+        "error[depends-on-data]: the forward depends on the values in a tensor: its truth value "
+        "is used in a condition",
         "a spec does the same for every input: write it without reading values")),
     (("mine.py:Reading",), 1,
      at("        return x * x.max().item()",
-        "error[depends-on-data]: the forward depends on the values in a tensor: its number is "
+        "error[depends-on-data]: the forward depends on the values in a tensor: its value is "
         "read",
         "a spec does the same for every input: write it without reading values")),
     (("mine.py:Sorting",), 1,
@@ -332,7 +332,7 @@ REFUSED = [
           "'composer list ops' lists all ops")),
     (("mine.py:Sliced",), 1,
      "error[differs]: the spec lifted from Sliced gives different outputs at c = 64, h = 7, "
-     "w = 14 in evaluation: … apart\n"
+     "w = 14 in evaluation: they differ by …\n"
      "  help: some of it is not visible as torch calls, such as an in-place change; write the spec "
      "by hand: composer new\n"),
     (("mine.py:Float32",), 1,
@@ -341,11 +341,11 @@ REFUSED = [
      "  help: it computes in float32 internally, whatever its input; write the spec by hand: "
      "composer new\n"),
     (("timm.layers.coord_attn:SimpleCoordAttn",), 1,
-     "error[no-counterpart]: 'fc1.weight' of SimpleCoordAttn is used 2 times, on values that have "
-     "other axes\n"
+     "error[no-counterpart]: 'fc1.weight' of SimpleCoordAttn is used 2 times, on values with "
+     "different axes\n"
      "  help: each node has its own weights; make the module use them only once\n"
-     "error[no-counterpart]: 'fc1.bias' of SimpleCoordAttn is used 2 times, on values that have "
-     "other axes\n"
+     "error[no-counterpart]: 'fc1.bias' of SimpleCoordAttn is used 2 times, on values with "
+     "different axes\n"
      "  help: each node has its own weights; make the module use them only once\n"),
     (("timm.layers:Mlp", "--layout", "n,c"), 2,
      "error[usage]: --layout 'n,c' is not the layout of an input\n"
@@ -359,7 +359,7 @@ REFUSED = [
      "RuntimeError: mat1 and mat2 shapes cannot be multiplied (896x7 and 64x64)\n"
      "  help: describe its input: --channels 64, --size 14x14, --layout b,n,c\n"),
     (("timm.layers:Mlp", "--name", "se"), 2,
-     "error[usage]: --name 'se' is the name of a shipped spec, which would be read instead\n"
+     "error[usage]: --name 'se' is a shipped spec, which would be read in its place\n"
      "  help: choose another name, such as my_se\n"),
 ]  # fmt: skip
 

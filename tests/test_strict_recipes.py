@@ -173,8 +173,8 @@ READING = {
                                 "error[bad-recipe]: 'above' is not a position; "),
     "nothing": (None, "", "r.yaml: error[empty-file]: there is nothing in this recipe\n"
                 "  help: give a recipe.yaml as composer.save writes"),
-    "a list": (None, "[1]", "r.yaml:1:1: error[not-a-mapping]: a recipe must be a mapping of fields, "
-               "but this is a list\n    1 | [1]\n      | ^^^\n"
+    "a list": (None, "[1]", "r.yaml:1:1: error[not-a-mapping]: a recipe must be a mapping of "
+               "fields, but this is a list\n    1 | [1]\n      | ^^^\n"
                "  help: give a recipe.yaml as composer.save writes it"),
     "a spec": (None, SPEC, "error[bad-recipe]: name: a recipe has no such field\n"),
 }  # fmt: skip
