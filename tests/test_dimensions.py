@@ -205,7 +205,7 @@ def test_what_is_for_two_dimensions(
         composer.build(text, 4, size=size)
     first = failure.value.diagnostics[0]
     assert first.code == "two-dimensional"
-    assert first.message == f"{said}, so 'probe' is for maps [h, w], and this one is {meets}"
+    assert first.message == f"{said}, so 'probe' is for maps [h, w], but this one is {meets}"
     assert first.help == OF_ITS_OWN + way_out
     assert first.where is not None or "param" in said
     assert len(failure.value.diagnostics) == 1

@@ -167,7 +167,7 @@ def test_a_spec_that_is_for_images(factory: Callable[[], nn.Module], there: str)
         composer.plan(factory(), "bot_mhsa")
     assert failure.value.diagnostics[0].message == (
         "'attend' uses positions along height and width, so 'bot_mhsa' is for maps [h, w], "
-        f"and this one is [{places}]"
+        f"but this one is [{places}]"
     )
 
 

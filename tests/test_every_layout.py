@@ -116,7 +116,7 @@ WRONG = [
      "'se' needs the height and width of the map that the tokens represent",
      "pass them, as in build('se', channels=64, size=(14, 14))"),
     (lambda: build("se", 8, prefix=1), "invalid-layout",
-     "the layout ['b', 'c', 'h', 'w'] has no axis for 1 prefix tokens", "write layout=('b', 'n', 'c')"),
+     "the layout ['b', 'c', 'h', 'w'] has no axis for 1 prefix tokens", "write layout=('b', 'n', 'c')"),  # noqa: E501
     (lambda: build("se", 8, size=(2, 2), layout=("b", "n", "c"), prefix=-1), "invalid-size",
      "prefix is -1, not a whole number from 0", None),
     (lambda: composer.plan("test_vit", "cbam", prefix_tokens="join"), "no-place",
