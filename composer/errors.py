@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from composer.visible import columns, visible_line
 
-SHOWN = 120  # characters of a source line that a message shows
-MOST_SLIPS = 2  # of the fingers, between a word and the one that was meant
-SUGGESTED = 3  # words that a message names, of those that are equally near
+SHOWN = 120  # characters of a source line shown in a message
+MOST_SLIPS = 2  # typing errors between a word and the intended one
+SUGGESTED = 3  # suggestions in a message, among words that are equally near
 
 _JOINTS = str.maketrans("", "", "_- ")
 
@@ -28,9 +28,9 @@ class Location:
     text: str
 
     def render(self) -> str:
-        """Return the source line with carets under the stretch; of a long line, the part around.
+        """Return the source line with carets under the stretch; a long line is cut around it.
 
-        A character that does not show is its escape, and the carets are under that.
+        Invisible characters are shown as escapes, and the carets span the escape.
         """
         line, column = self.text.replace("\t", " "), self.column
         if len(line) > SHOWN:
@@ -58,7 +58,8 @@ class Diagnostic:
     def render(self) -> str:
         """Return the text a person reads, over one or more lines.
 
-        Each character of it shows: names and other libraries' texts are shown with escapes.
+        Every character is visible: invisible ones in names and in other libraries' texts are
+        escaped.
         """
         if self.where is not None:
             place = f"{self.where.file}:{self.where.line}:{self.where.column}: "
@@ -95,25 +96,25 @@ class UsageError(ComposerError):
 
 
 class MissingPartError(ComposerError):
-    """An optional part, such as a library, is not installed (exit status 3)."""
+    """An optional dependency is not installed (exit status 3)."""
 
     exit_code = 3
 
 
 class UnknownOriginWarning(UserWarning):
-    """It is not known how the model was made that something is inserted into."""
+    """It is not known how the model that is edited was built, so its recipe cannot rebuild it."""
 
 
 def error(code: str, message: str, help: str | None = None) -> ComposerError:  # noqa: A002
-    """Return a `ComposerError` that holds one diagnostic without a place in a file."""
+    """Return a `ComposerError` with one diagnostic that has no location in a file."""
     return ComposerError(Diagnostic(code, message, help))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """Return ``did you mean 'x'?`` for the nearest known words, or None where none is near.
 
-    Near is one slip of the fingers in a short word and two in a longer one, and of the words
-    that are near only the nearest are named: a wrong suggestion is worse than none.
+    A word is near if it is one typing error away, or two for a longer word. Only the nearest words
+    are suggested: a wrong suggestion is worse than none.
     """
     words = list(dict.fromkeys(known))
     near: list[str] = []
@@ -132,21 +133,21 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
 
 
 def plain(word: str) -> str:
-    """Return a word without what people write in several ways: case, ``_``, ``-`` and spaces."""
+    """Return a word without the variants of its spelling: case, ``_``, ``-`` and spaces."""
     return word.casefold().translate(_JOINTS)
 
 
 def allowed_slips(word: str, other: str) -> int:
-    """Return how many slips two words may be apart, and still the one be meant by the other."""
+    """Return how many typing errors may separate two words if one stands for the other."""
     a, b = plain(word), plain(other)
     short, long = sorted((len(a), len(b)))
     if long < 3:
-        return 0  # any other name of one letter would be near
-    return 1 if short < 6 or a[:1] != b[:1] else MOST_SLIPS  # vit_base is no davit_base
+        return 0  # every other name of one letter would be near
+    return 1 if short < 6 or a[:1] != b[:1] else MOST_SLIPS  # vit_base is not davit_base
 
 
 def slips(word: str, other: str, most: int) -> int | None:
-    """Return how many letters are wrong, missing, too many or swapped; None for over `most`."""
+    """Return how many letters are wrong, missing, extra or swapped; None if more than `most`."""
     a, b = plain(word), plain(other)
     if abs(len(a) - len(b)) > most:
         return None
@@ -166,7 +167,7 @@ def slips(word: str, other: str, most: int) -> int | None:
 
 
 def suggestion(word: str, known: Sequence[str], label: str) -> str:
-    """Return the way out for an unknown word: near words, then all that there are."""
+    """Return the way out for an unknown word: near words, then all known ones."""
     all_of_them = f"{label}: {', '.join(known)}" if known else f"{label}: none"
     near = did_you_mean(word, known)
     return f"{near} {all_of_them}" if near else all_of_them
@@ -180,12 +181,12 @@ def listing(words: Sequence[str], last: str = "and") -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return the number with its noun, in the plural where that is right: ``3 sites``."""
+    """Return the number with its noun, in the plural if needed: ``3 sites``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def in_order_of_text(problems: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """Return the problems as a reader meets them, each once; those of the whole file come first."""
+    """Return the problems in the order of the text, each once; file-wide ones come first."""
 
     def place(problem: Diagnostic) -> tuple[int, int]:
         return (problem.where.line, problem.where.column) if problem.where else (0, 0)

@@ -1,4 +1,4 @@
-"""What the code of each diagnostic means, an example of it, and the way out."""
+"""The meaning of each diagnostic code, with an example and the way out."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import yaml
 
 from composer.errors import did_you_mean, error
 
-#: What an example is: a spec or the nodes of one, a command, or Python.
+#: The kinds of example: a spec or its nodes, a command, or Python.
 Kind = Literal["spec", "command", "python"]
 _KINDS: tuple[Kind, ...] = ("spec", "command", "python")
-#: What stands above the nodes of an example.
+#: The lines above the nodes of an example.
 HEAD = "name: example\ninput: [b, c, h, w]\nnodes:\n"
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """One code: what it means, what leads to it, and the way out."""
+    """One code: its meaning, an example that leads to it, and the way out."""
 
     code: str
     means: str
@@ -28,7 +28,7 @@ class Explanation:
     way_out: str
 
     def lines(self) -> list[str]:
-        """Return what a person reads."""
+        """Return the lines that a person reads."""
         shown = [f"    {line}".rstrip() for line in self.example.splitlines()]
         return [f"{self.code}: {self.means}", "", "example", *shown, "", f"way out: {self.way_out}"]
 
@@ -45,13 +45,13 @@ def explanations() -> dict[str, Explanation]:
 
 
 def explain(code: str) -> Explanation:
-    """Return what a code means.
+    """Return the explanation of a code.
 
     Args:
-        code: as in a message; the brackets and the word before them may stay.
+        code: as in a message; the brackets and the severity before them may be included.
 
     Raises:
-        ComposerError: there is no such code.
+        ComposerError: the code does not exist.
     """
     known = explanations()
     word = code.strip().rstrip(":").removesuffix("]").rpartition("[")[2]

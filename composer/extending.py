@@ -1,6 +1,7 @@
-"""What the file of an op imports: the words of a field, of axes, of the lowering and of the cost.
+"""What the file of an op imports: the types of its fields, of axes, of lowering and of cost.
 
-An op of another distribution needs nothing else of Composer; `docs/extending.md` begins one.
+An op of another distribution needs nothing else from Composer; `docs/extending.md` shows how to
+write one.
 """
 
 from __future__ import annotations

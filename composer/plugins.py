@@ -1,8 +1,8 @@
-"""What other installed distributions add to Composer: the entry points of their metadata.
+"""Plugins: what other installed distributions add to Composer by their entry points.
 
-They are looked for when something is named that Composer has not, and the code of one is imported
-when it is used: a distribution that is broken is met by those who name what it adds, and by a list
-of all that there is.
+They are looked up when a name is unknown to Composer, and their code is imported when it is used.
+So only two kinds of call meet a broken distribution: one that names what it adds, and one that
+lists everything.
 """
 
 from __future__ import annotations
@@ -20,27 +20,28 @@ from composer.errors import Diagnostic, listing
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-#: The groups of entry points: each names an op's class or its module; each a package of specs.
+#: The groups of entry points. Of the first, each names an op's class or module; of the second,
+#: each names a package of specs.
 OPS, SPECS = "composer.primitives", "composer.specs"
 
-_SAID = 200  # characters of another's message
+_SHOWN = 200  # characters of a plugin's own message
 
 
 class PluginError(Exception):
-    """What a distribution adds cannot be used; said with the distribution and the way out."""
+    """A plugin cannot be used; the message names its distribution."""
 
     def __init__(self, message: str, way_out: str) -> None:
         super().__init__(message)
         self.message, self.way_out = message, way_out
 
     def warning(self) -> Diagnostic:
-        """Return it as said to those who did not ask for what is broken."""
+        """Return it as a warning, for a caller that did not ask for this plugin."""
         return Diagnostic("broken-plugin", self.message, self.way_out, severity="warning")
 
 
 @dataclass(frozen=True)
 class Addition:
-    """One entry point: its name, the module or attribute that it names, and whose it is."""
+    """One entry point: its name, its module or attribute, and its distribution."""
 
     name: str
     value: str
@@ -57,7 +58,7 @@ class Addition:
         """Import what the entry point names.
 
         Raises:
-            PluginError: its code fails, or has no such name.
+            PluginError: the import fails, or the module has no such attribute.
         """
         try:
             return self.entry.load()
@@ -65,21 +66,22 @@ class Addition:
             raise self.broken(what, f"cannot be loaded: {said_of(failure)}") from None
 
     def broken(self, what: str, why: str) -> PluginError:
-        """Return what is said of it: ``the op 'soften' of my-ops 0.1.0 …``."""
+        """Return the error ``the op 'soften' of my-ops 0.1.0 …``."""
         return PluginError(f"{what} {self.name!r} of {self.owner} {why}", self.way_out)
 
     @property
     def way_out(self) -> str:
-        """How one goes on without it."""
+        """How to repair it or go on without it."""
         return f"repair {self.project}, or remove it: pip uninstall {self.project}"
 
 
 @cache
 def additions(group: str) -> tuple[Addition, ...]:
-    """Return the entry points of a group, those of each distribution once; read the first time.
+    """Return the entry points of a group, each distribution's once; cached after the first call.
 
-    The folder that ``python -m`` and Jupyter put first is left out: see `is_current_folder`.
-    Metadata that cannot be read is another's, and is passed over.
+    The current folder, which ``python -m`` and Jupyter put first, is excluded: see
+    `is_current_folder`. A distribution whose metadata cannot be read is not ours to report, and is
+    passed over.
     """
     from importlib.metadata import distributions
 
@@ -94,7 +96,7 @@ def additions(group: str) -> tuple[Addition, ...]:
         except Exception:
             continue
         if owners.setdefault(_normal(project), number) != number:
-            continue  # an earlier folder of the path has this distribution, too
+            continue  # an earlier folder of the path also has this distribution
         for entry in entries:
             one = Addition(entry.name, entry.value, project, version, entry)
             found.setdefault((_normal(project), entry.name), one)
@@ -102,9 +104,9 @@ def additions(group: str) -> tuple[Addition, ...]:
 
 
 def is_current_folder(first: Sequence[str]) -> bool:
-    """Return whether the first place of Python's path is the current folder, as of ``python -m``.
+    """Return whether the first entry of Python's path is the current folder, as in ``python -m``.
 
-    What lies there came with files that one looks at, and is no installation.
+    What lies there came with the files being looked at; it was not installed.
     """
     try:
         return any(place == "" or Path(place) == Path.cwd() for place in first)
@@ -113,20 +115,20 @@ def is_current_folder(first: Sequence[str]) -> bool:
 
 
 def named(group: str, name: str) -> tuple[Addition, ...]:
-    """Return the entry points of a name: more than one where distributions collide."""
+    """Return the entry points with a name: more than one if distributions collide."""
     return tuple(one for one in additions(group) if one.name == name)
 
 
 def collision(what: str, name: str, among: tuple[Addition, ...]) -> PluginError:
-    """Return what is said where several distributions add the same name."""
+    """Return the error for several distributions that add the same name."""
     owners = listing([one.owner for one in among])
     projects = listing([one.project for one in among], last="or")
-    message = f"{what} {name!r} is of both {owners}"
+    message = f"{what} {name!r} is added by both {owners}"
     return PluginError(message, f"remove one: pip uninstall {projects}")
 
 
 def at_fault(failure: BaseException) -> Addition | None:
-    """Return the addition in whose code an exception was raised, if it was in any."""
+    """Return the plugin in whose code an exception was raised, or None."""
     owners: dict[str, Addition] = {}
     modules: list[str] = []
     frame = failure.__traceback__
@@ -139,10 +141,10 @@ def at_fault(failure: BaseException) -> Addition | None:
 
 
 def said_of(failure: BaseException) -> str:
-    """Return what an exception of another's code says, on one line."""
-    said = " ".join(str(failure).split())
-    said = said if len(said) <= _SAID else f"{said[: _SAID - 1]}…"
-    return f"{type(failure).__name__}: {said}" if said else type(failure).__name__
+    """Return the type and message of an exception on one line."""
+    text = " ".join(str(failure).split())
+    text = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+    return f"{type(failure).__name__}: {text}" if text else type(failure).__name__
 
 
 def _normal(project: str) -> str:

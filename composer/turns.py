@@ -1,9 +1,8 @@
-"""What a process has once, one thread at a time.
+"""A lock around state that belongs to the whole process.
 
-Random number generators, flags of torch's modes, filters of warnings, loggers and `sys.path` belong
-to the whole process. Who sets one and gives it back must not meet another who does: the one that
-ends last would give back what the other had set. So Composer's threads take turns there. A turn
-may be taken inside a turn.
+Random number generators, torch's mode flags, warning filters, loggers and `sys.path` belong to the
+whole process. If two threads set one and restore it at once, the later one restores what the
+earlier one had set. So Composer's threads take this lock there. The lock is reentrant.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ from typing import Any, ParamSpec, TypeVar
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: To be held while something that a process has once is other than it was.
+#: Held while process-wide state differs from what it was.
 TURN = threading.RLock()
 
-if hasattr(os, "register_at_fork"):  # a thread that held it does not go on in the child
-    _renew: Any = getattr(TURN, "_at_fork_reinit")  # noqa: B009 - of every lock, and of no stub
+if hasattr(os, "register_at_fork"):  # a thread that held it does not run in the child
+    _renew: Any = getattr(TURN, "_at_fork_reinit")  # noqa: B009 - every lock has it, and no stub does
     os.register_at_fork(after_in_child=_renew)
 
 
 def in_turn(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a function run in one thread at a time, and while no other has its turn."""
+    """Let a function run in one thread at a time, while no other thread holds the lock."""
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

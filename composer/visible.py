@@ -1,8 +1,8 @@
-r"""Text that others wrote, with each character that does not show itself as its escape: ``\x1b``.
+r"""Text from outside, with every invisible character written as its escape: ``\x1b``.
 
-A title, a file name or another library's message may hold anything: sequences that a terminal
-obeys, characters that turn what follows around, that have no width or that end a line. What goes
-out to a reader passes here.
+A title, a file name or another library's message may hold anything: terminal escape sequences,
+characters that reverse the direction of the text, have no width, or end a line. All text for a
+reader passes through here.
 """
 
 from __future__ import annotations
@@ -10,29 +10,29 @@ from __future__ import annotations
 import re
 import unicodedata
 
-#: Of Unicode's default ignorable characters those that are no format characters: they show nothing.
+#: Unicode's default ignorable characters that are not format characters: they show nothing.
 _BLANK = (
     "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
     "\U000e0000-\U000e0fff"
 )
 _SUSPECT = re.compile(rf"[^\x20-\x7e\xa0-\xac\xae-\u02ff]|[{_BLANK}]")
 _BLANKS = re.compile(f"[{_BLANK}]")
-#: Controls, format characters, surrogates, private ones, unassigned ones, and ends of lines.
+#: Controls, format characters, surrogates, private use, unassigned, and line ends.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def visible(text: str) -> str:
-    """Return a text of several lines in which every character shows; tabs and line feeds stay."""
+    """Return a multi-line text in which every character is visible; tabs and line feeds stay."""
     return _SUSPECT.sub(lambda found: _shown(found[0], "\n\t"), text)
 
 
 def visible_line(text: str) -> str:
-    r"""Return a text on one line in which every character shows; a line feed is ``\n``."""
+    r"""Return a text on one line in which every character is visible; a line feed is ``\n``."""
     return _SUSPECT.sub(lambda found: _shown(found[0], ""), text)
 
 
 def columns(text: str) -> int:
-    """Return how many columns of a terminal a text takes whose characters all show."""
+    """Return the width in terminal columns of a text whose characters are all visible."""
     if text.isascii():
         return len(text)
     return sum(map(_columns, text))

@@ -60,7 +60,7 @@ class Sharpen(Primitive):
 '''
 OP = {"composer.primitives": {"sharpen": "my_ops.sharpen:Sharpen"}}
 SPEC = """name: sharp_gate
-title: A gate on what stands out
+title: A gate on deviations from the mean
 input: [b, c, h, w]
 nodes:
   sharp: {op: sharpen, over: [h, w]}

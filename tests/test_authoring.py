@@ -76,22 +76,22 @@ def test_from_one_that_extends_and_goes_by_its_name(run):
 
 REFUSED = [
     (("new", "se"), 2,
-     "error[bad-name]: 'se' is a shipped spec, which would be read in its place\n"
-     "  help: composer new my_se --from se begins with its text\n"),
+     "error[bad-name]: 'se' is the name of a shipped spec, which would be read instead\n"
+     "  help: to start from its text: composer new my_se --from se\n"),
     (("new", "My-Spec.yaml"), 2,
      "error[bad-name]: 'My-Spec.yaml' is not a name for a spec\n"
-     "  help: letters, digits and _, and a letter first: my_spec\n"),
+     "  help: use letters, digits and _, such as my_spec\n"),
     (("new", "3d"), 2,
      "error[bad-name]: '3d' is not a name for a spec\n"
-     "  help: letters, digits and _, and a letter first: spec_3d\n"),
+     "  help: use letters, digits and _, such as spec_3d\n"),
     (("new", ""), 2,
      "error[bad-name]: '' is not a name for a spec\n"
-     "  help: letters, digits and _, and a letter first: spec\n"),
+     "  help: use letters, digits and _, such as spec\n"),
     (("new", "class"), 2,
      "error[bad-name]: 'class' is a reserved word, not a name\n"
      "  help: choose another name, such as class_attention\n"),
     (("new", "a" * 61), 2,
-     "error[bad-name]: a name of 61 letters is too long\n  help: at most 60\n"),
+     "error[bad-name]: a name of 61 characters is too long\n  help: use at most 60\n"),
     (("new", "there"), 1,
      "there.yaml: error[output]: exists already\n"
      "  help: replace it with --force, or name another with -o\n"),
@@ -105,7 +105,7 @@ REFUSED = [
      "mine.yaml:6:11: error[unknown-op]: no op named 'softmax'\n"
      "    6 |   z: {op: softmax}\n"
      "      |           ^^^^^^^\n"
-     "  help: write z: {op: gate, fn: softmax, over: c}; over is the axis along which it sums to one\n"),
+     "  help: write z: {op: gate, fn: softmax, over: c}; 'over' is the axis along which it sums to one\n"),
 ]  # fmt: skip
 
 

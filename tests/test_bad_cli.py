@@ -125,7 +125,7 @@ BAD = [
         "stages that are none",
         (*INSERT, "resnet18", "--stages", "one"),
         2,
-        "error[usage]: --stages 'one': 'one' is not a position; positions count from 1: "
+        "error[usage]: --stages 'one': 'one' is not a number or a range; they count from 1: "
         "'1,3', '2..4', '1..-2' or '-1' for the last\n",
     ),
     (

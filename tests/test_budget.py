@@ -24,55 +24,55 @@ REFUSED = {
     "repeats in repeats": (
         "  z: {op: repeat, times: 200, each: {op: repeat, times: 200, each: {op: gate}}}",
         """\
-it.yaml:4:26: error[over-budget]: this comes to 40,201 nodes, and the most is 1,501
+it.yaml:4:26: error[over-budget]: this comes to 40,201 nodes, and the limit is 1,501
     4 |   z: {op: repeat, times: 200, each: {op: repeat, times: 200, each: {op: gate}}}
       |                          ^^^
-  help: let it repeat less often, or use fewer specs: 1,500 more than are written""",
+  help: use fewer repeats or specs: the limit is 1,500 more nodes than are written""",
     ),
     "steps of as many steps": (
         "  z: {op: repeat, times: 900, each: {op: repeat, times: i * i, each: {op: gate}}}",
         """\
-it.yaml:4:26: error[over-budget]: this comes to at least 1,514 nodes, and the most is 1,501
+it.yaml:4:26: error[over-budget]: this comes to at least 1,514 nodes, and the limit is 1,501
     4 |   z: {op: repeat, times: 900, each: {op: repeat, times: i * i, each: {op: gate}}}
       |                          ^^^
-  help: let it repeat less often, or use fewer specs: 1,500 more than are written""",
+  help: use fewer repeats or specs: the limit is 1,500 more nodes than are written""",
     ),
     "a use, repeated": (
         "  z: {op: repeat, times: 5000, each: {op: use, spec: se}}",
         """\
-it.yaml:4:26: error[over-budget]: this comes to 25,001 nodes, and the most is 1,501
+it.yaml:4:26: error[over-budget]: this comes to 25,001 nodes, and the limit is 1,501
     4 |   z: {op: repeat, times: 5000, each: {op: use, spec: se}}
       |                          ^^^^
-  help: let it repeat less often, or use fewer specs: 1,500 more than are written""",
+  help: use fewer repeats or specs: the limit is 1,500 more nodes than are written""",
     ),
     "a size": (
         "  z: {op: linear, over: c, out: 1e12}",
         """\
-it.yaml:4:33: error[over-budget]: this comes to 1,000,000,000,000 values along one axis, and the most is 2,147,483,647
+it.yaml:4:33: error[over-budget]: this comes to 1,000,000,000,000 values along one axis, and the limit is 2,147,483,647
     4 |   z: {op: linear, over: c, out: 1e12}
       |                                 ^^^^
-  help: take a smaller size""",
+  help: choose a smaller size""",
     ),
     "a dilation": (
         "  z: {op: conv2d, kernel: 3, dilation: 1000000000}",
         """\
-it.yaml:4:40: error[over-budget]: this comes to 1,000,000,000 places, and the most is 65,536
+it.yaml:4:40: error[over-budget]: this comes to 1,000,000,000 places, and the limit is 65,536
     4 |   z: {op: conv2d, kernel: 3, dilation: 1000000000}
       |                                        ^^^^^^^^^^
-  help: take a smaller size""",
+  help: choose a smaller size""",
     ),
     "a kernel and a dilation": (
         "  z: {op: conv2d, kernel: 1001, dilation: 1001}",
         """\
-it.yaml:4:43: error[over-budget]: this comes to 1,002,001 places, and the most is 65,536
+it.yaml:4:43: error[over-budget]: this comes to 1,002,001 places, and the limit is 65,536
     4 |   z: {op: conv2d, kernel: 1001, dilation: 1001}
       |                                           ^^^^
-  help: take a smaller kernel or dilation""",
+  help: choose a smaller kernel or dilation""",
     ),
     "parameters": (
         "  z: {op: parameter, axes: {i: 100000, j: 100000}, init: 0}",
         """\
-it.yaml:4:6: error[over-budget]: this comes to 10,000,000,000 parameters, and the most is 4,294,967,296
+it.yaml:4:6: error[over-budget]: this comes to 10,000,000,000 parameters, and the limit is 4,294,967,296
     4 |   z: {op: parameter, axes: {i: 100000, j: 100000}, init: 0}
       |      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   help: choose smaller sizes, or share the weights""",
@@ -82,18 +82,18 @@ it.yaml:4:6: error[over-budget]: this comes to 10,000,000,000 parameters, and th
         "  q: {op: parameter, axes: {j: 1000000}, init: 0}\n"
         "  z: {op: mul, of: [p, q]}",
         """\
-it.yaml:6:6: error[over-budget]: this comes to 1,000,000,000,000 elements, and the most is 68,719,476,736
+it.yaml:6:6: error[over-budget]: this comes to 1,000,000,000,000 elements, and the limit is 68,719,476,736
     6 |   z: {op: mul, of: [p, q]}
       |      ^^^^^^^^^^^^^^^^^^^^^
-  help: pool, stride or split before, or choose smaller sizes""",
+  help: pool, stride or split earlier, or choose smaller sizes""",
     ),
     "weights of the batch": (
         "  z: {op: norm, over: b}",
         """\
-it.yaml:4:6: error[open-size]: the weights of 'z' would be as many as the batch 'b' has samples
+it.yaml:4:6: error[open-size]: 'z' would have weights for each sample of the batch 'b'
     4 |   z: {op: norm, over: b}
       |      ^^^^^^^^^^^^^^^^^^^
-  help: that changes from call to call; work on another axis""",
+  help: the size of the batch changes from call to call; use another axis""",
     ),
 }
 
@@ -125,14 +125,14 @@ def test_as_much_as_there_may_be(text: str) -> None:
 def test_axes() -> None:
     names = ", ".join(f"a{i}" for i in range(MAX_AXES + 1))
     _, problems = check_text(f"name: it\ninput: [{names}]\nnodes:\n{LAST}", "it.yaml")
-    assert [p.message for p in problems] == ["at most 25 values must stand here, not 26"]
+    assert [p.message for p in problems] == ["expected at most 25 values, but got 26"]
     parts = "".join(
         f"  n{i}: {{op: parameter, axes: {{a{i}: 2}}, init: 0}}\n" for i in range(MAX_AXES - 3)
     )
     text = f"{NODES}{parts}  z: {{op: add, of: [input, {', '.join(f'n{i}' for i in range(22))}]}}\n"
     _, problems = check_text(text, "it.yaml")
     assert [(p.code, p.message) for p in problems] == [
-        ("over-budget", "this comes to 26 axes, and the most is 25")
+        ("over-budget", "this comes to 26 axes, and the limit is 25")
     ]
 
 
@@ -142,7 +142,7 @@ def test_very_many_problems_end_with_a_word_of_it() -> None:
     assert len(problems) == 1_001
     assert {p.code for p in problems} == {"unknown-op", "over-budget"}
     (last,) = (p for p in problems if p.code == "over-budget")
-    assert last.message == "from here on there are more than 1,000 problems, and no more are told"
+    assert last.message == "there are more than 1,000 problems; the rest are not reported"
 
 
 @pytest.fixture
@@ -153,12 +153,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 #: Specs of several files, and the first thing said that is no consequence of another.
 CHAINS = {
-    "uses in a chain of 120": "this comes to at least 21 specs, each within another, and the most is 20",
-    "extends in a chain of 120": "this comes to at least 21 specs, each within another, and the most is 20",
-    "extends of a large one": "this comes to 110,045 values, those of the specs it extends among them, and the most is 100,000",
-    "twice each": "this comes to 1,534 nodes, and the most is 1,502",
-    "two ways each": "this comes to at least 101 specs to open, and the most is 100",
-    "many specs": "this comes to at least 101 specs to open, and the most is 100",
+    "uses in a chain of 120": "this comes to at least 21 nested specs, and the limit is 20",
+    "extends in a chain of 120": "this comes to at least 21 nested specs, and the limit is 20",
+    "extends of a large one": "this comes to 110,045 values, including those of the specs it extends, and the limit is 100,000",
+    "twice each": "this comes to 1,534 nodes, and the limit is 1,502",
+    "two ways each": "this comes to at least 101 specs to open, and the limit is 100",
+    "many specs": "this comes to at least 101 specs to open, and the limit is 100",
 }
 
 
@@ -194,7 +194,7 @@ def test_the_growth_of_very_many_kinds_is_not_followed() -> None:
     spec = load_spec(NODES + nodes)
     grown = growth(spec, settings_at(spec, 8, (4, 4), {}), (4, 4))
     assert grown.lines() == [
-        "how the cost grows is not followed: 201 kinds of nodes, and at most 200 are"
+        "growth of the cost not computed: 201 kinds of nodes, and the limit is 200"
     ]
     assert grown.as_json()["parameters"] is None
 

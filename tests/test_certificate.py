@@ -82,7 +82,7 @@ BROKEN = {
     ),
     "sk-has-no-floor": (
         "sk", [('"max(out // reduction, min_width)"', "out // reduction")], VALUES,
-        "'z.linear.weight' is 4×64, and 32×64×1×1 in the paper",
+        "'z.linear.weight' is 4×64, but 32×64×1×1 in the paper",
     ),
     "sk-has-no-floor-and-counts-too-few": (
         "sk", [('"max(out // reduction, min_width)"', "out // reduction")],
@@ -95,7 +95,7 @@ BROKEN = {
     ),
     "eca-has-another-kernel": (
         "eca", [("odd(abs((log2(c) + beta) / gamma))", "3")], "parameters",
-        "3 and not 5 at 128 channels",
+        "3 instead of 5 at 128 channels",
     ),
     "se-forgets-its-activation": (
         "se", [("bias: bias}", "bias: bias, act: none}")], VALUES, "first at 'excite', by ",
@@ -116,29 +116,29 @@ BROKEN = {
     ),
     "se-goes-behind-the-add": (
         "se", [("{at: block}", "{at: block, position: output}")], "place",
-        "its position is 'output', and not 'residual'",
+        "its position is 'output' instead of 'residual'",
     ),
     "sk-leaves-the-activation": (
         "sk", [("absorb: [norm, act]", "absorb: [norm]")], "place",
-        "norm goes with layer1.0.conv2, and not norm and act",
+        "norm is absorbed with layer1.0.conv2 instead of norm and act",
     ),
     "each-convolution-has-a-router": (
         "cond_conv", [(", share: route", "")], "place", "the sites of a block share nothing",
     ),
     "the-temperature-begins-low": (
         "dynamic_conv", [("default: 30", "default: 3")], "defaults",
-        "temperature is 3, and not 30",
+        "temperature is 3 instead of 30",
     ),
     "cbam-has-another-kernel": (
         "cbam", [("kernel: {default: 7", "kernel: {default: 3")], "defaults",
-        "kernel is 3, and not 7",
+        "kernel is 3 instead of 7",
     ),
     "bam-goes-to-the-last-stage": (
         "bam", [("1..-2", "2..-1")], "parameters of resnet50", "more",
     ),
     "the-temperature-falls-too-fast": (
         "dynamic_conv", [("steps: epochs", "steps: epochs - 5")], "schedule",
-        "24.2 after 1 epoch, and not 27.1",
+        "24.2 after 1 epoch instead of 27.1",
     ),
     "a-spec-that-runs-into-torch": (
         "se_var1", [("over: [h, w]}", "over: [h, w], kernel: 1, stride: 1}")], VALUES, "first at",
@@ -178,7 +178,8 @@ def test_a_spec_that_no_longer_builds_fails_in_its_own_words() -> None:
     spec = changed("se", ('"max(c // reduction, min_width)"', "c // 4096"))
     found = rows(spec, "parameters", VALUES, "place")
     assert {row.passed for row in found} == {False}
-    assert {row.detail for row in found} == {"hidden is c // 4096 = 0, and a size is at least 1"}
+    detail = "hidden is c // 4096 = 0, and a size must be at least 1"
+    assert {row.detail for row in found} == {detail}
 
 
 def test_a_name_that_is_not_certified_is_told_the_way() -> None:
@@ -186,8 +187,11 @@ def test_a_name_that_is_not_certified_is_told_the_way() -> None:
     with pytest.raises(ComposerError) as refused:
         certify.certificate(spec)
     [problem] = refused.value.diagnostics
-    assert problem.message == "there is nothing to judge 'mine' by"
-    assert problem.help is not None and "certified are aft, axial, axial_height," in problem.help
+    assert problem.message == "there is no claim for 'mine'"
+    assert (
+        problem.help is not None
+        and "there are claims for aft, axial, axial_height," in problem.help
+    )
     assert "composer/certificate/oracles" in problem.help
     assert problem.where is not None and problem.where.line == 3
 
@@ -197,7 +201,7 @@ def test_a_shipped_spec_without_a_claim_fails(monkeypatch: pytest.MonkeyPatch) -
     [check] = certify.shipped_certificate(load_spec("ese"))
     row = check.row()
     assert (row.spec, row.check, row.passed) == ("ese", "claim", False)
-    assert "write the mechanism as plain torch" in row.detail
+    assert "write the mechanism in plain torch" in row.detail
 
 
 def test_torch_itself_may_refuse() -> None:
@@ -233,7 +237,7 @@ def test_a_count_to_the_unit_allows_none_off() -> None:
     assert total(network, Count("25.56 M", ""))[0]
     assert not total(network, Count("25.59 M", ""))[0]
     with_statistics = total(network, Count("25,610,152", "", statistics=True))
-    assert with_statistics == (True, "25,610,152, 53,120 statistics of norms among them")
+    assert with_statistics == (True, "25,610,152, including 53,120 statistics of norms")
 
 
 def test_a_place_is_more_than_a_number() -> None:
@@ -241,7 +245,7 @@ def test_a_place_is_more_than_a_number() -> None:
     assert sites(network, CanonicalPlace("resnet50", 16, "layer?.?", ""))[0]
     passed, said = sites(network, CanonicalPlace("resnet50", 16, "layer[123].?", ""))
     assert (passed, said) == (
-        False, "16 sites, layer1.0 to layer4.2; layer4.0 is none of layer[123].?"
+        False, "16 sites, layer1.0 to layer4.2; layer4.0 does not match layer[123].?"
     )  # fmt: skip
 
 
@@ -249,7 +253,7 @@ def test_a_formula_that_is_wrong_is_found() -> None:
     [case] = CLAIMS["se_var2"].cases
     assert size(load_spec("se_var2"), case) == (True, "64 at 64 and 2,048 at 2048")
     passed, said = size(load_spec("se_var2"), replace(case, formula="2 * c"))
-    assert (passed, said) == (False, "64 and not 128 or 64 at 64 channels")
+    assert (passed, said) == (False, "64 instead of 128 or 64 at 64 channels")
 
 
 def test_the_small_checks_pass_where_all_is_well() -> None:
@@ -264,7 +268,7 @@ def convolutions(model: nn.Module) -> list[nn.Conv2d]:
 
 
 def dynamic_mobilenet() -> int:
-    """Four kernels for one and a router, at every convolution but the first."""
+    """Four kernels for one and a router, at every convolution except the first."""
     model = timm.create_model("mobilenetv2_100")
     more = 0
     for conv in convolutions(model)[1:]:

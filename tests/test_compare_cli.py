@@ -193,7 +193,7 @@ BAD = [
         "stages that are none",
         (*COMPARE, "--spec", "se", "--stages", "one"),
         2,
-        "error[usage]: --stages 'one': 'one' is not a position; positions count from 1: "
+        "error[usage]: --stages 'one': 'one' is not a number or a range; they count from 1: "
         "'1,3', '2..4', '1..-2' or '-1' for the last\n",
     ),
     (

@@ -207,7 +207,7 @@ def test_on_maps_of_other_dimensions() -> None:
         composer.build(flat, 4, size=(2, 3, 5))
     (problem,) = failure.value.diagnostics
     assert problem.code == "two-dimensional"
-    assert problem.message.startswith("'a' counts along 'h' alone, so 'probe' is for maps [h, w]")
+    assert problem.message.startswith("'a' counts along only 'h', so 'probe' is for maps [h, w]")
 
 
 # ------------------------------------------------------------------------------------- values
@@ -256,25 +256,25 @@ def test_what_has_no_value_inside_has_none_outside(text: str) -> None:
 
 SAID = {
     "{op: constant, axes: {y: 9}, value: log(y)}": """\
-spec.yaml:5:44: error[no-value]: at y = 0, log(0) has no value: a logarithm is of a number above zero
+spec.yaml:5:44: error[no-value]: at y = 0, log(0) has no value: a logarithm needs a positive number
     5 |   out: {op: constant, axes: {y: 9}, value: log(y)}
       |                                            ^^^^^^
-  help: an index is counted from 0; to leave a place out, write 'log(y) if y != 0 else 0'
-""",  # noqa: E501
+  help: indices count from 0; to exclude one, write 'log(y) if y != 0 else 0'
+""",
     "{op: constant, axes: {y: 9, x: 2}, value: exp(y * 9) + x}": """\
 spec.yaml:5:50: error[value-too-large]: at y = 8, x = 0, exp(72) passes 1e+15
     5 |   out: {op: constant, axes: {y: 9, x: 2}, value: exp(y * 9) + x}
       |                                                  ^^^^^^^^^^^^^^
-  help: an index is counted from 0; to leave a place out, write 'exp(y * 9) + x if y != 8 else 0'
+  help: indices count from 0; to exclude one, write 'exp(y * 9) + x if y != 8 else 0'
 """,
     "{op: constant, axes: {y: 9999, x: 9999}, value: 1}": """\
 spec.yaml:5:29: error[value-too-large]: a table of 9,999 × 9,999 elements is more than 10,000,000
     5 |   out: {op: constant, axes: {y: 9999, x: 9999}, value: 1}
       |                             ^^^^^^^^^^^^^^^^^^
-  help: make one for each axis, and bring them together by mul or add
+  help: make one for each axis, and combine them with mul or add
 """,
     "{op: constant, axes: {y: 9}, value: z + 1}": """\
-spec.yaml:5:44: error[unknown-name]: no size and no param named 'z'
+spec.yaml:5:44: error[unknown-name]: no size or param named 'z'
     5 |   out: {op: constant, axes: {y: 9}, value: z + 1}
       |                                            ^
   help: Known here: c, h, w, y
@@ -301,7 +301,7 @@ def test_what_is_said_of_a_place_in_the_middle() -> None:
     (problem,) = failure.value.diagnostics
     assert (problem.code, problem.message, problem.help) == (
         "division-by-zero", "at y = 0, c = 2, 1 / 0 divides by zero",
-        "an index is counted from 0; to leave a place out, write "
+        "indices count from 0; to exclude one, write "
         "'1 / ((y - 4) * (c - 2)) if y != 0 else 0'",
     )  # fmt: skip
     assert problem.where is not None and problem.where.line == 5

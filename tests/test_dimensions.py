@@ -157,40 +157,38 @@ def test_height_and_width_alone_of_a_spec_for_volumes() -> None:
 
 # --------------------------------------------------------------------------------- refusals
 
-OF_ITS_OWN = (
-    "name h and w together where all places of the map are meant, or write a spec for such maps: "
-)
+OF_ITS_OWN = "name h and w together to mean all spatial axes, or write a spec for such maps: "
 VOLUME, SIGNAL = "'input: [b, c, d, h, w]'", "'input: [b, c, t]'"
 FLAT = [
-    ("probe: {op: pool, over: h}", "'probe' names 'h' alone"),
-    ("probe: {op: pool, over: [c, w]}", "'probe' names 'w' alone"),
-    ("probe: {op: conv1d, along: w, kernel: 3}", "'probe' names 'w' alone"),
-    ("probe: {op: linear, over: h}", "'probe' names 'h' alone"),
-    ("probe: {op: scale, by: 1 / w}", "'probe' names 'w' alone"),
-    ("probe: {op: conv2d, kernel: odd(h / 2)}", "'probe' names 'h' alone"),
-    ("probe: {op: conv2d, kernel: side}", "the param 'side' depends on 'h' alone"),
+    ("probe: {op: pool, over: h}", "'probe' names only 'h'"),
+    ("probe: {op: pool, over: [c, w]}", "'probe' names only 'w'"),
+    ("probe: {op: conv1d, along: w, kernel: 3}", "'probe' names only 'w'"),
+    ("probe: {op: linear, over: h}", "'probe' names only 'h'"),
+    ("probe: {op: scale, by: 1 / w}", "'probe' names only 'w'"),
+    ("probe: {op: conv2d, kernel: odd(h / 2)}", "'probe' names only 'h'"),
+    ("probe: {op: conv2d, kernel: side}", "the param 'side' depends only on 'h'"),
     ("each: {op: parameter, axes: {h: h, w: h}, init: 0}\nprobe: {op: pool, over: [h, w]}",
      "'each' does not treat 'h' and 'w' alike"),
     ("probe: {op: merge, axes: [h, c, w], into: n}", "'probe' does not treat 'h' and 'w' alike"),
-    ("probe: {op: roll, over: [h, w], by: [1, 2]}", "'probe' gives 'by' down and across"),
+    ("probe: {op: roll, over: [h, w], by: [1, 2]}", "'probe' gives 'by' for height and width"),
     ("probe: {op: unfold, over: [h, w], kernel: [3, 1], into: [kh, kw]}",
-     "'probe' gives 'kernel' down and across"),
+     "'probe' gives 'kernel' for height and width"),
     ("near: {op: unfold, over: [h, w], kernel: 3, into: [kh, kw]}\n"
      "probe: {op: fold, axes: [kh, kw], over: [h, w], like: input, dilation: [1, 1]}",
-     "'probe' gives 'dilation' down and across"),
-    ("probe: {op: rename, axes: {h: y, w: x}}", "'probe' names 'h' alone"),
+     "'probe' gives 'dilation' for height and width"),
+    ("probe: {op: rename, axes: {h: y, w: x}}", "'probe' names only 'h'"),
     ("probe: {op: pad, to: {h: h + 1, w: w + 2}}", "'probe' does not treat 'h' and 'w' alike"),
     ("probe: {op: branch, axis: k, times: 2, each: {op: pool, over: h}}",
-     "'probe' names 'h' alone"),
+     "'probe' names only 'h'"),
     ("probe: {op: attention, q: input, k: input, v: input, over: [h, w], along: c, "
-     "position: relative}", "'probe' knows the position down and across"),
-    ("probe: {op: conv2d, kernel: [1, 3]}", "'probe' gives 'kernel' down and across"),
+     "position: relative}", "'probe' uses positions along height and width"),
+    ("probe: {op: conv2d, kernel: [1, 3]}", "'probe' gives 'kernel' for height and width"),
     ("probe: {op: pool, over: [h, w], kernel: [1, 3]}",
-     "'probe' gives 'kernel' down and across"),
+     "'probe' gives 'kernel' for height and width"),
     ("probe: {op: conv2d, kernel: 3, dilation: [1, 2]}",
-     "'probe' gives 'dilation' down and across"),
-    ("probe: {op: norm, over: [c, h], fn: rms}", "'probe' names 'h' alone"),
-    ("probe: {op: norm, over: [h, w], fn: layer, affine: w}", "'probe' names 'w' alone"),
+     "'probe' gives 'dilation' for height and width"),
+    ("probe: {op: norm, over: [c, h], fn: rms}", "'probe' names only 'h'"),
+    ("probe: {op: norm, over: [h, w], fn: layer, affine: w}", "'probe' names only 'w'"),
 ]  # fmt: skip
 
 
@@ -208,7 +206,7 @@ def test_what_is_for_two_dimensions(
         composer.build(text, 4, size=size)
     first = failure.value.diagnostics[0]
     assert first.code == "two-dimensional"
-    assert first.message == f"{said}, so 'probe' is for maps [h, w], and this one is {meets}"
+    assert first.message == f"{said}, so 'probe' is for maps [h, w], but this one is {meets}"
     assert first.help == OF_ITS_OWN + way_out
     assert first.where is not None or "param" in said
     assert len(failure.value.diagnostics) == 1
@@ -222,13 +220,13 @@ def test_a_node_that_these_params_do_not_reach_is_not_refused() -> None:
     x = random(2, 4, 3, 4, 5)
     module = composer.build(text, 4, size=(3, 4, 5)).double()
     torch.testing.assert_close(module(x), x * expanded_each(x.flatten(2).mean(2), x))
-    with pytest.raises(ComposerError, match="'rows' names 'h' alone"):
+    with pytest.raises(ComposerError, match="'rows' names only 'h'"):
         composer.build(text, 4, size=(3, 4, 5), params={"flat": True})
 
 
 @pytest.mark.parametrize(("spec", "size", "said"), [
     ("se", (1, 2, 3, 4), "the size (1, 2, 3, 4) is not a height and a width"),
-    ("se", (3, 0, 4), "the size of 'h' is 0, not a whole number from 1"),
+    ("se", (3, 0, 4), "the size of 'h' must be a whole number from 1, not 0"),
     ("sa", (7,), "the size (7,) is not a height and a width"),
     (spec_text("probe: {op: pool, over: t}", "b, c, t"), (3, 4),
      "the size (3, 4) is not that of a map [t]"),
@@ -242,8 +240,8 @@ def test_a_size_that_does_not_fit(spec: str, size: tuple[int, ...], said: str) -
 
 
 @pytest.mark.parametrize(("size", "other", "said"), [
-    ((3, 4, 5), (3, 4, 6), "maps of 3×4×5, and this one is 3×4×6"),
-    ((7,), (9,), "7 places, and here are 9"),
+    ((3, 4, 5), (3, 4, 6), "maps of 3×4×5, but this one is 3×4×6"),
+    ((7,), (9,), "7 places, but here are 9"),
 ])  # fmt: skip
 def test_what_is_built_for_one_size_names_both(
     size: tuple[int, ...], other: tuple[int, ...], said: str
@@ -308,5 +306,7 @@ def test_tokens_of_other_maps_behind_a_class_token(name: str, size: tuple[int, .
         torch.testing.assert_close(y[:, 1:].mT.unflatten(2, sizes), plain(x))
     if name == "se" or len(size) == 1:  # no shape matters
         return
-    with pytest.raises(ValueError, match=r"make no grid of the aspect 2×4×6|built for maps of"):
+    with pytest.raises(
+        ValueError, match=r"do not form a grid of the aspect ratio 2×4×6|built for maps of"
+    ):
         tokens(torch.randn(2, 8, 32))

@@ -163,13 +163,13 @@ def test_a_spec_that_is_for_images(factory: Callable[[], nn.Module], there: str)
     with pytest.raises(ComposerError) as failure:
         composer.plan(factory(), rows, at="block")
     assert failure.value.diagnostics[0].message == (
-        f"'rows' names 'w' alone, so 'probe' is for maps [h, w], and this one is [{places}]"
+        f"'rows' names only 'w', so 'probe' is for maps [h, w], but this one is [{places}]"
     )
     with pytest.raises(ComposerError) as failure:
         composer.plan(factory(), "bot_mhsa")
     assert failure.value.diagnostics[0].message == (
-        "'attend' knows the position down and across, so 'bot_mhsa' is for maps [h, w], "
-        f"and this one is [{places}]"
+        "'attend' uses positions along height and width, so 'bot_mhsa' is for maps [h, w], "
+        f"but this one is [{places}]"
     )
 
 

@@ -168,12 +168,12 @@ def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
 
 
 AXIS = """\
-unknown-axis: A node names an axis that its value has not.
+unknown-axis: A node names an axis that its value does not have.
 
 example
     out: {op: pool, over: [h, z]}
 
-way out: Write one of the axes that the message lists.
+way out: Use one of the axes that the message lists.
 """
 
 
@@ -187,9 +187,9 @@ def test_explain_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
     assert status == 0
     assert json.loads(out) == {
         "version": 1, "code": "unknown-axis",
-        "means": "A node names an axis that its value has not.",
+        "means": "A node names an axis that its value does not have.",
         "kind": "spec", "example": "out: {op: pool, over: [h, z]}",
-        "way_out": "Write one of the axes that the message lists.",
+        "way_out": "Use one of the axes that the message lists.",
     }  # fmt: skip
     status, out, _ = run(capsys, "explain", "--json")
     assert [one["code"] for one in json.loads(out)["codes"]] == list(KNOWN)
@@ -199,7 +199,7 @@ def test_all_codes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = run(capsys, "explain")
     assert (status, err) == (0, "")
     assert [line.split()[0] for line in out.splitlines()[2:]] == list(KNOWN)
-    assert "unknown-axis          A node names an axis that its value has not.\n" in out
+    assert "unknown-axis          A node names an axis that its value does not have.\n" in out
 
 
 @pytest.mark.parametrize(

@@ -78,8 +78,8 @@ def test_branches_and_prefix_tokens(run: Command) -> None:
 
 
 WRONG = [
-    (("--position", "behind"), 2, "'behind' is no position; it may be residual, residual:BRANCH, "
-     "input, output or after:NAME"),
+    (("--position", "behind"), 2, "'behind' is not a position; it may be residual, "
+     "residual:BRANCH, input, output or after:NAME"),
     (("--branch", "attn", "--position", "output"), 2,
      "--branch 'attn' is of the residual branches, and --position is 'output'"),
     (("--branch", "conv"), 1, "it has no residual branch 'conv', but 1 (norm1, attn, ls1, "

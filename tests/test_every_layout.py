@@ -84,7 +84,9 @@ def test_a_grid_of_another_size(given: tuple[int, int, int], expected: Any) -> N
     if expected is not None:
         assert grid(*given) == expected
         return
-    with pytest.raises(ValueError, match=f"^{given[0]} tokens make no grid of the aspect"):
+    with pytest.raises(
+        ValueError, match=f"^{given[0]} tokens do not form a grid of the aspect ratio"
+    ):
         grid(*given)
 
 
@@ -111,10 +113,10 @@ def test_prefix_tokens_that_take_part() -> None:
 
 WRONG = [
     (lambda: build("se", 8, layout=("b", "n", "c")), "missing-size",
-     "'se' needs the height and width of the map that the tokens hold",
-     "say build('se', channels=64, size=(14, 14))"),
+     "'se' needs the height and width of the map that the tokens represent",
+     "pass them, as in build('se', channels=64, size=(14, 14))"),
     (lambda: build("se", 8, prefix=1), "invalid-layout",
-     "1 prefix tokens stand in no layout ['b', 'c', 'h', 'w']", "say layout=('b', 'n', 'c')"),
+     "the layout ['b', 'c', 'h', 'w'] has no axis for 1 prefix tokens", "write layout=('b', 'n', 'c')"),  # noqa: E501
     (lambda: build("se", 8, size=(2, 2), layout=("b", "n", "c"), prefix=-1), "invalid-size",
      "prefix is -1, not a whole number from 0", None),
     (lambda: composer.plan("test_vit", "cbam", prefix_tokens="join"), "no-place",

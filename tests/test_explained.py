@@ -72,7 +72,7 @@ def test_the_polynomial_is_what_is_counted(name):
     grown = growth(spec, settings_at(spec, 256, (14, 14), {}), (14, 14))
     if name in NO_POLYNOMIAL:
         assert (grown.parameters, grown.flops, grown.steps) == (None, None, None)
-        assert grown.lines()[0] == "the cost is no polynomial in the sizes"
+        assert grown.lines()[0] == "the cost is not a polynomial in the sizes"
         return
     steps = grown.steps
     side = steps.get("h", 14)
@@ -200,10 +200,10 @@ def test_windows_add_up(name):
 
 
 SHOWN = [
-    (None, "not known: an op mixes places in a way that is not followed"),
+    (None, "not known: an op mixes positions in a way that is not tracked"),
     ({"h": None, "w": None}, "the whole map"), ({"n": None}, "all tokens"), ({"h": 7, "w": 7}, "7×7"),
-    ({"h": 1, "w": 1}, "1×1: each place alone"), ({"h": None, "w": 7}, "h: all, w: 7"),
-    ({}, "there are no places"),
+    ({"h": 1, "w": 1}, "1×1: pointwise"), ({"h": None, "w": 7}, "h: all, w: 7"),
+    ({}, "no spatial axes"),
 ]  # fmt: skip
 
 

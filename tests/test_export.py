@@ -93,7 +93,7 @@ def test_one_size_is_said(tmp_path: Path) -> None:
     assert found.dynamic == ("batch",)
     assert set(found.fixed) == {"height", "width"}
     assert found.fixed["height"].startswith(
-        "the model takes no other size (bot_mhsa here was built for maps of 4×5, and this one is "
+        "the model takes no other size (bot_mhsa here was built for maps of 4×5, but this one is "
     )
 
 

@@ -46,7 +46,7 @@ def test_all_blocks_are_met() -> None:
 
 
 @pytest.mark.long
-def test_the_op_from_nothing(install, run) -> None:
+def test_the_op_from_scratch(install, run) -> None:
     assert SHELL[0].startswith("composer new soften --op\n")
     installed(install, run, "soften")
     left = commands(SHELL[0], run)  # which other tests run: see test_new_op.py
@@ -81,4 +81,4 @@ def test_the_table_of_laws() -> None:
 
 
 def test_code_is_trusted_in_one_sentence() -> None:
-    assert "An entry point is code of an installed distribution" in TEXT
+    assert "An entry point is code from an installed package" in TEXT

@@ -59,10 +59,10 @@ FOUND = [
     (
         "r:]\nt: u",
         """\
-changed.yaml:2:2: error[not-yaml]: a ':' may not stand here
+changed.yaml:2:2: error[not-yaml]: a ':' is not allowed here
     2 | t: u
       |  ^
-  help: put a text that holds ': ' in quotes; else check how this line is indented""",
+  help: put a text that contains ': ' in quotes; otherwise check the indentation of this line""",
     ),
 ]
 

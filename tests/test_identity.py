@@ -19,7 +19,7 @@ import composer
 
 torch.set_num_threads(1)
 
-PAPER = "leave that place out with --match or --select, or begin as the paper does (--init paper)"
+PAPER = "exclude that site with --match or --select, or start as the paper does (--init paper)"
 
 
 class Strided(Cell):
@@ -269,42 +269,42 @@ OTHER_GROUPS = PLAIN.replace("groups: groups", "groups: 1").replace("plain", "de
     [
         (net, "bot_mhsa", {"at": "conv", "stages": "1..-1", "params": {"heads": 1}},
          "'bot_mhsa' has no state in which it computes the convolution that it replaces",
-         "begin as the paper does (--init paper)"),
+         "start as the paper does (--init paper)"),
         (net, "split_attention", {},
-         "'split_attention' cannot begin as stage1.0.conv2: each split sees only its share of the "
+         "'split_attention' cannot start as stage1.0.conv2: each split sees only its share of the "
          "input channels, so a kernel that sees all of them has no place in it",
          "choose params for which 'radix == 1' holds, " + PAPER),
         (net, "split_attention", {"params": {"radix": 1, "cardinality": 2}},
-         "'split_attention' cannot begin as stage1.0.conv2: the pretrained kernel has other "
+         "'split_attention' cannot start as stage1.0.conv2: the pretrained kernel has other "
          "groups", "choose params for which 'cardinality == groups' holds, " + PAPER),
         (lambda: net(Strided), "split_attention", {"params": {"radix": 1}},
-         "'split_attention' cannot begin as stage1.0.conv2: a strided site averages the map after "
+         "'split_attention' cannot start as stage1.0.conv2: a strided site averages the map after "
          "the convolution", PAPER),
         (net, "cond_conv", {"stages": 1, "params": {"experts": 1}},
-         "'cond_conv' cannot begin as stage1.0.conv1: one sigmoid is never 1",
+         "'cond_conv' cannot start as stage1.0.conv1: one sigmoid is never 1",
          "choose params for which 'experts > 1' holds, " + PAPER),
         (lambda: changed(act=nn.SiLU()), "sk", {},
-         "'sk' cannot begin as stage1.0.conv2: its activation is SiLU, and that of the node "
+         "'sk' cannot start as stage1.0.conv2: its activation is SiLU, but that of the node "
          "'split' is relu", PAPER),
         (lambda: changed(norm=nn.GroupNorm(2, 4)), "sk", {},
-         "'sk' cannot begin as stage1.0.conv2: its norm is a GroupNorm, and that of the node "
+         "'sk' cannot start as stage1.0.conv2: its norm is a GroupNorm, but that of the node "
          "'split' keeps statistics", PAPER),
         (lambda: changed(norm=nn.BatchNorm2d(4, track_running_stats=False)), "sk", {},
-         "'sk' cannot begin as stage1.0.conv2: its norm is a BatchNorm2d, and that of the node "
+         "'sk' cannot start as stage1.0.conv2: its norm is a BatchNorm2d, but that of the node "
          "'split' keeps statistics", PAPER),
         (net, WHOLE.replace("norm: batch", "norm: layer"), {"stages": 1},
-         "'whole' cannot begin as stage1.0.conv2: its norm keeps statistics, and that of the node "
+         "'whole' cannot start as stage1.0.conv2: its norm keeps statistics, but that of the node "
          "'out' does not", PAPER),
         (net, WHOLE.replace("norm: batch", "norm: {fn: batch, affine: false}"), {"stages": 1},
-         "'whole' cannot begin as stage1.0.conv2: its norm has weights, and that of the node 'out' "
+         "'whole' cannot start as stage1.0.conv2: its norm has weights, but that of the node 'out' "
          "has none", PAPER),
         (net, NEVER, {"stages": 1},
-         "'whole' cannot begin as stage1.0.conv2: it is strided", PAPER),
+         "'whole' cannot start as stage1.0.conv2: it is strided", PAPER),
         (lambda: net(Grouped), OTHER_GROUPS, {"match": {"groups": 2}},
-         "'dense' cannot begin as stage1.0.conv2: its weights are 4×2×3×3, and those of the node "
-         "'out' 4×4×3×3", PAPER),
+         "'dense' cannot start as stage1.0.conv2: its weights are 4×2×3×3, but those of the node "
+         "'out' are 4×4×3×3", PAPER),
         (lambda: tokens(Unlike()), "mhsa", {},
-         "'mhsa' cannot begin as attn: it has no linear layer 'qkv' for the node 'qkv'", PAPER),
+         "'mhsa' cannot start as attn: it has no linear layer 'qkv' for the node 'qkv'", PAPER),
     ],
 )  # fmt: skip
 def test_what_cannot_begin_so(
@@ -322,10 +322,10 @@ def test_what_cannot_begin_so(
     ("make", "spec", "start"),
     [
         (lambda: tokens(Dropped()), "mhsa",
-         "'mhsa' cannot begin as attn: in training mode it differs by "),
-        (net, LIES, "'lies' cannot begin as stage1.0.conv2: in evaluation mode it differs by "),
+         "'mhsa' cannot start as attn: in training mode it differs by "),
+        (net, LIES, "'lies' cannot start as stage1.0.conv2: in evaluation mode it differs by "),
         (lambda: tokens(Normed()), "mhsa",
-         "'mhsa' cannot begin as attn: in evaluation mode it differs by "),
+         "'mhsa' cannot start as attn: in evaluation mode it differs by "),
     ],
 )  # fmt: skip
 def test_a_difference_is_told_with_its_figure(
@@ -337,13 +337,13 @@ def test_a_difference_is_told_with_its_figure(
     code, message, way_out = said(lambda: composer.insert(model, spec, init="identity", **wish))
     assert (code, way_out) == ("no-identity", PAPER)
     assert message.startswith(start)
-    figures = message.removeprefix(start).split(", where values reach ")
+    figures = message.removeprefix(start).split(", with values up to ")
     assert float(figures[0]) > 0.01 and float(figures[1]) > 0.01
 
 
 def test_a_dry_run_tells_the_refusal_too() -> None:
     code, message, _ = said(lambda: composer.plan(net(), "split_attention", init="identity"))
-    assert code == "no-identity" and "cannot begin as stage1.0.conv2" in message
+    assert code == "no-identity" and "cannot start as stage1.0.conv2" in message
 
 
 def test_specs_that_stand_for_nothing_begin_as_before() -> None:
@@ -378,8 +378,8 @@ def test_build_begins_as_the_layer(
 def test_build_begins_as_a_layer_only_where_it_can() -> None:
     assert said(lambda: composer.build("sk", like=nn.Conv2d(8, 8, 3, 1, 1), init="identity")) == (
         "no-identity",
-        "'sk' cannot begin as this Conv2d: the node 'split' has a norm, and no norm goes with the "
-        "convolution",
+        "'sk' cannot start as this Conv2d: the node 'split' has a norm, but the convolution has "
+        "none after it",
         PAPER,
     )
 

@@ -241,7 +241,7 @@ def test_what_is_not_reached_is_read_all_the_same() -> None:
         out: {op: reweight, x: input, by: g}""",
         params="{extent: 0}",
     )
-    assert "no size and no param named 'extnt'" in said(text)
+    assert "no size or param named 'extnt'" in said(text)
 
 
 @pytest.mark.parametrize(("wide", "sizes"), [(True, (2, 4, 5, 3)), (False, (2, 4))])
@@ -286,8 +286,8 @@ def test_channels_and_the_layer_must_agree() -> None:
     with pytest.raises(ComposerError) as failure:
         build(STAND_IN, 4, like=nn.Conv2d(8, 8, 1))
     assert str(failure.value) == (
-        "error[size-conflict]: channels is 4, and the layer it is like takes 8\n"
-        "  help: leave channels away: the layer tells"
+        "error[size-conflict]: channels is 4, but the layer in `like` takes 8\n"
+        "  help: omit channels: it follows from the layer"
     )
 
 

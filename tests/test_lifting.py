@@ -297,62 +297,62 @@ REFUSED = [
     (("timm.layers:SEModul",), 1,
      "error[unknown-module]: timm.layers has no class or function 'SEModul'\n"
      "  help: did you mean 'SEModule'? it has …\n"),
-    (("resnet50",), 1, f"error[unknown-module]: 'resnet50' names no class\n  help: {FORMS}\n"),
+    (("resnet50",), 1, f"error[unknown-module]: 'resnet50' does not name a class\n  help: {FORMS}\n"),  # noqa: E501
     (("nowhere.at:All",), 1,
      f"error[unknown-module]: there is no module 'nowhere'\n  help: {FORMS}\n"),
     (("nowhere.py:All",), 1,
      f"error[unknown-module]: there is no file 'nowhere.py'\n  help: {FORMS}\n"),
     (("mine.py:Broken",), 1,
-     "error[module-failed]: Broken(channels=64) cannot be made: ValueError: no weights here\n"
+     "error[module-failed]: Broken(channels=64) cannot be built: ValueError: no weights here\n"
      "  help: raised at {cwd}/mine.py:"
      f"{LINE['        raise ValueError(' + chr(34) + 'no weights here' + chr(34) + ')']}\n"),
     (("mine.py:Positional",), 1,
-     "error[module-failed]: Positional(channels=64) cannot be made: TypeError: "
+     "error[module-failed]: Positional(channels=64) cannot be built: TypeError: "
      "Positional.__init__() missing 1 required positional argument: 'out'\n"
      "  help: give it with --with K=V, such as --with num_heads=4\n"),
     (("mine.py:number",), 1,
-     "error[not-a-module]: number gave int, not a torch.nn.Module\n"
+     "error[not-a-module]: number returned int, not a torch.nn.Module\n"
      "  help: name a class of modules, or a function that returns one\n"),
     (("mine.py:Pair",), 1,
-     "error[not-a-tensor]: Pair gives tuple, and a spec has one output\n"
+     "error[not-a-tensor]: Pair returns tuple, but a spec has one output\n"
      "  help: lift a module whose forward returns one tensor\n"),
     (("mine.py:Same",), 1,
-     "error[nothing-to-lift]: Same gives back its input\n"
+     "error[nothing-to-lift]: Same returns its input unchanged\n"
      "  help: lift a module that computes something\n"),
     (("mine.py:Branching",), 1,
      at("        return x if x.mean() > 0 else -x",
-        "error[depends-on-data]: the forward depends on the numbers in a tensor: its truth decides "
-        "what is done next",
-        "a spec does the same for every input: write it without reading numbers")),
+        "error[depends-on-data]: the forward depends on the values in a tensor: its truth value "
+        "is used in a condition",
+        "a spec does the same for every input: write it without reading values")),
     (("mine.py:Reading",), 1,
      at("        return x * x.max().item()",
-        "error[depends-on-data]: the forward depends on the numbers in a tensor: its number is "
+        "error[depends-on-data]: the forward depends on the values in a tensor: its value is "
         "read",
-        "a spec does the same for every input: write it without reading numbers")),
+        "a spec does the same for every input: write it without reading values")),
     (("mine.py:Sorting",), 1,
      at("        low = x.flatten(2).sort(-1).values",
         "error[no-counterpart]: 'sort' in Sorting has no counterpart",
-        "'composer list ops' lists what the language has")
+        "'composer list ops' lists all ops")
      + at("        high = torch.cumsum(x, 1)",
           "error[no-counterpart]: 'cumsum' in Sorting has no counterpart",
-          "'composer list ops' lists what the language has")),
+          "'composer list ops' lists all ops")),
     (("mine.py:Sliced",), 1,
-     "error[differs]: the spec that Sliced comes to gives other outputs than it at c = 64, h = 7, "
-     "w = 14 in evaluation: … apart\n"
-     "  help: what it does shows in no call of torch, such as a change in place; write the spec "
+     "error[differs]: the spec lifted from Sliced gives different outputs at c = 64, h = 7, "
+     "w = 14 in evaluation: they differ by …\n"
+     "  help: some of it is not visible as torch calls, such as an in-place change; write the spec "
      "by hand: composer new\n"),
     (("mine.py:Float32",), 1,
-     "error[differs]: the spec that Float32 comes to gives other gradients than it at c = 64, "
-     "h = 7, w = 14 in evaluation: … apart\n"
-     "  help: it computes in float32 on the way, whatever its input is; write the spec by hand: "
+     "error[differs]: the spec lifted from Float32 gives different gradients at c = 64, "
+     "h = 7, w = 14 in evaluation: they differ by …\n"
+     "  help: it computes in float32 internally, whatever its input; write the spec by hand: "
      "composer new\n"),
     (("timm.layers.coord_attn:SimpleCoordAttn",), 1,
-     "error[no-counterpart]: 'fc1.weight' of SimpleCoordAttn is used 2 times, on values that have "
-     "other axes\n"
-     "  help: a node has weights of its own; let the module use them once\n"
-     "error[no-counterpart]: 'fc1.bias' of SimpleCoordAttn is used 2 times, on values that have "
-     "other axes\n"
-     "  help: a node has weights of its own; let the module use them once\n"),
+     "error[no-counterpart]: 'fc1.weight' of SimpleCoordAttn is used 2 times, on values with "
+     "different axes\n"
+     "  help: each node has its own weights; make the module use them only once\n"
+     "error[no-counterpart]: 'fc1.bias' of SimpleCoordAttn is used 2 times, on values with "
+     "different axes\n"
+     "  help: each node has its own weights; make the module use them only once\n"),
     (("timm.layers:Mlp", "--layout", "n,c"), 2,
      "error[usage]: --layout 'n,c' is not the layout of an input\n"
      "  help: write --layout b,c,h,w or b,n,c\n"),
@@ -363,7 +363,7 @@ REFUSED = [
     (("timm.layers:Mlp", "--size", "7", "--layout", "b,c,h,w"), 1,
      "error[module-failed]: Mlp does not run on [b, c, h, w] with c = 64, h = 7, w = 7: "
      "RuntimeError: mat1 and mat2 shapes cannot be multiplied (896x7 and 64x64)\n"
-     "  help: say what it takes: --channels 64, --size 14x14, --layout b,n,c\n"),
+     "  help: describe its input: --channels 64, --size 14x14, --layout b,n,c\n"),
     (("timm.layers:Mlp", "--name", "se"), 2,
      "error[usage]: --name 'se' is a shipped spec, which would be read in its place\n"
      "  help: choose another name, such as my_se\n"),

@@ -438,12 +438,12 @@ def test_steps_that_share_their_weights_do_the_same() -> None:
     assert (
         failure.value.diagnostics[0].render()
         == """\
-<spec>:6:9: error[invalid-value]: 'out.1' shares the weights of 'out.0', and is Conv2d(4, 4, \
+<spec>:6:9: error[invalid-value]: 'out.1' shares the weights of 'out.0', but is Conv2d(4, 4, \
 kernel_size=(3, 3), stride=(1, 1), padding=(2, 2), dilation=(2, 2)), not Conv2d(4, 4, \
 kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
     6 |   each: {op: conv2d, kernel: 3, dilation: i + 1}}
       |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: let each step be the same layer, or omit 'shared'"""
+  help: make each step the same layer, or omit 'shared'"""
     )
 
 

@@ -54,7 +54,7 @@ spec.yaml:5:17: error[unknown-op]: no op named 'pol'
     "op is a number": (
         [("op: pool", "op: 3")],
         """\
-spec.yaml:5:17: error[unknown-op]: an op is a name, not the number 3
+spec.yaml:5:17: error[unknown-op]: an op must be a name, not the number 3
     5 |   squeeze: {op: 3, over: [h, w]}
       |                 ^
   help: Ops: <ops>
@@ -63,7 +63,7 @@ spec.yaml:5:17: error[unknown-op]: an op is a name, not the number 3
     "op is a list": (
         [("op: pool", "op: [pool]")],
         """\
-spec.yaml:5:17: error[unknown-op]: an op is a name, not a list
+spec.yaml:5:17: error[unknown-op]: an op must be a name, not a list
     5 |   squeeze: {op: [pool], over: [h, w]}
       |                 ^^^^^^
   help: did you mean 'pool'? Ops: <ops>
@@ -157,7 +157,7 @@ spec.yaml:9:21: error[unknown-field]: 'insert' has no field 'stage'
     "unknown place": (
         [("at: block", "at: neck")],
         """\
-spec.yaml:9:14: error[invalid-value]: the text 'neck' does not suit 'at'
+spec.yaml:9:14: error[invalid-value]: the text 'neck' is not allowed for 'at'
     9 | insert: {at: neck}
       |              ^^^^
   help: it may be 'block', 'stage', 'stem', 'head', 'conv', 'attention', 'norm', 'mlp' or 'pool'
@@ -166,7 +166,7 @@ spec.yaml:9:14: error[invalid-value]: the text 'neck' does not suit 'at'
     "insert is a word": (
         [("{at: block}", "block")],
         """\
-spec.yaml:9:9: error[invalid-value]: a mapping is wanted here, not the text 'block'
+spec.yaml:9:9: error[invalid-value]: expected a mapping, but got the text 'block'
     9 | insert: block
       |         ^^^^^
   help: write it as 'insert: {at: block}'
@@ -184,7 +184,7 @@ spec.yaml:9:9: error[missing-field]: 'insert' needs the field 'at'
     "bad positions": (
         [("at: block", "at: block, blocks: 0..2")],
         """\
-spec.yaml:9:29: error[invalid-value]: '0..2' is not a position; positions count from 1: '1,3', '2..4', '1..-2' or '-1' for the last
+spec.yaml:9:29: error[invalid-value]: '0..2' is not a number or a range; they count from 1: '1,3', '2..4', '1..-2' or '-1' for the last
     9 | insert: {at: block, blocks: 0..2}
       |                             ^^^^
 """,  # noqa: E501
@@ -192,7 +192,7 @@ spec.yaml:9:29: error[invalid-value]: '0..2' is not a position; positions count 
     "positions are a mapping": (
         [("at: block", "at: block, blocks: {first: 1}")],
         """\
-spec.yaml:9:29: error[invalid-value]: positions are wanted here, such as 2, '1..-2' or [1, 3]
+spec.yaml:9:29: error[invalid-value]: expected numbers or ranges, such as 2, '1..-2' or [1, 3]
     9 | insert: {at: block, blocks: {first: 1}}
       |                             ^^^^^^^^^^
 """,
@@ -209,7 +209,7 @@ spec.yaml:5:33: error[unknown-axis]: 'input' has no axis 'z'
     "foreign axis": (
         [("x: input, by: gate", "x: gate, by: input")],
         """\
-spec.yaml:8:40: error[unknown-axis]: 'input' has the axis 'h', which 'gate' has not
+spec.yaml:8:40: error[unknown-axis]: 'input' has the axis 'h', which 'gate' lacks
     8 |   out:     {op: reweight, x: gate, by: input}
       |                                        ^^^^^
   help: 'gate' is [b, c] and 'input' is [b, c, h, w]; pool the axis away, or use mul for an outer product
@@ -227,7 +227,7 @@ spec.yaml:5:33: error[duplicate-axis]: the axis 'h' is named twice
     "an axis is a number": (
         [("[h, w]", "3")],
         """\
-spec.yaml:5:29: error[invalid-value]: a name is wanted here, not the number 3
+spec.yaml:5:29: error[invalid-value]: expected a name, but got the number 3
     5 |   squeeze: {op: pool, over: 3}
       |                             ^
 """,
@@ -235,7 +235,7 @@ spec.yaml:5:29: error[invalid-value]: a name is wanted here, not the number 3
     "no axes": (
         [("[h, w]", "[]")],
         """\
-spec.yaml:5:29: error[invalid-value]: at least 1 value must stand here, not 0
+spec.yaml:5:29: error[invalid-value]: expected at least 1 value, but got 0
     5 |   squeeze: {op: pool, over: []}
       |                             ^^
   help: write it as 'over: [h, w]'
@@ -244,25 +244,25 @@ spec.yaml:5:29: error[invalid-value]: at least 1 value must stand here, not 0
     "cycle": (
         [("excite:  {op: mlp,", "excite:  {op: mlp, x: gate,")],
         """\
-spec.yaml:6:25: error[cycle]: these nodes wait for one another: excite -> gate -> excite
+spec.yaml:6:25: error[cycle]: these nodes read each other in a cycle: excite -> gate -> excite
     6 |   excite:  {op: mlp, x: gate, over: c, hidden: c // reduction}
       |                         ^^^^
-  help: let one of them read an earlier node
+  help: make one of them read an earlier node
 """,
     ),
     "reads itself": (
         [("excite:  {op: mlp,", "excite:  {op: mlp, x: excite,")],
         """\
-spec.yaml:6:25: error[cycle]: these nodes wait for one another: excite -> excite
+spec.yaml:6:25: error[cycle]: these nodes read each other in a cycle: excite -> excite
     6 |   excite:  {op: mlp, x: excite, over: c, hidden: c // reduction}
       |                         ^^^^^^
-  help: let one of them read an earlier node
+  help: make one of them read an earlier node
 """,
     ),
     "duplicate key": (
         [("over: c,", "over: c, over: c,")],
         """\
-spec.yaml:6:31: error[duplicate-key]: 'over' stands twice in this mapping
+spec.yaml:6:31: error[duplicate-key]: duplicate key 'over' in this mapping
     6 |   excite:  {op: mlp, over: c, over: c, hidden: c // reduction}
       |                               ^^^^
   help: the first one is at line 6; rename or remove one
@@ -276,7 +276,7 @@ spec.yaml:6:31: error[duplicate-key]: 'over' stands twice in this mapping
             )
         ],
         """\
-spec.yaml:8:3: error[duplicate-key]: 'gate' stands twice in this mapping
+spec.yaml:8:3: error[duplicate-key]: duplicate key 'gate' in this mapping
     8 |   gate:    {op: gate, fn: tanh}
       |   ^^^^
   help: the first one is at line 7; rename or remove one
@@ -285,10 +285,10 @@ spec.yaml:8:3: error[duplicate-key]: 'gate' stands twice in this mapping
     "tab": (
         [("  gate: ", "\tgate: ")],
         """\
-spec.yaml:7:1: error[not-yaml]: a tab indents this line, and YAML allows spaces only
+spec.yaml:7:1: error[not-yaml]: a tab indents this line, and YAML allows only spaces
     7 |  gate:    {op: gate, fn: sigmoid}
       | ^
-  help: replace the tab by spaces
+  help: replace the tab with spaces
 """,
     ),
     "divides by zero": (
@@ -311,10 +311,10 @@ spec.yaml:6:39: error[division-by-zero]: c // 0 divides by zero
     "forbidden call": (
         [("c // reduction", "open(reduction)")],
         """\
-spec.yaml:6:39: error[forbidden-call]: an expression may not call 'open'
+spec.yaml:6:39: error[forbidden-call]: an expression cannot call 'open'
     6 |   excite:  {op: mlp, over: c, hidden: open(reduction)}
       |                                       ^^^^^^^^^^^^^^^
-  help: it may call min, max, abs, ceil, floor, round, log, log2, exp, sqrt, sin, cos, odd
+  help: it can call min, max, abs, ceil, floor, round, log, log2, exp, sqrt, sin, cos, odd
 """,
     ),
     "attribute": (
@@ -329,7 +329,7 @@ spec.yaml:6:39: error[bad-expression]: 'c.real' is not allowed in an expression
     "unknown name": (
         [("c // reduction", "c // reductoin")],
         """\
-spec.yaml:6:44: error[unknown-name]: no size and no param named 'reductoin'
+spec.yaml:6:44: error[unknown-name]: no size or param named 'reductoin'
     6 |   excite:  {op: mlp, over: c, hidden: c // reductoin}
       |                                            ^^^^^^^^^
   help: did you mean 'reduction'? Known here: c, h, w, reduction
@@ -356,7 +356,7 @@ spec.yaml:6:45: error[bad-expression]: 'c // (reduction' is not an expression
     "name behind an anchor": (
         [("c // reduction", "&half c // reductoin")],
         """\
-spec.yaml:6:50: error[unknown-name]: no size and no param named 'reductoin'
+spec.yaml:6:50: error[unknown-name]: no size or param named 'reductoin'
     6 |   excite:  {op: mlp, over: c, hidden: &half c // reductoin}
       |                                                  ^^^^^^^^^
   help: did you mean 'reduction'? Known here: c, h, w, reduction
@@ -374,7 +374,7 @@ spec.yaml:6:44: error[value-too-large]: 9 ** 16 passes 1e+15
     "huge number": (
         [("c // reduction", "99999999999999999999 // reduction")],
         """\
-spec.yaml:6:39: error[value-too-large]: a number may not pass 1e+15
+spec.yaml:6:39: error[value-too-large]: a number may be at most 1e+15
     6 |   excite:  {op: mlp, over: c, hidden: 99999999999999999999 // reduction}
       |                                       ^^^^^^^^^^^^^^^^^^^^
 """,
@@ -391,7 +391,7 @@ spec.yaml:6:39: error[invalid-value]: 1.5 is not a whole number
     "negative size": (
         [("c // reduction", "-3")],
         """\
-spec.yaml:6:39: error[invalid-value]: a size is at least 1, and this is -3
+spec.yaml:6:39: error[invalid-value]: a size must be at least 1, and this is -3
     6 |   excite:  {op: mlp, over: c, hidden: -3}
       |                                       ^^
 """,
@@ -407,7 +407,7 @@ spec.yaml:6:39: error[invalid-value]: true is not a whole number
     "list as size": (
         [("c // reduction", "[1, 2]")],
         """\
-spec.yaml:6:39: error[invalid-value]: a size is wanted here, not a list
+spec.yaml:6:39: error[invalid-value]: expected a size, but got a list
     6 |   excite:  {op: mlp, over: c, hidden: [1, 2]}
       |                                       ^^^^^^
 """,
@@ -415,7 +415,7 @@ spec.yaml:6:39: error[invalid-value]: a size is wanted here, not a list
     "mapping as size": (
         [("c // reduction", "{c: 2}")],
         """\
-spec.yaml:6:39: error[invalid-value]: a size is wanted here, not a mapping
+spec.yaml:6:39: error[invalid-value]: expected a size, but got a mapping
     6 |   excite:  {op: mlp, over: c, hidden: {c: 2}}
       |                                       ^^^^^^
 """,
@@ -423,7 +423,7 @@ spec.yaml:6:39: error[invalid-value]: a size is wanted here, not a mapping
     "nothing as size": (
         [("c // reduction", "")],
         """\
-spec.yaml:6:39: error[invalid-value]: a size is wanted here, not nothing
+spec.yaml:6:39: error[invalid-value]: expected a size, but got nothing
     6 |   excite:  {op: mlp, over: c, hidden: }
       |                                       ^
 """,
@@ -440,7 +440,7 @@ spec.yaml:6:39: error[invalid-value]: inf is not a whole number
     "size too small": (
         [("c // reduction", "reduction // 99")],
         """\
-spec.yaml:6:39: error[size-too-small]: hidden is reduction // 99 = 0, and a size is at least 1
+spec.yaml:6:39: error[size-too-small]: hidden is reduction // 99 = 0, and a size must be at least 1
     6 |   excite:  {op: mlp, over: c, hidden: reduction // 99}
       |                                       ^^^^^^^^^^^^^^^
   help: here reduction = 16; choose other params, or write max(reduction // 99, 1)
@@ -449,7 +449,7 @@ spec.yaml:6:39: error[size-too-small]: hidden is reduction // 99 = 0, and a size
     "YAML 1.1 flag": (
         [("hidden: c // reduction", "hidden: c // reduction, bias: yes")],
         """\
-spec.yaml:6:61: error[unknown-name]: no size and no param named 'yes'
+spec.yaml:6:61: error[unknown-name]: no size or param named 'yes'
     6 |   excite:  {op: mlp, over: c, hidden: c // reduction, bias: yes}
       |                                                             ^^^
   help: a flag is true or false. Known here: c, h, w, reduction
@@ -467,7 +467,7 @@ spec.yaml:6:61: error[invalid-value]: 1 is neither true nor false
     "unknown word": (
         [("over: [h, w]", "over: [h, w], reduce: quantile")],
         """\
-spec.yaml:5:45: error[unknown-word]: 'quantile' does not suit here
+spec.yaml:5:45: error[unknown-word]: 'quantile' is not allowed here
     5 |   squeeze: {op: pool, over: [h, w], reduce: quantile}
       |                                             ^^^^^^^^
   help: it may be mean, max, sum, min, std, var, median, length or power
@@ -476,7 +476,7 @@ spec.yaml:5:45: error[unknown-word]: 'quantile' does not suit here
     "unknown word, near": (
         [("fn: sigmoid", "fn: sigmod")],
         """\
-spec.yaml:7:27: error[unknown-word]: 'sigmod' does not suit here
+spec.yaml:7:27: error[unknown-word]: 'sigmod' is not allowed here
     7 |   gate:    {op: gate, fn: sigmod}
       |                           ^^^^^^
   help: did you mean 'sigmoid'? it may be <functions>
@@ -485,7 +485,7 @@ spec.yaml:7:27: error[unknown-word]: 'sigmod' does not suit here
     "number as word": (
         [("fn: sigmoid", "fn: 3")],
         """\
-spec.yaml:7:27: error[invalid-value]: 3 does not suit here
+spec.yaml:7:27: error[invalid-value]: 3 is not allowed here
     7 |   gate:    {op: gate, fn: 3}
       |                           ^
   help: it may be <functions>
@@ -494,7 +494,7 @@ spec.yaml:7:27: error[invalid-value]: 3 does not suit here
     "list as word": (
         [("fn: sigmoid", "fn: [sigmoid]")],
         """\
-spec.yaml:7:27: error[invalid-value]: a word is wanted here, not a list
+spec.yaml:7:27: error[invalid-value]: expected a word, but got a list
     7 |   gate:    {op: gate, fn: [sigmoid]}
       |                           ^^^^^^^^^
 """,
@@ -502,7 +502,7 @@ spec.yaml:7:27: error[invalid-value]: a word is wanted here, not a list
     "unknown word in a choice": (
         [("fn: sigmoid", "fn: sigmoid if reduction > 4 else tahn")],
         """\
-spec.yaml:7:57: error[unknown-word]: 'tahn' does not suit here
+spec.yaml:7:57: error[unknown-word]: 'tahn' is not allowed here
     7 |   gate:    {op: gate, fn: sigmoid if reduction > 4 else tahn}
       |                                                         ^^^^
   help: did you mean 'tanh'? it may be <functions>
@@ -514,7 +514,7 @@ spec.yaml:7:57: error[unknown-word]: 'tahn' does not suit here
 spec.yaml:7:27: error[open-choice]: this depends on c, which is not known before the module is built
     7 |   gate:    {op: gate, fn: sigmoid if c > reduction else tanh}
       |                           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: a choice between words or nodes may depend on params alone
+  help: a choice between words or nodes may depend only on params
 """,
     ),
     "unknown node in a choice": (
@@ -532,7 +532,7 @@ spec.yaml:8:68: error[unknown-node]: no node named 'gat'
 spec.yaml:8:41: error[open-choice]: this depends on c, which is not known before the module is built
     8 |   out:     {op: reweight, x: input, by: gate if c > reduction else excite}
       |                                         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: a choice between words or nodes may depend on params alone
+  help: a choice between words or nodes may depend only on params
 """,
     ),
     "arithmetic on a node": (
@@ -547,10 +547,10 @@ spec.yaml:8:41: error[invalid-value]: gate + 1 is not a node
     "param as node": (
         [("by: gate", "by: reduction")],
         """\
-spec.yaml:8:41: error[unknown-node]: 'reduction' is a param, and a node is wanted here
+spec.yaml:8:41: error[unknown-node]: expected a node, but 'reduction' is a param
     8 |   out:     {op: reweight, x: input, by: reduction}
       |                                         ^^^^^^^^^
-  help: a number that is learned is a node: {op: parameter, axes: {}, init: reduction}
+  help: for a learned number, write a node: {op: parameter, axes: {}, init: reduction}
 """,
     ),
     "number as node": (
@@ -565,7 +565,7 @@ spec.yaml:8:41: error[invalid-value]: 3 is not the name of a node
     "list as node": (
         [("by: gate", "by: [gate]")],
         """\
-spec.yaml:8:41: error[invalid-value]: the name of a node is wanted here, not a list
+spec.yaml:8:41: error[invalid-value]: expected the name of a node, but got a list
     8 |   out:     {op: reweight, x: input, by: [gate]}
       |                                         ^^^^^^
 """,
@@ -581,7 +581,7 @@ spec.yaml:7:12: error[invalid-value]: a softmax needs 'over', the axis along whi
     "unknown norm": (
         [("hidden: c // reduction", "hidden: c // reduction, norm: layr")],
         """\
-spec.yaml:6:61: error[unknown-word]: 'layr' does not suit here
+spec.yaml:6:61: error[unknown-word]: 'layr' is not allowed here
     6 |   excite:  {op: mlp, over: c, hidden: c // reduction, norm: layr}
       |                                                             ^^^^
   help: did you mean 'layer'? it may be none, batch, layer, group, instance, rms or l2
@@ -599,7 +599,7 @@ spec.yaml:6:73: error[unknown-field]: 'norm' has no field 'mom'
     "param is empty": (
         [("reduction: 16", "reduction: ~")],
         """\
-spec.yaml:2:21: error[invalid-value]: a number, true, false or text is wanted here, not nothing
+spec.yaml:2:21: error[invalid-value]: expected a number, true, false or text, but got nothing
     2 | params: {reduction: ~}
       |                     ^
   help: write it as 'reduction: 16'
@@ -608,7 +608,7 @@ spec.yaml:2:21: error[invalid-value]: a number, true, false or text is wanted he
     "param is a list": (
         [("reduction: 16", "reduction: [16]")],
         """\
-spec.yaml:2:21: error[invalid-value]: a number, true, false or text is wanted here, not a list
+spec.yaml:2:21: error[invalid-value]: expected a number, true, false or text, but got a list
     2 | params: {reduction: [16]}
       |                     ^^^^
   help: write it as 'reduction: 16'
@@ -643,7 +643,7 @@ spec.yaml:2:31: error[invalid-value]: 'low' is not one of lo, hi
     "choices are a word": (
         [("reduction: 16", "reduction: {default: low, choices: low}")],
         """\
-spec.yaml:2:45: error[invalid-value]: a list is wanted here, not the text 'low'
+spec.yaml:2:45: error[invalid-value]: expected a list, but got the text 'low'
     2 | params: {reduction: {default: low, choices: low}}
       |                                             ^^^
   help: write it as 'choices: [first, second]'
@@ -661,7 +661,7 @@ spec.yaml:2:35: error[bad-expression]: '16 //' is not an expression
     "param of an unknown name": (
         [("reduction: 16", "reduction: {default: c // ratio}")],
         """\
-spec.yaml:2:36: error[unknown-name]: no size and no param named 'ratio'
+spec.yaml:2:36: error[unknown-name]: no size or param named 'ratio'
     2 | params: {reduction: {default: c // ratio}}
       |                                    ^^^^^
   help: Known so far: c, h, w
@@ -670,19 +670,19 @@ spec.yaml:2:36: error[unknown-name]: no size and no param named 'ratio'
     "param that is a word": (
         [("reduction: 16", "reduction: low")],
         """\
-spec.yaml:2:21: error[unknown-name]: no size and no param named 'low'
+spec.yaml:2:21: error[unknown-name]: no size or param named 'low'
     2 | params: {reduction: low}
       |                     ^^^
-  help: Known so far: c, h, w; a word needs its choices: {default: low, choices: [low, …]}
+  help: Known so far: c, h, w; for a word, list its choices: {default: low, choices: [low, …]}
 """,
     ),
     "param of a later param": (
         [("reduction: 16", "reduction: ratio, ratio: 2")],
         """\
-spec.yaml:2:21: error[unknown-name]: no size and no param named 'ratio'
+spec.yaml:2:21: error[unknown-name]: no size or param named 'ratio'
     2 | params: {reduction: ratio, ratio: 2}
       |                     ^^^^^
-  help: Known so far: c, h, w; a word needs its choices: {default: ratio, choices: [ratio, …]}
+  help: Known so far: c, h, w; for a word, list its choices: {default: ratio, choices: [ratio, …]}
 """,
     ),
     "param beside a word it never is": (
@@ -703,7 +703,7 @@ spec.yaml:7:46: error[unknown-word]: the param 'mode' is never 'high'
 spec.yaml:2:25: error[bad-name]: '2nd' is not a name
     2 | params: {reduction: 16, 2nd: 3}
       |                         ^^^
-  help: a name is letters, digits and _, and begins with a letter
+  help: use letters, digits and _, starting with a letter
 """,
     ),
     "reserved name of a param": (
@@ -727,7 +727,7 @@ spec.yaml:2:25: error[bad-name]: 'pi' is a reserved word, not a name
     "a logarithm of zero": (
         [("hidden: c // reduction", "hidden: ceil(log(reduction - 16))")],
         """\
-spec.yaml:6:44: error[no-value]: log(0) has no value: a logarithm is of a number above zero
+spec.yaml:6:44: error[no-value]: log(0) has no value: a logarithm needs a positive number
     6 |   excite:  {op: mlp, over: c, hidden: ceil(log(reduction - 16))}
       |                                            ^^^^^^^^^^^^^^^^^^^
   help: here reduction = 16
@@ -772,7 +772,7 @@ spec.yaml:2:25: error[name-clash]: the param 'input' has the name of the input
     "params are a list": (
         [("{reduction: 16}", "[reduction]")],
         """\
-spec.yaml:2:9: error[invalid-value]: a mapping is wanted here, not a list
+spec.yaml:2:9: error[invalid-value]: expected a mapping, but got a list
     2 | params: [reduction]
       |         ^^^^^^^^^^^
   help: write it as 'params: {reduction: 16}'
@@ -781,7 +781,7 @@ spec.yaml:2:9: error[invalid-value]: a mapping is wanted here, not a list
     "params are empty": (
         [(" {reduction: 16}", "")],
         """\
-spec.yaml:2:8: error[invalid-value]: a mapping is wanted here, not nothing
+spec.yaml:2:8: error[invalid-value]: expected a mapping, but got nothing
     2 | params:
       |        ^
   help: write it as 'params: {reduction: 16}'
@@ -805,13 +805,13 @@ spec.yaml:2:25: warning[unused-param]: no node reads the param 'ratio'
 spec.yaml:7:3: warning[unused-node]: nothing reads the node 'spare'
     7 |   spare:   {op: gate}
       |   ^^^^^
-  help: remove it, or name it where it belongs
+  help: remove it, or read it where it belongs
 """,
     ),
     "input is a word": (
         [("[b, c, h, w]", "bchw")],
         """\
-spec.yaml:3:8: error[invalid-value]: a list is wanted here, not the text 'bchw'
+spec.yaml:3:8: error[invalid-value]: expected a list, but got the text 'bchw'
     3 | input: bchw
       |        ^^^^
   help: write it as 'input: [b, c, h, w]'
@@ -820,7 +820,7 @@ spec.yaml:3:8: error[invalid-value]: a list is wanted here, not the text 'bchw'
     "input of one axis": (
         [("[b, c, h, w]", "[b]")],
         """\
-spec.yaml:3:8: error[invalid-value]: at least 2 values must stand here, not 1
+spec.yaml:3:8: error[invalid-value]: expected at least 2 values, but got 1
     3 | input: [b]
       |        ^^^
   help: write it as 'input: [b, c, h, w]'
@@ -832,7 +832,7 @@ spec.yaml:3:8: error[invalid-value]: at least 2 values must stand here, not 1
 spec.yaml:3:8: error[duplicate-axis]: the input has the axis 'h' twice
     3 | input: [b, c, h, h]
       |        ^^^^^^^^^^^^
-  help: each axis has a name of its own
+  help: give each axis a different name
 spec.yaml:5:33: error[unknown-axis]: 'input' has no axis 'w'
     5 |   squeeze: {op: pool, over: [h, w]}
       |                                 ^
@@ -842,7 +842,7 @@ spec.yaml:5:33: error[unknown-axis]: 'input' has no axis 'w'
     "input with a number": (
         [("[b, c, h, w]", "[b, 3, h, w]")],
         """\
-spec.yaml:3:12: error[invalid-value]: a name is wanted here, not the number 3
+spec.yaml:3:12: error[invalid-value]: expected a name, but got the number 3
     3 | input: [b, 3, h, w]
       |            ^
 """,
@@ -871,13 +871,13 @@ spec.yaml:1:1: error[missing-field]: a spec needs the field 'name'
 spec.yaml:1:7: error[bad-name]: 'se-net' is not a name
     1 | name: se-net
       |       ^^^^^^
-  help: a name is letters, digits and _, and begins with a letter
+  help: use letters, digits and _, starting with a letter
 """,
     ),
     "name is a number": (
         [("name: se", "name: 3")],
         """\
-spec.yaml:1:7: error[invalid-value]: a name is wanted here, not the number 3
+spec.yaml:1:7: error[invalid-value]: expected a name, but got the number 3
     1 | name: 3
       |       ^
 """,
@@ -888,13 +888,13 @@ spec.yaml:1:7: error[invalid-value]: a name is wanted here, not the number 3
 spec.yaml:1:7: error[bad-name]: a name of 61 characters is too long
     1 | name: sssssssssssssssssssssssssssssssssssssssssssssssssssssssssssss
       |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: at most 60
+  help: use at most 60
 """,
     ),
     "title is a number": (
         [("name: se", "name: se\ntitle: 2017")],
         """\
-spec.yaml:2:8: error[invalid-value]: a text is wanted here, not the number 2017
+spec.yaml:2:8: error[invalid-value]: expected a text, but got the number 2017
     2 | title: 2017
       |        ^^^^
   help: put it in quotes
@@ -903,7 +903,7 @@ spec.yaml:2:8: error[invalid-value]: a text is wanted here, not the number 2017
     "another version": (
         [("name: se", "name: se\ncomposer: 2")],
         """\
-spec.yaml:2:11: error[invalid-value]: the number 2 does not suit 'composer'
+spec.yaml:2:11: error[invalid-value]: the number 2 is not allowed for 'composer'
     2 | composer: 2
       |           ^
   help: it may be 1
@@ -912,7 +912,7 @@ spec.yaml:2:11: error[invalid-value]: the number 2 does not suit 'composer'
     "deviations are a text": (
         [("insert:", "deviations: none\ninsert:")],
         """\
-spec.yaml:9:13: error[invalid-value]: a list is wanted here, not the text 'none'
+spec.yaml:9:13: error[invalid-value]: expected a list, but got the text 'none'
     9 | deviations: none
       |             ^^^^
   help: write it as 'deviations: [first, second]'
@@ -930,23 +930,23 @@ spec.yaml:9:9: error[unknown-node]: no node named 'gat'
     "output of other axes": (
         [("insert:", "output: gate\ninsert:")],
         """\
-spec.yaml:7:12: error[output-differs]: the output 'gate' is [b, c], and the input is [b, c, h, w]
+spec.yaml:7:12: error[output-differs]: the output 'gate' is [b, c], but the input is [b, c, h, w]
     7 |   gate:    {op: gate, fn: sigmoid}
       |            ^^^^^^^^^^^^^^^^^^^^^^^
-  help: what is inserted into a backbone gives back the axes of its input; does a reweight of 'input' come last?
+  help: what is inserted into a backbone must return the axes of its input, for example by a reweight of 'input' as the last node
 spec.yaml:8:3: warning[unused-node]: nothing reads the node 'out'
     8 |   out:     {op: reweight, x: input, by: gate}
       |   ^^^
-  help: remove it, or name it where it belongs
+  help: remove it, or read it where it belongs
 """,  # noqa: E501
     ),
     "output of other sizes": (
         [("insert:", "  halved:  {op: conv2d, kernel: 1, out: c // 2}\ninsert:")],
         """\
-spec.yaml:9:12: error[output-differs]: axis 'c' of the output 'halved' is c // 2, and of the input c
+spec.yaml:9:12: error[output-differs]: axis 'c' of the output 'halved' is c // 2, but c in the input
     9 |   halved:  {op: conv2d, kernel: 1, out: c // 2}
       |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: with c = 64 they are 32 and 64; what is inserted keeps the sizes of its input
+  help: with c = 64 they are 32 and 64; what is inserted must keep the sizes of its input
 """,
     ),
     "bad name of a node": (
@@ -955,7 +955,7 @@ spec.yaml:9:12: error[output-differs]: axis 'c' of the output 'halved' is c // 2
 spec.yaml:7:3: error[bad-name]: 'my-gate' is not a name
     7 |   my-gate:    {op: gate, fn: sigmoid}
       |   ^^^^^^^
-  help: a name is letters, digits and _, and begins with a letter
+  help: use letters, digits and _, starting with a letter
 spec.yaml:8:41: error[unknown-node]: no node named 'gate'
     8 |   out:     {op: reweight, x: input, by: gate}
       |                                         ^^^^
@@ -965,7 +965,7 @@ spec.yaml:8:41: error[unknown-node]: no node named 'gate'
     "node named input": (
         [("  gate: ", "  input: ")],
         """\
-spec.yaml:7:3: error[bad-name]: 'input' is the name of what comes in
+spec.yaml:7:3: error[bad-name]: 'input' is the name of the spec's input
     7 |   input:    {op: gate, fn: sigmoid}
       |   ^^^^^
   help: give the node another name, such as input_1
@@ -978,7 +978,7 @@ spec.yaml:8:41: error[unknown-node]: no node named 'gate'
     "node named as torch names its own": (
         [("  excite: ", "  forward: ")],
         """\
-spec.yaml:6:3: error[bad-name]: 'forward' is an attribute of every torch module, where a node's weights live
+spec.yaml:6:3: error[bad-name]: 'forward' is an attribute of every torch module, so it can't hold a node's weights
     6 |   forward:  {op: mlp, over: c, hidden: c // reduction}
       |   ^^^^^^^
   help: give the node another name, such as forward_1
@@ -987,7 +987,7 @@ spec.yaml:6:3: error[bad-name]: 'forward' is an attribute of every torch module,
     "node is a word": (
         [("{op: gate, fn: sigmoid}", "sigmoid")],
         """\
-spec.yaml:7:12: error[invalid-value]: a mapping is wanted here, not the text 'sigmoid'
+spec.yaml:7:12: error[invalid-value]: expected a mapping, but got the text 'sigmoid'
     7 |   gate:    sigmoid
       |            ^^^^^^^
   help: write it as 'gate: {op: …}'
@@ -996,7 +996,7 @@ spec.yaml:7:12: error[invalid-value]: a mapping is wanted here, not the text 'si
     "node is empty": (
         [("{op: gate, fn: sigmoid}", "~")],
         """\
-spec.yaml:7:12: error[invalid-value]: a mapping is wanted here, not nothing
+spec.yaml:7:12: error[invalid-value]: expected a mapping, but got nothing
     7 |   gate:    ~
       |            ^
   help: write it as 'gate: {op: …}'
@@ -1005,7 +1005,7 @@ spec.yaml:7:12: error[invalid-value]: a mapping is wanted here, not nothing
     "node is a list": (
         [("{op: gate, fn: sigmoid}", "[gate]")],
         """\
-spec.yaml:7:12: error[invalid-value]: a mapping is wanted here, not a list
+spec.yaml:7:12: error[invalid-value]: expected a mapping, but got a list
     7 |   gate:    [gate]
       |            ^^^^^^
   help: write it as 'gate: {op: …}'
@@ -1022,8 +1022,8 @@ TEXTS = {
 spec.yaml:5:32: error[size-conflict]: axis 'c' has two sizes: c // 2 in 'halved' and c in 'input'
     5 |   sum:  {op: add, of: [halved, input]}
       |                                ^^^^^
-  help: with c = 64 they are 32 and 64; give both one size, or call one of the axes by another name than 'c'
-""",  # noqa: E501
+  help: with c = 64 they are 32 and 64; make the sizes equal, or rename one of the axes 'c'
+""",
     ),
     "stack of different axes": (
         IT + "  mean: {op: pool, over: [h, w]}\n  both: {op: stack, of: [input, mean], axis: k}\n",
@@ -1031,13 +1031,13 @@ spec.yaml:5:32: error[size-conflict]: axis 'c' has two sizes: c // 2 in 'halved'
 spec.yaml:5:33: error[axes-differ]: 'input' is [b, c, h, w] and 'mean' is [b, c]
     5 |   both: {op: stack, of: [input, mean], axis: k}
       |                                 ^^^^
-  help: what is stacked has the same axes
+  help: stacked values must have the same axes
 """,
     ),
     "stack on an axis that is there": (
         IT + "  both: {op: stack, of: [input, input], axis: c}\n",
         """\
-spec.yaml:4:47: error[axis-exists]: 'input' has an axis 'c' already
+spec.yaml:4:47: error[axis-exists]: 'input' already has an axis 'c'
     4 |   both: {op: stack, of: [input, input], axis: c}
       |                                               ^
   help: give the new axis another name
@@ -1046,7 +1046,7 @@ spec.yaml:4:47: error[axis-exists]: 'input' has an axis 'c' already
     "stack of one word": (
         IT + "  both: {op: stack, of: input, axis: k}\n",
         """\
-spec.yaml:4:25: error[invalid-value]: a list is wanted here, not the text 'input'
+spec.yaml:4:25: error[invalid-value]: expected a list, but got the text 'input'
     4 |   both: {op: stack, of: input, axis: k}
       |                         ^^^^^
   help: write it as 'of: [first, second]'
@@ -1055,7 +1055,7 @@ spec.yaml:4:25: error[invalid-value]: a list is wanted here, not the text 'input
     "one value to add": (
         IT + "  sum: {op: add, of: [input]}\n",
         """\
-spec.yaml:4:22: error[invalid-value]: at least 2 values must stand here, not 1
+spec.yaml:4:22: error[invalid-value]: expected at least 2 values, but got 1
     4 |   sum: {op: add, of: [input]}
       |                      ^^^^^^^
   help: write it as 'of: [first, second]'
@@ -1072,10 +1072,10 @@ spec.yaml:4:9: error[invalid-value]: sub takes two values, not 3
     "even kernel": (
         IT + "  out: {op: conv2d, kernel: 4}\n",
         """\
-spec.yaml:4:29: error[even-kernel]: a kernel of 4 has no middle, so the size would change
+spec.yaml:4:29: error[even-kernel]: a kernel of 4 has no centre, so the size would change
     4 |   out: {op: conv2d, kernel: 4}
       |                             ^
-  help: take an odd one; odd(x) is the whole part of x, or one more where that is even
+  help: use an odd one; odd(x) is the whole part of x, plus one if that is even
 """,
     ),
     "groups that do not divide": (
@@ -1090,7 +1090,7 @@ spec.yaml:4:48: error[groups-do-not-divide]: 3 groups do not divide 4 channels o
     "size zero among axes": (
         IT + "  out: {op: conv2d, kernel: 3, out: {k: 0}}\n",
         """\
-spec.yaml:4:41: error[invalid-value]: a size is at least 1, and this is 0
+spec.yaml:4:41: error[invalid-value]: a size must be at least 1, and this is 0
     4 |   out: {op: conv2d, kernel: 3, out: {k: 0}}
       |                                         ^
 """,
@@ -1098,7 +1098,7 @@ spec.yaml:4:41: error[invalid-value]: a size is at least 1, and this is 0
     "unknown name among axes": (
         IT + "  out: {op: parameter, axes: {c: channels}, init: 0}\n",
         """\
-spec.yaml:4:34: error[unknown-name]: no size and no param named 'channels'
+spec.yaml:4:34: error[unknown-name]: no size or param named 'channels'
     4 |   out: {op: parameter, axes: {c: channels}, init: 0}
       |                                  ^^^^^^^^
   help: did you mean 'c'? Known here: c, h, w
@@ -1116,7 +1116,7 @@ spec.yaml:4:39: error[bad-expression]: '2 *' is not an expression
     "text for a number": (
         IT + "  out: {op: parameter, axes: {c: c}, init: [0]}\n",
         """\
-spec.yaml:4:44: error[invalid-value]: a number is wanted here, not a list
+spec.yaml:4:44: error[invalid-value]: expected a number, but got a list
     4 |   out: {op: parameter, axes: {c: c}, init: [0]}
       |                                            ^^^
 """,
@@ -1133,7 +1133,7 @@ spec.yaml:1:1: error[missing-field]: a spec needs the field 'nodes'
     "nodes empty": (
         "name: it\ninput: [b, c]\nnodes: {}\n",
         """\
-spec.yaml:3:8: error[invalid-value]: at least 1 value must stand here, not 0
+spec.yaml:3:8: error[invalid-value]: expected at least 1 value, but got 0
     3 | nodes: {}
       |        ^^
   help: write it as 'nodes: {squeeze: {op: pool, over: [h, w]}}'
@@ -1142,7 +1142,7 @@ spec.yaml:3:8: error[invalid-value]: at least 1 value must stand here, not 0
     "nodes without value": (
         "name: it\ninput: [b, c]\nnodes:\n",
         """\
-spec.yaml:3:7: error[invalid-value]: a mapping is wanted here, not nothing
+spec.yaml:3:7: error[invalid-value]: expected a mapping, but got nothing
     3 | nodes:
       |       ^
   help: write it as 'nodes: {squeeze: {op: pool, over: [h, w]}}'
@@ -1151,7 +1151,7 @@ spec.yaml:3:7: error[invalid-value]: a mapping is wanted here, not nothing
     "nodes are a list": (
         "name: it\ninput: [b, c]\nnodes:\n  - {op: pool, over: c}\n",
         """\
-spec.yaml:4:3: error[invalid-value]: a mapping is wanted here, not a list
+spec.yaml:4:3: error[invalid-value]: expected a mapping, but got a list
     4 |   - {op: pool, over: c}
       |   ^
   help: write it as 'nodes: {squeeze: {op: pool, over: [h, w]}}'
@@ -1160,21 +1160,21 @@ spec.yaml:4:3: error[invalid-value]: a mapping is wanted here, not a list
     "empty": (
         "",
         """\
-spec.yaml: error[empty-file]: there is nothing in this spec
+spec.yaml: error[empty-file]: this spec is empty
   help: start with 'name:', 'input: [b, c, h, w]' and 'nodes:'
 """,
     ),
     "comments only": (
         "# nothing yet\n",
         """\
-spec.yaml: error[empty-file]: there is nothing in this spec
+spec.yaml: error[empty-file]: this spec is empty
   help: start with 'name:', 'input: [b, c, h, w]' and 'nodes:'
 """,
     ),
     "null": (
         "~\n",
         """\
-spec.yaml:1:1: error[not-a-mapping]: a spec is a mapping of fields, and this is nothing
+spec.yaml:1:1: error[not-a-mapping]: a spec must be a mapping of fields, but this is nothing
     1 | ~
       | ^
   help: start with 'name:', 'input: [b, c, h, w]' and 'nodes:'
@@ -1183,7 +1183,7 @@ spec.yaml:1:1: error[not-a-mapping]: a spec is a mapping of fields, and this is 
     "list": (
         "- a\n- b\n",
         """\
-spec.yaml:1:1: error[not-a-mapping]: a spec is a mapping of fields, and this is a list
+spec.yaml:1:1: error[not-a-mapping]: a spec must be a mapping of fields, but this is a list
     1 | - a
       | ^
   help: start with 'name:', 'input: [b, c, h, w]' and 'nodes:'
@@ -1192,7 +1192,7 @@ spec.yaml:1:1: error[not-a-mapping]: a spec is a mapping of fields, and this is 
     "word": (
         "cbam\n",
         """\
-spec.yaml:1:1: error[not-a-mapping]: a spec is a mapping of fields, and this is the text 'cbam'
+spec.yaml:1:1: error[not-a-mapping]: a spec must be a mapping of fields, but this is the text 'cbam'
     1 | cbam
       | ^^^^
   help: start with 'name:', 'input: [b, c, h, w]' and 'nodes:'
@@ -1204,7 +1204,7 @@ spec.yaml:1:1: error[not-a-mapping]: a spec is a mapping of fields, and this is 
 spec.yaml:2:1: error[not-yaml]: a second document begins here
     2 | ---
       | ^
-  help: keep one spec in one file, without a '---' line
+  help: write one spec per file, without a '---' line
 """,
     ),
     "open list": (
@@ -1237,22 +1237,22 @@ spec.yaml:1:9: error[not-yaml]: the quote that opens at line 1 is not closed
 spec.yaml:3:2: error[not-yaml]: this line does not continue the mapping of line 1
     3 |  c: 2
       |  ^
-  help: keys of one mapping begin in one column, and nothing follows a value on its line
+  help: keys of one mapping start in the same column, and nothing may follow a value on its line
 """,
     ),
     "colon in a text": (
         "title: SE: squeeze\n",
         """\
-spec.yaml:1:10: error[not-yaml]: a ':' may not stand here
+spec.yaml:1:10: error[not-yaml]: a ':' is not allowed here
     1 | title: SE: squeeze
       |          ^
-  help: put a text that holds ': ' in quotes; else check how this line is indented
+  help: put a text that contains ': ' in quotes; otherwise check the indentation of this line
 """,
     ),
     "at sign": (
         "name: @se\n",
         """\
-spec.yaml:1:7: error[not-yaml]: a text may not begin with this character
+spec.yaml:1:7: error[not-yaml]: a text cannot begin with this character
     1 | name: @se
       |       ^
   help: put it in quotes
@@ -1261,7 +1261,7 @@ spec.yaml:1:7: error[not-yaml]: a text may not begin with this character
     "unknown alias": (
         "name: *se\n",
         """\
-spec.yaml:1:7: error[not-yaml]: no anchor of this name stands above
+spec.yaml:1:7: error[not-yaml]: no anchor of this name is defined above
     1 | name: *se
       |       ^
   help: put a text that begins with '*' in quotes
@@ -1270,25 +1270,25 @@ spec.yaml:1:7: error[not-yaml]: no anchor of this name stands above
     "no space behind a colon": (
         "a: {b: {c:}}\n",
         """\
-spec.yaml:1:10: error[not-yaml]: a ':' may not stand here
+spec.yaml:1:10: error[not-yaml]: a ':' is not allowed here
     1 | a: {b: {c:}}
       |          ^
-  help: put a space behind the ':' of a key
+  help: put a space after the ':' of a key
 """,
     ),
     "tag": (
         "name: !!python/object:os.system ls\ninput: [b, c]\nnodes: {a: {op: gate}}\n",
         """\
-spec.yaml:1:7: error[unknown-tag]: the tag '!!python/object:os.system' means nothing here
+spec.yaml:1:7: error[unknown-tag]: the tag '!!python/object:os.system' is not allowed here
     1 | name: !!python/object:os.system ls
       |       ^
-  help: remove the tag; a text that looks like a number goes in quotes
+  help: remove the tag; put a text that looks like a number in quotes
 """,
     ),
     "key that is a list": (
         "? [a, b]\n: 1\nname: it\ninput: [b, c]\nnodes: {a: {op: gate}}\n",
         """\
-spec.yaml:1:3: error[bad-key]: a key is one word here
+spec.yaml:1:3: error[bad-key]: a key must be one word
     1 | ? [a, b]
       |   ^^^^^^
 """,
@@ -1296,7 +1296,7 @@ spec.yaml:1:3: error[bad-key]: a key is one word here
     "control character": (
         "name: s\x07e\n",
         """\
-spec.yaml:1:8: error[not-yaml]: the character '\\x07' may not stand in a spec
+spec.yaml:1:8: error[not-yaml]: the character '\\x07' is not allowed in a spec
     1 | name: s�e
       |        ^
   help: remove it
@@ -1305,7 +1305,7 @@ spec.yaml:1:8: error[not-yaml]: the character '\\x07' may not stand in a spec
     "five megabytes": (
         "#" * 5_000_000,
         """\
-spec.yaml: error[file-too-large]: 5,000,000 characters is more than a spec may have (2,000,000)
+spec.yaml: error[file-too-large]: this text has 5,000,000 characters, and the limit is 2,000,000
   help: a spec is a few dozen lines; is this the right text?
 """,
     ),
@@ -1443,7 +1443,7 @@ nodes:
 #: The channels, the params, and what is said.
 SET = {
     "channels too few": (8, {}, """\
-<spec>:10:39: error[size-too-small]: hidden is c // reduction = 0, and a size is at least 1
+<spec>:10:39: error[size-too-small]: hidden is c // reduction = 0, and a size must be at least 1
    10 |   excite:  {op: mlp, over: c, hidden: c // reduction, bias: bias}
       |                                       ^^^^^^^^^^^^^^
   help: here c = 8, reduction = 16; choose other params, or write max(c // reduction, 1)
@@ -1481,7 +1481,7 @@ error[invalid-value]: the param 'bias' cannot be 3
   help: it is true or false; its default is true
 """),
     "an unknown name": (64, {"reduction": "low"}, """\
-error[unknown-name]: the param 'reduction' is set to 'low': no size and no param named 'low'
+error[unknown-name]: the param 'reduction' is set to 'low': no size or param named 'low'
   help: Known so far: c, h, w
 """),
     "no value": (64, {"reduction": "c // 0"}, """\
@@ -1496,10 +1496,10 @@ error[invalid-value]: the param 'mode' cannot be 'hard': 'hard' is not one of sh
   help: its default is sharp
 """),
     "even": (64, {"kernel": 4}, """\
-<spec>:11:43: error[even-kernel]: a kernel of 4 has no middle, so the size would change
+<spec>:11:43: error[even-kernel]: a kernel of 4 has no centre, so the size would change
    11 |   mix:     {op: conv1d, along: c, kernel: kernel}
       |                                           ^^^^^^
-  help: take an odd one; odd(x) is the whole part of x, or one more where that is even
+  help: use an odd one; odd(x) is the whole part of x, plus one if that is even
 """),
 }  # fmt: skip
 
@@ -1558,14 +1558,14 @@ latin.yaml: error[not-utf-8]: byte 6 is not UTF-8
   help: save the file as UTF-8 text
 """,
     "large.yaml": """\
-large.yaml: error[file-too-large]: 5,000,000 bytes is more than a spec may have (2,000,000)
+large.yaml: error[file-too-large]: this file has 5,000,000 bytes, and the limit is 2,000,000
   help: a spec is a few dozen lines; is this the right file?
 """,
     "locked.yaml": """\
 locked.yaml: error[unreadable-file]: cannot be read: Permission denied
 """,
     "empty.yaml": """\
-empty.yaml: error[empty-file]: there is nothing in this spec
+empty.yaml: error[empty-file]: this spec is empty
   help: start with 'name:', 'input: [b, c, h, w]' and 'nodes:'
 """,
 }

@@ -23,7 +23,7 @@ NODES: dict[str, tuple[str, str]] = {
 spec.yaml:5:33: error[axes-differ]: 'input' is [b, c, h, w] and 'flat' is [b, c, w]
     5 |   out: {op: concat, of: [input, flat], axis: c}
       |                                 ^^^^
-  help: concatenated values have the same axes; to put values on a new axis, write 'op: stack'
+  help: concatenated values must have the same axes; to put values on a new axis, write 'op: stack'
 """,
     ),
     "concat along an unknown axis": (
@@ -46,7 +46,7 @@ spec.yaml:4:47: error[unknown-axis]: 'input' has no axis 'q'
 spec.yaml:5:33: error[size-conflict]: axis 'h' has two sizes: h in 'input' and (h - 1) // 2 + 1 in 'part'
     5 |   out: {op: concat, of: [input, part], axis: c}
       |                                 ^^^^
-  help: with h = 64 they are 64 and 32; give both one size, or call one of the axes by another name than 'h'
+  help: with h = 64 they are 64 and 32; make the sizes equal, or rename one of the axes 'h'
 """,  # noqa: E501
     ),
     "chunk with a size too many": (
@@ -67,10 +67,10 @@ spec.yaml:4:37: error[wrong-number]: 'sizes' has 3 values, and 2 names are given
   out: {op: add, of: [q, k]}
 """,
         """\
-spec.yaml:4:37: error[size-conflict]: axis 'c' of 'input' has c values, and the sizes come to 16
+spec.yaml:4:37: error[size-conflict]: axis 'c' of 'input' has c values, but the sizes add up to 16
     4 |   q, k: {op: chunk, axis: c, sizes: [8, 8]}
       |                                     ^^^^^^
-  help: choose sizes that add up to c: the last one may be c - 8
+  help: choose sizes that add up to c: the last one could be c - 8
 """,
     ),
     "chunk of an unknown axis": (
@@ -92,7 +92,7 @@ spec.yaml:4:27: error[unknown-axis]: 'input' has no axis 'z'
   out: {op: add, of: [q, k]}
 """,
         """\
-spec.yaml:5:27: error[does-not-divide]: axis 'c' of 'part' has 7 values, which 2 equal parts do not divide
+spec.yaml:5:27: error[does-not-divide]: axis 'c' of 'part' has 7 values, which can't be divided into 2 equal parts
     5 |   q, k: {op: chunk, axis: c}
       |                           ^
   help: write 'sizes: […]', 2 numbers that add up to 7
@@ -103,10 +103,10 @@ spec.yaml:5:27: error[does-not-divide]: axis 'c' of 'part' has 7 values, which 2
   out: {op: rename, axes: {h: w}}
 """,
         """\
-spec.yaml:4:31: error[axis-exists]: 'input' has an axis 'w' already
+spec.yaml:4:31: error[axis-exists]: 'input' already has an axis 'w'
     4 |   out: {op: rename, axes: {h: w}}
       |                               ^
-  help: call 'h' by another name than b, c, w
+  help: choose a name for 'h' other than b, c, w
 """,
     ),
     "rename of an unknown axis": (
@@ -128,7 +128,7 @@ spec.yaml:4:31: error[unknown-axis]: 'input' has no axis 'q'
 spec.yaml:4:37: error[axis-exists]: 'h' and 'w' would both be 'y'
     4 |   out: {op: rename, axes: {h: y, w: y}}
       |                                     ^
-  help: call 'w' by another name than b, c, y
+  help: choose a name for 'w' other than b, c, y
 """,
     ),
     "rename to a number": (
@@ -136,7 +136,7 @@ spec.yaml:4:37: error[axis-exists]: 'h' and 'w' would both be 'y'
   out: {op: rename, axes: {h: 3}}
 """,
         """\
-spec.yaml:4:31: error[invalid-value]: a name is wanted here, not the number 3
+spec.yaml:4:31: error[invalid-value]: expected a name, but got the number 3
     4 |   out: {op: rename, axes: {h: 3}}
       |                               ^
 """,
@@ -157,7 +157,7 @@ spec.yaml:4:37: error[wrong-number]: 'by' has 3 values, and 'over' names 2 axes
   out: {op: roll, over: [h], by: 1.5}
 """,
         """\
-spec.yaml:4:34: error[invalid-value]: values move by a whole number of places, and this is 1.5
+spec.yaml:4:34: error[invalid-value]: the shift must be a whole number, and this is 1.5
     4 |   out: {op: roll, over: [h], by: 1.5}
       |                                  ^^^
   help: divide with //, or use ceil or floor
@@ -168,11 +168,11 @@ spec.yaml:4:34: error[invalid-value]: values move by a whole number of places, a
   out: {op: roll, over: [h], by: h / 2}
 """,
         """\
-spec.yaml:4:34: error[invalid-value]: values move by a whole number of places, and h / 2 need not be one
+spec.yaml:4:34: error[invalid-value]: the shift must be a whole number, and h / 2 may not be one
     4 |   out: {op: roll, over: [h], by: h / 2}
       |                                  ^^^^^
   help: divide with //, or use ceil or floor
-""",  # noqa: E501
+""",
     ),
     "roll over an unknown axis": (
         """\
@@ -190,7 +190,7 @@ spec.yaml:4:26: error[unknown-axis]: 'input' has no axis 'q'
   out: {op: roll, over: [h, h], by: []}
 """,
         """\
-spec.yaml:4:37: error[invalid-value]: at least 1 value must stand here, not 0
+spec.yaml:4:37: error[invalid-value]: expected at least 1 value, but got 0
     4 |   out: {op: roll, over: [h, h], by: []}
       |                                     ^^
   help: write it as 'by: …'
@@ -212,10 +212,10 @@ spec.yaml:4:29: error[wrong-number]: 'kernel' has 3 values, and 'over' names 2 a
   out: {op: unfold, over: [h, w], kernel: 4, into: [y, x]}
 """,
         """\
-spec.yaml:4:43: error[even-kernel]: a window of 4 has no middle, so it needs a padding
+spec.yaml:4:43: error[even-kernel]: a window of 4 has no centre, so it needs a padding
     4 |   out: {op: unfold, over: [h, w], kernel: 4, into: [y, x]}
       |                                           ^
-  help: take an odd one, or write 'padding: 0' for windows that lie inside the map
+  help: use an odd one, or write 'padding: 0' for windows inside the map
 """,
     ),
     "unfold into one axis": (
@@ -226,7 +226,7 @@ spec.yaml:4:43: error[even-kernel]: a window of 4 has no middle, so it needs a p
 spec.yaml:4:52: error[wrong-number]: 'into' has 1 name, and 'over' has 2 names
     4 |   out: {op: unfold, over: [h, w], kernel: 3, into: y}
       |                                                    ^
-  help: give a new axis for each, such as [kh, kw]
+  help: name one new axis for each, such as [kh, kw]
 """,
     ),
     "unfold into a taken axis": (
@@ -234,10 +234,10 @@ spec.yaml:4:52: error[wrong-number]: 'into' has 1 name, and 'over' has 2 names
   out: {op: unfold, over: [h, w], kernel: 3, into: [c, y]}
 """,
         """\
-spec.yaml:4:53: error[axis-exists]: 'input' has an axis 'c' already
+spec.yaml:4:53: error[axis-exists]: 'input' already has an axis 'c'
     4 |   out: {op: unfold, over: [h, w], kernel: 3, into: [c, y]}
       |                                                     ^
-  help: call it by another name than b, c, h, w
+  help: choose a name other than b, c, h, w
 """,
     ),
     "unfold into one axis twice": (
@@ -245,10 +245,10 @@ spec.yaml:4:53: error[axis-exists]: 'input' has an axis 'c' already
   out: {op: unfold, over: [h, w], kernel: 3, into: [y, y]}
 """,
         """\
-spec.yaml:4:56: error[axis-exists]: 'into' names an axis 'y' already
+spec.yaml:4:56: error[axis-exists]: 'into' already names an axis 'y'
     4 |   out: {op: unfold, over: [h, w], kernel: 3, into: [y, y]}
       |                                                        ^
-  help: call it by another name than b, c, h, w, y
+  help: choose a name other than b, c, h, w, y
 """,
     ),
     "unfold with a list too long": (
@@ -282,7 +282,7 @@ spec.yaml:4:31: error[unknown-axis]: 'input' has no axis 'q'
 spec.yaml:5:53: error[size-conflict]: 'near' has (h - 1) // 2 + 1 windows along 'h', and a map like 'input' has h
     5 |   out: {op: fold, axes: [y, x], over: [h, w], like: input}
       |                                                     ^^^^^
-  help: take the stride, padding and dilation of 'unfold', and name the value that it read
+  help: use the stride, padding and dilation of the 'unfold', and name the value that it read
 """,  # noqa: E501
     ),
     "fold of an axis of the map": (
@@ -291,11 +291,11 @@ spec.yaml:5:53: error[size-conflict]: 'near' has (h - 1) // 2 + 1 windows along 
   out: {op: fold, axes: [h, x], over: [h, w], like: input}
 """,
         """\
-spec.yaml:5:26: error[duplicate-axis]: 'h' is an axis of the map, so it cannot be one of a window
+spec.yaml:5:26: error[duplicate-axis]: 'h' is an axis of the map, so it cannot be an axis of a window
     5 |   out: {op: fold, axes: [h, x], over: [h, w], like: input}
       |                          ^
   help: name the axes that 'unfold' made
-""",
+""",  # noqa: E501
     ),
     "fold of one axis": (
         """\
@@ -306,7 +306,7 @@ spec.yaml:5:26: error[duplicate-axis]: 'h' is an axis of the map, so it cannot b
 spec.yaml:5:25: error[wrong-number]: 'axes' has 1 name, and 'over' has 2 names
     5 |   out: {op: fold, axes: y, over: [h, w], like: input}
       |                         ^
-  help: name the axis of a window for each axis of the map
+  help: name one axis of a window for each axis of the map
 """,
     ),
     "fold like nothing": (
@@ -351,7 +351,7 @@ spec.yaml:4:26: error[unknown-axis]: 'input' has no axis 'q'
 spec.yaml:4:27: error[size-conflict]: axis 'h' of 'input' has 7 values where h = 7, and 8 are more
     4 |   out: {op: crop, to: {h: h + 1}}
       |                           ^^^^^
-  help: to go to more, write 'op: pad'
+  help: to get more, write 'op: pad'
 """,
     ),
     "crop to more of a known size": (
@@ -363,7 +363,7 @@ spec.yaml:4:27: error[size-conflict]: axis 'h' of 'input' has 7 values where h =
 spec.yaml:5:27: error[size-conflict]: axis 'c' of 'part' has 7 values, and 8 are more
     5 |   out: {op: crop, to: {c: 8}}
       |                           ^
-  help: to go to more, write 'op: pad'
+  help: to get more, write 'op: pad'
 """,
     ),
     "dropout without p": (
@@ -420,7 +420,7 @@ SIZES: dict[str, tuple[str, dict[str, int], str]] = {
 """,
         {"c": 8},
         """\
-<spec>:4:30: error[does-not-divide]: axis 'c' of 'input' has 8 values, which 3 equal parts do not divide
+<spec>:4:30: error[does-not-divide]: axis 'c' of 'input' has 8 values, which can't be divided into 3 equal parts
     4 |   q, k, v: {op: chunk, axis: c}
       |                              ^
   help: write 'sizes: […]', 3 numbers that add up to 8
@@ -432,10 +432,10 @@ SIZES: dict[str, tuple[str, dict[str, int], str]] = {
 """,
         {"c": 4, "h": 6, "w": 9},
         """\
-<spec>:4:56: error[size-too-small]: a kernel of 7 with dilation 1 does not fit into 6 of 'h' with a padding of 0
+<spec>:4:56: error[size-too-small]: a kernel of 7 with dilation 1 does not fit into the size 6 of 'h' with a padding of 0
     4 |   out: {op: unfold, over: [h, w], kernel: 7, padding: [0, 1], into: [y, x]}
       |                                                        ^
-  help: take a larger padding or a smaller kernel
+  help: use a larger padding or a smaller kernel
 """,  # noqa: E501
     ),
     "unfold of an open size": (
@@ -447,7 +447,7 @@ SIZES: dict[str, tuple[str, dict[str, int], str]] = {
 <spec>:4:43: error[open-size]: the size h is not known when the module is built
     4 |   out: {op: unfold, over: [h, w], kernel: h, padding: 0, into: [y, x]}
       |                                           ^
-  help: say it to build, such as size=(14, 14) for h and w
+  help: pass it to build, such as size=(14, 14) for h and w
 """,
     ),
     "unfold of an even window, bound": (
@@ -456,10 +456,10 @@ SIZES: dict[str, tuple[str, dict[str, int], str]] = {
 """,
         {"c": 4},
         """\
-<spec>:4:43: error[even-kernel]: a window of 4 has no middle, so it needs a padding
+<spec>:4:43: error[even-kernel]: a window of 4 has no centre, so it needs a padding
     4 |   out: {op: unfold, over: [h, w], kernel: c, into: [y, x]}
       |                                           ^
-  help: take an odd one, or write 'padding: 0' for windows that lie inside the map
+  help: use an odd one, or write 'padding: 0' for windows inside the map
 """,
     ),
     "dropout by an open size": (
@@ -471,7 +471,7 @@ SIZES: dict[str, tuple[str, dict[str, int], str]] = {
 <spec>:4:25: error[open-size]: the number 1 / h is not known when the module is built
     4 |   out: {op: dropout, p: 1 / h}
       |                         ^^^^^
-  help: say the sizes to build, such as size=(14, 14) for h and w
+  help: pass the sizes to build, such as size=(14, 14) for h and w
 """,
     ),
 }

@@ -50,7 +50,7 @@ it.yaml:4:65: error[unknown-axis]: 'input' has no axis 'q'
   z: {op: branch, axis: k, times: 2, each: {op: conv2d, kernel: 3, dilation: j + 1}}
 """,
         """\
-it.yaml:4:78: error[unknown-name]: no size and no param named 'j'
+it.yaml:4:78: error[unknown-name]: no size or param named 'j'
     4 |   z: {op: branch, axis: k, times: 2, each: {op: conv2d, kernel: 3, dilation: j + 1}}
       |                                                                              ^
   help: Known here: c, h, w, k
@@ -62,7 +62,7 @@ it.yaml:4:78: error[unknown-name]: no size and no param named 'j'
   z: {op: branch, axis: k, times: 2, each: {op: gate, x: input}}
 """,
         """\
-it.yaml:4:44: error[invalid-value]: what each of them reads is told outside, by the x of the node
+it.yaml:4:44: error[invalid-value]: give x on the node itself, not inside 'each'
     4 |   z: {op: branch, axis: k, times: 2, each: {op: gate, x: input}}
       |                                            ^^^^^^^^^^^^^^^^^^^^
 """,
@@ -73,7 +73,7 @@ it.yaml:4:44: error[invalid-value]: what each of them reads is told outside, by 
   z: {op: repeat, times: 2, each: {op: add, of: [input, input]}}
 """,
         """\
-it.yaml:4:35: error[invalid-value]: add does not read one value x, so it can't be repeated
+it.yaml:4:35: error[invalid-value]: add does not read exactly one value x, so it can't be repeated
     4 |   z: {op: repeat, times: 2, each: {op: add, of: [input, input]}}
       |                                   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 """,
@@ -123,7 +123,7 @@ it.yaml:4:44: error[missing-op]: 'each' does not say its op
 it.yaml:4:6: error[size-conflict]: axis 'c' has two sizes: 1 in 'z.0' and 2 in 'z.1'
     4 |   z: {op: branch, axis: k, times: 2, each: {op: linear, over: c, out: k + 1}}
       |      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: give both one size, or call one of the axes by another name than 'c'
+  help: make the sizes equal, or rename one of the axes 'c'
 """,
     ),
     "no branches": (
@@ -132,7 +132,7 @@ it.yaml:4:6: error[size-conflict]: axis 'c' has two sizes: 1 in 'z.0' and 2 in '
   z: {op: branch, axis: k, times: 0, each: {op: gate}}
 """,
         """\
-it.yaml:4:35: error[invalid-value]: a size is at least 1, and this is 0
+it.yaml:4:35: error[invalid-value]: a size must be at least 1, and this is 0
     4 |   z: {op: branch, axis: k, times: 0, each: {op: gate}}
       |                                   ^
 """,
@@ -143,10 +143,10 @@ it.yaml:4:35: error[invalid-value]: a size is at least 1, and this is 0
   z: {op: branch, axis: k, times: c, each: {op: gate}}
 """,
         """\
-it.yaml:4:35: error[open-choice]: c parts depend on c, which is not known before the module is built
+it.yaml:4:35: error[open-choice]: the number of parts c depends on c, not known before the module is built
     4 |   z: {op: branch, axis: k, times: c, each: {op: gate}}
       |                                   ^
-  help: how many parts there are may depend on params alone
+  help: the number of parts may depend only on params
 """,
     ),
     "an axis that is there": (
@@ -155,10 +155,10 @@ it.yaml:4:35: error[open-choice]: c parts depend on c, which is not known before
   z: {op: branch, axis: c, times: 2, each: {op: gate}}
 """,
         """\
-it.yaml:4:25: error[name-clash]: axis 'c' is the number of each branch, and the name of a size
+it.yaml:4:25: error[name-clash]: axis 'c' numbers each branch, but is also the name of a size
     4 |   z: {op: branch, axis: c, times: 2, each: {op: gate}}
       |                         ^
-  help: write another name: 'axis: …'
+  help: choose another name: 'axis: …'
 """,
     ),
     "one name for several values": (
@@ -195,10 +195,10 @@ it.yaml:5:9: error[size-conflict]: axis 'p' of 'z' has 3 values, and 2 names are
   out: {op: add, of: [q, v]}
 """,
         """\
-it.yaml:4:3: error[bad-name]: the op 'gate' gives one value, and 'q, v' names several
+it.yaml:4:3: error[bad-name]: the op 'gate' returns one value, and 'q, v' names several
     4 |   q, v: {op: gate}
       |   ^^^^
-  help: only unstack and chunk give several; give the node one name
+  help: only unstack and chunk return several; give the node one name
 """,
     ),
     "several values last": (
@@ -207,10 +207,10 @@ it.yaml:4:3: error[bad-name]: the op 'gate' gives one value, and 'q, v' names se
   a, b: {op: chunk, axis: c}
 """,
         """\
-it.yaml:4:3: error[unknown-node]: the last node gives several values, and a spec has one output: a, b
+it.yaml:4:3: error[unknown-node]: the last node returns several values, and a spec has one output: a, b
     4 |   a, b: {op: chunk, axis: c}
       |   ^^^^
-  help: say which of them it is: 'output: a'
+  help: name the output: 'output: a'
 """,
     ),
     "several values last, of one that gives one": (
@@ -219,10 +219,10 @@ it.yaml:4:3: error[unknown-node]: the last node gives several values, and a spec
   a, b: {op: gate}
 """,
         """\
-it.yaml:4:3: error[bad-name]: the op 'gate' gives one value, and 'a, b' names several
+it.yaml:4:3: error[bad-name]: the op 'gate' returns one value, and 'a, b' names several
     4 |   a, b: {op: gate}
       |   ^^^^
-  help: only unstack and chunk give several; give the node one name
+  help: only unstack and chunk return several; give the node one name
 """,
     ),
     "several values above": (
@@ -233,10 +233,10 @@ it.yaml:4:3: error[bad-name]: the op 'gate' gives one value, and 'a, b' names se
   out: {op: gate}
 """,
         """\
-it.yaml:6:8: error[unknown-node]: the node above gives several values: q, v
+it.yaml:6:8: error[unknown-node]: the node above returns several values: q, v
     6 |   out: {op: gate}
       |        ^^^^^^^^^^
-  help: say which of them it reads: x: …
+  help: name the one that it reads: x: …
 """,
     ),
     "one name twice": (
@@ -312,7 +312,7 @@ it.yaml:4:45: error[invalid-value]: the param 'combine' cannot be 'sum': 'sum' i
 it.yaml:5:6: error[unknown-axis]: the spec 'se' takes [b, c, h, w], and 'z' is [b, c]
     5 |   y: {op: use, spec: se}
       |      ^^^^^^^^^^^^^^^^^^^
-  help: give it a value that has h, w
+  help: use a value that has h, w
 """,
     ),
     "use with an expression of unknown names": (
@@ -321,7 +321,7 @@ it.yaml:5:6: error[unknown-axis]: the spec 'se' takes [b, c, h, w], and 'z' is [
   z: {op: use, spec: se, params: {reduction: c // r}}
 """,
         """\
-it.yaml:4:51: error[unknown-name]: no size and no param named 'r'
+it.yaml:4:51: error[unknown-name]: no size or param named 'r'
     4 |   z: {op: use, spec: se, params: {reduction: c // r}}
       |                                                   ^
   help: Known here: c, h, w
@@ -388,10 +388,10 @@ it.yaml:4:23: error[unknown-axis]: 'input' has no axis 'q'
   y: {op: reweight, x: input, by: z}
 """,
         """\
-it.yaml:4:35: error[over-budget]: this comes to 200,002 nodes, and the most is 1,502
+it.yaml:4:35: error[over-budget]: this comes to 200,002 nodes, and the limit is 1,502
     4 |   z: {op: branch, axis: k, times: 200000, each: {op: pool, over: h}}
       |                                   ^^^^^^
-  help: let it repeat less often, or use fewer specs: 1,500 more than are written
+  help: use fewer repeats or specs: the limit is 1,500 more nodes than are written
 """,
     ),
     "use of an empty name": (
@@ -436,10 +436,10 @@ name: v
 extends:
 """,
         """\
-it.yaml:2:9: error[invalid-value]: the name of a spec is wanted here, not nothing
+it.yaml:2:9: error[invalid-value]: expected the name of a spec, but got nothing
     2 | extends:
       |         ^
-  help: such as 'extends: se'
+  help: write it like 'extends: se'
 """,
     ),
     "extends a number": (
@@ -448,10 +448,10 @@ name: v
 extends: 3
 """,
         """\
-it.yaml:2:10: error[invalid-value]: the name of a spec is wanted here, not the number 3
+it.yaml:2:10: error[invalid-value]: expected the name of a spec, but got the number 3
     2 | extends: 3
       |          ^
-  help: such as 'extends: se'
+  help: write it like 'extends: se'
 """,
     ),
     "an output that is the input by no repeat": (
@@ -476,7 +476,7 @@ output: input
 it.yaml:5:9: error[invalid-value]: the output is the input itself, so the spec does nothing
     5 | output: input
       |         ^^^^^
-  help: name the node that comes last. Nodes: z
+  help: name the node that is the output. Nodes: z
 """,
     ),
     "identity copies what no convolution has": (
@@ -489,7 +489,7 @@ identity: {nodes: {kernels: {copies: kernl}}}
 it.yaml:3:38: error[invalid-value]: a convolution has no weights named 'kernl'
     3 | identity: {nodes: {kernels: {copies: kernl}}}
       |                                      ^^^^^
-  help: did you mean 'kernel'? It has: kernel, bias
+  help: did you mean 'kernel'? Known: kernel, bias
 """,
     ),
     "a norm's eps below zero": (
@@ -521,7 +521,7 @@ extends: se
 nodes: [gate]
 """,
         """\
-it.yaml:3:8: error[invalid-value]: a mapping is wanted here, not a list
+it.yaml:3:8: error[invalid-value]: expected a mapping, but got a list
     3 | nodes: [gate]
       |        ^^^^^^
   help: write it as 'nodes: {squeeze: {op: pool, over: [h, w]}}'
@@ -534,7 +534,7 @@ extends: se
 params: [reduction]
 """,
         """\
-it.yaml:3:9: error[invalid-value]: a mapping is wanted here, not a list
+it.yaml:3:9: error[invalid-value]: expected a mapping, but got a list
     3 | params: [reduction]
       |         ^^^^^^^^^^^
   help: write it as 'params: {reduction: 16}'
@@ -579,10 +579,10 @@ nodes:
   z: {op: repeat, times: 2, each: {op: conv2d, kernel: 3, dilation: i}}
 """,
         """\
-it.yaml:5:6: error[name-clash]: index 'i' is the number of each repeat, and the name of a param
+it.yaml:5:6: error[name-clash]: index 'i' numbers each repeat, but is also the name of a param
     5 |   z: {op: repeat, times: 2, each: {op: conv2d, kernel: 3, dilation: i}}
       |      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: write another name: 'index: …'
+  help: choose another name: 'index: …'
 """,
     ),
     "an index with a size's name": (
@@ -591,10 +591,10 @@ it.yaml:5:6: error[name-clash]: index 'i' is the number of each repeat, and the 
   z: {op: repeat, times: 2, index: c, each: {op: conv2d, kernel: 3, dilation: c}}
 """,
         """\
-it.yaml:4:36: error[name-clash]: index 'c' is the number of each repeat, and the name of a size
+it.yaml:4:36: error[name-clash]: index 'c' numbers each repeat, but is also the name of a size
     4 |   z: {op: repeat, times: 2, index: c, each: {op: conv2d, kernel: 3, dilation: c}}
       |                                    ^
-  help: write another name: 'index: …'
+  help: choose another name: 'index: …'
 """,
     ),
     "a branch axis called input": (
@@ -604,10 +604,10 @@ it.yaml:4:36: error[name-clash]: index 'c' is the number of each repeat, and the
   y: {op: pool, over: input}
 """,
         """\
-it.yaml:4:25: error[name-clash]: axis 'input' is the number of each branch, and the name of the input
+it.yaml:4:25: error[name-clash]: axis 'input' numbers each branch, but is also the name of the input
     4 |   z: {op: branch, axis: input, times: 2, each: {op: conv2d, kernel: 3}}
       |                         ^^^^^
-  help: write another name: 'axis: …'
+  help: choose another name: 'axis: …'
 """,
     ),
     "a match with a word for a number": (
@@ -617,7 +617,7 @@ extends: sk
 insert: {at: conv, match: {kernel: three}}
 """,
         """\
-it.yaml:3:36: error[invalid-value]: a whole number is wanted here, not the text 'three'
+it.yaml:3:36: error[invalid-value]: expected a whole number, but got the text 'three'
     3 | insert: {at: conv, match: {kernel: three}}
       |                                    ^^^^^
   help: write it as 'kernel: 3'
@@ -629,7 +629,7 @@ it.yaml:3:36: error[invalid-value]: a whole number is wanted here, not the text 
   z: {op: repeat, times: 2, each: gate}
 """,
         """\
-it.yaml:4:35: error[invalid-value]: a mapping is wanted here, not the text 'gate'
+it.yaml:4:35: error[invalid-value]: expected a mapping, but got the text 'gate'
     4 |   z: {op: repeat, times: 2, each: gate}
       |                                   ^^^^
   help: write it as 'each: {op: …}'
@@ -646,10 +646,10 @@ it.yaml:5:6: error[missing-op]: the node 'y' does not say its op
     5 |   y: {<<: *z, fn: relu}
       |      ^^^^^^^^^^^^^^^^^^
   help: write y: {op: …}, with one of <ops>
-it.yaml:5:7: error[bad-key]: '<<' merges nothing here
+it.yaml:5:7: error[bad-key]: the merge key '<<' is not supported
     5 |   y: {<<: *z, fn: relu}
       |       ^^
-  help: write the fields out; a spec that changes another says 'extends'
+  help: write the fields out; to change another spec, use 'extends'
 """,
     ),
     "a variant's wrong word": (
@@ -674,7 +674,7 @@ it.yaml:3:19: error[invalid-value]: 'totl' is not one of product, total
 it.yaml:4:6: error[division-by-zero]: 't' goes from 0 to 1, so 'z' would divide by zero
     4 |   t: {op: schedule, begin: 0, end: 1, steps: 10}
       |      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: let it begin and end above zero
+  help: make it start and end above zero
 """,
     ),
     "too many repeats of repeats": (
@@ -683,10 +683,10 @@ it.yaml:4:6: error[division-by-zero]: 't' goes from 0 to 1, so 'z' would divide 
   z: {op: repeat, times: 1000, each: {op: repeat, times: 1000, each: {op: gate}}}
 """,
         """\
-it.yaml:4:26: error[over-budget]: this comes to 1,001,001 nodes, and the most is 1,501
+it.yaml:4:26: error[over-budget]: this comes to 1,001,001 nodes, and the limit is 1,501
     4 |   z: {op: repeat, times: 1000, each: {op: repeat, times: 1000, each: {op: gate}}}
       |                          ^^^^
-  help: let it repeat less often, or use fewer specs: 1,500 more than are written
+  help: use fewer repeats or specs: the limit is 1,500 more nodes than are written
 """,
     ),
     "output of a stand-in": (
@@ -698,18 +698,18 @@ nodes:
   z: {op: conv2d, kernel: 3}
 """,
         """\
-it.yaml:5:6: error[output-differs]: axis 'c' of the output 'z' is c, and of the convolution out
+it.yaml:5:6: error[output-differs]: axis 'c' of the output 'z' is c, but out in the convolution
     5 |   z: {op: conv2d, kernel: 3}
       |      ^^^^^^^^^^^^^^^^^^^^^^^
-  help: with c = 64, out = 81 they are 64 and 81; what stands for a convolution gives a map of its size
-it.yaml:5:6: error[output-differs]: axis 'h' of the output 'z' is h, and of the convolution (h + (2 * padding - dilation * (kernel - 1) - 1)) // stride + 1
+  help: with c = 64, out = 81 they are 64 and 81; a stand-in for a convolution must return a map of the same size
+it.yaml:5:6: error[output-differs]: axis 'h' of the output 'z' is h, but (h + (2 * padding - dilation * (kernel - 1) - 1)) // stride + 1 in the convolution
     5 |   z: {op: conv2d, kernel: 3}
       |      ^^^^^^^^^^^^^^^^^^^^^^^
-  help: with h = 15, kernel = 3, stride = 2, padding = 1, dilation = 1 they are 15 and 8; what stands for a convolution gives a map of its size
-it.yaml:5:6: error[output-differs]: axis 'w' of the output 'z' is w, and of the convolution (w + (2 * padding - dilation * (kernel - 1) - 1)) // stride + 1
+  help: with h = 15, kernel = 3, stride = 2, padding = 1, dilation = 1 they are 15 and 8; a stand-in for a convolution must return a map of the same size
+it.yaml:5:6: error[output-differs]: axis 'w' of the output 'z' is w, but (w + (2 * padding - dilation * (kernel - 1) - 1)) // stride + 1 in the convolution
     5 |   z: {op: conv2d, kernel: 3}
       |      ^^^^^^^^^^^^^^^^^^^^^^^
-  help: with w = 10, kernel = 3, stride = 2, padding = 1, dilation = 1 they are 10 and 5; what stands for a convolution gives a map of its size
+  help: with w = 10, kernel = 3, stride = 2, padding = 1, dilation = 1 they are 10 and 5; a stand-in for a convolution must return a map of the same size
 """,
     ),
     "stride of a stand-in": (
@@ -721,14 +721,14 @@ nodes:
   z: {op: conv2d, kernel: kernel, padding: padding, dilation: dilation, out: out}
 """,
         """\
-it.yaml:5:6: error[output-differs]: axis 'h' of the output 'z' is h + (2 * padding - dilation * (kernel - 1)), and of the convolution (h + (2 * padding - dilation * (kernel - 1) - 1)) // stride + 1
+it.yaml:5:6: error[output-differs]: axis 'h' of the output 'z' is h + (2 * padding - dilation * (kernel - 1)), but (h + (2 * padding - dilation * (kernel - 1) - 1)) // stride + 1 in the convolution
     5 |   z: {op: conv2d, kernel: kernel, padding: padding, dilation: dilation, out: out}
       |      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: with h = 15, kernel = 3, stride = 2, padding = 1, dilation = 1 they are 15 and 8; what stands for a convolution gives a map of its size
-it.yaml:5:6: error[output-differs]: axis 'w' of the output 'z' is w + (2 * padding - dilation * (kernel - 1)), and of the convolution (w + (2 * padding - dilation * (kernel - 1) - 1)) // stride + 1
+  help: with h = 15, kernel = 3, stride = 2, padding = 1, dilation = 1 they are 15 and 8; a stand-in for a convolution must return a map of the same size
+it.yaml:5:6: error[output-differs]: axis 'w' of the output 'z' is w + (2 * padding - dilation * (kernel - 1)), but (w + (2 * padding - dilation * (kernel - 1) - 1)) // stride + 1 in the convolution
     5 |   z: {op: conv2d, kernel: kernel, padding: padding, dilation: dilation, out: out}
       |      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: with w = 10, kernel = 3, stride = 2, padding = 1, dilation = 1 they are 10 and 5; what stands for a convolution gives a map of its size
+  help: with w = 10, kernel = 3, stride = 2, padding = 1, dilation = 1 they are 10 and 5; a stand-in for a convolution must return a map of the same size
 """,
     ),
     "a param named as the layer's": (
@@ -741,18 +741,18 @@ nodes:
   z: {op: conv2d, kernel: kernel, out: out, stride: stride}
 """,
         """\
-it.yaml:4:10: error[name-clash]: the param 'kernel' has the name of what is known of the conv2d it stands for
+it.yaml:4:10: error[name-clash]: the param 'kernel' has the name of a size of the conv2d it stands for
     4 | params: {kernel: 3}
       |          ^^^^^^
   help: give the param another name
-it.yaml:6:6: error[output-differs]: axis 'h' of the output 'z' is (h - 1) // stride + 1, and of the convolution (h + (2 * padding - dilation * (kernel - 1) - 1)) // stride + 1
+it.yaml:6:6: error[output-differs]: axis 'h' of the output 'z' is (h - 1) // stride + 1, but (h + (2 * padding - dilation * (kernel - 1) - 1)) // stride + 1 in the convolution
     6 |   z: {op: conv2d, kernel: kernel, out: out, stride: stride}
       |      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: with h = 16, kernel = 5, stride = 3, padding = 2, dilation = 2 they are 6 and 4; what stands for a convolution gives a map of its size
-it.yaml:6:6: error[output-differs]: axis 'w' of the output 'z' is (w - 1) // stride + 1, and of the convolution (w + (2 * padding - dilation * (kernel - 1) - 1)) // stride + 1
+  help: with h = 16, kernel = 5, stride = 3, padding = 2, dilation = 2 they are 6 and 4; a stand-in for a convolution must return a map of the same size
+it.yaml:6:6: error[output-differs]: axis 'w' of the output 'z' is (w - 1) // stride + 1, but (w + (2 * padding - dilation * (kernel - 1) - 1)) // stride + 1 in the convolution
     6 |   z: {op: conv2d, kernel: kernel, out: out, stride: stride}
       |      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: with w = 21, kernel = 5, stride = 3, padding = 2, dilation = 2 they are 7 and 6; what stands for a convolution gives a map of its size
+  help: with w = 21, kernel = 5, stride = 3, padding = 2, dilation = 2 they are 7 and 6; a stand-in for a convolution must return a map of the same size
 """,
     ),
     "an unknown output": (
@@ -813,10 +813,10 @@ it.yaml:5:24: error[unknown-field]: 'z' has no field 'copis'
 insert: {at: conv}
 """,
         """\
-it.yaml:5:14: error[not-a-stand-in]: what goes in place of a layer stands for one, and 'it' does not
+it.yaml:5:14: error[not-a-stand-in]: 'it' would replace a layer, but does not say that it stands for one
     5 | insert: {at: conv}
       |              ^^^^
-  help: say 'stands_for: conv2d', or 'at: block'
+  help: write 'stands_for: conv2d', or 'at: block'
 """,
     ),
     "match at a block": (
@@ -826,14 +826,14 @@ it.yaml:5:14: error[not-a-stand-in]: what goes in place of a layer stands for on
 insert: {at: block, match: {kernel: 3}, absorb: [norm]}
 """,
         """\
-it.yaml:5:21: error[invalid-value]: 'match' is for convolutions, and this goes to each block
+it.yaml:5:21: error[invalid-value]: 'match' is for convolutions, and this spec goes to each block
     5 | insert: {at: block, match: {kernel: 3}, absorb: [norm]}
       |                     ^^^^^
-  help: leave it away, or say 'at: conv'
-it.yaml:5:41: error[invalid-value]: 'absorb' is for convolutions, and this goes to each block
+  help: omit it, or write 'at: conv'
+it.yaml:5:41: error[invalid-value]: 'absorb' is for convolutions, and this spec goes to each block
     5 | insert: {at: block, match: {kernel: 3}, absorb: [norm]}
       |                                         ^^^^^^
-  help: leave it away, or say 'at: conv'
+  help: omit it, or write 'at: conv'
 """,
     ),
     "shares an unknown node": (
@@ -862,7 +862,7 @@ nodes:
 identity: {requires: {strid == 1: no, 1 +: no}, nodes: {y: {copies: kernel}}}
 """,
         """\
-it.yaml:6:23: error[unknown-name]: no size and no param named 'strid'
+it.yaml:6:23: error[unknown-name]: no size or param named 'strid'
     6 | identity: {requires: {strid == 1: no, 1 +: no}, nodes: {y: {copies: kernel}}}
       |                       ^^^^^^^^^^
   help: did you mean 'stride'? Known here: bias, c, dilation, groups, h, kernel, out, padding, stride, w
@@ -883,10 +883,10 @@ it.yaml:6:57: error[unknown-node]: no node named 'y'
 identity: {nodes: {z: {copies: kernel}}}
 """,
         """\
-it.yaml:5:1: error[not-a-stand-in]: 'identity' is for what stands for a convolution or for attention; any other spec begins as its input anyway
+it.yaml:5:1: error[not-a-stand-in]: 'identity' is for stand-ins for a convolution or for attention; any other spec starts as the identity anyway
     5 | identity: {nodes: {z: {copies: kernel}}}
       | ^^^^^^^^
-  help: leave it away
+  help: omit it
 """,
     ),
 }
@@ -910,7 +910,7 @@ BUILDS: list[tuple[str, int, dict[str, Value], str]] = [
 ge_theta (shipped):10:43: error[open-size]: the size h is not known when the module is built
    10 |   filter: {op: parameter, axes: {c: c, h: h, w: w}, init: conv}  # one depthwise h×w convolution
       |                                           ^
-  help: say it to build, such as size=(14, 14) for h and w""",
+  help: pass it to build, such as size=(14, 14) for h and w""",
     ),
     (
         "ge_theta_plus",
@@ -920,7 +920,7 @@ ge_theta (shipped):10:43: error[open-size]: the size h is not known when the mod
 ge_theta_plus (shipped):12:43: error[open-size]: the size h is not known when the module is built
    12 |   filter: {op: parameter, axes: {c: c, h: h, w: w}, init: conv}
       |                                           ^
-  help: say it to build, such as size=(14, 14) for h and w""",
+  help: pass it to build, such as size=(14, 14) for h and w""",
     ),
     (
         "ge_theta",
@@ -957,7 +957,7 @@ mhsa (shipped):11:65: error[does-not-divide]: heads = 7 does not divide c = 64
         64,
         {"width": 0},
         """\
-sa (shipped):10:52: error[size-too-small]: d is width = 0, and a size is at least 1
+sa (shipped):10:52: error[size-too-small]: d is width = 0, and a size must be at least 1
    10 |   qkv:     {op: linear, over: c, out: {part: 3, d: width}}
       |                                                    ^^^^^
   help: here width = 0; choose other params, or write max(width, 1)""",
@@ -1004,7 +1004,7 @@ split_attention (shipped):14:58: error[groups-do-not-divide]: 96 groups do not d
 bot_mhsa (shipped):14:52: error[open-size]: the size h is not known when the module is built
    14 |   attend:  {op: attention, q: q, k: k, v: v, over: [h, w], along: d,
       |                                                    ^^^^^^
-  help: say it to build, such as size=(14, 14) for h and w""",
+  help: pass it to build, such as size=(14, 14) for h and w""",
     ),
     (
         "bot_mhsa",
@@ -1041,7 +1041,7 @@ sk (shipped):15:44: error[groups-do-not-divide]: 5 groups do not divide 64 chann
         3,
         {},
         """\
-dynamic_conv (shipped):16:40: error[size-too-small]: hidden is max(c // reduction, min_width) = 0, and a size is at least 1
+dynamic_conv (shipped):16:40: error[size-too-small]: hidden is max(c // reduction, min_width) = 0, and a size must be at least 1
    16 |   logits:  {op: mlp, over: c, hidden: "max(c // reduction, min_width)", out: {n: experts}}
       |                                        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   help: here c = 3, min_width = 0, reduction = 4; choose other params""",
@@ -1051,11 +1051,11 @@ dynamic_conv (shipped):16:40: error[size-too-small]: hidden is max(c // reductio
         64,
         {"branches": 0},
         """\
-sk (shipped):13:41: error[size-too-small]: times is branches = 0, and a size is at least 1
+sk (shipped):13:41: error[size-too-small]: times is branches = 0, and a size must be at least 1
    13 |   split:   {op: branch, axis: k, times: branches,
       |                                         ^^^^^^^^
   help: here branches = 0; choose other params, or write max(branches, 1)
-sk (shipped):19:43: error[size-too-small]: k is branches = 0, and a size is at least 1
+sk (shipped):19:43: error[size-too-small]: k is branches = 0, and a size must be at least 1
    19 |   logits:  {op: linear, over: c, out: {k: branches, c: out}, bias: false}
       |                                           ^^^^^^^^
   help: here branches = 0; choose other params, or write max(branches, 1)""",
@@ -1083,7 +1083,7 @@ def test_a_spec_that_uses_itself(tmp_path: Path) -> None:
         f"{other}:2:10: error[cycle]: the spec uses itself: one -> other -> one\n"
         "    2 | extends: one\n"
         "      |          ^^^\n"
-        "  help: let one of them stand without the other"
+        "  help: make one of them independent of the other"
     )
     one.write_text("name: one\n" + IT[9:] + "  a: {op: use, spec: one.yaml}\n")
     _, problems = check_text(*find_spec(str(one)))

@@ -27,39 +27,39 @@ def help_of(node: str) -> str | None:
 
 #: A node with another library's word, and the way out in its exact words.
 MEANT = {
-    "{op: softmax}": "write z: {op: gate, fn: softmax, over: c}; over is the axis along which it sums to one",
-    "{op: nn.Softmax}": "write z: {op: gate, fn: softmax, over: c}; over is the axis along which it sums to one",
+    "{op: softmax}": "write z: {op: gate, fn: softmax, over: c}; 'over' is the axis along which it sums to one",
+    "{op: nn.Softmax}": "write z: {op: gate, fn: softmax, over: c}; 'over' is the axis along which it sums to one",
     "{op: permute}": "axes have names here, so nothing is moved, added or broadcast by hand: remove this node",
     "{op: transpose}": "axes have names here, so nothing is moved, added or broadcast by hand: remove this node",
-    "{op: interpolate}": "write z: {op: resize, over: [h, w], like: input}; like is the value whose sizes it takes, from the nearest neighbour",
-    "{op: nn.Upsample}": "write z: {op: resize, over: [h, w], like: input}; like is the value whose sizes it takes, from the nearest neighbour",
+    "{op: interpolate}": "write z: {op: resize, over: [h, w], like: input}; 'like' is the value whose sizes it takes; nearest-neighbour by default",
+    "{op: nn.Upsample}": "write z: {op: resize, over: [h, w], like: input}; 'like' is the value whose sizes it takes; nearest-neighbour by default",
     "{op: view}": "write z: {op: split, axis: c, into: {head: 4, d: c / 4}}; and back {op: merge, axes: [head, d], into: c}",
     "{op: rearrange}": "write z: {op: split, axis: c, into: {head: 4, d: c / 4}}; and back {op: merge, axes: [head, d], into: c}",
     "{op: flatten}": "write z: {op: merge, axes: [h, w], into: n}",
     "{op: relu}": "write z: {op: gate, fn: relu}; or 'act: relu' in the layer before it",
     "{op: swish}": "write z: {op: gate, fn: silu}; or 'act: silu' in the layer before it",
-    "{op: dense}": "write z: {op: linear, over: c, out: c}; it mixes one axis, and all others ride along",
+    "{op: dense}": "write z: {op: linear, over: c, out: c}; it mixes one axis, and all others are unchanged",
     "{op: gap}": "write z: {op: pool, over: [h, w]}; that is the mean; windows have a 'kernel'",
     "{op: mean}": "write z: {op: pool, over: [h, w]}; that is the mean; windows have a 'kernel'",
-    "{op: AdaptiveAvgPool2d}": "write z: {op: pool, over: [h, w]}; that is the mean of all; with 'to: 7' of shares",
+    "{op: AdaptiveAvgPool2d}": "write z: {op: pool, over: [h, w]}; that is the global mean; 'to: 7' gives a 7 by 7 grid",
     "{op: max}": "write z: {op: pool, over: [h, w], reduce: max}; windows have a 'kernel'",
     "{op: bn}": "write z: {op: norm, over: c}",
     "{op: layer_norm}": "write z: {op: norm, fn: layer, over: c}",
-    "{op: conv3d}": "write z: {op: conv2d, kernel: 3}; of a volume [b, c, d, h, w] it is of three dimensions",
-    "{op: multiply}": "write z: {op: mul, of: [q, k]}; they meet by the names of their axes",
+    "{op: conv3d}": "write z: {op: conv2d, kernel: 3}; on a volume [b, c, d, h, w] it is three-dimensional",
+    "{op: multiply}": "write z: {op: mul, of: [q, k]}; axes are matched by name",
     "{op: relative_bias}": "write z: {op: attention, q: q, k: k, v: v, over: [h, w], along: d, keys: [y, x], bias: bias}; the bias has axes of queries and keys, such as [head, h, w, y, x]",
     "{op: relative_position}": "write z: {op: attention, q: q, k: k, v: v, over: [h, w], along: d, position: relative}",
     "{op: cat}": "write z: {op: concat, of: [q, k], axis: c}",
-    "{op: tensor_split}": "write z: {op: chunk, axis: c}; the node has a name for each part: 'q, k, v:'",
-    "{op: split, axis: c, into: {c: c}, sizes: [4, 4]}": "the parts of an axis are nodes of their own: 'q, k: {op: chunk, axis: c}'",
-    "{op: chunk, axis: c, chunks: 2}": "the node has a name for each part: 'q, k, v: {op: chunk, axis: c}'",
+    "{op: tensor_split}": "write z: {op: chunk, axis: c}; give the node one name per part: 'q, k, v:'",
+    "{op: split, axis: c, into: {c: c}, sizes: [4, 4]}": "to split an axis into several nodes, write 'q, k: {op: chunk, axis: c}'",
+    "{op: chunk, axis: c, chunks: 2}": "give the node one name per part: 'q, k, v: {op: chunk, axis: c}'",
     "{op: nn.Unfold}": "write z: {op: unfold, over: [h, w], kernel: 3, into: [kh, kw]}",
     "{op: windows}": "write z: {op: unfold, over: [h, w], kernel: 3, into: [kh, kw]}",
     "{op: unfold, over: [h, w], into: [kh, kw], kernel: 3, kernel_size: 3}": "did you mean 'kernel'? Fields: <unfold fields>",
     "{op: DropPath}": "write z: {op: dropout, p: 0.1, share: [c, h, w]}; whole samples are dropped",
     "{op: dropout2d}": "write z: {op: dropout, p: 0.1, share: [h, w]}; whole channels are dropped",
     "{op: dropout, p: 0.1, drop_prob: 0.1}": "did you mean 'p'? Fields: <dropout fields>",
-    "{op: matmul}": "write z: {op: product, of: [q, k], sum: d}; q and k meet by the names of their axes, and d is summed",
+    "{op: matmul}": "write z: {op: product, of: [q, k], sum: d}; axes of q and k are matched by name, and d is summed",
     "{op: product, of: [q, q], sum: c, dim: c}": "did you mean 'sum'? Fields: <product fields>",
     "{op: sqrt}": "write z: {op: apply, fn: sqrt}",
     "{op: apply, fn: inverse}": "did you mean 'reciprocal'? it may be <functions of numbers>",
@@ -71,8 +71,8 @@ MEANT = {
     "{op: Pool}": "did you mean 'pool'? Ops: <ops>",
     "{op: covn2d}": "did you mean 'conv2d'? Ops: <ops>",
     "{op: frobnicate}": "Ops: <ops>",
-    "{op: pool, over: [h, w], keepdim: true}": "values meet by the names of their axes, so nothing keeps a size of 1: remove it",
-    "{op: gate, inplace: true}": "what may overwrite its input is found out by Composer: remove it",
+    "{op: pool, over: [h, w], keepdim: true}": "axes are matched by name, so no axis of size 1 is kept: remove it",
+    "{op: gate, inplace: true}": "Composer decides what may overwrite its input: remove it",
     "{op: linear, over: c, out_features: 8}": "did you mean 'out'? Fields: <linear fields>",
     "{op: linear, over: c, activation: relu}": "did you mean 'act'? Fields: <linear fields>",
     "{op: conv2d, kernel: 3, kernel_size: 3}": "did you mean 'kernel'? Fields: <conv2d fields>",
@@ -80,9 +80,9 @@ MEANT = {
     "{op: gate, x: x}": "did you mean 'input'? Defined so far: input, q",
     "{op: linear, over: c, out: q}": "write a size such as 64 or c // 4",
     "{op: linear, over: c, out: {op: gate}}": "write a size such as 64 or c // 4",
-    "{op: mlp, over: c, hidden: {op: gate}}": "give the node a line of its own; here stands a size such as 64 or c // 4",
+    "{op: mlp, over: c, hidden: {op: gate}}": "define the node on its own line, and write a size such as 64 or c // 4 here",
     "{op: scale, by: q}": "write a number such as 0.5 or c ** -0.5",
-    "{op: gate, x: {op: gate}}": "give the node a line of its own; and its name here",
+    "{op: gate, x: {op: gate}}": "define the node on its own line, and write its name here",
 }  # fmt: skip
 
 
@@ -211,34 +211,34 @@ it.yaml:4:3: error[missing-space]: there is no space after the ':' of 'z'
   help: write 'z: {…}'"""),
     "a node where a size belongs": (
         IT + "  y: {op: gate}\n  z: {op: linear, over: c, out: y}\n", """\
-it.yaml:5:33: error[unknown-name]: 'y' is a node, and a size is wanted here
+it.yaml:5:33: error[unknown-name]: expected a size, but 'y' is a node
     5 |   z: {op: linear, over: c, out: y}
       |                                 ^
   help: write a size such as 64 or c // 4"""),
     "a node where a flag belongs": (
         IT + "  y: {op: gate}\n  z: {op: linear, over: c, bias: y}\n", """\
-it.yaml:5:34: error[unknown-name]: 'y' is a node, and true or false is wanted here
+it.yaml:5:34: error[unknown-name]: expected true or false, but 'y' is a node
     5 |   z: {op: linear, over: c, bias: y}
       |                                  ^
   help: write true or false"""),
     "a node written where a size belongs": (
         IT + "  z: {op: mlp, over: c, hidden: {op: gate}}\n", """\
-it.yaml:4:33: error[invalid-value]: a size is wanted here, not a node
+it.yaml:4:33: error[invalid-value]: expected a size, but got a node
     4 |   z: {op: mlp, over: c, hidden: {op: gate}}
       |                                 ^^^^^^^^^^
-  help: give the node a line of its own; here stands a size such as 64 or c // 4"""),
+  help: define the node on its own line, and write a size such as 64 or c // 4 here"""),
     "a function of Python": (
         IT + "  z: {op: linear, over: c, out: int(c / 2)}\n", """\
-it.yaml:4:33: error[forbidden-call]: an expression may not call 'int'
+it.yaml:4:33: error[forbidden-call]: an expression cannot call 'int'
     4 |   z: {op: linear, over: c, out: int(c / 2)}
       |                                 ^^^^^^^^^^
-  help: write // for a whole quotient, or floor(…); it may call <calls>"""),
+  help: write // for a whole quotient, or floor(…); it can call <calls>"""),
     "a function of a library": (
         IT + "  z: {op: linear, over: c, out: math.sqrt(c)}\n", """\
-it.yaml:4:33: error[forbidden-call]: an expression may not call 'math.sqrt(c)'
+it.yaml:4:33: error[forbidden-call]: an expression cannot call 'math.sqrt(c)'
     4 |   z: {op: linear, over: c, out: math.sqrt(c)}
       |                                 ^^^^^^^^^^^^
-  help: write sqrt(…); it may call <calls>"""),
+  help: write sqrt(…); it can call <calls>"""),
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ NODES: dict[str, tuple[str, str]] = {
   out: {op: pool, over: [h, w], stride: 2}
 """,
         """\
-spec.yaml:4:8: error[invalid-value]: 'stride' belongs to windows, so it needs a 'kernel'
+spec.yaml:4:8: error[invalid-value]: 'stride' is for windows, so it needs a 'kernel'
     4 |   out: {op: pool, over: [h, w], stride: 2}
       |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 """,
@@ -39,10 +39,10 @@ spec.yaml:4:8: error[invalid-value]: a kernel slides over two axes, and 'over' n
   out: {op: pool, over: [h, w], kernel: 4, stride: 2}
 """,
         """\
-spec.yaml:4:41: error[even-kernel]: a window of 4 has no middle, and a stride of 2 does not lay it side by side
+spec.yaml:4:41: error[even-kernel]: a window of 4 has no centre, and a stride of 2 makes windows overlap
     4 |   out: {op: pool, over: [h, w], kernel: 4, stride: 2}
       |                                         ^
-  help: take an odd kernel, or a stride of 4
+  help: use an odd kernel, or a stride of 4
 """,  # noqa: E501
     ),
     "windows summed": (
@@ -53,7 +53,7 @@ spec.yaml:4:41: error[even-kernel]: a window of 4 has no middle, and a stride of
 spec.yaml:4:52: error[invalid-value]: windows are pooled by mean or max, not by sum
     4 |   out: {op: pool, over: [h, w], kernel: 3, reduce: sum}
       |                                                    ^^^
-  help: take the mean; the sum is kernel * kernel times that
+  help: use the mean; the sum is kernel * kernel times that
 """,
     ),
     "resize of one axis": (
@@ -61,7 +61,7 @@ spec.yaml:4:52: error[invalid-value]: windows are pooled by mean or max, not by 
   out: {op: resize, over: [h], like: input}
 """,
         """\
-spec.yaml:4:27: error[invalid-value]: at least 2 values must stand here, not 1
+spec.yaml:4:27: error[invalid-value]: expected at least 2 values, but got 1
     4 |   out: {op: resize, over: [h], like: input}
       |                           ^^^
   help: write it as 'over: [h, w]'
@@ -95,18 +95,18 @@ spec.yaml:4:8: error[missing-field]: the op 'resize' needs the field 'like'
   out: {op: norm, over: c, fn: layer, momentum: 0.5}
 """,
         """\
-spec.yaml:4:8: error[invalid-value]: a layer norm keeps no statistics, so it has no 'momentum'
+spec.yaml:4:8: error[invalid-value]: a layer norm keeps no running statistics, so it has no 'momentum'
     4 |   out: {op: norm, over: c, fn: layer, momentum: 0.5}
       |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   help: omit 'momentum'
-""",
+""",  # noqa: E501
     ),
     "a norm of another name": (
         """\
   out: {op: norm, over: c, fn: grup}
 """,
         """\
-spec.yaml:4:32: error[unknown-word]: 'grup' does not suit here
+spec.yaml:4:32: error[unknown-word]: 'grup' is not allowed here
     4 |   out: {op: norm, over: c, fn: grup}
       |                                ^^^^
   help: did you mean 'group'? it may be batch, layer, group, instance, rms or l2
@@ -120,7 +120,7 @@ spec.yaml:4:32: error[unknown-word]: 'grup' does not suit here
 spec.yaml:4:35: error[size-conflict]: axis 'c' of 'input' has c values, and g × d has 8 * (c // 8)
     4 |   out: {op: split, axis: c, into: {g: 8, d: c // 8}}
       |                                   ^^^^^^^^^^^^^^^^^
-  help: choose sizes that multiply to the first; / is exact where // rounds down
+  help: choose sizes whose product is that of the axis; / divides exactly, // rounds down
 """,
     ),
     "split into a taken axis": (
@@ -128,10 +128,10 @@ spec.yaml:4:35: error[size-conflict]: axis 'c' of 'input' has c values, and g ×
   out: {op: split, axis: c, into: {h: 8, d: c / 8}}
 """,
         """\
-spec.yaml:4:39: error[axis-exists]: 'input' has an axis 'h' already
+spec.yaml:4:39: error[axis-exists]: 'input' already has an axis 'h'
     4 |   out: {op: split, axis: c, into: {h: 8, d: c / 8}}
       |                                       ^
-  help: call it by another name than b, h, w
+  help: choose a name other than b, h, w
 """,
     ),
     "split of an unknown axis": (
@@ -150,10 +150,10 @@ spec.yaml:4:26: error[unknown-axis]: 'input' has no axis 'ch'
   out: {op: merge, axes: [c, h], into: w}
 """,
         """\
-spec.yaml:4:40: error[axis-exists]: 'input' has an axis 'w' already
+spec.yaml:4:40: error[axis-exists]: 'input' already has an axis 'w'
     4 |   out: {op: merge, axes: [c, h], into: w}
       |                                        ^
-  help: call it by another name than b, w
+  help: choose a name other than b, w
 """,
     ),
     "merge of an unknown axis": (
@@ -173,11 +173,11 @@ spec.yaml:4:30: error[unknown-axis]: 'input' has no axis 'n'
   out: {op: pick, axis: k, index: 2}
 """,
         """\
-spec.yaml:5:35: error[index-out-of-range]: axis 'k' of 'both' has 2 values, so none is at 2
+spec.yaml:5:35: error[index-out-of-range]: axis 'k' of 'both' has 2 values, so the index 2 is out of range
     5 |   out: {op: pick, axis: k, index: 2}
       |                                   ^
-  help: they are counted from 0 to 1
-""",
+  help: indices go from 0 to 1
+""",  # noqa: E501
     ),
     "pick of too many": (
         """\
@@ -219,10 +219,10 @@ spec.yaml:4:46: error[groups-do-not-divide]: 2 groups do not divide 9 channels o
   out: {op: mlp, over: c, hidden: 4, out: {h: 3, d: 2}}
 """,
         """\
-spec.yaml:4:47: error[axis-exists]: 'input' has an axis 'h' already
+spec.yaml:4:47: error[axis-exists]: 'input' already has an axis 'h'
     4 |   out: {op: mlp, over: c, hidden: 4, out: {h: 3, d: 2}}
       |                                               ^
-  help: call it by another name than b, h, w
+  help: choose a name other than b, h, w
 """,
     ),
     "conv2d without a kernel": (
@@ -241,7 +241,7 @@ spec.yaml:4:8: error[invalid-value]: conv2d needs 'kernel', its height and width
   out: {op: conv2d, x: input, weight: kernel, kernel: 3}
 """,
         """\
-spec.yaml:5:8: error[invalid-value]: the weight 'kernel' is the whole layer, so 'kernel' has nothing to say; remove one of the two
+spec.yaml:5:8: error[invalid-value]: 'kernel' has no effect together with the weight 'kernel'; remove one of the two
     5 |   out: {op: conv2d, x: input, weight: kernel, kernel: 3}
       |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 """,  # noqa: E501
@@ -252,7 +252,7 @@ spec.yaml:5:8: error[invalid-value]: the weight 'kernel' is the whole layer, so 
   out: {op: conv2d, x: input, weight: kernel, out: 4}
 """,
         """\
-spec.yaml:5:8: error[invalid-value]: the weight 'kernel' is the whole layer, so 'out' has nothing to say; remove one of the two
+spec.yaml:5:8: error[invalid-value]: 'out' has no effect together with the weight 'kernel'; remove one of the two
     5 |   out: {op: conv2d, x: input, weight: kernel, out: 4}
       |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 """,  # noqa: E501
@@ -275,11 +275,11 @@ spec.yaml:5:39: error[unknown-axis]: 'squeeze' has no axis 'o'
   out: {op: conv2d, x: input, weight: kernels}
 """,
         """\
-spec.yaml:5:39: error[surplus-axis]: 'kernels' has the axis 'n', which a kernel has not
+spec.yaml:5:39: error[surplus-axis]: 'kernels' has the axis 'n', which a kernel does not have
     5 |   out: {op: conv2d, x: input, weight: kernels}
       |                                       ^^^^^^^
-  help: a kernel is [o, i, kh, kw], with 'b' where each sample has its own; pick or sum what is over
-""",
+  help: a kernel is [o, i, kh, kw], with 'b' for one kernel per sample; remove other axes with pick or a sum
+""",  # noqa: E501
     ),
     "conv2d by other channels": (
         """\
@@ -287,7 +287,7 @@ spec.yaml:5:39: error[surplus-axis]: 'kernels' has the axis 'n', which a kernel 
   out: {op: conv2d, x: input, weight: kernel}
 """,
         """\
-spec.yaml:5:39: error[size-conflict]: axis 'i' of 'kernel' is 8, and c channels come in
+spec.yaml:5:39: error[size-conflict]: axis 'i' of 'kernel' is 8, and there are c input channels
     5 |   out: {op: conv2d, x: input, weight: kernel}
       |                                       ^^^^^^
   help: give the axis i the size c
@@ -299,7 +299,7 @@ spec.yaml:5:39: error[size-conflict]: axis 'i' of 'kernel' is 8, and c channels 
   out: {op: conv2d, x: input, weight: kernel, groups: 2}
 """,
         """\
-spec.yaml:5:39: error[size-conflict]: axis 'i' of 'kernel' is c, and c channels come in, c / 2 for each of 2 groups
+spec.yaml:5:39: error[size-conflict]: axis 'i' of 'kernel' is c, and there are c input channels, c / 2 for each of 2 groups
     5 |   out: {op: conv2d, x: input, weight: kernel, groups: 2}
       |                                       ^^^^^^
   help: give the axis i the size c / 2
@@ -311,10 +311,10 @@ spec.yaml:5:39: error[size-conflict]: axis 'i' of 'kernel' is c, and c channels 
   out: {op: conv2d, x: input, weight: kernel}
 """,
         """\
-spec.yaml:5:39: error[even-kernel]: a kernel of 2 has no middle, so the size would change
+spec.yaml:5:39: error[even-kernel]: a kernel of 2 has no centre, so the size would change
     5 |   out: {op: conv2d, x: input, weight: kernel}
       |                                       ^^^^^^
-  help: take an odd one; odd(x) is the whole part of x, or one more where that is even
+  help: use an odd one; odd(x) is the whole part of x, plus one if that is even
 """,
     ),
     "a padding that is none": (
@@ -322,7 +322,7 @@ spec.yaml:5:39: error[even-kernel]: a kernel of 2 has no middle, so the size wou
   out: {op: conv2d, kernel: 3, padding: -1}
 """,
         """\
-spec.yaml:4:41: error[invalid-value]: a size is at least 0, and this is -1
+spec.yaml:4:41: error[invalid-value]: a size must be at least 0, and this is -1
     4 |   out: {op: conv2d, kernel: 3, padding: -1}
       |                                         ^^
 """,
@@ -336,7 +336,7 @@ spec.yaml:4:41: error[invalid-value]: a size is at least 0, and this is -1
 spec.yaml:5:37: error[unknown-axis]: 'flat' has no axis 'h'
     5 |   out: {op: attention, q: input, k: flat, v: flat, over: h, along: c}
       |                                     ^^^^
-  help: it is [b, m, c, w]; keys with axes of their own are named: 'keys: m'
+  help: it is [b, m, c, w]; if the keys have other axes, name them: 'keys: m'
 """,
     ),
     "attention to keys without the features": (
@@ -356,10 +356,10 @@ spec.yaml:5:37: error[unknown-axis]: 'flat' has no axis 'c'
   out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: [h, m]}
 """,
         """\
-spec.yaml:4:80: error[duplicate-axis]: the axis 'h' is one of the queries, so it cannot be one of the keys
+spec.yaml:4:80: error[duplicate-axis]: the axis 'h' is an axis of the queries, so it cannot be an axis of the keys
     4 |   out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: [h, m]}
       |                                                                                ^
-  help: the keys have axes of their own; omit 'keys' where they are the queries'
+  help: the keys need other axes; omit 'keys' if they have those of the queries
 """,  # noqa: E501
     ),
     "keys that are features": (
@@ -367,10 +367,10 @@ spec.yaml:4:80: error[duplicate-axis]: the axis 'h' is one of the queries, so it
   out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: c}
 """,
         """\
-spec.yaml:4:79: error[duplicate-axis]: the axis 'c' has the features, so it cannot be one of the keys
+spec.yaml:4:79: error[duplicate-axis]: the axis 'c' is the feature axis, so it cannot be an axis of the keys
     4 |   out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: c}
       |                                                                               ^
-  help: the keys have axes of their own; omit 'keys' where they are the queries'
+  help: the keys need other axes; omit 'keys' if they have those of the queries
 """,  # noqa: E501
     ),
     "keys named twice": (
@@ -378,21 +378,21 @@ spec.yaml:4:79: error[duplicate-axis]: the axis 'c' has the features, so it cann
   out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: [m, m]}
 """,
         """\
-spec.yaml:4:83: error[duplicate-axis]: the axis 'm' is named twice, so it cannot be one of the keys
+spec.yaml:4:83: error[duplicate-axis]: the axis 'm' is named twice, so it cannot be an axis of the keys
     4 |   out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: [m, m]}
       |                                                                                   ^
   help: name each axis once
-""",
+""",  # noqa: E501
     ),
     "keys of the queries": (
         """\
   out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: w}
 """,
         """\
-spec.yaml:4:79: error[surplus-axis]: the queries 'input' have the axis 'w' of the keys
+spec.yaml:4:79: error[surplus-axis]: the queries 'input' also have the axis 'w' of the keys
     4 |   out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: w}
       |                                                                               ^
-  help: 'input' is [b, c, h, w]; name an axis of the keys that the queries lack
+  help: 'input' is [b, c, h, w]; name an axis that only the keys have
 """,
     ),
     "keys of another number": (
@@ -403,7 +403,7 @@ spec.yaml:4:79: error[surplus-axis]: the queries 'input' have the axis 'w' of th
 spec.yaml:4:79: error[invalid-value]: 'input' has the axes of the queries, [h], and 'keys' names [m, n] for them
     4 |   out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: [m, n]}
       |                                                                               ^^^^^^
-  help: name one for each of these
+  help: name one for each of them
 """,  # noqa: E501
     ),
     "keys for each query": (
@@ -412,10 +412,10 @@ spec.yaml:4:79: error[invalid-value]: 'input' has the axes of the queries, [h], 
   out: {op: attention, q: input, k: more, v: more, over: h, keys: m, along: c}
 """,
         """\
-spec.yaml:5:37: error[surplus-axis]: 'more' has 'h', an axis of the queries, beside the keys' [m]
+spec.yaml:5:37: error[surplus-axis]: 'more' has 'h', an axis of the queries, as well as the keys' [m]
     5 |   out: {op: attention, q: input, k: more, v: more, over: h, keys: m, along: c}
       |                                     ^^^^
-  help: where each query has keys of its own, write a product, a gate with fn: softmax, and a product
+  help: if each query has its own keys, write a product, a gate with fn: softmax, and a product
 """,  # noqa: E501
     ),
     "a bias without keys": (
@@ -424,10 +424,10 @@ spec.yaml:5:37: error[surplus-axis]: 'more' has 'h', an axis of the queries, bes
   out: {op: attention, q: input, k: input, v: input, over: h, along: c, bias: near}
 """,
         """\
-spec.yaml:5:79: error[missing-field]: a bias tells queries from keys, and both have the same axes here
+spec.yaml:5:79: error[missing-field]: a bias needs different axes for queries and keys, and here they are the same
     5 |   out: {op: attention, q: input, k: input, v: input, over: h, along: c, bias: near}
       |                                                                               ^^^^
-  help: give those of the keys names of their own, such as 'keys: m'; what 'input' calls them need not change
+  help: rename the axes of the keys for it, such as 'keys: m'; the axes of 'input' need not change
 """,  # noqa: E501
     ),
     "a bias with an axis of its own": (
@@ -436,7 +436,7 @@ spec.yaml:5:79: error[missing-field]: a bias tells queries from keys, and both h
   out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: m, bias: near}
 """,
         """\
-spec.yaml:5:88: error[surplus-axis]: the bias 'near' has the axis 'r', which the logits have not
+spec.yaml:5:88: error[surplus-axis]: the bias 'near' has the axis 'r', which the logits do not have
     5 |   out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: m, bias: near}
       |                                                                                        ^^^^
   help: they are [b, h, w, m]
@@ -448,11 +448,11 @@ spec.yaml:5:88: error[surplus-axis]: the bias 'near' has the axis 'r', which the
   out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: m, mask: seen}
 """,
         """\
-spec.yaml:5:88: error[unknown-axis]: the mask 'seen' is the same for all keys, so no weight depends on it
+spec.yaml:5:88: error[unknown-axis]: the mask 'seen' is the same for all keys, so it has no effect
     5 |   out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: m, mask: seen}
       |                                                                                        ^^^^
   help: it is [b, h]; the keys have [m]
-""",  # noqa: E501
+""",
     ),
     "a bias of another size": (
         """\
@@ -463,8 +463,8 @@ spec.yaml:5:88: error[unknown-axis]: the mask 'seen' is the same for all keys, s
 spec.yaml:5:88: error[size-conflict]: axis 'm' has two sizes: h in 'input' and 7 in 'near'
     5 |   out: {op: attention, q: input, k: input, v: input, over: h, along: c, keys: m, bias: near}
       |                                                                                        ^^^^
-  help: with h = 64 they are 64 and 7; give both one size, or call one of the axes by another name than 'm'
-""",  # noqa: E501
+  help: with h = 64 they are 64 and 7; make the sizes equal, or rename one of the axes 'm'
+""",
     ),
     "a relative position of other keys": (
         """\
@@ -473,10 +473,10 @@ spec.yaml:5:88: error[size-conflict]: axis 'm' has two sizes: h in 'input' and 7
   out: {op: attention, q: input, k: far, v: far, over: [h, w], keys: [m, n], along: c, position: relative}
 """,  # noqa: E501
         """\
-spec.yaml:6:98: error[invalid-value]: a relative position needs the keys at the places of the queries, and 'far' is [b, m, n, c]
+spec.yaml:6:98: error[invalid-value]: a relative position needs keys with the axes of the queries, and 'far' is [b, m, n, c]
     6 |   out: {op: attention, q: input, k: far, v: far, over: [h, w], keys: [m, n], along: c, position: relative}
       |                                                                                                  ^^^^^^^^
-  help: leave the position out, and add one as a bias
+  help: omit the position, and add one as a bias
 """,  # noqa: E501
     ),
     "a product of three": (
@@ -484,7 +484,7 @@ spec.yaml:6:98: error[invalid-value]: a relative position needs the keys at the 
   out: {op: product, of: [input, input, input], sum: c}
 """,
         """\
-spec.yaml:4:8: error[invalid-value]: a product takes two values, not 3; write a node for each pair
+spec.yaml:4:8: error[invalid-value]: a product takes two values, not 3; write one node for each pair
     4 |   out: {op: product, of: [input, input, input], sum: c}
       |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 """,
@@ -518,7 +518,7 @@ spec.yaml:5:46: error[unknown-axis]: 'input' has no axis 'q'
   out: {op: product, of: [input, input], sum: []}
 """,
         """\
-spec.yaml:4:47: error[invalid-value]: at least 1 value must stand here, not 0
+spec.yaml:4:47: error[invalid-value]: expected at least 1 value, but got 0
     4 |   out: {op: product, of: [input, input], sum: []}
       |                                               ^^
   help: write it as 'sum: …'
@@ -533,15 +533,15 @@ spec.yaml:4:47: error[invalid-value]: at least 1 value must stand here, not 0
 spec.yaml:5:37: error[size-conflict]: axis 'c' has two sizes: c in 'input' and 8 in 'keys'
     5 |   out: {op: attention, q: input, k: keys, v: input, over: w, along: c}
       |                                     ^^^^
-  help: with c = 64 they are 64 and 8; give both one size, or call one of the axes by another name than 'c'
-""",  # noqa: E501
+  help: with c = 64 they are 64 and 8; make the sizes equal, or rename one of the axes 'c'
+""",
     ),
     "attention along its tokens": (
         """\
   out: {op: attention, q: input, k: input, v: input, over: [h, c], along: c}
 """,
         """\
-spec.yaml:4:75: error[duplicate-axis]: the axis 'c' is one of the tokens, so it cannot be the features
+spec.yaml:4:75: error[duplicate-axis]: the axis 'c' is a token axis, so it cannot be the feature axis
     4 |   out: {op: attention, q: input, k: input, v: input, over: [h, c], along: c}
       |                                                                           ^
   help: name the axis that the dot product sums over
@@ -552,10 +552,10 @@ spec.yaml:4:75: error[duplicate-axis]: the axis 'c' is one of the tokens, so it 
   out: {op: attention, q: input, k: input, v: input, over: w, along: c, position: relative}
 """,
         """\
-spec.yaml:4:60: error[invalid-value]: a relative position is down and across, and 'over' names 1
+spec.yaml:4:60: error[invalid-value]: a relative position needs two axes, and 'over' names 1
     4 |   out: {op: attention, q: input, k: input, v: input, over: w, along: c, position: relative}
       |                                                            ^
-  help: name two axes, such as [h, w], or leave the position out
+  help: name two axes, such as [h, w], or omit the position
 """,
     ),
     "attention with a position of another name": (
@@ -563,7 +563,7 @@ spec.yaml:4:60: error[invalid-value]: a relative position is down and across, an
   out: {op: attention, q: input, k: input, v: input, over: [h, w], along: c, position: absolute}
 """,
         """\
-spec.yaml:4:88: error[unknown-word]: 'absolute' does not suit here
+spec.yaml:4:88: error[unknown-word]: 'absolute' is not allowed here
     4 |   out: {op: attention, q: input, k: input, v: input, over: [h, w], along: c, position: absolute}
       |                                                                                        ^^^^^^^^
   help: it may be none or relative
@@ -574,7 +574,7 @@ spec.yaml:4:88: error[unknown-word]: 'absolute' does not suit here
   out: {op: schedule, begin: 30, end: 1, steps: 0}
 """,
         """\
-spec.yaml:4:49: error[invalid-value]: a size is at least 1, and this is 0
+spec.yaml:4:49: error[invalid-value]: a size must be at least 1, and this is 0
     4 |   out: {op: schedule, begin: 30, end: 1, steps: 0}
       |                                                 ^
 """,
@@ -584,7 +584,7 @@ spec.yaml:4:49: error[invalid-value]: a size is at least 1, and this is 0
   out: {op: parameter, axes: {c: c}, init: convolution}
 """,
         """\
-spec.yaml:4:44: error[unknown-name]: no size and no param named 'convolution'
+spec.yaml:4:44: error[unknown-name]: no size or param named 'convolution'
     4 |   out: {op: parameter, axes: {c: c}, init: convolution}
       |                                            ^^^^^^^^^^^
   help: Known here: c, h, w
@@ -595,7 +595,7 @@ spec.yaml:4:44: error[unknown-name]: no size and no param named 'convolution'
   out: {op: parameter, axes: {c: c}, init: [conv]}
 """,
         """\
-spec.yaml:4:44: error[invalid-value]: a number is wanted here, not a list
+spec.yaml:4:44: error[invalid-value]: expected a number, but got a list
     4 |   out: {op: parameter, axes: {c: c}, init: [conv]}
       |                                            ^^^^^^
 """,
@@ -605,11 +605,11 @@ spec.yaml:4:44: error[invalid-value]: a number is wanted here, not a list
   out: {op: norm, over: [c, h, w], fn: group}
 """,
         """\
-spec.yaml:4:8: error[invalid-value]: a group norm needs 'groups', the number of parts that its channels are in
+spec.yaml:4:8: error[invalid-value]: a group norm needs 'groups', the number of groups of channels
     4 |   out: {op: norm, over: [c, h, w], fn: group}
       |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   help: add 'groups: 32'
-""",  # noqa: E501
+""",
     ),
     "a batch norm in groups": (
         """\
@@ -627,10 +627,10 @@ spec.yaml:4:8: error[invalid-value]: a batch norm has no 'groups'
   out: {op: norm, over: c, fn: group, groups: 4}
 """,
         """\
-spec.yaml:4:25: error[invalid-value]: each place of h, w would have statistics of its own for the groups of 'c'
+spec.yaml:4:25: error[invalid-value]: each position of h, w would have separate statistics for groups of 'c'
     4 |   out: {op: norm, over: c, fn: group, groups: 4}
       |                         ^
-  help: write over: [c, h, w]; for a norm at each place, split 'c' and take a layer norm over the part
+  help: write over: [c, h, w]; for a norm per position, split 'c' and use a layer norm over the part
 """,  # noqa: E501
     ),
     "groups that do not divide": (
@@ -649,10 +649,10 @@ spec.yaml:4:66: error[groups-do-not-divide]: 4 groups do not divide 6 channels
   out: {op: norm, over: [c, h]}
 """,
         """\
-spec.yaml:4:25: error[invalid-value]: a batch norm has one axis of channels, and 'over' names 2
+spec.yaml:4:25: error[invalid-value]: a batch norm has one channel axis, and 'over' names 2
     4 |   out: {op: norm, over: [c, h]}
       |                         ^^^^^^
-  help: merge them first: {op: merge, axes: [c, h], into: …}; a norm over several axes is 'fn: layer'
+  help: merge them first: {op: merge, axes: [c, h], into: …}; or use 'fn: layer', a norm over several axes
 """,  # noqa: E501
     ),
     "a batch norm with other weights": (
@@ -660,7 +660,7 @@ spec.yaml:4:25: error[invalid-value]: a batch norm has one axis of channels, and
   out: {op: norm, over: c, affine: [c, h]}
 """,
         """\
-spec.yaml:4:36: error[invalid-value]: a batch norm has a weight for each of its channels 'c', and none along 'h'
+spec.yaml:4:36: error[invalid-value]: a batch norm has weights along its channels 'c', and none along 'h'
     4 |   out: {op: norm, over: c, affine: [c, h]}
       |                                    ^^^^^^
   help: omit 'affine', or write 'affine: none'
@@ -682,10 +682,10 @@ spec.yaml:4:51: error[unknown-axis]: 'input' has no axis 'q'
   out: {op: norm, over: c, fn: layer, affine: false}
 """,
         """\
-spec.yaml:4:47: error[invalid-value]: 'affine' names the axes along which there are weights
+spec.yaml:4:47: error[invalid-value]: 'affine' must name the axes along which there are weights
     4 |   out: {op: norm, over: c, fn: layer, affine: false}
       |                                               ^^^^^
-  help: write such as 'affine: c', or 'affine: none' for no weights
+  help: write for example 'affine: c', or 'affine: none' for no weights
 """,
     ),
     "a scale without weights": (
@@ -693,10 +693,10 @@ spec.yaml:4:47: error[invalid-value]: 'affine' names the axes along which there 
   out: {op: norm, over: [h, w], fn: instance, scale: 0}
 """,
         """\
-spec.yaml:4:8: error[invalid-value]: an instance norm has no weights by default, so there is nothing that begins at 'scale'
+spec.yaml:4:8: error[invalid-value]: an instance norm has no weights by default, so 'scale' has no effect
     4 |   out: {op: norm, over: [h, w], fn: instance, scale: 0}
       |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: omit 'scale', or say in 'affine' that it has weights
+  help: omit 'scale', or set 'affine' to give it weights
 """,  # noqa: E501
     ),
     "a scale without weights after a layer": (
@@ -704,18 +704,18 @@ spec.yaml:4:8: error[invalid-value]: an instance norm has no weights by default,
   out: {op: conv2d, kernel: 1, norm: {fn: layer, affine: false, scale: 0}}
 """,
         """\
-spec.yaml:4:38: error[invalid-value]: a layer norm has no weights, so there is nothing that begins at 'scale'
+spec.yaml:4:38: error[invalid-value]: a layer norm has no weights, so 'scale' has no effect
     4 |   out: {op: conv2d, kernel: 1, norm: {fn: layer, affine: false, scale: 0}}
       |                                      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: omit 'scale', or say in 'affine' that it has weights
-""",  # noqa: E501
+  help: omit 'scale', or set 'affine' to give it weights
+""",
     ),
     "an instance norm without a map": (
         """\
   out: {op: linear, over: c, norm: instance}
 """,
         """\
-spec.yaml:4:36: error[invalid-value]: an instance norm has its statistics over a map, and linear works on none
+spec.yaml:4:36: error[invalid-value]: an instance norm needs a map for its statistics, and linear has none
     4 |   out: {op: linear, over: c, norm: instance}
       |                                    ^^^^^^^^
   help: write the norm as a node: {op: norm, fn: instance, over: [h, w], affine: c}
@@ -726,10 +726,10 @@ spec.yaml:4:36: error[invalid-value]: an instance norm has its statistics over a
   out: {op: mlp, over: c, hidden: 8, norm: {fn: group, groups: 4}}
 """,
         """\
-spec.yaml:4:49: error[invalid-value]: a group norm after mlp would have statistics of its own at each place of h, w
+spec.yaml:4:49: error[invalid-value]: a group norm after mlp would have separate statistics at each position of h, w
     4 |   out: {op: mlp, over: c, hidden: 8, norm: {fn: group, groups: 4}}
       |                                                 ^^^^^
-  help: write the norm as a node, with all axes that share their statistics: {op: norm, fn: group, over: [c, h, w], groups: 4}
+  help: write the norm as a node, with all axes that share statistics: {op: norm, fn: group, over: [c, h, w], groups: 4}
 """,  # noqa: E501
     ),
     "a bias before a norm that begins": (
@@ -737,7 +737,7 @@ spec.yaml:4:49: error[invalid-value]: a group norm after mlp would have statisti
   out: {op: linear, over: c, bias_init: 1, norm: batch}
 """,
         """\
-spec.yaml:4:8: error[invalid-value]: a layer has no bias by default where a norm follows, so none begins at 'bias_init'
+spec.yaml:4:8: error[invalid-value]: a layer followed by a norm has no bias by default, so 'bias_init' has no effect
     4 |   out: {op: linear, over: c, bias_init: 1, norm: batch}
       |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   help: omit 'bias_init', or write 'bias: true'
@@ -748,7 +748,7 @@ spec.yaml:4:8: error[invalid-value]: a layer has no bias by default where a norm
   out: {op: conv1d, along: c, kernel: 3, bias: false, bias_init: 1}
 """,
         """\
-spec.yaml:4:8: error[invalid-value]: there is no bias that could begin at 'bias_init'
+spec.yaml:4:8: error[invalid-value]: there is no bias for 'bias_init'
     4 |   out: {op: conv1d, along: c, kernel: 3, bias: false, bias_init: 1}
       |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   help: omit one of the two
@@ -759,7 +759,7 @@ spec.yaml:4:8: error[invalid-value]: there is no bias that could begin at 'bias_
   out: {op: mlp, over: c, hidden: 8, init: {}}
 """,
         """\
-spec.yaml:4:44: error[invalid-value]: this does not say how the weights begin
+spec.yaml:4:44: error[invalid-value]: this is not an initialisation
     4 |   out: {op: mlp, over: c, hidden: 8, init: {}}
       |                                            ^^
   help: write a number, conv, kaiming, xavier, {normal: 0.02}, {trunc_normal: 0.02} or {uniform: 0.02}
@@ -770,7 +770,7 @@ spec.yaml:4:44: error[invalid-value]: this does not say how the weights begin
   out: {op: conv2d, kernel: 1, init: {normal: 0.02, uniform: 0.1}}
 """,
         """\
-spec.yaml:4:38: error[invalid-value]: weights begin in one way, and here are 'normal' and 'uniform'
+spec.yaml:4:38: error[invalid-value]: expected one initialisation, but got 'normal' and 'uniform'
     4 |   out: {op: conv2d, kernel: 1, init: {normal: 0.02, uniform: 0.1}}
       |                                      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   help: keep one of them
@@ -791,7 +791,7 @@ spec.yaml:4:51: error[invalid-value]: -1 is not between 0 and 1000
   out: {op: conv2d, kernel: 1, init: zeros}
 """,
         """\
-spec.yaml:4:38: error[invalid-value]: 'zeros' does not suit here
+spec.yaml:4:38: error[invalid-value]: 'zeros' is not allowed here
     4 |   out: {op: conv2d, kernel: 1, init: zeros}
       |                                      ^^^^^
   help: write 'init: 0'
@@ -802,7 +802,7 @@ spec.yaml:4:38: error[invalid-value]: 'zeros' does not suit here
   out: {op: parameter, axes: {c: c}, init: normal}
 """,
         """\
-spec.yaml:4:44: error[invalid-value]: 'normal' does not suit here
+spec.yaml:4:44: error[invalid-value]: 'normal' is not allowed here
     4 |   out: {op: parameter, axes: {c: c}, init: normal}
       |                                            ^^^^^^
   help: write 'init: {normal: 0.02}'
@@ -846,10 +846,10 @@ spec.yaml:4:8: error[invalid-value]: a padding that keeps the size is the defaul
   out: {op: conv2d, kernel: [3, 4]}
 """,
         """\
-spec.yaml:4:33: error[even-kernel]: a kernel of 4 has no middle, so the size would change
+spec.yaml:4:33: error[even-kernel]: a kernel of 4 has no centre, so the size would change
     4 |   out: {op: conv2d, kernel: [3, 4]}
       |                                 ^
-  help: take an odd one; odd(x) is the whole part of x, or one more where that is even
+  help: use an odd one; odd(x) is the whole part of x, plus one if that is even
 """,
     ),
     "a softmax over nothing": (
@@ -857,7 +857,7 @@ spec.yaml:4:33: error[even-kernel]: a kernel of 4 has no middle, so the size wou
   out: {op: gate, fn: softmax, over: []}
 """,
         """\
-spec.yaml:4:8: error[invalid-value]: a softmax over no axis is 1
+spec.yaml:4:8: error[invalid-value]: a softmax over no axis is always 1
     4 |   out: {op: gate, fn: softmax, over: []}
       |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   help: name an axis, such as 'over: [h, w]'
@@ -873,10 +873,10 @@ SIZES: dict[str, tuple[str, dict[str, int], str]] = {
 """,
         {"c": 4, "h": 8, "w": 14},
         """\
-<spec>:4:41: error[size-too-small]: a kernel of 7 with dilation 2 does not fit into 8 of 'h' with a padding of 1
+<spec>:4:41: error[size-too-small]: a kernel of 7 with dilation 2 does not fit into the size 8 of 'h' with a padding of 1
     4 |   out: {op: conv2d, kernel: 7, padding: 1, dilation: 2}
       |                                         ^
-  help: take a larger padding or a smaller kernel
+  help: use a larger padding or a smaller kernel
 """,  # noqa: E501
     ),
     "a drawn size that is open": (
@@ -888,7 +888,7 @@ SIZES: dict[str, tuple[str, dict[str, int], str]] = {
 <spec>:4:40: error[open-size]: the size h is not known when the module is built
     4 |   out: {op: parameter, axes: {c: c, h: h, w: w}, init: conv}
       |                                        ^
-  help: say it to build, such as size=(14, 14) for h and w
+  help: pass it to build, such as size=(14, 14) for h and w
 """,
     ),
     "a position whose size is open": (
@@ -900,7 +900,7 @@ SIZES: dict[str, tuple[str, dict[str, int], str]] = {
 <spec>:4:60: error[open-size]: the size h is not known when the module is built
     4 |   out: {op: attention, q: input, k: input, v: input, over: [h, w], along: c, position: relative}
       |                                                            ^^^^^^
-  help: say it to build, such as size=(14, 14) for h and w
+  help: pass it to build, such as size=(14, 14) for h and w
 """,  # noqa: E501
     ),
     "an even window, bound": (
@@ -909,10 +909,10 @@ SIZES: dict[str, tuple[str, dict[str, int], str]] = {
 """,
         {"c": 4},
         """\
-<spec>:4:41: error[even-kernel]: a window of 4 has no middle, and a stride of 3 does not lay it side by side
+<spec>:4:41: error[even-kernel]: a window of 4 has no centre, and a stride of 3 makes windows overlap
     4 |   out: {op: pool, over: [h, w], kernel: c, stride: 3}
       |                                         ^
-  help: take an odd kernel, or a stride of 4
+  help: use an odd kernel, or a stride of 4
 """,  # noqa: E501
     ),
     "a pick behind the end": (
@@ -921,11 +921,11 @@ SIZES: dict[str, tuple[str, dict[str, int], str]] = {
 """,
         {"c": 4},
         """\
-<spec>:4:35: error[index-out-of-range]: axis 'c' of 'input' has 4 values, so none is at 4
+<spec>:4:35: error[index-out-of-range]: axis 'c' of 'input' has 4 values, so the index 4 is out of range
     4 |   out: {op: pick, axis: c, index: 4}
       |                                   ^
-  help: they are counted from 0 to 3
-""",
+  help: indices go from 0 to 3
+""",  # noqa: E501
     ),
 }
 

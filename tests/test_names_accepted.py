@@ -157,16 +157,16 @@ def test_much_that_is_accepted_builds_and_runs(
 @pytest.mark.parametrize(
     ("raised", "code", "message"),
     [
-        (MemoryError(), "out-of-memory", "the tensors find no room: MemoryError"),
+        (MemoryError(), "out-of-memory", "the tensors do not fit in memory: MemoryError"),
         (RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: x\nmore"),
          "out-of-memory",
-         "the tensors find no room: [enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: x"),
+         "the tensors do not fit in memory: [enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: x"),  # noqa: E501
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB"), "out-of-memory",
-         "the tensors find no room: CUDA out of memory. Tried to allocate 1 GiB"),
+         "the tensors do not fit in memory: CUDA out of memory. Tried to allocate 1 GiB"),
         (RuntimeError("Storage size calculation overflowed with sizes=[9]"), "out-of-memory",
-         "the tensors find no room: Storage size calculation overflowed with sizes=[9]"),
+         "the tensors do not fit in memory: Storage size calculation overflowed with sizes=[9]"),
         (TypeError("nn.Module.to only accepts floating point"), "torch-refuses",
-         "torch refuses the tensors: nn.Module.to only accepts floating point"),
+         "torch cannot create the tensors: nn.Module.to only accepts floating point"),
     ],
 )  # fmt: skip
 def test_what_torch_raises_is_one_error(raised: Exception, code: str, message: str) -> None:

@@ -109,5 +109,7 @@ def test_tokens_give_what_their_map_gives(nodes: str, matters: bool) -> None:
         got, expected = tokens(x.flatten(2).mT), plain(x).flatten(2).mT
         torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)
     if matters:  # 24 places of another aspect can't be told from these, but 21 make no such map
-        with pytest.raises(ValueError, match=r"^21 tokens make no grid of the aspect 4×6"):
+        with pytest.raises(
+            ValueError, match=r"^21 tokens do not form a grid of the aspect ratio 4×6"
+        ):
             tokens(random(2, 21, C))

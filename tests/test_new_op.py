@@ -106,13 +106,13 @@ REFUSED = [
     (("pool", "--op"), 2, "error[bad-name]: there is an op named 'pool'\n"
      "  help: choose another name, such as my_pool\n"),
     (("Soften-It", "--op"), 2, "error[bad-name]: 'Soften-It' is not a name for an op\n"
-     "  help: small letters, digits and _, and a letter first: soften_it\n"),
+     "  help: use lower-case letters, digits and _, such as soften_it\n"),
     (("3d", "--op"), 2, "error[bad-name]: '3d' is not a name for an op\n"
-     "  help: small letters, digits and _, and a letter first: op_3d\n"),
+     "  help: use lower-case letters, digits and _, such as op_3d\n"),
     (("class", "--op"), 2, "error[bad-name]: 'class' is a reserved word, not a name\n"
      "  help: choose another name, such as class_op\n"),
-    (("a" * 60, "--op"), 2, "error[bad-name]: a name of 60 letters is too long\n"
-     "  help: at most 55\n"),
+    (("a" * 60, "--op"), 2, "error[bad-name]: a name of 60 characters is too long\n"
+     "  help: use at most 55\n"),
     (("soften", "--op", "--from", "se"), 2, "error[usage]: --from begins a spec, and --op an op\n"
      "  help: omit one of them\n"),
     (("soften", "--op", "--force"), 2, "error[usage]: --force replaces a file, and an op is a "

@@ -61,7 +61,7 @@ def test_a_number_of_tokens_is_needed() -> None:
     made = Maker(load_spec(text), {}, "paper").at(SHAPES["tokens"])
     assert made.needs_size == (36,)
     assert said(lower(made.graph), torch.randn(2, 50, CHANNELS)) == (
-        "probe here was built for 36 tokens, and here are 49; insert it into a model made for "
+        "probe here was built for 36 tokens, but here are 49; insert it into a model made for "
         "that size, or build it for that size"
     )
     as_map = Maker(load_spec(text), {}, "paper").at(SHAPES["a map"])
@@ -76,7 +76,7 @@ def test_all_tokens_joined_are_counted() -> None:
     assert made.needs_size == (37,)
     module = lower(made.graph).eval()
     assert module(torch.randn(2, 37, CHANNELS)).shape == (2, 37, CHANNELS)
-    assert "was built for 37 tokens, and here are 50;" in said(module, torch.randn(2, 50, CHANNELS))
+    assert "was built for 37 tokens, but here are 50;" in said(module, torch.randn(2, 50, CHANNELS))
 
 
 def test_what_is_wrong_at_a_size_is_refused_when_planning() -> None:
@@ -103,7 +103,7 @@ def test_the_refusal_compiled(dynamic: bool | None) -> None:
         x = torch.randn(batch, CHANNELS, 6, 6)
         torch.testing.assert_close(whole(x), module(x))
     other = torch.randn(2, CHANNELS, 9, 8)
-    with pytest.raises(Exception, match="maps of 6×6, and this one is 9×8;"):
+    with pytest.raises(Exception, match="maps of 6×6, but this one is 9×8;"):
         whole(other)
     parts = torch.compile(copy.deepcopy(module), backend="eager", dynamic=dynamic)
     assert said(parts, other) == refusal("ge_theta_plus", (6, 6), (9, 8))

@@ -42,7 +42,7 @@ def numbers_in_code(spec: Spec, settings: Settings) -> fx.GraphModule:
 
 def refusal(name: str, built: tuple[int, int], comes: tuple[int, int]) -> str:
     return (
-        f"{name} here was built for maps of {built[0]}×{built[1]}, and this one is "
+        f"{name} here was built for maps of {built[0]}×{built[1]}, but this one is "
         f"{comes[0]}×{comes[1]}; insert it into a model made for that size, or build it for that "
         "size"
     )
@@ -372,7 +372,9 @@ def test_a_number_of_h_and_w_alone_takes_tokens_of_any_shape() -> None:
     by_area = Maker(load_spec(scaled_by("1 / (h * w)")), {}, "paper").at(shape)
     assert lower(by_area.graph)(wide).shape == wide.shape
     by_side = Maker(load_spec(scaled_by("1 / h")), {}, "paper").at(shape)
-    assert said(lower(by_side.graph), wide).startswith("40 tokens make no grid of the aspect 6×6")
+    assert said(lower(by_side.graph), wide).startswith(
+        "40 tokens do not form a grid of the aspect ratio 6×6"
+    )
 
 
 # ------------------------------------------------------------------------------ pruned layers

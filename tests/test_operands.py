@@ -90,22 +90,22 @@ def test_a_number_follows_dtype_and_size() -> None:
 
 SAID = {
     "out: {op: add, of: [input, 1e-5, kind]}": """\
-spec.yaml:5:36: error[invalid-value]: kind is the word fast, and a node or a number is wanted here
+spec.yaml:5:36: error[invalid-value]: expected a node or a number, but kind is the word fast
     5 |   out: {op: add, of: [input, 1e-5, kind]}
       |                                    ^^^^
   help: here kind = fast
 """,
     "out: {op: add, of: [1, 2 * c]}": """\
-spec.yaml:5:22: error[invalid-value]: add takes at least one value, and these are numbers alone
+spec.yaml:5:22: error[invalid-value]: add needs at least one node, and these are only numbers
     5 |   out: {op: add, of: [1, 2 * c]}
       |                      ^^^^^^^^^^
-  help: name a node, or 'input'; what is made of numbers is an expression: '1 + 2 * c'
+  help: name a node, or 'input'; compute numbers with an expression: '1 + 2 * c'
 """,
     "out: {op: mul, of: [input, input ** 2]}": """\
-spec.yaml:5:30: error[not-a-number]: 'input' is a node, and an expression is of numbers, sizes and params
+spec.yaml:5:30: error[not-a-number]: 'input' is a node, and expressions take only numbers, sizes and params
     5 |   out: {op: mul, of: [input, input ** 2]}
       |                              ^^^^^^^^^^
-  help: make a node of input ** 2, such as twice: {op: mul, of: [input, 2]}
+  help: write a node for input ** 2, such as twice: {op: mul, of: [input, 2]}
 """,  # noqa: E501
     "out: {op: mul, of: [input, wdth]}": """\
 spec.yaml:5:30: error[unknown-node]: no node, size or param named 'wdth'

@@ -102,7 +102,7 @@ def test_the_numbers_stay_and_norms_are_folded() -> None:
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        (lambda y: y[:1], "gives 1×5 in place of 2×5 on an input of 2×3×16×16"),
+        (lambda y: y[:1], "returns 1×5 instead of 2×5 on an input of 2×3×16×16"),
         (lambda y: y + y.abs().max(), "from the model, whose numbers go to "),
         (lambda y: y * 1e-3, "from the model, whose numbers go to "),
     ],
@@ -122,7 +122,7 @@ def test_a_second_batch_is_compared_too(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(torch, "compile", lambda call, **_: lambda *args: call(*args)[:2])
     fast = optimize(net().eval(), for_="inference")
     fast(images(2))
-    assert "gives 2×5 in place of 3×5" in said(lambda: fast(images(3)))
+    assert "returns 2×5 instead of 3×5" in said(lambda: fast(images(3)))
 
 
 def test_more_kinds_of_inputs_than_dynamo_keeps(eagerly: list[Any]) -> None:
@@ -274,7 +274,7 @@ def test_weights_that_changed_are_not_passed_over(
     assert (
         said(lambda: fast(x))
         == """\
-error[frozen]: 'fc.weight' of this Net changed after it became code
+error[frozen]: 'fc.weight' of this Net changed after it was compiled
   help: optimise it again: composer.optimize(model, for_="inference")"""
     )
     again = optimize(fast, for_="inference")
@@ -304,8 +304,8 @@ def test_training_mode_is_refused(eagerly: list[Any]) -> None:
     assert (
         said(lambda: fast(images()))
         == """\
-error[frozen]: this Net is optimised for inference, and is in training mode
-  help: train the model that it was made from, or a copy: copy.deepcopy(model)"""
+error[frozen]: this Net is optimised for inference, but is in training mode
+  help: train the original model, or a copy: copy.deepcopy(model)"""
     )
     copy.deepcopy(fast)(images()).sum().backward()
 
@@ -356,7 +356,7 @@ def test_what_draws_at_random_is_compared_in_shape(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(torch, "compile", lambda call, **_: lambda *args: call(*args)[:3])
     model = optimize(nn.Sequential(net(), nn.Dropout(0.5)).train(), for_="training")
     assert model(images(3)).shape == (3, 5)
-    assert "gives 3×5 in place of 4×5" in said(lambda: model(images(4)))
+    assert "returns 3×5 instead of 4×5" in said(lambda: model(images(4)))
 
 
 @pytest.mark.parametrize("dropped", [0.0, 0.5])
@@ -436,23 +436,23 @@ def unlike_any_copy() -> nn.Module:
 
 WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "a purpose": (lambda: optimize(Net(), for_="speed"), """\
-error[invalid-value]: a model is not optimised for 'speed'
-  help: it may be: inference, training"""),  # type: ignore[arg-type]
+error[invalid-value]: a model can't be optimised for 'speed'
+  help: Purposes: inference, training"""),  # type: ignore[arg-type]
     "a purpose misspelt": (lambda: optimize(Net(), for_="trainng"), """\
-error[invalid-value]: a model is not optimised for 'trainng'
-  help: did you mean 'training'? it may be: inference, training"""),  # type: ignore[arg-type]
+error[invalid-value]: a model can't be optimised for 'trainng'
+  help: did you mean 'training'? Purposes: inference, training"""),  # type: ignore[arg-type]
     "a name": (lambda: optimize("resnet50", for_="inference"), """\
-error[not-a-module]: 'resnet50' is no nn.Module
-  help: give what composer.insert, composer.load or composer.build returned"""),  # type: ignore
+error[not-a-module]: expected an nn.Module, but got 'resnet50'
+  help: give the result of composer.insert, composer.load or composer.build"""),  # type: ignore
     "what torch.compile made": (lambda: optimize(torch.compile(Net()), for_="inference"), """\
-error[compiled-model]: this OptimizedModule is what torch.compile made of a model
-  help: give the model that it was made of"""),  # type: ignore[arg-type]
+error[compiled-model]: this OptimizedModule is the output of torch.compile
+  help: give the original model"""),  # type: ignore[arg-type]
     "compiled": (lambda: optimize(already(), for_="training"), """\
-error[compiled-model]: this Net is compiled already
-  help: train it as it is, or give a copy: copy.deepcopy(model) is not compiled"""),
+error[compiled-model]: this Net is already compiled
+  help: train it directly, or give a copy: copy.deepcopy(model) is not compiled"""),
     "optimised": (lambda: optimize(optimize(Net(), for_="inference"), for_="training"), """\
-error[compiled-model]: this Net is compiled already
-  help: train it as it is, or give a copy: copy.deepcopy(model) is not compiled"""),
+error[compiled-model]: this Net is already compiled
+  help: train it directly, or give a copy: copy.deepcopy(model) is not compiled"""),
     "no copy": (lambda: optimize(unlike_any_copy(), for_="inference"), """\
 error[no-copy]: this Net can't be copied: Only Tensors created explicitly by the user (graph \
 leaves) support the deepcopy protocol at the moment

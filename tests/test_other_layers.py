@@ -205,7 +205,7 @@ REFUSED = {
         POOL.replace(", sum: [h, w]}", ", sum: h}"), "test_resnet", {},
         "<spec>:8:11: error[output-differs]: the output 'out' is [b, c, w], and the pooled input "
         "is [b, c]\n    8 |   out:    {op: product, of: [input, where], sum: h}\n      |           "
-        f"{'^' * 41}\n  help: a global pool gives one value for each channel",
+        f"{'^' * 41}\n  help: a global pool returns one value per channel",
     ),
 }  # fmt: skip
 
@@ -218,6 +218,6 @@ def test_refused(name: str) -> None:
 
 def test_an_identity_is_of_layers_with_weights() -> None:
     text = RMS + "identity: {nodes: {out: {weight: 0}}}\n"
-    assert "what stands for a norm has no weights of it" in said("test_vit", text)
+    assert "a stand-in for a norm takes no weights from it" in said("test_vit", text)
     with pytest.raises(composer.ComposerError, match="'rms' stands for a norm, of which it takes"):
         composer.build(RMS, like=nn.LayerNorm(8))

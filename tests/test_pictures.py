@@ -283,7 +283,7 @@ FAULTY = [
     ),
     (  # a circle
         "  a: {op: add, of: [input, b]}\n  b: {op: gate, x: a}\n",
-        {"a": ("these nodes wait for one another: a -> b -> a",)},
+        {"a": ("these nodes read each other in a cycle: a -> b -> a",)},
     ),
 ]
 

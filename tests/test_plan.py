@@ -236,14 +236,15 @@ STAGES = "there are stage 1 layer1 (3 blocks), stage 2 layer2 (4 blocks), stage 
             "invalid-match", "match chooses convolutions, and the sites are blocks",
             "choose with stages, blocks or select")),
         ("eca", {"position": "before"}, (
-            "invalid-value", "'before' is no position; it may be residual, residual:BRANCH, input, "
-            "output or after:NAME", None)),
+            "invalid-value", "'before' is not a position; it may be residual, residual:BRANCH, "
+            "input, output or after:NAME", None)),
         ("eca", {"at": "module"}, (
             "invalid-selection", "at='module' is any module, and none is selected",
             "select some: 'layer3.*.conv2', or 're:layer[34].*'")),
         ("eca", {"select": "re:layer["}, (
             "invalid-selection",
-            "'re:layer[' is no regular expression: unterminated character set at position 5",
+            "'re:layer[' is not a valid regular expression: unterminated character set "
+            "at position 5",
             None)),
         ("eca", {"at": "stem", "position": "residual"}, (
             "invalid-value", "a stem has no residual branch",
@@ -252,10 +253,10 @@ STAGES = "there are stage 1 layer1 (3 blocks), stage 2 layer2 (4 blocks), stage 
             "invalid-value", "'drop' is nothing that prefix tokens do", "say 'pass' or 'join'")),
         ("eca", {"every": 0}, ("invalid-value", "every is 0", "it counts from 1")),
         ("eca", {"init": "zero"}, (
-            "invalid-init", "'zero' is not a way to begin", "say 'paper' or 'identity'")),
+            "invalid-init", "init cannot be 'zero'", "write 'paper' or 'identity'")),
         *(("eca", {"stages": word}, (
             "invalid-selection",
-            f"{shown!r} is not a position; positions count from 1: "
+            f"{shown!r} is not a number or a range; they count from 1: "
             "'1,3', '2..4', '1..-2' or '-1' for the last", None))
           for word, shown in [("0", "0"), ("one", "one"), ("1,,2", ""), ("2..", "2.."), ([], "")]),
         (STRANGE, {}, (
@@ -368,9 +369,9 @@ def test_a_model_with_compiled_parts_is_planned_as_any_other(part: str) -> None:
 
 
 UNLIKE = {
-    "axes": ("{op: pool, over: c}", "the output 'out' is [b, h, w], and the input is [b, c, h, w]"),
+    "axes": ("{op: pool, over: c}", "the output 'out' is [b, h, w], but the input is [b, c, h, w]"),
     "sizes": ("{op: conv2d, kernel: 1, out: 1}",
-              "axis 'c' of the output 'out' is 1, and of the input c"),
+              "axis 'c' of the output 'out' is 1, but c in the input"),
 }  # fmt: skip
 
 

@@ -133,13 +133,13 @@ BROKEN = {
     "no such class": (SHARPEN, "my_ops.sharpen:Sharp",
         "the op 'sharpen' of my-ops 0.1.0 cannot be loaded: AttributeError: module 'my_ops.sharpen' has no attribute 'Sharp'"),
     "no op": (SHARPEN, "my_ops.sharpen:Field",
-        "the op 'sharpen' of my-ops 0.1.0 is my_ops.sharpen:Field, which is no subclass of Primitive"),
+        "the op 'sharpen' of my-ops 0.1.0 is my_ops.sharpen:Field, which is not a subclass of Primitive"),
     "a module without one": (SHARPEN.replace('"sharpen"', '"sharp"'), "my_ops.sharpen",
         "the op 'sharpen' of my-ops 0.1.0 is named by the module my_ops.sharpen, which has no class with op: Literal['sharpen']"),
     "another op": (SHARPEN.replace('"sharpen"', '"sharp"'), "my_ops.sharpen:Sharpen",
         "the op 'sharpen' of my-ops 0.1.0 is my_ops.sharpen:Sharpen, whose op is 'sharp'"),
     "a colour that is none": (SHARPEN.replace('= "combine"', '= "purple"'), "my_ops.sharpen:Sharpen",
-        "the op 'sharpen' of my-ops 0.1.0 has the colour 'purple', which is none of plain, reduce, layer, gate, reweight, combine"),
+        "the op 'sharpen' of my-ops 0.1.0 has the colour 'purple', which is not one of plain, reduce, layer, gate, reweight, combine"),
     "no lowering": (SHARPEN.replace("def lower", "def lowering"), "my_ops.sharpen:Sharpen",
         "the op 'sharpen' of my-ops 0.1.0 has no lower()"),
 }  # fmt: skip
@@ -200,7 +200,7 @@ def test_the_name_of_one_of_composers_own(install, run):
     )
     assert run.fine("check", "se").err == ""
     assert run.fine("list", "ops").err == (
-        "warning[broken-plugin]: the op 'pool' of my-ops 0.1.0 has the name of one of Composer's, which is used\n"
+        "warning[broken-plugin]: the op 'pool' of my-ops 0.1.0 has the name of a built-in op, which is used instead\n"
         "  help: its author can rename it\n"
     )
 
@@ -210,10 +210,10 @@ def test_two_distributions_with_one_name(install, run):
     install("other-ops", OTHER, {"other_ops.py": SHARPEN}, "2.0")
     _, problems = check_text(WITH, "t.yaml")
     assert [(p.code, p.message, p.help) for p in problems] == [(
-        "broken-plugin", "the op 'sharpen' is of both my-ops 0.1.0 and other-ops 2.0",
+        "broken-plugin", "the op 'sharpen' is added by both my-ops 0.1.0 and other-ops 2.0",
         "remove one: pip uninstall my-ops or other-ops",
     )]  # fmt: skip
-    assert "is of both my-ops 0.1.0 and other-ops 2.0" in run.fine("list", "ops").err
+    assert "is added by both my-ops 0.1.0 and other-ops 2.0" in run.fine("list", "ops").err
     assert run.fine("check", "se").err == ""
 
 
@@ -273,7 +273,7 @@ def test_two_distributions_with_one_spec(install, run):
     result = run("check", "sharp_gate")
     assert (result.status, result.err) == (
         1,
-        "error[broken-plugin]: the spec 'sharp_gate' is of both more-ops 0.1.0 and my-ops 0.1.0\n"
+        "error[broken-plugin]: the spec 'sharp_gate' is added by both more-ops 0.1.0 and my-ops 0.1.0\n"
         "  help: remove one: pip uninstall more-ops or my-ops\n",
     )
 

@@ -94,7 +94,7 @@ def test_a_size_each_is_for_height_and_width() -> None:
     (problem,) = failure.value.diagnostics
     assert problem.code == "two-dimensional"
     assert problem.message == (
-        "'out' gives 'to' down and across, so 'probe' is for maps [h, w], and this one is [d, h, w]"
+        "'out' gives 'to' for height and width, so 'probe' is for maps [h, w], but this one is [d, h, w]"  # noqa: E501
     )
 
 
@@ -156,13 +156,13 @@ SAID = {
 spec.yaml:5:52: error[invalid-value]: windows are pooled by mean or max, not by std
     5 |   out: {op: pool, over: [h, w], kernel: 3, reduce: std}
       |                                                    ^^^
-  help: take mean or max; a reduction of all needs no kernel and no 'to'
+  help: use mean or max; to reduce whole axes, omit 'kernel' and 'to'
 """,
     "{op: pool, over: [h, w], to: 7, reduce: sum}": """\
-spec.yaml:5:48: error[invalid-value]: sizes are reached by mean or max, not by sum
+spec.yaml:5:48: error[invalid-value]: adaptive pooling is by mean or max, not by sum
     5 |   out: {op: pool, over: [h, w], to: 7, reduce: sum}
       |                                                ^^^
-  help: take mean or max; a reduction of all needs no kernel and no 'to'
+  help: use mean or max; to reduce whole axes, omit 'kernel' and 'to'
 """,
     "{op: pool, over: [h, w], to: [1, 2, 3]}": """\
 spec.yaml:5:37: error[wrong-number]: 'to' has 3 values, and 'over' names 2 axes
@@ -171,7 +171,7 @@ spec.yaml:5:37: error[wrong-number]: 'to' has 3 values, and 'over' names 2 axes
   help: write one value for all axes, or one for each
 """,
     "{op: pool, over: [h, w], to: 7, kernel: 3}": """\
-spec.yaml:5:8: error[invalid-value]: 'kernel' says how large windows are, and 'to' how many; give one
+spec.yaml:5:8: error[invalid-value]: 'kernel' sets the size of windows, and 'to' their number; give only one
     5 |   out: {op: pool, over: [h, w], to: 7, kernel: 3}
       |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 """,  # noqa: E501
@@ -181,21 +181,21 @@ spec.yaml:5:8: error[invalid-value]: the power mean needs its 'exponent', such a
       |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 """,
     "{op: pool, over: [h, w], exponent: 3}": """\
-spec.yaml:5:8: error[invalid-value]: 'exponent' belongs to the power mean, not to mean
+spec.yaml:5:8: error[invalid-value]: 'exponent' is for the power mean, not for mean
     5 |   out: {op: pool, over: [h, w], exponent: 3}
       |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 """,
     "{op: pool, over: [h, w], reduce: power, exponent: 0}": """\
-spec.yaml:5:58: error[invalid-value]: a power mean of exponent 0 has no value
+spec.yaml:5:58: error[invalid-value]: a power mean with exponent 0 is undefined
     5 |   out: {op: pool, over: [h, w], reduce: power, exponent: 0}
       |                                                          ^
-  help: 1 is the mean, -1 the harmonic mean, and a large one comes near the maximum
+  help: 1 is the mean, -1 the harmonic mean, and a large one approaches the maximum
 """,
     "{op: pool, over: [h, w], reduce: power, exponent: input}": """\
 spec.yaml:5:58: error[unknown-axis]: 'input' has the axis 'h', which is reduced
     5 |   out: {op: pool, over: [h, w], reduce: power, exponent: input}
       |                                                          ^^^^^
-  help: an exponent has axes that stay, or none
+  help: an exponent can only have axes that are not reduced, or none
 """,
     "{op: apply, fn: relu, slope: 0.1}": """\
 spec.yaml:5:8: error[invalid-value]: 'slope' belongs to leaky_relu, not to relu
@@ -215,10 +215,10 @@ spec.yaml:5:8: error[invalid-value]: clamp needs 'low' or 'high', or both
     "{op: apply, fn: clamp, low: c, high: 1 - 2}": """\
 """,
     "{op: apply, fn: clamp, low: 2, high: 1}": """\
-spec.yaml:5:36: error[invalid-value]: clamp leaves nothing between 2 and 1
+spec.yaml:5:36: error[invalid-value]: clamp has the low bound 2 above the high bound 1
     5 |   out: {op: apply, fn: clamp, low: 2, high: 1}
       |                                    ^
-  help: let low be the smaller one
+  help: make 'low' the smaller one
 """,
 }
 

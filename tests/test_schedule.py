@@ -130,16 +130,16 @@ def test_it_is_no_parameter() -> None:
 WRONG = {
     "no schedule": (nn.Linear(2, 2), 1, """\
 error[no-schedule]: this Linear has no schedule, so there is nothing to advance
-  help: leave the call out, or insert a spec that has one, such as dynamic_conv"""),
+  help: omit the call, or insert a spec that has one, such as dynamic_conv"""),
     "back": (build(HEAT, 4), -1, """\
-error[invalid-steps]: the number of steps is -1, not a whole number from 0
-  help: say advance(model) for one step; a schedule does not go back"""),
+error[invalid-steps]: the number of steps must be a whole number from 0, not -1
+  help: call advance(model) for one step; a schedule can't go backwards"""),
     "a half": (build(HEAT, 4), 0.5, """\
-error[invalid-steps]: the number of steps is 0.5, not a whole number from 0
-  help: say advance(model) for one step; a schedule does not go back"""),
+error[invalid-steps]: the number of steps must be a whole number from 0, not 0.5
+  help: call advance(model) for one step; a schedule can't go backwards"""),
     "a flag": (build(HEAT, 4), True, """\
-error[invalid-steps]: the number of steps is True, not a whole number from 0
-  help: say advance(model) for one step; a schedule does not go back"""),
+error[invalid-steps]: the number of steps must be a whole number from 0, not True
+  help: call advance(model) for one step; a schedule can't go backwards"""),
 }  # fmt: skip
 
 

@@ -249,8 +249,8 @@ def test_what_cannot_be_replaced() -> None:
         "stage1.0.wide": "its kernel is 1×3, not square",
         "stage1.0.uneven": "its stride is 1×2, not square",
         "stage1.0.word": "its padding is 'same', not a number",
-        "stage1.0.mirror": "it pads by 'reflect', not with zeros",
-        "stage1.0.own": "Same has a forward of its own",
+        "stage1.0.mirror": "its padding mode is 'reflect', not zeros",
+        "stage1.0.own": "Same overrides forward",
         "stage1.0.twice": "it runs 2 times in one pass",
         "stage1.0.squeeze": "it works on pooled values",
     }
@@ -440,7 +440,7 @@ def test_a_failure_undoes_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(insert_file, "lower", fails)
     code, message, _ = said(lambda: composer.insert(model, WHOLE, inplace=True))
     assert (code, message) == (
-        "out-of-memory", "152 parameters at stage2.0.conv2 find no room: no memory",
+        "out-of-memory", "152 parameters at stage2.0.conv2 do not fit in memory: no memory",
     )  # fmt: skip
     same_bits(model, before)
     monkeypatch.setattr(insert_file, "lower", lower)
@@ -931,14 +931,14 @@ def test_a_module_like_a_layer() -> None:
     ("spec", "layer", "expected"),
     [
         ("se", nn.Conv2d(8, 8, 3), (
-            "not-a-stand-in", "'se' stands for no layer, so it can't be built like one",
-            "say its channels, or write 'stands_for: conv2d' in the spec")),
+            "not-a-stand-in", "'se' does not stand for a layer, so it can't be built with `like`",
+            "pass channels instead, or write 'stands_for: conv2d' in the spec")),
         ("sk", nn.Linear(8, 8), (
-            "no-stand-in", "'sk' can't stand for this Linear: it is no nn.Conv2d",
-            "it stands for a square nn.Conv2d, padded with zeros")),
+            "no-stand-in", "'sk' can't stand for this Linear: it is not an nn.Conv2d",
+            "it stands for a square nn.Conv2d with zero padding")),
         ("sk", nn.Conv2d(8, 8, (1, 3)), (
             "no-stand-in", "'sk' can't stand for this Conv2d: its kernel is 1×3, not square",
-            "it stands for a square nn.Conv2d, padded with zeros")),
+            "it stands for a square nn.Conv2d with zero padding")),
         ("mhsa", nn.Linear(8, 8), (
             "no-stand-in", "'mhsa' can't stand for this Linear: it has no num_heads",
             "it stands for a module with num_heads")),

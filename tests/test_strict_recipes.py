@@ -59,42 +59,43 @@ BOMB = "\n".join(
 READING = {
     "a key twice": (
         "dtype: float32", "dtype: float32\ndtype: float64",
-        "r.yaml:4:1: error[duplicate-key]: 'dtype' stands twice in this mapping\n"
+        "r.yaml:4:1: error[duplicate-key]: duplicate key 'dtype' in this mapping\n"
         "    4 | dtype: float64\n      | ^^^^^\n"
         "  help: the first one is at line 3; rename or remove one",
     ),
     "the backbone twice": (
         "dtype: float32", "backbone: os:system\ndtype: float32",
-        "r.yaml:3:1: error[duplicate-key]: 'backbone' stands twice in this mapping\n"
+        "r.yaml:3:1: error[duplicate-key]: duplicate key 'backbone' in this mapping\n"
         "    3 | backbone: os:system\n      | ^^^^^^^^\n"
         "  help: the first one is at line 2; rename or remove one",
     ),
     "a key twice in a site": (
         "channels: 64", "channels: 64, channels: 65",
-        "error[duplicate-key]: 'channels' stands twice in this mapping",
+        "error[duplicate-key]: duplicate key 'channels' in this mapping",
     ),
     "a tag of Python": (
         "dtype: float32", "dtype: !!python/object/apply:os.system [id]",
-        "r.yaml:3:8: error[unknown-tag]: the tag '!!python/object/apply:os.system' means nothing "
-        "here\n    3 | dtype: !!python/object/apply:os.system [id]\n      |        ^\n"
-        "  help: remove the tag; a text that looks like a number goes in quotes",
+        "r.yaml:3:8: error[unknown-tag]: the tag '!!python/object/apply:os.system' is not "
+        "allowed here\n    3 | dtype: !!python/object/apply:os.system [id]\n      |        ^\n"
+        "  help: remove the tag; put a text that looks like a number in quotes",
     ),
     "a tag of YAML": ("dtype: float32", "dtype: !!str float32", "error[unknown-tag]: the tag "
-                      "'!!str' means nothing here"),
-    "a merge": ("params: {}", "params: {<<: {a: 1}}", "error[bad-key]: '<<' merges nothing here\n"),
+                      "'!!str' is not allowed here"),
+    "a merge": ("params: {}", "params: {<<: {a: 1}}",
+                "error[bad-key]: the merge key '<<' is not supported\n"),
     "a list as a key": ("params: {}", "params: {[a]: 1}",
-                        "error[bad-key]: a key is one word here\n"),
+                        "error[bad-key]: a key must be one word\n"),
     "a bomb of aliases": ("composer: 1", f"{BOMB}\ncomposer: 1",
-                          "error[over-budget]: from here on the recipe has more than 100,000 "
-                          "values, aliases followed"),
+                          "error[over-budget]: with its aliases, the recipe has more than 100,000 "
+                          "values"),
     "an alias of itself": ("params: {}", "params: &a {b: *a}",
-                           "error[too-large]: the recipe has an alias that holds itself"),
+                           "error[too-large]: the recipe has an alias that contains itself"),
     "deep values": ("params: {}", f"params: {'[' * 200}{']' * 200}",
                     "error[too-deep]: values are nested more than 64 deep"),
     "two documents": ("composer: 1", "composer: 1\n---\ncomposer: 1",
                       "error[not-yaml]: a second document begins here"),
     "a control character": ("dtype: float32", "dtype: float32\x07",
-                            "error[not-yaml]: the character '\\x07' may not stand in a recipe"),
+                            "error[not-yaml]: the character '\\x07' is not allowed in a recipe"),
     "an unknown field": (
         "dtype: float32", "dtype: float32\nbackbon: x",
         "r.yaml:4:1: error[bad-recipe]: backbon: a recipe has no such field\n"
@@ -169,11 +170,11 @@ READING = {
     "a path of spaces": ("path: layer1.0", "path: 'a b'",
                          "error[bad-recipe]: 'a b' is no path of a module\n"),
     "a position that is none": ("position: residual\n", "position: above\n",
-                                "error[bad-recipe]: 'above' is no position; "),
+                                "error[bad-recipe]: 'above' is not a position; "),
     "nothing": (None, "", "r.yaml: error[empty-file]: there is nothing in this recipe\n"
                 "  help: give a recipe.yaml as composer.save writes"),
-    "a list": (None, "[1]", "r.yaml:1:1: error[not-a-mapping]: a recipe is a mapping of fields, "
-               "and this is a list\n    1 | [1]\n      | ^^^\n"
+    "a list": (None, "[1]", "r.yaml:1:1: error[not-a-mapping]: a recipe must be a mapping of "
+               "fields, but this is a list\n    1 | [1]\n      | ^^^\n"
                "  help: give a recipe.yaml as composer.save writes it"),
     "a spec": (None, SPEC, "error[bad-recipe]: name: a recipe has no such field\n"),
 }  # fmt: skip
@@ -261,9 +262,9 @@ def test_a_carried_spec_uses_what_is_carried_alone(tmp_path, monkeypatch, word, 
     text = USER.replace("WORD", word) if how == "use" else f"name: user\nextends: {word}\n"
     told = refused(made(text, sites=(RecipeSite(path="layer1.0", name="user", position="residual",
                                                 channels=64, size=(8, 8)),)), True)  # fmt: skip
-    message = f"the spec {word!r} is none of those that the recipe carries"
+    message = f"the recipe does not contain the spec {word!r}"
     assert f"error[unknown-spec]: {message}" in told
-    assert told.endswith("a recipe carries each under 'uses', and no file is read in its place")
+    assert told.endswith("a recipe contains every spec under 'uses'; no file is read instead")
     assert "the recipe's user:" in told
     assert not re.search(r"token|abc|root:", told)
 

@@ -143,9 +143,9 @@ def test_what_is_said_of_a_reference_that_differs(install) -> None:
     assert lines[0] == "the op 'sharpen' breaks 1 law: values"
     assert lines[2] == (
         "the law 'values' does not hold for {op: sharpen, over: c} at b=3 c=64 h=4 w=6: "
-        "The value is the reference's, to 1e-9 in float64."
+        "The value equals the reference to 1e-9 in float64."
     )
-    assert lines[3].startswith("  beside the reference: Tensor-likes are not close!")
+    assert lines[3].startswith("  compared with the reference: Tensor-likes are not close!")
 
 
 def test_a_count_and_axes_that_differ(install) -> None:
@@ -154,13 +154,13 @@ def test_a_count_and_axes_that_differ(install) -> None:
     with pytest.raises(LawBroken) as broken:
         check_op("sharpen", case, only=("axes", "parameters"))
     assert broken.value.laws == ("axes", "parameters")
-    assert "it has 0 parameters, and the case says 64" in str(broken.value)
+    assert "it has 0 parameters, but the case expects 64" in str(broken.value)
 
 
 @pytest.mark.parametrize(("call", "said"), [
     (lambda: check_op("sharpn"), "error[unknown-op]: no op named 'sharpn'\n  help: Ops: add, "),
-    (lambda: check_op("repeat"), "error[unknown-op]: 'repeat' stands for other nodes, and has no "
-     "value of its own to look at\n  help: check the ops that it stands for"),
+    (lambda: check_op("repeat"), "error[unknown-op]: 'repeat' expands to other nodes, so it has "
+     "no value to check\n  help: check the ops that it expands to"),
     (lambda: check_op("pool", only=["axis"]), "error[unknown-law]: no law named 'axis'\n  help: "
      "did you mean 'axes'? Laws: text, schema, "),
 ])  # fmt: skip

@@ -194,19 +194,19 @@ outer.yaml:4:46: error[unknown-axis]: 'input' has no axis 'q'
 outer.yaml:4:52: error[duplicate-axis]: the axis 'h' is named twice
     4 |   out: {op: use, spec: plane.yaml, axes: {c: h, h: h}}
       |                                                    ^
-  help: each axis of the spec is another one here
+  help: map each axis of the spec to a different axis
 """),
     "another batch": ("{b: h, h: b}", """\
 outer.yaml:4:46: error[invalid-value]: the batch 'b' of the spec 'plane' can't be 'h'
     4 |   out: {op: use, spec: plane.yaml, axes: {b: h, h: b}}
       |                                              ^
-  help: the batch stays the batch
+  help: the batch axis can't be mapped
 """),
     "an axis that went to another": ("{c: h}", """\
 outer.yaml:4:8: error[unknown-axis]: the spec 'plane' takes [b, c, h, w], and 'input' is [b, c, h, w]
     4 |   out: {op: use, spec: plane.yaml, axes: {c: h}}
       |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: 'h' is 'c' there; say which axis of here is its 'h', such as 'axes: {c: h, h: c}'
+  help: 'h' is 'c' in the spec; say which axis is its 'h', such as 'axes: {c: h, h: c}'
 """),  # noqa: E501
 }  # fmt: skip
 
@@ -238,7 +238,7 @@ def test_a_map_of_other_places_refuses_height_alone(triplet: str) -> None:
         composer.build(triplet, channels=4, layout=("b", "c", "t"))
     messages = [problem.message for problem in failure.value.diagnostics]
     assert messages[0] == (
-        "'cw' names 'h' alone, so 'triplet' is for maps [h, w], and this one is [t]"
+        "'cw' names only 'h', so 'triplet' is for maps [h, w], but this one is [t]"
     )
 
 

@@ -140,7 +140,7 @@ outer.yaml:7:67: error[unknown-node]: no node named 'gird'
 outer.yaml:7:66: error[unknown-node]: the spec 'cross' has no node 'input'
     7 |   seen:   {op: use, spec: cross.yaml, x: tokens, inputs: {input: grid}}
       |                                                                  ^^^^
-  help: its input is the field x
+  help: to set its input, use the field x
 """),
     "axes that do not suit": ("{memory: few}", """\
 cross.yaml:9:36: error[unknown-axis]: 'k' has no axis 'n'

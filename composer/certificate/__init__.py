@@ -1,1 +1,1 @@
-"""The certificate: a spec beside its paper, with oracles that know nothing of Composer."""
+"""The certificate: checks a spec against its paper, with independent reference implementations."""

@@ -1,4 +1,4 @@
-"""Our module beside its oracle, weight for weight: outputs, statistics and gradients."""
+"""Compares our module with its oracle, with equal weights: outputs, statistics and gradients."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from composer.primitives import Spec
 
 
 def agreement(spec: Spec, case: Case) -> tuple[bool, str]:
-    """Compare in both modes, at every shape of the case; return whether all agrees, and what not.
+    """Compare in both modes, at every shape of the case; return whether all agree, and the details.
 
     Raises:
-        ComposerError: the spec does not build, or its tensors are not those of the paper.
+        ComposerError: the spec can't be built, or its tensors are not those of the paper.
     """
     worst: dict[bool, float] = {}
     for shape in case.shapes:
@@ -36,10 +36,10 @@ def agreement(spec: Spec, case: Case) -> tuple[bool, str]:
 
 
 def pair_of(spec: Spec, case: Case, size: tuple[int, int]) -> Pair:
-    """Build both in float64; `size` matters to a mechanism that is made for one size of the map.
+    """Build both in float64; `size` is for a mechanism that is built for one map size.
 
     Raises:
-        ComposerError: the spec does not build, or its tensors are not those of the paper.
+        ComposerError: the spec can't be built, or its tensors are not those of the paper.
     """
     ours = module_of(spec, case, case.width, size).double()
     written = module_of(spec, case, case.width, size, as_written=True).double()
@@ -50,10 +50,10 @@ def pair_of(spec: Spec, case: Case, size: tuple[int, int]) -> Pair:
 def module_of(
     spec: Spec, case: Case, channels: int, size: tuple[int, int], as_written: bool = False
 ) -> fx.GraphModule:
-    """Return our module of a case, as users get it, or with the nodes that its spec has.
+    """Return our module for a case, as users get it, or with the nodes as written in the spec.
 
     Raises:
-        ComposerError: the spec does not suit.
+        ComposerError: the spec does not fit the case.
     """
     like = case.setting(channels, size).conv if case.conv is not None else None
     told = size if case.sized else None
@@ -74,12 +74,12 @@ def input_of(case: Case, shape: tuple[int, ...]) -> Tensor:
 
 
 def size_of(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return the height and width that a shape says; n tokens are a map of one row."""
+    """Return the height and width in a shape; n tokens are a map with one row."""
     return (shape[-2], shape[-1]) if len(shape) == 3 else (1, shape[-1])
 
 
 def _difference(pair: Pair, gaps: list[Gap], x: Tensor) -> str:
-    """Say what lies apart, most telling first, and where that begins."""
+    """Describe the differences, the most informative first, and where they begin."""
     wide = [gap for gap in gaps if gap.wide]
     first = wide[0]
     more = f" and {counted(len(wide) - 1, 'other tensor')}" if len(wide) > 1 else ""

@@ -1,4 +1,4 @@
-"""A spec in the network that its paper puts it in, made without memory for its weights."""
+"""A spec in its paper's network, built without memory for the weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 
 
 class Canonical:
-    """The sites that a spec finds by itself, and the network with it at each of them."""
+    """The sites that a spec selects by default, and the network with the spec at each of them."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Canonical:
         """The sites.
 
         Raises:
-            ComposerError: there are none, or the spec does not suit them.
+            ComposerError: there are none, or the spec does not fit them.
         """
         if self.replaces is None:
             return plan(self._opened, self.spec, params=self.params)
@@ -56,7 +56,7 @@ class Canonical:
 
     @cached_property
     def paths(self) -> list[str]:
-        """Where it goes, in order."""
+        """The sites, in order."""
         if not self.place.instead:
             return [site.path for site in self.plan.sites]
         deep = self.place.paths.count(".")
@@ -65,7 +65,7 @@ class Canonical:
 
     @cached_property
     def model(self) -> nn.Module:
-        """The network, composed."""
+        """The composed network."""
         if not self.place.instead:
             return apply(self._opened, self.plan)
         width = self.place.width or int(self._opened.num_features)  # type: ignore[arg-type]
@@ -76,12 +76,12 @@ class Canonical:
 
     @property
     def parameters(self) -> int:
-        """How many parameters it has."""
+        """The number of its parameters."""
         return parameters(self.model)
 
     @property
     def statistics(self) -> int:
-        """How many numbers its norms keep."""
+        """The number of running statistics in its norms."""
         kept = ("running_mean", "running_var")
         return sum(b.numel() for key, b in self.model.named_buffers() if key.endswith(kept))
 
@@ -91,12 +91,12 @@ class Canonical:
 
     @property
     def flops(self) -> int:
-        """Multiply-adds for one image of the network's own size, those of norms among them."""
+        """Multiply-adds for one image of the network's default size, including those of norms."""
         return self._ran.flops
 
     @property
     def flops_of_norms(self) -> int:
-        """How many of them are those of norms."""
+        """The multiply-adds of norms."""
         of_norms = (c for c in self._ran.calls if isinstance(self._at(c.path), _NORMS))
         return sum(2 * prod(call.shape or ()) for call in of_norms)
 

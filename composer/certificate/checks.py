@@ -1,4 +1,4 @@
-"""The checks of a certificate, each one row."""
+"""The checks of a certificate, one row each."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from composer.surgery.replace import Replacement
 
 Outcome = tuple[bool, str]
 
-_SCHEDULED = 1e-5  # what float32 holds of a number up to 30
+_SCHEDULED = 1e-5  # the precision of float32 for numbers up to 30
 
 
 @dataclass(frozen=True)
 class Check:
-    """Something to compare; `run` says whether it holds, and what was found."""
+    """One check; `run` returns whether it holds, and the details."""
 
     spec: str
     name: str
@@ -36,19 +36,19 @@ class Check:
     run: Callable[[], Outcome]
 
     def row(self) -> CertificateRow:
-        """Run it; a spec that can't be built or run fails the check, in its own words."""
+        """Run it; a spec that can't be built or run fails the check; the detail is its error."""
         try:
             passed, detail = self.run()
         except ComposerError as failure:
             passed, detail = False, failure.diagnostics[0].message
-        except (RuntimeError, ValueError) as failure:  # of torch, on what the spec became
+        except (RuntimeError, ValueError) as failure:  # torch's, from the built spec
             said = str(failure).strip().splitlines()
             passed, detail = False, f"it can't run: {said[0] if said else type(failure).__name__}"
         return CertificateRow(self.spec, self.name, self.against, passed, detail)
 
 
 def checks(spec: Spec, claim: Claim) -> Iterator[Check]:
-    """Yield the checks of a spec against what its paper claims."""
+    """Yield the checks of a spec against its paper's claims."""
     check = partial(Check, spec.name)
     paper = paper_of(claim)
     yield check("source", claim.paper, partial(source, spec, paper))
@@ -81,7 +81,7 @@ def checks(spec: Spec, claim: Claim) -> Iterator[Check]:
 
 
 def source(spec: Spec, paper: str) -> Outcome:
-    """Compare the paper that the spec names."""
+    """Check the paper that the spec names."""
     if spec.source is None:
         return False, f"the spec names no source; write 'source: {paper}'"
     return paper in spec.source, f"the spec names {spec.source}"
@@ -100,59 +100,59 @@ def size(spec: Spec, case: Case) -> Outcome:
                 right.append(f"{built:,} at {width}")
             else:
                 judged = f"{formula:,}" if formula == oracle else f"{formula:,} or {oracle:,}"
-                wrong.append(f"{built:,} and not {judged} at {width} channels")
+                wrong.append(f"{built:,} instead of {judged} at {width} channels")
     return not wrong, wrong[0] if wrong else listing(_ends(right))
 
 
 def schedule(spec: Spec, claim: Claim) -> Outcome:
-    """Compare what a training loop makes of the spec's schedule."""
+    """Check the values of the spec's schedule during training."""
     case = claim.cases[0]
     for epoch, wanted in claim.schedule.items():
         module = module_of(spec, case, case.width, case.setting(case.width).size)
         advance(module, epoch)
         found = next(float(m.value) for m in module.modules() if isinstance(m, Schedule))
         if abs(found - wanted) > _SCHEDULED:
-            return False, f"{found:g} after {counted(epoch, 'epoch')}, and not {wanted:g}"
+            return False, f"{found:g} after {counted(epoch, 'epoch')} instead of {wanted:g}"
     return True, f"each of {len(claim.schedule)} agrees"
 
 
 def sites(network: Canonical, place: CanonicalPlace) -> Outcome:
-    """Compare where the spec goes by itself."""
+    """Check the sites that the spec selects by default."""
     paths = network.paths
     found = f"{counted(len(paths), 'site')}, {' to '.join(_ends(paths))}"
     found += ", put there by the certificate" if place.instead else ""
     if len(paths) != place.sites:
-        return False, f"{found}; {place.sites} are wanted"
+        return False, f"{found}; expected {place.sites}"
     strange = [path for path in paths if not fnmatchcase(path, place.paths)]
     if strange:
-        return False, f"{found}; {strange[0]} is none of {place.paths}"
+        return False, f"{found}; {strange[0]} does not match {place.paths}"
     if not place.instead and (other := _otherwise(network.plan, place)):
         return False, f"{found}; {other}"
     return True, found
 
 
 def _otherwise(plan: Plan, place: CanonicalPlace) -> str | None:
-    """Return how the sites are not as they should be, or None."""
+    """Return how the sites differ from the claim, or None."""
     for site in plan.sites:
         absorb = site.how.absorb if isinstance(site.how, Replacement) else ()
         if site.position != place.position:
-            return f"its position is {site.position!r}, and not {place.position!r}"
+            return f"its position is {site.position!r} instead of {place.position!r}"
         if tuple(absorb) != place.absorb:
             gone, wanted = (listing(list(what)) or "nothing" for what in (absorb, place.absorb))
-            return f"{gone} goes with {site.path}, and not {wanted}"
+            return f"{gone} is absorbed with {site.path} instead of {wanted}"
     if bool(plan.shared) != place.shares:
         return f"the sites of a block share {'something' if plan.shared else 'nothing'}"
     return None
 
 
 def defaults(spec: Spec, wanted: Mapping[str, Value]) -> Outcome:
-    """Compare the params as the spec has them."""
+    """Check the defaults of the spec's params."""
     for name, value in wanted.items():
         if name not in spec.params:
             return False, f"it has no param {name!r}"
         found = spec.params[name].default
         if found != value or isinstance(found, bool) != isinstance(value, bool):
-            return False, f"{name} is {_said(found)}, and not {_said(value)}"
+            return False, f"{name} is {_said(found)} instead of {_said(value)}"
     return True, f"each of {len(wanted)} agrees"
 
 
@@ -165,7 +165,7 @@ def total(network: Canonical, count: Count) -> Outcome:
     if not count.statistics:
         return _compared(network.parameters, count)
     passed, found = _compared(network.parameters + network.statistics, count)
-    return passed, f"{found}, {network.statistics:,} statistics of norms among them"
+    return passed, f"{found}, including {network.statistics:,} statistics of norms"
 
 
 def work(network: Canonical, count: Count) -> Outcome:
@@ -174,22 +174,22 @@ def work(network: Canonical, count: Count) -> Outcome:
 
 
 def deviations(spec: Spec, words: tuple[str, ...]) -> Outcome:
-    """Compare what the spec declares with what it has to: a word of each deviation."""
+    """Check that the spec declares each deviation, by a word in its text."""
     declared = [" ".join(text.split()) for text in spec.deviations]
     lacking = [word for word in words if not any(word in text for text in declared)]
     said = " ".join(declared) or "none declared"
     if lacking:
-        return False, f"nothing is said of {listing([repr(w) for w in lacking])}: {said}"
+        return False, f"not declared: {listing([repr(w) for w in lacking])}; declared: {said}"
     return True, said
 
 
 def paper_of(claim: Claim) -> str:
-    """Return the paper without what stands in it."""
+    """Return the paper without the part cited."""
     return claim.paper.partition(",")[0]
 
 
 def _network(usual: Canonical, count: Count) -> Canonical:
-    """Return the network that a count is of; most are of the usual one."""
+    """Return the network of a count; most are of the usual one."""
     if count.backbone is None and count.replaces is None and not count.params:
         return usual
     place = replace(usual.place, backbone=count.backbone or usual.place.backbone)
@@ -213,7 +213,7 @@ def _compared(ours: int, count: Count) -> Outcome:
     share, way = abs(off) / count.amount, "more" if off > 0 else "fewer"
     if not count.slack:
         return False, f"{ours:,}, {abs(off):,.0f} {way}"
-    return share <= count.slack, f"{ours:,}, {share:.2%} {way} where {count.slack:.1%} is allowed"
+    return share <= count.slack, f"{ours:,}, {share:.2%} {way}; {count.slack:.1%} is allowed"
 
 
 def _ends(items: list[str]) -> list[str]:

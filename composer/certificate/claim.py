@@ -1,4 +1,4 @@
-"""What a paper claims of a mechanism, as data: a new mechanism is one `Claim`."""
+"""The claims of a paper about a mechanism, as data: a new mechanism is one `Claim`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import nn
 
 from composer.language.expressions import Value, bind, parse
 
-#: What every count is compared with where its row says no other: to the unit, or 0.1 %.
+#: The default tolerance of a count: exact to the unit, or 0.1 %.
 THOUSANDTH = 0.001
 SI = {"k": 10**3, "M": 10**6, "G": 10**9, "Mi": 2**20}
 
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution to stand in for, of any width: it gives `widen` channels for each."""
+    """A convolution to replace, of any width; it multiplies the channels by `widen`."""
 
     kernel: int = 3
     stride: int = 1
@@ -26,7 +26,7 @@ class Conv:
     widen: int = 1
 
     def layer(self, channels: int) -> nn.Conv2d:
-        """Return the convolution at a width; a `groups` of 0 makes it depthwise."""
+        """Return the convolution at a width; `groups` 0 makes it depthwise."""
         return nn.Conv2d(
             channels,
             self.widen * channels,
@@ -52,7 +52,7 @@ class Conv:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a module is built for: channels, the size of the map, the convolution it stands for."""
+    """The sizes a module is built for: channels, map size, the convolution it stands for."""
 
     channels: int
     size: tuple[int, int]
@@ -77,21 +77,21 @@ Oracle = Callable[[Setting], nn.Module]
 
 @dataclass(frozen=True)
 class Case:
-    """A spec under some params, beside its oracle.
+    """A spec with some params, and its oracle.
 
     Attributes:
-        oracle: makes it.
-        formula: the number of parameters, over c h w, the params, `hidden`, and of a stand-in
+        oracle: builds the oracle.
+        formula: the number of parameters, over c h w, the params, `hidden`, and for a stand-in
             out kernel groups.
-        keys: the oracle's key for each of our checkpoint's.
-        params: those that are not the spec's defaults.
+        keys: the oracle's key for each key of our checkpoint.
+        params: those that differ from the spec's defaults.
         hidden: the width of a bottleneck, for the formula.
-        conv: what a stand-in takes the place of.
-        width: the channels at which numbers are compared.
-        widths: those at which parameters are counted.
-        shapes: the batch and the other axes at which numbers are compared.
-        sized: whether it is built for one size of the map.
-        tolerance: how far two numbers may lie apart, beside their size.
+        conv: the convolution that a stand-in replaces.
+        width: the number of channels at which values are compared.
+        widths: the numbers of channels at which parameters are counted.
+        shapes: the batch and the other sizes at which values are compared.
+        sized: whether it is built for one map size.
+        tolerance: the allowed relative difference of two values.
     """
 
     oracle: Oracle
@@ -108,18 +108,18 @@ class Case:
 
     @property
     def said(self) -> str:
-        """The formula with what it needs to be read."""
+        """The formula with the definition of its names."""
         return f"{self.formula}, hidden = {self.hidden}" if self.hidden else self.formula
 
     def count(self, at: Setting) -> int:
-        """Return the number of parameters by the formula."""
+        """Return the number of parameters according to the formula."""
         known = {**at.known, **self.params}
         if self.hidden:
             known["hidden"] = bind(parse(self.hidden), known).value
         return int(bind(parse(self.formula), known).value)
 
     def setting(self, channels: int, size: tuple[int, int] = (7, 9)) -> Setting:
-        """Return what the module is built for at a width."""
+        """Return the sizes for the module at a width."""
         return Setting(channels, size, (self.conv or Conv()).layer(channels))
 
     def __str__(self) -> str:
@@ -130,20 +130,20 @@ class Case:
 
 @dataclass(frozen=True)
 class CanonicalPlace:
-    """Where the paper puts a mechanism, in the network it is best known in.
+    """Where the paper puts a mechanism, in its best-known network.
 
     Attributes:
         backbone: a MODEL string.
-        sites: how many.
-        paths: a glob that the path of every site matches.
-        words: the place in words.
-        position: that of every site.
-        absorb: what goes with a convolution.
+        sites: the number of sites.
+        paths: a glob that matches the path of every site.
+        words: a description of the place.
+        position: the position at every site.
+        absorb: the layers that are replaced together with a convolution.
         shares: whether the sites of a block share a value.
-        instead: whether it takes the place of the modules at these paths, which are blocks; the
-            certificate then puts it there itself, for it is no insertion.
-        width: the channels of what it takes the place of, where they are not those of the head.
-        source: who says so, where that is not the paper.
+        instead: whether it replaces the modules at these paths, which are blocks; the certificate
+            then puts it there itself, because this is not an insertion.
+        width: the channels of the replaced module, if they differ from those of the head.
+        source: the source, if it is not the paper.
     """
 
     backbone: str
@@ -164,13 +164,13 @@ class Count:
 
     Attributes:
         shown: ``28,088,024``, or a decimal with its unit, ``27.48 M``, ``24.37 Mi`` (of 2²⁰).
-        source: who says so.
-        tolerance: how far ours may be off, relative; to the unit or 0.1 % unless told.
-        params: those of the spec that are not its defaults.
-        backbone: where that is not the one of the place.
-        replaces: the class of the network's own modules whose place it takes there, where that
-            network has the mechanism already.
-        statistics: whether it counts the norms' statistics, too.
+        source: the source of the number.
+        tolerance: the allowed relative difference; by default exact to the unit, or 0.1 %.
+        params: those that differ from the spec's defaults.
+        backbone: the network, if it differs from that of the place.
+        replaces: the class of the network's modules that it replaces, if the network already has
+            the mechanism.
+        statistics: whether the norms' statistics are also counted.
         norms: whether multiply-adds of norms are counted, two for each element.
     """
 
@@ -191,7 +191,7 @@ class Count:
 
     @property
     def slack(self) -> float:
-        """How far off a number may be, relative."""
+        """The allowed relative difference."""
         if self.tolerance is not None:
             return self.tolerance
         return THOUSANDTH if " " in self.shown else 0.0
@@ -199,18 +199,18 @@ class Count:
 
 @dataclass(frozen=True)
 class Claim:
-    """All that is certified of one spec.
+    """Everything that is certified for one spec.
 
     Attributes:
         spec: its name.
-        paper: the formula's source, with the equation.
-        cases: the spec as it is, and under other params.
+        paper: the source of the formula, with the equation.
+        cases: the spec with its defaults, and with other params.
         place: where the paper puts it.
-        parameters: what whole networks have.
+        parameters: parameter counts of whole networks.
         flops: multiply-adds of whole networks for one image.
-        deviations: for each deviation that the spec has to declare, a word of it.
-        schedule: what its one schedule comes to after so many epochs.
-        defaults: the params that the paper settles on.
+        deviations: for each deviation that the spec must declare, a word of it.
+        schedule: the value of its only schedule after so many epochs.
+        defaults: the params that the paper recommends.
     """
 
     spec: str

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def randomise(module: nn.Module, seed: int = 0) -> None:
-    """Draw every parameter and statistic anew, so that no zero or one hides a mistake."""
+    """Randomise every parameter and statistic, so that no zero or one hides a mistake."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in module.parameters():
@@ -20,5 +20,5 @@ def randomise(module: nn.Module, seed: int = 0) -> None:
 
 
 def random(*shape: int, seed: int = 1) -> Tensor:
-    """Return normal numbers in float64."""
+    """Return normally distributed float64 numbers."""
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))

@@ -1,4 +1,4 @@
-"""Our module and its oracle with the same weights, and how far they lie apart."""
+"""Our module and its oracle with the same weights, and their differences."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor, fx, nn
 from composer.certificate.draw import random, randomise
 from composer.errors import error, listing
 
-_EXACT = 1e-10  # for what is no gradient, whatever the tolerance
+_EXACT = 1e-10  # for everything but gradients, independent of the tolerance
 _SHOWN = 4  # keys that a message lists
 
 
 @dataclass(frozen=True)
 class Gap:
-    """How far a tensor lies from the oracle's, and whether that is too far."""
+    """The difference of a tensor from the oracle's, and whether it is too large."""
 
     what: str
     size: float
@@ -29,7 +29,7 @@ class Gap:
 class Pair:
     """Our module and the oracle, in float64, with the same random weights and statistics.
 
-    `written` is our module with the nodes of the spec, before any was made another for speed.
+    `written` is our module with the nodes of the spec, before optimisation.
     """
 
     ours: fx.GraphModule
@@ -39,10 +39,10 @@ class Pair:
     tolerance: float
 
     def drawn(self) -> Pair:
-        """Draw our weights and statistics anew, and give them to the oracle.
+        """Randomise our weights and statistics, and copy them to the oracle.
 
         Raises:
-            ComposerError: a tensor is missing, is one more, or has another number of elements.
+            ComposerError: a tensor is missing, surplus, or has another number of elements.
         """
         randomise(self.ours)
         state, shapes = self.ours.state_dict(), _shapes(self.theirs)
@@ -55,21 +55,21 @@ class Pair:
         return self
 
     def train(self, training: bool = True) -> Pair:
-        """Put both into a mode."""
+        """Set the mode of both."""
         self.ours.train(training)
         self.theirs.train(training)
         self.written.train(training)
         return self
 
     def gaps(self, x: Tensor) -> list[Gap]:
-        """Run both forward and backward on x, and return how far each tensor lies apart."""
+        """Run both forward and backward on x, and return the difference of each tensor."""
         return list(self._gaps(x))
 
     def _gaps(self, x: Tensor) -> Iterator[Gap]:
         inputs = [x.clone().requires_grad_() for _ in range(2)]
         ours, theirs = self.ours(inputs[0]), self.theirs(inputs[1])
         if ours.shape != theirs.shape:
-            sizes = f"{shown(ours.shape)} and not {shown(theirs.shape)}"
+            sizes = f"{shown(ours.shape)} instead of {shown(theirs.shape)}"
             yield Gap(f"the output, of {sizes},", math.inf, wide=True)
             return
         yield _gap("the output", ours, theirs, _EXACT)
@@ -85,13 +85,13 @@ class Pair:
             yield _gap(f"the gradient of '{key}'", parameter.grad, other, slack)
         buffers = dict(self.theirs.named_buffers())
         for key, buffer in self.ours.named_buffers():
-            if key not in self.keys:  # a table, which no one's checkpoint has
+            if key not in self.keys:  # a table, which is in no checkpoint
                 continue
             yield _gap(f"the statistic '{key}'", buffer, buffers[self.keys[key]], _EXACT)
 
 
 def _gap(what: str, ours: Tensor | None, theirs: Tensor | None, slack: float) -> Gap:
-    """Return how far two tensors of one number of elements lie apart; None is one of zeros."""
+    """Return the difference of two tensors with equally many elements; None counts as zeros."""
     if ours is None or theirs is None:
         known = ours if theirs is None else theirs
         size = 0.0 if known is None else float(known.detach().abs().max())
@@ -108,15 +108,15 @@ def _shapes(module: nn.Module) -> dict[str, torch.Size]:
 def _wrong_tensors(
     ours: Mapping[str, torch.Size], theirs: Mapping[str, torch.Size], keys: Mapping[str, str]
 ) -> list[str]:
-    """Return what is wrong with our tensors, by key."""
+    """Return the problems of our tensors, by key."""
     missing, more = [k for k in keys if k not in ours], [k for k in ours if k not in keys]
     wrong = []
     if missing:
         wrong.append(f"without the paper's {_some(missing)}")
     if more:
-        wrong.append(f"with {_some(more)}, which the paper has not")
+        wrong.append(f"with {_some(more)}, which the paper does not have")
     wrong += [
-        f"'{a}' is {shown(ours[a])}, and {shown(theirs[b])} in the paper"
+        f"'{a}' is {shown(ours[a])}, but {shown(theirs[b])} in the paper"
         for a, b in keys.items()
         if a in ours and ours[a].numel() != theirs[b].numel()
     ]
@@ -130,5 +130,5 @@ def _some(keys: list[str]) -> str:
 
 
 def shown(shape: tuple[int, ...]) -> str:
-    """Return a shape as a person reads it."""
+    """Return a shape as text: ``64×3×3``."""
     return "×".join(map(str, shape)) or "one number"

@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class CertificateRow:
-    """What was checked, against which source, whether it holds, and what was found."""
+    """What was checked, against which source, whether it holds, and the details."""
 
     spec: str
     check: str

@@ -1,4 +1,4 @@
-"""Where two mechanisms part: the first named value that differs."""
+"""Where two mechanisms diverge: the first named value that differs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _TOLERANCE = 1e-6
 
 
 def first_difference(ours: fx.GraphModule, theirs: nn.Module, x: Tensor) -> str | None:
-    """Say at which node our values begin to differ from those that the oracle has seen.
+    """Return at which node our values start to differ from those recorded by the oracle.
 
     Args:
         ours: the module of a spec.
-        theirs: the oracle, which keeps under `seen` the values that its paper names.
+        theirs: the oracle, which stores under `seen` the values that its paper names.
         x: the input.
     """
     values = _Values(ours)
@@ -28,20 +28,20 @@ def first_difference(ours: fx.GraphModule, theirs: nn.Module, x: Tensor) -> str 
         if have is None:
             lost.append(name)
         elif have.numel() != wanted.numel():
-            return f"first at '{name}', of {have.numel()} numbers and not {wanted.numel()}"
+            return f"first at '{name}', with {have.numel()} numbers instead of {wanted.numel()}"
         elif (gap := float((have - wanted.reshape(have.shape)).abs().max())) > _TOLERANCE:
             return f"first at '{name}', by {gap:.2g}{_without(lost)}"
-    return f"the nodes agree as far as they are known{_without(lost)}" if lost else None
+    return f"the nodes that could be compared agree{_without(lost)}" if lost else None
 
 
 def _without(lost: list[str]) -> str:
-    """Say which of the values have no node of their own here."""
+    """Return which of the values have no separate node here."""
     names = " and ".join(f"'{name}'" for name in lost)
     return f"; {names} is renamed, unused or equal to another node" if lost else ""
 
 
 class _Values(fx.Interpreter):
-    """Keeps what each node of the spec gives."""
+    """Records the value of each node of the spec."""
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
@@ -51,12 +51,12 @@ class _Values(fx.Interpreter):
         result = super().run_node(n)
         name = n.meta.get("composer", {}).get("node")
         if name and isinstance(result, Tensor):
-            self.of[name] = result.clone()  # what follows may be written over it
+            self.of[name] = result.clone()  # a later op may overwrite it
         return result
 
 
 def _seen(oracle: nn.Module) -> dict[str, Tensor]:
-    """Return the values that the parts of an oracle have seen, each under its part's path."""
+    """Return the values recorded by the parts of an oracle, each under its part's path."""
     return {
         f"{path}.{name}" if path else name: value
         for path, part in oracle.named_modules()

@@ -1,1 +1,1 @@
-"""Models compiled for what they are to do."""
+"""Models compiled for inference or training."""

@@ -11,7 +11,7 @@ from torch import nn
 from torch._dynamo import exc
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-#: What dynamo raises at the ninth kind of input; its name is another in torch 2.7.
+#: dynamo's exception at the ninth kind of input; it has another name in torch 2.7.
 _LIMIT: tuple[type[BaseException], ...] = tuple(
     getattr(exc, name)
     for name in ("FailOnRecompileLimitHit", "FailOnCacheLimitHit")
@@ -20,9 +20,9 @@ _LIMIT: tuple[type[BaseException], ...] = tuple(
 
 
 class Compiled:
-    """Calls a module through its compiled code, or its own where something traces or counts it.
+    """Calls a module through its compiled code, or directly while something traces or counts it.
 
-    So `composer.sites`, `torch.export` and a count of operations read the module as it is.
+    So `composer.sites`, `torch.export` and operation counters see the module itself.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -31,13 +31,13 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the module."""
-        # torch's own flag of modes is one for all threads; this stack is one of each
+        # torch's mode flag is shared by all threads; this stack is per thread
         if torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None:
             return self.module._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
         return self.run(*args, **kwargs)
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the compiled code, or the module's own where dynamo keeps no more results."""
+        """Run the compiled code, or the module itself once dynamo's cache is full."""
         try:
             return self._code(*args, **kwargs)
         except _LIMIT:
@@ -45,10 +45,10 @@ class Compiled:
 
 
 def _call_of(module: nn.Module) -> Callable[..., Any]:
-    """Return the call of a module as a function with code of its own.
+    """Return the call of a module as a function with a separate code object.
 
-    Dynamo keeps what it compiled by the code it read, at most eight results for each, and models
-    of one class share the code of their forward: the ninth ResNet of a process would fail.
+    Dynamo caches at most eight results per code object, and models of one class share the code of
+    their forward: the ninth ResNet of a process would fail.
     """
 
     def call(*args: Any, **kwargs: Any) -> Any:

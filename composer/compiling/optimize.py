@@ -1,4 +1,4 @@
-"""`optimize`: a model compiled for what it is to do, to answer or to learn."""
+"""`optimize`: a model compiled for inference or for training."""
 
 from __future__ import annotations
 
@@ -15,52 +15,52 @@ Purpose = Literal["inference", "training"]
 
 
 def optimize(model: nn.Module, for_: Purpose) -> nn.Module:
-    """Compile a model to one graph, with what pays for its purpose; it is called as before.
+    """Compile a model to one graph, optimised for its purpose; it is called as before.
 
-    For inference: a copy in evaluation mode, whose weights are built into its code. Inductor folds
-    each batch norm into the convolution before it, wherever the graph shows that nothing else reads
-    what lies between; fuses activations and residual adds with convolutions; and brings kernels
-    into the order that the device likes. Calls record no gradients. The weights may not change
-    after that: a call says so where they did. The copy's keys and tensors are those of the model,
-    so it can be saved, copied and ejected, and a copy is an ordinary model again. The code holds
-    weights of its own: the model takes about twice its memory.
+    For inference: a copy in evaluation mode, whose weights are constants in its code. Inductor
+    folds each batch norm into the convolution before it if nothing else reads the value between
+    them; it fuses activations and residual adds with convolutions, and reorders kernels for the
+    device. Calls record no gradients. The weights must not change afterwards: a call raises an
+    error if they did. The copy has the model's keys and tensors, so it can be saved, copied and
+    ejected, and a copy of it is an ordinary model again. The code contains the weights a second
+    time, so the model takes about twice the memory.
 
-    For training: the model itself, in place, so that optimizers made before or after, and a loop
-    that calls `composer.advance`, work as they did.
+    For training: the model itself, in place, so that optimizers created before or after, and a
+    loop that calls `composer.advance`, work as usual.
 
-    The compilation happens in the first call, anew for another mode, and once more when the batch
-    size first changes: from then on the code takes any size. A batch of one has code of its own.
-    Only calls of the whole model are compiled, not those of its other methods. Where dynamo keeps
-    no more results, as with a ninth kind of input, the model's own code runs.
+    Compilation happens in the first call, again for another mode, and once more when the batch
+    size first changes: from then on the code takes any size. A batch of one has separate code.
+    Only calls of the whole model are compiled, not its other methods. If dynamo's cache is full,
+    as with a ninth kind of input, the model runs uncompiled.
 
-    The first call at each of four sizes runs the model's own code, too, and compares: other numbers
-    are an error, never a result. For training it runs twice, without gradients, and leaves buffers
-    and random number generators as they were; a model that draws at random, as dropout does, is
-    compared in shape alone.
+    The first call at each of four sizes also runs the uncompiled model and compares: a difference
+    is an error, never a result. For training it runs twice, without gradients, and restores buffers
+    and random number generators; a model with randomness, such as dropout, is compared only in
+    shape.
 
-    Measured, and left out, on CPU with ResNet-50 and SE. Channels-last weights gain 7% of a
-    training step that is not compiled, and nothing once it is, in either mode: inductor chooses
-    the layout of each convolution. Folding norms before the compilation shortens that by a fifth
-    and no call after it, and would change the keys. Compiling block by block took as long as the
-    whole, 16 graphs for one, and its calls twice as long: the weights stay outside the code, where
+    Measured and rejected, on CPU with ResNet-50 and SE: channels-last weights gain 7% of an
+    uncompiled training step, and nothing once compiled, in either mode, because inductor chooses
+    the layout of each convolution. Folding norms before compilation shortens it by a fifth, but no
+    later call, and would change the keys. Compiling block by block took as long as the whole (16
+    graphs instead of one), and its calls twice as long: the weights stay outside the code, where
     most of the gain comes from.
 
     Args:
-        model: any module, such as `insert`, `load` or `build` gave.
+        model: any module, such as the result of `insert`, `load` or `build`.
         for_: ``"inference"`` or ``"training"``.
 
     Returns:
         A compiled copy for inference; the model itself for training.
 
     Raises:
-        ComposerError: there is no such purpose; the model is no module, is wrapped by
-            `torch.compile`, can't be copied, or is compiled already where it is to be trained.
-            The first call raises torch's own error where the model is no single graph, and this
-            one where the code gives other numbers than the model.
+        ComposerError: the purpose is unknown; the model is not a module, is wrapped by
+            `torch.compile`, can't be copied, or is to be trained and is already compiled.
+            The first call raises torch's error if the model is not a single graph, and this
+            one if the code's results differ from the model's.
     """
     if for_ not in get_args(Purpose):
-        ways = suggestion(str(for_), get_args(Purpose), "it may be")
-        raise error("invalid-value", f"a model is not optimised for {for_!r}", ways)
+        ways = suggestion(str(for_), get_args(Purpose), "Purposes")
+        raise error("invalid-value", f"a model can't be optimised for {for_!r}", ways)
     _check_module(model)
     if for_ == "inference":
         model = _copied(model).eval()
@@ -75,14 +75,14 @@ def _check_module(model: object) -> None:
     if not isinstance(model, nn.Module):
         raise error(
             "not-a-module",
-            f"{model!r} is no nn.Module",
-            "give what composer.insert, composer.load or composer.build returned",
+            f"expected an nn.Module, but got {model!r}",
+            "give the result of composer.insert, composer.load or composer.build",
         )
     if hasattr(model, "_orig_mod"):
         raise error(
             "compiled-model",
-            f"this {type(model).__name__} is what torch.compile made of a model",
-            "give the model that it was made of",
+            f"this {type(model).__name__} is the output of torch.compile",
+            "give the original model",
         )
 
 
@@ -90,15 +90,15 @@ def _check_fresh(model: nn.Module) -> None:
     if model._compiled_call_impl is not None:
         raise error(
             "compiled-model",
-            f"this {type(model).__name__} is compiled already",
-            "train it as it is, or give a copy: copy.deepcopy(model) is not compiled",
+            f"this {type(model).__name__} is already compiled",
+            "train it directly, or give a copy: copy.deepcopy(model) is not compiled",
         )
 
 
 def _copied(model: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(model)
-    except RuntimeError as failure:  # of torch, on a tensor that a forward pass left in it
+    except RuntimeError as failure:  # torch's, for a tensor that a forward pass left in the model
         why = str(failure).splitlines()[0].partition(". ")[0]
         raise error(
             "no-copy",

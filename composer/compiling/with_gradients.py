@@ -1,4 +1,4 @@
-"""Calls of a module that learns through compiled code, at first beside its own."""
+"""Calls of a module in training through compiled code, at first compared with the module."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from composer.turns import TURN
 class Learning(Compiled):
     """Calls a module through its compiled code, and compares the first call at each size.
 
-    The module's own code runs twice before it, without gradients; then its buffers and the random
-    number generators are as they were. Where the two runs differ, something is drawn at random, as
-    by dropout, of which compiled code draws others: then the shapes alone are compared.
+    The module itself runs twice first, without gradients; then its buffers and the random number
+    generators are restored. If the two runs differ, the module is random, as with dropout, and
+    compiled code draws other numbers: then only the shapes are compared.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -28,14 +28,14 @@ class Learning(Compiled):
         """Run the compiled code.
 
         Raises:
-            ComposerError: it gives something else than the module.
+            ComposerError: its results differ from the module's.
         """
         if not self._agreement.is_due(args, kwargs):
             return super().run(*args, **kwargs)
-        with TURN:  # a compiler in one thread reads of modes that are on in another
+        with TURN:  # a compiler in one thread sees modes that are active in another
             with torch.random.fork_rng(), torch.no_grad():
                 once, again = (self._own(args, kwargs) for _ in range(2))
-            torch.clear_autocast_cache()  # what it holds was cast without gradients
+            torch.clear_autocast_cache()  # its entries were cast without gradients
             pairs = zip(tensors(once), tensors(again), strict=True)
             found = super().run(*args, **kwargs)
         drawn = any(apart(*pair) for pair in pairs)

@@ -1,4 +1,4 @@
-"""Calls of a module through code that its weights are a part of."""
+"""Calls of a module through code that contains its weights."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _AGAIN = 'optimise it again: composer.optimize(model, for_="inference")'
 
 
 class Frozen(Compiled):
-    """Calls a module by code that its weights are built into, and never by stale ones.
+    """Calls a module through code that contains its weights, and never with stale ones.
 
-    Dynamo and inductor both read whether to freeze from a setting of inductor's, whenever they
-    compile; an option of `torch.compile` would reach inductor alone, and freeze nothing. So each
-    call makes the setting, for its own thread and while it lasts. Doubles stay outside the code:
-    inductor would hand their convolutions to oneDNN, which has none of that width.
+    Dynamo and inductor both read inductor's freezing setting whenever they compile; an option of
+    `torch.compile` would reach only inductor, and freeze nothing. So each call sets it, for its own
+    thread and its own duration. Float64 weights stay outside the code: inductor would pass their
+    convolutions to oneDNN, which does not support float64.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -35,17 +35,17 @@ class Frozen(Compiled):
         self._marks: list[tuple[int, int] | None] | None = None
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the compiled code without gradients, at first beside the module.
+        """Run the compiled code without gradients, at first compared with the module.
 
         Raises:
-            ComposerError: its weights changed since they became code, it is in training mode, or
-                the code gives something else than the module.
+            ComposerError: its weights changed after compilation, it is in training mode, or the
+                results of the code differ from the module's.
         """
         import torch._inductor.config as inductor
 
         self._check()
         is_due = self._agreement.is_due(args, kwargs)
-        # a compiler in one thread reads of modes that are on in another
+        # a compiler in one thread sees modes that are active in another
         turn = TURN if is_due else nullcontext()
         freezing = inductor.patch(freezing=self._freezes)
         with turn, torch.inference_mode(False), torch.no_grad(), freezing:
@@ -60,8 +60,8 @@ class Frozen(Compiled):
         if self.module.training:
             raise error(
                 "frozen",
-                f"this {name} is optimised for inference, and is in training mode",
-                "train the model that it was made from, or a copy: copy.deepcopy(model)",
+                f"this {name} is optimised for inference, but is in training mode",
+                "train the original model, or a copy: copy.deepcopy(model)",
             )
         tensors = [held.get(name) for _, held, name in self._places]
         marks = [None if t is None else (t._version, t.data_ptr()) for t in tensors]
@@ -71,13 +71,13 @@ class Frozen(Compiled):
             keys = (key for key, _, _ in self._places)
             pairs = zip(keys, marks, self._marks, strict=True)
             key = next(key for key, now, then in pairs if now != then)
-            raise error("frozen", f"{key!r} of this {name} changed after it became code", _AGAIN)
+            raise error("frozen", f"{key!r} of this {name} changed after it was compiled", _AGAIN)
 
 
 def _places(module: nn.Module) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Yield where each tensor of a module is held: its key, a dictionary, and its name there.
 
-    What was made in inference mode is left out: torch keeps no count of its changes.
+    Tensors created in inference mode are omitted: torch has no version counter for them.
     """
     for path, inside in module.named_modules():
         for held in (inside._parameters, inside._buffers):

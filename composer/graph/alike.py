@@ -1,7 +1,7 @@
-"""What nodes that are alike share: fields, and axes of what they read, so one is asked for all.
+"""A key for nodes with equal fields and operand axes, so that one answer serves all of them.
 
 A repeat of a thousand steps is a thousand nodes with the same fields, and so are the blocks of a
-long spec. What a primitive tells of one from its fields and axes alone, it would tell of each.
+long spec. What a primitive computes for one from its fields and axes holds for each of them.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from composer.language.fields import Kind
 from composer.language.models import Model
 from composer.primitives.base import Primitive, reference_fields, refers
 
-#: In the place of an operand that is a node: what is read there comes beside the fields.
+#: Replaces an operand that is a node: its axes are part of the key, next to the fields.
 _NODE = object()
 
 
 def fields_of(op: Primitive) -> Hashable:
-    """Return the fields of an op as a value that is equal where they are, but for its operands.
+    """Return a key that is equal for ops with equal fields, ignoring which nodes they read.
 
-    Of an operand it is told that it is one; which node it names is not.
+    Of an operand, the key holds only that it is a node, not its name.
     """
     return _fields(op)
 
 
 def frozen(value: object) -> Hashable:
-    """Return a value of a model's field as one that can be a key."""
+    """Return the value of a model's field in hashable form."""
     if isinstance(value, Expr | str) or value is None:
         return value
     if isinstance(value, Model):
@@ -36,7 +36,7 @@ def frozen(value: object) -> Hashable:
         return tuple([(key, frozen(item)) for key, item in value.items()])
     if isinstance(value, tuple | list):
         return tuple([frozen(item) for item in value])
-    return type(value), value  # 1 is not True
+    return type(value), value  # 1 and True must differ
 
 
 def _fields(model: Model) -> Hashable:
@@ -48,7 +48,7 @@ def _fields(model: Model) -> Hashable:
 
 
 def _unnamed(value: object, kind: Kind | None) -> Hashable:
-    """Return a field that may name nodes, without their names."""
+    """Return a field that may name nodes, with the names removed."""
     if isinstance(value, Expr):
         names = kind is not None and (kind.name == "node" or refers(value))
         return _NODE if names else value

@@ -1,7 +1,7 @@
-"""Whether a mechanism begins as its own input: x + γ f(x), where γ is at first zero.
+"""Whether a mechanism is the identity at initialisation: x + γ f(x), with γ initialised to zero.
 
-Of γ, what is told from the graph: a parameter that begins at 0 as a factor, or a norm whose weight
-does. A second zero around it would leave neither of the two a gradient.
+The graph shows γ as a factor that is a parameter initialised to 0, or as a norm whose weight is. A
+second zero factor around it would leave both without a gradient.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from composer.primitives.parameter import Parameter
 
 
 def begins_as_input(graph: Graph) -> bool:
-    """Return whether the output is the input until something has learned."""
+    """Return whether the output equals the input until training starts."""
     return _is_input(graph, graph.output)
 
 
@@ -31,7 +31,7 @@ def _is_input(graph: Graph, name: str) -> bool:
 
 
 def _is_zero(graph: Graph, name: str) -> bool:
-    """Return whether a value is zero at first, and learns."""
+    """Return whether a value is zero at initialisation and can learn."""
     if name == INPUT:
         return False
     op = graph.by_name[name].op

@@ -1,7 +1,7 @@
-"""What a graph comes to, counted before it is made: nodes, sizes, parameters, elements, text.
+"""The cost of a graph, counted before it is made: nodes, sizes, parameters, elements, text.
 
-Each count is of whole numbers over what is known; a size that is still open counts as what it is
-planned as, else as 1, and again where it is known. The limits are in `composer.language.budget`.
+All counts are integers. An open size counts as its planned value, else as 1, and is counted again
+once it is known. The limits are in `composer.language.budget`.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from composer.primitives.windows import OF_WINDOWS
 
 
 def too_many_nodes(graph: Graph, known: Scope) -> Diagnostic | None:
-    """Return the problem of a graph that would expand to more nodes than it has room for.
+    """Return the problem of a graph that would expand to too many nodes.
 
     Args:
-        graph: not expanded yet.
-        known: what its expressions may name.
+        graph: before expansion.
+        known: the names that its expressions may use.
     """
     counting = _Counting(graph.settings.room)
     counts = [
@@ -59,7 +59,7 @@ def too_many_nodes(graph: Graph, known: Scope) -> Diagnostic | None:
         "nodes",
         sum(counts),
         graph.settings.room,
-        f"let it repeat less often, or use fewer specs: {MAX_EXPANDED:,} more than are written",
+        f"use fewer repeats or specs: the limit is {MAX_EXPANDED:,} more nodes than are written",
         graph.where(most, ("times",) if deepest else ()),
         at_least=counting.ended,
     )
@@ -67,9 +67,9 @@ def too_many_nodes(graph: Graph, known: Scope) -> Diagnostic | None:
 
 @dataclass
 class _Counting:
-    """Counts the nodes that ops stand for; of a spec that is used often, once.
+    """Counts the nodes that ops expand to; a spec that is used often is counted once.
 
-    `most` is where a sum over the steps of a repeat may stop, for it is too much in any case.
+    Summing over the steps of a repeat stops at `most`, where the limit is exceeded in any case.
     """
 
     most: int
@@ -107,7 +107,7 @@ class _Counting:
                 try:
                     params[param] = bind(value, known)
                 except ExpressionError:
-                    return 1  # which is a problem of its own
+                    return 1  # a separate problem
         key = (id(spec), tuple(params.items()))
         if key not in self.found:
             axes = Axes(tuple((axis, name(axis)) for axis in spec.input))
@@ -120,7 +120,7 @@ class _Counting:
 
 
 def _named(op: Primitive) -> set[str]:
-    """Return the names on which it may depend how many nodes an op stands for."""
+    """Return the names on which the number of nodes that an op expands to may depend."""
     if isinstance(op, Repeating):
         return set(vars(op)["times"].names) | _named(op.each)
     if isinstance(op, Use):
@@ -132,7 +132,7 @@ def _named(op: Primitive) -> set[str]:
 
 
 def too_large_sizes(graph: Graph, node: GraphNode) -> Iterator[Diagnostic]:
-    """Yield the problems of a bound node with sizes that no machine has room for."""
+    """Yield the problems of a bound node with sizes too large for any machine."""
     if node.op is None:
         return
     reach: dict[str, tuple[int, YamlPath]] = {}
@@ -144,12 +144,12 @@ def too_large_sizes(graph: Graph, node: GraphNode) -> Iterator[Diagnostic]:
         if size > (limit := MAX_REACH if slides else MAX_SIZE):
             where = graph.where(node, path)
             what = "places" if slides else "values along one axis"
-            yield over(what, size, limit, "take a smaller size", where)
+            yield over(what, size, limit, "choose a smaller size", where)
         elif slides and size > reach.get(str(path[0]), (0, ()))[0]:
             reach[str(path[0])] = size, path
     (kernel, _), (dilation, path) = (reach.get(f, (1, ())) for f in ("kernel", "dilation"))
     if kernel * dilation > MAX_REACH:
-        way_out = "take a smaller kernel or dilation"
+        way_out = "choose a smaller kernel or dilation"
         yield over("places", kernel * dilation, MAX_REACH, way_out, graph.where(node, path))
 
 
@@ -157,16 +157,16 @@ def too_large_sizes(graph: Graph, node: GraphNode) -> Iterator[Diagnostic]:
 
 
 def too_much_memory(graph: Graph) -> Iterator[Diagnostic]:
-    """Yield the problems of a graph whose values, or parameters, no machine has room for."""
+    """Yield the problems of a graph whose values or parameters are too large for any machine."""
     known = _counted_as(graph)
     learned: dict[str, int] = {}
-    asked: dict[object, int] = {}  # of nodes that are alike, one
+    asked: dict[object, int] = {}  # one entry for all nodes that are alike
     for node in graph.nodes:
         if node.op is None or node.axes is None:
             continue
         elements = prod(_number(size, known) for _, size in node.axes.sizes)
         if elements > MAX_ELEMENTS and not isinstance(node.op, Parameter):
-            way_out = "pool, stride or split before, or choose smaller sizes"
+            way_out = "pool, stride or split earlier, or choose smaller sizes"
             yield over("elements", elements, MAX_ELEMENTS, way_out, graph.where(node))
         key = node.fields, graph.reads_of(node), node.axes, node.weights in (None, node.name)
         if key not in asked:
@@ -180,7 +180,7 @@ def too_much_memory(graph: Graph) -> Iterator[Diagnostic]:
 
 
 def _learned(graph: Graph, node: GraphNode, elements: int, known: Mapping[str, int]) -> int:
-    """Return how many numbers a node keeps: those that are learned, and those of a table."""
+    """Return how many numbers a node stores: learned parameters and constant tables."""
     op = node.op
     if isinstance(op, Constant):
         return elements if all(size.is_constant for size in op.axes.values()) else 0
@@ -193,7 +193,7 @@ def _learned(graph: Graph, node: GraphNode, elements: int, known: Mapping[str, i
 
 
 def _counted_as(graph: Graph) -> dict[str, int]:
-    """Return what each open size of the input counts as."""
+    """Return the assumed value of each open size of the input."""
     return {**dict.fromkeys(graph.input_axes, 1), **graph.settings.planned}
 
 
@@ -208,12 +208,12 @@ def _number(size: Expr, known: Mapping[str, int]) -> int:
 
 
 def parts(exprs: Iterable[Expr]) -> int:
-    """Return how many operations, names and numbers expressions have; one alone does not count."""
+    """Return how many operations, names and numbers expressions have; a bare one does not count."""
     return sum(expr.parts for expr in exprs if expr.args)
 
 
 def too_long(graph: Graph, node: GraphNode, total: int) -> Diagnostic:
-    """Return the problem of a graph whose sizes and numbers have come to very many operations."""
+    """Return the problem of a graph whose sizes and numbers have too many operations."""
     way_out = "let fewer params and sizes depend on one another"
     what = "operations in its sizes"
     return over(what, total, MAX_EXPRESSION_PARTS, way_out, graph.where(node))

@@ -1,4 +1,4 @@
-"""What each node of a graph costs: its primitive tells it from the axes, and torch is not asked."""
+"""The cost of each node of a graph, computed by its primitive from the axes, without torch."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from composer.primitives.cost import Cost
 
 
 def node_costs(graph: Graph, sizes: Mapping[str, int] | None = None) -> dict[str, Cost]:
-    """Return the cost of each node of a graph that has its axes.
+    """Return the cost of each node of a graph with inferred axes.
 
-    Left out are a node without op or axes, and one whose cost depends on a size that is open.
+    A node without op or axes is omitted, and so is one whose cost depends on an open size.
 
     Args:
-        graph: as the checks leave it, or any pass behind them.
-        sizes: what sizes that the graph leaves open count as; see `open_sizes`. The batch counts
-            as one image, whatever they say.
+        graph: after the checks, or after any later pass.
+        sizes: the assumed values of open sizes; see `open_sizes`. The batch always counts as one
+            image.
     """
     found: dict[str, Cost] = {}
     for node in graph.nodes:
@@ -36,12 +36,12 @@ def node_costs(graph: Graph, sizes: Mapping[str, int] | None = None) -> dict[str
 
 
 def node_cost(graph: Graph, node: GraphNode, sizes: Mapping[str, int] | None = None) -> Cost:
-    """Return the cost of one node that has its op and axes; the arguments are `node_costs`'s.
+    """Return the cost of one node with an op and axes; the arguments are those of `node_costs`.
 
-    A node that shares another's weights has no parameters of its own.
+    A node that shares another's weights counts no parameters.
 
     Raises:
-        ComposerError: code ``open-size``, where it depends on a size that is not known.
+        ComposerError: code ``open-size``, if it depends on an unknown size.
     """
     try:
         return _cost(graph, node, sizes or {})
@@ -53,9 +53,9 @@ def node_cost(graph: Graph, node: GraphNode, sizes: Mapping[str, int] | None = N
 
 
 def open_sizes(spec: Spec, size: tuple[int, ...]) -> dict[str, int]:
-    """Return what the open sizes of a spec's input count as.
+    """Return the assumed values of the open sizes of a spec's input.
 
-    The tokens are the places of a map of this size; any other axis counts as 1.
+    The number of tokens is that of a map of this size; any other axis counts as 1.
     """
     return {axis: math.prod(size) if axis == "n" else 1 for axis in spec.input}
 
@@ -72,5 +72,5 @@ def _cost(graph: Graph, node: GraphNode, sizes: Mapping[str, int]) -> Cost:
         return counted(graph.axes_of(str(ref.value)))
 
     cost = node.op.cost(axes_of, counted(node.axes))
-    shares = node.weights not in (None, node.name)  # the first of those that share names itself
+    shares = node.weights not in (None, node.name)  # the owner of shared weights names itself
     return Cost(0, cost.flops) if shares else cost

@@ -1,4 +1,4 @@
-"""What a graph computes, as one line of maths for each node: ``squeeze = Σ input / hw``."""
+"""What a graph computes, as one formula per node: ``squeeze = Σ input / hw``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from composer.graph.graph import Graph, GraphNode
 from composer.primitives.base import Primitive
 
-#: Fields whose operand a primitive's formula calls by the field's own name.
+#: Fields whose operand a primitive's formula refers to by the field's name.
 _CALLED = ("x", "q", "k", "v")
-#: Such a letter; after a sign of division, and in an index ``x[h + 1]``, it is an axis.
+#: Such a letter; after a division sign and in an index ``x[h + 1]`` it is an axis.
 _LETTER = r"(?<![^\W\d_])(?<!/ )(?<!/ \()(?<!· )([xqkv])(?![^\W\d_²³])(?!\()"
 _WORD = re.compile(rf"{_LETTER}|\[[^\]]*\]")
 _MARK = "operand"
@@ -19,9 +19,9 @@ _OF_AXES = re.compile(r"\w+ = ")
 
 @dataclass(frozen=True)
 class Equation:
-    """One node: its name, what it is, and the axes of its value.
+    """One node: its name, its formula, and the axes of its value.
 
-    `is_maths` tells a formula from words, which stand where a node has none.
+    `is_maths` is false for a description in words, used where a node has no formula.
     """
 
     name: str
@@ -34,14 +34,14 @@ class Equation:
 
 
 def equations(graph: Graph) -> tuple[Equation, ...]:
-    """Return an equation for each node of a compiled graph, after those that it reads."""
+    """Return an equation for each node of a compiled graph, in execution order."""
     return tuple(_equation(node) for node in graph.in_order())
 
 
 def _equation(node: GraphNode) -> Equation:
     assert node.op is not None and node.axes is not None
     formula = _formula(node.op)
-    if _OF_AXES.match(formula) and node.operands:  # how a split or a merge lays out an axis
+    if _OF_AXES.match(formula) and node.operands:  # how a split or a merge arranges an axis
         return Equation(
             node.name, f"{node.operands[0]} with {formula}", node.axes.names, is_maths=False
         )
@@ -52,10 +52,10 @@ def _equation(node: GraphNode) -> Equation:
 
 
 def _formula(op: Primitive) -> str:
-    """Return an op's formula with the nodes that it reads in it, by their names.
+    """Return an op's formula with the names of the nodes that it reads.
 
-    Some ops write these names themselves, and some the letter of the field: so each name is
-    exchanged for a mark first, and what is left of such letters are those of fields.
+    Some ops write the names themselves, others the letter of the field. So each name is first
+    replaced by a marker, and the remaining letters are those of fields.
     """
     refs = list(dict.fromkeys(str(ref) for _, ref in op.operands()))
     marks = {ref: f"{_MARK}{chr(ord('a') + number)}" for number, ref in enumerate(refs[:26])}

@@ -1,4 +1,4 @@
-"""A spec as a graph, not yet bound."""
+"""From a spec to an unbound graph."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from composer.primitives.unstack import Unstack
 
 
 def graph_of(spec: Spec, settings: Settings, reading: Reading[Spec] | None = None) -> Graph:
-    """Return the spec as a graph, not yet bound; faulty nodes of a `reading` stand without op.
+    """Return the spec as an unbound graph; faulty nodes of a `reading` have no op.
 
     Raises:
-        ComposerError: a setting names a param that the spec has not, or a value it may not have.
+        ComposerError: a setting names an unknown param, or gives it an invalid value.
     """
     if problems := wrong_params(spec, settings.params):
         raise ComposerError(problems)
@@ -43,7 +43,7 @@ def inner_graph(
     places: tuple[str, ...],
     room: int = MAX_NODES,
 ) -> Graph:
-    """Return the graph of a spec that another uses, on a value that has at least its axes."""
+    """Return the graph of a used spec, on a value that has at least its axes."""
     settings = Settings(params=params, inside=True, places=places, room=room)
     return _graph(spec, settings, input_axes, order, None)
 
@@ -64,7 +64,7 @@ def _graph(
         op = op if op is None else with_references(op, known)
         nodes.append(GraphNode(node_name, op, ("nodes", node_name), written=op))
         above = node_name
-    if not settings.inside:  # else those of the spec that uses it
+    if not settings.inside:  # else it inherits those of the spec that uses it
         written = len(known) - 1
         settings = replace(settings, room=min(settings.room, written + MAX_EXPANDED))
     output = str(spec.output) if spec.output is not None else names[-1]
@@ -87,7 +87,7 @@ def _graph(
 
 
 def _wired(op: Primitive | None, above: str) -> Primitive | None:
-    """Let an op that does not say what it reads read the node above."""
+    """Connect an op without operand to the node above."""
     if op is None or not op.reads_above:
         return op
     return op.model_copy(update={"x": name(above)})
@@ -103,7 +103,7 @@ def _bad_axes(spec: Spec) -> list[Diagnostic]:
         Diagnostic(
             "duplicate-axis",
             f"the input has the axis {axis!r} twice",
-            "each axis has a name of its own",
+            "give each axis a different name",
             spec.origin.at(("input",)),
         )
         for axis in twice
@@ -111,15 +111,15 @@ def _bad_axes(spec: Spec) -> list[Diagnostic]:
 
 
 def _bad_names(spec: Spec, names: Iterable[str]) -> list[Diagnostic]:
-    """Return what is wrong with nodes of several names: their op, or a name that is taken."""
+    """Return the problems of nodes with several names: their op, or a duplicate name."""
     problems = []
     taken: set[str] = set()
     for node in names:
         op = spec.nodes.get(node)
         where = spec.origin.at_key(("nodes", node))
         if COMMA in node and op is not None and not isinstance(op, (Chunk, Unstack)):
-            message = f"the op {op.op!r} gives one value, and {node!r} names several"
-            way_out = "only unstack and chunk give several; give the node one name"
+            message = f"the op {op.op!r} returns one value, and {node!r} names several"
+            way_out = "only unstack and chunk return several; give the node one name"
             problems.append(Diagnostic("bad-name", message, way_out, where))
         for one in node.split(COMMA):
             if one in taken:
@@ -130,7 +130,7 @@ def _bad_names(spec: Spec, names: Iterable[str]) -> list[Diagnostic]:
 
 
 def wrong_params(spec: Spec, params: Mapping[str, object]) -> list[Diagnostic]:
-    """Return what is wrong with the params that a spec is given from outside."""
+    """Return the problems of the params that are set from outside."""
     problems = []
     for key, value in params.items():
         if key in spec.params:
@@ -145,7 +145,7 @@ def wrong_params(spec: Spec, params: Mapping[str, object]) -> list[Diagnostic]:
 
 
 def _bad_value(param: Param, key: str, value: object) -> list[Diagnostic]:
-    """Return what is wrong with a value that a param is set to; `bind` sees to its names."""
+    """Return the problems of a value that a param is set to; `bind` checks its names."""
     finite = not isinstance(value, float) or math.isfinite(value)
     if not isinstance(value, (bool, int, float, str)) or not finite:
         message = f"the param {key!r} cannot be {value!r}"

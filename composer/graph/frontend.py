@@ -1,4 +1,4 @@
-"""From a user's word for a spec to a checked spec."""
+"""From the name, path or text of a spec to a checked spec."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ __all__ = ["Examined", "check_text", "examine", "graph_of", "load_spec"]
 
 @dataclass(frozen=True)
 class Examined:
-    """A text as far as it could be read.
+    """The result of reading a text, valid or not.
 
-    `graph` is there where `spec` is not, if the faults leave anything to show; its faulty nodes
-    have no op, and `written` has what stands in the file.
+    For an invalid spec, `spec` is None and `graph` holds what is left to show, if anything; its
+    faulty nodes have no op, and `written` holds their text in the file.
     """
 
     spec: Spec | None
@@ -49,7 +49,7 @@ class Examined:
 
 @uncollected()
 def examine(text: str, file: str) -> Examined:
-    """Return all that can be told of a text, sound or not; the arguments are `check_text`'s."""
+    """Return all that could be read from a text, valid or not; arguments as in `check_text`."""
     return _Loader(None).examine(text, file, ())
 
 
@@ -57,21 +57,21 @@ def examine(text: str, file: str) -> Examined:
 def check_text(
     text: str, file: str, texts: Mapping[str, str] | None = None
 ) -> tuple[Spec | None, tuple[Diagnostic, ...]]:
-    """Return the spec where it is sound, and every problem, errors and warnings alike.
+    """Return the spec, or None if it is invalid, and every error and warning.
 
     Args:
         text: the YAML.
-        file: the name that messages show; other specs are looked for from its folder.
-        texts: the texts of the specs it is made of (`Spec.texts`), instead of any file.
+        file: the name shown in messages; other specs are searched relative to its folder.
+        texts: the texts of all specs that it uses (`Spec.texts`), in place of files.
     """
     return _Loader(texts).check(text, file, ())
 
 
 def load_spec(word: str | PathLike[str] | Spec) -> Spec:
-    """Return the spec that `word` names: a shipped name, a path, or the text itself.
+    """Return the spec for `word`: a shipped name, a path, or the text itself.
 
     Raises:
-        ComposerError: it is not found, or not a sound spec; it carries every problem.
+        ComposerError: it is not found, or has errors; the exception carries every problem.
     """
     if isinstance(word, Spec):
         return word
@@ -83,7 +83,7 @@ def load_spec(word: str | PathLike[str] | Spec) -> Spec:
 
 @dataclass(frozen=True)
 class _Opened:
-    """One spec on the way to another: its file, the word that led to it, its text."""
+    """One spec in a chain of use: its file, the word that led to it, its text."""
 
     word: str
     file: str
@@ -98,8 +98,8 @@ class _Loader:
     texts: dict[str, str] = field(default_factory=dict)
     opened: int = 0
     letters: int = 0
-    values: int = 0  # of all texts, and of what variants take over
-    nodes: int = 0  # of the specs that are used
+    values: int = 0  # of all texts, including what variants inherit
+    nodes: int = 0  # of the used specs
 
     def check(
         self, text: str, file: str, above: tuple[_Opened, ...]
@@ -127,27 +127,27 @@ class _Loader:
     def _data(
         self, text: str, file: str, above: tuple[_Opened, ...]
     ) -> tuple[dict[str, Any], Source]:
-        """Return the fields of a spec together with those of the spec that it extends."""
+        """Return the fields of a spec merged with those of the spec that it extends."""
         data, source = parse(text, file)
         if "extends" not in data:
             return data, source
         base = data["extends"]
         if not isinstance(base, str):
-            message = f"the name of a spec is wanted here, not {kind_of(base)}"
-            way_out, where = "such as 'extends: se'", source.at(("extends",))
+            message = f"expected the name of a spec, but got {kind_of(base)}"
+            way_out, where = "write it like 'extends: se'", source.at(("extends",))
             raise ComposerError(Diagnostic("invalid-value", message, way_out, where))
         where = source.at(("extends",))
         opened = self._open(base, above, where)
         whole = extended(data, source, *self._data(opened.text, opened.file, (*above, opened)))
         self.values += len(whole[1].values)
         if self.values > MAX_VALUES:
-            way_out = "let a variant extend the first of these specs itself"
-            what = "values, those of the specs it extends among them"
+            way_out = "make the variant extend the first of these specs directly"
+            what = "values, including those of the specs it extends"
             raise ComposerError(over(what, self.values, MAX_VALUES, way_out, where))
         return whole
 
     def _load_used(self, spec: Spec, above: tuple[_Opened, ...]) -> list[Diagnostic]:
-        """Load each spec that a node uses; return what is wrong with them."""
+        """Load each spec that a node uses; return their problems."""
         problems: list[Diagnostic] = []
         for path, op in _uses(spec):
             if op.spec in spec.used:
@@ -162,7 +162,7 @@ class _Loader:
             inner, found = self.check(opened.text, opened.file, (*above, opened))
             problems += [p for p in found if p.severity == "error"]
             if self.nodes > MAX_NODES:
-                what, way_out = "nodes of the specs that are used", "let it use smaller specs"
+                what, way_out = "nodes in the specs it uses", "use smaller specs"
                 where = spec.origin.at((*path, "spec"))
                 problems.append(over(what, self.nodes, MAX_NODES, way_out, where))
                 break
@@ -171,10 +171,10 @@ class _Loader:
         return problems
 
     def _open(self, word: str, above: tuple[_Opened, ...], where: Location | None) -> _Opened:
-        """Find a spec that another names.
+        """Find a spec that another one names.
 
         Raises:
-            ComposerError: it is not found, or it is one of those on the way to it.
+            ComposerError: it is not found, or it uses itself.
         """
         self._need_room(above, where)
         key = "/".join([*(opened.word for opened in above[1:]), word])
@@ -192,31 +192,31 @@ class _Loader:
                     Diagnostic(
                         "cycle",
                         f"the spec uses itself: {circle}",
-                        "let one of them stand without the other",
+                        "make one of them independent of the other",
                         where,
                     )
                 )
         self.letters += len(text)
         if self.letters > MAX_BYTES:
-            way_out = "let it use fewer, or smaller, specs"
-            what = "bytes of the specs that are used"
+            way_out = "use fewer or smaller specs"
+            what = "bytes in the specs it uses"
             raise ComposerError(over(what, self.letters, MAX_BYTES, way_out, where))
         self.texts[key] = text
         return _Opened(word, file, text)
 
     def _need_room(self, above: tuple[_Opened, ...], where: Location | None) -> None:
-        """Refuse one spec more, before it is found.
+        """Refuse to open one more spec than the limit.
 
         Raises:
             ComposerError: code ``over-budget``.
         """
         self.opened += 1
         for what, count, limit in (
-            ("specs, each within another", len(above), MAX_CHAIN),
+            ("nested specs", len(above), MAX_CHAIN),
             ("specs to open", self.opened, MAX_OPENED),
         ):
             if count > limit:
-                way_out = "let it use or extend fewer specs"
+                way_out = "use or extend fewer specs"
                 raise ComposerError(over(what, count, limit, way_out, where, at_least=True))
 
     def _find(self, word: str, key: str, user: str) -> tuple[str, str]:
@@ -224,8 +224,8 @@ class _Loader:
             if key in self.given:
                 return self.given[key], word
             shown = word if len(word) <= 80 else f"{word[:79]}…"
-            message = f"the spec {shown!r} is none of those that the recipe carries"
-            way_out = "a recipe carries each under 'uses', and no file is read in its place"
+            message = f"the recipe does not contain the spec {shown!r}"
+            way_out = "a recipe contains every spec under 'uses'; no file is read instead"
             raise ComposerError(Diagnostic("unknown-spec", message, way_out))
         beside = Path(user).parent / word
         for path in (beside, Path(f"{beside}.yaml")):
@@ -235,12 +235,12 @@ class _Loader:
 
 
 def _is_of_a_file(user: str) -> bool:
-    """Return whether a spec's name is that of a file, which may be about to be written."""
+    """Return whether a spec's name is a file path; the file need not exist yet."""
     return Path(user).is_file() or Path(user).suffix in SUFFIXES
 
 
 def _uses(spec: Spec) -> Iterator[tuple[YamlPath, Use]]:
-    """Yield every node that uses a spec, those inside a branch too, with its path."""
+    """Yield every node that uses a spec, also inside a branch, with its path."""
     for name, op in spec.nodes.items():
         path: YamlPath = ("nodes", name)
         while isinstance(op, Repeating):

@@ -26,9 +26,9 @@ Init = Literal["paper", "identity"]
 
 @dataclass(frozen=True)
 class Tokens:
-    """The places of the input come as one axis, behind `prefix` tokens that are passed through.
+    """The spatial axes of the input come as one token axis, after `prefix` tokens passed through.
 
-    With `join` all of them take part: a map is then one column of so many rows.
+    With `join`, the prefix tokens take part: the map is then one column with a row for each token.
     """
 
     prefix: int = 0
@@ -37,14 +37,14 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Settings:
-    """What is chosen from outside: sizes, params, the layout in memory, how it begins.
+    """What is chosen from outside: sizes, params, the layout in memory, the initialisation.
 
-    A size left out stays a name, and is checked as one; `planned` has what some of these are where
-    the module is planned for, which costs and pictures show. `places` are the axes that height and
-    width stand for: of a volume d, h, w, of a signal t. Where the input comes as `tokens`,
-    `layout` is that of the map they hold. Of a spec whose sites share a node, `part` is what makes
-    that node, or the rest, which takes its value as a second input. `room` is to how many nodes it
-    may be expanded.
+    An omitted size stays symbolic, and is checked as such; `planned` holds the values of open sizes
+    at the planned site, used for costs and pictures. `places` are the axes that height and width
+    stand for: d, h, w for a volume, t for a signal. If the input comes as `tokens`, `layout` is
+    that of the map they represent. For a spec whose sites share a node, `part` selects the graph
+    that computes this node, or the rest, which takes its value as a second input. `room` limits
+    the number of nodes after expansion.
     """
 
     sizes: Mapping[str, int] = field(default_factory=dict)
@@ -53,14 +53,14 @@ class Settings:
     tokens: Tokens | None = None
     init: Init = "paper"
     part: Literal["whole", "shared", "rest"] = "whole"
-    inside: bool = False  # of another spec
+    inside: bool = False  # used by another spec
     planned: Mapping[str, int] = field(default_factory=dict)
     places: tuple[str, ...] = HW
     room: int = MAX_NODES
 
     @property
     def opened(self) -> Settings:
-        """These, with the sizes of the map, or the number of tokens, left open."""
+        """These settings, with the size of the map or the number of tokens left open."""
         of_map = (*self.places, "n")
         places = {axis: size for axis, size in self.sizes.items() if axis in of_map}
         rest = {axis: size for axis, size in self.sizes.items() if axis not in places}
@@ -68,16 +68,16 @@ class Settings:
 
     @property
     def closed(self) -> Settings:
-        """These, with every size that is planned for given."""
+        """These settings, with the planned sizes filled in."""
         return replace(self, sizes={**self.sizes, **self.planned}, planned={})
 
 
 @dataclass(frozen=True)
 class GraphNode:
-    """One node: its primitive (None where the spec is faulty), its place in the spec, its axes.
+    """One node: its primitive (None if the spec is faulty there), its path in the spec, its axes.
 
-    `source` is the text it stands in where that is not the graph's own; `written` is the primitive
-    before it was bound; `weights` names the node whose weights it shares.
+    `source` is the text that contains it, if that is not the graph's own; `written` is the
+    primitive before binding; `weights` names the node whose weights it shares.
     """
 
     name: str
@@ -90,12 +90,12 @@ class GraphNode:
 
     @property
     def names(self) -> list[str]:
-        """The names of the values it gives: one, but for an `unstack` not yet expanded."""
+        """The names of its values: one, except for an `unstack` that is not expanded yet."""
         return self.name.split(COMMA)
 
     @cached_property
     def operands(self) -> tuple[str, ...]:
-        """The names of the nodes it reads, in order, each once."""
+        """The names of the nodes it reads, in order, without duplicates."""
         if self.op is None:
             return ()
         return tuple(dict.fromkeys(self.operand_places))
@@ -106,7 +106,7 @@ class GraphNode:
         return () if self.op is None else tuple(str(ref) for _, ref in self.op.operands())
 
     def with_axes(self, axes: Axes) -> GraphNode:
-        """Return the node with its axes, and what was found of its primitive already."""
+        """Return the node with its axes; cached facts about its primitive are kept."""
         node = replace(self, axes=axes)
         for name in ("operands", "operand_places", "fields"):
             if name in vars(self):
@@ -115,7 +115,7 @@ class GraphNode:
 
     @cached_property
     def fields(self) -> Hashable:
-        """What its primitive goes by but for the values it reads; see `composer.graph.alike`."""
+        """The fields of its primitive without its operands; see `composer.graph.alike`."""
         return None if self.op is None else fields_of(self.op)
 
 
@@ -126,18 +126,18 @@ class Graph:
     spec: Spec
     source: Source
     settings: Settings
-    input: tuple[str, ...]  # the axes of the spec's input, on a map of these places
+    input: tuple[str, ...]  # the axes of the spec's input, on a map with these spatial axes
     nodes: tuple[GraphNode, ...]
     output: str
     order: AxisOrder
     input_axes: Axes
     problems: tuple[Diagnostic, ...] = ()
     broken_params: frozenset[str] = frozenset()
-    unreached: frozenset[str] = frozenset()  # by the output, under these params
+    unreached: frozenset[str] = frozenset()  # from the output, under these params
 
     @property
     def is_spread(self) -> bool:
-        """Whether what the spec says of height and width is said of other places."""
+        """Whether the spec's height and width stand for other spatial axes."""
         return self.input != self.spec.input
 
     @cached_property
@@ -147,7 +147,7 @@ class Graph:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """The names of all values: of the input, and of every node."""
+        """The names of all values: the input and every node."""
         return frozenset([INPUT, *(name for node in self.nodes for name in node.names)])
 
     @cached_property
@@ -166,15 +166,15 @@ class Graph:
 
     @cached_property
     def is_in_order(self) -> bool:
-        """Whether the nodes stand in the order they run in."""
+        """Whether the nodes are in execution order."""
         return self._order_to_run == [node.name for node in self.nodes]
 
     def in_order(self) -> Iterator[GraphNode]:
-        """Yield the nodes so that each comes after what it reads, else as in the spec."""
+        """Yield the nodes in execution order, keeping the order of the spec where possible."""
         return (self.by_name[name] for name in self._order_to_run)
 
     def ancestors(self, name: str) -> set[str]:
-        """Return the names of all that `name` is made from, the input among them."""
+        """Return the names of everything `name` depends on, including the input."""
         return ancestors(self.reads, name)
 
     def axes_of(self, name: str) -> Axes | None:
@@ -182,22 +182,22 @@ class Graph:
         return self.input_axes if name == INPUT else self.by_name[name].axes
 
     def reads_of(self, node: GraphNode) -> tuple[Axes | None, ...]:
-        """Return the axes of what a node reads, in the order of its fields.
+        """Return the axes of the operands of a node, in the order of its fields.
 
-        With `GraphNode.fields` they are all that its primitive knows of it.
+        Together with `GraphNode.fields`, they determine all that its primitive computes.
         """
         return tuple([self.axes_of(name) for name in node.operand_places])
 
     def where(self, node: GraphNode, path: YamlPath = ()) -> Location | None:
-        """Return the place of a field of a node in the spec's text."""
+        """Return the location of a field of a node in the spec's text."""
         return (node.source or self.source).at((*node.path, *path))
 
     def within(self, node: GraphNode, path: YamlPath, start: int, length: int) -> Location | None:
-        """Return the place of a stretch of a field of a node."""
+        """Return the location of a part of a field of a node."""
         return (node.source or self.source).within((*node.path, *path), start, length)
 
     def free_name(self, name: str) -> str:
-        """Return `name`, with as many underscores behind as make it no node's."""
+        """Return `name` with as many underscores appended as needed to make it unique."""
         while name in self.by_name:
             name += "_"
         return name
@@ -212,12 +212,12 @@ class Graph:
 
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
-        """The problems that are errors, in the order of the text, each once."""
+        """The errors, in the order of the text, without duplicates."""
         return in_order_of_text(p for p in self.problems if p.severity == "error")
 
     @property
     def warnings(self) -> tuple[Diagnostic, ...]:
-        """The problems that are not errors."""
+        """The warnings and notes."""
         return tuple(p for p in self.problems if p.severity == "warning")
 
     def sound(self) -> Graph:

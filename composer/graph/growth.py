@@ -1,10 +1,10 @@
-"""How what a spec costs grows with its sizes: exact counts at several sizes, as a polynomial.
+"""How the cost of a spec grows with its sizes: exact counts at several sizes, as a polynomial.
 
     parameters = c²/8 + 17c/16
 
 The counts of a graph are polynomials in the sizes of its input wherever its expressions divide
-evenly, so as many counts as a polynomial has terms give it, in whole numbers and fractions. It is
-compared with counts at other sizes, and where one differs there is none.
+evenly. So as many counts as a polynomial has terms determine it, in exact fractions. It is checked
+against counts at other sizes; if one differs, the cost is not a polynomial.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from composer.primitives import Spec
 from composer.primitives.base import replaced
 from composer.primitives.cost import Cost
 
-#: The highest power of the channels, and of each of the places.
+#: The highest power of the channels, and of each spatial size.
 POWERS = {"c": 3}
 OTHER_POWER = 2
-#: Multiples of the sizes at which a polynomial is compared, none of those it is made from.
+#: Multiples of the sizes at which a polynomial is checked; none of them was used to fit it.
 COMPARED = (5, 6, 8)
-#: Kinds of nodes, each of which is asked a hundred times: more would take over a second.
+#: Kinds of nodes, each evaluated a hundred times: more would take over a second.
 MAX_KINDS = 200
-#: Sizes of which whole fractions are whole, for mechanisms whose knobs do not divide those given.
+#: Sizes with many divisors, for mechanisms whose params do not divide the given sizes.
 EVEN = {"c": 4096}
 EVEN_PLACE = 64
 
@@ -43,9 +43,9 @@ Polynomial = Mapping[tuple[int, ...], Fraction]
 
 @dataclass(frozen=True)
 class Growth:
-    """What a graph costs at any sizes of its input.
+    """The cost of a graph at any sizes of its input.
 
-    `sizes` are those that were given; a polynomial is one in their names, in this order.
+    `sizes` are the given ones; the polynomials have their names as variables, in this order.
     """
 
     graph: Graph
@@ -53,7 +53,7 @@ class Growth:
 
     @cached_property
     def _alike(self) -> list[tuple[GraphNode, int]]:
-        """One of each kind of node that costs the same at any sizes, and how many there are."""
+        """One node of each kind, with its count; nodes of a kind cost the same at all sizes."""
         found: dict[object, tuple[GraphNode, int]] = {}
         for node in self.graph.nodes:
             kind = _kind_of(self.graph, node)
@@ -63,7 +63,7 @@ class Growth:
 
     @property
     def is_followed(self) -> bool:
-        """Whether the graph has few enough kinds of nodes for its cost to be asked often."""
+        """Whether the graph has few enough kinds of nodes to evaluate its cost often."""
         return len(self._alike) <= MAX_KINDS
 
     @cached_property
@@ -71,9 +71,9 @@ class Growth:
         return {}
 
     def cost(self, sizes: Sizes) -> Cost | None:
-        """Return what the whole graph costs; None where these sizes do not suit it.
+        """Return the cost of the whole graph; None if it can't have these sizes.
 
-        None, too, where it is not followed.
+        Also None if the graph has too many kinds of nodes.
         """
         key = tuple(sizes[axis] for axis in self.sizes)
         if key not in self._asked:
@@ -108,7 +108,7 @@ class Growth:
         return None
 
     def _polynomial(self, steps: Sizes, count: Callable[[Cost], int]) -> Polynomial | None:
-        """Return the counts as a polynomial, from those at multiples of some sizes."""
+        """Return the counts as a polynomial, fitted at multiples of some sizes."""
         ranges = [range(1, POWERS.get(axis, OTHER_POWER) + 2) for axis in steps]
 
         def at(multiples: Sequence[int]) -> Fraction | None:
@@ -132,7 +132,7 @@ class Growth:
 
     @property
     def steps(self) -> Sizes | None:
-        """The sizes whose multiples the polynomials hold for; None where there are none."""
+        """The sizes for whose multiples the polynomials hold; None if there are none."""
         return self._found[0] if self._found else None
 
     @property
@@ -146,7 +146,7 @@ class Growth:
         return _written(self._found[2], list(self.sizes)) if self._found else None
 
     def times(self, axes: Sequence[str]) -> tuple[float | None, float | None]:
-        """Return by what parameters and multiply-adds grow where some sizes are twice as large."""
+        """Return the factors by which parameters and multiply-adds grow if some sizes double."""
         here = self.cost(self.sizes)
         there = self.cost({a: n * (2 if a in axes else 1) for a, n in self.sizes.items()})
         if here is None or there is None:
@@ -155,15 +155,15 @@ class Growth:
 
     @property
     def places(self) -> list[str]:
-        """The sizes but for the channels: those of the map, or the number of tokens."""
+        """The sizes other than the channels: those of the map, or the number of tokens."""
         return [axis for axis in self.sizes if axis != "c"]
 
     def lines(self) -> list[str]:
-        """Return what is told of it, in a few lines."""
+        """Return a description of it, in a few lines."""
         if not self.is_followed:
             count = f"{len(self._alike):,} kinds of nodes"
-            return [f"how the cost grows is not followed: {count}, and at most {MAX_KINDS:,} are"]
-        lines = ["the cost is no polynomial in the sizes"]
+            return [f"growth of the cost not computed: {count}, and the limit is {MAX_KINDS:,}"]
+        lines = ["the cost is not a polynomial in the sizes"]
         if self.steps is not None:
             where = ", ".join(f"{axis} = {n:,}" for axis, n in self.steps.items())
             holds = f"  (exact at multiples of {where})"
@@ -179,7 +179,7 @@ class Growth:
         return lines
 
     def as_json(self) -> dict[str, object]:
-        """Return plain values; a polynomial is null where there is none."""
+        """Return plain values; a polynomial that does not exist is null."""
         return {
             "parameters": self.parameters,
             "flops": self.flops,
@@ -196,12 +196,12 @@ def growth(spec: Spec, settings: Settings, size: tuple[int, ...]) -> Growth:
     """Return how the cost of a spec grows.
 
     Args:
-        spec: a sound one.
-        settings: with the sizes and params that it is looked at with.
-        size: of the map; of tokens, there are as many as it has places.
+        spec: a valid spec.
+        settings: its sizes and params.
+        size: of the map; the number of tokens is that of its places.
 
     Raises:
-        ComposerError: it is at fault under these params.
+        ComposerError: the spec has errors under these params.
     """
     opened = replace(settings, sizes={}, planned=dict(settings.sizes))
     graph = compile_graph(graph_of(spec, opened), as_written=True)
@@ -214,7 +214,7 @@ def growth(spec: Spec, settings: Settings, size: tuple[int, ...]) -> Growth:
 
 
 def _kind_of(graph: Graph, node: GraphNode) -> object:
-    """Return what the cost of a node follows from: its fields, and the axes that it reads."""
+    """Return what determines the cost of a node: its fields, and the axes of its operands."""
     return node.fields, graph.reads_of(node), node.axes, node.weights in (None, node.name)
 
 
@@ -233,7 +233,7 @@ def _ratio(before: int, after: int) -> float | None:
 def _along(
     values: dict[tuple[int, ...], Fraction], place: int, step: int
 ) -> dict[tuple[int, ...], Fraction]:
-    """Return values along one axis, at 1, 2, 3 … times a step, as the factors of its powers."""
+    """Return the coefficients of the polynomial through values at 1, 2, 3 … times a step."""
     columns: dict[tuple[int, ...], dict[int, Fraction]] = {}
     for key, value in values.items():
         columns.setdefault((*key[:place], *key[place + 1 :]), {})[key[place]] = value
@@ -245,7 +245,7 @@ def _along(
 
 
 def _interpolated(values: Mapping[int, Fraction]) -> list[Fraction]:
-    """Return the factors of the one polynomial through some points, by Lagrange's formula."""
+    """Return the coefficients of the polynomial through some points, by Lagrange's formula."""
     zero = Fraction(0)
     total = [zero] * len(values)
     for x, y in values.items():

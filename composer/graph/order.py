@@ -1,8 +1,8 @@
-"""What comes before what: an order to run in, all that a value is made from, cycles.
+"""Dependencies: the execution order, the ancestors of a value, cycles.
 
-Each takes as `reads` what every node reads, in the order of the text; a name that is no key of it,
-such as the input, depends on nothing. The cost grows in a straight line with nodes and edges, but
-for a logarithm in the order.
+Each function takes as `reads` what every node reads, in the order of the text; a name that is not a
+key of it, such as the input, depends on nothing. The time is linear in nodes and edges, with a
+logarithm for the order.
 """
 
 from __future__ import annotations
@@ -15,37 +15,37 @@ import networkx as nx
 
 Reads = Mapping[str, Iterable[str]]
 
-#: How often the search for cycles may walk over each edge, so many cycles share a long way.
+#: How often the search for cycles may visit each edge, as many cycles may share a long path.
 _PATIENCE = 50
 
 
 def in_order(reads: Reads) -> list[str]:
-    """Return the nodes so that each comes after what it reads, else as they stand.
+    """Return the nodes in execution order, keeping the given order where possible.
 
-    Those of a cycle, and what depends on one, are left out.
+    Nodes in a cycle, and nodes that depend on one, are omitted.
     """
     rank = {name: place for place, name in enumerate(reads)}
     found = []
-    with suppress(nx.NetworkXUnfeasible):  # raised once all that are in no cycle were given
+    with suppress(nx.NetworkXUnfeasible):  # raised after all nodes outside cycles were yielded
         order = nx.lexicographical_topological_sort(_digraph(reads), lambda n: rank.get(n, -1))
         for name in order:
             if name in rank:
-                found.append(name)  # noqa: PERF401 - what was found before the end counts
+                found.append(name)  # noqa: PERF401 - keeps what was found before the exception
     return found
 
 
 def ancestors(reads: Reads, name: str) -> set[str]:
-    """Return the names of all that `name` is made from."""
+    """Return the names of everything that `name` depends on."""
     found: set[str] = nx.ancestors(_digraph(reads), name)
     return found
 
 
 def cycles(reads: Reads) -> tuple[list[list[str]], Set[str]]:
-    """Return the cycles, and the nodes that must read nothing for there to be none.
+    """Return the cycles, and the nodes whose reads must be dropped to break them all.
 
-    Each cycle is a path from its first node in the text back to it. They are found one by one,
-    with that node of each taken to read nothing from then on, in one walk: networkx begins anew for
-    each. Where very many share a long way the last are not told, but broken.
+    Each cycle is a path from its first node in the text back to it. They are found one by one, in
+    one walk; the first node of each reads nothing from then on. networkx would restart for each
+    cycle. If very many share a long path, the last ones are broken without being reported.
     """
     search = _Search(reads)
     return list(search.run()), search.broken
@@ -70,7 +70,7 @@ def _readers(reads: Reads) -> dict[str, list[str]]:
 
 @dataclass
 class _Search:
-    """Walks from each value to its readers, depth first, and breaks each cycle that it meets."""
+    """Walks depth first from each value to its readers, and breaks each cycle it meets."""
 
     reads: Reads
     broken: set[str] = field(default_factory=set)
@@ -85,7 +85,7 @@ class _Search:
         self._steps = _PATIENCE * (len(rank) + edges)
         starts = [name for name in readers if name not in rank]
         for start in (*starts, *rank):
-            while start not in self._done and self._steps >= 0:  # again where it was in a cycle
+            while start not in self._done and self._steps >= 0:  # again if it was in a cycle
                 yield from self._from(start, readers, rank)
         if self._steps < 0:
             sound = set(in_order({n: () if n in self.broken else r for n, r in self.reads.items()}))

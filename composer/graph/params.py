@@ -1,4 +1,4 @@
-"""The params of a spec: their values under what was chosen, and what is wrong with them."""
+"""The params of a spec: their values under the settings, and their problems."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from composer.language.stand_in import GENERAL, stand_in_names
 
 
 def clashes(graph: Graph) -> list[Diagnostic]:
-    """Return the params whose names mean something else already."""
+    """Return the params whose names already mean something else."""
     taken = {**dict.fromkeys(graph.input, "an axis"), INPUT: "the input"}
     taken |= dict.fromkeys((n for node in graph.nodes for n in node.names), "a node")
-    layer = f"what is known of the {graph.spec.stands_for} it stands for"
+    layer = f"a size of the {graph.spec.stands_for} it stands for"
     taken |= dict.fromkeys(stand_in_names(graph.spec.stands_for), layer)
     return [
         Diagnostic(
@@ -32,7 +32,7 @@ def clashes(graph: Graph) -> list[Diagnostic]:
 
 
 def bind_params(graph: Graph, problems: list[Diagnostic]) -> Scope:
-    """Return all that an expression may name, sizes and params; note params that have no value."""
+    """Return the names that an expression may use, sizes and params; note params without value."""
     known = Scope(sizes_of(graph) | {name: expressions.name(name) for name in graph.broken_params})
     if graph.spec.stands_for == "conv2d":
         known.general = GENERAL
@@ -55,15 +55,15 @@ def bind_params(graph: Graph, problems: list[Diagnostic]) -> Scope:
 
 
 def _too_long(written: Expr) -> ExpressionError:
-    message = f"with the params above this comes to more than {MAX_PARTS} operations"
-    way_out = "let fewer params hang on one another"
+    message = f"with the params above substituted, this has more than {MAX_PARTS} operations"
+    way_out = "let fewer params depend on one another"
     return ExpressionError("value-too-large", message, written.start, written.length, way_out)
 
 
 def _of_param(graph: Graph, name: str, failure: ExpressionError) -> Diagnostic:
-    """Return the problem at the param's default, or without a place where it was set from outside.
+    """Return the problem at the param's default, or without a location if it was set from outside.
 
-    A word that is no name was meant as a word, so the way out says how a param has words.
+    An unknown name was probably meant as a word, so the way out says how a param takes words.
     """
     path: YamlPath = ("params", name)
     if (*path, "default") in graph.source.values:
@@ -75,12 +75,12 @@ def _of_param(graph: Graph, name: str, failure: ExpressionError) -> Diagnostic:
         return Diagnostic(failure.code, said, way_out)
     if failure.code == "unknown-name" and str(param.default).isidentifier():
         choices = f"{{default: {param.default}, choices: [{param.default}, …]}}"
-        way_out = f"{way_out}; a word needs its choices: {choices}"
+        way_out = f"{way_out}; for a word, list its choices: {choices}"
     return Diagnostic(failure.code, failure.message, way_out, where)
 
 
 def check_words(graph: Graph, expr: Expr) -> None:
-    """Refuse ``combine == prodct``, a param beside a word that it can never be.
+    """Refuse ``combine == prodct``, where a param is compared with a word it can never be.
 
     Raises:
         ExpressionError: code ``unknown-word``.
@@ -124,7 +124,7 @@ def unused_params(graph: Graph) -> list[Diagnostic]:
 
 
 def _unused_param(graph: Graph, name: str) -> Diagnostic:
-    """Return a warning; of a variant an error, for it was meant to change a param of its base."""
+    """Return a warning; in a variant an error, since it was meant to change a param of the base."""
     where = graph.source.at_key(("params", name))
     spec, base = graph.spec.extends, graph.source.base
     if base is None or ("params", name) in base.values:

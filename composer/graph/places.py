@@ -1,4 +1,4 @@
-"""The places of the map that a spec meets: what its height and width stand for there."""
+"""The spatial axes of the map that a spec is applied to: what its height and width stand for."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from composer.language.source import YamlPath
 from composer.primitives import Spec
 from composer.primitives.places import HW, PLACES, at_places, left_alone, of_all, words
 
-#: What the axis before height and width, and that of a signal, are called where a spec has given
-#: the name to something else.
+#: Names for the depth axis and for the axis of a signal, used if the spec has given the usual name
+#: to something else.
 _OTHER_NAMES = {"d": ("d", "depth", "depth_of_map"), "t": ("t", "time", "time_of_map")}
 
 
 def places_of(axes: Sequence[str]) -> tuple[str, ...]:
-    """Return which of some axes are the places of a map; none where they are not all there."""
+    """Return which of some axes are the spatial ones; empty unless all are present."""
     found = (PLACES[n] for n in (3, 2, 1))
     return next((places for places in found if set(places) <= set(axes)), ())
 
 
 def is_general(spec: Spec) -> bool:
-    """Return whether a spec is written for height and width, and so for the places of any map."""
+    """Return whether a spec is written for height and width, and so works on any map."""
     return places_of(spec.input) == HW
 
 
 def names_for(spec: Spec, dimensions: int) -> tuple[str, ...]:
-    """Return what the places of a map of so many dimensions are called in a spec.
+    """Return the names of the spatial axes in a spec, for a map of so many dimensions.
 
-    These are t; h and w; or d, h and w; but for a name that the spec has given to something else.
+    These are t; h and w; or d, h and w; except for a name that the spec uses for something else.
     """
     places = PLACES[dimensions]
     if dimensions == 2 or set(places) <= set(spec.input):
@@ -54,7 +54,7 @@ def _words(spec: Spec) -> Iterator[str]:
 
 
 def input_at(spec: Spec, places: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the axes of a spec's input on a map of these places."""
+    """Return the axes of a spec's input on a map with these spatial axes."""
     if places == HW or not is_general(spec):
         return spec.input
     first = min(map(spec.input.index, HW))
@@ -69,10 +69,10 @@ def layout_at(
     size: tuple[int, ...] | None,
     dimensions: int | None = None,
 ) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
-    """Return the layout of a spec's input, and the places of the map that it is built for.
+    """Return the layout of a spec's input, and the spatial axes of the map it is built for.
 
-    A map is of as many dimensions as its layout says, else the spec, else as are given, else the
-    size. The places are called as the spec calls them; see `names_for`.
+    The number of dimensions follows from the layout, else the spec, else the given places, else
+    the size. The names of the axes are those of the spec; see `names_for`.
     """
     if layout is None:
         if dimensions is None:
@@ -87,9 +87,9 @@ def layout_at(
 
 
 def node_at_places(graph: Graph, node: GraphNode, problems: list[Diagnostic]) -> GraphNode:
-    """Return a node that is not bound yet, on the places of the map that its graph meets.
+    """Return an unbound node, on the spatial axes of the map that its graph is applied to.
 
-    What says something of height or width alone is noted.
+    A field that involves only one of height and width is noted as a problem.
     """
     if not graph.is_spread or node.op is None:
         return node
@@ -101,20 +101,20 @@ def node_at_places(graph: Graph, node: GraphNode, problems: list[Diagnostic]) ->
 
 
 def written_name(node: GraphNode) -> str:
-    """Return the name of a node in its spec, of a part of a structure that of the whole."""
+    """Return the name of a node in its spec; for a part of a structure, that of the whole."""
     return str(node.path[1]) if len(node.path) > 1 else node.name
 
 
 def value_at_places(graph: Graph, name: str, value: Expr) -> Expr:
-    """Return what a param comes to on the places of the map that its graph meets.
+    """Return the value of a param on the spatial axes of the map that its graph is applied to.
 
     Raises:
-        ExpressionError: code ``two-dimensional``, where it depends on one axis alone.
+        ExpressionError: code ``two-dimensional``, if it depends on only one of the axes.
     """
     if not graph.is_spread:
         return value
     if alone := left_alone(value):
-        problem = refusal(graph, f"the param {name!r} depends on {alone[0]!r} alone")
+        problem = refusal(graph, f"the param {name!r} depends only on {alone[0]!r}")
         raise ExpressionError(
             problem.code, problem.message, value.start, value.length, problem.help
         )
@@ -124,13 +124,13 @@ def value_at_places(graph: Graph, name: str, value: Expr) -> Expr:
 def refusal(
     graph: Graph, said: str, node: GraphNode | None = None, field: YamlPath = ()
 ) -> Diagnostic:
-    """Return the problem of what is made for height and width, on a map of other places."""
+    """Return the problem of something written for height and width, on a map with other axes."""
     meant = PLACES[len(graph.settings.places)]
     there = ", ".join(meant)
     return Diagnostic(
         "two-dimensional",
-        f"{said}, so {graph.spec.name!r} is for maps [h, w], and this one is [{there}]",
-        "name h and w together where all places of the map are meant, or write a spec for such "
+        f"{said}, so {graph.spec.name!r} is for maps [h, w], but this one is [{there}]",
+        "name h and w together to mean all spatial axes, or write a spec for such "
         f"maps: 'input: [{', '.join(input_at(graph.spec, meant))}]'",
         graph.where(node, field) if node is not None else None,
     )

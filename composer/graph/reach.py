@@ -1,4 +1,4 @@
-"""Which nodes the output depends on, under the params as they are and under any."""
+"""Which nodes the output depends on, under the current params and under any."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from composer.language.expressions import Expr, leaves
 def unreached_nodes(graph: Graph, named: Callable[[Expr], set[str]]) -> frozenset[str]:
     """Return the nodes that the output reaches under other params, but not under these.
 
-    Of a graph's shared part everything else is such.
+    For the shared part of a graph, everything else counts as such.
 
     Args:
         graph: a graph whose references are not bound yet.
-        named: the nodes that a reference names under these params.
+        named: returns the nodes that a reference names under these params.
     """
     now: dict[str, set[str]] = {}
     ever: dict[str, set[str]] = {}

@@ -1,8 +1,8 @@
-"""The receptive field: how much of the map one place of the output is made from.
+"""The receptive field: how much of the map one output position depends on.
 
-Windows and kernels add up, each as wide as its dilation and the strides before it make it; what is
-pooled, mixed or attended over the places of the map sees all of them. Batch norms count as in
-evaluation, where they mix no places, and near the edges as in the middle.
+Windows and kernels add up, each widened by its dilation and the strides before it; anything pooled,
+mixed or attended over the spatial axes sees all of them. Batch norms count as in evaluation, where
+they mix no positions, and the edges are treated like the middle.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ from composer.primitives.roll import Roll
 from composer.primitives.split import Split
 from composer.primitives.unfold import Unfold
 
-#: Ops that give each element in its own place, by name: from those in that place, if from any.
+#: Pointwise ops, by name: each output element depends at most on inputs at its position.
 EACH_PLACE = frozenset({
     "add", "sub", "mul", "div", "scale", "parameter", "schedule", "stack", "alias", "apply",
     "dropout", "pad", "crop",
 })  # fmt: skip
-TOKENS = 5040  # of which many parts are whole
-#: What an expression that is zero for some elements is made with.
+TOKENS = 5040  # has many divisors
+#: Operations with which an expression can be zero for some elements.
 _CHOICES = frozenset({"if", "==", "!=", "<", "<=", ">", ">="})
 
 
 def receptive_field(graph: Graph) -> dict[str, int | None] | None:
-    """Return how many places of the map one place of the output sees, along each axis.
+    """Return how many positions of the map one output position sees, along each axis.
 
-    None is all places of an axis. Where an op mixes places in a way that is not followed here, the
-    whole answer is None.
+    None for an axis means all of it. If an op mixes positions in a way that is not tracked here,
+    the whole result is None.
 
     Args:
         graph: compiled as written, at known sizes.
@@ -82,7 +82,7 @@ def _seen(graph: Graph, node: GraphNode, found: Mapping[str, Seen]) -> Seen:
 
 
 def _of_one(graph: Graph, op: Primitive, x: Seen, sizes: Mapping[str, int]) -> Seen | None:
-    """Return what is seen by an op that reads one value; None for the others."""
+    """Return what an op with one operand sees; None for other ops."""
     match op:
         case Pool(kernel=None, to=None, exponent=None):
             return x.mixed(op.over)
@@ -150,7 +150,7 @@ def _of_one(graph: Graph, op: Primitive, x: Seen, sizes: Mapping[str, int]) -> S
 def _of_several(
     graph: Graph, op: Primitive, found: Mapping[str, Seen], operands: Iterable[str]
 ) -> Seen:
-    """Return what is seen by an op that reads several values, or none."""
+    """Return what an op with several operands, or none, sees."""
     together = met([found[name] for name in operands])
     match op:
         case Constant():
@@ -167,18 +167,18 @@ def _of_several(
         case Concat() if not together.follows(op.axis):
             return together
     if op.op in EACH_PLACE or not any(map(together.follows, op.named_axes)):
-        return together  # an axis that is not named rides along
+        return together  # an axis that is not named is unchanged
     raise Unknown
 
 
 def _convolved(graph: Graph, op: Conv2d, found: Mapping[str, Seen]) -> Seen:
-    """Return what a convolution sees, and what its kernel does, where that is a value."""
+    """Return what a convolution sees, including its kernel if that is a value."""
     x = found[str(op.x)]
     slide = op.slide(lambda ref: graph.by_name[str(ref)].axes or Axes(()))
     for axis, numbers in zip(op.over, zip(*slide.numbers(), strict=True), strict=True):
         x = x.slid(axis, *numbers)
     x = x.mixed([op.channels])
-    if str(op.norm.fn) in ("group", "instance"):  # their statistics are of the map
+    if str(op.norm.fn) in ("group", "instance"):  # their statistics are over the map
         x = met([x, x.mixed(op.over)])
     if op.weight is None:
         return x
@@ -189,7 +189,7 @@ def _convolved(graph: Graph, op: Conv2d, found: Mapping[str, Seen]) -> Seen:
 
 
 def _attended(op: Attention, found: Mapping[str, Seen]) -> Seen:
-    """Return what a query sees: itself, all keys and values, and what is added of all keys."""
+    """Return what a query sees: itself, all keys and values, and the biases of all keys."""
     q, k, v = (found[str(ref)] for ref in (op.q, op.k, op.v))
     keys = op.keys if any(axis in k.parts for axis in op.keys) else op.over
     parts = [q.mixed([op.along]), k.mixed([*keys, op.along]), v.mixed(keys)]
@@ -201,30 +201,30 @@ def _attended(op: Attention, found: Mapping[str, Seen]) -> Seen:
 
 
 def _pooled_to(x: Seen, axis: str, size: int) -> Seen:
-    """Return what shares of an axis see, as many as its new size."""
+    """Return what adaptive pooling of an axis to a new size sees."""
     have = prod(x.parts[axis])
     if have == size or not x.follows(axis):
         return x
     if size == 1:
         return x.mixed([axis])
     if have % size:
-        raise Unknown  # some shares are wider than others
+        raise Unknown  # some bins are wider than others
     return x.slid(axis, have // size, have // size, 0, 1)
 
 
 def _start(op: Piece, own: int) -> int:
-    """Return where a part begins on the axis of which it is one."""
+    """Return where a part starts on its axis."""
     index = int(op.index.value)
     return index * own if op.sizes is None else sum(map(_int, op.sizes[:index]))
 
 
 def _sizes(graph: Graph, axes: Axes) -> dict[str, int]:
-    """Return the sizes of a value's axes, of tokens that may be any number such as `TOKENS`.
+    """Return the sizes of a value's axes, with an open number of tokens as `TOKENS`.
 
-    Samples are not mixed, so one is enough of them.
+    Samples are not mixed, so the batch counts as one.
 
     Raises:
-        Unknown: it has no such size.
+        Unknown: a size is not known.
     """
     batch, *rest = graph.input_axes.names
     known = {batch: 1, **dict.fromkeys(rest, TOKENS)}
@@ -235,10 +235,10 @@ def _sizes(graph: Graph, axes: Axes) -> dict[str, int]:
 
 
 def _int(size: object, place: int = 0) -> int:
-    """Return a number that is known; of a list the one at a place, or the one for all.
+    """Return a known number; from a list, the entry at an index, or the single entry for all.
 
     Raises:
-        Unknown: it is not.
+        Unknown: the number is not known.
     """
     if isinstance(size, tuple):
         size = size[place if len(size) > 1 else 0]
@@ -250,13 +250,13 @@ def _int(size: object, place: int = 0) -> int:
 def shown(found: Mapping[str, int | None] | None) -> str:
     """Return a receptive field in words: ``7×7``, ``the whole map``, ``h: 7, w: all``."""
     if found is None:
-        return "not known: an op mixes places in a way that is not followed"
+        return "not known: an op mixes positions in a way that is not tracked"
     sizes = list(found.values())
     if not sizes:
-        return "there are no places"
+        return "no spatial axes"
     if all(size is None for size in sizes):
         return "all tokens" if list(found) == ["n"] else "the whole map"
     if all(size is not None for size in sizes):
         size = "×".join(map(str, sizes))
-        return f"{size}: each place alone" if all(n == 1 for n in sizes) else size
+        return f"{size}: pointwise" if all(n == 1 for n in sizes) else size
     return ", ".join(f"{axis}: {'all' if n is None else n}" for axis, n in found.items())

@@ -1,4 +1,4 @@
-"""What the passes that make a graph faster have in common: who reads what, and new nodes."""
+"""Shared tools of the optimisation passes: the readers of each value, and new nodes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from composer.primitives.base import Primitive
 
 
 def readers(graph: Graph) -> dict[str, list[GraphNode]]:
-    """Return for each node, and for the input, the nodes that read it, in order."""
+    """Return the readers of each node and of the input, in order."""
     found: dict[str, list[GraphNode]] = {}
     for node in graph.in_order():
         for operand in node.operands:
@@ -21,7 +21,7 @@ def readers(graph: Graph) -> dict[str, list[GraphNode]]:
 
 
 def only_used(graph: Graph) -> Graph:
-    """Return the graph of the output and what it is made from; the same one, if that is all."""
+    """Return the graph of the output and its ancestors; the same object if nothing changes."""
     kept = graph.ancestors(graph.output) | {graph.output}
     if all(node.name in kept for node in graph.nodes):
         return graph
@@ -29,7 +29,7 @@ def only_used(graph: Graph) -> Graph:
 
 
 def read_once(graph: Graph) -> dict[str, GraphNode]:
-    """Return the one reader of each node that has no other, and is not the output."""
+    """Return the only reader of each node that has exactly one and is not the output."""
     return {
         name: nodes[0]
         for name, nodes in readers(graph).items()
@@ -43,27 +43,27 @@ class Rewriting:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self._taken = set(graph.by_name)
-        self._parts: dict[str, int] = {}  # of each node, how many were tried
+        self._parts: dict[str, int] = {}  # how many names were tried for each node
         self.new: dict[str, GraphNode] = {}
         self.changed: dict[str, GraphNode] = {}
 
     def axes(self, ref: Expr) -> Axes:
-        """Return the axes of a node of the graph, or of a new one."""
+        """Return the axes of an existing or new node."""
         name = str(ref.value)
         axes = self.graph.input_axes if name == INPUT else self.node(name).axes
         assert axes is not None
         return axes
 
     def node(self, name: str) -> GraphNode:
-        """Return a node as it is now."""
+        """Return the current state of a node."""
         return self.changed.get(name) or self.new.get(name) or self.graph.by_name[name]
 
     def op(self, name: str) -> Primitive | None:
-        """Return what makes a value now: None for the input."""
+        """Return the op that currently computes a value; None for the input."""
         return self.node(name).op if name != INPUT else None
 
     def add(self, op: Primitive, near: GraphNode) -> str:
-        """Add a node that is a part of what `near` stands for; return its name."""
+        """Add a node that belongs to `near`; return its name."""
         number = self._parts.get(near.name, 0)
         while (name := f"{near.name}.{number}") in self._taken:
             number += 1
@@ -74,13 +74,13 @@ class Rewriting:
         return name
 
     def change(self, node: GraphNode, op: Primitive) -> None:
-        """Give a node another op that comes to the same value."""
+        """Replace the op of a node by an equivalent one."""
         axes = op.infer(self.axes, self.graph.order)
         place = self.new if node.name in self.new else self.changed
         place[node.name] = replace(node, op=op, axes=axes)
 
     def done(self, renamed: Mapping[str, str] | None = None) -> Graph:
-        """Return the graph with all changes, less what nothing reads any more.
+        """Return the graph with all changes, without nodes that nothing reads any more.
 
         What reads a name in `renamed` reads another. A graph without changes is returned itself.
         """

@@ -1,4 +1,4 @@
-"""All that an expression of one graph may name, with its value."""
+"""The names that an expression of one graph may use, with their values."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from composer.language.source import YamlPath
 class Scope(Mapping[str, Value | Expr]):
     """Sizes and params by name; one that is not known yet is an expression over `open` names.
 
-    The names inside a branch or a repeat stand before those of the whole graph. In `general` are
-    the sizes that an open choice is made at: those of a convolution that is not met yet.
+    Names inside a branch or a repeat shadow those of the whole graph. `general` holds the sizes at
+    which an open choice is made: those of a generic convolution.
     """
 
     def __init__(self, values: Mapping[str, Value | Expr]) -> None:
@@ -30,27 +30,27 @@ class Scope(Mapping[str, Value | Expr]):
             self._note(value)
 
     def put(self, name: str, value: Value | Expr) -> None:
-        """Let a name have a value; it stays open under those of which that is made."""
+        """Set the value of a name; it depends on the open names in that value."""
         if name not in self._whole:
             self._names.append(name)
         self._whole[name] = value
         self._note(value)
 
     def within(self, names: Mapping[str, int]) -> Scope:
-        """Return what may be named inside, where some names more are known."""
+        """Return an inner scope with additional names."""
         scope = copy(self)
         scope._inside = {**self._inside, **names}
         return scope
 
     def indexed(self, indices: Mapping[str, Expr]) -> Scope:
-        """Return what may be named where some names stand for indices."""
+        """Return an inner scope where some names are indices."""
         scope = copy(self)
         scope._inside = {**self._inside, **indices}
         scope.open = self.open.union(*(index.names for index in indices.values()))
         return scope
 
     def suggestion(self, word: str, label: str) -> str:
-        """Return the way out for a name that is none of these."""
+        """Return the way out for an unknown name."""
         names = [*self._names, *self._inside] if self._inside else self._names
         return self._hints.suggestion(word, names, label)
 
@@ -69,10 +69,10 @@ class Scope(Mapping[str, Value | Expr]):
 
 
 def all_known(expr: Expr, known: Scope, label: str) -> Expr:
-    """Return `expr`, whose names are all known.
+    """Return `expr` if all its names are known.
 
     Raises:
-        ExpressionError: code ``unknown-name``, at the first name that is not.
+        ExpressionError: code ``unknown-name``, at the first unknown name.
     """
     for part in expr.walk():
         if part.kind == "name" and part.value not in known.open:
@@ -81,7 +81,7 @@ def all_known(expr: Expr, known: Scope, label: str) -> Expr:
                 way_out = f"a flag is true or false. {way_out}"
             raise ExpressionError(
                 "unknown-name",
-                f"no size and no param named {part.value!r}",
+                f"no size or param named {part.value!r}",
                 part.start,
                 part.length,
                 way_out,
@@ -92,14 +92,14 @@ def all_known(expr: Expr, known: Scope, label: str) -> Expr:
 def node_instead(
     graph: Graph, path: YamlPath, expr: Expr, kind: Kind, failure: ExpressionError
 ) -> tuple[str, str] | None:
-    """Return (message, help) where a node stands in a size, number or flag; else None."""
+    """Return (message, help) if a node is used as a size, number or flag; else None."""
     at_fault = (str(e.value) for e in expr.walk() if e.kind == "name" and e.start == failure.start)
     name = next(at_fault, "")
     if failure.code != "unknown-name":
         return None
     wanted = {"flag": "true or false"}.get(kind.name, f"a {kind.name}")
-    if path[-1] == "op":  # where axes may stand, {op: …} is read as one
-        return f"{wanted} is wanted here, not a node", f"write {kind.example}"
+    if path[-1] == "op":  # where axes are allowed, {op: …} is read as axes
+        return f"expected {wanted}, but got a node", f"write {kind.example}"
     if name not in {INPUT, *graph.by_name}:
         return None
-    return f"{name!r} is a node, and {wanted} is wanted here", f"write {kind.example}"
+    return f"expected {wanted}, but {name!r} is a node", f"write {kind.example}"

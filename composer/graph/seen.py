@@ -1,4 +1,4 @@
-"""Which places of the input an element is made from: windows that move with its own indices.
+"""Which positions of the input an element depends on: windows that move with its indices.
 
     place = Σ step · index + low … high
 
@@ -16,16 +16,16 @@ from operator import mul
 Index = tuple[str, int]
 Parts = tuple[int, ...]
 
-MOST = 4096  # places at which windows that do not move alike are compared
+MOST = 4096  # positions at which windows with different steps are compared
 
 
-class Unknown(Exception):  # noqa: N818 - no fault: how the places are mixed is not followed
-    """Which places these are can't be said as windows."""
+class Unknown(Exception):  # noqa: N818 - not an error: the mixing of positions is not tracked
+    """The positions can't be expressed as windows."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """The places ``Σ step · index + low … high``; where `around`, modulo so many places."""
+    """The positions ``Σ step · index + low … high``, modulo `around` if set."""
 
     steps: frozenset[tuple[Index, int]]
     low: int = 0
@@ -33,17 +33,17 @@ class Window:
     around: int = 0
 
     def step(self, index: Index) -> int:
-        """Return how far it moves with an index."""
+        """Return its step along an index."""
         return dict(self.steps).get(index, 0)
 
     def of(self, steps: Mapping[Index, int], moved: int = 0, wide: int = 0) -> Window:
-        """Return it with other steps, moved, and so much wider: to the left where negative."""
+        """Return it with other steps, shifted and widened; to the left if negative."""
         kept = frozenset((index, step) for index, step in steps.items() if step)
         low, high = self.low + moved + min(0, wide), self.high + moved + max(0, wide)
         return replace(self, steps=kept, low=low, high=high)
 
     def covers(self, places: int) -> bool:
-        """Return whether it is all places, wherever it is."""
+        """Return whether it always covers all positions."""
         if self.around and self.high - self.low + 1 >= places:
             return True
         return not self.steps and self.low <= 0 and self.high >= places - 1
@@ -51,10 +51,10 @@ class Window:
 
 @dataclass(frozen=True)
 class Seen:
-    """What each element of a value has seen of the input, along each of its places.
+    """What each element of a value has seen of the input, along each spatial axis.
 
-    `parts` are the sizes that an axis is made of, the widest step first, where windows move with
-    it. Along the axes of `chosen` a table leaves elements out, by what its expression compares.
+    `parts` are the sizes into which an axis is factored, the widest step first, if windows move
+    with it. Along the axes of `chosen`, a table masks elements, by the comparisons it makes.
     """
 
     windows: Mapping[str, frozenset[Window]] = field(default_factory=dict)
@@ -67,12 +67,12 @@ class Seen:
         return any(name == axis for window in every for (name, _), _ in window.steps)
 
     def each(self, change: Callable[[Window], Window]) -> Seen:
-        """Return it with every window changed; those that move alike are one."""
+        """Return it with every window changed; windows with equal steps are merged."""
         new = {place: joined(map(change, found)) for place, found in self.windows.items()}
         return replace(self, windows=new)
 
     def on(self, sizes: Mapping[str, int]) -> Seen:
-        """Return it as that of a value with these axes.
+        """Return it for a value with these axes.
 
         Raises:
             Unknown: an axis in several parts has another size.
@@ -89,10 +89,10 @@ class Seen:
         return whole
 
     def mixed(self, axes: Collection[str]) -> Seen:
-        """Return what is seen once all elements along some axes are mixed.
+        """Return what is seen after all elements along some axes are mixed.
 
         Raises:
-            Unknown: a table leaves out some of them.
+            Unknown: a table masks some of them.
         """
         _need(not any(axis in self.chosen and self.follows(axis) for axis in axes))
 
@@ -118,7 +118,7 @@ class Seen:
         padding: int,
         dilation: int,
     ) -> Seen:
-        """Return it once an axis counts windows, whose elements lie along `inner`, or are mixed."""
+        """Return it after an axis is unfolded into windows along `inner`, or mixed if None."""
         if not self.follows(axis) or kernel == stride == dilation == 1 == padding + 1:
             return self
         _need(len(self.parts[axis]) == 1 and axis not in self.chosen)
@@ -136,14 +136,14 @@ class Seen:
     def added_up(
         self, axis: str, inner: str, kernel: int, stride: int, padding: int, dilation: int
     ) -> Seen:
-        """Return the way back from `spread`: the sum of what windows hold for each place."""
+        """Return the inverse of `spread`: the sum of what windows hold for each position."""
         if not self.follows(axis) and not self.follows(inner):
             return self
         _need(self.parts[axis] == self.parts[axis][:1] and len(self.parts[inner]) == 1)
 
         def change(window: Window) -> Window:
             there, inside = window.step((axis, 0)), window.step((inner, 0))
-            over = inside * stride - there * dilation  # of an element of the window, times stride
+            over = inside * stride - there * dilation  # for an element of the window, times stride
             _need(there % stride == 0 and (over == 0 or stride == 1))
             left = {i: s for i, s in window.steps if i[0] not in (axis, inner)}
             step = there // stride
@@ -152,7 +152,7 @@ class Seen:
         return self.each(change)
 
     def moved(self, axis: str, by: int, around: int = 0) -> Seen:
-        """Return it with the element at i + `by` at i, along an axis of `around` that is a ring."""
+        """Return it rolled by `by` along an axis of size `around`."""
         if not self.follows(axis) or by == 0:
             return self
         _need(len(self.parts[axis]) == 1)
@@ -179,7 +179,7 @@ class Seen:
         return self.each(change)
 
     def picked(self, axis: str, index: int) -> Seen:
-        """Return the elements at one index of an axis, which goes."""
+        """Return the elements at one index of an axis, which is removed."""
 
         def change(window: Window) -> Window:
             rest, left, moved = dict(window.steps), index, 0
@@ -191,7 +191,7 @@ class Seen:
         return self.each(change)
 
     def renamed(self, names: Mapping[str, str]) -> Seen:
-        """Return it with other names of some axes."""
+        """Return it with some axes renamed."""
 
         def change(window: Window) -> Window:
             steps = {(names.get(axis, axis), part): s for (axis, part), s in window.steps}
@@ -201,7 +201,7 @@ class Seen:
         return replace(new, parts={names.get(axis, axis): n for axis, n in self.parts.items()})
 
     def merged(self, axes: Sequence[str], into: str) -> Seen:
-        """Return it with several axes as one, the last of which steps by one."""
+        """Return it with several axes merged into one, of which the last varies fastest."""
         lengths = (len(self.parts[axis]) for axis in axes)
         starts = dict(zip(axes, accumulate(lengths, initial=0), strict=False))
         rest = {axis: parts for axis, parts in self.parts.items() if axis not in axes}
@@ -219,10 +219,10 @@ class Seen:
         return replace(self.each(change), parts={**rest, into: together}, chosen=chosen)
 
     def divided(self, axis: str, into: Mapping[str, int]) -> Seen:
-        """Return it with an axis as several, the last of which steps by one.
+        """Return it with an axis split into several, of which the last varies fastest.
 
         Raises:
-            Unknown: it is made of other parts.
+            Unknown: the axis has other parts.
         """
         fine = _refined(self.parts[axis], tuple(into.values()))
         whole, taken = self.in_parts(axis, fine), 0
@@ -251,7 +251,7 @@ class Seen:
         return replace(self, parts={**self.parts, axis: (*self.parts[axis], size // have)})
 
     def in_parts(self, axis: str, fine: Parts) -> Seen:
-        """Return it with an axis in finer parts, those of which `_refined` gives."""
+        """Return it with an axis factored more finely, as by `_refined`."""
         steps_of: dict[Index, dict[Index, int]] = {}
         taken = len(fine)
         for part in reversed(range(len(self.parts[axis]))):
@@ -274,7 +274,7 @@ class Seen:
         return replace(self.each(change), parts={**self.parts, axis: fine})
 
     def _joined_parts(self, axis: str) -> Seen:
-        """Return it with as few parts of an axis as its windows need."""
+        """Return it with the fewest parts of an axis that its windows need."""
         parts = self.parts[axis]
         every = list(chain.from_iterable(self.windows.values()))
         for at, size in enumerate(parts[1:]):
@@ -292,10 +292,10 @@ class Seen:
         )
 
     def along(self, place: str, places: int) -> int | None:
-        """Return how many places one place of this value sees; None for all of so many.
+        """Return how many positions one position of this value sees; None for all.
 
         Raises:
-            Unknown: that depends on where it is.
+            Unknown: that depends on the position.
         """
         if not (found := self.windows.get(place)):
             return 0
@@ -313,7 +313,7 @@ class Seen:
         return self._span(found, own)
 
     def _span(self, windows: Collection[Window], axis: str) -> int:
-        """Return how many places some windows cover together, wherever that is on an axis."""
+        """Return how many positions some windows cover together, at any position of an axis."""
         apart = [
             (axis, part)
             for part in range(len(self.parts[axis]))
@@ -334,10 +334,10 @@ class Seen:
 
 
 def met(values: Sequence[Seen]) -> Seen:
-    """Return what several values, which meet by the names of their axes, have seen together.
+    """Return what several values have seen together, with axes matched by name.
 
     Raises:
-        Unknown: an axis is made of parts that do not fit together.
+        Unknown: the parts of an axis are incompatible.
     """
     parts: dict[str, Parts] = {}
     for one in values:
@@ -353,7 +353,7 @@ def met(values: Sequence[Seen]) -> Seen:
 
 
 def joined(windows: Iterable[Window]) -> frozenset[Window]:
-    """Return windows, those of them as one that move alike."""
+    """Return windows, merging those with equal steps."""
     found: dict[tuple[frozenset[tuple[Index, int]], int], Window] = {}
     for one in windows:
         key = (one.steps, one.around)
@@ -370,7 +370,7 @@ def _in_parts(seen: Seen, parts: Mapping[str, Parts]) -> Seen:
 
 
 def _refined(one: Parts, other: Parts) -> Parts:
-    """Return the parts of an axis of which both these parts are made."""
+    """Return the common refinement of two factorings of an axis."""
     sizes = (accumulate(reversed(parts), mul, initial=1) for parts in (one, other))
     bounds = sorted(set(chain.from_iterable(sizes)))
     _need(all(wide % narrow == 0 for narrow, wide in pairwise(bounds)))

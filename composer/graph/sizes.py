@@ -1,4 +1,4 @@
-"""What an expression of a spec may name: the sizes of its input, and of the layer it stands for."""
+"""The sizes that an expression may name: those of the input, and of the layer it stands for."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def sizes_for(
     layout: tuple[str, ...] | None = None,
     places: tuple[str, ...] = HW,
 ) -> dict[str, int]:
-    """Return the size of each axis that is known.
+    """Return the known sizes of the axes.
 
     Args:
-        spec: what is built.
+        spec: the spec to build.
         channels: the size of the axis ``c``.
-        size: the sizes of the places of the map: height and width, or as many as there are; tokens
-            are as many as it has places.
-        layout: the axes of the input, where they are not those that the spec names.
-        places: the axes that `size` is of.
+        size: the spatial sizes of the map, such as height and width; the number of tokens is their
+            product.
+        layout: the axes of the input, if they are not those that the spec names.
+        places: the axes of `size`.
 
     Raises:
-        ComposerError: the channels are missing, or a size is not a whole number from 1.
+        ComposerError: the channels are missing, or a size is not a positive integer.
     """
     sizes: dict[str, int] = {}
     axes = layout or spec.input
@@ -44,7 +44,7 @@ def sizes_for(
             raise error(
                 "missing-size",
                 f"{spec.name!r} needs the number of channels",
-                f"say build({spec.name!r}, channels=64)",
+                f"pass it, as in build({spec.name!r}, channels=64)",
             )
         sizes["c"] = channels
     if size is not None:
@@ -54,14 +54,15 @@ def sizes_for(
             sizes["n"] = math.prod(lengths.values())
     for axis, n in sizes.items():
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise error("invalid-size", f"the size of {axis!r} is {n!r}, not a whole number from 1")
+            message = f"the size of {axis!r} must be a whole number from 1, not {n!r}"
+            raise error("invalid-size", message)
     return sizes
 
 
 def settings_at(
     spec: Spec, channels: int | None, size: tuple[int, ...], params: Mapping[str, Value]
 ) -> Settings:
-    """Return what is chosen for a spec that is looked at on a map of a size.
+    """Return the settings for inspecting a spec on a map of a given size.
 
     Raises:
         ComposerError: see `sizes_for`.
@@ -73,25 +74,25 @@ def settings_at(
 
 
 def checked_size(size: object, places: tuple[str, ...]) -> tuple[int, ...]:
-    """Return the sizes of the places of a map.
+    """Return the spatial sizes of a map.
 
     Raises:
-        ComposerError: they are not as many as these.
+        ComposerError: their number differs from that of the axes.
     """
     if isinstance(size, (tuple, list)) and len(size) == len(places):
         return tuple(size)
     if places == HW:
-        message, way_out = f"the size {size!r} is not a height and a width", "say size=(14, 14)"
+        message, way_out = f"the size {size!r} is not a height and a width", "write size=(14, 14)"
     else:
         message = f"the size {size!r} is not that of a map [{', '.join(places)}]"
-        way_out = f"say size={_EXAMPLES[len(places)]}"
+        way_out = f"write size={_EXAMPLES[len(places)]}"
     raise error("invalid-size", message, way_out)
 
 
 def sizes_of(graph: Graph) -> dict[str, Value | Expr]:
-    """Return the size of each axis of the input, a number where it is known, else its name.
+    """Return the size of each axis of the input: a number if known, else its name.
 
-    For a stand-in, what is known of the layer it stands for is among them.
+    For a stand-in, the known sizes of the layer it stands for are included.
     """
     sizes: dict[str, Value | Expr] = dict(graph.input_axes.without(graph.spec.input[:1]).sizes)
     if (folded := folded_axis(graph)) is not None:
@@ -112,7 +113,7 @@ def sizes_of(graph: Graph) -> dict[str, Value | Expr]:
 
 
 def folded_axis(graph: Graph) -> tuple[str, tuple[str, ...]] | None:
-    """Return the one axis of the spec that the input has not, and those that make it up."""
+    """Return the one axis of the spec that the input lacks, and the axes that make it up."""
     missing = [axis for axis in graph.input if axis not in graph.input_axes]
     if len(missing) != 1 or graph.settings.inside:
         return None

@@ -1,8 +1,8 @@
-"""What lowered modules call where torch's own operators leave time on the table.
+"""Functions that lowered modules call where torch's own operators are slow.
 
-Each file is one value, written out as algebra, with the gradient that costs least. Under
-`torch.compile` and `torch.export` each is plain torch, which the compiler fuses better.
+Each file is one function, stated as algebra, with its cheapest gradient. Under `torch.compile` and
+`torch.export` each is plain torch, which the compiler fuses better.
 
-To whatever overrides torch's functions each is one function, as `torch.nn.functional`'s are: a
-symbolic trace writes one node for it, and subclasses of tensors and modes are called with it.
+Each supports overriding like the functions of `torch.nn.functional`: a symbolic trace records one
+node for it, and tensor subclasses and modes are called with it.
 """

@@ -1,6 +1,6 @@
-"""A weight and a bias for each channel, wherever the channels lie: a layer whose groups have one.
+"""A weight and a bias per channel, with the channels at any dimension.
 
-As a convolution of as many groups as channels, torch first makes the channels the second axis.
+torch's depthwise convolution would first move the channels to the second dimension.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from torch import Tensor, nn
 
 
 class Affine(nn.Conv1d):
-    """A 1×1 `Conv1d` of as many groups as channels, for values of any axes.
+    """A depthwise 1×1 `Conv1d` for values with any axes.
 
     Args:
-        channels: how many there are.
-        bias: whether each has one.
-        behind: how many axes come after the channels.
+        channels: the number of channels.
+        bias: whether each channel has a bias.
+        behind: the number of axes after the channels.
     """
 
     def __init__(self, channels: int, bias: bool, behind: int) -> None:
         super().__init__(channels, channels, 1, groups=channels, bias=bias)
         self.behind = behind
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the word torch uses
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name for it
         """Return each value times the weight of its channel, plus the bias."""
         shape = (-1, *[1] * self.behind)
         weight = self.weight.reshape(shape)

@@ -1,14 +1,13 @@
-"""A convolution with a kernel for each sample.
+"""A convolution with one kernel per sample.
 
     y_b = x_b * w_b      is one convolution whose groups are the samples
 
-which is how it is mostly written, and what a GPU is given. On a CPU torch makes it slowly where the
-maps are small beside the kernels: one convolution after another takes a third of the time for 512
-channels of 7×7.
+This is the usual form, and the one for a GPU. On a CPU torch is slow if the maps are small compared
+with the kernels: separate convolutions take a third of the time for 512 channels of 7×7.
 
-A compiler and an exporter are given the product of matrices that it is, with the shifted maps side
-by side: a number of groups that follows from the batch is fixed by inductor at the batch it saw,
-and ONNX has none. On a CPU that takes a quarter to one half of the time, too.
+Compilers and exporters get the equivalent matrix product with stacked shifted maps: inductor would
+fix a number of groups that depends on the batch, and ONNX does not support it. On a CPU this also
+takes only a quarter to a half of the time.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-_SMALL = 64  # places of a map
+_SMALL = 64  # positions of a map
 
-#: Torch's convolutions by the dimensions of the map.
+#: Torch's convolutions by the number of spatial dimensions.
 CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 
 
@@ -36,14 +35,14 @@ def conv_of_each(
     dilation: int | tuple[int, ...],
     groups: int,
 ) -> Tensor:
-    """Return the convolution of each sample by its own kernel.
+    """Return the convolution of each sample with its own kernel.
 
     Args:
-        x: ``[other, samples, channels, height, width]``, or with one place axis, or three.
+        x: ``[other, samples, channels, height, width]``, or with one or three spatial axes.
         kernel: ``[samples, out, channels / groups, height, width]``, likewise.
-        stride: in every direction, or in each, as `dilation`.
-        padding: zeros above and below, left and right.
-        dilation: from one weight to the next.
+        stride: one number, or one per axis; likewise `dilation`.
+        padding: zeros on each side.
+        dilation: the step within the kernel.
         groups: of the convolution of one sample.
 
     Returns:
@@ -78,9 +77,9 @@ def _by_matrix(
     dilation: int | tuple[int, ...],
     groups: int,
 ) -> Tensor:
-    """Return `conv_of_each` as Σ over the weights w of a kernel, and channels, w times a shifted x.
+    """Return `conv_of_each` as a sum over kernel positions and channels of w times a shifted x.
 
-    No size of the map and no number of samples is asked about, so that each may be open.
+    It does not read the map's sizes or the batch size, so each may be open.
     """
     places, size = len(padding), kernel.shape[3:]
     steps = (stride,) * places if isinstance(stride, int) else stride
@@ -101,7 +100,7 @@ def _by_matrix(
         part: tuple[Any, ...] = (..., *map(slice, starts, ends, steps))
         shifted.append(x[part])
     flat = kernel.flatten(3)  # [samples, out, channels / groups, weights]
-    if kernel.shape[2] == 1 and kernel.shape[1] == groups:  # depthwise: no channel meets another
+    if kernel.shape[2] == 1 and kernel.shape[1] == groups:  # depthwise: channels are not mixed
         weights = flat.reshape(*flat.shape[:2], *(1 for _ in range(places)), -1)
         y = shifted[0] * weights[..., 0]
         for number, one in enumerate(shifted[1:], 1):

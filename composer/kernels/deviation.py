@@ -1,7 +1,7 @@
-"""The variance of values over some axes, and its root, by their distances from the mean.
+"""The variance and standard deviation over some axes, from the differences to the mean.
 
-Torch's own go through the values one by one on the CPU; a mean, a difference and a sum of squares
-take a sixth of that time. Both divide by the number of values.
+Torch's own versions process the values one by one on the CPU; a mean, a difference and a sum of
+squares take a sixth of that time. Both divide by the number of values.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _OWN = (torch.float32, torch.float64)
 
 
 def variance(x: Tensor, over: Sequence[int]) -> Tensor:
-    """Return the mean of the squared distances from the mean over the axes `over`."""
+    """Return the biased variance over the axes `over`."""
     if has_torch_function_unary(x):
         return handle_torch_function(variance, (x,), x, over)
     if not _suits(x):
@@ -26,7 +26,7 @@ def variance(x: Tensor, over: Sequence[int]) -> Tensor:
 
 
 def deviation(x: Tensor, over: Sequence[int]) -> Tensor:
-    """Return the root of the variance; where that is zero, so is its gradient."""
+    """Return the square root of the variance; where it is zero, its gradient is zero."""
     if has_torch_function_unary(x):
         return handle_torch_function(deviation, (x,), x, over)
     if not _suits(x):

@@ -1,4 +1,4 @@
-"""Dropout of values that share one draw along some axes: whole channels, maps or samples."""
+"""Dropout with shared masks along some axes: of whole channels, maps or samples."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class SharedDropout(nn.Module):
     """In training, zero each value with probability p, and divide the others by 1 - p.
 
-    Along the axes `shared` all values have one draw.
+    Along the axes `shared`, all values share one random number.
     """
 
     def __init__(self, p: float, shared: tuple[int, ...]) -> None:
@@ -17,7 +17,7 @@ class SharedDropout(nn.Module):
         self.p, self.shared = p, shared
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x, in evaluation as it is."""
+        """Return x with dropout; in evaluation mode, x unchanged."""
         if not self.training or self.p == 0:
             return x
         shape = [1 if axis in self.shared else size for axis, size in enumerate(x.shape)]
@@ -25,5 +25,5 @@ class SharedDropout(nn.Module):
         return x * (kept if self.p == 1 else kept / (1 - self.p))
 
     def extra_repr(self) -> str:
-        """Return what a print of the model shows."""
+        """Return the description shown when a model is printed."""
         return f"p={self.p:g}, shared={self.shared}"

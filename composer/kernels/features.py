@@ -1,9 +1,9 @@
-"""What attention takes: values whose features lie side by side in memory.
+"""Makes the features of attention's operands contiguous in memory.
 
-Torch's fast attention wants them so, and falls back to one that keeps all weights otherwise. Of
-such a fallback `torch.compile` (2.14) makes its own attention again where queries, keys and values
-are each a permuted map, and takes any permute for one of heads and tokens: the result has another
-shape, or wrong numbers. A copy is faster than the fallback, and keeps the two apart.
+Torch's fast attention requires this, and otherwise falls back to one that stores all weights. If
+queries, keys and values are each a permuted map, `torch.compile` (2.14) turns the fallback back
+into its own attention, and mistakes any permute for one of heads and tokens: the result has the
+wrong shape or wrong values. A copy is faster than the fallback, and avoids this.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 
 def features_last(x: Tensor) -> Tensor:
-    """Return x itself where the numbers along its last axis lie side by side, else a copy."""
+    """Return x if its last axis is contiguous in memory, else a copy."""
     if has_torch_function_unary(x):
         return handle_torch_function(features_last, (x,), x)
     return x if x.stride(-1) == 1 else x.contiguous()

@@ -1,7 +1,7 @@
-"""The largest of many channels where each map is small: max(a₀ … a₂ₙ) is that of two halves' max.
+"""The maximum over many channels of small maps, as the elementwise maximum of two halves.
 
-Torch reduces an axis with less than a few vectors beside it element by element, and takes the
-larger of two tensors by whole vectors: for 2,048 channels of 7×7 in a quarter of the time.
+Torch reduces an axis elementwise if the inner axes are small, but computes the maximum of two
+tensors with vector instructions: for 2,048 channels of 7×7 in a quarter of the time.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-_FEW = 64  # numbers that lie side by side behind the axis
-_SMALL = 256  # channels that are reduced as they are
+_FEW = 64  # contiguous values after the axis
+_SMALL = 256  # channels that are reduced directly
 
 
 def largest(x: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """Return ``x.amax(axes)``; with equal values, its gradient is shared among all of them."""
+    """Return ``x.amax(axes)``; equal maxima share the gradient."""
     if has_torch_function_unary(x):
         return handle_torch_function(largest, (x,), x, axes)
     if len(axes) == 1 and _pays(x, axes[0]):

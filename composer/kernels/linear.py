@@ -1,12 +1,12 @@
-"""A fully connected layer over the channels of maps, which stay in the order they have in memory.
+"""A fully connected layer over the channels of maps, which keep their memory order.
 
-Of maps [b, c, h, w], seen as [b, h, w, c], torch's layer makes a copy with the channels last, and
-so is what it returns. Without gradients a product with the maps as they lie needs neither:
+For maps [b, c, h, w], viewed as [b, h, w, c], torch's layer makes a channels-last copy, and returns
+channels-last. Without gradients, a product with the maps in place avoids this:
 
     y = W x + b      as [out, c] · [b, c, h·w]
 
-On the CPU it takes a third to two thirds of the time, and what follows finds maps, not a view.
-With gradients both take as long.
+On the CPU it takes a third to two thirds of the time, and the next op gets maps, not a view. With
+gradients both take the same time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from composer.kernels.memory import is_plain
 
 
 def over_channels(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Return ``functional.linear`` of the last axis; of a view of ``[b, c, h, w]`` it gives one."""
+    """Return ``functional.linear`` on the last axis; a view of ``[b, c, h, w]`` gives one."""
     if has_torch_function_unary(x):
         return handle_torch_function(over_channels, (x,), x, weight, bias)
     if not _suits(x, weight):
@@ -33,7 +33,7 @@ def over_channels(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _suits(x: Tensor, weight: Tensor) -> bool:
-    """Return whether x is a view of maps in the main memory, and no gradient is asked for."""
+    """Return whether x is a view of maps in main memory, and no gradient is needed."""
     if torch.compiler.is_compiling() or not (is_plain(x) and x.is_cpu and x.dim() > 2):
         return False
     if x.is_contiguous() or not x.movedim(-1, 1).is_contiguous():
@@ -45,8 +45,8 @@ def _suits(x: Tensor, weight: Tensor) -> bool:
 
 
 class Linear(nn.Linear):
-    """A `Linear` for ``[b, h, w, c]``; of a view of ``[b, c, h, w]`` it gives one, too."""
+    """A `Linear` for ``[b, h, w, c]``; for a view of ``[b, c, h, w]`` it returns such a view."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the word torch uses
-        """Return the layer of the last axis."""
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name for it
+        """Return the layer on the last axis."""
         return over_channels(input, self.weight, self.bias)

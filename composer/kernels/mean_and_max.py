@@ -1,12 +1,12 @@
-"""The mean and the largest of x along some axes, side by side on a new one.
+"""The mean and maximum of x along some axes, stacked on a new one.
 
-Forward these are two reads, which torch does best one after the other. Back, with n values pooled,
-k of them equal to the largest, m, and the gradients ∂a of the mean and ∂m of the largest,
+Forward these are two reads, which torch does best one after the other. Backward, with n values
+pooled, k of them equal to the maximum m, and the gradients ∂a of the mean and ∂m of the maximum,
 
     ∂x = ∂a/n + [x = m] ∂m/k
 
-is one map written once, where torch writes four: [x = m] ∂m, that over k, ∂a/n, and their sum.
-As in torch's `amax`, values that are equally large share the gradient.
+is one map written once, whereas torch writes four: [x = m] ∂m, that over k, ∂a/n, and their sum.
+As in torch's `amax`, equal maxima share the gradient.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def _stacked(mean: Tensor, largest: Tensor, at: int, mean_first: bool) -> Tensor
 
 
 def _joined(x: Tensor, axis: int, mean_first: bool) -> Tensor:
-    """Return mean and maximum along an axis in its place, without a view on the way.
+    """Return mean and maximum along an axis in its place, without an intermediate view.
 
-    Of a view whose sizes are open, before a convolution, inductor (2.14) can't tell the order of
+    For a view with open sizes before a convolution, inductor (2.14) can't determine the order of
     the strides, and fails: "cannot determine truth value of Relational".
     """
     both = x.mean(axis, keepdim=True), x.amax(axis, keepdim=True)
@@ -81,13 +81,13 @@ class _MeanAndMax(torch.autograd.Function):
         of_mean, of_max = _parts(ctx, dy)
         of_mean = of_mean / (x.numel() // max(of_mean.numel(), 1))
         of_max = of_max / is_largest.sum(ctx.axes, keepdim=True)
-        if torch.is_grad_enabled() or not is_plain(dy):  # a gradient of this one, or many
+        if torch.is_grad_enabled() or not is_plain(dy):  # a double backward, or a batched one
             return is_largest * of_max + of_mean, None, None, None
         return is_largest.mul_(of_max).add_(of_mean), None, None, None
 
 
 def _parts(ctx: Any, stacked: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and maximum out of what is stacked, with the pooled axes kept."""
+    """Return mean and maximum from their stack, with the pooled axes kept."""
     parts = list(stacked.unbind(ctx.at))
     for axis in sorted(ctx.axes):
         parts = [part.unsqueeze(axis) for part in parts]
@@ -95,6 +95,6 @@ def _parts(ctx: Any, stacked: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _is_largest(ctx: Any, x: Tensor, output: Tensor) -> Tensor:
-    """Return 1 where x is the largest of its pool, else 0: numbers, which torch sums fastest."""
+    """Return 1 where x is the maximum of its pool, else 0, as numbers, which torch sums fastest."""
     _, largest = _parts(ctx, output.detach())
     return x.detach().clone().eq_(largest)

@@ -1,7 +1,7 @@
-"""Memory for large results, which costs more than the arithmetic: every page is faulted in.
+"""Memory for large results, which costs more than the arithmetic because of page faults.
 
-Torch's allocator on the CPU hands what is large back to the system, so each new map of that size
-is made of fresh pages of 4 KiB. Asked for pages of 2 MiB instead, Linux takes a third of the time.
+Torch's CPU allocator returns large blocks to the system, so each new large map consists of fresh
+4 KiB pages. With 2 MiB pages instead, Linux takes a third of the time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-#: From this many bytes on; below, the allocator mostly has memory that was used before.
+#: From this many bytes on; below, the allocator mostly reuses memory.
 LARGE = 32 * 2**20
 _PAGE = mmap.PAGESIZE
 
@@ -28,10 +28,10 @@ def is_large(x: Tensor) -> bool:
 
 
 def is_plain(x: Tensor) -> bool:
-    """Return whether x holds numbers of its own, and these alone.
+    """Return whether x holds plain numbers and nothing else.
 
-    What stands for other tensors (of `torch.func`, of a trace, a fake one) does not, nor what
-    carries a tangent.
+    Wrappers of other tensors (of `torch.func`, of a trace, fake ones) do not, nor do dual tensors
+    with a tangent.
     """
     if type(x) is not Tensor:
         return False
@@ -44,9 +44,9 @@ def is_plain(x: Tensor) -> bool:
 
 
 def empty_like(x: Tensor) -> Tensor:
-    """Return memory for a result like x, which is large, in large pages where the system has them.
+    """Return memory for a large result like x, in large pages if the system supports them.
 
-    Shape, dtype, device and strides are those of x where x is dense.
+    Shape, dtype, device and strides are those of x if x is dense.
     """
     y = torch.empty_like(x)
     if (advise := _advise()) is not None:
@@ -57,7 +57,7 @@ def empty_like(x: Tensor) -> Tensor:
 
 @cache
 def _advise() -> Callable[[int, int], object] | None:
-    """Return what asks the system for large pages, given where memory begins and its bytes."""
+    """Return the function that requests large pages, given the start and size of memory."""
     large = getattr(mmap, "MADV_HUGEPAGE", None)
     if large is None:
         return None

@@ -1,4 +1,4 @@
-"""A table of numbers from an expression: T[i, j] = f(i, j), each index counted from 0.
+"""A table of numbers from an expression: T[i, j] = f(i, j), with indices from 0.
 
 It is computed in float64 on grids that broadcast, and rounded once.
 """
@@ -18,7 +18,7 @@ from composer.language.operations import OPERATIONS
 
 _EXACT = torch.float64
 
-#: What each operation of an expression is among tensors; those of truth give 1 and 0.
+#: The tensor function for each operation; comparisons return 1 and 0.
 _OF_TENSORS: Mapping[str, Callable[..., Tensor]] = {
     "+": torch.add, "-": torch.sub, "*": torch.mul, "/": torch.div, "%": torch.remainder,
     "//": lambda x, y: torch.div(x, y, rounding_mode="floor"), "**": torch.pow,
@@ -34,14 +34,14 @@ _OF_TENSORS: Mapping[str, Callable[..., Tensor]] = {
 def table(
     x: Tensor, tree: Any, names: tuple[str, ...], lengths: tuple[int, ...], **sizes: int
 ) -> Tensor:
-    """Return the table in the dtype of x and where x lies.
+    """Return the table in the dtype and on the device of x.
 
     Args:
         x: the input of the mechanism.
-        tree: the expression: a number, a name, or a tuple of an operation and what it takes.
-        names: those of the indices, one for each axis.
+        tree: the expression: a number, a name, or a tuple of an operation and its arguments.
+        names: of the indices, one for each axis.
         lengths: the sizes of the axes.
-        sizes: of the input, which the expression names too.
+        sizes: of the input, which the expression may also name.
     """
     overridden = (x, *lengths, *sizes.values())
     if has_torch_function(overridden):
@@ -59,7 +59,7 @@ def values(
     device: torch.device | str,
     strict: bool = False,
 ) -> Tensor:
-    """Return the table in float64; if `strict`, NaN stands where the expression has no value."""
+    """Return the table in float64; if `strict`, NaN marks where the expression is undefined."""
     known: dict[str, Any] = dict(sizes)
     for place, (name, length) in enumerate(zip(names, lengths, strict=True)):
         grid = torch.arange(length, dtype=_EXACT, device=device)
@@ -99,7 +99,7 @@ def _value(tree: Any, known: Mapping[str, Any], strict: bool) -> Any:
 
 
 def _tensor(number: Any, like: Tensor) -> Tensor:
-    """Return a number as a tensor without axes; a size that is traced stays one."""
+    """Return a number as a scalar tensor; a traced size stays traced."""
     if isinstance(number, Tensor):
         return number
     return torch.full((), number, dtype=_EXACT, device=like.device)

@@ -1,12 +1,12 @@
-"""Σᵢ xᵢ ⊙ gᵢ, where each gᵢ broadcasts to its xᵢ, in one new map forward and one for each xᵢ back.
+"""Σᵢ xᵢ ⊙ gᵢ, where gᵢ broadcasts to xᵢ, with one new map forward and one for each xᵢ backward.
 
 With y = Σᵢ xᵢ ⊙ gᵢ and its gradient ∂y:
 
     ∂xᵢ = ∂y ⊙ gᵢ
     ∂gᵢ = Σ ∂y ⊙ xᵢ      over the axes along which gᵢ was broadcast
 
-Torch makes a map for each product ∂y ⊙ xᵢ. Here the products lie in the memory of ∂xᵢ, which is
-written after; that pays where a map is large, see `composer.kernels.memory`.
+Torch allocates a map for each product ∂y ⊙ xᵢ. Here the products use the memory of ∂xᵢ, which is
+written afterwards; that pays off for large maps, see `composer.kernels.memory`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def weighed(x: Tensor, by: Tensor) -> Tensor:
 
 
 def weighed_in_place(x: Tensor, by: Tensor) -> Tensor:
-    """Return ``x * by`` in the memory of x, where no gradient is asked for; x is not read again.
+    """Return ``x * by`` in the memory of x, if no gradient is needed; x must not be read again.
 
-    What overrides torch's functions is called with `weighed`: a trace may be edited, so that x is
-    read again after all, such as one of torchvision's `create_feature_extractor`.
+    Overrides of torch's functions get `weighed` instead: a trace may be edited so that x is read
+    again after all, as by torchvision's `create_feature_extractor`.
     """
     if has_torch_function_variadic(x, by):
         return weighed(x, by)
@@ -46,7 +46,7 @@ def weighed_sum(values: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
 
     Args:
         values: tensors of one shape.
-        weights: as many, each of a shape that broadcasts to that.
+        weights: as many, each of a shape that broadcasts to the values'.
     """
     if has_torch_function_variadic(*values, *weights):
         return handle_torch_function(weighed_sum, (*values, *weights), values, weights)
@@ -63,7 +63,7 @@ def _needs_gradient(tensors: Sequence[Tensor]) -> bool:
 
 
 def _are_large(values: Sequence[Tensor], weights: Sequence[Tensor]) -> bool:
-    """Return whether values, the first of which is large, are of one kind with their weights."""
+    """Return whether the values are large, and agree in dtype and device with their weights."""
     x = values[0]
     return all(other.dtype == x.dtype and other.shape == x.shape for other in values) and all(
         by.dtype == x.dtype and by.is_cpu and is_plain(by) and _fits(by, x) for by in weights
@@ -113,9 +113,9 @@ class _WeighedSum(torch.autograd.Function):
 def _gradients(
     dy: Tensor, x: Tensor, by: Tensor, wants_x: bool, wants_by: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Return the gradients of ``x * by``, those that are wanted."""
+    """Return the needed gradients of ``x * by``."""
     if torch.is_grad_enabled() or not is_plain(dy) or by.shape == x.shape:
-        # a gradient of this one is wanted, too, or many; or the product is itself what is wanted
+        # a double or batched backward; or the product itself is the gradient
         dby = (dy * x).sum_to_size(by.shape) if wants_by else None
         return (dy * by if wants_x else None), dby
     dx = empty_like(x)

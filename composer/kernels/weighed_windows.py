@@ -1,12 +1,12 @@
-"""Σₖ windowₖ(x) ⊙ gₖ: each value of a window by a weight of its own, without writing the windows.
+"""Σₖ windowₖ(x) ⊙ gₖ: a separate weight for each value of a window, without storing the windows.
 
-With xₖ the map as the k-th value of every window sees it, which is a view of x with zeros around:
+With xₖ the map of the k-th values of all windows, which is a view of the zero-padded x:
 
     y   = Σₖ xₖ ⊙ gₖ
-    ∂xₖ = ∂y ⊙ gₖ           added where xₖ lies
+    ∂xₖ = ∂y ⊙ gₖ           added in place of xₖ
     ∂gₖ = Σ ∂y ⊙ xₖ         over the axes along which gₖ was broadcast
 
-Windows of 7×7 are 49 maps, and so is their product with the weights.
+7×7 windows would be 49 maps, and so would their product with the weights.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from composer.kernels.windows import unfold
 def weighed_windows(
     x: Tensor, by: Tensor, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
 ) -> Tensor:
-    """Return the sum over each window of x of its values times their weights.
+    """Return the weighted sum of the values of each window of x.
 
     Args:
-        x: of [..., *places].
-        by: of [..., *kernel, *windows], which broadcasts to the windows of x.
-        stride: from window to window, along each of the places.
+        x: ``[..., *places]``.
+        by: ``[..., *kernel, *windows]``, which broadcasts to the windows of x.
+        stride: the step between windows, for each spatial axis.
         padding: zeros on each side.
-        dilation: from value to value inside a window.
+        dilation: the step within a window.
 
     Returns:
         [..., *windows].
@@ -55,7 +55,7 @@ def weighed_windows(
 def _written(
     x: Tensor, by: Tensor, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
 ) -> Tensor:
-    """Return the same by its definition, of which torch knows every derivative."""
+    """Return the same by its definition, for which torch has all derivatives."""
     places = len(stride)
     kernel = by.shape[-2 * places : -places]
     windows = unfold(x, kernel, stride, padding, dilation)
@@ -126,7 +126,7 @@ class _WeighedWindows(torch.autograd.Function):
 
 
 def _inner(padded: Tensor, x: Tensor, padding: Sequence[int]) -> Tensor:
-    """Return what lies where x lay before the zeros came around it."""
+    """Return the part without the zero padding."""
     sizes = x.shape[x.dim() - len(padding) :]
     inside: tuple[Any, ...] = (
         ..., *(slice(p, p + n) for p, n in zip(padding, sizes, strict=True))
@@ -135,7 +135,7 @@ def _inner(padded: Tensor, x: Tensor, padding: Sequence[int]) -> Tensor:
 
 
 def _again(x: Tensor, by: Tensor, given: Sequence[Any], dy: Tensor) -> tuple[Any, ...]:
-    """Return the gradients as values that have gradients, where these are wanted."""
+    """Return differentiable gradients, for a double backward."""
     wanted = [tensor for tensor in (x, by) if tensor.requires_grad]
     with torch.enable_grad():
         y = _written(x, by, *given)

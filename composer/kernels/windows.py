@@ -1,9 +1,8 @@
-"""The windows of a map as axes of their own, and their sum back at the places they came from.
+"""Unfolds a map into windows on new axes, and folds them back by summing.
 
-Torch's `unfold` copies element by element. Where no gradient is wanted, windows are a view of the
-padded map, copied once by rows, which takes a third of the time on the CPU. The gradient of such
-a view is slow, so where one is wanted torch's own operators run; a map of three axes they do not
-know.
+Torch's `unfold` copies element by element. Without gradients, windows are a view of the padded map,
+copied once by rows, which takes a third of the time on the CPU. The gradient of such a view is
+slow, so with gradients torch's own operators run; they do not support three spatial axes.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ def unfold(
     """Return the windows of x over its last axes, with zeros around it.
 
     Args:
-        x: of [..., *places]; each of the others has one number for each of the places.
+        x: ``[..., *places]``; the other arguments have one number per spatial axis.
         kernel: the size of a window.
-        stride: from window to window.
+        stride: the step between windows.
         padding: zeros on each side.
-        dilation: from value to value inside a window.
+        dilation: the step within a window.
 
     Returns:
         [..., *kernel, *windows], with the number of windows along each axis.
@@ -55,15 +54,15 @@ def fold(
     padding: Sequence[int],
     dilation: Sequence[int],
 ) -> Tensor:
-    """Return the sum of windows at the places that `unfold` took them from.
+    """Return the sum of windows at the positions from which `unfold` took them.
 
     Args:
-        x: of [..., *kernel, *windows].
-        size: of the map, whose windows these are.
+        x: ``[..., *kernel, *windows]``.
+        size: of the map.
         kernel: the size of a window.
-        stride: from window to window.
-        padding: how far windows reach beyond each side; what lies there is dropped.
-        dilation: from value to value inside a window.
+        stride: the step between windows.
+        padding: how far windows reach beyond each side; values there are dropped.
+        dilation: the step within a window.
 
     Returns:
         [..., *size].
@@ -72,7 +71,7 @@ def fold(
     if has_torch_function_unary(x):
         return handle_torch_function(fold, (x,), x, *given)
     places = len(kernel)
-    if places > 2:  # a sum over a box is one along its last axis, then one over the others
+    if places > 2:  # a sum over a box is separable: first along its last axis, then over the others
         x = x.movedim(-places - 1, -2)
         x = fold(x, *(numbers[-1:] for numbers in given)).movedim(-1, 1 - 2 * places)
         return fold(x, *(numbers[:-1] for numbers in given)).movedim(-places, -1)
@@ -89,18 +88,18 @@ def _view(
     padding: Sequence[int],
     dilation: Sequence[int],
 ) -> Tensor:
-    """Return the windows as a view of x with zeros around it."""
+    """Return the windows as a view of the zero-padded x."""
     places = len(kernel)
     if any(padding):
         x = functional.pad(x, [zeros for zeros in reversed(padding) for _ in range(2)])
-    for axis in range(places):  # its windows go to the end, so the next one is there in its place
+    for axis in range(places):  # its windows go to the end, so the next axis takes its place
         reach = dilation[axis] * (kernel[axis] - 1) + 1
         x = x.unfold(-places, reach, stride[axis])[..., :: dilation[axis]]
     return x.movedim(tuple(range(-places, 0)), tuple(range(-2 * places, -places)))
 
 
 def _number(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
-    """Return how many windows there are along an axis."""
+    """Return the number of windows along an axis."""
     return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 

@@ -1,4 +1,4 @@
-"""Python's garbage collector waits while much is made that stays."""
+"""Pausing Python's garbage collector while many long-lived objects are made."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Let the collector wait; also a decorator.
+    """Pause the garbage collector; also usable as a decorator.
 
-    What reads, expands or lowers a spec makes hundreds of thousands of objects that stay. The
-    collector would go through all of them, and through all of torch, again and again: half of the
-    time of a spec of 10,000 nodes. Where it waits already, for a caller, it waits on.
+    Reading, expanding or lowering a spec makes hundreds of thousands of long-lived objects. The
+    collector would traverse all of them, and all of torch, again and again: half of the time for a
+    spec of 10,000 nodes. If a caller has already paused it, it stays paused.
     """
     if not gc.isenabled():
         yield

@@ -23,11 +23,11 @@ MAX_LENGTH = 300
 MAX_DEPTH = 24
 MAX_MAGNITUDE = 10**15
 MAX_POWER = 64
-MAX_PARTS = 500  # of what a param or a size comes to over others
+MAX_PARTS = 500  # parts of a param or a size once the params it uses are substituted
 
 
 class ExpressionError(ValueError):
-    """An expression that is not one, or that has no value; knows its stretch of the text."""
+    """An invalid expression, or one without a value; carries its span in the text."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Expr:
 
     @cached_property
     def parts(self) -> int:
-        """How many nodes the tree has; those that stand in it twice count twice."""
+        """How many nodes the tree has; shared nodes count each time they occur."""
         return 1 + sum(arg.parts for arg in self.args)
 
     def walk(self) -> Iterator[Expr]:
@@ -78,11 +78,11 @@ class Expr:
 
     @property
     def is_long(self) -> bool:
-        """Whether it has more parts than a size may come to."""
+        """Whether it has more parts than the limit for a size."""
         return self.parts > MAX_PARTS
 
     def __post_init__(self) -> None:
-        # from the parts', which have theirs: a long one that is hashed as a whole recurses too far
+        # from the cached hashes of its parts: hashing a long one as a whole recurses too far
         object.__setattr__(self, "_hash", hash((self.kind, self.value, self.args)))
 
     def __eq__(self, other: object) -> bool:
@@ -104,7 +104,7 @@ class Expr:
         return self._hash
 
     def __reduce__(self) -> tuple[type[Expr], tuple[object, ...]]:
-        """Pickle the fields alone: in another process a text has another hash."""
+        """Pickle only the fields: in another process a text has another hash."""
         return Expr, (self.kind, self.value, self.args, self.start, self.length)
 
     def __str__(self) -> str:
@@ -142,7 +142,7 @@ def parse(text: str) -> Expr:
     if len(text) > MAX_LENGTH:
         raise ExpressionError(
             "expression-too-long",
-            f"{len(text)} characters is more than an expression may have ({MAX_LENGTH})",
+            f"this expression has {len(text)} characters, and the limit is {MAX_LENGTH}",
             0,
             len(text),
         )
@@ -156,7 +156,7 @@ def parse(text: str) -> Expr:
             "bad-expression", "this expression is nested too deep", 0, len(text)
         ) from None
     except (SyntaxError, ValueError) as failure:
-        offset = getattr(failure, "offset", None) or len(text)  # unsaid where the text ends early
+        offset = getattr(failure, "offset", None) or len(text)  # missing if the text ends early
         column = max(0, min(padding + offset, len(text)) - 1)
         raise ExpressionError(
             "bad-expression", f"{text.strip()!r} is not an expression", column, 1, _LANGUAGE
@@ -164,21 +164,21 @@ def parse(text: str) -> Expr:
     return _Builder(text, padding).build(tree, 0)
 
 
-#: What Python reads with a warning, which would go to the user's terminal: letters right after a
-#: number. To catch warnings would change their filters for every thread.
+#: Letters right after a number: Python parses them with a warning, which would go to the user's
+#: terminal. Catching warnings would change the filters of every thread.
 _CLINGING = re.compile(r"(?<!\w)\.?[0-9][\w.]*?(and|else|for|i[fns]|or|not)")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 
 
 def _check_said_plainly(text: str) -> None:
-    """Refuse what Python would warn of: a backslash, and a word that clings to a number."""
+    """Refuse what Python would warn about: a backslash, and a word directly after a number."""
 
     def unclear(start: int, help: str) -> ExpressionError:  # noqa: A002
         message = f"{text.strip()!r} is not an expression"
         return ExpressionError("bad-expression", message, start, 1, help)
 
     if "\\" in text:
-        raise unclear(text.index("\\"), "a word has no backslash")
+        raise unclear(text.index("\\"), "remove the backslash")
     outside = _QUOTED.sub(lambda word: " " * len(word[0]), text)
     if (found := _CLINGING.search(outside)) is not None:
         raise unclear(found.start(1), f"put a space before {found[1]!r}")
@@ -210,7 +210,7 @@ class _Builder:
         match node:
             case ast.Constant(value=bool() | int() | float() | str() as value):
                 if isinstance(value, (int, float)) and abs(value) > MAX_MAGNITUDE:
-                    raise refuse("value-too-large", f"a number may not pass {MAX_MAGNITUDE:.0e}")
+                    raise refuse("value-too-large", f"a number may be at most {MAX_MAGNITUDE:.0e}")
                 return Expr("constant", value, (), start, length)
             case ast.Name(id="true" | "false" as flag):
                 return Expr("constant", flag == "true", (), start, length)
@@ -230,7 +230,7 @@ class _Builder:
                 if function not in FUNCTIONS:
                     raise refuse(
                         "forbidden-call",
-                        f"an expression may not call {function!r}",
+                        f"an expression cannot call {function!r}",
                         instead_of(function, FUNCTIONS),
                     )
                 low, high = FUNCTIONS[function]
@@ -243,7 +243,7 @@ class _Builder:
             case ast.Call():
                 raise refuse(
                     "forbidden-call",
-                    f"an expression may not call {written!r}",
+                    f"an expression cannot call {written!r}",
                     instead_of(written.partition("(")[0], FUNCTIONS),
                 )
             case _:
@@ -265,12 +265,12 @@ class _Builder:
 
 
 def bind(expr: Expr, known: Mapping[str, Value | Expr]) -> Expr:
-    """Return `expr` with the known names replaced and everything computable computed.
+    """Return `expr` with the known names substituted and all constants folded.
 
-    A branch not taken is dropped, so it may hold what has no value.
+    A branch that is not taken is dropped, so it may contain what has no value.
 
     Raises:
-        ExpressionError: a value that does not exist (``c // 0``), or that is too large.
+        ExpressionError: a value that is undefined (``c // 0``) or too large.
     """
     if expr.kind == "constant":
         return expr
@@ -295,7 +295,7 @@ def bind(expr: Expr, known: Mapping[str, Value | Expr]) -> Expr:
 
 
 def _words_compared(args: tuple[Expr, ...]) -> tuple[Expr, ...]:
-    """Make a bare name beside a word that word: ``combine == product``."""
+    """Turn a bare name that is compared with a word into a word: ``combine == product``."""
     left, right = args
     if left.is_constant and isinstance(left.value, str) and right.kind == "name":
         return left, Expr("constant", right.value, (), right.start, right.length)
@@ -312,9 +312,9 @@ def _apply(expr: Expr) -> Value:
 
     if any(isinstance(v, str) for v in values) and expr.kind not in ("==", "!="):
         word = next(v for v in values if isinstance(v, str))
-        raise refuse("bad-expression", f"{word!r} is a word, and {expr.kind!r} needs numbers")
+        raise refuse("bad-expression", f"{expr.kind!r} needs numbers, and {word!r} is a word")
     if expr.kind == "**" and abs(values[1]) > MAX_POWER:  # type: ignore[arg-type]
-        raise refuse("value-too-large", f"the power {values[1]} is more than {MAX_POWER}")
+        raise refuse("value-too-large", f"the exponent {values[1]} is more than {MAX_POWER}")
     try:
         result = OPERATIONS[expr.kind](*values)
     except ZeroDivisionError:
@@ -332,7 +332,7 @@ def _apply(expr: Expr) -> Value:
 
 
 def _identity(expr: Expr) -> Expr:
-    """Drop what changes nothing: ``x + 0``, ``x * 1``, ``c // 1``; refuse ``x // 0``."""
+    """Drop operations without effect: ``x + 0``, ``x * 1``, ``c // 1``; refuse ``x // 0``."""
     if len(expr.args) != 2:
         return expr
     left, right = expr.args
@@ -352,7 +352,7 @@ _WHOLE = frozenset({"+", "-", "*", "//", "%", "negative", "min", "max", "abs"})
 
 
 def is_whole(expr: Expr) -> bool:
-    """Return whether the value is a whole number, an open name being a size."""
+    """Return whether the value is an integer, where an open name counts as a size."""
     if expr.kind == "constant":
         return isinstance(expr.value, int)
     if expr.kind in ("name", "ceil", "floor", "round", "odd"):
@@ -362,7 +362,7 @@ def is_whole(expr: Expr) -> bool:
 
 
 def leaves(expr: Expr) -> Iterator[Expr]:
-    """Yield what an expression may come to: both branches of each ``if``, whatever the test."""
+    """Yield the possible results of an expression: both branches of each ``if``."""
     if expr.kind == "if":
         yield from leaves(expr.args[1])
         yield from leaves(expr.args[2])
@@ -371,7 +371,7 @@ def leaves(expr: Expr) -> Iterator[Expr]:
 
 
 def evaluate(expr: Expr, known: Mapping[str, Value | Expr]) -> Value | None:
-    """Return the value under `known`, or None where a name is still open or it has no value."""
+    """Return the value under `known`, or None if a name is still open or the value is undefined."""
     try:
         bound = bind(expr, known)
     except ExpressionError:
@@ -380,7 +380,7 @@ def evaluate(expr: Expr, known: Mapping[str, Value | Expr]) -> Value | None:
 
 
 def difference(left: Expr, right: Expr) -> dict[str, int] | None:
-    """Return sizes at which the two expressions differ, or None where they are the same size.
+    """Return sizes at which the two expressions differ, or None if they always agree.
 
     Equal trees are the same. Others are compared at sizes chosen so that sums, products,
     quotients and remainders show their difference, where both are sizes.
@@ -389,7 +389,7 @@ def difference(left: Expr, right: Expr) -> dict[str, int] | None:
     return None if found is None else dict(found)
 
 
-@lru_cache(maxsize=1_000)  # the same two sizes meet at node after node
+@lru_cache(maxsize=1_000)  # the same two sizes are compared at many nodes
 def _difference(left: Expr, right: Expr) -> tuple[tuple[str, int], ...] | None:
     names = sorted(left.names | right.names)
     for trial in (64, 96, 130, 257, 1024, 2048, 32, 11, 8192):

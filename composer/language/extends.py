@@ -1,4 +1,4 @@
-"""`extends`: a variant of a spec, which says only what it changes."""
+"""`extends`: a variant of a spec, which contains only what it changes."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from composer.errors import Diagnostic
 from composer.language.hints import Hints
 from composer.language.source import Source, YamlPath
 
-#: What names the variant itself is never taken over.
+#: Fields that identify the variant itself are never inherited.
 _ITS_OWN = ("name", "title", "extends")
 
 Fields = dict[str, Any]
-#: What a variant has, and the paths in it that are its base's.
+#: The fields of a variant, and the paths in it that come from its base.
 _Changed = tuple[Any, set[YamlPath]]
 
 
 def extended(
     data: Fields, source: Source, base: Fields, base_source: Source
 ) -> tuple[Fields, Source]:
-    """Return the fields of a variant and those of its base together, with the place of each.
+    """Return the fields of a variant merged with those of its base, with the location of each.
 
-    A param, a node and `insert` are changed by the fields that are named; a node that says its
-    op, and an `insert` that says its `at`, stands whole. A node that the base has not is noted as
-    a problem. What is no mapping stands as written, for the reader to refuse.
+    A param, a node and `insert` are changed field by field; a node with an `op`, and an `insert`
+    with an `at`, replaces the base's whole. A node that the base does not have is noted as a
+    problem. What is not a mapping is kept as written, for the reader to refuse.
     """
     whole = {k: v for k, v in base.items() if k not in _ITS_OWN} | data
     inherited: set[YamlPath] = {(field,) for field in whole if field not in data}
@@ -51,7 +51,7 @@ def extended(
 
 
 def _param(base: Any, change: Any) -> _Changed:
-    """Return a param as a variant has it: a bare value is a new default."""
+    """Return a param as the variant changes it: a bare value is a new default."""
     if isinstance(base, dict) and not isinstance(change, (dict, list)):
         change = {"default": change}
     return _changed(base, change, None)
@@ -70,7 +70,7 @@ def _insert(base: Any, change: Any) -> _Changed:
 
 
 def _changed(base: Any, change: Any, kind: str | None) -> _Changed:
-    """Return a mapping as a variant has it; it stands whole where it says its `kind`."""
+    """Return a mapping as the variant changes it; one with a `kind` replaces the base's whole."""
     if not isinstance(base, dict) or not isinstance(change, dict) or kind in change:
         return change, set()
     return {**base, **change}, {(field,) for field in base if field not in change}
@@ -93,7 +93,7 @@ def _unknown_nodes(
 def _merged(
     source: Source, base: Source, inherited: set[YamlPath], problems: list[Diagnostic]
 ) -> Source:
-    """Return the places of the variant, and under the inherited paths those of its base."""
+    """Return the locations of the variant's values, and of the base's for inherited paths."""
     values, keys = dict(source.values), dict(source.keys)
     for mine, theirs in ((values, base.values), (keys, base.keys)):
         for path, span in theirs.items():

@@ -1,7 +1,7 @@
 """The kinds of field a spec has, as annotated types; each scalar may be an expression.
 
-A `Kind` in a field's annotation says what its expression must come to once it is bound:
-a size, a number, a flag, one of some words, the name of a node, that or a number (an operand), or
+The `Kind` in a field's annotation says what the value of its expression must be once it is bound:
+a size, a number, a flag, one of some words, the name of a node, a node or a number (an operand), or
 any of these (a setting).
 """
 
@@ -28,7 +28,7 @@ KindName = Literal["size", "number", "flag", "word", "node", "operand", "setting
 
 @dataclass(frozen=True)
 class Kind:
-    """What a field's expression must come to; pydantic reads it in `Annotated[Expr, Kind(…)]`."""
+    """What the value of a field's expression must be; used in `Annotated[Expr, Kind(…)]`."""
 
     name: KindName
     words: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class Kind:
         return dict(zip(("minimum", "maximum"), self.between or (), strict=False))
 
     def read(self, value: Any) -> Expr:
-        """Return the expression that a YAML value is, refusing what can never be of this kind."""
+        """Return a YAML value as an expression; refuse what can never be of this kind."""
         if isinstance(value, Expr):
             return value
         if isinstance(value, str):
@@ -79,10 +79,11 @@ class Kind:
         else:
             wanted, given = _ARTICLE[self.name], kind_of(value)
             if not (isinstance(value, dict) and "op" in value):
-                raise PydanticCustomError("invalid-value", f"{wanted} is wanted here, not {given}")
-            node = "give the node a line of its own"
-            own = "and its name here" if self.name == "node" else f"here stands {self.example}"
-            context = {"said": f"{wanted} is wanted here, not a node", "help": f"{node}; {own}"}
+                raise PydanticCustomError("invalid-value", f"expected {wanted}, but got {given}")
+            node = "define the node on its own line"
+            shown = "its name" if self.name == "node" else self.example
+            hint = f"{node}, and write {shown} here"
+            context = {"said": f"expected {wanted}, but got a node", "help": hint}
             raise PydanticCustomError("invalid-value", "{said}", context)
         if expr.is_constant and (refusal := self.refusal(expr.value)):
             message, way_out = refusal
@@ -91,19 +92,19 @@ class Kind:
 
     @property
     def example(self) -> str:
-        """What such a field holds, as an example."""
+        """A description of such a value, with an example."""
         words = listing(self.words[:3], last="or")
         return {"word": f"a word such as {words}", **_EXAMPLES}.get(self.name, "a value")
 
     def refusal(self, value: Value) -> tuple[str, str | None] | None:
-        """Return (message, help) where `value` is not of this kind, else None."""
+        """Return (message, help) if `value` is not of this kind, else None."""
         if self.name == "size":
             if isinstance(value, (bool, str)):
                 return f"{_shown(value)} is not a whole number", None
             if not math.isfinite(value) or value != int(value):
                 return f"{value} is not a whole number", "divide with //, or use ceil or floor"
             if value < self.low:
-                return f"a size is at least {self.low}, and this is {int(value)}", None
+                return f"a size must be at least {self.low}, and this is {int(value)}", None
             if value > expressions.MAX_MAGNITUDE:
                 return f"{value} is more than {expressions.MAX_MAGNITUDE:.0e}", None
         elif self.name in ("number", "operand"):
@@ -122,7 +123,7 @@ class Kind:
         elif self.name == "word" and value not in self.words:
             near = meant(str(value), self.words, VALUES)
             choices = f"it may be {listing(self.words, last='or')}"
-            return f"{_shown(value)} does not suit here", f"{near} {choices}" if near else choices
+            return f"{_shown(value)} is not allowed here", f"{near} {choices}" if near else choices
         return None
 
 
@@ -143,7 +144,7 @@ def _shown(value: Value) -> str:
 
 
 def parse_expression(text: str) -> Expr:
-    """Parse an expression inside a pydantic validator, which keeps its stretch of the text."""
+    """Parse an expression inside a pydantic validator; an error carries its span in the text."""
     try:
         return expressions.parse(text)
     except ExpressionError as failure:
@@ -161,7 +162,7 @@ def parse_expression(text: str) -> Expr:
 
 
 def word(*words: str) -> Kind:
-    """Return the kind of a field that takes one of `words`, or an expression that gives one."""
+    """Return the kind of a field that takes one of `words`, or an expression for one."""
     return Kind("word", words)
 
 
@@ -176,12 +177,12 @@ Operand = Annotated[Expr, Kind("operand")]
 Setting = Annotated[Expr, Kind("setting")]
 Whole = Annotated[int, Field(ge=1, strict=True)]
 
-MAX_NAME = 60  # letters
+MAX_NAME = 60  # characters
 WORD = "[A-Za-z][A-Za-z0-9_]*"
 _NAME = f"^{WORD}$"
 _NAMES = f"^{WORD}({COMMA}{WORD})*$"
 
-#: Words that an expression, or the Python that a module is compiled to, reads in its own way.
+#: Words that are reserved in expressions or in the Python that a module is compiled to.
 RESERVED = frozenset({*keyword.kwlist, "true", "false", *NUMBERS})
 
 

@@ -1,4 +1,4 @@
-"""The way out for an unknown name, where there may be thousands of names and of such mistakes."""
+"""The way out for an unknown name, bounded where there are thousands of names and mistakes."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Sequence
 
 from composer.language.words import NAMES, meant, suggested
 
-#: Of the names that there are; a longer list is told by its last.
+#: Names that a message lists; of a longer list, the last ones.
 SHOWN = 100
-#: With how many names all mistakes of one pass are compared.
+#: Comparisons with known names in one pass, over all mistakes.
 COMPARED = 20_000
 
 
 class Hints:
-    """Gives each unknown name its way out; the later of very many get a shorter one."""
+    """Gives each unknown name its way out; after very many mistakes, a shorter one."""
 
     def __init__(self) -> None:
         self._left = COMPARED
 
     def suggestion(self, word: str, known: Sequence[str], label: str) -> str:
-        """Return near words, then those that there are."""
+        """Return near words, then the known ones."""
         self._left -= len(known)
         if len(known) <= SHOWN:
             return suggested(word, known, label, NAMES)

@@ -1,6 +1,6 @@
-"""The shipped specs, and how the user's word for a spec finds its text.
+"""The shipped specs, and how a spec's name or path leads to its text.
 
-Specs of other distributions have names, too: see `composer.language.packs`.
+For the named specs of other distributions, see `composer.language.packs`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from composer.language.source import read_text
 from composer.plugins import PluginError
 
 SUFFIXES = (".yaml", ".yml")
-#: What follows the name of a shipped spec where a file's name would stand.
+#: Follows the name of a shipped spec where a message would name a file.
 SHIPPED = " (shipped)"
 
 
@@ -33,11 +33,11 @@ def shipped_names() -> list[str]:
 def find_spec(word: str) -> tuple[str, str]:
     """Return (text, file) for a path, or the name of a shipped spec with or without ``.yaml``.
 
-    A file at that path wins, then a shipped spec, then the file ``word.yaml``, then a spec of
+    An existing file wins, then a shipped spec, then the file ``word.yaml``, then a spec of
     another distribution. Text with a line break is a spec itself.
 
     Raises:
-        ComposerError: there is no such file and no such spec.
+        ComposerError: there is neither such a file nor such a spec.
     """
     if "\n" in word:
         return word, "<spec>"
@@ -65,7 +65,7 @@ def find_spec(word: str) -> tuple[str, str]:
 
 
 def word_of(file: str) -> str:
-    """Return the word that leads to what `find_spec` named: a file's stem, a spec's name."""
+    """Return the name under which `find_spec` finds it again: a file's stem, a spec's name."""
     return Path(file.rpartition(" (")[0] if file.endswith(")") else file).stem
 
 
@@ -73,7 +73,7 @@ def _packed(name: str) -> tuple[str, str] | None:
     """Return the text and the name of a spec of another distribution.
 
     Raises:
-        ComposerError: several have it, or it cannot be read.
+        ComposerError: several distributions have it, or it cannot be read.
     """
     try:
         spec = packed_spec(name)
@@ -83,7 +83,7 @@ def _packed(name: str) -> tuple[str, str] | None:
 
 
 def is_file(path: Path) -> bool:
-    """Return whether a file is there; a word too long for a path names none."""
+    """Return whether the file exists; a word too long for a path names no file."""
     try:
         return path.is_file()
     except OSError as failure:

@@ -1,7 +1,7 @@
-"""What a spec holds, as pydantic models; unknown fields are refused.
+"""The fields of a spec, as pydantic models; unknown fields are refused.
 
-The union of the primitives is a type parameter, for each primitive is a model of its own and
-this file knows none of them.
+The union of the primitives is a type parameter: each primitive is a separate model, and this file
+imports none of them.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Model(BaseModel):
 
 
 class Param(Model):
-    """A knob of a spec: its default, and for a word the choices."""
+    """A parameter of a spec: its default, and the choices if it is a word."""
 
     default: int | float | bool | str = Field(
         description="a number, a flag, a word of `choices`, or an expression over sizes and params"
     )
-    choices: tuple[Name, ...] = Field(default=(), description="the words it may be")
+    choices: tuple[Name, ...] = Field(default=(), description="the allowed words")
     help: str | None = Field(default=None, description="what it does, in a few words")
 
     @model_validator(mode="before")
@@ -65,22 +65,22 @@ class Param(Model):
 
 
 class Match(Model):
-    """Which convolutions a mechanism stands in for; a field left out takes any."""
+    """Which convolutions a mechanism stands in for; an omitted field matches any value."""
 
     kernel: Whole | None = Field(default=None, description="height and width, such as 3")
     stride: Whole | None = Field(default=None, description="such as 2")
     dilation: Whole | None = Field(default=None, description="such as 1")
     groups: Whole | None = Field(default=None, description="such as 32")
-    channels: Whole | None = Field(default=None, description="how many come in")
-    out: Whole | None = Field(default=None, description="how many channels go out")
+    channels: Whole | None = Field(default=None, description="input channels")
+    out: Whole | None = Field(default=None, description="output channels")
     depthwise: bool | None = Field(
-        default=None, description="whether each channel is a group of its own"
+        default=None, description="whether it is depthwise: one group per channel"
     )
     position: Positions | None = Field(
         default=None,
-        description="which of those in the order they run; 2..-1 leaves out the first of all",
+        description="which of them, in execution order; 2..-1 excludes the very first",
     )
-    name: str | None = Field(default=None, description="a glob over its own name, such as conv_*")
+    name: str | None = Field(default=None, description="a glob over its own name: conv_*")
 
 
 class Insert(Model):
@@ -107,34 +107,34 @@ class Insert(Model):
     )
     share: Name | None = Field(
         default=None,
-        description="a node that all sites of a block share, made from the block's input",
+        description="a node that all sites of a block share, computed from the block's input",
     )
 
 
 class Beginning(Model):
-    """How one node with weights begins as what it stands in for."""
+    """How one node with weights starts as the layer it stands in for."""
 
     copies: Name | None = Field(
         default=None,
         description="the weights it takes: `kernel`, with the bias and norm where it has its own; "
         "`bias`; or the name of a layer inside the attention module",
     )
-    times: Number = Field(default=expressions.constant(1), description="a factor on what it gives")
+    times: Number = Field(default=expressions.constant(1), description="a factor on its output")
     live: Amount | None = Field(
         default=None, description="the branch that takes them; the others are silent"
     )
-    weight: Number | None = Field(default=None, description="what its weights begin at")
-    bias: Number | None = Field(default=None, description="what its biases begin at")
+    weight: Number | None = Field(default=None, description="the initial value of its weights")
+    bias: Number | None = Field(default=None, description="the initial value of its biases")
 
 
 class Identity(Model):
-    """How a stand-in begins computing what it replaces; `nodes` left out begin as published."""
+    """How a stand-in starts out computing what it replaces; nodes not named start as published."""
 
     requires: dict[str, str] = Field(
         default_factory=dict,
-        description="conditions over sizes and params, each with the reason why it must hold",
+        description="conditions over sizes and params, each with the reason for it",
     )
-    nodes: dict[Name, Beginning] = Field(description="the nodes that begin in another way")
+    nodes: dict[Name, Beginning] = Field(description="the nodes that start differently")
 
 
 Op = TypeVar("Op")
@@ -145,13 +145,13 @@ class SpecOf(Model, Generic[Op]):
     """An attention mechanism as a graph of primitives over named axes."""
 
     composer: Literal[1] = Field(default=1, description="the version of the language")
-    name: Name = Field(description="one word; the checkpoint's keys carry it")
+    name: Name = Field(description="one word; it is part of the checkpoint's keys")
     title: str | None = Field(default=None, description="the mechanism's name in prose")
     source: str | None = Field(default=None, description="the paper: arXiv:1709.01507")
     extends: str | None = Field(
-        default=None, description="the spec that this is a variant of, but for what it changes"
+        default=None, description="the spec that this one changes: only the changes are written"
     )
-    params: dict[Name, Param] = Field(default_factory=dict, description="the knobs")
+    params: dict[Name, Param] = Field(default_factory=dict, description="its parameters")
     input: tuple[AxisName, ...] = Field(
         min_length=2,
         max_length=MAX_AXES,
@@ -163,12 +163,12 @@ class SpecOf(Model, Generic[Op]):
     output: NodeRef | None = Field(default=None, description="the last node by default")
     stands_for: StandsFor | None = Field(
         default=None,
-        description="what it takes the place of; a convolution's sizes are then names, too: "
+        description="the layer that it replaces; a convolution's sizes are then also names: "
         "out kernel stride padding dilation groups bias; a global pool's output is [b, c]",
     )
     insert: Insert | None = Field(default=None, description="where the paper puts it")
     identity: Identity | None = Field(
-        default=None, description="how a stand-in begins as what it replaces"
+        default=None, description="how a stand-in starts out computing what it replaces"
     )
     deviations: tuple[str, ...] = Field(
         default=(), description="where paper and official code differ, and which this follows"
@@ -180,15 +180,15 @@ class SpecOf(Model, Generic[Op]):
 
     @property
     def origin(self) -> Source:
-        """The text the spec was read from, with the place of each value."""
+        """The text the spec was read from, with the location of each value."""
         return self._source
 
     @property
     def used(self) -> dict[str, Any]:
-        """The specs that nodes of this one use, by the word that names each."""
+        """The specs that nodes of this one use, keyed by name."""
         return self._used
 
     @property
     def texts(self) -> dict[str, str]:
-        """The texts of all specs that this one is made of, by the words that lead to them."""
+        """The texts of all specs that make up this one, keyed by name."""
         return self._texts

@@ -1,10 +1,10 @@
-"""The names a node may not have, since its weights live under it in a `torch.nn.Module`."""
+"""The names that a node may not have, because a `torch.nn.Module` uses them."""
 
 from __future__ import annotations
 
 from pydantic_core import PydanticCustomError
 
-# The attributes of a `torch.fx.GraphModule`; a test compares them with torch, not imported here.
+# The attributes of a `torch.fx.GraphModule`; torch is not imported here, so a test compares them.
 _OF_TORCH = """
     T_destination add_module add_submodule apply bfloat16 buffers call_super_init children code
     compile cpu cuda delete_all_unused_submodules delete_submodule double dump_patches eval
@@ -21,12 +21,12 @@ _OF_TORCH = """
 TAKEN = frozenset(_OF_TORCH.split())
 
 
-#: What stands between the names of a node that gives several values: ``q, k, v``.
+#: The separator between the names of a node with several values: ``q, k, v``.
 COMMA = ", "
 
 
 def free_names(names: str) -> str:
-    """Return the name or names, which a node may have; a pydantic validator."""
+    """Check the name or names of a node, and return them; a pydantic validator."""
     for name in names.split(COMMA):
         _check(name)
     return names
@@ -34,9 +34,9 @@ def free_names(names: str) -> str:
 
 def _check(name: str) -> None:
     if name == "input":
-        said = "'input' is the name of what comes in"
+        said = "'input' is the name of the spec's input"
     elif name in TAKEN:
-        said = f"{name!r} is an attribute of every torch module, where a node's weights live"
+        said = f"{name!r} is an attribute of every torch module, so it can't hold a node's weights"
     else:
         return
     way_out = f"give the node another name, such as {name}_1"

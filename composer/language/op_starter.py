@@ -1,4 +1,4 @@
-"""A new op: a small package of its own, to be installed beside Composer and changed."""
+"""A new op: a small separate package to install next to Composer and to change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from composer.errors import Diagnostic, UsageError
 from composer.language.fields import MAX_NAME, RESERVED, WORD
 
-SPEC_ENDS = "_gate"  # of the name of the spec that uses it
+SPEC_ENDS = "_gate"  # suffix of the name of the spec that uses it
 
 _PROJECT = """\
 [build-system]
@@ -22,7 +22,7 @@ description = "The op NAME for Composer."
 requires-python = ">=3.11"
 dependencies = ["attention-composer"]
 
-# How Composer finds them. A class may be several ops: a line for each of its names.
+# How Composer finds them. If a class is several ops, write one line for each name.
 [project.entry-points."composer.primitives"]
 NAME = "composer_NAME.NAME:CLASS"
 
@@ -35,7 +35,7 @@ package-data = { "composer_NAME.specs" = ["*.yaml"] }
 """
 
 _OP = '''\
-"""`NAME`: what stands out from the mean stands out more."""
+"""`NAME`: amplifies the deviation from the mean."""
 
 from __future__ import annotations
 
@@ -51,57 +51,57 @@ from composer.extending import (
 class CLASS(Primitive):
     """x + strength · (x − mean x), the mean taken over the axes `over`."""
 
-    # The nodes of a spec on [b, c, h, w], 64 channels, that show it; the reference prints them.
+    # Example nodes on [b, c, h, w] with 64 channels; the reference prints them.
     example: ClassVar[str] = "out: {op: NAME, over: [h, w], strength: 0.5}"
-    # What a picture draws it as: plain, reduce, layer (with weights), gate, reweight, combine.
+    # Its role in a picture: plain, reduce, layer (with weights), gate, reweight, combine.
     colour: ClassVar[str] = "combine"
-    # Its value is always a new tensor, and no view of x. Say so only where it is.
+    # Its value is always a new tensor, never a view of x. Set this only if that is true.
     anew: ClassVar[bool] = True
-    # The fields whose numbers may depend on sizes that are known only when the module runs.
+    # The fields whose numbers may depend on sizes that are not known until run time.
     computed: ClassVar[tuple[str, ...]] = ("strength",)
 
-    # The fields, as a spec writes them. With weights, say draws_weights: ClassVar[bool] = True.
+    # The fields, as a spec writes them. For weights, set draws_weights: ClassVar[bool] = True.
     op: Literal["NAME"]
     x: NodeRef | None = Field(default=None, description="the node above by default")
     over: AxisNames = Field(min_length=1, description="the axes of the mean, such as [h, w]")
     strength: Number = Field(default=constant(1), description="how much more; 0 gives back x")
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
-        """Return the axes of the value: those of x; refuse an axis that x has not."""
+        """Return the axes of the value: those of x; refuse an axis that x does not have."""
         assert self.x is not None  # it is bound by now
         need_axes(axes(self.x), self.over, ("over",), self.x)
         return axes(self.x)
 
     def lower(self, emit: Emitter) -> Any:
-        """Write the value as torch.fx nodes. An axis has another place in each layout."""
+        """Emit the value as torch.fx nodes. The dimension of an axis depends on the layout."""
         assert self.x is not None
         x, axes = emit.node(self.x), emit.axes(self.x)
         mean = emit.method("mean", x, tuple(axes.index(axis) for axis in self.over), True)
         more = emit.method("mul", emit.method("sub", x, mean), emit.number(self.strength))
         return emit.method("add", x, more)
 
-    # No cost(): that is of weights, and of products of matrices, convolutions and norms.
+    # No cost(): only weights, matrix products, convolutions and norms are counted.
 
     def looks_around(self, places: tuple[str, ...]) -> bool:
-        """Return whether it matters where in the map a place is: a mean of all asks for none."""
+        """Return whether the order of places in the map matters: not for a mean over all."""
         return 0 < len(set(self.over) & set(places)) < len(places)
 
     def label(self) -> str:
-        """Return the words of its box in a picture."""
+        """Return the label of its box in a picture."""
         return f"NAME over {', '.join(self.over)}"
 
     def formula(self) -> str:
-        """Return the small line under them."""
+        """Return the small line under the label."""
         return f"x + {self.strength} (x − μ)"
 '''
 
 _SPEC = """\
-# Found by its name once the package is installed: composer insert --spec SPEC --into resnet50
+# Available by name once the package is installed: composer insert --spec SPEC --into resnet50
 composer: 1
 name: SPEC
-title: A gate on what stands out
+title: A gate on deviations from the mean
 params:
-  strength: {default: 0.5, help: how much more it stands out}
+  strength: {default: 0.5, help: how much the deviation is amplified}
 input: [b, c, h, w]
 nodes:
   sharp: {op: NAME, over: [h, w], strength: strength}
@@ -111,7 +111,7 @@ insert: {at: block}
 """
 
 _TEST = '''\
-"""The laws of the op NAME, which composer.testing has: run pytest once it is installed."""
+"""Checks the op NAME by the laws in composer.testing: install the package, then run pytest."""
 
 import composer
 import pytest
@@ -119,7 +119,7 @@ import torch
 from composer.testing import Case, laws_of
 
 CASES = [
-    Case("NAME"),  # its own example
+Case("NAME"),  # the op's example
     Case(
         "NAME",
         "out: {op: NAME, over: c, strength: 2}",
@@ -141,23 +141,23 @@ def test_the_spec_builds():
 
 
 def check_op_name(name: str, known: Collection[str]) -> None:
-    """Refuse what may not be the name of a new op.
+    """Refuse an invalid name for a new op.
 
     Args:
-        name: the word of a spec, and of the files.
-        known: the ops that there are.
+        name: the op's name, in specs and in the file names.
+        known: the existing ops.
 
     Raises:
-        UsageError: with a name that may.
+        UsageError: the name is invalid; the way out has a valid one.
     """
     most = MAX_NAME - len(SPEC_ENDS)
     letters = re.sub(r"\W", "_", name.lower(), flags=re.ASCII).strip("_")
     better = letters if letters[:1].isalpha() else f"op_{letters}".strip("_")
     if not re.fullmatch(WORD, name) or name != name.lower():
         said = f"{name!r} is not a name for an op"
-        way_out = f"small letters, digits and _, and a letter first: {better[:most]}"
+        way_out = f"use lower-case letters, digits and _, such as {better[:most]}"
     elif len(name) > most:
-        said, way_out = f"a name of {len(name)} letters is too long", f"at most {most}"
+        said, way_out = f"a name of {len(name)} characters is too long", f"use at most {most}"
     elif name in RESERVED:
         said = f"{name!r} is a reserved word, not a name"
         way_out = f"choose another name, such as {name}_op"

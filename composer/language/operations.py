@@ -1,4 +1,4 @@
-"""What the operations and functions of an expression compute, and the numbers with a name."""
+"""What the operations and functions of an expression compute, and the named constants."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ def _odd(x: float) -> int:
 
 def _log(x: float) -> float:
     if x <= 0:
-        raise ValueError("a logarithm is of a number above zero")
+        raise ValueError("a logarithm needs a positive number")
     return math.log(x)
 
 
 def _log2(x: float) -> float:
     if x <= 0:
-        raise ValueError("a logarithm is of a number above zero")
+        raise ValueError("a logarithm needs a positive number")
     return math.log2(x)
 
 
 def _sqrt(x: float) -> float:
     if x < 0:
-        raise ValueError("a square root is of a number from zero")
+        raise ValueError("a square root needs a number from 0")
     return math.sqrt(x)
 
 
@@ -49,5 +49,5 @@ FUNCTIONS: dict[str, tuple[int, int]] = {
     "sin": (1, 1), "cos": (1, 1), "odd": (1, 1),
 }  # fmt: skip
 
-#: The names that stand for one number everywhere.
+#: Names with a fixed value.
 NUMBERS = {"pi": math.pi}

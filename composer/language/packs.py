@@ -3,10 +3,10 @@
 ::
 
     [project.entry-points."composer.specs"]
-    my_ops = "my_ops.specs"                # a package; its files are found by their names
+my_ops = "my_ops.specs"                # a package; the file names are the spec names
 
-They are looked for when a word is no file and no shipped spec, so that an installation never
-changes which spec a word names.
+They are looked up only if a name is neither a file nor a shipped spec, so installing a package
+never changes which spec a name refers to.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SPEC = "the spec"
 
 @dataclass(frozen=True)
 class PackedSpec:
-    """A spec of another distribution: its name, whose it is, and its file."""
+    """A spec of another distribution: its name, its distribution and its file."""
 
     name: str
     pack: Addition
@@ -35,7 +35,7 @@ class PackedSpec:
 
     @property
     def shown(self) -> str:
-        """What stands where a file's name would: ``soften_gate (my-ops 0.1.0)``."""
+        """The name in place of a file's name: ``soften_gate (my-ops 0.1.0)``."""
         return f"{self.name} ({self.pack.owner})"
 
     def read(self) -> str:
@@ -52,7 +52,7 @@ class PackedSpec:
             raise PluginError(said, self.pack.way_out) from None
 
     def hidden(self) -> PluginError:
-        """Return what is said of one that has the name of a shipped spec."""
+        """Return the error for one that has the name of a shipped spec."""
         said = f"{_SPEC} {self.name!r} of {self.pack.owner} has the name of a shipped one"
         return PluginError(f"{said}, which is read", "its author can rename the file")
 
@@ -63,10 +63,10 @@ def packed_names() -> list[str]:
 
 
 def packed_spec(name: str) -> PackedSpec | None:
-    """Return the spec of a name; None where no other distribution has it.
+    """Return the spec with a name; None if no other distribution has it.
 
     Raises:
-        PluginError: several have it.
+        PluginError: several distributions have it.
     """
     among = _packed()[0].get(name, ())
     if len({one.pack.project for one in among}) > 1:
@@ -99,7 +99,7 @@ def _yaml_files(pack: Addition) -> list[Traversable]:
     """Return the files of a package of specs, sorted.
 
     Raises:
-        PluginError: it cannot be imported, or has none.
+        PluginError: it cannot be imported, or contains no spec.
     """
     from importlib.resources import files
 

@@ -1,4 +1,4 @@
-"""Which module paths are meant: one itself, ``re:`` and a regular expression, or a glob."""
+"""Patterns for module paths: an exact path, ``re:`` with a regular expression, or a glob."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ def check_pattern(pattern: str) -> None:
     """Refuse a pattern that can't be read.
 
     Raises:
-        ValueError: it is no regular expression.
+        ValueError: it is not a valid regular expression.
     """
     if pattern.startswith(_REGEX):
         try:
             re.compile(pattern.removeprefix(_REGEX))
         except re.error as failure:
-            raise ValueError(f"{pattern!r} is no regular expression: {failure}") from None
+            raise ValueError(f"{pattern!r} is not a valid regular expression: {failure}") from None
 
 
 def selects(pattern: str, path: str) -> bool:
-    """Return whether a pattern means a path: exactly, else by its expression, else as a glob."""
+    """Return whether a pattern matches a path: exactly, by regular expression, or as a glob."""
     if pattern == path:
         return True
     if pattern.startswith(_REGEX):

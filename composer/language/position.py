@@ -19,17 +19,17 @@ class PositionError(ValueError):
 
 
 class Position(str):
-    """A position inside a block, as it is written; parsed once, when it is made.
+    """A position inside a block, as written; parsed once, at construction.
 
-    A residual branch is named by its number from 1, in the order of the adds, or by a child in it,
-    such as ``attn``; a child by its name, or as ``conv2`` where it is the second convolution.
+    A residual branch is given by its number from 1, in the order of the adds, or by a child in it,
+    such as ``attn``; a child by its name, or as ``conv2`` if it is the second convolution.
 
     Attributes:
         kind: which end, or ``after`` a child.
         of: the residual branch, or the child.
 
     Raises:
-        PositionError: it is none.
+        PositionError: it is not a position.
     """
 
     __slots__ = ("kind", "of")
@@ -40,7 +40,7 @@ class Position(str):
         """Read a position."""
         found = _POSITION.fullmatch(text)
         if found is None or (found[1] == "after" and not found[2]):
-            raise PositionError(f"{text!r} is no position; {_FORMS}")
+            raise PositionError(f"{text!r} is not a position; {_FORMS}")
         kind: Any = found[1] or found[3]
         self = super().__new__(cls, f"{kind}:{found[2]}" if found[2] else kind)
         self.kind, self.of = kind, found[2]
@@ -52,7 +52,7 @@ class Position(str):
 
 def _read(value: Any) -> Position:
     if not isinstance(value, str):
-        said = {"said": f"a position is a word; {_FORMS}"}
+        said = {"said": f"a position must be a word; {_FORMS}"}
         raise PydanticCustomError("invalid-value", "{said}", said)
     try:
         return Position(value)

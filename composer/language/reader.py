@@ -1,4 +1,4 @@
-"""Text to a checked model: every problem of the file in one go, each at its place."""
+"""Text to a checked model: all problems of the file at once, each at its location."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ S = TypeVar("S", bound=SpecOf[Any])
 
 
 class Ops(Protocol):
-    """What is known of the ops, asked for where something is wrong."""
+    """The names and fields of the ops, needed only if something is wrong."""
 
     def names(self) -> list[str]:
         """Return the names of all ops."""
@@ -32,7 +32,7 @@ class Ops(Protocol):
 
 @dataclass(frozen=True)
 class Reading(Generic[S]):
-    """What could be read of a text: the sound part as a spec, the problems, the broken names."""
+    """The result of reading a text: the valid part as a spec, the problems, the faulty names."""
 
     spec: S | None
     source: Source
@@ -42,11 +42,11 @@ class Reading(Generic[S]):
 
 
 def read_spec(data: dict[str, Any], source: Source, model: type[S], ops: Ops) -> Reading[S]:
-    """Read the spec that a mapping holds, as far as it can be read.
+    """Read the spec in a mapping, as far as possible.
 
     Args:
         data: the fields, as plain values.
-        source: the text, with the place of each value.
+        source: the text, with the location of each value.
         model: the spec model over all primitives.
         ops: the names of ops and their fields, for suggestions.
     """
@@ -76,8 +76,8 @@ def read_spec(data: dict[str, Any], source: Source, model: type[S], ops: Ops) ->
 
 
 def _too_many(data: dict[str, Any], source: Source) -> Iterator[Diagnostic]:
-    """Yield the problems of a text with more nodes or params than a spec may have."""
-    way_out = "write what repeats once, by 'repeat' or 'branch', or make several specs of it"
+    """Yield the problem of a text with too many nodes or params."""
+    way_out = "write repeated parts once, with 'repeat' or 'branch', or split the spec into several"
     for field, limit in (("nodes", MAX_NODES), ("params", MAX_PARAMS)):
         there = data.get(field)
         if isinstance(there, dict) and len(there) > limit:
@@ -86,9 +86,9 @@ def _too_many(data: dict[str, Any], source: Source) -> Iterator[Diagnostic]:
 
 
 def _distinct(details: list[ErrorDetails], data: dict[str, Any]) -> list[ErrorDetails]:
-    """Return the first error at each place, and of two the inner.
+    """Return the first error at each location, preferring inner ones.
 
-    A union reports once for each of its members.
+    A union reports an error for each of its members.
     """
     kept: dict[tuple[object, ...], ErrorDetails] = {}
     outer: set[tuple[object, ...]] = set()
@@ -100,9 +100,9 @@ def _distinct(details: list[ErrorDetails], data: dict[str, Any]) -> list[ErrorDe
 
 
 def _sound_part(data: dict[str, Any], paths: list[YamlPath], model: type[S]) -> S | None:
-    """Return the spec without its faulty nodes and fields, so that the rest is checked too.
+    """Return the spec without its faulty nodes and fields, so that the rest can be checked.
 
-    None where too much would be guessed: without the params or the axes nothing else has a sense.
+    None if too little is left: nothing can be checked without the params or the axes.
     """
     if ("params",) in paths or ("input" in data and any(p[:1] == ("input",) for p in paths)):
         return None
@@ -159,45 +159,45 @@ def _diagnostic(
                 return say("missing-op", message, way_out)
             message = f"no op named {tag!r}"
             if not isinstance(tag, str):
-                message = f"an op is a name, not {kind_of(tag)}"
+                message = f"an op must be a name, not {kind_of(tag)}"
             word = str(tag[0] if isinstance(tag, list) and len(tag) == 1 else tag)
             help_ = advice(word, str(path[-1])) or suggested(word, ops.names(), "Ops", {})
             return say("unknown-op", message, help_, source.at((*path, "op")))
         case "string_pattern_mismatch":
-            way_out = "a name is letters, digits and _, and begins with a letter"
+            way_out = "use letters, digits and _, starting with a letter"
             return say("bad-name", f"{value!r} is not a name", way_out)
         case "string_too_long":
             message = f"a name of {len(value)} characters is too long"
-            return say("bad-name", message, f"at most {context['max_length']}")
+            return say("bad-name", message, f"use at most {context['max_length']}")
         case "literal_error":
-            message = f"{kind_of(value)} does not suit {str(path[-1])!r}"
+            message = f"{kind_of(value)} is not allowed for {str(path[-1])!r}"
             return say("invalid-value", message, f"it may be {context['expected']}")
         case "dict_type" | "model_type" | "model_attributes_type" if (
             isinstance(value, str) and (glued := GLUED.match(value)) is not None
         ):
             return say("missing-space", *no_space(glued))
         case "dict_type" | "model_type" | "model_attributes_type":
-            message = f"a mapping is wanted here, not {kind_of(value)}"
+            message = f"expected a mapping, but got {kind_of(value)}"
             return say("invalid-value", message, f"write it as '{_example(path)}'")
         case "tuple_type" | "list_type":
-            message = f"a list is wanted here, not {kind_of(value)}"
+            message = f"expected a list, but got {kind_of(value)}"
             return say("invalid-value", message, f"write it as '{_example(path)}'")
         case "string_type":
             wanted = "a text" if path[-1] in ("title", "source", "help") else "a name"
-            message = f"{wanted} is wanted here, not {kind_of(value)}"
+            message = f"expected {wanted}, but got {kind_of(value)}"
             quotable = wanted == "a text" and isinstance(value, (bool, int, float))
             return say("invalid-value", message, "put it in quotes" if quotable else None)
         case "int_type" if path[0] != "params":
-            message = f"a whole number is wanted here, not {kind_of(value)}"
+            message = f"expected a whole number, but got {kind_of(value)}"
             return say("invalid-value", message, f"write it as '{path[-1]}: 3'")
         case "int_type" | "float_type" | "bool_type":
-            message = f"a number, true, false or text is wanted here, not {kind_of(value)}"
+            message = f"expected a number, true, false or text, but got {kind_of(value)}"
             return say("invalid-value", message, f"write it as '{path[1]}: 16'")
         case "too_short" | "too_long" as which:
             few = which == "too_short"
             limit = context["min_length" if few else "max_length"]
             wanted = f"at {'least' if few else 'most'} {counted(limit, 'value')}"
-            message = f"{wanted} must stand here, not {context['actual_length']}"
+            message = f"expected {wanted}, but got {context['actual_length']}"
             return say("invalid-value", message, f"write it as '{_example(path)}'")
         case "greater_than_equal":
             return say("invalid-value", f"{value} is less than {context['ge']}", None)
@@ -225,14 +225,14 @@ _EXAMPLES = {
 
 
 def _example(path: YamlPath) -> str:
-    """Return how the field that `path` ends with is written."""
+    """Return an example of the field that `path` ends with."""
     if len(path) == 2 and path[0] == "nodes":
         return f"{path[1]}: {{op: …}}"
     return _EXAMPLES.get(str(path[-1]), f"{path[-1]}: …")
 
 
 def _yaml_path(detail: ErrorDetails, data: Any) -> YamlPath:
-    """Follow the error's `loc` through the data; skip the names of forms that pydantic adds."""
+    """Follow the error's `loc` through the data; skip the union tags that pydantic adds."""
     loc = detail["loc"]
     path: list[str | int] = []
     value = data
@@ -246,7 +246,7 @@ def _yaml_path(detail: ErrorDetails, data: Any) -> YamlPath:
             path.append(part)
             value = value[part]
         elif index == len(loc) - 1 and detail["type"] == "missing":
-            path.append(part)  # a missing field has no place of its own
+            path.append(part)  # a missing field has no location
     if len(path) == 2 and path[0] == "params" and detail["type"] != "extra_forbidden":
         default = isinstance(value, dict) and "default" in value and loc[-1] != "[key]"
         return (*path, "default") if default else tuple(path)
@@ -262,7 +262,7 @@ def _at(data: Any, path: YamlPath) -> Any:
 def _surroundings(
     path: YamlPath, data: dict[str, Any], ops: Ops, fields: list[str]
 ) -> tuple[str, list[str]]:
-    """Return what stands at `path` in words, and the fields that it may have."""
+    """Return a description of the value at `path`, and the fields that it may have."""
     match path:
         case ():
             return "a spec", fields

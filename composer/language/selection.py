@@ -1,4 +1,4 @@
-"""Which stages or blocks: ``1,3``, ``1..-2``, ``-1``; from 1, or from the end by a minus."""
+"""Which stages or blocks: ``1,3``, ``1..-2``, ``-1``; negative ones count from the end."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _ITEM = re.compile(r"(-?[1-9]\d*)(?:(?:\.\.|-)(-?[1-9]\d*))?")
 
 
 class SelectionError(ValueError):
-    """A selection that cannot be read, or that asks for what there is not."""
+    """A selection that cannot be read, or that asks for what does not exist."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Ranges of positions, each end counted from 1, or from the end by a minus."""
+    """Ranges of numbers, each end counted from 1, or from the end if negative."""
 
     ranges: tuple[tuple[int, int], ...]
 
@@ -35,7 +35,7 @@ class Selection:
             match = _ITEM.fullmatch(item.strip())
             if match is None:
                 raise SelectionError(
-                    f"{item.strip()!r} is not a position; positions count from 1: "
+                    f"{item.strip()!r} is not a number or a range; they count from 1: "
                     "'1,3', '2..4', '1..-2' or '-1' for the last"
                 )
             first = int(match[1])
@@ -48,7 +48,7 @@ class Selection:
         return cls(tuple(ranges))
 
     def of(self, count: int) -> frozenset[int]:
-        """Return the positions (from 1) chosen among `count`; those beyond it are left out."""
+        """Return the numbers (from 1) selected among `count`; those beyond it are omitted."""
         chosen: set[int] = set()
         for first, last in self.ranges:
             low = first if first > 0 else count + 1 + first
@@ -57,7 +57,7 @@ class Selection:
         return frozenset(chosen)
 
     def beyond(self, count: int) -> int | None:
-        """Return a position that is not among `count`, or None where there is none."""
+        """Return a selected number that is beyond `count`, or None."""
         ends = (end for pair in self.ranges for end in pair)
         return next((end for end in ends if abs(end) > count), None)
 
@@ -71,7 +71,7 @@ def _read(value: Any) -> Selection:
     items: Iterable[Any] = value if isinstance(value, list) else [value]
     if any(isinstance(i, bool) or not isinstance(i, (int, str)) for i in items):
         raise PydanticCustomError(
-            "invalid-value", "positions are wanted here, such as 2, '1..-2' or [1, 3]"
+            "invalid-value", "expected numbers or ranges, such as 2, '1..-2' or [1, 3]"
         )
     try:
         return Selection.parse(",".join(str(i) for i in items))
@@ -89,7 +89,7 @@ Positions = Annotated[
                 {"type": "string"},
                 {"type": "array", "items": {"type": ["integer", "string"]}},
             ],
-            "description": "positions, counted from 1 or from the end by a minus: '1..-2'",
+            "description": "numbers or ranges from 1; negative ones count from the end: '1..-2'",
         }
     ),
 ]

@@ -1,7 +1,7 @@
-"""YAML read with PyYAML's `compose`, so that every value keeps its line and column.
+"""Reads YAML with PyYAML's `compose`, so that every value keeps its line and column.
 
 Scalars follow the YAML 1.2 core schema (``1e-3`` is a number, ``on`` is a string), duplicate
-keys are refused, and a file is bounded in size, in depth and in the number of its values.
+keys are refused, and the size, depth and number of values of a file are limited.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_BASE):  # type: ignore[misc]
-    """Composes nodes without YAML 1.1's guess at the type of each, which nothing here reads."""
+    """Composes nodes without YAML 1.1's type resolution, which is not used here."""
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
         """Return no tag."""
@@ -52,18 +52,18 @@ _CONSTANTS: dict[str, bool | None] = {
 
 @dataclass(frozen=True)
 class Span:
-    """Where a value stands: line and column count from 0, as PyYAML's marks do."""
+    """The location of a value; line and column count from 0, like PyYAML's marks."""
 
     line: int
     column: int
     length: int
-    offset: int | None = None  # from here to a scalar's text; None where it isn't there as it is
-    of: Source | None = None  # the text it stands in, where that is another's
+    offset: int | None = None  # from here to a scalar's text; None if that is not verbatim
+    of: Source | None = None  # the text that contains it, if it is another one
 
 
 @dataclass(frozen=True)
 class Source:
-    """The text of a spec with the place of each of its values."""
+    """The text of a spec with the location of each of its values."""
 
     file: str
     text: str
@@ -73,21 +73,21 @@ class Source:
     base: Source | None = field(default=None, compare=False)  # the text that this one extends
 
     def at(self, path: YamlPath) -> Location | None:
-        """Return the place of the value at `path`, else of the nearest parent that has one."""
+        """Return the location of the value at `path`, else of the nearest parent that has one."""
         for end in range(len(path), -1, -1):
             if (span := self.values.get(path[:end])) is not None:
                 return self._location(span)
         return None
 
     def at_key(self, path: YamlPath) -> Location | None:
-        """Return the place of the key that `path` ends with, else of its value."""
+        """Return the location of the last key of `path`, else of its value."""
         span = self.keys.get(path)
         return self.at(path) if span is None else self._location(span)
 
     def within(self, path: YamlPath, start: int, length: int) -> Location | None:
-        """Return the place of a stretch of the scalar at `path`, counted in characters."""
+        """Return the location of a part of the scalar at `path`, counted in characters."""
         span = self.values.get(path)
-        if span is None and path[-1:] == (0,):  # one value stands for a list of it
+        if span is None and path[-1:] == (0,):  # a single value is read as a list of one
             span = self.values.get(path[:-1])
         if span is None or span.offset is None:
             return self.at(path)
@@ -95,7 +95,7 @@ class Source:
         return self._location(Span(span.line, column, max(1, length), of=span.of))
 
     def is_inherited(self, path: YamlPath) -> bool:
-        """Return whether what stands at `path` comes from the spec that this one extends."""
+        """Return whether the value at `path` comes from the spec that this one extends."""
         span = self.values.get(path)
         return span is not None and span.of is not None
 
@@ -105,7 +105,7 @@ class Source:
         return self.text.splitlines() or [""]
 
     def _location(self, span: Span) -> Location:
-        """Return the place of a span; what stands behind the last line is at its end."""
+        """Return the location of a span; one beyond the last line is placed at its end."""
         if span.of is not None:
             return span.of._location(replace(span, of=None))
         line = min(span.line, len(self.lines) - 1)
@@ -121,7 +121,7 @@ def read_text(path: Path) -> str:
         ComposerError: the file is missing, unreadable, too large or not UTF-8.
     """
     try:
-        # what never ends says a size of 0, and what waits for a writer is not waited for
+        # an endless file reports size 0, and a pipe without a writer must not block
         with open(path, "rb", opener=_without_waiting) as file:
             content = file.read(MAX_BYTES + 1) or b""
         size = max(len(content), path.stat().st_size)
@@ -129,7 +129,7 @@ def read_text(path: Path) -> str:
             raise _file_error(
                 path,
                 "file-too-large",
-                f"{size:,} bytes is more than a spec may have ({MAX_BYTES:,})",
+                f"this file has {size:,} bytes, and the limit is {MAX_BYTES:,}",
                 "a spec is a few dozen lines; is this the right file?",
             )
         return content.decode("utf-8-sig")
@@ -151,9 +151,9 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 def parse(text: str, file: str) -> tuple[dict[str, Any], Source]:
-    """Return the mapping that `text` holds, and the place of each of its values.
+    """Return the mapping in `text`, and the location of each of its values.
 
-    What can be read past, such as a duplicate key, is noted in the source's `problems`.
+    A problem that does not stop reading, such as a duplicate key, is noted in `problems`.
 
     Raises:
         ComposerError: the text is not YAML, or not one mapping.
@@ -163,7 +163,7 @@ def parse(text: str, file: str) -> tuple[dict[str, Any], Source]:
         raise ComposerError(
             Diagnostic(
                 "file-too-large",
-                f"{len(text):,} characters is more than a spec may have ({MAX_BYTES:,})",
+                f"this text has {len(text):,} characters, and the limit is {MAX_BYTES:,}",
                 "a spec is a few dozen lines; is this the right text?",
                 file=file,
             )
@@ -173,18 +173,18 @@ def parse(text: str, file: str) -> tuple[dict[str, Any], Source]:
         raise ComposerError(
             Diagnostic(
                 "empty-file",
-                "there is nothing in this spec",
+                "this spec is empty",
                 "start with 'name:', 'input: [b, c, h, w]' and 'nodes:'",
                 file=file,
             )
         )
     data = _Reader(source).read(root, (), 0)
-    source.problems[:] = dict.fromkeys(source.problems)  # an alias brings the same one again
+    source.problems[:] = dict.fromkeys(source.problems)  # an alias repeats the same problem
     if not isinstance(data, dict):
         raise ComposerError(
             Diagnostic(
                 "not-a-mapping",
-                f"a spec is a mapping of fields, and this is {kind_of(data)}",
+                f"a spec must be a mapping of fields, but this is {kind_of(data)}",
                 "start with 'name:', 'input: [b, c, h, w]' and 'nodes:'",
                 where=source.at(()),
             )
@@ -197,7 +197,7 @@ def _compose(source: Source) -> yaml.Node | None:
         shown = Source(source.file, _UNPRINTABLE.sub("\ufffd", source.text))
         above = f"{source.text[: odd.start()]}.".splitlines()
         place = shown._location(Span(len(above) - 1, len(above[-1]) - 1, 1))
-        message = f"the character {odd[0]!r} may not stand in a spec"
+        message = f"the character {odd[0]!r} is not allowed in a spec"
         raise ComposerError(Diagnostic("not-yaml", message, "remove it", place))
     try:
         _survey(source)
@@ -205,7 +205,7 @@ def _compose(source: Source) -> yaml.Node | None:
         return node
     except yaml.MarkedYAMLError as failure:
         mark = failure.problem_mark or failure.context_mark
-        if "nesting depth" in (failure.problem or ""):  # the parser has a limit of its own
+        if "nesting depth" in (failure.problem or ""):  # the parser has its own limit
             raise _too_deep(source, mark.line if mark is not None else 0) from None
         where = source._location(Span(mark.line, mark.column, 1)) if mark is not None else None
         if mark is not None and "mapping values are" in (failure.problem or ""):
@@ -222,7 +222,7 @@ def _compose(source: Source) -> yaml.Node | None:
 
 
 def _survey(source: Source) -> None:
-    """Refuse deep nesting and note every tag, before PyYAML's `compose`, which recurses, runs."""
+    """Refuse deep nesting and note every tag before PyYAML's recursive `compose` runs."""
     depth = count = 0
     for event in yaml.parse(source.text, Loader=_Loader):
         depth += isinstance(event, yaml.CollectionStartEvent)
@@ -238,16 +238,16 @@ def _survey(source: Source) -> None:
         where = source._location(Span(mark.line, mark.column, 1))
         if count > 2 * MAX_VALUES:
             raise _too_many(where)
-        message = f"the tag {str(tag).replace('tag:yaml.org,2002:', '!!')!r} means nothing here"
-        way_out = "remove the tag; a text that looks like a number goes in quotes"
+        message = f"the tag {str(tag).replace('tag:yaml.org,2002:', '!!')!r} is not allowed here"
+        way_out = "remove the tag; put a text that looks like a number in quotes"
         _noted(source, Diagnostic("unknown-tag", message, way_out, where))
 
 
 def _noted(source: Source, problem: Diagnostic) -> None:
-    """Note a problem that can be read past, unless there are very many.
+    """Note a problem that does not stop reading, unless there are very many.
 
     Raises:
-        ComposerError: there are; it carries those before.
+        ComposerError: there are very many; it carries the ones noted so far.
     """
     if len(source.problems) >= MAX_PROBLEMS:
         raise ComposerError((*source.problems, more_problems(problem.where)))
@@ -255,8 +255,8 @@ def _noted(source: Source, problem: Diagnostic) -> None:
 
 
 def _too_many(where: Location) -> ComposerError:
-    message = f"from here on the spec has more than {MAX_VALUES:,} values, aliases followed"
-    way_out = "say less, by 'repeat', 'branch' or 'use'; or make several specs of it"
+    message = f"with its aliases, the spec has more than {MAX_VALUES:,} values"
+    way_out = "shorten it with 'repeat', 'branch' or 'use', or split it into several specs"
     return ComposerError(Diagnostic("over-budget", message, way_out, where))
 
 
@@ -267,27 +267,27 @@ def _too_deep(source: Source, line: int) -> ComposerError:
     )
 
 
-#: What PyYAML says, what it means, and the way out; {0} is the line where the value begins.
+#: PyYAML's message, its meaning, and the way out; {0} is the line where the value begins.
 _PROBLEMS = (
     ("expected ',' or ']'", "a ',' or a ']' is missing in the list that begins at line {0}", None),
     ("expected ',' or '}'", "a ',' or a '}}' is missing in the mapping that begins at line {0}",
      None),
     ("unexpected end of stream", "the quote that opens at line {0} is not closed", None),
-    ("mapping values are not allowed", "a ':' may not stand here",
-     "put a text that holds ': ' in quotes; else check how this line is indented"),
+    ("mapping values are not allowed", "a ':' is not allowed here",
+     "put a text that contains ': ' in quotes; otherwise check the indentation of this line"),
     ("did not find expected key", "this line does not continue the mapping of line {0}",
-     "keys of one mapping begin in one column, and nothing follows a value on its line"),
-    ("cannot start any token", "a text may not begin with this character", "put it in quotes"),
-    ("found undefined alias", "no anchor of this name stands above",
+     "keys of one mapping start in the same column, and nothing may follow a value on its line"),
+    ("cannot start any token", "a text cannot begin with this character", "put it in quotes"),
+    ("found undefined alias", "no anchor of this name is defined above",
      "put a text that begins with '*' in quotes"),
-    ("found unexpected ':'", "a ':' may not stand here", "put a space behind the ':' of a key"),
+    ("found unexpected ':'", "a ':' is not allowed here", "put a space after the ':' of a key"),
     ("but found another document", "a second document begins here",
-     "keep one spec in one file, without a '---' line"),
+     "write one spec per file, without a '---' line"),
 )  # fmt: skip
 
 
 def _check_spaces(source: Source, line: int) -> None:
-    """Refuse a key that runs into its value, on a line or the one above it.
+    """Refuse a key without a space before its value, on a line or the one above it.
 
     Raises:
         ComposerError: code ``missing-space``.
@@ -304,7 +304,7 @@ def _explain(failure: yaml.MarkedYAMLError, where: Location | None) -> tuple[str
     problem = failure.problem or "it cannot be parsed"
     indent = where.text[: where.column] if where else ""
     if "\t" in indent and not indent.strip():
-        return "a tab indents this line, and YAML allows spaces only", "replace the tab by spaces"
+        return "a tab indents this line, and YAML allows only spaces", "replace the tab with spaces"
     begin = failure.context_mark.line + 1 if failure.context_mark is not None else 1
     for said, message, way_out in _PROBLEMS:
         if said in problem:
@@ -313,7 +313,7 @@ def _explain(failure: yaml.MarkedYAMLError, where: Location | None) -> tuple[str
 
 
 class _Reader:
-    """Turns PyYAML's nodes into plain values, noting the place of each."""
+    """Turns PyYAML's nodes into plain values, noting the location of each."""
 
     def __init__(self, source: Source) -> None:
         self.source, self.lines = source, source.lines
@@ -324,7 +324,7 @@ class _Reader:
         if self.count > MAX_VALUES:
             raise _too_many(self.source._location(self._span(node)))
         if depth > MAX_DEPTH:
-            what = "an alias that holds itself, or values nested too deep"
+            what = "an alias that contains itself, or values nested too deeply"
             raise ComposerError(
                 Diagnostic("too-large", f"the spec has {what}", file=self.source.file)
             )
@@ -340,12 +340,12 @@ class _Reader:
         mapping: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                self._note(key_node, "bad-key", "a key is one word here")
+                self._note(key_node, "bad-key", "a key must be one word")
                 continue
             key = str(key_node.value)
             nothing = value_node.start_mark.index == value_node.end_mark.index
             glued = GLUED.fullmatch(key) if nothing and not key_node.style else None
-            if glued is not None:  # read as it is meant, so that nothing else is said of it
+            if glued is not None:  # read as intended, so that no further problem is reported for it
                 self._note(key_node, "missing-space", *no_space(glued))
                 key, here = glued[1], (*path, glued[1])
                 self.source.keys[here] = self.source.values[here] = self._span(key_node)
@@ -353,15 +353,15 @@ class _Reader:
                 continue
             here = (*path, key)
             if key == "<<":
-                way_out = "write the fields out; a spec that changes another says 'extends'"
-                self._note(key_node, "bad-key", "'<<' merges nothing here", way_out)
+                way_out = "write the fields out; to change another spec, use 'extends'"
+                self._note(key_node, "bad-key", "the merge key '<<' is not supported", way_out)
                 continue
             if key in mapping:
                 first = self.source.keys[here].line + 1
                 self._note(
                     key_node,
                     "duplicate-key",
-                    f"{key!r} stands twice in this mapping",
+                    f"duplicate key {key!r} in this mapping",
                     f"the first one is at line {first}; rename or remove one",
                 )
                 continue
@@ -398,7 +398,7 @@ def resolve_scalar(text: str) -> str | int | float | bool | None:
 
 
 def kind_of(value: object) -> str:
-    """Return what a value is in words: ``a list``, ``the text 'x'``, ``nothing``."""
+    """Return a description of a value: ``a list``, ``the text 'x'``, ``nothing``."""
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"
     if value is None:

@@ -1,4 +1,4 @@
-"""What a spec that stands for a layer knows of it, by name."""
+"""The names by which a stand-in refers to the layer it replaces."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from composer.language.expressions import Expr, Value, constant, name, parse
 
 StandsFor = Literal["conv2d", "attention", "norm", "mlp", "pool"]
 
-#: By the place of a stand-in, what it stands for there.
+#: What a stand-in stands for at each kind of place.
 STANDS_FOR: Mapping[str, StandsFor] = {
     "conv": "conv2d", "attention": "attention", "norm": "norm", "mlp": "mlp", "pool": "pool",
 }  # fmt: skip
-#: What has weights that a stand-in may begin with, so that it begins as that layer computes.
+#: The layers whose weights a stand-in may start from, so that it first computes the same.
 BEGINS_ALIKE = ("conv2d", "attention")
 
-#: The names that stand for a convolution's own, beside the axes of its input.
+#: The names of a convolution's own sizes, in addition to the axes of its input.
 CONV2D = ("out", "kernel", "stride", "padding", "dilation", "groups", "bias")
 
-#: A convolution before one is met, where a choice depends on it: none of its sizes is special.
+#: A generic convolution, for choices made before the real one is known: no special sizes.
 GENERAL = {
     "c": 8, "out": 12, "h": 15, "w": 10, "kernel": 3, "stride": 2, "padding": 1, "dilation": 1,
     "groups": 1,
@@ -27,14 +27,14 @@ GENERAL = {
 
 
 def stand_in_names(stands_for: str | None) -> tuple[str, ...]:
-    """Return the names that a spec knows of what it stands for."""
+    """Return the names by which a spec refers to the layer it stands for."""
     return CONV2D if stands_for == "conv2d" else ()
 
 
 def open_names(stands_for: str | None, kernel: int | None) -> dict[str, Value | Expr]:
-    """Return what is known of a layer before it is met: little, and of its kernel what it matches.
+    """Return what is known of a layer in advance: little, except a kernel that `match` fixes.
 
-    Whether there is a bias decides which nodes there are, so it can't stay open: there is none.
+    Which nodes exist depends on the bias, so it can't stay open: no bias is assumed.
     """
     if stands_for != "conv2d":
         return {}
@@ -45,7 +45,7 @@ def open_names(stands_for: str | None, kernel: int | None) -> dict[str, Value | 
 
 
 def usual(stands_for: str | None, kernel: int | None) -> dict[str, Value | Expr]:
-    """Return the layer that is built where none is given: a convolution that keeps the map."""
+    """Return the default layer: a convolution that keeps the size of the map."""
     if stands_for != "conv2d":
         return {}
     return {
@@ -55,7 +55,7 @@ def usual(stands_for: str | None, kernel: int | None) -> dict[str, Value | Expr]
 
 
 def convolved(size: Expr) -> Expr:
-    """Return the height or width that a convolution gives, by torch's formula."""
+    """Return the output height or width of a convolution, by torch's formula."""
     reach = parse("2 * padding - dilation * (kernel - 1) - 1")
     steps = Expr("//", 0, (Expr("+", 0, (size, reach)), name("stride")))
     return Expr("+", 0, (steps, constant(1)))

@@ -1,4 +1,4 @@
-"""The words of other libraries, and what says the same here: suggestions by meaning.
+"""The words of other libraries and their counterparts here: suggestions by meaning.
 
 One table for each kind of word: an op, a field, a word that a field takes, a name in an
 expression.
@@ -14,10 +14,10 @@ from composer.errors import did_you_mean, plain
 
 @dataclass(frozen=True)
 class Meaning:
-    """What an op of other libraries is here.
+    """The counterpart of an op of other libraries.
 
-    `words` are its names there, apart by spaces; `line` is the node to write, and `more` what is
-    said after it. Where there is no line, nothing needs to be written.
+    `words` are its names there, separated by spaces; `line` is the node to write, and `more` is a
+    remark after it. Without a line, no node is needed.
     """
 
     words: str
@@ -25,12 +25,12 @@ class Meaning:
     more: str = ""
 
 
-_MAPS_TOO = "of a volume [b, c, d, h, w] it is of three dimensions"
+_MAPS_TOO = "on a volume [b, c, d, h, w] it is three-dimensional"
 _NO_MOVE = "axes have names here, so nothing is moved, added or broadcast by hand: remove this node"
 
 OPS: tuple[Meaning, ...] = (
     Meaning("softmax softmax2d", "{op: gate, fn: softmax, over: c}",
-            "over is the axis along which it sums to one"),
+            "'over' is the axis along which it sums to one"),
     *(
         Meaning(words, f"{{op: gate, fn: {fn}}}", f"or 'act: {fn}' in the layer before it")
         for fn, words in {
@@ -53,26 +53,26 @@ OPS: tuple[Meaning, ...] = (
     Meaning("neg negative", "{op: scale, by: -1}"),
     Meaning("einsum matmul bmm mm dot tensordot baddbmm mv inner contract matrixproduct",
             "{op: product, of: [q, k], sum: d}",
-            "q and k meet by the names of their axes, and d is summed"),
-    Meaning("outer kron", "{op: mul, of: [q, k]}", "an axis that only one of them has is an "
-            "outer one"),
+            "axes of q and k are matched by name, and d is summed"),
+    Meaning("outer kron", "{op: mul, of: [q, k]}", "an axis that only one of them has is "
+            "broadcast"),
     Meaning("multiply times hadamard prod", "{op: mul, of: [q, k]}",
-            "they meet by the names of their axes"),
+            "axes are matched by name"),
     Meaning("plus addition residual shortcut skip skipconnection",
             "{op: add, of: [input, q]}"),
     Meaning("subtract minus", "{op: sub, of: [q, k]}"),
     Meaning("divide truediv", "{op: div, of: [q, k]}"),
     Meaning("permute transpose swapaxes moveaxis movedim contiguous squeeze unsqueeze expand "
             "expandas expanddims broadcast broadcastto tile newaxis t", "", _NO_MOVE),
-    Meaning("identity noop nop detach", "", "the node above is read as it is: remove this node"),
+    Meaning("identity noop nop detach", "", "the node above is read directly: remove this node"),
     Meaning("view reshape rearrange unflatten", "{op: split, axis: c, into: {head: 4, d: c / 4}}",
             "and back {op: merge, axes: [head, d], into: c}"),
     Meaning("flatten", "{op: merge, axes: [h, w], into: n}"),
     Meaning("interpolate upsample resample upsamplebilinear upsamplenearest downsample",
             "{op: resize, over: [h, w], like: input}",
-            "like is the value whose sizes it takes, from the nearest neighbour"),
+            "'like' is the value whose sizes it takes; nearest-neighbour by default"),
     Meaning("dense fc fullyconnected proj projection", "{op: linear, over: c, out: c}",
-            "it mixes one axis, and all others ride along"),
+            "it mixes one axis, and all others are unchanged"),
     Meaning("ffn feedforward bottleneck fcs", "{op: mlp, over: c, hidden: c // 16}"),
     Meaning("conv convolution convnd conv2dnormactivation convbnact", "{op: conv2d, kernel: 3}"),
     Meaning("conv3d", "{op: conv2d, kernel: 3}", _MAPS_TOO),
@@ -83,9 +83,9 @@ OPS: tuple[Meaning, ...] = (
             "globalaveragepooling globalpool globalpooling mean average avg reducemean pooling",
             "{op: pool, over: [h, w]}", "that is the mean; windows have a 'kernel'"),
     Meaning("adaptiveavgpool adaptiveavgpool1d adaptiveavgpool2d adaptiveavgpool3d",
-            "{op: pool, over: [h, w]}", "that is the mean of all; with 'to: 7' of shares"),
+            "{op: pool, over: [h, w]}", "that is the global mean; 'to: 7' gives a 7 by 7 grid"),
     Meaning("adaptivemaxpool adaptivemaxpool1d adaptivemaxpool2d adaptivemaxpool3d",
-            "{op: pool, over: [h, w], reduce: max}", "that is of all; with 'to: 7' of shares"),
+            "{op: pool, over: [h, w], reduce: max}", "that is of all; 'to: 7' gives a 7 by 7 grid"),
     Meaning("maxpool maxpool1d maxpool2d maxpool3d gmp globalmaxpool max amax maximum reducemax",
             "{op: pool, over: [h, w], reduce: max}", "windows have a 'kernel'"),
     Meaning("sum reducesum", "{op: pool, over: [h, w], reduce: sum}"),
@@ -108,15 +108,15 @@ OPS: tuple[Meaning, ...] = (
     Meaning("normalize l2norm l2normalize", "{op: norm, fn: l2, over: c}"),
     Meaning("cat concatenate hstack vstack", "{op: concat, of: [q, k], axis: c}"),
     Meaning("tensorsplit splitwithsizes channelsplit", "{op: chunk, axis: c}",
-            "the node has a name for each part: 'q, k, v:'"),
+            "give the node one name per part: 'q, k, v:'"),
     Meaning("narrow slice", "{op: crop, to: {c: c // 2}}",
-            "that is its beginning; the parts of an axis are 'q, k, v: {op: chunk, axis: c}'"),
-    Meaning("unbind", "{op: unstack, axis: part}", "the node has a name for each: 'q, k, v:'"),
+            "that keeps the beginning; to split an axis, write 'q, k, v: {op: chunk, axis: c}'"),
+    Meaning("unbind", "{op: unstack, axis: part}", "give the node one name per value: 'q, k, v:'"),
     Meaning("select indexselect gather getitem", "{op: pick, axis: part, index: 0}"),
     Meaning("mha multiheadattention selfattention scaleddotproductattention sdpa "
             "dotproductattention crossattention",
             "{op: attention, q: q, k: k, v: v, over: [h, w], along: d}",
-            "keys with axes of their own are named in 'keys'"),
+            "if the keys have other axes, name them in 'keys'"),
     Meaning("relativebias relativepositionbias positionbias relposbias",
             "{op: attention, q: q, k: k, v: v, over: [h, w], along: d, keys: [y, x], bias: bias}",
             "the bias has axes of queries and keys, such as [head, h, w, y, x]"),
@@ -124,12 +124,12 @@ OPS: tuple[Meaning, ...] = (
             "{op: attention, q: q, k: k, v: v, over: [h, w], along: d, position: relative}"),
     Meaning("param weight weights learnable learned", "{op: parameter, axes: {c: c}, init: 1}"),
     Meaning("layerscale", "{op: parameter, axes: {c: c}, init: 1e-5}",
-            "a mul node brings it in"),
+            "apply it with a mul node"),
     Meaning("posembed positionalencoding positionembedding absposembed",
-            "{op: parameter, axes: {c: c, h: h, w: w}, init: 0}", "an add node brings it in"),
+            "{op: parameter, axes: {c: c, h: h, w: w}, init: 0}", "apply it with an add node"),
     Meaning("sincos sinusoidal sincosposembed",
             "{op: constant, axes: {c: c, h: h}, value: sin(h / 100 ** (c / 64))}",
-            "c and h are the indices there; an add node brings it in"),
+            "c and h are indices in 'value'; apply it with an add node"),
     Meaning("const buffer table ones zeros", "{op: constant, axes: {c: c}, value: 1}"),
     Meaning("arange linspace range", "{op: constant, axes: {h: h}, value: h}",
             "in 'value' the name of an axis is the index along it"),
@@ -140,14 +140,14 @@ OPS: tuple[Meaning, ...] = (
     Meaning("unfold im2col windows patches neighbourhood neighborhood neighbors neighbours",
             "{op: unfold, over: [h, w], kernel: 3, into: [kh, kw]}"),
     Meaning("fold col2im", "{op: fold, axes: [kh, kw], over: [h, w], like: input}",
-            "axes are those that an unfold made"),
+            "'axes' are the ones that an unfold made"),
     Meaning("windowpartition partition", "{op: split, axis: h, into: {i: h / 7, y: 7}}",
-            "and w likewise; windows that overlap are an unfold"),
+            "and w likewise; for overlapping windows, use unfold"),
     Meaning("shift cyclicshift", "{op: roll, over: [h, w], by: [3, 3]}"),
     Meaning("reverse fliplr flipud", "{op: flip, over: w}"),
     Meaning("zeropad zeropad1d zeropad2d constantpad2d",
-            "{op: pad, to: {h: h + 1, w: w + 1}}", "zeros come at the end"),
-    Meaning("centercrop", "{op: crop, to: {h: h - 1, w: w - 1}}", "what is at the end goes"),
+            "{op: pad, to: {h: h + 1, w: w + 1}}", "zeros are added at the end"),
+    Meaning("centercrop", "{op: crop, to: {h: h - 1, w: w - 1}}", "the end is cut off"),
     Meaning("drop alphadropout", "{op: dropout, p: 0.1}"),
     Meaning("dropout1d dropout2d channeldropout", "{op: dropout, p: 0.1, share: [h, w]}",
             "whole channels are dropped"),
@@ -155,7 +155,7 @@ OPS: tuple[Meaning, ...] = (
             "whole samples are dropped"),
     Meaning("include import call module", "{op: use, spec: se}"),
     Meaning("loop for sequential stackof",
-            "{op: repeat, times: 2, each: {op: linear, over: c}}", "step after step"),
+            "{op: repeat, times: 2, each: {op: linear, over: c}}", "one after another"),
     Meaning("parallel branches multibranch",
             "{op: branch, axis: k, times: 2, each: {op: linear, over: c}}", "side by side"),
     Meaning("multiplyby attend recalibrate weigh modulate",
@@ -168,7 +168,7 @@ OPS: tuple[Meaning, ...] = (
             "w likewise, then {op: merge, axes: [c, y, x], into: c}"),
 )  # fmt: skip
 
-#: Fields by other libraries' words: of those named, the first that the op has.
+#: Fields by other libraries' words: the first listed one that the op has.
 FIELDS: Mapping[str, str] = {
     "axis": "over along axis sum", "axes": "over axis", "dim": "over along axis sum",
     "dims": "over axes", "over": "along axis sum axes",
@@ -201,26 +201,26 @@ FIELDS: Mapping[str, str] = {
     "return": "output", "replaces": "stands_for", "doc": "help",
 }  # fmt: skip
 
-#: Fields that nothing here needs, or that one op does not, with the reason.
+#: Fields that are never needed here, or not by one op, with the reason.
 NEEDLESS: Mapping[str, str] = {
     **dict.fromkeys(
         ("split sizes", "split parts", "split chunks", "split times", "split sections"),
-        "the parts of an axis are nodes of their own: 'q, k: {op: chunk, axis: c}'",
+        "to split an axis into several nodes, write 'q, k: {op: chunk, axis: c}'",
     ),
     **dict.fromkeys(
         ("chunk chunks", "chunk parts", "chunk times", "chunk sections", "chunk into"),
-        "the node has a name for each part: 'q, k, v: {op: chunk, axis: c}'",
+        "give the node one name per part: 'q, k, v: {op: chunk, axis: c}'",
     ),
-    "keepdim": "values meet by the names of their axes, so nothing keeps a size of 1: remove it",
-    "keepdims": "values meet by the names of their axes, so nothing keeps a size of 1: remove it",
-    "inplace": "what may overwrite its input is found out by Composer: remove it",
-    "dtype": "the module has the dtype that it is built in: remove it",
-    "device": "the module is on the device that it is built on: remove it",
-    "inchannels": "how many channels come in is known from the node it reads: remove it",
-    "infeatures": "how many values come in is known from the node it reads: remove it",
+    "keepdim": "axes are matched by name, so no axis of size 1 is kept: remove it",
+    "keepdims": "axes are matched by name, so no axis of size 1 is kept: remove it",
+    "inplace": "Composer decides what may overwrite its input: remove it",
+    "dtype": "the module has the dtype it is built with: remove it",
+    "device": "the module is on the device it is built on: remove it",
+    "inchannels": "the number of input channels follows from the node it reads: remove it",
+    "infeatures": "the number of input features follows from the node it reads: remove it",
 }
 
-#: Words that a field takes, by those of other libraries.
+#: Words that a field takes, by other libraries' words.
 VALUES: Mapping[str, str] = {
     "swish": "silu", "hswish": "hard_swish", "hsigmoid": "hard_sigmoid", "logistic": "sigmoid",
     "lrelu": "leaky_relu", "geluact": "gelu",
@@ -251,13 +251,13 @@ FUNCTIONS: Mapping[str, str] = {
 
 
 def meaning(word: str) -> Meaning | None:
-    """Return what an op of other libraries is here: of ``nn.Conv3d``, too; None where not known."""
+    """Return the counterpart of another library's op, such as ``nn.Conv3d``; None if unknown."""
     wanted = plain(word.rpartition(".")[2])
     return next((row for row in OPS if wanted in map(plain, row.words.split())), None)
 
 
 def advice(word: str, node: str) -> str | None:
-    """Return the node to write for an op of other libraries, or why none is needed.
+    """Return the node to write for another library's op, or why none is needed.
 
     Args:
         word: the op as written.
@@ -270,12 +270,12 @@ def advice(word: str, node: str) -> str | None:
 
 
 def needless(op: str | None, field: str) -> str | None:
-    """Return why a field of other libraries is not needed, in an op or in any; None for others."""
+    """Return why another library's field is not needed, in this op or in any; else None."""
     return NEEDLESS.get(f"{op} {plain(field)}") or NEEDLESS.get(plain(field))
 
 
 def meant(word: str, known: Collection[str], table: Mapping[str, str]) -> str | None:
-    """Return ``did you mean 'x'?`` by a table of meanings, else by spelling; None for neither."""
+    """Return ``did you mean 'x'?`` from a table of meanings, else by spelling; None for neither."""
     wanted = plain(word.rpartition(".")[2])
     if found := next((w for w in table.get(wanted, "").split() if w in known), None):
         return f"did you mean {found!r}?"
@@ -283,7 +283,7 @@ def meant(word: str, known: Collection[str], table: Mapping[str, str]) -> str | 
 
 
 def suggested(word: str, known: Collection[str], label: str, table: Mapping[str, str]) -> str:
-    """Return the way out for an unknown word: what was meant, then all that there are."""
+    """Return the way out for an unknown word: what was meant, then all known words."""
     all_of_them = f"{label}: {', '.join(known) or 'none'}"
     near = meant(word, known, table)
     return f"{near} {all_of_them}" if near else all_of_them
@@ -292,7 +292,7 @@ def suggested(word: str, known: Collection[str], label: str, table: Mapping[str,
 def instead_of(function: str, known: Collection[str]) -> str:
     """Return the way out for a function that an expression may not call: for ``math.sqrt``, sqrt.
 
-    Where a known function is called in a way of Python's own, only those known are named.
+    If a known function is called by a method or attribute, only the known ones are listed.
     """
     library, _, own = function.rpartition(".")
     own = own if library in ("", "math", "np", "numpy", "torch") else ""
@@ -300,7 +300,7 @@ def instead_of(function: str, known: Collection[str]) -> str:
         said = f"write {own}(…)" if library else None
     else:
         said = FUNCTIONS.get(own) or did_you_mean(own, known)
-    listed = f"it may call {', '.join(known)}"
+    listed = f"it can call {', '.join(known)}"
     if not said:
         return listed
     return f"{said} {listed}" if said[-1] == "?" else f"{said}; {listed}"

@@ -1,1 +1,1 @@
-"""A module of torch as a spec, where its operations have counterparts in the language."""
+"""Lifting: from a torch module to a spec, if its operations have counterparts in the language."""

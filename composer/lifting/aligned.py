@@ -1,7 +1,7 @@
-"""Two values brought together: what stands at the same position gets one name, and no other does.
+"""Aligns two values: axes at the same position get the same name, and others different names.
 
-Torch's values meet by position, those of a spec by name. So an axis of one that stands elsewhere
-in the other is renamed, and of two that stand at the same position one takes the other's name.
+Torch aligns values by position, a spec by name. So an axis that is at another position in the other
+value is renamed, and of two axes at the same position one takes the other's name.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from composer.lifting.values import Missing, Numbers, Value, product
 
 
 def aligned(draft: Draft, a: Value, b: Value) -> tuple[Value, Value]:
-    """Return two values whose dimensions meet from the last one on.
+    """Return two values whose dimensions are aligned from the last one.
 
     Raises:
-        Missing: two positions of the same size are made of other parts.
+        Missing: two positions of the same size have different parts.
     """
     rank = max(len(a.dims), len(b.dims))
     a, b = _widened(a, rank), _widened(b, rank)
@@ -27,7 +27,7 @@ def aligned(draft: Draft, a: Value, b: Value) -> tuple[Value, Value]:
 
 
 def met(a: Value, b: Value) -> Value:
-    """Return what two aligned values have together, without a node."""
+    """Return the combined dimensions of two aligned values, without a node."""
     dims = tuple(one or other for one, other in zip(a.dims, b.dims, strict=True))
     bare = {
         axis
@@ -42,7 +42,7 @@ def _widened(value: Value, rank: int) -> Value:
 
 
 def _refined(draft: Draft, a: Value, b: Value, dim: int) -> tuple[Value, Value]:
-    """Return values whose position has as many axes, of the same sizes."""
+    """Return values with the same number and sizes of axes at a position."""
     left, right = a.dims[dim], b.dims[dim]
     if not left or not right:
         return a, b
@@ -55,11 +55,11 @@ def _refined(draft: Draft, a: Value, b: Value, dim: int) -> tuple[Value, Value]:
         return a, draft.split(b, right[0], _fresh(draft, a, b, left))
     if len(left) == 1 and len(right) > 1:
         return draft.split(a, left[0], _fresh(draft, b, a, right)), b
-    raise Missing("one dimension is made of other parts in the two values")
+    raise Missing("a dimension has different parts in the two values")
 
 
 def _fresh(draft: Draft, like: Value, value: Value, axes: tuple[str, ...]) -> dict[str, Numbers]:
-    """Return the parts of an axis, by their names in the other value where these are free."""
+    """Return the parts of an axis, named as in the other value if these names are free."""
     found: dict[str, Numbers] = {}
     for axis in axes:
         taken = {*value.axes, *found}
@@ -68,7 +68,7 @@ def _fresh(draft: Draft, like: Value, value: Value, axes: tuple[str, ...]) -> di
 
 
 def _same_names(draft: Draft, a: Value, b: Value) -> tuple[Value, Value]:
-    """Return values whose axes at the same position have the same names."""
+    """Return values with the same names for axes at the same position."""
     of_a: dict[str, str] = {}
     of_b: dict[str, str] = {}
     for left, right in zip(a.dims, b.dims, strict=True):
@@ -86,7 +86,7 @@ def _same_names(draft: Draft, a: Value, b: Value) -> tuple[Value, Value]:
 
 
 def _renamed(draft: Draft, value: Value, names: dict[str, str]) -> Value:
-    """Rename axes; one that has a new name already, and keeps it not, goes out of the way."""
+    """Rename axes; another axis with one of the new names is renamed first."""
     if not names:
         return value
     taken = {*value.axes, *names.values()}
@@ -99,7 +99,7 @@ def _renamed(draft: Draft, value: Value, names: dict[str, str]) -> Value:
 
 
 def _apart(draft: Draft, a: Value, b: Value) -> tuple[Value, Value]:
-    """Return values where a name that both have stands at the same position."""
+    """Return values in which a common name is at the same position."""
     where = {axis: dim for dim, axes in enumerate(a.dims) for axis in axes}
     clash = [
         axis for dim, axes in enumerate(b.dims) for axis in axes

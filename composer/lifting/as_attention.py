@@ -1,4 +1,4 @@
-"""Products and a softmax between them as the one node that they are: attention."""
+"""Recognises two products with a softmax between them as one attention node."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from composer.lifting.rewriting import Nodes, readers, used
 
 
 def as_attention(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
-    """Return the nodes with one attention more, or None where there is none.
+    """Return the nodes with one more attention recognised, or None if there is none.
 
     softmax over m of (s Σ_d q k) · v, summed over m     -> attention
     """
@@ -54,7 +54,7 @@ def _axes(by_name: dict[str, Node], name: str) -> set[str] | None:
 def _parts(
     by_name: dict[str, Node], logits: Node, keys: list[str], values: str
 ) -> dict[str, Any] | None:
-    """Return which is which; keys that are the queries' places renamed are taken as they were."""
+    """Return the roles; keys that are the renamed axes of the queries keep their old names."""
     (along,) = _listed(logits.fields["sum"])
     for q, k in (logits.fields["of"], logits.fields["of"][::-1]):
         of_q, of_k, of_v = (_axes(by_name, name) for name in (q, k, values))
@@ -77,7 +77,7 @@ def _parts(
 
 
 def _before(node: Node, keys: list[str]) -> list[str] | None:
-    """Return what the keys' axes were called before a rename of these alone."""
+    """Return the names of the keys' axes before a rename that affects only them."""
     if node.op != "rename" or {*node.fields["axes"].values()} != {*keys}:
         return None
     old = {new: one for one, new in node.fields["axes"].items()}

@@ -1,4 +1,4 @@
-"""How the weights of a lifted spec begin, where the module begins them all at one number."""
+"""The initial weights of a lifted spec, if the module initialises them all to one number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LAYERS = ("linear", "conv2d", "conv1d")
 
 
 def with_beginnings(nodes: list[Node], module: nn.Module) -> None:
-    """Write what weights, biases and the weights of norms begin at into the nodes."""
+    """Write the initial values of weights, biases and norms into the nodes."""
     weights = dict(module.named_parameters())
     for node in nodes:
         found = {local: weights.get(key) for local, key in node.weights.items()}
@@ -35,7 +35,7 @@ def _local(node: Node) -> str:
 
 
 def _number(weight: Tensor | None) -> float | int | None:
-    """Return what all weights begin at, where that is one number."""
+    """Return the initial value of all weights, if it is one number."""
     if weight is None or not weight.numel():
         return None
     found = begins(weight.detach())

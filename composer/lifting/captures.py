@@ -1,7 +1,7 @@
-"""A module run at several sizes, each run recorded: what follows from the sizes shows.
+"""Runs a module at several sizes and records each run, to see which numbers depend on the sizes.
 
-The channels, the batch and the map all differ from run to run where the module takes that. Where it
-is made for one map or one width alone, these stay, and the numbers stay numbers.
+The channels, the batch and the map all differ between runs if the module allows it. If it works
+only for one map size or one width, these stay fixed, and the numbers stay numbers.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from composer.lifting.joined import Differ, Joined, joined
 from composer.lifting.recorded import Recording, record
 
 Make = Callable[[int], nn.Module]
-#: The inputs that modules take, tried in this order.
+#: The input layouts that modules take, tried in this order.
 LAYOUTS = (("b", "c", "h", "w"), ("b", "n", "c"), ("b", "h", "w", "c"))
-#: Maps tried where none is said; each side is another number, so that no two are taken for one.
+#: Map sizes tried by default; all sides differ, so that no two are confused.
 _MAPS = ((7, 14), (8, 16), (14, 14), (16, 32))
 _FACTORS = (1, 2, 3, 5, 6, 4)
-_ENOUGH = 6  # runs that are joined; one more is for the check
+_ENOUGH = 6  # runs that are joined; one more is for checking
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,17 @@ class At:
 
 @dataclass(frozen=True)
 class Captured:
-    """The runs as one, and where they were made."""
+    """The runs as one, and their sizes."""
 
     layout: tuple[str, ...]
     runs: Joined
     at: tuple[At, ...]
-    more: At | None  # a size that no run had, for the check
-    first: nn.Module  # as made, before it ran
+    more: At | None  # a size that no run had, for checking
+    first: nn.Module  # as built, before it ran
 
     @property
     def sizes(self) -> dict[str, tuple[int, ...]]:
-        """The size of each axis of the input but the batch, in each run."""
+        """The size of each axis of the input except the batch, in each run."""
         axes = [axis for axis in self.layout if axis != "b"]
         return {axis: tuple(at.lengths()[axis] for at in self.at) for axis in axes}
 
@@ -73,15 +73,15 @@ def capture(
     """Run a module at a few sizes.
 
     Args:
-        make: makes it for a number of channels.
+        make: builds it for a number of channels.
         channels: of the first run.
-        size: of its map; None for one that suits.
-        layout: the axes of the input in order; None for one that suits.
-        widths: whether it can be made for other channels.
-        name: what messages call it.
+        size: of its map; None to try some.
+        layout: the axes of the input in order; None to try some.
+        widths: whether it can be built for other channels.
+        name: its name in messages.
 
     Raises:
-        ComposerError: it can't be made, or run.
+        ComposerError: it can't be built or run.
     """
     module = make(channels)
     layout, first, recording = _first(module, channels, size, layout, name)
@@ -106,7 +106,7 @@ def capture(
 
 
 def _says_nothing(at: At, before: list[At]) -> bool:
-    """Return whether its channels and its map, or more of both, have been run already."""
+    """Return whether its channels and its map, or larger ones, have already been run."""
     varied = len({one.channels for one in before}) > 2 and len({one.size for one in before}) > 2
     seen = {one.channels for one in before}, {one.size for one in before}
     return not varied and len(before) > 2 and at.channels in seen[0] and at.size in seen[1]
@@ -147,12 +147,12 @@ def _did_not_run(
         "module-failed",
         f"{name} does not run on [{', '.join(wanted)}] with c = {channels}, h = {h}, w = {w}"
         f"{others}: {type(failures[0]).__name__}: {said}",
-        "say what it takes: --channels 64, --size 14x14, --layout b,n,c",
+        "describe its input: --channels 64, --size 14x14, --layout b,n,c",
     )
 
 
 def _ready(module: nn.Module) -> nn.Module:
-    """Return a copy that trains, in float64, on the CPU."""
+    """Return a copy in training mode, in float64, on the CPU."""
     ready = copy.deepcopy(module).to("cpu", torch.float64)
     ready.train()
     return ready
@@ -164,7 +164,7 @@ def _input(at: At, layout: tuple[str, ...]) -> Tensor:
 
 
 def _others(first: At, widths: bool) -> Iterator[At]:
-    """Yield other sizes: of all, then of the channels alone, then of the map alone."""
+    """Yield other sizes: of everything, then only of the channels, then only of the map."""
     h, w = first.size
     maps = ((2 * h, w), (h, 2 * w), (2 * h, 3 * w), (3 * h, w), (h, 3 * w), (2 * h, 2 * w))
     factors = (*_FACTORS[1:], 7) if widths else ()
@@ -193,11 +193,11 @@ def _joins(runs: list[Recording]) -> bool:
 
 
 def no_channels(name: str) -> ComposerError:
-    """Return the refusal of a module whose channels nobody says."""
+    """Return the error for a module whose number of channels is not given."""
     return ComposerError(
         Diagnostic(
             "missing-size",
             f"{name} needs the number of channels of its input",
-            "say lift(module, channels=64)",
+            "pass it, as in lift(module, channels=64)",
         )
     )

@@ -1,6 +1,6 @@
-"""The spec built and run beside the module with the same weights: outputs and gradients.
+"""Compares the built spec with the module, with the same weights: outputs and gradients.
 
-All is drawn at random, weights and statistics too, so that no branch is silent; in float64.
+Everything is random, including weights and statistics, so that no branch is silent; in float64.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from composer.lifting.captures import At
 from composer.lower.build import build, compiled, settings_for
 from composer.primitives import Spec
 
-#: How far two ways of one sum may be apart in float64, of the largest number; gradients go
-#: through more of them.
+#: Tolerated difference between two ways to compute a sum in float64, relative to the largest
+#: number; gradients involve more sums.
 TOLERANCE = 1e-10
 OF_GRADIENTS = 1e-9
 
 
 @dataclass(frozen=True)
 class Beside:
-    """One comparison: where, and the largest relative difference of outputs and of gradients."""
+    """One comparison: the sizes, and the largest relative differences of outputs and gradients."""
 
     at: At
     training: bool
@@ -36,12 +36,12 @@ class Beside:
 
     @property
     def agrees(self) -> bool:
-        """Whether both are equal but for rounding."""
+        """Whether both agree up to rounding."""
         return self.output <= TOLERANCE and self.gradient <= OF_GRADIENTS
 
 
 def weights_of(module: nn.Module) -> dict[str, Tensor]:
-    """Return parameters and buffers by their keys, those that are not saved, too."""
+    """Return parameters and buffers by key, including those that are not saved."""
     return dict(module.named_parameters()) | dict(module.named_buffers())
 
 
@@ -54,16 +54,16 @@ def compare(
     order: tuple[str, ...],
     training: bool,
 ) -> Beside:
-    """Run both.
+    """Run both and compare.
 
     Args:
         text: the spec.
-        weights: the module's keys by the spec's.
-        module: is copied.
+        weights: the module's key for each of the spec's keys.
+        module: the module; it is copied.
         at: the sizes.
         layout: the axes of the input.
-        order: the axes of the module's output that are not of size 1.
-        training: whether both train.
+        order: the axes of the module's output whose size is not 1.
+        training: whether both are in training mode.
 
     Raises:
         ComposerError: the spec can't be built.
@@ -107,9 +107,9 @@ def compare(
 
 
 def built(spec: Spec, at: At, layout: tuple[str, ...]) -> tuple[nn.Module, tuple[str, ...]]:
-    """Return the module of a spec, and the axes of its output in their order.
+    """Return the module of a spec, and the axes of its output in order.
 
-    A spec of tokens that is made for one number of them is built for a map of as many places.
+    A token spec for a fixed number of tokens is built for a map with as many positions.
     """
     channels = at.channels if "c" in layout else None
     size = at.size if "h" in layout else None
@@ -127,7 +127,7 @@ def built(spec: Spec, at: At, layout: tuple[str, ...]) -> tuple[nn.Module, tuple
 
 
 def apart(one: Tensor, other: Tensor) -> float:
-    """Return the largest difference, relative to the largest number where that is above 1."""
+    """Return the largest difference, relative to the largest number if that is above 1."""
     if not one.numel():
         return 0.0
     scale = max(1.0, float(one.detach().abs().max()))
@@ -135,7 +135,7 @@ def apart(one: Tensor, other: Tensor) -> float:
 
 
 def randomise(module: nn.Module) -> None:
-    """Draw weights around 0, and the statistics of norms around 1."""
+    """Randomise weights around 0, and the statistics of norms around 1."""
     draw = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -149,7 +149,7 @@ def randomise(module: nn.Module) -> None:
 
 
 def copy_weights(module: nn.Module, made: nn.Module, weights: Mapping[str, str]) -> bool:
-    """Copy the module's weights into what the spec was built to; return whether they fit."""
+    """Copy the module's weights into the built spec; return whether they fit."""
     theirs, mine = weights_of(module), weights_of(made)
     if any(key not in weights for key, _ in made.named_parameters()):
         return False

@@ -1,4 +1,4 @@
-"""The spec while it is written: nodes in order, each with the weights of the module it takes."""
+"""The spec under construction: nodes in order, each with the module's weights that it takes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from composer.lifting.formulas import Formulas, Size
 from composer.lifting.tables import formula_of
 from composer.lifting.values import Numbers, Source, Value, product
 
-#: What an axis is called that is taken from another: first choices, by the name of that.
+#: Preferred names for an axis split from another, by the name of that one.
 _OTHER = {"n": "m", "h": "y", "w": "x", "c": "e", "d": "e", "head": "g"}
 REFERS = ("x", "by", "q", "k", "v", "bias", "mask", "like", "weight")
 
 
 @dataclass
 class Node:
-    """One node; `weights` are the module's keys by the key below the node's name."""
+    """One node; `weights` maps its keys to the module's keys."""
 
     name: str
     op: str
@@ -33,32 +33,32 @@ class Node:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of its values: several of a chunk."""
+        """The names of its values: several for a chunk."""
         return tuple(self.name.split(COMMA))
 
     def reads(self) -> tuple[str, ...]:
-        """Return the nodes that it reads, one as often as it does."""
+        """Return the nodes that it reads, with repetitions."""
         found = [self.fields[key] for key in REFERS if isinstance(self.fields.get(key), str)]
         of = self.fields.get("of", ())
         return (*found, *(one for one in of if isinstance(one, str)))
 
 
 class Draft:
-    """Nodes in the order in which they run, and the names that are taken."""
+    """The nodes in execution order, and the names in use."""
 
     def __init__(self, formulas: Formulas, input_axes: tuple[str, ...]) -> None:
         self.formulas, self.input_axes = formulas, input_axes
         self.runs = formulas.runs
         self.nodes: list[Node] = []
-        self.origins: dict[str, str] = {}  # of an axis, the one that it was a part of
+        self.origins: dict[str, str] = {}  # the axis that each axis was a part of
         self._taken: set[str] = {"input", *input_axes}
         self._written: dict[Any, Value] = {}
-        self.hint = ""  # the module or function that is being written
+        self.hint = ""  # the module or function being lifted
 
     # --------------------------------------------------------------------------------- names
 
     def name(self, wish: str) -> str:
-        """Return a name for a node that none has."""
+        """Return an unused name for a node."""
         word = re.sub(r"\W", "_", wish).strip("_") or "value"
         word = word if word[0].isalpha() else f"layer_{word}"
         word = word[:40].rstrip("_")
@@ -71,7 +71,7 @@ class Draft:
         return word
 
     def axis(self, like: str, taken: Iterable[str]) -> str:
-        """Return a name for an axis, near that of another, which is not taken."""
+        """Return an unused name for an axis, similar to that of another."""
         taken = {*taken}
         if (other := _OTHER.get(like)) and other not in taken:
             return other
@@ -91,7 +91,7 @@ class Draft:
         weights: Mapping[str, str] | None = None,
         name: str = "",
     ) -> Value:
-        """Write a node and return its value, whose dims and sizes are those of `value`."""
+        """Add a node and return its value, with the dims and sizes of `value`."""
         given = {key: one for key, one in fields.items() if one is not None}
         node = Node(self.name(name or self.hint or op), op, given, dict(weights or {}))
         node.axes, node.sizes = value.own, dict(value.sizes)
@@ -101,7 +101,7 @@ class Draft:
     def write_parts(
         self, op: str, fields: Mapping[str, Any], values: Sequence[Value], names: Sequence[str]
     ) -> list[Value]:
-        """Write a node of several values."""
+        """Add a node with several values."""
         words = [self.name(name) for name in names]
         node = Node(COMMA.join(words), op, dict(fields))
         node.axes = values[0].own
@@ -112,22 +112,22 @@ class Draft:
         ]
 
     def size(self, numbers: Sequence[int], exact: bool = False) -> Size | int:
-        """Return the size of an axis, which is written as an expression in the end.
+        """Return the size of an axis, which becomes an expression in the end.
 
         Args:
-            numbers: in each run.
-            exact: whether nothing may be left over: parts of an axis make it up.
+            numbers: its value in each run.
+            exact: whether divisions must be exact, because it is one of the parts of an axis.
         """
         if exact:
             self.formulas.exact.add(tuple(numbers))
         return Size(tuple(numbers))
 
     def node(self, value: Value) -> str:
-        """Return the node that gives a value, written now where it was not."""
+        """Return the node for a value, adding it if needed."""
         return self.written(value).node
 
     def written(self, value: Value) -> Value:
-        """Return a value that is a node: a parameter or a constant is written now."""
+        """Return a value that is a node; a parameter or a constant is added now."""
         if value.unknown:
             raise AssertionError("an unknown value is never written")
         source = value.source
@@ -151,7 +151,7 @@ class Draft:
     # -------------------------------------------------------------------------------- moving
 
     def rename(self, value: Value, names: Mapping[str, str]) -> Value:
-        """Return a value under other names of axes; only those of a node cost one."""
+        """Return a value with renamed axes; this needs a node only if the value is one."""
         names = {old: new for old, new in names.items() if old != new and old in value.axes}
         if not names:
             return value
@@ -165,7 +165,7 @@ class Draft:
         return replace(value.named(names), node=self._written[key].node)
 
     def split(self, value: Value, axis: str, parts: Mapping[str, Numbers]) -> Value:
-        """Return a value with one axis as several."""
+        """Return a value with one axis split into several."""
         names = tuple(parts)
         dims = tuple(
             tuple(one for old in dim for one in (names if old == axis else (old,)))
@@ -189,7 +189,7 @@ class Draft:
         return replace(made, node=self._written[key].node)
 
     def single(self, value: Value, dim: int) -> tuple[Value, str]:
-        """Return a value whose position `dim` is one axis of its node, and that axis."""
+        """Return a value whose position `dim` is a single axis of its node, and that axis."""
         axes = value.dims[dim]
         if not axes:
             axis = self.axis_for(value, dim)
@@ -200,21 +200,21 @@ class Draft:
         return self.merged(value, axes)
 
     def axis_for(self, value: Value, dim: int) -> str:
-        """Return a name for the axis of a position that has none."""
+        """Return a name for the axis of a position without one."""
         rank = len(value.dims)
         usual = self.input_axes if rank == len(self.input_axes) else ()
         wish = usual[dim] if usual else "one"
         return wish if wish not in value.axes else self.axis(wish, value.axes)
 
     def with_axis(self, value: Value, dim: int, axis: str) -> Value:
-        """Return a value with an axis of size 1 at a position that has none."""
+        """Return a value with an axis of size 1 at a position without one."""
         value = self.written(value)
         dims = (*value.dims[:dim], (axis,), *value.dims[dim + 1 :])
         made = replace(value, dims=dims, sizes={**value.sizes, axis: (1,) * self.runs})
         return self.write("stack", {"of": [value.node], "axis": axis}, made)
 
     def merged(self, value: Value, axes: tuple[str, ...]) -> tuple[Value, str]:
-        """Return a value with axes that stand side by side as one, and that one."""
+        """Return a value with adjacent axes merged into one, and that axis."""
         value = self.written(value)
         wish = "n" if axes == ("h", "w") else self.origins.get(axes[-1], axes[0])
         rest = [axis for axis in value.axes if axis not in axes]
@@ -235,7 +235,7 @@ class Draft:
         return replace(made, node=self._written[key].node), into
 
     def filled(self, value: Value, axes: Iterable[str]) -> Value:
-        """Return a value whose node has these axes, not only the value spread along them."""
+        """Return a value whose node has these axes, instead of being broadcast along them."""
         value = self.written(value)
         missing = [axis for axis in axes if axis in value.bare]
         if not missing:
@@ -249,7 +249,7 @@ class Draft:
 
 
 def begins(tensor: torch.Tensor) -> Any:
-    """Return how a parameter begins, as near as its numbers tell."""
+    """Return the initialisation of a parameter, as far as its values show."""
     first = float(tensor.flatten()[0])
     if bool((tensor == first).all()):
         return int(first) if first == int(first) else float(f"{first:.6g}")

@@ -1,7 +1,7 @@
-"""What a number is made from, found from what it is at several sizes: ``c // 16``, ``d ** -0.5``.
+"""Finds the expression of a number from its values at several sizes: ``c // 16``, ``d ** -0.5``.
 
-The families are those that the field writes: a share or a multiple of the channels, with a least
-width or rounded to a multiple of eight, and for a filter the nearest odd number.
+The candidates are the usual ones: a fraction or a multiple of the channels, with a minimum width or
+rounded to a multiple of eight, and for a filter the nearest odd number.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from composer.language.expressions import ExpressionError, evaluate, parse
 Numbers = tuple[float, ...]
 _CLOSE = 1e-9
 _MOST = 64
-_COINCIDENCE = 16  # to which a number of a module for one map says nothing of that map
+_COINCIDENCE = 16  # up to this, a number in a module for one map size need not depend on it
 
 
 def _roundness(share: int) -> tuple[bool, int, int]:
-    """Order shares as they are tried: powers of two, then multiples of the largest of these."""
+    """Return the order of divisors to try: powers of two, then multiples of the largest."""
     power = share & -share
     return share != power, share if share == power else -power, share
 
@@ -30,9 +30,9 @@ _ROUND = tuple(sorted(range(2, _MOST + 1), key=_roundness))
 
 @dataclass(frozen=True)
 class Size:
-    """A size in each run, written once all that is known of it is: as a number or an expression.
+    """A size in each run; it becomes a number or an expression in the end.
 
-    What is left of a whole by other parts is `whole` less these, where nothing simpler gives it.
+    The remainder of other parts is `whole` minus these, if nothing simpler matches.
     """
 
     numbers: Numbers
@@ -41,20 +41,20 @@ class Size:
 
 
 class Formulas:
-    """Finds expressions over the sizes of the input; remembers which number it found none for."""
+    """Finds expressions over the sizes of the input; remembers numbers without one."""
 
     def __init__(self, sizes: Mapping[str, Numbers]) -> None:
         self.sizes = dict(sizes)
         self.runs = len(next(iter(sizes.values())))
-        self.exact: set[Numbers] = set()  # of which nothing may be left over
+        self.exact: set[Numbers] = set()  # whose division must be exact
         self.unexplained: dict[int | float, Numbers] = {}
         self._found: dict[tuple[Size, bool], str | int] = {}
         self._varies = {name: len(set(numbers)) > 1 for name, numbers in self.sizes.items()}
 
     def size(self, numbers: Sequence[float] | Size) -> str | int:
-        """Return a whole number in each run as a number or an expression.
+        """Return an integer in each run as a number or an expression.
 
-        A share that is `exact` is written with ``/``, which says that nothing is left over.
+        An `exact` fraction is written with ``/``, which means that the division is exact.
         """
         size = numbers if isinstance(numbers, Size) else Size(tuple(numbers))
         exact = size.numbers in self.exact
@@ -63,7 +63,7 @@ class Formulas:
         return self._found[size, exact]
 
     def resolved(self, tree: Any) -> Any:
-        """Return nested fields of a node with each `Size` as it is written."""
+        """Return nested fields of a node with each `Size` replaced by its text."""
         if isinstance(tree, Size):
             return self.size(tree)
         if isinstance(tree, (list, tuple)):
@@ -94,7 +94,7 @@ class Formulas:
         return int(numbers[0])
 
     def _sizes_tried(self, numbers: Numbers, exact: bool) -> Iterator[str]:
-        """Yield expressions, the simple ones first."""
+        """Yield expressions, simplest first."""
         names = [name for name, varies in self._varies.items() if varies]
         yield from self._of_one_map(numbers)
         for name in names:
@@ -137,14 +137,14 @@ class Formulas:
                     yield f"({one} // {share}) * ({other} // {share})"
 
     def _of_one_map(self, numbers: Numbers) -> Iterator[str]:
-        """Yield how many places a map has, and one token more, where it is of one size alone."""
+        """Yield the number of positions of a map, and one more, if it has only one size."""
         places = [name for name, varies in self._varies.items() if not varies and name != "c"]
         if places and numbers[0] > _COINCIDENCE:
             yield " * ".join(places)
             yield f"1 + {' * '.join(places)}"
 
     def _shares(self, numbers: Numbers, sizes: Numbers) -> Iterator[int]:
-        """Yield the divisors that would give these sizes, the roundest first."""
+        """Yield the divisors that would give these sizes, the most usual first."""
         if not all(numbers):
             return
         low = max(math.floor(s / (n + 1)) + 1 for n, s in zip(numbers, sizes, strict=True))
@@ -166,7 +166,7 @@ class Formulas:
         return tidy(numbers[0])
 
     def _numbers_tried(self, numbers: Numbers) -> Iterator[str]:
-        """Yield powers of sizes and of their shares."""
+        """Yield powers of sizes and of their fractions."""
         for power in (-0.5, 0.5, -1, -2, -0.25):
             if any(n <= 0 for n in numbers):
                 return
@@ -201,5 +201,5 @@ class Formulas:
 
 
 def tidy(number: float) -> float | int:
-    """Return a whole number as one."""
+    """Return an integer-valued number as an int."""
     return int(number) if number == int(number) and abs(number) < 1e15 else number

@@ -1,4 +1,4 @@
-"""A draft made shorter, each step a rewrite that keeps what is computed.
+"""Simplifies a draft by rewrites that do not change the result.
 
 layer, norm, act                         -> layer {norm, act}
 layer, split of its axis                 -> layer {out: {…}}
@@ -54,7 +54,7 @@ def _split_into_layer(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
 
 
 def _mixed(layer: Node) -> str | None:
-    """Return the axis that a layer mixes, where its value has it under the same name."""
+    """Return the axis that a layer mixes, if its value has it under the same name."""
     if layer.op == "linear":
         return str(layer.fields["over"])
     if layer.op == "conv2d" and "weight" not in layer.fields:
@@ -79,7 +79,7 @@ def _norm_into_layer(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
 
 
 def _norm_of_one(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
-    """Let a layer of one channel have its batch norm, for which that was made an axis."""
+    """Attach its batch norm to a layer with one channel, for which an axis was added."""
     for layer in nodes:
         if _mixed(layer) is None or layer.fields.get("out") != {} or "norm" in layer.fields:
             continue
@@ -108,7 +108,7 @@ def _norm_of_one(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
 
 
 def _settings(after: Node) -> Any:
-    """Return a norm as the field of a layer."""
+    """Return a norm as a field of a layer."""
     fields = dict(after.fields)
     found = {"fn": fields.pop("fn", "batch")}
     fields.pop("x"), fields.pop("over")
@@ -119,7 +119,7 @@ def _settings(after: Node) -> Any:
 
 
 def _suits(layer: Node, norm: Node, axis: str) -> bool:
-    """Return whether a norm is over what the norm of a layer is over."""
+    """Return whether a norm is over the same axes as the norm field of a layer."""
     over = norm.fields["over"]
     over = [over] if isinstance(over, str) else list(over)
     fn = norm.fields.get("fn", "batch")
@@ -140,7 +140,7 @@ def _act_into_layer(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
         after = single_reader(nodes, layer, output)
         if after is None or after.op != "apply" or after.fields["fn"] not in _ACTS:
             continue
-        if len(after.fields) > 2:  # a slope of its own
+        if len(after.fields) > 2:  # it has a slope
             continue
         layer.fields["act"] = after.fields["fn"]
         return absorb(nodes, output, layer, after)
@@ -148,7 +148,7 @@ def _act_into_layer(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
 
 
 def _parameter_renamed(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
-    """Write a parameter under the names that its one reader wants."""
+    """Rename a parameter's axes as its only reader needs them."""
     for node in nodes:
         after = single_reader(nodes, node, output)
         if node.op != "parameter" or after is None or after.op != "rename":
@@ -163,7 +163,7 @@ _GATES = ("gate",)
 
 
 def _reweighted(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
-    """Write a product with attention values as what it is."""
+    """Turn a product with attention values into a reweight."""
     by_name = {name: node for node in nodes for name in node.names}
     for node in nodes:
         of = node.fields.get("of", ())
@@ -182,7 +182,7 @@ def _reweighted(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
 
 
 def _summed(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
-    """Let a reweight sum what it weighted."""
+    """Merge a sum into the reweight before it."""
     for node in nodes:
         after = single_reader(nodes, node, output) if node.op == "reweight" else None
         if after is None or after.op != "pool" or after.fields.get("reduce") != "sum":
@@ -195,7 +195,7 @@ def _summed(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
 
 
 def _called_out(nodes: Nodes, output: str) -> str:
-    """Call the last node so, where it is no layer, whose name its weights carry."""
+    """Name the last node ``out``, unless it is a layer, whose name is in the weights' keys."""
     last = next((node for node in nodes if node.name == output), None)
     if last is None or last.weights or any("out" in node.names for node in nodes):
         return output

@@ -1,4 +1,4 @@
-"""What one call is given: its arguments, with each tensor as a value of the spec."""
+"""The arguments of one recorded call, with each tensor as a value of the spec."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from composer.lifting.values import Missing, Numbers, Unknown, Value
 
 @dataclass(frozen=True)
 class Given:
-    """The arguments of a call, and the shapes of what it gives."""
+    """The arguments of a call, and the shapes of its results."""
 
     call: Call
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    shapes: tuple[tuple[Numbers, ...], ...]  # of each result, one size in each run
+    shapes: tuple[tuple[Numbers, ...], ...]  # of each result, a size in each run
     runs: int
     maps: Callable[[], tuple[Value, ...]]  # all values so far
 
     def get(self, place: int, name: str, default: Any = None) -> Any:
-        """Return an argument by its place or its name."""
+        """Return an argument by position or name."""
         if len(self.args) > place:
             return self.args[place]
         return self.kwargs.get(name, default)
@@ -57,7 +57,7 @@ class Given:
         return self.shapes[0]
 
     def rest(self, place: int) -> Any:
-        """Return the arguments from a place on, given one by one or as one list."""
+        """Return the arguments from a position on, given one by one or as one list."""
         rest = self.args[place:]
         is_list = len(rest) == 1 and isinstance(rest[0], tuple) and not isinstance(rest[0], Vec)
         return rest[0] if is_list else rest
@@ -67,7 +67,7 @@ class Given:
         return tuple(number) if isinstance(number, Vec) else (number,) * self.runs
 
 
-#: A rule writes what a call does and returns its value, or one for each tensor that it gives.
+#: A rule adds the nodes for a call and returns its value, or one for each tensor it returns.
 Rule = Callable[[Draft, Given], Any]
 
 

@@ -1,7 +1,7 @@
-"""Several runs of one module at different sizes as one: each number that differs is a `Vec`.
+"""Joins several runs of one module at different sizes: each number that differs is a `Vec`.
 
-The runs do the same calls in the same order; a size such as 64 in one and 128 in the other is
-then ``(64, 128)``, of which `composer.lifting.formulas` finds what it is made from.
+The runs make the same calls in the same order; a size such as 64 in one and 128 in the other
+becomes ``(64, 128)``, for which `composer.lifting.formulas` finds an expression.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from composer.lifting.recorded import Call, Leaf, Recording, Ref
 
 
 class Vec(tuple[Any, ...]):
-    """One number in each run, which are not all the same."""
+    """A number in each run; not all are equal."""
 
     __slots__ = ()
 
 
-class Differ(Exception):  # noqa: N818 - a finding: fewer runs are joined then
-    """The runs do not do the same."""
+class Differ(Exception):  # noqa: N818 - a finding: then fewer runs are joined
+    """The runs do not make the same calls."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def joined(runs: Sequence[Recording]) -> Joined:
     """Return the runs as one.
 
     Raises:
-        Differ: they do not do the same.
+        Differ: they do not make the same calls.
     """
     first = runs[0]
     if len({len(run.calls) for run in runs}) > 1 or len({*(run.output for run in runs)}) > 1:

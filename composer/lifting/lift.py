@@ -1,11 +1,11 @@
-"""`lift`: a module of torch to a spec that computes the same, or what has no counterpart.
+"""`lift`: from a torch module to a spec that computes the same, or a list of what has none.
 
-captures     the module run at a few sizes, each call recorded
-joined       the runs as one, where each number that differs is one for each run
+captures     run the module at a few sizes and record each call
+joined       join the runs; a number that differs has one value per run
 lifter       a node for each call, by the rules; numbers become expressions over the sizes
-fused        fewer nodes: layer, norm and activation are one
-written      the text
-compared     the spec built beside the module: outputs and gradients, with the same weights
+fused        fewer nodes: layer, norm and activation become one
+written      write the text
+compared     compare outputs and gradients with the module's, with the same weights
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from composer.lifting.opened import Opened, open_code
 from composer.lifting.written import spec_text
 
 DEFAULT_CHANNELS = 64
-_OF_FLOAT32 = 1e-4  # what numbers are apart that were rounded to it on the way
+_OF_FLOAT32 = 1e-4  # the difference after intermediate rounding to float32
 
 
 @dataclass(frozen=True)
 class Lifted:
-    """A spec that computes what a module does.
+    """A spec that computes the same as a module.
 
     Attributes:
         name: of the spec.
         text: the YAML.
-        weights: the module's key of each of the spec's keys; shapes may differ by a reshape.
-        compared: each comparison, all of which agree.
+        weights: the module's key for each of the spec's keys; shapes may differ by a reshape.
+        compared: the comparisons, all of which agree.
     """
 
     name: str
@@ -64,23 +64,23 @@ def lift(
     name: str | None = None,
     arguments: Mapping[str, Any] | None = None,
 ) -> Lifted:
-    """Return a module as a spec, proven on random weights and inputs in float64.
+    """Return a module as a spec, checked on random weights and inputs in float64.
 
     Args:
-        module: a module; or a class or factory, or where one is: ``timm.layers:SEModule``,
-            ``file.py:Class``. What can be made for other channels shows which sizes follow from
-            them; of a module the numbers stay numbers, but for those that are its channels.
-        channels: of the input; 64 by default of a class.
-        size: height and width of the map; one that suits by default.
+        module: a module; or a class or factory, or its location: ``timm.layers:SEModule``,
+            ``file.py:Class``. A class can be built for other channels, which shows the sizes that
+            depend on them; for a module all numbers stay numbers, except the number of channels.
+        channels: of the input; 64 by default for a class.
+        size: height and width of the map; by default one that works.
         layout: the axes of the input in order, such as ``("b", "n", "c")``; by default the first
-            of [b, c, h, w], [b, n, c] and [b, h, w, c] that the module takes.
-        name: of the spec; the class's by default.
-        arguments: of the class or factory, beside the channels; a text may be an expression over
-            them, such as ``"c // 4"``.
+            of [b, c, h, w], [b, n, c] and [b, h, w, c] that the module accepts.
+        name: of the spec; by default that of the class.
+        arguments: of the class or factory, other than the channels; a text may be an expression
+            over them, such as ``"c // 4"``.
 
     Raises:
-        ComposerError: with each operation that has no counterpart, and its line of the source; or
-            the module can't be made or run, or depends on the numbers in a tensor.
+        ComposerError: for each operation without a counterpart, with its line of the source; or
+            the module can't be built or run, or branches on the values of a tensor.
     """
     opened = _opened(module, arguments or {}, channels)
     width = channels if channels is not None else DEFAULT_CHANNELS
@@ -93,7 +93,7 @@ def lift(
     draft = lifter.draft
     nodes, last = fused(draft.nodes, output.node)
     if not nodes:
-        message = f"{opened.title} gives back its input"
+        message = f"{opened.title} returns its input unchanged"
         raise error("nothing-to-lift", message, "lift a module that computes something")
     with_beginnings(nodes, captured.first)
     _check_once(nodes, opened.title)
@@ -122,7 +122,7 @@ def _opened(
 
 
 def _named(layout: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the axes of the input as specs name them: the channels after the batch of a map."""
+    """Return the axes of the input in a spec's order: for a map the channels after the batch."""
     return ("b", "c", "h", "w") if {*layout} == {"b", "c", "h", "w"} else layout
 
 
@@ -134,15 +134,15 @@ def _word(title: str) -> str:
 
 
 def _fixed(formulas: Formulas, captured: Captured) -> list[str]:
-    """Return what is said of the numbers that are right at one size alone."""
+    """Return the notes about numbers that are valid at only one size."""
     notes = []
     first = captured.at[0]
     if len({at.size for at in captured.at}) == 1 and "c" in captured.layout:
-        notes.append(f"Lifted at h = {first.size[0]} and w = {first.size[1]} alone.")
+        notes.append(f"Lifted only for h = {first.size[0]} and w = {first.size[1]}.")
     for number, found in formulas.unexplained.items():
         said = ", ".join(str(n) for n in found)
         widths = ", ".join(str(at.channels) for at in captured.at)
-        notes.append(f"{number} holds for c = {first.channels}: at {widths} it is {said}.")
+        notes.append(f"{number} is valid for c = {first.channels}: at {widths} it is {said}.")
     return notes
 
 
@@ -155,17 +155,17 @@ def _weights(nodes: list[Node]) -> dict[str, str]:
 
 
 def _check_once(nodes: list[Node], title: str) -> None:
-    """Refuse weights of several nodes, which would be copies that part in training.
+    """Refuse weights of several nodes, which would be copies that diverge in training.
 
     Raises:
-        ComposerError: with each key of the module that is so.
+        ComposerError: it names each such key of the module.
     """
     keys = Counter(key for node in nodes for key in node.weights.values())
     problems = [
         Diagnostic(
             "no-counterpart",
-            f"{key!r} of {title} is used {number} times, on values that have other axes",
-            "a node has weights of its own; let the module use them once",
+            f"{key!r} of {title} is used {number} times, on values with different axes",
+            "each node has its own weights; make the module use them only once",
         )
         for key, number in keys.items()
         if number > 1
@@ -183,10 +183,10 @@ def _compared(
     nodes: list[Node],
     one_width: bool,
 ) -> tuple[Beside, ...]:
-    """Compare at each size, in training too where nothing is dropped.
+    """Compare at each size, also in training mode unless there is dropout.
 
     Raises:
-        ComposerError: they differ, so this is no spec of that module.
+        ComposerError: they differ, so this is not a spec of that module.
     """
     places = [*captured.at[:2], *([captured.more] if captured.more else captured.at[2:][-1:])]
     if one_width:
@@ -210,12 +210,12 @@ def _compared(
 
 
 def _not_sound(title: str, said: Diagnostic) -> ComposerError:
-    """Return the refusal of a module whose spec the language does not take."""
+    """Return the error for a module whose spec has errors."""
     line = f" at '{said.where.text.strip()}'" if said.where else ""
     return error(
         "not-lifted",
-        f"the spec that {title} comes to is not sound{line}: {said.message}",
-        "its sizes follow from its input in a way that is not known here; write the spec by hand: "
+        f"the spec lifted from {title} has an error{line}: {said.message}",
+        "its sizes depend on its input in a way that is not recognised; write the spec by hand: "
         "composer new",
     )
 
@@ -225,16 +225,16 @@ def _differs(title: str, one: Beside) -> ComposerError:
     mode = "training" if one.training else "evaluation"
     what = "outputs" if one.output >= one.gradient else "gradients"
     largest = max(one.output, one.gradient)
-    way_out = "what it does shows in no call of torch, such as a change in place; "
+    way_out = "some of it is not visible as torch calls, such as an in-place change; "
     if largest < _OF_FLOAT32:
-        way_out = "it computes in float32 on the way, whatever its input is; "
+        way_out = "it computes in float32 internally, whatever its input; "
     if largest == float("inf"):
-        way_out = "its weights have sizes that follow from the channels in an unknown way; "
+        way_out = "the sizes of its weights depend on the channels in an unknown way; "
     return ComposerError(
         Diagnostic(
             "differs",
-            f"the spec that {title} comes to gives other {what} than it at c = {one.at.channels}, "
-            f"h = {h}, w = {w} in {mode}: {largest:.1g} apart",
+            f"the spec lifted from {title} gives different {what} at c = {one.at.channels}, "
+            f"h = {h}, w = {w} in {mode}: they differ by {largest:.1g}",
             f"{way_out}write the spec by hand: composer new",
         )
     )

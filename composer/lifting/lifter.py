@@ -1,4 +1,4 @@
-"""Walks the calls of a recording and writes a node for what each does, or says why it can't."""
+"""Adds a node for each recorded call, or reports why it can't."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from composer.lifting.rules import RULES
 from composer.lifting.values import Missing, Numbers, Source, Unknown, Value
 
 _NO_COUNTERPART = "no-counterpart"
-#: What a layer does, whose value is called as the module calls the layer.
+#: Layer functions, whose value is named after the layer in the module.
 _OF_LAYERS = frozenset({
     "linear", "conv1d", "conv2d", "batch_norm", "layer_norm", "group_norm", "instance_norm",
     "rms_norm", "sigmoid", "softmax", "relu", "multi_head_attention_forward",
 })  # fmt: skip
-#: What a value is called that no layer gives, by the function that does.
+#: Names for values that do not come from a layer, by their function.
 _WORDS = {
     "mul": "product", "add": "sum", "sub": "difference", "div": "quotient", "cat": "joined",
     "mean": "mean", "getitem": "part", "matmul": "product", "bmm": "product",
@@ -39,7 +39,7 @@ class Lifter:
         self.problems: list[Diagnostic] = []
 
     def output(self) -> Value | None:
-        """Write all calls; return the value of the output, or None where something is missing."""
+        """Lift all calls; return the value of the output, or None if something is missing."""
         for call in self.runs.calls:
             self._write(call)
         if self.problems:
@@ -54,7 +54,7 @@ class Lifter:
             return None
 
     def _finished(self, value: Value) -> Value:
-        """Return the output with one axis of its node at each position."""
+        """Return the output with a single axis of its node at each position."""
         self.draft.hint = "out"
         value = self.draft.written(value)
         for dim in range(len(value.dims)):
@@ -63,7 +63,7 @@ class Lifter:
         return self.draft.rename(value, self._as_the_input(value))
 
     def _as_the_input(self, value: Value) -> dict[str, str]:
-        """Return the input's names of what stands where these do, as far as they are free."""
+        """Return the input's names at the same positions, as far as they are free."""
         if len(value.dims) != len(self.axes):
             return {}
         pairs = zip(value.dims, self.axes, strict=True)
@@ -97,7 +97,7 @@ class Lifter:
             return rule(self.draft, given)
         except (TypeError, ValueError, LookupError, AttributeError) as failure:
             said = str(failure).strip().splitlines() or [""]
-            raise Missing(f"it is called in a form that is not known here ({said[0]})") from None
+            raise Missing(f"it is called in an unknown form ({said[0]})") from None
 
     def _given(self, tree: Any) -> Any:
         if isinstance(tree, Ref):
@@ -123,14 +123,14 @@ class Lifter:
         leaves = self.runs.leaves[index]
         kind, shape = leaves[0].kind, self.runs.shape(index)
         if kind == "unknown":
-            raise Missing("it takes a tensor from where torch's functions do not show")
+            raise Missing("it takes a tensor from outside the recorded calls")
         if kind == "input":
             dims = tuple((axis,) for axis in self.axes)
             return Value("input", dims, dict(zip(self.axes, shape, strict=True)))
         return self._source(leaves, shape)
 
     def _source(self, leaves: tuple[Leaf, ...], shape: tuple[Numbers, ...]) -> Value:
-        """Return a parameter or a constant, whose axes have names for now."""
+        """Return a parameter or a constant, with provisional names for its axes."""
         ones = (1,) * self.runs.runs
         taken: set[str] = set()
         dims: list[tuple[str, ...]] = []
@@ -161,7 +161,7 @@ class Lifter:
 def _problem(call: Call, missing: Missing) -> Diagnostic:
     where = f" in {call.path} ({call.kind})" if call.path else f" in {call.kind}"
     reason = f": {missing.message}" if missing.message else ""
-    help_ = missing.way_out or "'composer list ops' lists what the language has"
+    help_ = missing.way_out or "'composer list ops' lists all ops"
     message = f"{call.op!r}{where} has no counterpart{reason}"
     return Diagnostic(_NO_COUNTERPART, message, help_, call.where)
 
@@ -175,7 +175,7 @@ def _refs(tree: Any) -> list[Ref]:
 
 
 def _hint(call: Call) -> str:
-    """Return a name for what a call gives: of the layer, or of what is done between layers."""
+    """Return a name for the result of a call: that of the layer, or of the function."""
     parts = [part for part in call.path.split(".") if part]
     if call.op in _OF_LAYERS and parts:
         return "_".join(parts[-2:] if parts[-1].isdigit() else parts[-1:])

@@ -1,4 +1,4 @@
-"""The class or factory that a word names, made for any number of channels."""
+"""The class or factory named by a word, built for any number of channels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from composer.language.expressions import ExpressionError, evaluate, parse
 from composer.models.model_string import ModelString
 from composer.models.open import named_code, place_of, said
 
-#: Parameters of a class that are the channels of its input, as libraries call them.
+#: Names that libraries give to the parameter for input channels.
 _CHANNELS = (
     "channels", "dim", "in_channels", "in_chs", "in_features", "embed_dim", "num_features",
     "in_planes", "inplanes", "planes", "channel", "in_dim", "input_dim", "hidden_dim", "d_model",
@@ -25,7 +25,7 @@ FORMS = "write package.module:Class or path/to/file.py:Class, such as timm.layer
 
 @dataclass(frozen=True)
 class Opened:
-    """What makes the module for a number of channels."""
+    """Builds the module for a number of channels."""
 
     make: Callable[[int], nn.Module]
     title: str
@@ -34,16 +34,16 @@ class Opened:
 
 
 def open_code(code: Callable[..., nn.Module] | str, arguments: Mapping[str, Any]) -> Opened:
-    """Return what makes a module.
+    """Return the builder of a module.
 
     Raises:
-        ComposerError: there is no such code, or it takes other arguments.
+        ComposerError: the code does not exist, or takes other arguments.
     """
     source = "lifted from code"
     if isinstance(code, str):
         where = ModelString.parse(code) if ":" in code else None
         if where is None or where.library not in ("module", "file"):
-            raise error("unknown-module", f"{code!r} names no class", FORMS)
+            raise error("unknown-module", f"{code!r} does not name a class", FORMS)
         arguments = {**dict(where.arguments), **arguments}
         source = f"lifted from {where.name}"
         code = _named_code(where)
@@ -62,7 +62,7 @@ def open_code(code: Callable[..., nn.Module] | str, arguments: Mapping[str, Any]
 
 
 def _named_code(where: ModelString) -> Callable[..., Any]:
-    """Return what a word names; that it is no backbone is no one's question here."""
+    """Return the object named by a word; it need not be a backbone."""
     try:
         return named_code(where, FORMS, "class or function")
     except ComposerError as failure:
@@ -73,7 +73,7 @@ def _named_code(where: ModelString) -> Callable[..., Any]:
 
 
 def _takes_channels(factory: Callable[..., Any], given: Mapping[str, Any]) -> str | None:
-    """Return the parameter that is the channels, unless it is given."""
+    """Return the parameter for the channels, unless it is given."""
     try:
         found = inspect.signature(factory).parameters
     except (TypeError, ValueError):
@@ -98,7 +98,7 @@ def _follows(value: Any) -> bool:
 
 
 def _value(value: Any, channels: int) -> Any:
-    """Return an argument: an expression over the channels as its number."""
+    """Return an argument; an expression over the channels is evaluated."""
     if not _follows(value):
         return value
     found = evaluate(parse(value), {"c": channels})
@@ -118,13 +118,13 @@ def _made(factory: Callable[..., Any], given: Mapping[str, Any], title: str) -> 
         way_out = "give it with --with K=V, such as --with num_heads=4" if missing else None
         raise error(
             "module-failed",
-            f"{title}({shown}) cannot be made: {said(failure)}",
+            f"{title}({shown}) cannot be built: {said(failure)}",
             way_out or place_of(failure),
         ) from None
     if not isinstance(module, nn.Module):
         raise error(
             "not-a-module",
-            f"{title} gave {type(module).__name__}, not a torch.nn.Module",
+            f"{title} returned {type(module).__name__}, not a torch.nn.Module",
             "name a class of modules, or a function that returns one",
         )
     return module

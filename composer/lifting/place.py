@@ -1,4 +1,4 @@
-"""A line of Python's source as the place that a message shows."""
+"""A line of Python source as the location in a message."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from composer.errors import Location
 
 
 def location(file: str, line: int) -> Location:
-    """Return a line of a file, with what stands on it."""
+    """Return a line of a file, with its text."""
     text = linecache.getline(file, line).rstrip("\n")
     begun = len(text) - len(text.lstrip())
     return Location(file, line, begun + 1, max(1, len(text) - begun), text)

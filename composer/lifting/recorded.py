@@ -1,9 +1,8 @@
-"""What a module does on one input, as torch's functions saw it: a list of calls with real tensors.
+"""Records the torch function calls of a module on one input, with real tensors.
 
-The forward runs as its author wrote it, under a mode that torch gives every function call to. So
-each call is known by the name that its author knows, such as ``conv2d`` or ``view``, with the
-module and the line of source that it came from. What depends on no value and no weight is a
-constant: it is kept as it came out, and its calls are not.
+The forward runs unchanged, under a mode to which torch passes every function call. So each call has
+the name that its author used, such as ``conv2d`` or ``view``, with its module and its line of
+source. A result that depends on no input and no weight is a constant: only its value is kept.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ from composer.lifting.place import location
 _TORCH = str(Path(torch.__file__).parent)
 _HERE = str(Path(__file__).parent)
 
-#: Python reads a number or a truth from a tensor.
+#: Calls by which Python reads a value from a tensor.
 _READS = {
-    "__bool__": "its truth decides what is done next", "is_nonzero": "its truth is read",
-    "equal": "its truth is read", "allclose": "its truth is read",
-    "item": "its number is read", "tolist": "its numbers are read", "numpy": "its array is read",
-    "__int__": "its number is read", "__float__": "its number is read",
-    "__index__": "its number is read", "nonzero": "where it is not zero is read",
+    "__bool__": "its truth value is used in a condition", "is_nonzero": "its truth value is read",
+    "equal": "its truth value is read", "allclose": "its truth value is read",
+    "item": "its value is read", "tolist": "its values are read", "numpy": "its array is read",
+    "__int__": "its value is read", "__float__": "its value is read",
+    "__index__": "its value is read", "nonzero": "the positions of its nonzero values are read",
 }  # fmt: skip
-#: What makes a constant like a value, whatever that holds.
+#: Functions that make a constant from the shape of a value.
 _LIKE = frozenset({
     "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "new_tensor",
 })  # fmt: skip
@@ -48,14 +47,14 @@ LeafKind = Literal["input", "parameter", "buffer", "constant", "unknown"]
 
 @dataclass(frozen=True)
 class Ref:
-    """A tensor of the recording, by its number."""
+    """A tensor of the recording, by number."""
 
     index: int
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """A tensor that no recorded call gave."""
+    """A tensor that no recorded call returned."""
 
     kind: LeafKind
     name: str
@@ -64,7 +63,7 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a function of torch; tensors among its arguments and results are `Ref`."""
+    """One call of a torch function; tensors among its arguments and results are `Ref`."""
 
     op: str
     args: tuple[Any, ...]
@@ -87,10 +86,10 @@ class Recording:
 
 
 def record(module: nn.Module, x: Tensor, name: str) -> Recording:
-    """Return what the module does on x.
+    """Return the recorded run of the module on x.
 
     Raises:
-        ComposerError: its output is no tensor, or what it does depends on the numbers in x.
+        ComposerError: its output is not a tensor, or it branches on the values in x.
         Exception: whatever the module raises.
     """
     recorder = _Recorder(module, x)
@@ -100,7 +99,7 @@ def record(module: nn.Module, x: Tensor, name: str) -> Recording:
         raise ComposerError(
             Diagnostic(
                 "not-a-tensor",
-                f"{name} gives {type(y).__name__}, and a spec has one output",
+                f"{name} returns {type(y).__name__}, but a spec has one output",
                 "lift a module whose forward returns one tensor",
             )
         )
@@ -113,7 +112,7 @@ class _Recorder(TorchFunctionMode):
         super().__init__()
         self.recording = Recording()
         self._known: dict[int, int] = {}
-        self._kept: list[Tensor] = []  # so that no id is given away
+        self._kept: list[Tensor] = []  # so that no id is reused
         self._stack: list[tuple[str, str]] = []
         self._names: dict[int, Leaf] = {id(x): Leaf("input", "input", x)}
         for kind, named in (
@@ -125,7 +124,7 @@ class _Recorder(TorchFunctionMode):
 
     @contextmanager
     def following(self, module: nn.Module) -> Iterator[None]:
-        """Know which module's forward runs."""
+        """Track which module's forward is running."""
         hooks = []
         for path, child in module.named_modules():
             here = path, type(child).__name__
@@ -145,7 +144,7 @@ class _Recorder(TorchFunctionMode):
                 hook.remove()
 
     def ref(self, tensor: Tensor) -> Ref:
-        """Return the number of a tensor, which is a leaf where no call gave it."""
+        """Return the number of a tensor, which is a leaf if no call returned it."""
         if id(tensor) not in self._known:
             index = self._new(tensor)
             leaf = self._names.get(id(tensor))
@@ -204,15 +203,15 @@ class _Recorder(TorchFunctionMode):
         raise ComposerError(
             Diagnostic(
                 "depends-on-data",
-                f"the forward depends on the numbers in a tensor: {_READS[name]}",
-                "a spec does the same for every input: write it without reading numbers",
+                f"the forward depends on the values in a tensor: {_READS[name]}",
+                "a spec does the same for every input: write it without reading values",
                 _source(),
             )
         )
 
 
 def _name_of(func: Callable[..., Any]) -> str:
-    """Return the last word of what torch calls a function; of a property, the property's."""
+    """Return the last part of torch's name for a function or property."""
     name = getattr(func, "__name__", "")
     if name == "__get__":
         return (resolve_name(func) or "").removesuffix(".__get__").rpartition(".")[2]
@@ -227,7 +226,7 @@ def _plain(name: str) -> str:
 
 
 def _source() -> Location | None:
-    """Return the line that is running of the first code that is not torch's."""
+    """Return the current line of the innermost code outside torch."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename

@@ -1,4 +1,4 @@
-"""An axis under the name that it is read by from where it comes to be, instead of a rename.
+"""Removes a rename by giving the axis its final name where it is created.
 
 layer {out: {g: 2, d: c}}, softmax over g, rename {g: k, d: c}
 -> layer {out: {k: 2, c: c}}, softmax over k
@@ -19,7 +19,7 @@ _NAMES = ("over", "sum", "axes", "along", "axis")
 
 
 def without_renames(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
-    """Return the nodes with one rename less, or None where none can go."""
+    """Return the nodes with one rename fewer, or None if none can be removed."""
     by_name = {node.name: node for node in nodes}
     for rename in nodes:
         if rename.op != "rename":
@@ -37,7 +37,7 @@ def without_renames(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
 def _chain(
     nodes: Nodes, output: str, by_name: Mapping[str, Node], rename: Node
 ) -> list[Node] | None:
-    """Return the nodes up to the one that makes the renamed axes, the last first."""
+    """Return the nodes back to the one that creates the renamed axes, the last first."""
     found: list[Node] = []
     node = by_name.get(str(rename.fields["x"]))
     renamed = {*rename.fields["axes"]}
@@ -56,7 +56,7 @@ def _chain(
 
 
 def _taken(node: Node, names: Mapping[str, str]) -> bool:
-    """Return whether a new name is that of another axis of a node."""
+    """Return whether a new name is already that of another axis of a node."""
     return bool({*names.values()} & {axis for axis in node.axes if axis not in names})
 
 

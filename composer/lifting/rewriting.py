@@ -1,4 +1,4 @@
-"""What the rewrites of a draft share: who reads a node, and how one takes the place of another."""
+"""Shared tools of the rewrites: the readers of a node, and replacing one node by another."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable
 from composer.lifting.draft import REFERS, Node
 
 Nodes = list[Node]
-#: A rewrite: the nodes and the output after it, or None where it finds nothing.
+#: A rewrite: the nodes and the output after it, or None if it finds nothing.
 Step = Callable[[Nodes, str], tuple[Nodes, str] | None]
 
 
 def until_done(step: Step, nodes: Nodes, output: str) -> tuple[Nodes, str]:
-    """Take a step until it finds nothing more to do."""
+    """Repeat a rewrite until it finds nothing."""
     while (found := step(nodes, output)) is not None:
         nodes, output = found
     return nodes, output
@@ -29,12 +29,12 @@ def used(nodes: Nodes, output: str) -> Nodes:
 
 
 def readers(nodes: Nodes, name: str) -> Nodes:
-    """Return the nodes that read one, each as often as it does."""
+    """Return the readers of a node, with repetitions."""
     return [node for node in nodes for read in node.reads() if read == name]
 
 
 def read_from(nodes: Nodes, old: str, new: str) -> None:
-    """Let all that reads one node read another."""
+    """Make all readers of one node read another."""
     for node in nodes:
         for key in REFERS:
             if node.fields.get(key) == old:
@@ -44,13 +44,13 @@ def read_from(nodes: Nodes, old: str, new: str) -> None:
 
 
 def single_reader(nodes: Nodes, node: Node, output: str) -> Node | None:
-    """Return the one node that reads a node, where that is not the output."""
+    """Return the only reader of a node, unless the node is the output."""
     found = readers(nodes, node.name)
     return found[0] if len(found) == 1 and node.name != output else None
 
 
 def absorb(nodes: Nodes, output: str, layer: Node, other: Node) -> tuple[Nodes, str]:
-    """Remove a node whose work its layer does now."""
+    """Remove a node that was merged into its layer."""
     layer.weights.update(other.weights)
     layer.axes = other.axes
     rest = [node for node in nodes if node is not other]

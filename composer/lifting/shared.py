@@ -1,10 +1,10 @@
-"""A layer that a module runs on two values: the layer of both, stacked on a new axis.
+"""Lifts a layer that a module runs on two values as one layer on both, stacked on a new axis.
 
     f(a), f(b)            -> fs = f([a, b]), fs[0], fs[1]
     g(fs[0]), g(fs[1])    -> g(fs)[0], g(fs)[1]
     fs[0] + fs[1]         -> the sum of fs over the new axis
 
-Two layers with the same weights would be two copies of these in a spec, which then part in
+Two layers with the same weights would be two copies of these in a spec, which then diverge in
 training.
 """
 
@@ -19,7 +19,7 @@ _OF_ELEMENTS = ("apply", "gate", "scale")
 
 
 def stacked(nodes: Nodes, output: str) -> tuple[Nodes, str]:
-    """Return the nodes where each weight belongs to one node."""
+    """Return the nodes, rewritten so that each weight belongs to one node."""
     while True:
         found = _one_more(nodes)
         if found is None:
@@ -31,7 +31,7 @@ def stacked(nodes: Nodes, output: str) -> tuple[Nodes, str]:
 
 
 def _one_more(nodes: Nodes) -> Nodes | None:
-    """Return the nodes with the next group of the same layer as one, or None."""
+    """Return the nodes with the next group of equal layers merged, or None."""
     picks = {node.name: node for node in nodes if node.op == "pick" and node.fields.get("of_all")}
     for place, first in enumerate(nodes):
         key = _key(first)
@@ -50,7 +50,7 @@ def _one_more(nodes: Nodes) -> Nodes | None:
 
 
 def _key(node: Node) -> Any:
-    """Return what two nodes share that do the same with other values."""
+    """Return the key that two nodes share if they do the same to different values."""
     if not (node.weights and "x" in node.fields) and node.op not in _OF_ELEMENTS:
         return None
     rest = {key: one for key, one in node.fields.items() if key != "x"}
@@ -58,7 +58,7 @@ def _key(node: Node) -> Any:
 
 
 def _together(nodes: Nodes, same: Nodes, source: str | None) -> Nodes:
-    """Write one node for several that do the same, at the place of the last of them."""
+    """Replace several nodes that do the same by one, at the position of the last of them."""
     names = {node.name for node in nodes}
     first, last = same[0], same[-1]
     axis = "both"
@@ -103,7 +103,7 @@ def _free(wish: str, taken: set[str]) -> str:
 
 
 def _summed(nodes: Nodes, output: str) -> tuple[Nodes, str] | None:
-    """Write a sum of all slices of a stack as a pool over its axis."""
+    """Turn a sum of all slices of a stack into a pool over its axis."""
     picks = {node.name: node for node in nodes if node.op == "pick" and node.fields.get("of_all")}
     for node in nodes:
         of = node.fields.get("of", ())

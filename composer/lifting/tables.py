@@ -1,4 +1,4 @@
-"""The numbers of a constant tensor as a formula of their places, where there is a plain one."""
+"""The values of a constant tensor as a simple formula of their indices, if there is one."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from composer.lifting.values import Missing, Numbers, Source
 
 
 def formula_of(source: Source, sizes: Mapping[str, Numbers], formulas: Formulas) -> str | float:
-    """Return the numbers of a constant as an expression over its axes: a + b·i + ….
+    """Return the values of a constant as an expression over its axes: a + b·i + ….
 
     Raises:
-        Missing: no such formula gives them.
+        Missing: no such formula matches.
     """
     terms: list[tuple[str, tuple[float, ...]]] = []
     bases = []
@@ -32,7 +32,7 @@ def formula_of(source: Source, sizes: Mapping[str, Numbers], formulas: Formulas)
             guess = guess + step * table.new_tensor(range(length)).reshape(shape)
         if not bool((guess - table).abs().max() <= 1e-9 * (1 + table.abs().max())):
             raise Missing(
-                "its numbers are a table that no formula is known for",
+                "no formula was found for its table of numbers",
                 "make it an nn.Parameter, or write the spec by hand with {op: constant}",
             )
         bases.append(base)

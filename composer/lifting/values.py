@@ -1,7 +1,7 @@
-"""A tensor of the recording as a value of the spec: its positions, and the named axes in each.
+"""A recorded tensor as a value of the spec: its positions, and the named axes in each.
 
-A position of size 1 holds no axis. One that a view made of several holds them all, the widest step
-first, so a view of [b, c, h, w] as [b, c, h·w] writes nothing: its last position holds h and w.
+A position of size 1 has no axis. One that a view merged from several has them all, the slowest
+first, so a view of [b, c, h, w] as [b, c, h·w] needs no node: its last position has h and w.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from torch import Tensor
 Numbers = tuple[int, ...]
 
 
-class Missing(Exception):  # noqa: N818 - a finding, of which the report lists all
-    """An operation that has no counterpart; the message says what of it, the way out is `help`."""
+class Missing(Exception):  # noqa: N818 - a finding; the report lists all of them
+    """An operation without a counterpart; the message says why, the way out is `help`."""
 
     def __init__(self, message: str, way_out: str = "") -> None:
         super().__init__(message)
         self.message, self.way_out = message, way_out
 
 
-class Unknown(Exception):  # noqa: N818 - it is reported where it was found
-    """An operation on the result of one that has no counterpart."""
+class Unknown(Exception):  # noqa: N818 - already reported where it was found
+    """An operation on the result of one without a counterpart."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A tensor that is not written yet, since its axes may still be called by any name.
+    """A tensor without a node yet, because its axes can still get any names.
 
-    `learned` is the path of a parameter; else it is a constant, maybe a `buffer`. `tables` has the
-    numbers in each run, and `axes` are its axes in the order of its memory.
+    `learned` is the path of a parameter; else it is a constant, maybe a `buffer`. `tables` has its
+    values in each run, and `axes` are its axes in memory order.
     """
 
     axes: tuple[str, ...]
@@ -44,12 +44,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor: the node that gives it, and which axes stand at each of its positions."""
+    """A tensor: its node, and the axes at each of its positions."""
 
     node: str
     dims: tuple[tuple[str, ...], ...]
     sizes: Mapping[str, Numbers] = field(default_factory=dict)
-    bare: frozenset[str] = frozenset()  # axes that it is spread along, which its node has not
+    bare: frozenset[str] = frozenset()  # axes that it is broadcast along, which its node lacks
     source: Source | None = None
     unknown: bool = False
 
@@ -65,12 +65,12 @@ class Value:
 
     @property
     def is_free(self) -> bool:
-        """Whether its axes may be called by any name, for nothing is written yet."""
+        """Whether its axes can still get any names, because it has no node yet."""
         return self.source is not None
 
     @property
     def is_constant(self) -> bool:
-        """Whether it is neither a value nor learned."""
+        """Whether it is a constant."""
         return self.source is not None and not self.source.learned
 
     def size(self, dim: int, runs: int) -> Numbers:
@@ -85,7 +85,7 @@ class Value:
         return replace(self, dims=kept, sizes=sizes, bare=self.bare & axes)
 
     def named(self, names: Mapping[str, str]) -> Value:
-        """Return the same value under other names of axes, which its node must have."""
+        """Return the same value with renamed axes, which its node must have."""
 
         def new(axes: Iterable[str]) -> tuple[str, ...]:
             return tuple(names.get(axis, axis) for axis in axes)
@@ -110,10 +110,10 @@ def dim_of(dim: Any, rank: int) -> int:
     """Return a position counted from the front.
 
     Raises:
-        Missing: it is not one number.
+        Missing: it differs between runs.
     """
     if not isinstance(dim, int):
-        raise Missing("the dimension differs from size to size")
+        raise Missing("the dimension depends on the input size")
     return dim % rank if rank else 0
 
 

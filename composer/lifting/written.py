@@ -1,4 +1,4 @@
-"""A draft as the text of a spec, one line for each node, as shipped specs are written."""
+"""Writes a draft as the text of a spec, one line per node, like the shipped specs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from composer.visible import visible_line
 
 _PLAIN = re.compile(r"[A-Za-z_][\w./*+ -]*")
 _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off"})
-#: Fields in the order in which the shipped specs have them.
+#: The order of fields, as in the shipped specs.
 _SAY_X = frozenset({"reweight"})  # ops that need an x
 _ORDER = ("op", "fn", "x", "q", "k", "v", "of", "over", "along", "keys", "axes", "axis", "into")
 
@@ -51,7 +51,7 @@ def _place(field: str) -> int:
 
 
 def _one_or_many(key: str, value: Any) -> Any:
-    """Return a list of one axis as that axis; what is stacked or added is a list always."""
+    """Return a list of one axis as that axis; lists of operands stay lists."""
     return value[0] if isinstance(value, list) and len(value) == 1 and key != "of" else value
 
 
@@ -71,6 +71,6 @@ def shown(value: Any) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Return a text in double quotes, whose escapes are YAML's, too."""
+    """Return a text in double quotes, with escapes that YAML also understands."""
     plain = text.replace("\\", "\\\\").replace('"', "'")
     return f'"{visible_line(plain)}"'

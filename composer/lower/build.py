@@ -1,4 +1,4 @@
-"""`build`: a spec and the sizes it meets, to a `torch.fx.GraphModule`."""
+"""`build`: from a spec and sizes to a `torch.fx.GraphModule`."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from composer.turns import in_turn
 @in_turn  # weights are drawn
 @uncollected()
 def lower(graph: Graph) -> fx.GraphModule:
-    """Return the module of a graph that has been through every pass.
+    """Return the module for a graph after all passes.
 
-    Each fx node knows the spec's node it comes from, under ``meta["composer"]``.
+    Each fx node records the spec's node it comes from, under ``meta["composer"]``.
     """
     emitter = FxEmitter(graph)
     for node in emitter.order:
@@ -44,20 +44,20 @@ def lower(graph: Graph) -> fx.GraphModule:
 
 
 def compiled(spec: Spec, settings: Settings) -> Graph:
-    """Return the graph of a spec, where the sizes of the map stay open if it lowers so.
+    """Return the graph of a spec, with the sizes of the map left open if it can be lowered so.
 
-    A spec that can't do without them keeps the numbers, and its module refuses any other size; see
-    `composer.lower.grid.needed_size`. What is wrong at these sizes is refused in either case.
+    A spec that needs these sizes keeps the numbers, and its module refuses any other size; see
+    `composer.lower.grid.needed_size`. Errors at these sizes are reported in either case.
 
     Args:
-        spec: what is compiled.
-        settings: with the sizes where it goes; the graph's have as `planned` those left open.
+        spec: the spec to compile.
+        settings: with the sizes at its site; the graph's settings hold open ones as `planned`.
 
     Raises:
-        ComposerError: the spec does not suit.
+        ComposerError: the spec does not fit these settings.
     """
     opened = settings.opened
-    if opened.planned == settings.planned:  # no size of a map is given
+    if opened.planned == settings.planned:  # no map size is given
         return compile_graph(graph_of(spec, settings))
     analyse(graph_of(spec, settings)).sound()
     graph = compile_graph(graph_of(spec, opened))
@@ -65,9 +65,12 @@ def compiled(spec: Spec, settings: Settings) -> Graph:
 
 
 def _lowers(graph: Graph) -> bool:
-    """Return whether a graph does without the sizes that are open."""
+    """Return whether a graph can be lowered without the open sizes."""
     try:
-        with unset_fake_temporarily(), torch.device("meta"):  # the caller's may be of a GPU
+        with (
+            unset_fake_temporarily(),
+            torch.device("meta"),
+        ):  # the caller's fake mode may be for a GPU
             lower(graph)
     except ComposerError as failure:
         if any(problem.code != "open-size" for problem in failure.diagnostics):
@@ -88,44 +91,44 @@ def build(
     init: Init = "paper",
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
-    compile: bool = False,  # noqa: A002 - the word torch uses
+    compile: bool = False,  # noqa: A002 - torch's name for it
 ) -> fx.GraphModule:
     """Build the module of a spec.
 
     Args:
         spec: a spec, the name of a shipped one, a path, or the text itself.
         channels: the size of the axis ``c`` of the input.
-        like: the layer that a stand-in takes the place of, such as an ``nn.Conv2d`` (or one of one
-            or three dimensions); it tells the channels, kernel, stride and so on.
-        size: the sizes of ``h`` and ``w``, for a spec that is built for one size of the map, as
-            with a weight for each place; other specs take maps of any size even so. Tokens
-            ``[b, n, c]`` are as many as the map has places. Three numbers are those of a map
-            ``[b, c, d, h, w]``, and one that of ``[b, c, t]``: what such a spec says of h and w
-            together holds for these.
-        params: other values for the spec's params; for a stand-in built without `like`, values
-            for ``out``, ``kernel``, ``stride``, ``padding``, ``dilation``, ``groups`` and ``bias``
-            too.
-        layout: the order of the input's axes in memory, such as ``("b", "h", "w", "c")``;
-            the order in which the spec names them unless told. Where a spec takes tokens
-            ``[b, n, c]``, a map's axes are folded into ``n``; where it takes a map, ``n`` in the
-            layout is the map's places, of the `size` given, row by row.
-        prefix: how many of the tokens, such as a class token, stand before those of the map; they
-            are passed through.
-        init: ``"paper"``, or ``"identity"`` for a module that begins as its own input; with `like`,
-            as that layer.
-        device: where the parameters lie.
-        dtype: what the parameters are.
-        compile: whether to wrap the module by ``torch.compile(fullgraph=True)``.
+        like: the layer that a stand-in replaces, such as an ``nn.Conv2d`` (or ``nn.Conv1d`` or
+            ``nn.Conv3d``); it gives the channels, kernel, stride and so on.
+        size: the sizes of ``h`` and ``w``. Needed only by a spec that is built for one size of the
+            map, for example with a weight for each position; other specs take maps of any size in
+            any case. For tokens ``[b, n, c]``, n is the number of positions of the map. Three
+            numbers are the sizes of a map ``[b, c, d, h, w]``, and one number is that of
+            ``[b, c, t]``; a spec that uses h and w together also works on these.
+        params: other values for the spec's params; for a stand-in built without `like`, also
+            values for ``out``, ``kernel``, ``stride``, ``padding``, ``dilation``, ``groups`` and
+            ``bias``.
+        layout: the order of the input's axes in memory, such as ``("b", "h", "w", "c")``; by
+            default the order in which the spec names them. If a spec takes tokens ``[b, n, c]``, a
+            map's axes are merged into ``n``; if it takes a map, ``n`` in the layout holds the
+            positions of a map of the given `size`, in row-major order.
+        prefix: the number of tokens before those of the map, such as a class token; they are
+            passed through.
+        init: ``"paper"``, or ``"identity"`` for a module that starts as the identity; with `like`,
+            for one that starts as that layer.
+        device: the device of the parameters.
+        dtype: the dtype of the parameters.
+        compile: whether to wrap the module with ``torch.compile(fullgraph=True)``.
 
     Returns:
-        A module that takes and gives tensors with the axes of the spec's input and output. One
-        that is built for one size refuses another by a `ValueError` that names both; a tensor of
-        other channels fails in torch's words. A batch norm behind a global pool needs more than
-        one sample in training mode, as everywhere in torch.
+        A module whose input and output are tensors with the axes of the spec's input and output.
+        One that is built for one size refuses another with a `ValueError` that names both; a
+        tensor with other channels raises torch's own error. A batch norm after a global pool needs
+        more than one sample in training mode, as everywhere in torch.
 
     Raises:
-        ComposerError: the spec is at fault, or does not suit these sizes and params; or torch has
-            no room for the module, or does not know the device or dtype.
+        ComposerError: the spec has errors, or does not fit these sizes and params; or the module
+            does not fit in memory, or torch does not know the device or dtype.
     """
     spec = load_spec(spec)
     settings = settings_for(spec, channels, like, size, params, layout, prefix, init)
@@ -156,19 +159,19 @@ def settings_for(
     prefix: int = 0,
     init: Init = "paper",
 ) -> Settings:
-    """Return what is chosen for a module that stands alone; the arguments are those of `build`.
+    """Return the settings of a module outside a backbone; the arguments are those of `build`.
 
     Raises:
-        ComposerError: they do not suit the spec.
+        ComposerError: they do not fit the spec.
     """
     if init not in get_args(Init):
-        raise error("invalid-init", f"{init!r} is not a way to begin", "say 'paper' or 'identity'")
+        raise error("invalid-init", f"init cannot be {init!r}", "write 'paper' or 'identity'")
     order, tokens, places = _checked_layout(spec, layout, prefix, size, like)
     if tokens is not None and "n" not in (order or ("n",)) and size is None:
         raise error(
             "missing-size",
-            f"{spec.name!r} needs the height and width of the map that the tokens hold",
-            f"say build({spec.name!r}, channels=64, size=(14, 14))",
+            f"{spec.name!r} needs the height and width of the map that the tokens represent",
+            f"pass them, as in build({spec.name!r}, channels=64, size=(14, 14))",
         )
     params = dict(params or {})
     told: dict[str, int] = {}
@@ -183,7 +186,7 @@ def settings_for(
 
 
 def _identical(graph: Graph, like: nn.Module, dtype: torch.dtype | None) -> fx.GraphModule:
-    """Return a stand-in that computes what the layer does; on the CPU."""
+    """Return a stand-in that computes the same as the layer; on the CPU."""
     here = f"this {type(like).__name__}"
     check_can_be_identical(graph, here)
     like = copy.deepcopy(like).to("cpu", torch.float64)
@@ -197,8 +200,8 @@ def _agreed(channels: int | None, told: int) -> int:
     if channels not in (None, told):
         raise error(
             "size-conflict",
-            f"channels is {channels}, and the layer it is like takes {told}",
-            "leave channels away: the layer tells",
+            f"channels is {channels}, but the layer in `like` takes {told}",
+            "omit channels: it follows from the layer",
         )
     return told
 
@@ -210,15 +213,15 @@ def _checked_layout(
     size: tuple[int, ...] | None,
     like: nn.Module | None,
 ) -> tuple[tuple[str, ...] | None, Tokens | None, tuple[str, ...]]:
-    """Return the layout of the map, how it comes where it comes as tokens, and its places."""
+    """Return the layout of the map, how it is held by tokens if it is, and its spatial axes."""
     named = spec.input if layout is None else layout
     if isinstance(prefix, bool) or not isinstance(prefix, int) or prefix < 0:
         raise error("invalid-size", f"prefix is {prefix!r}, not a whole number from 0")
     tokens: Tokens | None = Tokens(prefix)
     if "n" not in named:
         if prefix:
-            message = f"{prefix} prefix tokens stand in no layout {list(named)}"
-            raise error("invalid-layout", message, "say layout=('b', 'n', 'c')")
+            message = f"the layout {list(named)} has no axis for {prefix} prefix tokens"
+            raise error("invalid-layout", message, "write layout=('b', 'n', 'c')")
         tokens = None
     elif "n" in spec.input:
         tokens = tokens if prefix else None
@@ -237,10 +240,10 @@ def _of_maps(
     size: tuple[int, ...] | None,
     dimensions: int | None,
 ) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
-    """Return the layout of a map under the spec's names, and its places.
+    """Return the layout of a map under the spec's names, and its spatial axes.
 
     Raises:
-        ComposerError: the layout does not hold the axes of the spec.
+        ComposerError: the layout does not have the axes of the spec.
     """
     order, places = layout_at(spec, layout, size, dimensions)
     if order is None or layout is None:
@@ -252,7 +255,7 @@ def _of_maps(
     if not fits or len(set(order)) < len(order):
         raise error(
             "invalid-layout",
-            f"the layout {list(layout)} does not hold the axes of {spec.name!r}",
-            f"put these in order: {', '.join(spec.input)}",
+            f"the layout {list(layout)} does not have the axes of {spec.name!r}",
+            f"write these axes in some order: {', '.join(spec.input)}",
         )
     return order, places

@@ -1,4 +1,4 @@
-"""The Python of a module, node by node of its spec."""
+"""The Python code of a module, node by node of its spec."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ASSIGNED = re.compile(r"\s*(\w+)(?:\s*:[^=]+)?\s*=")
 
 
 def code_by_node(module: fx.GraphModule) -> dict[str, str]:
-    """Return the lines of a module's forward that each node of its spec became."""
+    """Return the lines of a module's forward for each node of its spec."""
     owner = {
         node.name: node.meta["composer"]["node"]
         for node in module.graph.nodes

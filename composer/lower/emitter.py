@@ -1,4 +1,4 @@
-"""Writes the fx nodes of one graph, with the provenance of each in its `meta`."""
+"""Emits the fx nodes of one graph, with the provenance of each in its `meta`."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _TRACEABLE = frozenset({"constant", "name", "+", "-", "*", "/", "//", "%", "**",
 
 
 class FxEmitter:
-    """What the primitives write their lowering to.
+    """The target of the primitives' lowering.
 
-    Modules and parameters live under the name of the node that draws them, so that a checkpoint
-    reads ``excite.fc1.weight``; fx nodes are named after it too.
+    Modules and parameters are registered under the name of their node, so that a checkpoint key is
+    ``excite.fc1.weight``; fx nodes are also named after it.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -46,13 +46,13 @@ class FxEmitter:
         self.written: dict[str, fx.Node] = {INPUT: self._of_one_size(taken)}
         self.order = tuple(graph.in_order())
         self._readers = readers(graph)
-        self._sizes: dict[str, fx.Node] = {}  # of the input, once read
+        self._sizes: dict[str, fx.Node] = {}  # of the input, cached once read
         self._shared: dict[tuple[Any, ...], fx.Node] = {}
-        self._passed_by: dict[fx.Node, None] = {}  # permutes whose value was sliced before them
+        self._passed_by: dict[fx.Node, None] = {}  # permutes whose input was sliced instead
         self._node: GraphNode | None = None
 
     def write(self, node: GraphNode) -> None:
-        """Write one node of the graph.
+        """Emit one node of the graph.
 
         Raises:
             ComposerError: it needs a size that is not known.
@@ -69,7 +69,7 @@ class FxEmitter:
             ) from None
 
     def finish(self, name: str) -> fx.GraphModule:
-        """Return the module that gives the graph's output."""
+        """Return the module that computes the graph's output."""
         y = self.written[self.graph.output]
         for permuted in self._passed_by:
             if permuted is not y and not permuted.users:
@@ -80,18 +80,18 @@ class FxEmitter:
 
     @property
     def here(self) -> Expr:
-        """The node being written, as a reference to itself."""
+        """The node being lowered, as a reference."""
         assert self._node is not None
         return constant(self._node.name)
 
     @property
     def as_written(self) -> Primitive | None:
-        """The op of the node being written as the spec has it, before its names were bound."""
+        """The op of the node being lowered as written in the spec, before binding."""
         assert self._node is not None
         return self._node.written
 
     def axes(self, ref: Expr) -> Axes:
-        """Return the axes of an operand, or of the node being written."""
+        """Return the axes of an operand, or of the node being lowered."""
         axes = self.graph.axes_of(str(ref.value))
         assert axes is not None
         return axes
@@ -101,20 +101,20 @@ class FxEmitter:
         return self.written[str(ref.value)]
 
     def size(self, size: Expr) -> int | fx.Node:
-        """Return a size where it is known, else write how it follows from those of the input.
+        """Return a size if it is known, else emit its computation from the input's sizes.
 
         Raises:
-            AxisProblem: it depends on more than these.
+            AxisProblem: it depends on more than the input's sizes.
         """
         whole_size = size if size.is_constant or is_whole(size) else Expr("floor", 0, (size,))
         value = self.number(whole_size)
         return value if isinstance(value, fx.Node) else int(value)
 
     def number(self, number: Expr) -> Value | fx.Node:
-        """Return a number where it is known, else write how it follows from the input's sizes.
+        """Return a number if it is known, else emit its computation from the input's sizes.
 
         Raises:
-            AxisProblem: it depends on more than these.
+            AxisProblem: it depends on more than the input's sizes.
         """
         if number.is_constant:
             return number.value
@@ -123,9 +123,9 @@ class FxEmitter:
         return self._computed(number)
 
     def _computed(self, number: Expr) -> Value | fx.Node:
-        """Write an expression whose names are all sizes of the input.
+        """Emit an expression whose names are all sizes of the input.
 
-        Each operation is a node, but for what fx can't trace again, such as a choice.
+        Each operation is a node, except what fx can't trace again, such as a conditional.
         """
         if number.is_constant:
             return number.value
@@ -137,14 +137,14 @@ class FxEmitter:
         return self.function(OPERATIONS[number.kind], *map(self._computed, number.args))
 
     def _read(self, axis: str) -> fx.Node:
-        """Write one read of an open size of the input, which all that depends on it takes."""
+        """Emit one read of an open size of the input, shared by everything that depends on it."""
         if axis not in self._sizes:
             where = self.graph.input_axes.index(axis)
             self._sizes[axis] = self.method("size", self.written[INPUT], where)
         return self._sizes[axis]
 
     def _of_one_size(self, x: fx.Node) -> fx.Node:
-        """Write the refusal of another size than the one that all is lowered for, if there is."""
+        """Emit a check of the input's size, if the module is lowered for one size only."""
         if (size := needed_size(self.graph)) is None:
             return x
         of_map = (*self.graph.settings.places, "n")
@@ -158,18 +158,18 @@ class FxEmitter:
         return node
 
     def function(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
-        """Write a call of a function."""
+        """Emit a call of a function."""
         return self._create("call_function", target, target.__name__, args, kwargs)
 
     def method(self, target: str, *args: Any, **kwargs: Any) -> fx.Node:
-        """Write a call of a tensor's method."""
+        """Emit a call of a tensor's method."""
         return self._create("call_method", target, target, args, kwargs)
 
     def module(self, local: str, module: nn.Module, x: fx.Node) -> fx.Node:
-        """Write a call of a module that lives under this node's name.
+        """Emit a call of a module that is registered under this node's name.
 
         Raises:
-            AxisProblem: it shares the weights of an earlier node, whose module does something else.
+            AxisProblem: it shares the weights of an earlier node whose module is different.
         """
         keeper = self._keeper if module.state_dict() else self._name
         path = f"{keeper}.{local}"
@@ -181,9 +181,9 @@ class FxEmitter:
         return self._create("call_module", path, local, (x,), {})
 
     def parameter(self, tensor: Tensor, local: str | None = None) -> fx.Node:
-        """Write a read of a parameter that carries this node's name, or lives under it as `local`.
+        """Emit a read of a parameter with this node's name, or of its attribute `local`.
 
-        One without axes is kept as one element, since sharded training takes no scalar.
+        One without axes is stored with one element, because sharded training takes no scalars.
         """
         path = f"{self._keeper}.{local}" if local else self._keeper
         owner, name = self._place(path)
@@ -196,7 +196,7 @@ class FxEmitter:
         return node if tensor.dim() else self.method("squeeze", node, 0)
 
     def _need_same(self, first: str, this: str) -> None:
-        """Refuse a layer with the weights of another that it can't have.
+        """Refuse a layer that shares the weights of a different layer.
 
         Raises:
             AxisProblem: code ``invalid-value``.
@@ -205,23 +205,23 @@ class FxEmitter:
             return
         raise AxisProblem(
             "invalid-value",
-            f"{self._name!r} shares the weights of {self._keeper!r}, and is {this}, not {first}",
+            f"{self._name!r} shares the weights of {self._keeper!r}, but is {this}, not {first}",
             (),
-            "let each step be the same layer, or omit 'shared'",
+            "make each step the same layer, or omit 'shared'",
         )
 
     def schedule(self, begin: float, end: float, steps: int) -> fx.Node:
-        """Write a read of a number that `composer.lower.schedule.advance` moves."""
+        """Emit a read of a number that `composer.lower.schedule.advance` changes."""
         owner, name = self._place(self._keeper)
         if not hasattr(owner, name):
             owner.add_module(name, Schedule(begin, end, steps))
         return self._create("call_module", self._keeper, "value", (), {})
 
     def table(self, value: Expr, axes: Axes) -> fx.Node:
-        """Write a table of numbers that are not learned: kept, or computed from open sizes.
+        """Emit a table of constants: stored, or computed from open sizes.
 
         Raises:
-            AxisProblem: it has no value somewhere, or depends on more than sizes of the input.
+            AxisProblem: it is undefined somewhere, or depends on more than the input's sizes.
         """
         names = tuple(map(index_of, axes))
         lengths = tuple(self.size(size) for _, size in axes.sizes)
@@ -236,14 +236,14 @@ class FxEmitter:
         return self._create("call_module", path, local, (), {})
 
     def given(self) -> fx.Node:
-        """Write this node's value as one more input of the module."""
+        """Emit this node's value as an additional input of the module."""
         with self.fx.inserting_after(list(self.fx.find_nodes(op="placeholder"))[-1]):
             return self.fx.placeholder(self._name, type_expr=Tensor)
 
     def arrange(self, x: fx.Node, have: tuple[str, ...], want: tuple[str, ...]) -> fx.Node:
-        """Write what brings axes from one order to another, adding those missing with size 1.
+        """Emit a permute and unsqueeze from one order of axes to another; new axes have size 1.
 
-        A value without axes meets any other as it is.
+        A value without axes broadcasts without this.
         """
         if not have:
             return x
@@ -256,9 +256,9 @@ class FxEmitter:
         return x
 
     def spread(self, ref: Expr, want: tuple[str, ...]) -> fx.Node:
-        """Write what brings an operand to the axes wanted, in one step where they lie together.
+        """Emit the conversion of an operand to the wanted axes, in one step if they are adjacent.
 
-        No size of the operand is written, so that a pruned one goes through.
+        No size of the operand is fixed, so that it works after pruning.
         """
         have = self.axes(ref).names
         around = _around_one(have, want) if len(want) - len(have) > 1 else None
@@ -268,10 +268,10 @@ class FxEmitter:
         return self.method("unflatten", self.node(ref), have.index(axis), sizes)
 
     def slices(self, ref: Expr, axis: str) -> tuple[fx.Node, tuple[int, ...]] | None:
-        """Write all slices of an operand along an axis, where several nodes pick some of them.
+        """Emit all slices of an operand along an axis, if several nodes pick some of them.
 
-        With them comes the order to bring the axes of each into: they are taken before a permute,
-        so that the gradient, which puts them side by side again, lies in memory as the value does.
+        Also return the order into which to bring the axes of each: they are taken before a permute,
+        so that the gradient, which stacks them again, has the memory layout of the value.
         """
         name, axes = str(ref.value), self.axes(ref)
         picks = [it for it in self._readers[name] if isinstance(it.op, Pick) and it.op.axis == axis]
@@ -288,15 +288,15 @@ class FxEmitter:
         return slices, tuple(place - (place > where) for place in rest)
 
     def once(self, key: tuple[Any, ...], write: Callable[[], fx.Node]) -> fx.Node:
-        """Return what `write` wrote for the first of the nodes that share a key."""
+        """Return what `write` emitted for the first of the nodes that share a key."""
         if key not in self._shared:
             self._shared[key] = write()
         return self._shared[key]
 
     def is_spent(self, ref: Expr) -> bool:
-        """Return whether an operand is a new tensor of the module's own, and read here last.
+        """Return whether an operand is the module's own new tensor, and last read here.
 
-        What a layer gives is not: hooks may hold it.
+        The output of a layer is not: hooks may keep it.
         """
         name = str(ref.value)
         if name == INPUT or name == self.graph.output:
@@ -314,12 +314,12 @@ class FxEmitter:
 
     @property
     def _keeper(self) -> str:
-        """The node that keeps the weights: this one, unless it shares another's."""
+        """The node that owns the weights: this one, unless it shares another's."""
         assert self._node is not None
         return self._node.weights or self._node.name
 
     def _place(self, path: str) -> tuple[nn.Module, str]:
-        """Return the module that holds what is at a path, and what it is called there."""
+        """Return the module that holds the attribute at a path, and the attribute's name."""
         parent, _, name = path.rpartition(".")
         return module_at(self.root, parent), name
 
@@ -332,12 +332,12 @@ class FxEmitter:
 
 
 def _tree(number: Expr) -> Any:
-    """Return an expression as nested tuples, each an operation and what it takes."""
+    """Return an expression as nested tuples of an operation and its arguments."""
     return (number.kind, *map(_tree, number.args)) if number.args else number.value
 
 
 def _around_one(have: tuple[str, ...], want: tuple[str, ...]) -> tuple[str, tuple[int, ...]] | None:
-    """Return the axis beside which all those missing stand, and itself with them as sizes."""
+    """Return the axis next to which all missing axes go, and the sizes of it and them."""
     if have != tuple(axis for axis in want if axis in have):
         return None
     missing = [place for place, axis in enumerate(want) if axis not in have]

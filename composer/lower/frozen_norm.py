@@ -1,7 +1,7 @@
-"""Batch norms whose weights and statistics are fixed, which are no `nn.BatchNorm2d`.
+"""Frozen batch norms, whose weights and statistics are fixed, and which are not `nn.BatchNorm2d`.
 
-torchvision's, timm's, detectron2's and those of the DETRs are modules of their own: four buffers of
-one number for each channel, and no parameter.
+Those of torchvision, timm, detectron2 and the DETRs are separate classes: four buffers with one
+number per channel, and no parameters.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 _BUFFERS = ("weight", "bias", "running_mean", "running_var")
-#: Of those that don't keep it, as DETR's do not.
+#: The eps of those that don't store it, such as DETR's.
 _EPS = 1e-5
 
 
 def is_frozen_norm(module: nn.Module) -> bool:
-    """Return whether a module is a batch norm that is fixed, by a class's name and its buffers.
+    """Return whether a module is a frozen batch norm, by its class name and buffers.
 
-    It may hold what has no weights, such as timm's activation.
+    It may contain modules without weights, such as timm's activation.
     """
     named = any("BatchNorm" in kind.__name__ for kind in type(module).__mro__)
     if not named or next(module.parameters(), None) is not None:
@@ -28,6 +28,6 @@ def is_frozen_norm(module: nn.Module) -> bool:
 
 
 def eps_of(norm: nn.Module) -> float:
-    """Return what a norm adds to the variance."""
+    """Return the eps of a norm."""
     eps = getattr(norm, "eps", _EPS)
     return float(eps.item() if isinstance(eps, Tensor) else eps)

@@ -1,7 +1,7 @@
-"""An fx graph as plain values, which pickle.
+"""An fx graph as plain values, for pickling.
 
-Fx's own nodes hold each other on both sides, so that pickle would go as deep as there are nodes.
-Here each is a row that names those before it by their numbers.
+Fx's nodes are doubly linked, so pickle would recurse as deep as there are nodes. Here each node is
+a row that refers to earlier rows by number.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from torch import fx
 from torch.fx.graph import CodeGen
 from torch.fx.node import map_aggregate, map_arg
 
-#: Of a node's `meta`: where it comes from. What passes leave there, such as fake tensors, is left.
+#: The keys of a node's `meta` to keep: its provenance. Others, such as fake tensors, are dropped.
 _KEPT = ("composer", "stack_trace")
 
 
 @dataclass(frozen=True)
 class _Node:
-    """A reference to a node, by its place in the order."""
+    """A reference to a node, by its index."""
 
     place: int
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A node: the arguments of `fx.Graph.create_node`, and what is kept of its `meta`."""
+    """A node: the arguments of `fx.Graph.create_node`, and the kept part of its `meta`."""
 
     op: str
     target: str | Callable[..., Any]
@@ -40,14 +40,14 @@ class _Row:
 
 @dataclass(frozen=True)
 class GraphData:
-    """All nodes of a graph, in order, and what writes its code where that is not fx's usual."""
+    """All nodes of a graph, in order, and its code generator if that is not fx's default."""
 
     rows: tuple[_Row, ...]
     codegen: CodeGen | None
 
     @classmethod
     def of(cls, graph: fx.Graph) -> GraphData:
-        """Return the values that a graph is made of."""
+        """Return a graph as plain values."""
         places = {node: _Node(place) for place, node in enumerate(graph.nodes)}
 
         def referred(argument: Any) -> Any:
@@ -70,7 +70,7 @@ class GraphData:
         return cls(tuple(rows), None if usual else codegen)
 
     def graph(self, tracer: type[fx.Tracer] | None = None) -> fx.Graph:
-        """Return the graph made again; `tracer` is what fx notes as having made it."""
+        """Return the rebuilt graph; `tracer` is recorded as its tracer class."""
         graph = fx.Graph(tracer_cls=tracer)
         made: list[fx.Node] = []
 

@@ -1,4 +1,4 @@
-"""Tokens as a map: where the places of a map come as one axis, behind tokens that have no place."""
+"""Tokens as a map: the positions of a map as one axis, after prefix tokens without a position."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from composer.primitives.base import whole
 
 
 def grid(places: int, *size: int) -> tuple[int, ...]:
-    """Return the height and width of a map of so many places, which has the aspect of another.
+    """Return the height and width of a map with so many positions and a given aspect ratio.
 
-    The number alone does not tell an image of another aspect that has as many places.
+    An image of another aspect ratio with the same number of positions can't be told apart.
 
     Raises:
         ValueError: there is no such map.
     """
-    if has_torch_function_unary(places):  # a symbolic trace, which writes one node for it
+    if has_torch_function_unary(places):  # a symbolic trace, which records one node for it
         traced: tuple[int, ...] = handle_torch_function(grid, (places,), places, *size)
         return traced
     if places == math.prod(size):
@@ -39,27 +39,27 @@ def grid(places: int, *size: int) -> tuple[int, ...]:
         return found
     shown = "×".join(map(str, size))
     raise ValueError(
-        f"{places} tokens make no grid of the aspect {shown}, for which this was composed"
+        f"{places} tokens do not form a grid of the aspect ratio {shown}, for which this was built"
     )
 
 
 def needed_size(graph: Graph) -> tuple[int, ...] | None:
     """Return the height and width that a module's input must have, or the number of its tokens.
 
-    None where any will do. A graph has numbers for these sizes where it can't do without them;
+    None if any size works. A graph has fixed numbers for these sizes only if it needs them;
     see `composer.lower.build.compiled`.
     """
     axes, tokens = graph.input_axes, graph.settings.tokens
     of_map = (*graph.settings.places, "n")
     sizes = [axes[axis] for axis in of_map if axis in axes and axes[axis].is_constant]
-    if tokens is not None and tokens.join and "n" not in axes:  # the map is one column of them
+    if tokens is not None and tokens.join and "n" not in axes:  # the map is one column of tokens
         sizes = sizes[:1]
     return tuple(map(whole, sizes)) or None
 
 
 @dataclass(frozen=True)
 class TokenAxis:
-    """Writes what a module does at its ends where its input comes as tokens."""
+    """Emits the conversion at input and output of a module whose input comes as tokens."""
 
     graph: Graph
     nodes: fx.Graph
@@ -67,17 +67,17 @@ class TokenAxis:
 
     @property
     def axis(self) -> int:
-        """Where the places are in memory."""
+        """The dimensions of the spatial axes in memory."""
         names = self.graph.input_axes.names
         return names.index("n" if "n" in names else self.places[0])
 
     @property
     def places(self) -> tuple[str, ...]:
-        """The axes of the map that the tokens hold."""
+        """The axes of the map that the tokens represent."""
         return self.graph.settings.places
 
     def taken(self, x: fx.Node) -> fx.Node:
-        """Write the map that the tokens hold."""
+        """Emit the map that the tokens represent."""
         if self.tokens.prefix:
             x = self._part(x, slice(self.tokens.prefix, None))
         axes = self.graph.input_axes
@@ -92,7 +92,7 @@ class TokenAxis:
         return self._new("call_method", "unflatten", (x, self.axis, shape))
 
     def given(self, x: fx.Node, y: fx.Node) -> fx.Node:
-        """Write the tokens that hold a map, behind the prefix tokens that came with the input."""
+        """Emit the tokens that represent a map, after the prefix tokens of the input."""
         import torch
 
         if "n" not in self.graph.input_axes.names and len(self.places) > 1:
@@ -104,7 +104,7 @@ class TokenAxis:
         return self._new("call_function", torch.cat, ((prefix, y), self.axis))
 
     def _has_a_shape(self) -> bool:
-        """Return whether it matters how high and wide the map is that the tokens hold."""
+        """Return whether the result depends on the height and width of the map in the tokens."""
         graph = self.graph
         one_size = needed_size(graph) is not None
         return one_size or looking_at_neighbours(graph) is not None or reads_shape(graph)

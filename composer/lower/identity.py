@@ -1,7 +1,7 @@
-"""Let a stand-in begin as what it stands for: its weights, and the proof that it computes the same.
+"""Initialise a stand-in to compute the same as the layer it stands for, and check that it does.
 
-A spec says how under ``identity``: which nodes take the pretrained weights, which begin silent,
-and what must hold for that. What is made so is run against the original before it is accepted.
+A spec says how under ``identity``: which nodes take the pretrained weights, which start silent,
+and under which conditions. The result is run against the original before it is accepted.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from composer.primitives.activations import FUNCTIONS
 from composer.primitives.parameter import Parameter
 from composer.turns import TURN
 
-#: Of the largest value of the original; float64 keeps what is the same far below.
+#: Tolerance relative to the original's largest value; in float64, equal results are far below.
 TOLERANCE = 1e-9
-#: Of the size of a kernel: experts that are equal under equal routing would stay equal.
+#: Perturbation relative to a kernel: equal experts under equal routing would stay equal.
 NOISE = 0.05
-#: What a silent branch's norm begins with: lost in rounding beside any other value.
+#: The initial weight of a silent branch's norm: lost in rounding next to any other value.
 SILENT = 2.0**-100
 
-_PAPER = "begin as the paper does (--init paper)"
+_PAPER = "start as the paper does (--init paper)"
 _Function = Callable[[Tensor], Tensor]
 _Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 @dataclass(frozen=True)
 class Original:
-    """What a stand-in begins as: a layer, with the norm and the activation that it absorbs.
+    """What a stand-in first computes: a layer, with the norm and the activation that it absorbs.
 
-    `steps` are what runs, one after another; a norm may hold the activation.
+    `steps` run one after another; a norm may include the activation.
     """
 
     layer: nn.Module
@@ -55,14 +55,14 @@ class Original:
 
 
 def check_can_be_identical(graph: Graph, path: str) -> None:
-    """Refuse a stand-in that can't begin as what it stands for.
+    """Refuse a stand-in that can't start as the layer it stands for.
 
     Args:
-        graph: that of the stand-in, compiled for its place.
-        path: the place, for the message.
+        graph: that of the stand-in, compiled for its site.
+        path: the site, for the message.
 
     Raises:
-        ComposerError: with the reason.
+        ComposerError: it can't; the message gives the reason.
     """
     spec = graph.spec
     if spec.identity is None:
@@ -79,13 +79,13 @@ def check_can_be_identical(graph: Graph, path: str) -> None:
 
 
 def begin(module: fx.GraphModule, graph: Graph, original: Original | None, path: str) -> None:
-    """Give the weights of a stand-in, or of what several share, the values it begins with.
+    """Initialise the weights of a stand-in, or of a node shared by several.
 
     Args:
         module: on the CPU, in float64.
-        graph: what it was made from.
-        original: what it begins as; None for what several share, which copies nothing.
-        path: the place, for messages.
+        graph: its graph.
+        original: the layer it starts as; None for a shared node, which copies nothing.
+        path: the site, for messages.
 
     Raises:
         ComposerError: the weights do not fit.
@@ -98,14 +98,14 @@ def begin(module: fx.GraphModule, graph: Graph, original: Original | None, path:
         uniform = any(_number(beginning.weight, known) == 0 for beginning in nodes.values())
         with torch.no_grad():
             for name, beginning in nodes.items():
-                if hasattr(module, name):  # else these params, or this part, do without it
+                if hasattr(module, name):  # else it is absent under these params or in this part
                     _begin_node(module, graph, name, beginning, known, original, uniform)
     except _Misfit as why:
         raise _refused(spec, path, str(why)) from None
 
 
 def cast(module: nn.Module, dtype: torch.dtype) -> None:
-    """Cast a module's floating-point numbers; one too small for the dtype becomes its smallest."""
+    """Cast a module's floating-point tensors; values that underflow become the smallest number."""
     least = torch.finfo(dtype).tiny * torch.finfo(dtype).eps
     before = [p.detach().clone() for p in module.parameters()]
     module.to(dtype)
@@ -118,11 +118,11 @@ def cast(module: nn.Module, dtype: torch.dtype) -> None:
 def check_same(
     module: fx.GraphModule, original: Original, inputs: tuple[Tensor, ...], spec: Spec, path: str
 ) -> None:
-    """Run a stand-in against the original, in both modes; both are of float64.
+    """Run a stand-in against the original, in both modes; both in float64.
 
-    The spec's own dropout is off meanwhile, for what it draws the original does not.
-    Where a frozen norm goes, in evaluation mode alone: in training the stand-in's own norm takes
-    the statistics of each batch.
+    The spec's dropout is disabled, because the original does not have it. If a frozen norm is
+    absorbed, only evaluation mode is compared: in training the stand-in's norm uses the statistics
+    of each batch.
 
     Raises:
         ComposerError: they differ.
@@ -140,7 +140,7 @@ def check_same(
         difference = float((x - y).abs().max())
         if not difference <= TOLERANCE * largest + SILENT * 2**20:
             mode = "training" if training else "evaluation"
-            beside = f"{difference:.2g}, where values reach {largest:.2g}"
+            beside = f"{difference:.2g}, with values up to {largest:.2g}"
             raise _refused(spec, path, f"in {mode} mode it differs by {beside}")
 
 
@@ -152,7 +152,7 @@ def without_draws(module: nn.Module) -> nn.Module:
     return module
 
 
-class _Misfit(Exception):  # noqa: N818 - a finding, which becomes the message
+class _Misfit(Exception):  # noqa: N818 - a finding, reported in the message
     """Weights that do not fit a node; the message says why."""
 
 
@@ -187,14 +187,14 @@ def _begin_node(
 
 
 def _as_written(target: Any, graph: Graph, name: str) -> nn.Module | Tensor:
-    """Return a parameter with the axes it has in the spec."""
+    """Return a parameter in the shape of its axes in the spec."""
     op = graph.by_name[name].op if name in graph.by_name else None
     written: nn.Module | Tensor = target.view(op.shape) if isinstance(op, Parameter) else target
     return written
 
 
 def _branches(target: nn.Module | Tensor) -> list[nn.Module | Tensor]:
-    """Return the branches of a node, or the node alone."""
+    """Return the branches of a node, or only the node itself."""
     children = dict(target.named_children()) if isinstance(target, nn.Module) else {}
     return list(children.values()) if children and all(map(str.isdecimal, children)) else [target]
 
@@ -214,7 +214,7 @@ def _copy(
     elif what == "kernel":
         conv, norm = getattr(part, "conv", None), getattr(part, "norm", None)
         if not isinstance(conv, ANY_CONVOLUTION) or not isinstance(layer, ANY_CONVOLUTION):
-            raise _Misfit(f"the node {name!r} is no convolution")
+            raise _Misfit(f"the node {name!r} is not a convolution")
         _fits(name, layer.weight, conv.weight)
         conv.weight.copy_(layer.weight)
         if conv.bias is not None:
@@ -232,22 +232,22 @@ def _copy(
         if bias is not None:
             _copy_or_fill(bias, source.bias, 0)
         elif getattr(source, "bias", None) is not None:
-            raise _Misfit(f"its {what!r} has a bias, and the node {name!r} has none")
+            raise _Misfit(f"its {what!r} has a bias, but the node {name!r} has none")
 
 
 def _copy_norm(name: str, norm: nn.Module, original: Original, bias: Tensor | None) -> None:
-    """Let a node's norm begin as the one absorbed; a bias before it moves its mean."""
+    """Initialise a node's norm from the absorbed one; a bias before it shifts its mean."""
     source = original.norm
     if source is None:
-        raise _Misfit(f"the node {name!r} has a norm, and no norm goes with the convolution")
+        raise _Misfit(f"the node {name!r} has a norm, but the convolution has none after it")
     keeps = isinstance(source, _BatchNorm) and source.running_mean is not None
     if not keeps and not is_frozen_norm(source):
         kind = type(source).__name__
-        raise _Misfit(f"its norm is a {kind}, and that of the node {name!r} keeps statistics")
+        raise _Misfit(f"its norm is a {kind}, but that of the node {name!r} keeps statistics")
     if not isinstance(norm, _BatchNorm):
-        raise _Misfit(f"its norm keeps statistics, and that of the node {name!r} does not")
+        raise _Misfit(f"its norm keeps statistics, but that of the node {name!r} does not")
     if norm.weight is None:
-        raise _Misfit(f"its norm has weights, and that of the node {name!r} has none")
+        raise _Misfit(f"its norm has weights, but that of the node {name!r} has none")
     norm.eps = eps_of(source)
     if isinstance(source, _BatchNorm):
         norm.momentum = source.momentum
@@ -261,7 +261,7 @@ def _copy_norm(name: str, norm: nn.Module, original: Original, bias: Tensor | No
 
 
 def _copy_or_fill(tensor: Tensor, source: Tensor | None, otherwise: float) -> None:
-    """Copy what the original has; where it has none, what changes nothing."""
+    """Copy the original's tensor; if it has none, use the neutral value."""
     if source is None:
         tensor.fill_(otherwise)
     else:
@@ -269,7 +269,7 @@ def _copy_or_fill(tensor: Tensor, source: Tensor | None, otherwise: float) -> No
 
 
 def _check_activation(graph: Graph, name: str, original: Original) -> None:
-    """Refuse an absorbed activation that is not the node's own."""
+    """Refuse an absorbed activation that differs from the node's."""
     node = graph.by_name.get(name)
     word = str(getattr(getattr(node, "op", None), "act", "none"))
     if original.activation is None or word == "none":
@@ -279,18 +279,18 @@ def _check_activation(graph: Graph, name: str, original: Original) -> None:
         kind = type(original.activation).__name__
         shown = kind if isinstance(original.activation, nn.Module) else "another"
         whose = name.partition(".")[0]
-        raise _Misfit(f"its activation is {shown}, and that of the node {whose!r} is {word}")
+        raise _Misfit(f"its activation is {shown}, but that of the node {whose!r} is {word}")
 
 
 def _silence(part: nn.Module | Tensor) -> None:
-    """Let a branch give what is lost in rounding, and yet learn.
+    """Make the output of a branch vanish in rounding, while it can still learn.
 
-    A weight of zero would give zeros, where ReLU has no gradient; of small positive numbers its
-    gradient is that of any others, and so is that of the weight.
+    A weight of zero would give zeros, where ReLU has no gradient; for small positive numbers the
+    gradients of ReLU and of the weight are as usual.
     """
     norm = getattr(part, "norm", None)
     if not isinstance(norm, _BatchNorm) or norm.weight is None:
-        raise _Misfit("its branches have no norm that could be silent")
+        raise _Misfit("its branches have no norm that could silence them")
     norm.weight.fill_(SILENT)
     norm.bias.zero_()
 
@@ -307,7 +307,7 @@ def _scale(part: nn.Module | Tensor, times: float) -> None:
 
 
 def _noise(experts: Tensor) -> Tensor:
-    """Return small numbers for each expert that cancel over all of them."""
+    """Return small perturbations per expert that sum to zero over all experts."""
     size = experts[0].square().mean().sqrt()
     drawn = torch.randn(experts.shape, dtype=experts.dtype) * (NOISE * size)
     return drawn - drawn.mean(0)
@@ -321,7 +321,9 @@ def _last_layer(part: nn.Module | Tensor) -> _Layer | None:
 def _fits(name: str, have: Tensor, want: Tensor) -> None:
     if have.shape != want.shape:
         shapes = ["×".join(map(str, t.shape)) for t in (have, want)]
-        raise _Misfit(f"its weights are {shapes[0]}, and those of the node {name!r} {shapes[1]}")
+        raise _Misfit(
+            f"its weights are {shapes[0]}, but those of the node {name!r} are {shapes[1]}"
+        )
 
 
 def _number(expr: Expr | None, known: Mapping[str, Value | Expr]) -> float | None:
@@ -329,12 +331,12 @@ def _number(expr: Expr | None, known: Mapping[str, Value | Expr]) -> float | Non
         return None
     value = evaluate(expr, known)
     if not isinstance(value, (int, float)):
-        raise _Misfit(f"{str(expr)!r} under 'identity' is no number here")
+        raise _Misfit(f"{str(expr)!r} under 'identity' is not a number here")
     return float(value)
 
 
 def _params_for(condition: str, spec: Spec) -> str:
-    """Return the way out of a condition that params decide."""
+    """Return the way out for a condition that depends on params."""
     if parse(condition).names.isdisjoint(spec.params):
         return ""
     return f"choose params for which '{condition}' holds, "
@@ -343,6 +345,6 @@ def _params_for(condition: str, spec: Spec) -> str:
 def _refused(spec: Spec, path: str, reason: str, choose: str = "") -> ComposerError:
     return error(
         "no-identity",
-        f"{spec.name!r} cannot begin as {path}: {reason}",
-        f"{choose}leave that place out with --match or --select, or {_PAPER}",
+        f"{spec.name!r} cannot start as {path}: {reason}",
+        f"{choose}exclude that site with --match or --select, or {_PAPER}",
     )

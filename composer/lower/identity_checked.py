@@ -1,4 +1,4 @@
-"""A stand-in that begins as the layer that it replaces, run against it before it is accepted."""
+"""A stand-in that starts as the layer it replaces, run against it before it is accepted."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def identical_to(
     dtype: torch.dtype,
     path: str,
 ) -> fx.GraphModule:
-    """Return a stand-in that computes what it replaces.
+    """Return a stand-in that computes the same as the layer it replaces.
 
     Args:
         module: as published, on the CPU.
-        graph: what it was made from.
-        original: what it replaces.
-        shared: what makes the value that its block shares, in float64, and its graph.
-        dtype: of the module to return; all is made and compared in float64.
-        path: the place, for messages.
+        graph: its graph.
+        original: the layer that it replaces.
+        shared: the module for the value that its block shares, in float64, and its graph.
+        dtype: of the returned module; it is built and compared in float64.
+        path: the site, for messages.
 
     Raises:
-        ComposerError: it can't, or the two differ.
+        ComposerError: it can't be initialised so, or the two differ.
     """
     module = module.double()
     begin(module, graph, original, path)
@@ -39,7 +39,7 @@ def identical_to(
 
 
 def _inputs(graph: Graph, shared: tuple[fx.GraphModule, Graph] | None) -> tuple[Tensor, ...]:
-    """Return random numbers for a stand-in."""
+    """Return random inputs for a stand-in."""
     draw = torch.Generator().manual_seed(0)
     if shared is None:
         return (random_input(graph, draw),)

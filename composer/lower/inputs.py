@@ -1,4 +1,4 @@
-"""What a compiled module takes: its input, and the value that its block shares, if any."""
+"""The inputs of a compiled module: the input, and the value that its block shares, if any."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from composer.graph.graph import Graph
 from composer.language.expressions import bind
 from composer.primitives.base import whole
 
-_OPEN = 16  # the most of an axis whose size is open: what holds there holds for more
+_OPEN = 16  # the largest value for an open size: larger ones behave the same
 
 
 def input_shapes(graph: Graph, batch: int = 1) -> tuple[tuple[int, ...], ...]:
-    """Return the shapes of what a module takes where it is planned for.
+    """Return the shapes of a module's inputs at the site it is planned for.
 
-    The size of every axis is known, or planned; see `Settings`.
+    The size of every axis is known or planned; see `Settings`.
     """
     planned = graph.settings.planned
     axes = [graph.input_axes]
@@ -34,7 +34,7 @@ def input_shapes(graph: Graph, batch: int = 1) -> tuple[tuple[int, ...], ...]:
 
 
 def _in_memory(graph: Graph, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of an input as it comes: of a map as tokens, with those before it."""
+    """Return the actual shape of an input: for a map as tokens, including the prefix tokens."""
     tokens, names = graph.settings.tokens, graph.input_axes.names
     if tokens is None:
         return shape
@@ -47,7 +47,7 @@ def _in_memory(graph: Graph, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def random_input(graph: Graph, draw: torch.Generator) -> Tensor:
-    """Return random numbers for a module, in float64, a batch of two."""
+    """Return random inputs for a module, in float64, with a batch of two."""
     planned = graph.settings.planned
     shape = []
     for axis, size in graph.input_axes.sizes:

@@ -1,4 +1,4 @@
-"""The class of what `build` returns."""
+"""The class of the modules that `build` returns."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch.nn.modules import module as everywhere
 
 from composer.lower.graph_data import GraphData
 
-#: What a module has of its graph, and makes anew with it.
+#: The attributes that follow from a module's graph, and are rebuilt with it.
 _OF_THE_GRAPH = ("_graph", "_code", "_lineno_map", "_prologue_start")
 
 
 @dataclass(frozen=True)
 class Onlooker:
-    """A forward hook that follows the very tensor that a module gives, and so wants no copy."""
+    """A forward hook that needs the module's output tensor itself, not a copy."""
 
     hook: Callable[..., Any]
 
@@ -28,23 +28,23 @@ class Onlooker:
 
 
 class Mechanism(fx.GraphModule):
-    """A `torch.fx.GraphModule` that is called, pickled and copied as any other module is.
+    """A `torch.fx.GraphModule` that is called, pickled and copied like any other module.
 
-    fx wraps each call, to print where in its generated code one failed; a message that names the
-    node of the spec says more, and at small sizes the wrapper is a tenth of the time.
+    fx wraps each call, to print the failing line of its generated code; a message that names the
+    node of the spec is more useful, and at small sizes the wrapper takes a tenth of the time.
 
-    fx pickles the generated code alone, and traces that to load it; that loses the class, its
-    `meta` and that of the nodes. Here the graph itself is in the pickle, as plain values. A copy
-    of fx's loses the hooks of the forward.
+    fx pickles only the generated code, and traces it again on loading; that loses the class, its
+    `meta` and the nodes' `meta`. Here the pickle contains the graph itself, as plain values. fx's
+    copy loses the forward hooks.
 
-    What it gives is its own, so the block may write into it, as ``x += shortcut`` does. Where a
-    hook may keep it, the block gets a copy.
+    Its output is a new tensor, so the block may modify it in place, as ``x += shortcut`` does. If
+    a hook may keep it, the block gets a copy.
     """
 
     def recompile(self) -> fx.graph.PythonCode:
-        """Write the forward anew from the graph."""
+        """Regenerate the forward from the graph."""
         code = super().recompile()
-        del type(self).__call__  # so that the call is a module's, which tracers look for
+        del type(self).__call__  # so that the call is nn.Module's, which tracers look for
         return code
 
     def _call_impl(self, *args: Any, **kwargs: Any) -> Any:
@@ -85,23 +85,23 @@ def _may_keep(hooks: Mapping[int, Callable[..., Any]]) -> bool:
 
 
 def _for_all() -> bool:
-    """Return whether there are hooks of every module's forward or backward pass."""
+    """Return whether there are global forward or backward hooks."""
     return bool(everywhere._global_forward_hooks or everywhere._global_backward_hooks)
 
 
 def _is_of_one_module(kind: type) -> bool:
-    """Return whether fx made a class for one module alone, which holds its forward."""
+    """Return whether fx made a class for a single module, which holds its forward."""
     return kind.__qualname__.endswith("GraphModuleImpl")
 
 
 def _without_graph(state: dict[str, Any]) -> dict[str, Any]:
-    """Return the state less what the graph makes, and what `torch.compile` made of the module."""
+    """Return the state without what follows from the graph and what `torch.compile` added."""
     left = (*_OF_THE_GRAPH, "_compiled_call_impl")
     return {key: value for key, value in state.items() if key not in left}
 
 
 def _empty(kind: type[Mechanism], name: str) -> Mechanism:
-    """Return a module without graph and weights, of a class of its own."""
+    """Return a module without graph and weights, with a new class."""
     module = kind.__new__(kind)
     nn.Module.__init__(module)
     type(module).__name__ = name

@@ -1,4 +1,4 @@
-"""What torch refuses while a module is made, as one of Composer's errors: the one place for it."""
+"""Turns torch's exceptions while a module is built into Composer's errors."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from contextlib import contextmanager
 
 from composer.errors import ComposerError, error
 
-#: What torch raises for a tensor that has no room, an unknown device, and a dtype of no weights.
+#: torch's exceptions for a tensor too large for memory, an unknown device, and an invalid dtype.
 _RAISED = (RuntimeError, MemoryError, OverflowError, TypeError, AssertionError)
-#: How its allocators, and what counts the bytes for them, begin or go on.
+#: Parts of the messages of torch's allocators.
 _OF_MEMORY = ("alloc", "no memory", "out of memory", "calculation overflowed", "not enough memory")
 _LONG = 160
 
 
 @contextmanager
 def torch_told(what: str, way_out: str) -> Iterator[None]:
-    """Raise what torch raises inside as a `ComposerError`, with torch's own as its cause.
+    """Convert torch's exceptions inside into a `ComposerError`, keeping the original as its cause.
 
     Args:
-        what: what is made, in the plural, such as ``the tensors of 'se'``.
-        way_out: what to do where it has no room.
+        what: what is being built, in the plural, such as ``the tensors of 'se'``.
+        way_out: what to do if it does not fit in memory.
 
     Raises:
         ComposerError: code ``out-of-memory``, or ``torch-refuses`` for everything else.
@@ -32,6 +32,8 @@ def torch_told(what: str, way_out: str) -> Iterator[None]:
     except _RAISED as failure:
         said = (str(failure).strip().splitlines() or [type(failure).__name__])[0][:_LONG]
         if isinstance(failure, MemoryError) or any(word in said.lower() for word in _OF_MEMORY):
-            raise error("out-of-memory", f"{what} find no room: {said}", way_out) from failure
+            raise error(
+                "out-of-memory", f"{what} do not fit in memory: {said}", way_out
+            ) from failure
         way_out = "choose another dtype, device or sizes"
-        raise error("torch-refuses", f"torch refuses {what}: {said}", way_out) from failure
+        raise error("torch-refuses", f"torch cannot create {what}: {said}", way_out) from failure

@@ -1,4 +1,4 @@
-"""Where an fx node comes from: the spec, its node, the line of the text."""
+"""The provenance of an fx node: the spec, its node, the line of the text."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from composer.graph.graph import INPUT, Graph, GraphNode
 
 
 def mark(written: fx.Node, graph: Graph, node: GraphNode | None = None) -> None:
-    """Note in the `meta` of an fx node what it was written for: a node of the spec, or its input.
+    """Record in the `meta` of an fx node its origin: a node of the spec, or the input.
 
-    torch shows the stack trace where that node fails.
+    torch shows the stack trace if that node fails.
     """
     name = node.name if node is not None else INPUT
     place = graph.where(node) if node is not None else graph.source.at(("input",))

@@ -1,6 +1,6 @@
-"""What lowered modules do with the sizes of their input: compute with them, or refuse another.
+"""Functions that lowered modules call on input sizes: to compute with them or to check them.
 
-A symbolic trace has no value for a size, so it writes one node for each of these.
+A symbolic trace has no value for a size, so it records one node for each of these calls.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from composer.language.operations import OPERATIONS
 
 
 def evaluated(tree: Any, **sizes: int) -> Value:
-    """Return what an expression comes to where the sizes that it names are these.
+    """Return the value of an expression for given sizes.
 
     Only the branch taken is computed, so the other may divide by zero.
 
     Args:
-        tree: a number, a name, or a tuple of an operation and what it takes.
+        tree: a number, a name, or a tuple of an operation and its arguments.
         sizes: by name.
     """
     values = tuple(sizes.values())
@@ -48,14 +48,14 @@ def _value(tree: Any, sizes: dict[str, int]) -> Value:
 def of_size(
     x: Tensor, axes: tuple[int, ...], size: tuple[int, ...], name: str, what: str = "tokens"
 ) -> Tensor:
-    """Return x, which has the one size that the mechanism `name` was built for.
+    """Return x if it has the size that the mechanism `name` was built for.
 
     Args:
-        x: its input, prefix tokens apart.
-        axes: where height and width are in memory, or the tokens.
-        size: what they must be.
-        name: that of the spec, for the message.
-        what: what there are so many of, where the size is one number.
+        x: its input, without prefix tokens.
+        axes: the dimensions of height and width, or of the tokens.
+        size: the required sizes.
+        name: of the spec, for the message.
+        what: the noun for a size that is one number.
 
     Raises:
         ValueError: x has another size.
@@ -66,14 +66,14 @@ def of_size(
     have = tuple([x.size(axis) for axis in axes])
     if have == size:
         return x
-    if len(size) == 2:  # written out, for so torch.compile can tell the numbers, too
-        both = f"maps of {size[0]}×{size[1]}, and this one is {have[0]}×{have[1]}"
+    if len(size) == 2:  # written out, so that torch.compile can also show the numbers
+        both = f"maps of {size[0]}×{size[1]}, but this one is {have[0]}×{have[1]}"
     elif len(size) == 3:
         both = (
-            f"maps of {size[0]}×{size[1]}×{size[2]}, and this one is {have[0]}×{have[1]}×{have[2]}"
+            f"maps of {size[0]}×{size[1]}×{size[2]}, but this one is {have[0]}×{have[1]}×{have[2]}"
         )
     else:
-        both = f"{size[0]} {what}, and here are {have[0]}"
+        both = f"{size[0]} {what}, but here are {have[0]}"
     raise ValueError(
         f"{name} here was built for {both}; insert it into a model made for that size, or build "
         "it for that size"

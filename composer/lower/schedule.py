@@ -1,4 +1,4 @@
-"""Numbers that a training loop moves: the module that keeps one, and the call that moves all."""
+"""Scheduled numbers: the module that holds one, and the call that advances all."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from composer.errors import error
 
 
 class Schedule(nn.Module):
-    """One number, which goes evenly from `begin` to `end` in so many steps, and stays there.
+    """One number that moves linearly from `begin` to `end` in so many steps, and stays there.
 
-    It is a buffer and never a Python number, so that a compiled model reads it anew.
+    It is a buffer, never a Python number, so that a compiled model reads its current value.
     """
 
     value: Tensor
@@ -26,11 +26,11 @@ class Schedule(nn.Module):
         self.register_buffer("step", torch.tensor(0))
 
     def forward(self) -> Tensor:
-        """Return the number as it is now."""
+        """Return the current value."""
         return self.value
 
     def advance(self, steps: int) -> None:
-        """Go some steps further, at most to the end."""
+        """Advance by some steps, at most to the end."""
         step = min(int(self.step) + steps, self.steps)
         self.step.fill_(step)
         self.value.fill_(self._at(step))
@@ -44,25 +44,25 @@ class Schedule(nn.Module):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         after = self.value
         if after.dtype != before.dtype and type(after) is Tensor and not after.is_meta:
-            now = self._at(int(self.step))  # a wider number than what was rounded before
+            now = self._at(int(self.step))  # more precise than the value that was rounded before
             if float(before) == float(torch.tensor(now, dtype=before.dtype)):
                 self.value = torch.full_like(after, now)
         return self
 
     def extra_repr(self) -> str:
-        """Return what a print of the model shows."""
+        """Return the description shown when a model is printed."""
         return f"{self.begin:g} to {self.end:g} in {self.steps} steps"
 
 
 def advance(model: nn.Module, steps: int = 1) -> int:
-    """Take every schedule inside a model further; call it once at the end of each epoch.
+    """Advance every schedule in a model; call it once at the end of each epoch.
 
     Args:
-        model: what `build`, `insert` or `load` gave, compiled or wrapped or not.
-        steps: how many steps.
+        model: the result of `build`, `insert` or `load`, also if compiled or wrapped.
+        steps: the number of steps.
 
     Returns:
-        The number of schedules, those that have ended among them.
+        The number of schedules, including those that have ended.
 
     Raises:
         ComposerError: the model has no schedule, or `steps` is not a whole number from 0.
@@ -70,15 +70,15 @@ def advance(model: nn.Module, steps: int = 1) -> int:
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
         raise error(
             "invalid-steps",
-            f"the number of steps is {steps!r}, not a whole number from 0",
-            "say advance(model) for one step; a schedule does not go back",
+            f"the number of steps must be a whole number from 0, not {steps!r}",
+            "call advance(model) for one step; a schedule can't go backwards",
         )
     schedules = [module for module in model.modules() if isinstance(module, Schedule)]
     if not schedules:
         raise error(
             "no-schedule",
             f"this {type(model).__name__} has no schedule, so there is nothing to advance",
-            "leave the call out, or insert a spec that has one, such as dynamic_conv",
+            "omit the call, or insert a spec that has one, such as dynamic_conv",
         )
     for schedule in schedules:
         schedule.advance(steps)

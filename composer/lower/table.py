@@ -1,4 +1,4 @@
-"""The module that keeps a table of numbers, computed anew for each dtype."""
+"""The module that holds a table of constants, recomputed for each dtype."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from composer.primitives.constant import index_of, shown, without_value
 
 
 class Table(nn.Module):
-    """The numbers that an expression comes to, one for each place along the axes.
+    """The values of an expression, one for each index along the axes.
 
-    They are no part of the state dict. A table in float64 is made in float64, and not from what
-    was rounded to the dtype before; it is kept flat, so that no memory format is asked of it.
+    They are not in the state dict. After a change of dtype the table is recomputed, not converted
+    from rounded values; it is stored flat, so that no memory format applies to it.
     """
 
     value: Tensor
@@ -38,7 +38,7 @@ class Table(nn.Module):
         return self.value.view(self.lengths)
 
     def extra_repr(self) -> str:
-        """Return what a print of the model shows."""
+        """Return the description shown when a model is printed."""
         return "×".join(map(str, self.lengths))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Table:
@@ -52,7 +52,7 @@ class Table(nn.Module):
 
 
 def _where() -> str:
-    """Return where to compute: on the CPU, for another's functions round in another way."""
+    """Return the device to compute on: the CPU, because other devices round differently."""
     return "meta" if torch.get_default_device().type == "meta" else "cpu"
 
 
@@ -61,7 +61,7 @@ def _kept(found: Tensor) -> Tensor:
 
 
 def _without_value(expression: Expr, axes: Axes, found: Tensor) -> AxisProblem:
-    """Return the problem of the first place where an expression has no value, in its words."""
+    """Return the problem of the first index at which an expression has no value."""
     place = found.isnan().nonzero()[0].tolist()
     at = {
         axis: number

@@ -1,10 +1,10 @@
 """The primitives: one op, one file.
 
-A new one is a file here with a subclass of `Primitive` that says all of itself: its fields, its
-axis rule, its lowering and cost, its label and formula, an example. It is found by being here. The
+To add one, write a file here with a subclass of `Primitive` that defines everything: its fields,
+axis rule, lowering, cost, label, formula and an example. It is discovered automatically. The
 schema, the page of the language, `composer list ops`, the messages and the laws of
-`composer.testing` come from it; its numbers get a row in the table of `tests/test_primitives.py`.
-An op of another distribution is such a file, too: see `composer.primitives.found`.
+`composer.testing` follow from it; its numbers get a row in the table of `tests/test_primitives.py`.
+An op of another distribution is also such a file: see `composer.primitives.found`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The functions of one element, by the name a spec gives them."""
+"""Elementwise functions, by their names in a spec."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from composer.language.expressions import Expr
 from composer.language.fields import word
 from composer.primitives.base import Emitter
 
-#: Activations, as `torch` and `torch.nn.functional` know them; hard_sigmoid is relu6(x + 3) / 6.
+#: Activations by their names in `torch` and `torch.nn.functional`; hard_sigmoid = relu6(x + 3) / 6.
 FUNCTIONS = {
     "relu": "relu",
     "relu6": "relu6",
@@ -26,7 +26,7 @@ FUNCTIONS = {
     "mish": "mish",
 }
 
-#: What `apply` has besides: each is a function of `torch`, and here as maths.
+#: Further functions of `apply`: each is a function of `torch`, given here with its formula.
 OF_NUMBERS = {
     "sqrt": "√x",
     "rsqrt": "1 / √x",
@@ -46,19 +46,19 @@ Act = Annotated[Expr, word("none", *FUNCTIONS)]
 
 
 def applied(function: Expr, to: str) -> str:
-    """Return the function of `to` as maths: σ for a sigmoid, f for what is still open."""
+    """Return the function applied to `to` as a formula: σ for a sigmoid, f if it is still open."""
     word = str(function)
     if word == "none":
         return to
     return f"{'σ' if word == 'sigmoid' else word if word.isidentifier() else 'f'}({to})"
 
 
-#: Those whose gradient is told by their value, so that they may overwrite what they are given.
+#: Functions whose gradient follows from their output, so that they may run in place.
 _IN_PLACE = ("relu", "sigmoid", "tanh")
 
 
 def called(function: str, own: bool = False) -> Callable[..., Any]:
-    """Return what torch calls `function`; one that overwrites what is a node's `own`, if any."""
+    """Return torch's `function`; the in-place variant, if any, if the input is `own`."""
     import torch
     from torch.nn import functional
 
@@ -72,9 +72,8 @@ def called(function: str, own: bool = False) -> Callable[..., Any]:
 
 
 def activate(emit: Emitter, function: str, x: Any, own: bool = False) -> Any:
-    """Write `function` of x; ``none`` writes nothing.
+    """Emit `function` of x; ``none`` emits nothing.
 
-    It is written over x where x is the node's `own`: the output of a layer, which nothing else
-    reads.
+    It runs in place if x is the node's `own`: the output of a layer that nothing else reads.
     """
     return x if function == "none" else emit.function(called(function, own), x)

@@ -1,4 +1,4 @@
-"""Pooling to given sizes: each value from its share of the axis, as torch's adaptive pools do."""
+"""Adaptive pooling: to given sizes, like torch's adaptive pools."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from composer.primitives.batch import on_maps
 
 
 def pooled_to(emit: Emitter, ref: Expr, sizes: Mapping[str, Expr], reduce: str) -> Any:
-    """Write a value whose axes come to some sizes, by ``mean`` or ``max``.
+    """Emit a value pooled to the given sizes by ``mean`` or ``max``.
 
-    An axis that becomes one value is reduced, and one that keeps its size is not touched: torch's
-    own pools take longer for both, and want numbers where a size is open.
+    An axis of new size 1 is reduced, and one that keeps its size is skipped: torch's own pools are
+    slower for both, and need numbers where a size is open.
     """
     from torch.nn import functional
 

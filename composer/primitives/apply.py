@@ -14,7 +14,7 @@ from composer.primitives.arithmetic import raised, shown
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive
 
-#: The setting of each function that has some, by the names that torch has for them.
+#: The settings of the functions that have some, by torch's names.
 _SETTINGS: dict[str, dict[str, str]] = {
     "leaky_relu": {"slope": "negative_slope"},
     "elu": {"alpha": "alpha"},
@@ -43,20 +43,20 @@ class Apply(Primitive):
     x: NodeRef | None = Field(default=None, description="the node above by default")
     fn: Annotated[Expr, word(*FUNCTIONS, *OF_NUMBERS)] = Field(description="the function")
     slope: Number | None = Field(
-        default=None, description="of leaky_relu below zero; 0.01 by default"
+        default=None, description="the slope of leaky_relu below zero; 0.01 by default"
     )
     alpha: Number | None = Field(
-        default=None, description="what elu comes to far below zero, less the sign; 1 by default"
+        default=None, description="elu approaches -alpha far below zero; 1 by default"
     )
-    exponent: Number | None = Field(default=None, description="of pow, which needs it")
-    low: Number | None = Field(default=None, description="the least that clamp leaves")
-    high: Number | None = Field(default=None, description="the most that clamp leaves")
+    exponent: Number | None = Field(default=None, description="required by pow")
+    low: Number | None = Field(default=None, description="the lower bound of clamp")
+    high: Number | None = Field(default=None, description="the upper bound of clamp")
 
     @model_validator(mode="after")
     def _settings_have_their_function(self) -> Apply:
         words = {str(leaf) for leaf in leaves(self.fn)}
         if not words <= {*FUNCTIONS, *OF_NUMBERS}:
-            return self  # it depends on a param; see `infer`
+            return self  # it depends on a param: checked in `infer`
         for setting in self._given:
             if _OWNER[setting] not in words:
                 raise ValueError(f"{setting!r} belongs to {_OWNER[setting]}, not to {self.fn}")
@@ -70,7 +70,7 @@ class Apply(Primitive):
         return [setting for setting in _OWNER if getattr(self, setting) is not None]
 
     def _missing(self, function: str) -> str | None:
-        """Return what a function lacks."""
+        """Return the message for a missing setting."""
         if function == "pow" and self.exponent is None:
             return "pow needs its 'exponent', such as 3"
         if function == "clamp" and self.low is None and self.high is None:
@@ -84,18 +84,18 @@ class Apply(Primitive):
             raise AxisProblem("missing-field", missing, ("fn",))
         low, high = self.low, self.high
         if low and high and low.is_constant and high.is_constant and low.value > high.value:  # type: ignore[operator]
-            message = f"clamp leaves nothing between {low} and {high}"
-            raise AxisProblem("invalid-value", message, ("low",), "let low be the smaller one")
+            message = f"clamp has the low bound {low} above the high bound {high}"
+            raise AxisProblem("invalid-value", message, ("low",), "make 'low' the smaller one")
         return axes(self.x)
 
     def _settings(self) -> dict[str, Expr]:
-        """Return what torch is given, by its names for them."""
+        """Return the arguments for torch, by its names."""
         names = _SETTINGS.get(str(self.fn.value), {})
         given = {theirs: getattr(self, ours) for ours, theirs in names.items()}
         return {theirs: value for theirs, value in given.items() if value is not None}
 
     def lower(self, emit: Emitter) -> Any:
-        """Write one call."""
+        """Emit one call."""
         assert self.x is not None
         settings = {name: emit.number(value) for name, value in self._settings().items()}
         return emit.function(called(str(self.fn.value)), emit.node(self.x), **settings)

@@ -1,4 +1,4 @@
-"""`add`, `sub`, `mul`, `div`: values brought together element by element, by axis name."""
+"""`add`, `sub`, `mul`, `div`: elementwise, with axes matched by name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SIGNS = {"add": "+", "sub": "−", "mul": "×", "div": "÷"}
 class Arithmetic(Primitive):
     """The operation between all values `of` the list, from the left: ``{op: add, of: [x, 1e-5]}``.
 
-    An axis that only some have is an outer one: ``[b, c]`` times ``[b, h, w]`` is
+    An axis that only some values have is broadcast: ``[b, c]`` times ``[b, h, w]`` is
     ``[b, c, h, w]``. A number has no axes; it is not learned.
     """
 
@@ -52,7 +52,7 @@ class Arithmetic(Primitive):
     of: tuple[Operand, ...] = Field(
         min_length=2,
         description="the values, from the left: nodes, and numbers such as 1e-5 or sqrt(c); a "
-        "name is that of a node where there is one, else of a size or a param",
+        "name refers to a node if there is one, else to a size or a param",
     )
 
     @model_validator(mode="after")
@@ -63,7 +63,7 @@ class Arithmetic(Primitive):
 
     @property
     def numbers(self) -> tuple[Expr, ...]:
-        """The operands that are no nodes, once bound."""
+        """The operands that are not nodes, once bound."""
         return tuple(one for one in self.of if not refers(one))
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
@@ -72,15 +72,15 @@ class Arithmetic(Primitive):
         if not values:
             raise AxisProblem(
                 "invalid-value",
-                f"{self.op} takes at least one value, and these are numbers alone",
+                f"{self.op} needs at least one node, and these are only numbers",
                 ("of",),
-                "name a node, or 'input'; what is made of numbers is an expression: "
+                "name a node, or 'input'; compute numbers with an expression: "
                 f"'{f' {_EXPRESSION[self.op]} '.join(map(str, self.of))}'",
             )
         return meet(values, axes, order)
 
     def lower(self, emit: Emitter) -> Any:
-        """Write the operation between the values, each unsqueezed to all axes."""
+        """Emit the operation between the values, each unsqueezed to all axes."""
         want = emit.axes(emit.here).names
         arranged = [emit.spread(it, want) if refers(it) else emit.number(it) for it in self.of]
         node = arranged[0]
@@ -89,7 +89,7 @@ class Arithmetic(Primitive):
         return node
 
     def label(self) -> str:
-        """Return the operation's sign, with the number of two: ``×``, ``+ 1e−05``, ``1 −``."""
+        """Return the operation's sign, with the number if any: ``×``, ``+ 1e−05``, ``1 −``."""
         sign = _SIGNS[self.op]
         if len(self.of) > 2 or not self.numbers:
             return sign
@@ -104,13 +104,13 @@ _EXPRESSION = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 
 
 def raised(base: str, exponent: Expr) -> str:
-    """Return a power as maths: ``x²``, ``x^0.5``, ``x^(c / 2)``."""
+    """Return a power as a formula: ``x²``, ``x^0.5``, ``x^(c / 2)``."""
     small = {"2": "²", "3": "³"}.get(shown(exponent))
     return f"{base}{small}" if small else f"{base}^{shown(exponent)}"
 
 
 def shown(operand: Expr) -> str:
-    """Return an operand as maths: ``gate``, ``−0.5``, ``(2 * c)``."""
+    """Return an operand as a formula: ``gate``, ``−0.5``, ``(2 * c)``."""
     if operand.is_constant and isinstance(operand.value, float):
         return f"{operand.value:.4g}".replace("-", "−")
     plain = operand.kind in ("constant", "name", *FUNCTIONS)

@@ -1,4 +1,4 @@
-"""Attention as one call of torch's, with what rides along as its batch and its heads."""
+"""Attention as one call of torch's, with the other axes as batch and heads."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def attended(
     scale: Any,
     position: Callable[[Emitter, Any, Any], Any] | None,
 ) -> Any:
-    """Write one call of torch's attention, on [batch, heads, tokens, features].
+    """Emit one call of torch's attention, on [batch, heads, tokens, features].
 
     Args:
-        emit: what it is written to.
+        emit: the emitter.
         parts: the values and their axes.
         scale: a number, a node, or None for 1/√d.
-        position: what writes further logits, from the folded queries and the scale.
+        position: emits additional logits, from the folded queries and the scale.
     """
     from torch.nn import functional
 
@@ -69,7 +69,7 @@ def attended(
 def _spread(
     emit: Emitter, parts: Parts, ref: Expr, want: Sequence[str], but: Sequence[str] = ()
 ) -> Any:
-    """Write a value with all axes wanted, each of its full size but for some."""
+    """Emit a value with all wanted axes, expanded to full size except for some."""
     have = emit.axes(ref).names
     node = emit.arrange(emit.node(ref), have, tuple(want))
     sizes = [1 if a in have or a in but else _size(emit, parts, a) for a in want]
@@ -80,7 +80,7 @@ def _spread(
 
 
 def _size(emit: Emitter, parts: Parts, axis: str) -> Any:
-    """Return the size of an axis, or write how it is read."""
+    """Return the size of an axis, or emit a read of it."""
     if parts.sizes[axis].is_constant:
         return whole(parts.sizes[axis])
     there = dict(zip(parts.keys, parts.in_keys, strict=True)).get(axis, axis)
@@ -94,7 +94,7 @@ def _added(emit: Emitter, parts: Parts, first: int) -> Iterator[Any]:
 
 
 def _masked(emit: Emitter, parts: Parts, logits: Sequence[Any], first: int) -> Any:
-    """Write what is added to the logits, or the mask, or both as one; None without any."""
+    """Emit the bias, the mask, or both combined; None without either."""
     import torch
 
     bias = logits[0] if logits else None
@@ -107,7 +107,7 @@ def _masked(emit: Emitter, parts: Parts, logits: Sequence[Any], first: int) -> A
 
 
 def _pairs(emit: Emitter, parts: Parts, ref: Expr, first: int) -> Any:
-    """Write a value as [batch, heads, queries, keys], each of these with one size or the full."""
+    """Emit a value as [batch, heads, queries, keys], each of size 1 or its full size."""
     groups = (parts.riding[:first], parts.riding[first:], parts.over, parts.keys)
     have = emit.axes(ref)
     absent = [axis for group in groups if have.without(group) == have for axis in group]
@@ -117,12 +117,12 @@ def _pairs(emit: Emitter, parts: Parts, ref: Expr, first: int) -> Any:
 
 
 def _flat(emit: Emitter, x: Any, first: int, last: int) -> Any:
-    """Write x with some of its last axes as one, the `first` of them counted from behind."""
+    """Emit x with its last axes merged, starting at `first`, counted from the end."""
     return x if first == last + 1 else emit.method("flatten", x, -first, -last - 1)
 
 
 def _one(emit: Emitter, x: Any, features: int) -> Any:
-    """Write x, whose last axes are so many features, with one axis of features."""
+    """Emit x with its last axes merged into one axis of features."""
     if features == 0:
         return emit.method("unsqueeze", x, -1)
     return _flat(emit, x, features, 0)

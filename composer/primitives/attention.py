@@ -1,4 +1,4 @@
-"""`attention`: each query takes from all keys' values, by how it meets the keys."""
+"""`attention`: each query sums the values of all keys, weighted by its similarity to them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from composer.primitives.cost import Cost, of_einsum
 class Attention(Primitive):
     """softmax(q k / √d) v, where the axes `over` are the queries and `along` has d features.
 
-    Keys and values have the same axes `over`, or axes of their own, named in `keys`. All other
+    Keys and values have the same axes `over`, or other axes, named in `keys`. All remaining
     axes ride along, whichever of the values has them. With ``position: relative`` the logits gain
     q (r_h + r_w), where r_h and r_w are learned for each distance down and across
     (arXiv:2101.11605, figure 4).
@@ -45,44 +45,44 @@ class Attention(Primitive):
     along: AxisName = Field(description="the axis of the features")
     keys: AxisNames = Field(
         default=(),
-        description="the axes of the keys, where they have others than the queries; or what a "
-        "bias or mask calls them: bias [n, m] of over n and keys m",
+        description="the axes of the keys, if they differ from those of the queries; or their "
+        "names in a bias or mask: bias [n, m] for over n and keys m",
     )
     bias: NodeRef | None = Field(
         default=None, description="added to the logits before the softmax; none by default"
     )
     mask: NodeRef | None = Field(
         default=None,
-        description="0 where a query does not see a key, so its weight is 0; a query that sees "
-        "none gives 0; all are seen by default",
+        description="0 where a query may not attend to a key, so its weight is 0; a query with no "
+        "key at all returns 0; none is masked by default",
     )
     scale: Number | None = Field(default=None, description="the factor on q k; 1/√d by default")
     position: Annotated[Expr, word("none", "relative")] = Field(
         default=constant("none"),
-        description="what the logits know of where a token is",
+        description="the positional term of the logits",
     )
     scale_position: Flag = Field(
-        default=constant(True), description="whether the position's logits are scaled, too"
+        default=constant(True), description="whether the positional term is also scaled"
     )
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
-        """Return the axes riding along, those of the queries, and the features of the values."""
+        """Return the other axes, those of the queries, and the features of the values."""
         parts = self.parts(axes, order)
         if self._is_relative:
             if len(self.over) != 2:
                 raise AxisProblem(
                     "invalid-value",
-                    f"a relative position is down and across, and 'over' names {len(self.over)}",
+                    f"a relative position needs two axes, and 'over' names {len(self.over)}",
                     ("over",),
-                    "name two axes, such as [h, w], or leave the position out",
+                    "name two axes, such as [h, w], or omit the position",
                 )
             if parts.in_keys != self.over:
                 raise AxisProblem(
                     "invalid-value",
-                    "a relative position needs the keys at the places of the queries, and "
+                    "a relative position needs keys with the axes of the queries, and "
                     f"{str(self.k)!r} is {axes(self.k)}",
                     ("position",),
-                    "leave the position out, and add one as a bias",
+                    "omit the position, and add one as a bias",
                 )
         sizes = {axis: parts.sizes[axis] for axis in (*parts.riding, *self.over)}
         values = axes(self.v)
@@ -93,27 +93,27 @@ class Attention(Primitive):
         return str(self.position) == "relative"
 
     def parts(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Parts:
-        """Return which axis of the values is what; `order` is that of the axes it gives."""
+        """Return the roles of the axes; `order` is that of the output's axes."""
         return parts_of(
             self.q, self.k, self.v, {"bias": self.bias, "mask": self.mask}, axes, order,
             over=self.over, keys=self.keys, along=self.along,
         )  # fmt: skip
 
     def flat(self) -> tuple[YamlPath, str] | None:
-        """Return the position, where that is relative: it is down and across."""
+        """Return the field `position` if it is relative, which needs height and width."""
         if self._is_relative and len(self.over) != 2:
-            return ("position",), "knows the position down and across"
+            return ("position",), "uses positions along height and width"
         return None
 
     def looks_around(self, places: tuple[str, ...]) -> bool:
-        """Return whether it knows positions, or runs one way across a map."""
+        """Return whether it uses positions, or only some of the spatial axes."""
         tokens = {*self.over, *(self.keys or ())}
         if partly(tokens, places) or self.along in places:
             return True
         return not tokens.isdisjoint(places) and str(self.position.value) != "none"
 
     def lower(self, emit: Emitter) -> Any:
-        """Write one call of torch's attention."""
+        """Emit one call of torch's attention."""
         parts = self.parts(emit.axes, AxisOrder(emit.axes(emit.here).names))
         scale: Any = None
         if self.scale is not None:
@@ -123,7 +123,7 @@ class Attention(Primitive):
         return attended(emit, parts, scale, position)
 
     def _position(self, emit: Emitter, q: Any, scale: Any) -> Any:
-        """Write q (r_h + r_w) for queries of [batch, heads, height, width, features]."""
+        """Emit q (r_h + r_w) for queries of [batch, heads, height, width, features]."""
         import torch
 
         axes = emit.axes(self.q)
@@ -141,10 +141,10 @@ class Attention(Primitive):
         return emit.method("flatten", logits, -3, -2)
 
     def _distances(self, emit: Emitter, local: str, size: int, width: int) -> Any:
-        """Write what is learned for each distance, as [query, features, key].
+        """Emit the learned embedding of each distance, as [query, features, key].
 
-        The place of a distance is key - query + size - 1, so that each query's keys lie side by
-        side: its window of the table, and the last query has the first one.
+        A distance has the index key - query + size - 1 in the table, so each query's keys are
+        consecutive: a window of the table, the first one for the last query.
         """
         import torch
 
@@ -152,7 +152,7 @@ class Attention(Primitive):
         return emit.method("flip", emit.method("unfold", table, 0, size, 1), 0)
 
     def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
-        """Return the two products of attention, and those of the position with its tables."""
+        """Return the cost of the two products, and of the positional term with its tables."""
         parts = self.parts(axes, AxisOrder(own.names))
         sizes = [whole(parts.sizes[axis], ("over",)) for axis in self.over]
         riding = math.prod(whole(parts.sizes[axis]) for axis in parts.riding)
@@ -172,7 +172,7 @@ class Attention(Primitive):
         return f"attention {over}{', relative position' if self._is_relative else ''}"
 
     def formula(self) -> str:
-        """Return such as ``softmax(q k / √d) v``, where r is what is learned of the position."""
+        """Return such as ``softmax(q k / √d) v``, where r is the learned position."""
         terms = [self._scaled("q k")]
         if self._is_relative and flag(self.scale_position):
             terms = [self._scaled("q (k + r)")]
@@ -194,5 +194,5 @@ class Attention(Primitive):
         return logits if scale == 1 else f"{scale:.4g} {logits}".replace("-", "−")
 
     def carries(self) -> tuple[Expr, ...]:
-        """Return the values; queries and keys say how much of each."""
+        """Return the values; queries and keys only give the weights."""
         return (self.v,)

@@ -1,4 +1,4 @@
-"""Which axis of attention is what, told from the axes of its values."""
+"""The roles of the axes in attention, inferred from the axes of its operands."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from composer.primitives.broadcast import meet
 
 @dataclass(frozen=True)
 class Parts:
-    """Which axis of attention is what.
+    """The roles of the axes in attention.
 
     q is ``[*riding, *over, along]``, k ``[*riding, *in_keys, along]`` and v ``[*riding, *in_keys,
-    *features]``, each maybe without some of those riding along; what is added to the logits, and
-    the mask, have some of ``[*riding, *over, *keys]``. `sizes` are of all but the features.
+    *features]``, where some `riding` axes may be missing; bias and mask have some of
+    ``[*riding, *over, *keys]``. `sizes` are of all axes but the features.
     """
 
     q: Expr
@@ -46,17 +46,17 @@ def parts_of(
     keys: tuple[str, ...],
     along: str,
 ) -> Parts:
-    """Return which axis is what; `more` has the bias and the mask.
+    """Return the roles of the axes; `more` has the bias and the mask.
 
     Raises:
-        AxisProblem: the values do not suit.
+        AxisProblem: the axes of the operands do not fit together.
     """
     need_axes(axes(q), over, ("over",), q)
     need_axes(axes(q), (along,), ("along",), q)
     if along in over:
         raise AxisProblem(
             "duplicate-axis",
-            f"the axis {along!r} is one of the tokens, so it cannot be the features",
+            f"the axis {along!r} is a token axis, so it cannot be the feature axis",
             ("along",),
             "name the axis that the dot product sums over",
         )
@@ -94,30 +94,30 @@ def parts_of(
 def _check_names(
     axes: Axes, q: Expr, over: tuple[str, ...], keys: tuple[str, ...], along: str
 ) -> None:
-    """Refuse names of keys that mean something else."""
+    """Refuse names of key axes that mean something else."""
     for index, axis in enumerate(keys):
         whose = None
         if axis in over:
-            whose = "is one of the queries"
+            whose = "is an axis of the queries"
         elif axis == along:
-            whose = "has the features"
+            whose = "is the feature axis"
         elif axis in keys[:index]:
             whose = "is named twice"
         if whose is not None:
             raise AxisProblem(
                 "duplicate-axis",
-                f"the axis {axis!r} {whose}, so it cannot be one of the keys",
+                f"the axis {axis!r} {whose}, so it cannot be an axis of the keys",
                 ("keys", index),
                 "name each axis once"
                 if axis in keys[:index]
-                else "the keys have axes of their own; omit 'keys' where they are the queries'",
+                else "the keys need other axes; omit 'keys' if they have those of the queries",
             )
         if axis in axes:
             raise AxisProblem(
                 "surplus-axis",
-                f"the queries {str(q)!r} have the axis {axis!r} of the keys",
+                f"the queries {str(q)!r} also have the axis {axis!r} of the keys",
                 ("keys", index),
-                f"{str(q)!r} is {axes}; name an axis of the keys that the queries lack",
+                f"{str(q)!r} is {axes}; name an axis that only the keys have",
             )
 
 
@@ -129,11 +129,11 @@ def _check_keys(
     keys: tuple[str, ...],
     in_keys: tuple[str, ...],
 ) -> None:
-    """Refuse keys or values without the axes of the keys, or with those of the queries, too."""
+    """Refuse keys or values that lack axes of the keys, or also have those of the queries."""
     if missing := [axis for axis in in_keys if axis not in axes]:
         way_out = f"it is {axes}"
         if not keys:
-            way_out += "; keys with axes of their own are named: 'keys: m'"
+            way_out += "; if the keys have other axes, name them: 'keys: m'"
         raise AxisProblem(
             "unknown-axis", f"{str(ref)!r} has no axis {missing[0]!r}", (field,), way_out
         )
@@ -143,15 +143,15 @@ def _check_keys(
             f"{str(ref)!r} has the axes of the queries, [{', '.join(over)}], and 'keys' names "
             f"[{', '.join(keys)}] for them",
             ("keys",),
-            "name one for each of these",
+            "name one for each of them",
         )
     if in_keys != over and (shared := [axis for axis in over if axis in axes]):
         raise AxisProblem(
             "surplus-axis",
-            f"{str(ref)!r} has {shared[0]!r}, an axis of the queries, beside the keys' "
+            f"{str(ref)!r} has {shared[0]!r}, an axis of the queries, as well as the keys' "
             f"[{', '.join(keys)}]",
             (field,),
-            "where each query has keys of its own, write a product, a gate with fn: softmax, and "
+            "if each query has its own keys, write a product, a gate with fn: softmax, and "
             "a product",
         )
 
@@ -166,30 +166,30 @@ def _check_logits(
     keys: tuple[str, ...],
     order: AxisOrder,
 ) -> None:
-    """Refuse a bias or mask that does not suit the logits."""
+    """Refuse a bias or mask that does not fit the logits."""
     if not keys:
         raise AxisProblem(
             "missing-field",
-            f"a {word} tells queries from keys, and both have the same axes here",
+            f"a {word} needs different axes for queries and keys, and here they are the same",
             (word,),
-            "give those of the keys names of their own, such as 'keys: m'; what "
-            f"{str(k)!r} calls them need not change",
+            "rename the axes of the keys for it, such as 'keys: m'; the axes of "
+            f"{str(k)!r} need not change",
         )
     if foreign := [axis for axis in axes(ref) if axis not in known]:
         raise AxisProblem(
             "surplus-axis",
-            f"the {word} {str(ref)!r} has the axis {foreign[0]!r}, which the logits have not",
+            f"the {word} {str(ref)!r} has the axis {foreign[0]!r}, which the logits do not have",
             (word,),
             f"they are {known}",
         )
     if set(keys).isdisjoint(axes(ref)):
         raise AxisProblem(
             "unknown-axis",
-            f"the {word} {str(ref)!r} is the same for all keys, so no weight depends on it",
+            f"the {word} {str(ref)!r} is the same for all keys, so it has no effect",
             (word,),
             f"it is {axes(ref)}; the keys have [{', '.join(keys)}]",
         )
-    for field, of in (("q", q), ("k", k)):  # each axis is that of the first that has it
+    for field, of in (("q", q), ("k", k)):  # the first operand that has an axis gives its size
         own = known.without(axes(q)) if of is k else known.without(set(known) - set(axes(q)))
         meet([((field,), of), ((word,), ref)], _known_of(of, own, axes), order)
 

@@ -1,4 +1,4 @@
-"""Named axes: what a value of a spec has instead of positions."""
+"""Named axes, which the values of a spec have instead of positional dimensions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from composer.language.expressions import Expr
 
 @dataclass(frozen=True)
 class Axes:
-    """The axes of a value, in the order they lie in memory, each with its size."""
+    """The axes of a value in memory order, each with its size."""
 
     sizes: tuple[tuple[str, Expr], ...]
 
@@ -42,16 +42,16 @@ class Axes:
         return self.names.index(axis)
 
     def without(self, axes: Iterable[str]) -> Axes:
-        """Return these axes less some."""
+        """Return these axes without some."""
         gone = set(axes)
         return Axes(tuple((name, size) for name, size in self.sizes if name not in gone))
 
     def resized(self, axis: str, size: Expr) -> Axes:
-        """Return these axes with another size for one."""
+        """Return these axes with a new size for one."""
         return Axes(tuple((n, size if n == axis else s) for n, s in self.sizes))
 
     def extended(self, sizes: Mapping[str, Expr], order: AxisOrder) -> Axes:
-        """Return these axes and some new ones, each where `order` wants it."""
+        """Return these axes with new ones inserted according to `order`."""
         return Axes.of(dict(sorted({**dict(self.sizes), **sizes}.items(), key=order.key)))
 
     def __str__(self) -> str:
@@ -60,9 +60,9 @@ class Axes:
 
 @dataclass(frozen=True)
 class AxisOrder:
-    """The order of all axes in memory: the batch, then those a spec adds, then the input's.
+    """The memory order of all axes: the batch, then those a spec adds, then the input's.
 
-    Every value keeps its axes in this one order, so two values meet by unsqueezing alone.
+    Every value keeps its axes in this order, so two values are aligned by unsqueezing only.
     """
 
     input: tuple[str, ...]

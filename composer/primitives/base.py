@@ -1,4 +1,4 @@
-"""What a primitive is: its fields, axis rule, lowering and cost; its label and formula."""
+"""The base class of a primitive: fields, axis rule, lowering, cost, label and formula."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from torch.fx import Node as FxNode
 
 
-#: What a picture draws an op as: the kinds of `composer.drawing` that a node may have.
+#: How a picture draws an op: the kinds of node in `composer.drawing`.
 COLOURS = ("plain", "reduce", "layer", "gate", "reweight", "combine")
 
 
-class AxisProblem(Exception):  # noqa: N818 - a finding of the check, not a fault of ours
-    """A rule of the axes that does not hold; `field` is the field at fault."""
+class AxisProblem(Exception):  # noqa: N818 - a problem in the spec, not an error of ours
+    """A violated axis rule; `field` is the field at fault."""
 
     def __init__(
         self,
@@ -41,84 +41,83 @@ class AxisProblem(Exception):  # noqa: N818 - a finding of the check, not a faul
 
 
 def misuse(said: str, way_out: str) -> PydanticCustomError:
-    """Return what a model's validator raises, with its way out."""
+    """Return the exception for a model's validator, with its way out."""
     return PydanticCustomError("invalid-value", "{said}", {"said": said, "help": way_out})
 
 
 class Emitter(Protocol):
-    """What a primitive writes its lowering to; see `composer.lower.emitter`."""
+    """The interface for lowering a primitive; see `composer.lower.emitter`."""
 
     @property
     def here(self) -> Expr:
-        """The node being written, as a reference to itself."""
+        """The node being lowered, as a reference."""
 
     def axes(self, ref: Expr) -> Axes:
-        """Return the axes of an operand, or of the node being written."""
+        """Return the axes of an operand, or of the node being lowered."""
 
     def node(self, ref: Expr) -> FxNode:
         """Return the fx node of an operand."""
 
     def size(self, size: Expr) -> int | FxNode:
-        """Return a size where it is known, else write how it follows from those of the input."""
+        """Return a size if it is known, else emit its computation from the input's sizes."""
 
     def number(self, number: Expr) -> Value | FxNode:
-        """Return a number where it is known, else write how it follows from the input's sizes."""
+        """Return a number if it is known, else emit its computation from the input's sizes."""
 
     @property
     def as_written(self) -> Primitive | None:
-        """The op of the node being written as the spec has it, before its names were bound."""
+        """The op of the node being lowered as written in the spec, before binding."""
 
     def function(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> FxNode:
-        """Write a call of a function."""
+        """Emit a call of a function."""
 
     def method(self, target: str, *args: Any, **kwargs: Any) -> FxNode:
-        """Write a call of a tensor's method."""
+        """Emit a call of a tensor's method."""
 
     def module(self, local: str, module: nn.Module, x: FxNode) -> FxNode:
-        """Write a call of a module that lives under this node's name."""
+        """Emit a call of a module that is registered under this node's name."""
 
     def parameter(self, tensor: Tensor, local: str | None = None) -> FxNode:
-        """Write a read of a parameter that carries this node's name, or lives under it."""
+        """Emit a read of a parameter registered at or under this node's name."""
 
     def schedule(self, begin: float, end: float, steps: int) -> FxNode:
-        """Write a read of a number that a training loop moves from one value to another."""
+        """Emit a read of a number that a training loop moves from one value to another."""
 
     def table(self, value: Expr, axes: Axes) -> FxNode:
-        """Write a table of numbers that are not learned: kept, or computed from open sizes."""
+        """Emit a table of constants: stored, or computed from open sizes."""
 
     def given(self) -> FxNode:
-        """Write this node's value as one more input of the module."""
+        """Emit this node's value as an additional input of the module."""
 
     def arrange(self, x: FxNode, have: tuple[str, ...], want: tuple[str, ...]) -> FxNode:
-        """Write what brings axes from one order to another, adding those missing with size 1."""
+        """Emit a permute and unsqueeze from one order of axes to another; new axes have size 1."""
 
     def spread(self, ref: Expr, want: tuple[str, ...]) -> FxNode:
-        """Write what brings an operand to the axes wanted, in one step where they lie together."""
+        """Emit a conversion of an operand to the wanted axes, in one step if they are adjacent."""
 
     def slices(self, ref: Expr, axis: str) -> tuple[FxNode, tuple[int, ...]] | None:
-        """Write all slices of an operand along an axis, where several nodes pick some of them.
+        """Emit all slices of an operand along an axis, if several nodes pick some of them.
 
-        With them comes the order to bring the axes of each into.
+        Also return the order into which to bring the axes of each.
         """
 
     def once(self, key: tuple[Any, ...], write: Callable[[], FxNode]) -> FxNode:
-        """Return what `write` wrote for the first of the nodes that share a key."""
+        """Return what `write` emitted for the first of the nodes that share a key."""
 
     def is_spent(self, ref: Expr) -> bool:
-        """Return whether an operand is a new tensor of the module's own, and read here last."""
+        """Return whether an operand is the module's own new tensor, and last read here."""
 
 
 class Primitive(Model):
     """One op of the language. A subclass is one file, one idea.
 
-    Its docstring says what it does, on a first line that stands alone; `example` shows it: the
-    nodes of a spec on ``[b, c, h, w]`` of 64 channels, for each word of an `op` of several.
+    Its docstring says what it does; the first line must be complete in itself. `example` holds
+    the nodes of a spec on ``[b, c, h, w]`` with 64 channels, one for each word of the `op`.
 
-    `colour` is the group that a picture draws it in, one of `COLOURS`; `draws_weights` tells that
-    two nodes with equal fields still differ, for each has parameters, or draws numbers, of its
-    own; `anew` that its value is a new tensor under any fields, and no view of an operand;
-    `computed` names the fields whose numbers may follow from the sizes of the input when the
-    module runs.
+    `colour` is its group in a picture, one of `COLOURS`. `draws_weights` means that two nodes with
+    equal fields still differ, because each has its own parameters or random numbers. `anew` means
+    that its value is a new tensor for all fields, never a view of an operand. `computed` names the
+    fields whose numbers may be computed from the input's sizes at run time.
     """
 
     example: ClassVar[str | Mapping[str, str]] = ""
@@ -131,15 +130,15 @@ class Primitive(Model):
     op: str
 
     def expressions(self) -> Iterator[tuple[YamlPath, Kind, Expr]]:
-        """Yield every expression of the node with its path and what it must come to."""
+        """Yield every expression of the node with its path and its kind."""
         yield from _expressions_of(self, (), _with_expressions)
 
     def every_expression(self) -> Iterator[tuple[YamlPath, Kind, Expr]]:
-        """Yield those of the ops written inside this one, too."""
+        """Yield also those of the ops nested in this one."""
         yield from _expressions_of(self, (), _with_expressions)
 
     def indices(self, path: YamlPath) -> Mapping[str, Expr]:
-        """Return the names that stand for an index in a field, and what they are once bound."""
+        """Return the names that are indices in a field, and their bound form."""
         return {}
 
     def operands(self) -> Iterator[tuple[YamlPath, Expr]]:
@@ -149,11 +148,11 @@ class Primitive(Model):
                 yield path, expr
 
     def references(self) -> Iterator[tuple[YamlPath, Kind, Expr]]:
-        """Yield the fields that may name other nodes, those that are numbers here among them."""
+        """Yield the fields that may name other nodes, including those that are numbers here."""
         yield from _expressions_of(self, (), reference_fields)
 
     def redirected(self, names: Mapping[str, str]) -> Self:
-        """Return the op with every operand that `names` has read under its other name there."""
+        """Return the op with its operands renamed by `names`."""
         moved = {
             path: constant(names[str(ref)]) for path, ref in self.operands() if str(ref) in names
         }
@@ -161,45 +160,45 @@ class Primitive(Model):
 
     @property
     def reads_above(self) -> bool:
-        """Whether it reads one value x and does not say which: that of the node above."""
+        """Whether it reads one value x that is not given: then it is the node above."""
         return "x" in type(self).model_fields and getattr(self, "x") is None  # noqa: B009
 
     @property
     def makes_anew(self) -> bool:
-        """Whether its value is a new tensor, and never a view of an operand."""
+        """Whether its value is a new tensor, never a view of an operand."""
         return self.anew
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes of the value from those of the operands.
 
         Raises:
-            AxisProblem: the operands do not suit.
+            AxisProblem: the axes of the operands do not fit.
         """
         raise NotImplementedError
 
     def flat(self) -> tuple[YamlPath, str] | None:
-        """Return the field that makes it work down and across alone, and why, once it is bound.
+        """Return the field that ties a bound op to height and width, and why.
 
-        None for an op that works on the places of any map.
+        None for an op that works on maps of any number of dimensions.
         """
         return None
 
     @property
     def named_axes(self) -> frozenset[str]:
-        """The names in its fields that may be axes: words, of lists too, and of mappings."""
+        """The names in its fields that may be axes: words, also in lists and mappings."""
         values = (getattr(self, field) for field in type(self).model_fields if field != "op")
         return frozenset(word for value in values for word in _words(value))
 
     def looks_around(self, places: tuple[str, ...]) -> bool:
-        """Return whether it matters where in a map a place is, once it is bound.
+        """Return whether a bound op depends on where in the map a position is.
 
-        So it is where it names an axis of the map, unless the op says that it takes the places
-        along it as a set, as a mean does.
+        By default it does if it names a spatial axis; an op overrides this if it treats the
+        positions along the axis as a set, as a mean does.
         """
         return not self.named_axes.isdisjoint(places)
 
     def need_known(self) -> None:
-        """Refuse a number or a flag that is not known, and is kept where it can't be computed.
+        """Refuse a number or a flag that is not known and can't be computed at run time.
 
         Raises:
             AxisProblem: code ``open-size``.
@@ -212,36 +211,36 @@ class Primitive(Model):
                     "open-size",
                     f"the {kind.name} {expr} is not known when the module is built",
                     path,
-                    help="say the sizes to build, such as size=(14, 14) for h and w",
+                    help="pass the sizes to build, such as size=(14, 14) for h and w",
                 )
 
     def lower(self, emit: Emitter) -> FxNode:
-        """Write the value as fx nodes."""
+        """Emit the value as fx nodes."""
         raise NotImplementedError
 
     def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
-        """Return what `lower` draws and multiplies, from the axes of the operands and its `own`.
+        """Return the cost of `lower`, from the axes of the operands and its `own`.
 
         Raises:
-            AxisProblem: code ``open-size``, where it depends on a size that is not known.
+            AxisProblem: code ``open-size``, if it depends on an unknown size.
         """
         return Cost()
 
     def label(self) -> str:
-        """Return the words a picture shows."""
+        """Return its label in a picture."""
         return self.op
 
     def formula(self) -> str:
-        """Return what it computes as a short line of maths; nothing where the label says it all.
+        """Return a short formula of what it computes; empty if the label is enough.
 
-        It is written for a bound op, in Latin-1, Greek, and ``−√′…``: a figure's font has no more.
+        It is for a bound op, in Latin-1, Greek, and ``−√′…``: the fonts of figures have no more.
         """
         return ""
 
     def carries(self) -> tuple[Expr, ...]:
-        """Return the operands whose value it carries on; the others only say how.
+        """Return the operands whose value it passes on; the others only modify it.
 
-        They are the main road of a picture.
+        They form the main path of a picture.
         """
         return tuple(ref for _, ref in self.operands())
 
@@ -269,9 +268,9 @@ def _expressions_of(
 
 @cache
 def _with_expressions(model: type[Model]) -> _Fields:
-    """Return the fields that may hold expressions, each with what these must come to.
+    """Return the fields that may hold expressions, each with its kind.
 
-    One that holds another model, in which they are, has no kind of its own.
+    A field that holds another model with such fields has no kind.
     """
     found = []
     for field, info in model.model_fields.items():
@@ -284,7 +283,7 @@ def _with_expressions(model: type[Model]) -> _Fields:
 
 @cache
 def reference_fields(model: type[Model]) -> _Fields:
-    """Return those of the fields that may name nodes."""
+    """Return the fields that may name nodes."""
     found = _with_expressions(model)
     return tuple((field, kind) for field, kind in found if kind is None or kind.names_nodes)
 
@@ -294,7 +293,7 @@ def _may_be_model(annotation: Any) -> bool:
         return any(map(_may_be_model, inner))
     if isinstance(annotation, type):
         return issubclass(annotation, Model)
-    return not isinstance(annotation, (str, bool, int))  # of a Literal
+    return not isinstance(annotation, (str, bool, int))  # values of a Literal
 
 
 def _inner_kind(annotation: Any) -> Kind | None:
@@ -318,14 +317,14 @@ def _words(value: Any) -> Iterator[str]:
 
 
 def refers(operand: Expr) -> bool:
-    """Return whether an operand, which may be a number, is the name of a node, or may be."""
+    """Return whether an operand, which may be a number, is or may be the name of a node."""
     return any(leaf.is_constant and isinstance(leaf.value, str) for leaf in leaves(operand))
 
 
 def with_references(op: Primitive, nodes: Collection[str]) -> Primitive:
-    """Return an op whose operands that may be numbers tell the names of these nodes from others.
+    """Return an op in whose operands names of the given nodes are distinguished from others.
 
-    A node's name is text from then on, and any other name that of a size or a param.
+    A node's name becomes text, and any other name remains that of a size or a param.
     """
     found = [(path, expr) for path, kind, expr in op.expressions() if kind.name == "operand"]
     named: Primitive = replaced(op, {path: _referring(expr, nodes) for path, expr in found})
@@ -361,7 +360,7 @@ def replaced(model: Any, new: Mapping[YamlPath, Expr]) -> Any:
 
 
 def need_axes(axes: Axes, wanted: tuple[str, ...], field: YamlPath, whose: Expr) -> None:
-    """Refuse where a value lacks an axis that the op works on, or the op names it twice.
+    """Refuse if a value lacks an axis that the op works on, or the op names it twice.
 
     Raises:
         AxisProblem: code ``unknown-axis`` or ``duplicate-axis``.
@@ -379,7 +378,7 @@ def need_axes(axes: Axes, wanted: tuple[str, ...], field: YamlPath, whose: Expr)
 
 
 def need_odd(kernel: Expr, field: YamlPath = ("kernel",)) -> None:
-    """Refuse a kernel that has no middle.
+    """Refuse a kernel of even size, which has no centre.
 
     Raises:
         AxisProblem: code ``even-kernel``.
@@ -387,14 +386,14 @@ def need_odd(kernel: Expr, field: YamlPath = ("kernel",)) -> None:
     if kernel.is_constant and whole(kernel) % 2 == 0:
         raise AxisProblem(
             "even-kernel",
-            f"a kernel of {kernel} has no middle, so the size would change",
+            f"a kernel of {kernel} has no centre, so the size would change",
             field,
-            "take an odd one; odd(x) is the whole part of x, or one more where that is even",
+            "use an odd one; odd(x) is the whole part of x, plus one if that is even",
         )
 
 
 def whole(size: Expr, field: YamlPath = ()) -> int:
-    """Return the number that a bound size is.
+    """Return the value of a bound size.
 
     Raises:
         AxisProblem: code ``open-size``, at the field that needs the number.
@@ -404,13 +403,13 @@ def whole(size: Expr, field: YamlPath = ()) -> int:
             "open-size",
             f"the size {size} is not known when the module is built",
             field,
-            help="say it to build, such as size=(14, 14) for h and w",
+            help="pass it to build, such as size=(14, 14) for h and w",
         )
     return int(size.value)
 
 
 def elements(axes: Axes) -> int:
-    """Return how many elements a value of these axes has.
+    """Return how many elements a value with these axes has.
 
     Raises:
         AxisProblem: code ``open-size``.
@@ -419,5 +418,5 @@ def elements(axes: Axes) -> int:
 
 
 def flag(value: Expr) -> bool:
-    """Return the truth that a bound flag is."""
+    """Return the value of a bound flag."""
     return bool(value.value)

@@ -1,4 +1,4 @@
-"""Axes that ride along, folded into the one batch axis that torch's layers take."""
+"""Axes that ride along, folded into the single batch axis of torch's layers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from composer.primitives.base import Emitter, whole
 
 
 def folded(emit: Emitter, x: Any, riding: int) -> Any:
-    """Write x with its first `riding` axes as one."""
+    """Emit x with its first `riding` axes merged into one."""
     if riding == 0:
         return emit.method("unsqueeze", x, 0)
     return x if riding == 1 else emit.method("flatten", x, 0, riding - 1)
 
 
 def unfolded(emit: Emitter, node: Any, x: Any, riding: int) -> Any:
-    """Write `node`, whose first axis is the first `riding` of x folded, with these apart again."""
+    """Emit `node`, whose first axis is the first `riding` axes of x, with these split again."""
     if riding == 0:
         return emit.method("squeeze", node, 0)
     if riding == 1:
@@ -27,7 +27,7 @@ def unfolded(emit: Emitter, node: Any, x: Any, riding: int) -> Any:
 
 
 def sizes_of(emit: Emitter, x: Any, axes: Axes, wanted: Sequence[str]) -> tuple[Any, ...]:
-    """Return the sizes of some axes of x: numbers where they are known, else reads of x."""
+    """Return the sizes of some axes of x: numbers if known, else reads of x."""
     return tuple(
         whole(axes[axis]) if axes[axis].is_constant else emit.method("size", x, axes.index(axis))
         for axis in wanted
@@ -37,10 +37,10 @@ def sizes_of(emit: Emitter, x: Any, axes: Axes, wanted: Sequence[str]) -> tuple[
 def on_maps(
     emit: Emitter, x: Any, axes: Axes, over: Sequence[str], function: Callable[[Any], Any]
 ) -> Any:
-    """Write a function of [batch, channels, height, width], with two axes as height and width.
+    """Emit a function of [batch, channels, height, width], with two axes as height and width.
 
-    The other axes ride along as the first two; the last of them stays apart, for that keeps the
-    memory format of a map.
+    The other axes become the first two; the last of them stays separate, which keeps the memory
+    format of a map.
     """
     riding = axes.without(over).names
     order = (*riding, *(axis for axis in axes if axis in over))

@@ -1,4 +1,4 @@
-"""`branch`: the same op several times on one value, its results on a new axis."""
+"""`branch`: the same op several times on one value, stacked on a new axis."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Branch(Repeating):
     """`times` branches that all read x, stacked on `axis`, whose name counts them from 0.
 
     ``{op: branch, axis: k, times: 2, each: {op: conv2d, kernel: 3, dilation: k + 1}}`` sees two
-    receptive fields, as in SK (arXiv:1903.06586). Each branch has weights of its own.
+    receptive fields, as in SK (arXiv:1903.06586). Each branch has its own weights.
     """
 
     example: ClassVar[str] = """
@@ -28,8 +28,10 @@ class Branch(Repeating):
 
     op: Literal["branch"]
     x: NodeRef | None = Field(default=None, description="the node above by default")
-    axis: AxisName = Field(description="the new axis; in `each`, the number of the branch from 0")
-    times: Size = Field(description="how many branches")
+    axis: AxisName = Field(
+        description="the new axis; in `each`, its name is the branch number from 0"
+    )
+    times: Size = Field(description="the number of branches")
     each: AnyPrimitive = Field(description="one branch, an op that reads x")
 
     def parts(self, name: str) -> tuple[Part, ...]:

@@ -1,4 +1,4 @@
-"""How two values meet: by axis name, each axis with one size."""
+"""How two values are aligned: by axis name, each axis with one size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def meet(
     axes: Callable[[Expr], Axes],
     order: AxisOrder,
 ) -> Axes:
-    """Return the axes of values brought together by name.
+    """Return the axes of values aligned by name.
 
     Raises:
         AxisProblem: code ``size-conflict``, at the operand whose size differs from an earlier one.
@@ -40,7 +40,7 @@ def meet(
 
 
 def _example(axis: str, left: Expr, right: Expr, witness: dict[str, int]) -> str:
-    way_out = f"give both one size, or call one of the axes by another name than {axis!r}"
+    way_out = f"make the sizes equal, or rename one of the axes {axis!r}"
     if not witness:
         return way_out
     given = ", ".join(f"{name} = {size}" for name, size in witness.items())

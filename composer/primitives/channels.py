@@ -1,4 +1,4 @@
-"""What a layer gives in place of the axis it mixes: a new size, or new axes."""
+"""The output axes of a layer in place of the axis it mixes: a new size, or new axes."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from composer.language.source import YamlPath
 from composer.primitives.axes import Axes
 from composer.primitives.base import AxisProblem, Emitter, whole
 
-#: A size keeps the axis; a mapping names the axes that replace it, and ``{}`` leaves none.
+#: A size keeps the axis; a mapping names the axes that replace it, and ``{}`` removes it.
 Out = Size | dict[AxisName, Size] | None
 
 
 def out_axes(out: Expr | dict[str, Expr] | None, axis: str, size: Expr) -> dict[str, Expr]:
-    """Return the axes that stand where `axis` was."""
+    """Return the axes that replace `axis`."""
     if out is None:
         return {axis: size}
     return {axis: out} if isinstance(out, Expr) else dict(out)
 
 
 def need_free(rest: Axes, new: Mapping[str, Expr], whose: Expr, field: YamlPath = ("out",)) -> None:
-    """Refuse where a new axis has the name of one that rides along.
+    """Refuse a new axis with the name of one that rides along.
 
     Raises:
         AxisProblem: code ``axis-exists``.
@@ -32,14 +32,14 @@ def need_free(rest: Axes, new: Mapping[str, Expr], whose: Expr, field: YamlPath 
         if axis in rest:
             raise AxisProblem(
                 "axis-exists",
-                f"{str(whose)!r} has an axis {axis!r} already",
+                f"{str(whose)!r} already has an axis {axis!r}",
                 (*field, axis),
-                f"call it by another name than {', '.join(rest)}",
+                f"choose a name other than {', '.join(rest)}",
             )
 
 
 def need_groups(groups: Expr, channels: Expr, out: Expr) -> None:
-    """Refuse groups that do not divide the channels in or out, where these are known.
+    """Refuse groups that do not divide the input or output channels, if these are known.
 
     Raises:
         AxisProblem: code ``groups-do-not-divide``.
@@ -57,7 +57,7 @@ def need_groups(groups: Expr, channels: Expr, out: Expr) -> None:
 
 
 def product(axes: Mapping[str, Expr]) -> Expr:
-    """Return the number of channels that the axes come to; none is one channel."""
+    """Return the number of channels in the axes; no axis means one channel."""
     total = constant(1)
     for size in axes.values():
         total = bind(Expr("*", 0, (total, size)), {})
@@ -65,7 +65,7 @@ def product(axes: Mapping[str, Expr]) -> Expr:
 
 
 def spread(emit: Emitter, node: Any, new: Mapping[str, Expr], where: int, mixed: str) -> Any:
-    """Write the channels at the position `where`, of the axis `mixed`, as those that replace it."""
+    """Emit the channels at dimension `where`, the axis `mixed`, as the axes that replace it."""
     if not new:
         return emit.method("squeeze", node, where)
     if len(new) == 1:
@@ -74,11 +74,11 @@ def spread(emit: Emitter, node: Any, new: Mapping[str, Expr], where: int, mixed:
 
 
 def inferred(emit: Emitter, new: Mapping[str, Expr], field: str, whose: str) -> tuple[int, ...]:
-    """Return the sizes of axes that the axis `whose` is taken apart into.
+    """Return the sizes of the axes that the axis `whose` is split into.
 
-    The one that the spec makes of the whole, such as ``d: c / heads``, is what the others leave:
-    so the channels of a pruned layer come apart, too. Where several are, all are numbers, for
-    a guess would put other channels together.
+    The one that the spec computes from the whole, such as ``d: c / heads``, is inferred from the
+    others, so that the channels of a pruned layer can also be split. If there are several such
+    axes, all sizes are numbers: a guess could group the wrong channels.
     """
     written: Mapping[str, Expr] = getattr(emit.as_written, field, None) or {}
     made = [axis for axis in new if axis in written and written[axis].names & {whose, "out"}]

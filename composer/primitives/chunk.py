@@ -1,4 +1,4 @@
-"""`chunk`: consecutive parts along an axis, which stays, as nodes of their own."""
+"""`chunk`: consecutive parts along an axis, which stays, as separate nodes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from composer.primitives.structure import Part, Structure
 class Chunk(Structure):
     """One value for each consecutive part of `axis`: ``q, k, v: {op: chunk, axis: c}``.
 
-    The node's names, with commas between, are those of the parts. It is the reverse of `concat`.
+    The node's names, separated by commas, name the parts. It is the inverse of `concat`.
     """
 
     example: ClassVar[str] = """
@@ -34,18 +34,18 @@ class Chunk(Structure):
 
     op: Literal["chunk"]
     x: NodeRef | None = Field(default=None, description="the node above by default")
-    axis: AxisName = Field(description="the axis whose values are divided among the parts")
+    axis: AxisName = Field(description="the axis to divide")
     sizes: tuple[Size, ...] | None = Field(
         default=None,
         min_length=1,
-        description="the size of each part; default: equal parts, one for each name",
+        description="the size of each part; by default equal parts, one for each name",
     )
 
     def parts(self, name: str) -> tuple[Part, ...]:
         """Return one part for each name.
 
         Raises:
-            AxisProblem: there is another number of sizes.
+            AxisProblem: the number of sizes differs from that of the names.
         """
         assert self.x is not None
         names = name.split(COMMA)
@@ -75,7 +75,7 @@ class Chunk(Structure):
 
 
 class Piece(Primitive):
-    """One part of a `chunk`; no op of the language."""
+    """One part of a `chunk`; not an op of the language."""
 
     colour: ClassVar[str] = "combine"
 
@@ -97,10 +97,10 @@ class Piece(Primitive):
                 left = bind(Expr("-", 0, (have, total(self.sizes[:-1]))), {})
                 way_out = f"choose sizes that add up to {have}"
                 if not left.is_constant or whole(left) > 0:
-                    way_out = f"{way_out}: the last one may be {left}"
+                    way_out = f"{way_out}: the last one could be {left}"
                 raise AxisProblem(
                     "size-conflict",
-                    f"{whose}, and the sizes come to {together}",
+                    f"{whose}, but the sizes add up to {together}",
                     ("sizes",),
                     way_out,
                 )
@@ -108,11 +108,11 @@ class Piece(Primitive):
         if have.is_constant and whole(have) % whole(self.of):
             raise AxisProblem(
                 "does-not-divide",
-                f"{whose}, which {self.of} equal parts do not divide",
+                f"{whose}, which can't be divided into {self.of} equal parts",
                 ("axis",),
                 f"write 'sizes: […]', {self.of} numbers that add up to {have}",
             )
-        part = Expr("/", 0, (have, self.of))  # exact, so that all parts together are the axis
+        part = Expr("/", 0, (have, self.of))  # exact division, so that the parts add up to the axis
         if have.is_constant:
             part = constant(whole(have) // whole(self.of))
         return axes(self.x).resized(self.axis, part)
@@ -126,14 +126,14 @@ class Piece(Primitive):
         return int(self.index.value)
 
     def lower(self, emit: Emitter) -> Any:
-        """Write one split for all parts, so that their gradients are joined once."""
+        """Emit one split for all parts, so that their gradients are joined once."""
         where = emit.axes(self.x).index(self.axis)
         key = ("chunk", str(self.x), self.axis, self.sizes, self.of)
         parts = emit.once(key, lambda: self._split(emit, where))
         return emit.function(operator.getitem, parts, self._number)
 
     def _split(self, emit: Emitter, where: int) -> Any:
-        """Write all parts; equal ones as torch finds their size, so that no size is written."""
+        """Emit all parts; for equal ones torch computes the size, so none is fixed."""
         node = emit.node(self.x)
         if self.sizes is not None:
             sizes = [emit.size(size) for size in self.sizes]

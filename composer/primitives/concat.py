@@ -1,4 +1,4 @@
-"""`concat`: values one after another along an axis that all of them have."""
+"""`concat`: values joined along an axis that all of them have."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from composer.primitives.broadcast import meet
 
 
 class Concat(Primitive):
-    """Values along one `axis`, where their sizes may differ; all other sizes are equal.
+    """Joins values along `axis`, where their sizes may differ; all other sizes are equal.
 
     ``{op: concat, of: [a, b], axis: c}`` has the channels of a, then those of b.
     """
@@ -29,7 +29,7 @@ class Concat(Primitive):
 
     op: Literal["concat"]
     of: tuple[NodeRef, ...] = Field(min_length=1, description="the values, in order")
-    axis: AxisName = Field(description="the axis along which they follow one another")
+    axis: AxisName = Field(description="the axis along which they are joined")
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the shared axes, `axis` with the sum of its sizes."""
@@ -41,8 +41,8 @@ class Concat(Primitive):
                     "axes-differ",
                     f"{str(self.of[0])!r} is {first} and {str(ref)!r} is {axes(ref)}",
                     ("of", index),
-                    "concatenated values have the same axes; to put values on a new axis, write "
-                    "'op: stack'",
+                    "concatenated values must have the same axes; to put values on a new axis, "
+                    "write 'op: stack'",
                 )
         meet(
             [(("of", i), ref) for i, ref in enumerate(self.of)],
@@ -52,7 +52,7 @@ class Concat(Primitive):
         return first.resized(self.axis, total(axes(ref)[self.axis] for ref in self.of))
 
     def lower(self, emit: Emitter) -> Any:
-        """Write one `torch.cat`; every value has its axes in the one order of memory."""
+        """Emit one `torch.cat`; all values have their axes in the same memory order."""
         import torch
 
         where = emit.axes(emit.here).index(self.axis)
@@ -63,7 +63,7 @@ class Concat(Primitive):
         return f"concat along {self.axis}"
 
     def formula(self) -> str:
-        """Return such as ``[a; b]``, which is longer where a stack ``[a, b]`` is deeper."""
+        """Return such as ``[a; b]``, unlike a stack ``[a, b]``."""
         return f"[{'; '.join(map(str, self.of))}]"
 
 

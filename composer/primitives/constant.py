@@ -1,4 +1,4 @@
-"""`constant`: a table of numbers that are not learned, from an expression over the indices."""
+"""`constant`: a table of constants, from an expression over the indices."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from composer.language.source import YamlPath
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive, whole
 
-#: Elements that a table may have: 3,136² fits, one for each pair of places of a map of 56×56.
+#: Elements that a table may have: 3,136² fits, one for each pair of positions of a 56×56 map.
 MAX_ELEMENTS = 10_000_000
-#: What tells an index from the size of the same axis; no spec can write it.
+#: Marks an index, as opposed to the size of the same axis; no spec can write it.
 _MARK = "′"
-_CORNERS = 6  # axes whose ends are looked at
+_CORNERS = 6  # axes whose ends are checked
 _LONG = 40  # characters of a formula
 
 
 def index_of(axis: str) -> str:
-    """Return what the index along an axis is called in an expression once it is bound."""
+    """Return the name of the index along an axis in a bound expression."""
     return f"{axis}{_MARK}"
 
 
@@ -34,7 +34,7 @@ def shown(value: Expr) -> str:
 
 
 def without_value(value: Expr, at: Mapping[str, int], code: str, why: str) -> AxisProblem:
-    """Return the problem of an expression that has no value at a place, and why."""
+    """Return the problem of an expression without a value at some indices, and why."""
     where = ", ".join(f"{axis} = {number}" for axis, number in at.items())
     axis, number = next(iter(at.items()))
     way_out = f"write '{shown(value)} if {axis} != {number} else 0'"
@@ -42,7 +42,7 @@ def without_value(value: Expr, at: Mapping[str, int], code: str, why: str) -> Ax
         code,
         f"at {where}, {why.replace(_MARK, '')}",
         ("value",),
-        f"an index is counted from 0; to leave a place out, {way_out}",
+        f"indices count from 0; to exclude one, {way_out}",
     )
 
 
@@ -50,7 +50,7 @@ class Constant(Primitive):
     """A table: ``{op: constant, axes: {y: 7, ky: 7, r: 13}, value: 1 if r == y - ky + 6 else 0}``.
 
     It is computed in float64, then rounded to the dtype of the module; it is not learned, and not
-    in the state dict. Over sizes that are open it is computed when the module runs.
+    in the state dict. If it depends on open sizes, it is computed at run time.
     """
 
     example: ClassVar[str] = """
@@ -61,10 +61,12 @@ class Constant(Primitive):
     computed: ClassVar[tuple[str, ...]] = ("value",)
 
     op: Literal["constant"]
-    axes: dict[AxisName, Size] = Field(description="its axes with their sizes; {} is one number")
+    axes: dict[AxisName, Size] = Field(
+        description="its axes with their sizes; {} is a single number"
+    )
     value: Number = Field(
         description="each element, over sizes, params and the axes: the name of an axis is the "
-        "index along it, counted from 0; what is true is 1, and what is not 0"
+        "index along it, counted from 0; true is 1, and false is 0"
     )
 
     def __eq__(self, other: object) -> bool:
@@ -74,11 +76,11 @@ class Constant(Primitive):
         return hash((tuple(self.axes.items()), self.value))
 
     def indices(self, path: YamlPath) -> dict[str, Expr]:
-        """Return the axes, which in `value` are indices and no sizes."""
+        """Return the axes, whose names are indices in `value`, not sizes."""
         return {axis: name(index_of(axis)) for axis in self.axes} if path == ("value",) else {}
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
-        """Return the axes as told."""
+        """Return the axes as given."""
         known = [whole(size) for size in self.axes.values() if size.is_constant]
         if math.prod(known) > MAX_ELEMENTS:
             raise AxisProblem(
@@ -86,13 +88,13 @@ class Constant(Primitive):
                 f"a table of {' × '.join(f'{n:,}' for n in known)} elements is more than "
                 f"{MAX_ELEMENTS:,}",
                 ("axes",),
-                "make one for each axis, and bring them together by mul or add",
+                "make one for each axis, and combine them with mul or add",
             )
         self._check_corners()
         return Axes(()).extended(self.axes, order)
 
     def _check_corners(self) -> None:
-        """Refuse what has no value at the ends of the axes, where a zero is likeliest."""
+        """Refuse an expression without a value at the ends of the axes, where zeros are likely."""
         ends = [
             (axis, {0, whole(size) - 1} if size.is_constant else {0})
             for axis, size in self.axes.items()
@@ -106,7 +108,7 @@ class Constant(Primitive):
                 raise without_value(self.value, at, failure.code, failure.message) from None
 
     def lower(self, emit: Emitter) -> Any:
-        """Write a read of the table, which lies in memory as its axes are wanted."""
+        """Emit a read of the table, stored with its axes in the wanted order."""
         return emit.table(self.value, emit.axes(emit.here))
 
     def label(self) -> str:
@@ -114,6 +116,6 @@ class Constant(Primitive):
         return f"constant [{', '.join(self.axes)}]"
 
     def formula(self) -> str:
-        """Return the value as it is written, where that is short."""
+        """Return the value as written, if that is short."""
         text = shown(self.value).replace("-", "−")
         return text if len(text) <= _LONG else f"{text[: _LONG - 1]}…"

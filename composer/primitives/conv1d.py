@@ -1,4 +1,4 @@
-"""`conv1d`: one small filter that slides along an axis; all others ride along."""
+"""`conv1d`: one small filter that slides along one axis; all others ride along."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from composer.primitives.initialise import AS_TORCH, BiasInit, WeightInit, begun
 
 
 class Conv1d(Primitive):
-    """One filter of `kernel` weights `along` an axis, padded so that the size stays.
+    """One filter of `kernel` weights `along` an axis, padded to keep the size.
 
-    In ECA (arXiv:1910.03151) the channels are what it slides along.
+    In ECA (arXiv:1910.03151) it slides along the channels.
     """
 
     example: ClassVar[str] = """
@@ -41,7 +41,7 @@ class Conv1d(Primitive):
     op: Literal["conv1d"]
     x: NodeRef | None = Field(default=None, description="the node above by default")
     along: AxisName = Field(description="the axis it slides along")
-    kernel: Size = Field(description="how many neighbours it sees; odd")
+    kernel: Size = Field(description="the size of the filter; odd")
     bias: Flag = Field(default=constant(True), description="whether a bias is added")
     init: WeightInit = AS_TORCH
     bias_init: BiasInit = None
@@ -59,7 +59,7 @@ class Conv1d(Primitive):
         return axes(self.x)
 
     def lower(self, emit: Emitter) -> Any:
-        """Write the convolution with all other axes as the batch."""
+        """Emit the convolution with all other axes as the batch."""
         from composer.kernels.row_conv1d import RowConv1d
 
         assert self.x is not None
@@ -73,7 +73,7 @@ class Conv1d(Primitive):
         return emit.arrange(node, (*rest, self.along), axes.names)
 
     def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
-        """Return the one filter, and its bias."""
+        """Return the cost of the filter and its bias."""
         return of_layer(whole(self.kernel), 1, elements(own), flag(self.bias))
 
     def label(self) -> str:

@@ -44,11 +44,11 @@ class Conv2d(Primitive):
     """A convolution `over` two axes, by default padded so that stride 1 keeps their sizes.
 
     Kernel, stride, padding and dilation are one number, or one for each axis: ``kernel: [1, 7]``.
-    ``over: h`` slides along one axis, as on the rows of strip pooling (arXiv:2003.13328). Over the
-    places of a volume or of a signal it is one of three dimensions, or of one.
+    ``over: h`` slides along one axis, as on the rows of strip pooling (arXiv:2003.13328). On a
+    volume it is a three-dimensional convolution, on a signal a one-dimensional one.
 
     It mixes the axis `channels`; a value without that axis counts as one channel. Its kernel is
-    its own, or a node with the axes ``[o, i, kh, kw]``, with the batch where each sample has one.
+    learned, or a node with the axes ``[o, i, kh, kw]``, also with the batch for one per sample.
     """
 
     example: ClassVar[str] = "out: {op: conv2d, kernel: 3, groups: c, norm: batch, act: relu}"
@@ -62,24 +62,26 @@ class Conv2d(Primitive):
         default=("h", "w"),
         min_length=1,
         max_length=2,
-        description="the axes it slides over, two or one",
+        description="the axes it slides over, one or two",
     )
     channels: AxisName = Field(default="c", description="the axis it mixes")
     kernel: Sizes | None = Field(
         default=None,
-        description="its height and width, as one number or as [1, 7] along 'over'; odd unless a "
-        "padding is given",
+        description="its height and width, one number or one for each of 'over', as [1, 7]; odd "
+        "unless a padding is given",
     )
     weight: NodeRef | None = Field(
-        default=None, description="a node that is its kernel, [o, i, kh, kw], instead of its own"
+        default=None,
+        description="a node to use as the kernel, [o, i, kh, kw], instead of a learned one",
     )
     out: Out = Field(
         default=None,
         description="the new number of channels (the same by default), or the axes that replace "
-        "them; {} for one map without a channel axis",
+        "them; {} for a single map without a channel axis",
     )
     stride: Sizes = Field(
-        default=(constant(1),), description="from place to place, one number, or one for each axis"
+        default=(constant(1),),
+        description="the step of the kernel, one number or one for each axis",
     )
     padding: Amounts | None = Field(
         default=None,
@@ -87,14 +89,16 @@ class Conv2d(Primitive):
         "dilation * (kernel // 2) by default",
     )
     dilation: Sizes = Field(
-        default=(constant(1),), description="from value to value, one number, or one for each axis"
+        default=(constant(1),), description="of the kernel, one number or one for each axis"
     )
-    groups: Size = Field(default=constant(1), description="c makes it depthwise")
-    bias: Flag | None = Field(default=None, description="true unless a norm follows")
+    groups: Size = Field(
+        default=constant(1), description="the number of groups; c makes it depthwise"
+    )
+    bias: Flag | None = Field(default=None, description="true by default, unless a norm follows")
     init: WeightInit = AS_TORCH
     bias_init: BiasInit = None
     norm: NormField = Field(default=NO_NORM, description="after the layer")
-    act: Act = Field(default=constant("none"), description="last of all")
+    act: Act = Field(default=constant("none"), description="the activation, after the norm")
 
     @model_validator(mode="after")
     def _one_kernel(self) -> Conv2d:
@@ -106,8 +110,8 @@ class Conv2d(Primitive):
             for field in ("kernel", "out", "bias", "init", "bias_init", "norm"):
                 if field in self.model_fields_set:
                     raise ValueError(
-                        f"the weight {str(self.weight)!r} is the whole layer, so {field!r} has "
-                        "nothing to say; remove one of the two"
+                        f"{field!r} has no effect together with the weight {str(self.weight)!r}; "
+                        "remove one of the two"
                     )
         if self.padding is not None and name("same") in self.padding:
             raise misuse("a padding that keeps the size is the default", "omit 'padding'")
@@ -122,7 +126,7 @@ class Conv2d(Primitive):
         if self.channels in self.over:
             raise AxisProblem(
                 "duplicate-axis",
-                f"the axis {self.channels!r} is slid over, so it cannot be the one mixed",
+                f"the kernel slides over the axis {self.channels!r}, so it can't be the channels",
                 ("channels",),
                 "name the axis of the channels",
             )
@@ -153,7 +157,7 @@ class Conv2d(Primitive):
         return {self.channels: axes(self.weight)["o"]}
 
     def slide(self, axes: Callable[[Expr], Axes]) -> Slide:
-        """Return how it slides, with a size of the kernel along each axis."""
+        """Return the window, with a kernel size along each axis."""
         if self.weight is not None:
             kernel = tuple(axes(self.weight)[k] for k in kernel_axes(len(self.over))[2:])
         else:
@@ -162,7 +166,7 @@ class Conv2d(Primitive):
         return Slide(self.over, kernel, self.stride, self.padding, self.dilation)
 
     def flat(self) -> tuple[YamlPath, str] | None:
-        """Return what it says down and across."""
+        """Return the field that gives one value per axis, if any."""
         return down_and_across(self, OF_WINDOWS)
 
     def looks_around(self, places: tuple[str, ...]) -> bool:
@@ -170,7 +174,7 @@ class Conv2d(Primitive):
         return True
 
     def lower(self, emit: Emitter) -> Any:
-        """Write convolution, norm and activation on [batch, channels, height, width]."""
+        """Emit convolution, norm and activation on [batch, channels, height, width]."""
         if self.weight is not None:
             return self._lower_by_value(emit, self.weight)
         from torch import nn
@@ -205,7 +209,7 @@ class Conv2d(Primitive):
         return not self.norm.is_on if self.bias is None else flag(self.bias)
 
     def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
-        """Return the kernel with its bias and the norm's; of one that is a value, no parameters."""
+        """Return the cost; a kernel that is a node has no parameters here."""
         assert self.x is not None
         places = math.prod(whole(size, ("kernel",)) for size in self.slide(axes).kernel)
         size = elements(own)
@@ -218,7 +222,7 @@ class Conv2d(Primitive):
         return of_layer(inputs, width, size, self._has_bias) + self.norm.cost(width, size)
 
     def _lower_by_value(self, emit: Emitter, weight: Expr) -> Any:
-        """Write the convolution by a value, in the form that runs fastest."""
+        """Emit the convolution by a computed kernel, in its fastest form."""
         assert self.x is not None
         axes, have = emit.axes(self.x), emit.axes(weight)
         numbers, groups = self.slide(emit.axes).numbers(), whole(self.groups)
@@ -230,7 +234,7 @@ class Conv2d(Primitive):
         order = (*riding, *batch, self.channels, *self.over)
         if batch and small:
             order = (*batch, self.channels, *riding, *self.over)
-        elif have.names != (*batch, *own):  # torch's backward refuses some that lie otherwise
+        elif have.names != (*batch, *own):  # torch's backward refuses some other memory layouts
             kernel = emit.method("contiguous", kernel)
         x = emit.arrange(emit.node(self.x), axes.names, order)
         if batch and small:
@@ -254,11 +258,11 @@ class Conv2d(Primitive):
         return f"conv{len(self.over)}d {size}{dilated}"
 
     def formula(self) -> str:
-        """Return such as ``relu(BN(W * x))``, or ``kernel * x`` where a node is its kernel."""
+        """Return such as ``relu(BN(W * x))``, or ``kernel * x`` if a node is its kernel."""
         if self.weight is not None:
             return applied(self.act, f"{self.weight} * x")
         return applied(self.act, self.norm.formula("W * x + b" if self._has_bias else "W * x"))
 
     def carries(self) -> tuple[Expr, ...]:
-        """Return x alone, and not what is its kernel."""
+        """Return x, but not its kernel."""
         return tuple(ref for path, ref in self.operands() if path != ("weight",))

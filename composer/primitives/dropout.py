@@ -1,4 +1,4 @@
-"""`dropout`: zero values at random in training, alone or together along some axes."""
+"""`dropout`: zeroes random values in training, singly or together along some axes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from composer.primitives.base import Emitter, Primitive, need_axes
 
 
 class Dropout(Primitive):
-    """In training each value is zero with probability p, else x / (1 - p); in evaluation, x.
+    """In training, each value is zero with probability p, else x / (1 - p); in evaluation, x.
 
-    Along the axes of `share` values are dropped together: [h, w] drops channels,
+    Along the axes of `share`, values are dropped together: [h, w] drops channels,
     [c, h, w] samples, which on a residual branch is stochastic depth (arXiv:1603.09382).
     """
 
@@ -26,14 +26,16 @@ class Dropout(Primitive):
         drop: {op: dropout, p: 0.1, share: [c, h, w]}
         out: {op: add, of: [input, drop]}
     """
-    draws_weights: ClassVar[bool] = True  # no weights, but numbers: two of them are never one
+    draws_weights: ClassVar[bool] = (
+        True  # no weights, but random numbers: two of them must not be merged
+    )
 
     op: Literal["dropout"]
     x: NodeRef | None = Field(default=None, description="the node above by default")
     p: Share = Field(description="the probability of zero")
     share: AxisNames = Field(
         default=(),
-        description="the axes along which values are dropped together; default: none",
+        description="the axes along which values are dropped together; none by default",
     )
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
@@ -43,11 +45,11 @@ class Dropout(Primitive):
         return axes(self.x)
 
     def looks_around(self, places: tuple[str, ...]) -> bool:
-        """Return whether it shares what it draws one way across a map."""
+        """Return whether it shares its random numbers along only some of the spatial axes."""
         return partly(self.share, places)
 
     def lower(self, emit: Emitter) -> Any:
-        """Write one module, which knows whether it trains."""
+        """Emit one module, which knows whether it is in training mode."""
         from torch import nn
 
         from composer.kernels.dropout import SharedDropout

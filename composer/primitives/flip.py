@@ -1,4 +1,4 @@
-"""`flip`: the values of an axis in reverse order; all others ride along."""
+"""`flip`: reverses the order along axes; all others ride along."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ class Flip(Primitive):
         return f"flip {', '.join(self.over)}"
 
     def formula(self) -> str:
-        """Return such as ``x[h, −w]``, of the axes it works on."""
+        """Return such as ``x[h, −w]``."""
         return f"x[{', '.join(f'−{axis}' for axis in self.over)}]"

@@ -1,4 +1,4 @@
-"""`fold`: windows added up at the places of the map that they were taken from."""
+"""`fold`: adds up windows at the positions of the map that they were taken from."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from composer.primitives.windows import OF_WINDOWS, Slide
 
 
 class Fold(Primitive):
-    """The sum of all windows at each place of the axes `over`, whose windows `axes` hold.
+    """The sum of all windows at each position of the axes `over`; `axes` are those of a window.
 
-    ``{op: fold, axes: [kh, kw], over: [h, w], like: input}`` goes back from what `unfold` with the
-    same stride, padding and dilation gave; as in outlook attention (arXiv:2106.13112).
+    ``{op: fold, axes: [kh, kw], over: [h, w], like: input}`` is the adjoint of `unfold` with the
+    same stride, padding and dilation; as in outlook attention (arXiv:2106.13112).
     """
 
     example: ClassVar[str] = """
@@ -35,19 +35,19 @@ class Fold(Primitive):
     op: Literal["fold"]
     x: NodeRef | None = Field(default=None, description="the node above by default")
     axes: AxisNames = Field(
-        min_length=1, max_length=3, description="the axes of a window, which go: [kh, kw]"
+        min_length=1, max_length=3, description="the axes of a window, which are removed: [kh, kw]"
     )
     over: AxisNames = Field(description="the axes of the map, in the same order")
-    like: NodeRef = Field(description="the value whose sizes the map takes")
-    stride: Sizes = Field(default=(constant(1),), description="from window to window")
+    like: NodeRef = Field(description="the value that gives the sizes of the map")
+    stride: Sizes = Field(default=(constant(1),), description="the step between windows")
     padding: Amounts | None = Field(
         default=None,
-        description="how far windows reach beyond each side; default: dilation * (kernel // 2)",
+        description="how far windows reach beyond each side; dilation * (kernel // 2) by default",
     )
-    dilation: Sizes = Field(default=(constant(1),), description="from value to value")
+    dilation: Sizes = Field(default=(constant(1),), description="the step within a window")
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
-        """Return the axes without those of a window, the others at the sizes of `like`."""
+        """Return the axes without those of a window, with the sizes of `like`."""
         assert self.x is not None
         have, like = axes(self.x), axes(self.like)
         need_axes(have, self.axes, ("axes",), self.x)
@@ -59,12 +59,12 @@ class Fold(Primitive):
                 "wrong-number",
                 f"'axes' has {named[0]}, and 'over' has {named[1]}",
                 ("axes",),
-                "name the axis of a window for each axis of the map",
+                "name one axis of a window for each axis of the map",
             )
         if both := [axis for axis in self.axes if axis in self.over]:
             raise AxisProblem(
                 "duplicate-axis",
-                f"{both[0]!r} is an axis of the map, so it cannot be one of a window",
+                f"{both[0]!r} is an axis of the map, so it cannot be an axis of a window",
                 ("axes", self.axes.index(both[0])),
                 "name the axes that 'unfold' made",
             )
@@ -75,8 +75,8 @@ class Fold(Primitive):
                     f"{str(self.x)!r} has {have[axis]} windows along {axis!r}, and a map like "
                     f"{str(self.like)!r} has {count}",
                     ("like",),
-                    "take the stride, padding and dilation of 'unfold', and name the value that it "
-                    "read",
+                    "use the stride, padding and dilation of the 'unfold', and name the value that "
+                    "it read",
                 )
             have = have.resized(axis, like[axis])
         return have.without(self.axes)
@@ -91,7 +91,7 @@ class Fold(Primitive):
         return down_and_across(self, OF_WINDOWS[1:])
 
     def lower(self, emit: Emitter) -> Any:
-        """Write one call on [riding, window, places]."""
+        """Emit one call on [riding, window, places]."""
         from composer.kernels.windows import fold
 
         assert self.x is not None
@@ -112,5 +112,5 @@ class Fold(Primitive):
         return f"Σ x[{', '.join(f'{axis} − {inner}' for axis, inner in pairs)}]"
 
     def carries(self) -> tuple[Expr, ...]:
-        """Return x alone, for only the sizes of `like` are read."""
+        """Return only x, because only the sizes of `like` are read."""
         return tuple(ref for path, ref in self.operands() if path != ("like",))

@@ -1,12 +1,12 @@
-"""The ops that there are: one file each in this package, and those of other distributions.
+"""All available ops: one file each in this package, and those of other distributions.
 
-Both are subclasses of `Primitive` that say all of themselves; they differ in how they are found.
-Composer's own are the classes of this package's files. Another's is named by an entry point::
+Both are self-contained subclasses of `Primitive`; they differ in how they are found. Composer's own
+are the classes in the files of this package. An op of another distribution has an entry point::
 
     [project.entry-points."composer.primitives"]
     soften = "my_ops.soften:Soften"        # or "my_ops.soften", a module with one op
 
-and is imported when a spec says ``op: soften``, or where all ops are listed.
+and is imported when a spec uses ``op: soften``, or when all ops are listed.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from composer.language.models import Model
 from composer.plugins import OPS, Addition, PluginError, additions, collision, named, said_of
 from composer.primitives.base import COLOURS, Primitive
 
-#: What stands in a JSON schema where any op may stand, until `schema` writes them all.
+#: The placeholder for any op in a JSON schema, until `schema` lists them all.
 ANY_OP = "$composer-any-op"
 _BY_OP = {"discriminator": "'op'"}
 _WHAT = "the op"
 
 
 class _AnyOp:
-    """A node: the mapping's `op` tells the class that reads it, which is looked up by then."""
+    """A node: the `op` of the mapping selects its class, which is looked up when it is read."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(_read)
@@ -66,14 +66,14 @@ def _read(value: Any) -> Primitive:
 
 
 def names_of(primitive: type[Primitive]) -> tuple[str, ...]:
-    """Return the words that a class is the op of; none for what only passes make."""
+    """Return the op names of a class; none for a class that only passes create."""
     annotation = primitive.model_fields["op"].annotation
     return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 
 @cache
 def own_primitives() -> tuple[type[Primitive], ...]:
-    """Return the classes of Composer's own ops, by the names of the classes."""
+    """Return the classes of Composer's own ops, keyed by class name."""
     package = __name__.rpartition(".")[0]
     files = iter_modules([str(Path(__file__).parent)])
     modules = (import_module(f"{package}.{file.name}") for file in files)
@@ -81,7 +81,7 @@ def own_primitives() -> tuple[type[Primitive], ...]:
 
 
 def _in_module(module: ModuleType) -> Iterator[type[Primitive]]:
-    """Yield the ops that a module's own file has."""
+    """Yield the ops defined in a module's own file."""
     for one in vars(module).values():
         here = isclass(one) and issubclass(one, Primitive) and one.__module__ == module.__name__
         if here and names_of(one):
@@ -100,10 +100,10 @@ def op_names() -> list[str]:
 
 
 def find_op(name: str) -> type[Primitive] | None:
-    """Return the primitive of an op, Composer's own or another's; None where there is none.
+    """Return the primitive of an op, Composer's own or from another distribution; else None.
 
     Raises:
-        PluginError: it is another's, and that is broken, or two distributions have it.
+        PluginError: it is a plugin that is broken, or two distributions add it.
     """
     if (own := own_ops().get(name)) is not None:
         return own
@@ -119,12 +119,12 @@ def owner_of(name: str) -> Addition | None:
 
 
 def ops() -> dict[str, type[Primitive]]:
-    """Return the primitive of each op's name, sorted by name; of other distributions the sound."""
+    """Return the primitive of each op, sorted by name; broken plugins are omitted."""
     return _every()[0]
 
 
 def broken_ops() -> tuple[PluginError, ...]:
-    """Return what is wrong with the ops of other distributions."""
+    """Return the problems of the ops from other distributions."""
     return _every()[1]
 
 
@@ -144,16 +144,18 @@ def _every() -> tuple[dict[str, type[Primitive]], tuple[PluginError, ...]]:
 
 
 def _hidden(one: Addition) -> PluginError:
-    said = f"{_WHAT} {one.name!r} of {one.owner} has the name of one of Composer's, which is used"
+    said = (
+        f"{_WHAT} {one.name!r} of {one.owner} has the name of a built-in op, which is used instead"
+    )
     return PluginError(said, "its author can rename it")
 
 
 @cache
 def _loaded(one: Addition) -> type[Primitive]:
-    """Import the op that an entry point names, and see that it is one.
+    """Import the op that an entry point names, and check it.
 
     Raises:
-        PluginError: with what it lacks.
+        PluginError: it is not a complete op.
     """
     found = one.load(_WHAT)
     if isinstance(found, ModuleType):
@@ -163,12 +165,12 @@ def _loaded(one: Addition) -> type[Primitive]:
                                     f"with op: Literal[{one.name!r}]")  # fmt: skip
         found = several[0]
     if not (isclass(found) and issubclass(found, Primitive)):
-        raise one.broken(_WHAT, f"is {one.value}, which is no subclass of Primitive")
+        raise one.broken(_WHAT, f"is {one.value}, which is not a subclass of Primitive")
     if one.name not in names_of(found):
         said = listing([repr(name) for name in names_of(found)]) or "not a Literal of words"
         raise one.broken(_WHAT, f"is {one.value}, whose op is {said}")
     if found.colour not in COLOURS:
-        raise one.broken(_WHAT, f"has the colour {found.colour!r}, which is none of "
+        raise one.broken(_WHAT, f"has the colour {found.colour!r}, which is not one of "
                                 f"{', '.join(COLOURS)}")  # fmt: skip
     try:
         found.model_json_schema()
@@ -181,7 +183,7 @@ def _loaded(one: Addition) -> type[Primitive]:
 
 
 class OpFields:
-    """The names of ops and of their fields, for suggestions; each is read when it is asked for."""
+    """The names of ops and of their fields, for suggestions; read on demand."""
 
     def names(self) -> list[str]:
         """Return the names of all ops."""

@@ -1,4 +1,4 @@
-"""Which class of layer mixes the last axis of a value."""
+"""The class of layer that mixes the last axis of a value."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _OF_MAPS = 3  # batch, height and width
 
 
 def fully_connected(riding: int) -> type[nn.Linear]:
-    """Return the class of a layer of a value with so many axes before the one that it mixes."""
+    """Return the layer class for a value with so many axes before the one that it mixes."""
     from torch import nn
 
     from composer.kernels.linear import Linear

@@ -1,4 +1,4 @@
-"""`gate`: squash logits into attention values."""
+"""`gate`: turns logits into attention values."""
 
 from __future__ import annotations
 
@@ -39,9 +39,11 @@ class Gate(Primitive):
         if self.fn == name("softmax") and self.over is None:
             raise ValueError("a softmax needs 'over', the axis along which it sums to one")
         if self.over == ():
-            raise misuse("a softmax over no axis is 1", "name an axis, such as 'over: [h, w]'")
+            raise misuse(
+                "a softmax over no axis is always 1", "name an axis, such as 'over: [h, w]'"
+            )
         if self.over is not None and self.fn in map(name, FUNCTIONS):
-            raise ValueError(f"{self.fn} works on each element; 'over' belongs to a softmax")
+            raise ValueError(f"{self.fn} is elementwise; 'over' is only for a softmax")
         return self
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
@@ -54,7 +56,7 @@ class Gate(Primitive):
         return axes(self.x)
 
     def looks_around(self, places: tuple[str, ...]) -> bool:
-        """Return whether it is a softmax one way across a map."""
+        """Return whether it is a softmax over only some of the spatial axes."""
         return partly(self.over, places)
 
     def lower(self, emit: Emitter) -> Any:
@@ -69,7 +71,7 @@ class Gate(Primitive):
         return self._of_several(emit, node, axes, self.over)
 
     def _of_several(self, emit: Emitter, x: Any, axes: Axes, over: tuple[str, ...]) -> Any:
-        """Write the softmax of one flat axis, at the place of the first of them in memory."""
+        """Emit the softmax over the merged axes, placed at the first of them in memory."""
         together = tuple(axis for axis in axes if axis in over)
         first = axes.index(together[0])
         rest = axes.without(together).names

@@ -1,11 +1,11 @@
-"""How learned weights begin, said the same way of every layer: ``init: 0``, ``{normal: 0.02}``.
+"""Initialisation of weights, with one syntax for every layer: ``init: 0``, ``{normal: 0.02}``.
 
-A weight of the sizes [o, i, …] makes each of its o outputs of n = i · … numbers, and each input
-goes into m = o · …
+A weight of sizes [o, i, …] computes each of its o outputs from n = i · … inputs (fan-in), and has
+the fan-out m = o · …
 
-    conv       evenly between ±1/√n, as torch draws a layer's weights
-    kaiming    normal, with a deviation of √(2/n) (arXiv:1502.01852)
-    xavier     evenly between ±√(6/(n + m)) (Glorot and Bengio, 2010)
+    conv       uniform in ±1/√n, torch's default for a layer
+    kaiming    normal, with standard deviation √(2/n) (arXiv:1502.01852)
+    xavier     uniform in ±√(6/(n + m)) (Glorot and Bengio, 2010)
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 WORDS = ("conv", "kaiming", "xavier")
 
-#: What is written for it elsewhere.
+#: The counterparts of other libraries' words.
 _OTHERS = {
     "zeros": "0", "zero": "0", "ones": "1", "one": "1", "he": "kaiming", "glorot": "xavier",
     "normal": "{normal: 0.02}", "trunc_normal": "{trunc_normal: 0.02}", "uniform": "{uniform: 0.1}",
@@ -37,20 +37,20 @@ _OTHERS = {
 
 @dataclass(frozen=True)
 class _Begin(Kind):
-    """A number, or a word for how a weight is drawn."""
+    """A number, or the name of an initialisation."""
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
         number: dict[str, Any] = super().__get_pydantic_json_schema__(schema, handler)
         return {"anyOf": [{"enum": list(WORDS)}, *number["anyOf"]]}
 
     def read(self, value: Any) -> Expr:
-        """Return the expression that a YAML value is."""
+        """Return a YAML value as an expression."""
         if isinstance(value, str) and value in _OTHERS:
-            raise misuse(f"{value!r} does not suit here", f"write 'init: {_OTHERS[value]}'")
+            raise misuse(f"{value!r} is not allowed here", f"write 'init: {_OTHERS[value]}'")
         return constant(value) if value in WORDS else super().read(value)
 
     def refusal(self, value: Value) -> tuple[str, str | None] | None:
-        """Return (message, help) where `value` is neither, else None."""
+        """Return (message, help) if `value` is neither, else None."""
         return None if value in WORDS else super().refusal(value)
 
 
@@ -58,19 +58,17 @@ Spread = Annotated[Expr, Kind("number", between=(0, 1000))]
 
 
 class Init(Model):
-    """How weights begin: at a number, drawn as a word says, or drawn with some spread."""
+    """An initialisation: a constant, a named scheme, or a distribution with a given spread."""
 
     value: Annotated[Expr, _Begin("number")] | None = Field(
-        default=None, description="what every weight begins at, or conv, kaiming or xavier"
+        default=None, description="the initial value of every weight, or conv, kaiming or xavier"
     )
     normal: Spread | None = Field(
-        default=None, description="drawn around 0 with this standard deviation"
+        default=None, description="normal, mean 0, with this standard deviation"
     )
-    trunc_normal: Spread | None = Field(
-        default=None, description="the same, drawn again where it is beyond ±2"
-    )
+    trunc_normal: Spread | None = Field(default=None, description="the same, truncated to ±2")
     uniform: Spread | None = Field(
-        default=None, description="drawn evenly between minus and plus this number"
+        default=None, description="uniform between minus and plus this number"
     )
 
     @model_validator(mode="after")
@@ -78,16 +76,16 @@ class Init(Model):
         ways = [field for field in type(self).model_fields if getattr(self, field) is not None]
         if len(ways) > 1:
             both = " and ".join(map(repr, ways))
-            raise misuse(f"weights begin in one way, and here are {both}", "keep one of them")
+            raise misuse(f"expected one initialisation, but got {both}", "keep one of them")
         return self
 
     @property
     def is_on(self) -> bool:
-        """Whether anything is said of how the weights begin."""
+        """Whether an initialisation is given."""
         return any(getattr(self, field) is not None for field in type(self).model_fields)
 
     def draw(self, tensor: Tensor, sizes: Sequence[int]) -> None:
-        """Let a tensor begin so, as the weight that makes sizes[0] outputs of all others."""
+        """Initialise a tensor as a weight with sizes[0] outputs and the other sizes as inputs."""
         from torch import no_grad
 
         with no_grad():
@@ -103,9 +101,9 @@ class Init(Model):
 
 
 def _truncated(tensor: Tensor, deviation: float) -> None:
-    """Draw from a normal distribution cut at ±2, by its inverse: torch's own loop reads numbers.
+    """Draw from a normal distribution truncated at ±2, by inversion: torch's loop reads values.
 
-    It ends at five deviations, beyond which one number in a million would be.
+    It is cut at five standard deviations, which affects one number in a million.
     """
     if deviation == 0:
         tensor.zero_()
@@ -129,7 +127,7 @@ L = TypeVar("L", bound="nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear")
 
 
 def begun(layer: L, init: Init, bias_init: Expr | None) -> L:
-    """Return a layer whose weights, and whose bias, begin as the spec says; else as torch's do."""
+    """Return a layer initialised as the spec says; else torch's default is kept."""
     from torch import nn
 
     init.draw(layer.weight, layer.weight.shape)
@@ -139,11 +137,11 @@ def begun(layer: L, init: Init, bias_init: Expr | None) -> L:
 
 
 def need_bias(bias_init: Expr | None, bias: Expr | None, norm: Expr | None = None) -> None:
-    """Refuse to say how a bias begins where the spec says that there is none.
+    """Refuse an initial value for a bias that does not exist.
 
     Args:
-        bias_init: what it begins at, where the spec has that.
-        bias: the field of the layer; None where there is one unless a norm follows.
+        bias_init: the initial value, if the spec gives one.
+        bias: the field of the layer; None means a bias unless a norm follows.
         norm: which norm follows.
 
     Raises:
@@ -153,17 +151,17 @@ def need_bias(bias_init: Expr | None, bias: Expr | None, norm: Expr | None = Non
         return
     if bias is not None:
         if bias.is_constant and bias.value is False:
-            raise misuse("there is no bias that could begin at 'bias_init'", "omit one of the two")
+            raise misuse("there is no bias for 'bias_init'", "omit one of the two")
     elif norm is not None and str(norm.value) != "none" and norm.kind in ("name", "constant"):
         raise misuse(
-            "a layer has no bias by default where a norm follows, so none begins at 'bias_init'",
+            "a layer followed by a norm has no bias by default, so 'bias_init' has no effect",
             "omit 'bias_init', or write 'bias: true'",
         )
 
 
 def _written(value: Any) -> Any:
     if value == {}:
-        raise misuse("this does not say how the weights begin", f"write {_ways()}")
+        raise misuse("this is not an initialisation", f"write {_ways()}")
     return {"value": value} if not isinstance(value, (dict, Init)) else value
 
 
@@ -172,16 +170,16 @@ def _ways() -> str:
     return listing(["a number", *WORDS, *drawn], last="or")
 
 
-#: Where the op describes it in its own words.
+#: For an op with its own description.
 InitField = Annotated[Init, BeforeValidator(_written, json_schema_input_type=Init | float | str)]
-#: Of one layer.
+#: For one layer.
 WeightInit = Annotated[
     InitField,
-    Field(description="how its weights begin: a number, kaiming, xavier, or {normal: 0.02}; "
-                      "default as torch draws them"),
+    Field(description="initial weights: a number, kaiming, xavier, or {normal: 0.02}; "
+                      "torch's default otherwise"),
 ]  # fmt: skip
 BiasInit = Annotated[
     Number | None,
-    Field(description="what its bias begins at; default as torch draws it"),
+    Field(description="the initial bias; torch's default otherwise"),
 ]
 AS_TORCH = Init()

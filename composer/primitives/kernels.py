@@ -1,4 +1,4 @@
-"""A convolution whose kernel is a value: one for all samples, or one for each."""
+"""A convolution with a computed kernel: one for all samples, or one per sample."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from composer.primitives.windows import Numbers
 
 
 def kernel_axes(dimensions: int) -> tuple[str, ...]:
-    """Return the axes of a kernel: channels out, channels in of one group, height, width."""
+    """Return the axes of a kernel: output channels, input channels per group, height, width."""
     return ("o", "i", *OF_KERNEL[dimensions])
 
 
 def need_kernel(
     weight: Expr, axes: Axes, batch: str, channels: Expr, groups: Expr, own: tuple[str, ...]
 ) -> None:
-    """Refuse a value that is no kernel for so many channels; `own` are the axes of one.
+    """Refuse a value that is not a kernel for so many channels; `own` are the axes of one.
 
     Raises:
         AxisProblem: code ``unknown-axis``, ``surplus-axis`` or ``size-conflict``.
@@ -30,14 +30,14 @@ def need_kernel(
     for axis in axes.without((*own, batch)):
         raise AxisProblem(
             "surplus-axis",
-            f"{str(weight)!r} has the axis {axis!r}, which a kernel has not",
+            f"{str(weight)!r} has the axis {axis!r}, which a kernel does not have",
             ("weight",),
-            f"a kernel is [{', '.join(own)}], with {batch!r} where each sample has its own; "
-            "pick or sum what is over",
+            f"a kernel is [{', '.join(own)}], with {batch!r} for one kernel per sample; "
+            "remove other axes with pick or a sum",
         )
     each = channels if groups == constant(1) else bind(Expr("/", 0, (channels, groups)), {})
     if difference(axes["i"], each) is not None:
-        come_in = f"{channels} channels come in"
+        come_in = f"there are {channels} input channels"
         if each is not channels:
             come_in += f", {each} for each of {groups} groups"
         raise AxisProblem(
@@ -49,7 +49,7 @@ def need_kernel(
 
 
 def one_for_all(emit: Emitter, x: Any, kernel: Any, numbers: Numbers, groups: int) -> Any:
-    """Write the convolution of [batch, channels, height, width] by one kernel."""
+    """Emit the convolution of [batch, channels, height, width] with one kernel."""
     from composer.kernels.conv_of_each import CONVOLUTIONS
 
     return emit.function(
@@ -59,17 +59,17 @@ def one_for_all(emit: Emitter, x: Any, kernel: Any, numbers: Numbers, groups: in
 
 
 def pointwise(emit: Emitter, x: Any, kernel: Any, stride: tuple[int, ...], axes: int) -> Any:
-    """Write the 1×1 convolution of [batch, channels, …, height, width], of so many axes.
+    """Emit the 1×1 convolution of [batch, channels, …, height, width], with so many axes.
 
-    Each sample has a kernel of its own, so it is a product of matrices, which runs faster than
-    a convolution with a group for each sample.
+    Each sample has its own kernel, so it is a batched matrix product, which is faster than a
+    convolution with one group per sample.
     """
     import torch
 
     if max(stride) > 1:
         steps = tuple(slice(None, None, step) for step in stride)
         x = emit.function(operator.getitem, x, (..., *steps))
-        # flatten would copy, too, but an export would then hold for odd or even sizes alone
+        # flatten also copies, but an export would then be valid only for odd or even sizes
         x = emit.method("clone", x, memory_format=torch.contiguous_format)
     flat = (emit.method("flatten", value, 2) for value in (kernel, x))
     node = emit.function(torch.bmm, *flat)
@@ -78,7 +78,7 @@ def pointwise(emit: Emitter, x: Any, kernel: Any, stride: tuple[int, ...], axes:
 
 
 def one_for_each(emit: Emitter, x: Any, kernel: Any, numbers: Numbers, groups: int) -> Any:
-    """Write that of [other, batch, channels, height, width], with a kernel for each sample."""
+    """Emit that of [other, batch, channels, height, width], with one kernel per sample."""
     from composer.kernels.conv_of_each import conv_of_each
 
     stride, dilation = alike(numbers.stride), alike(numbers.dilation)

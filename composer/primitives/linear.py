@@ -35,12 +35,14 @@ class Linear(Primitive):
         default=None,
         description="the new size of the axis (the same by default), or the axes that replace it",
     )
-    groups: Size = Field(default=constant(1), description="parts of the axis that do not mix")
-    bias: Flag | None = Field(default=None, description="true unless a norm follows")
+    groups: Size = Field(
+        default=constant(1), description="parts of the axis that are not mixed with each other"
+    )
+    bias: Flag | None = Field(default=None, description="true by default, unless a norm follows")
     init: WeightInit = AS_TORCH
     bias_init: BiasInit = None
     norm: NormField = Field(default=NO_NORM, description="after the layer")
-    act: Act = Field(default=constant("none"), description="last of all")
+    act: Act = Field(default=constant("none"), description="the activation, after the norm")
 
     @model_validator(mode="after")
     def _has_what_begins(self) -> Linear:
@@ -60,7 +62,7 @@ class Linear(Primitive):
         return rest.extended(new, order)
 
     def lower(self, emit: Emitter) -> Any:
-        """Write the layer on the last axis, where it needs no copy for a pooled value."""
+        """Emit the layer on the last axis, which needs no copy for a pooled value."""
         assert self.x is not None
         axes = emit.axes(self.x)
         new = out_axes(self.out, self.over, axes[self.over])
@@ -80,11 +82,11 @@ class Linear(Primitive):
         return not self.norm.is_on if self.bias is None else flag(self.bias)
 
     def _is_affine(self, width: int, out: int) -> bool:
-        """Return whether it mixes nothing: each channel has a weight, and a bias."""
+        """Return whether it mixes nothing, with one weight and bias per channel."""
         return 1 < width == out == whole(self.groups) and not self.norm.is_on
 
     def _lower_affine(self, emit: Emitter, axes: Axes, new: Mapping[str, Expr]) -> Any:
-        """Write it on the channels where they lie."""
+        """Emit it on the channels in place."""
         from composer.kernels.affine import Affine
 
         assert self.x is not None
@@ -98,7 +100,7 @@ class Linear(Primitive):
         return emit.arrange(node, (*before, *new, *behind), emit.axes(emit.here).names)
 
     def _layer(self, emit: Emitter, x: Any, width: int, out: int, rest: int) -> Any:
-        """Write the layer of a value whose last axis it mixes; groups are a 1×1 convolution's."""
+        """Emit the layer for a value whose last axis it mixes; groups use a 1×1 convolution."""
         from torch import nn
 
         groups, bias = whole(self.groups), self._has_bias
@@ -111,7 +113,7 @@ class Linear(Primitive):
         return unfolded(emit, emit.method("squeeze", node, 2), x, rest)
 
     def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
-        """Return the matrix, or that of each group, with its bias, and the norm."""
+        """Return the cost of the matrix, or of each group's, with its bias, and of the norm."""
         assert self.x is not None
         size = axes(self.x)[self.over]
         inputs = whole(size) // whole(self.groups)

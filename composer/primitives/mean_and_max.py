@@ -1,4 +1,4 @@
-"""Mean and maximum of one value, stacked: what two pools become; no op of the language."""
+"""Mean and maximum of one value, stacked: two pools combined; not an op of the language."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from composer.primitives.reductions import side_by_side
 
 
 class MeanAndMax(Primitive):
-    """The mean of x `over` some axes and the largest value, on a new `axis`, in either order."""
+    """The mean and maximum of x `over` some axes, stacked on a new `axis`, in either order."""
 
     colour: ClassVar[str] = "reduce"
     anew: ClassVar[bool] = True
@@ -27,11 +27,11 @@ class MeanAndMax(Primitive):
     mean_first: bool
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
-        """Return the axes less those reduced, and the new one of size 2."""
+        """Return the axes without the reduced ones, and the new one of size 2."""
         return axes(self.x).without(self.over).extended({self.axis: constant(2)}, order)
 
     def looks_around(self, places: tuple[str, ...]) -> bool:
-        """Return whether it pools one way across a map."""
+        """Return whether it pools over only some of the spatial axes."""
         return partly(self.over, places)
 
     def lower(self, emit: Emitter) -> Any:

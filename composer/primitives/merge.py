@@ -1,4 +1,4 @@
-"""`merge`: make one axis of several; all others ride along."""
+"""`merge`: merges several axes into one; all others ride along."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from composer.primitives.channels import product
 
 
 class Merge(Primitive):
-    """The values of several axes on one, in the order written: the last one steps by one."""
+    """Several axes as one, in the order written: the last one varies fastest."""
 
     example: ClassVar[str] = "out: {op: merge, axes: [h, w], into: n}"
     colour: ClassVar[str] = "combine"
 
     op: Literal["merge"]
     x: NodeRef | None = Field(default=None, description="the node above by default")
-    axes: AxisNames = Field(min_length=1, description="the axes that go, the widest step first")
+    axes: AxisNames = Field(min_length=1, description="the axes to merge, the slowest first")
     into: AxisName = Field(description="the axis that replaces them")
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
-        """Return the axes with `into` in the place of several."""
+        """Return the axes with `into` replacing several."""
         assert self.x is not None
         have = axes(self.x)
         need_axes(have, self.axes, ("axes",), self.x)
@@ -35,18 +35,18 @@ class Merge(Primitive):
         if self.into in rest:
             raise AxisProblem(
                 "axis-exists",
-                f"{str(self.x)!r} has an axis {self.into!r} already",
+                f"{str(self.x)!r} already has an axis {self.into!r}",
                 ("into",),
-                f"call it by another name than {', '.join(rest)}",
+                f"choose a name other than {', '.join(rest)}",
             )
         return rest.extended({self.into: product({a: have[a] for a in self.axes})}, order)
 
     def looks_around(self, places: tuple[str, ...]) -> bool:
-        """Return whether what it merges is not all places, row by row."""
+        """Return whether it merges spatial axes other than all of them in row-major order."""
         return in_parts(self.axes, places)
 
     def lower(self, emit: Emitter) -> Any:
-        """Write one flatten of the axes, brought side by side."""
+        """Emit one flatten of the axes, made adjacent first."""
         assert self.x is not None
         names = emit.axes(emit.here).names
         where = names.index(self.into)

@@ -20,7 +20,7 @@ from composer.primitives.normalization import NO_NORM, NormField
 
 
 class Mlp(Primitive):
-    """A bottleneck `over` one axis: to `hidden`, maybe a norm, an activation, and back."""
+    """A bottleneck `over` one axis: to `hidden`, an optional norm, an activation, and back."""
 
     example: ClassVar[str] = """
         squeeze: {op: pool, over: [h, w]}
@@ -41,11 +41,11 @@ class Mlp(Primitive):
     bias: Flag = Field(default=constant(True), description="of both layers")
     init: InitField = Field(
         default=AS_TORCH,
-        description="how the weights of both layers begin: a number, kaiming, xavier, or "
-        "{normal: 0.02}; default as torch draws them",
+        description="initial weights of both layers: a number, kaiming, xavier, or "
+        "{normal: 0.02}; torch's default otherwise",
     )
     bias_init: BiasInit = Field(
-        default=None, description="what both biases begin at; default as torch draws them"
+        default=None, description="the initial value of both biases; torch's default otherwise"
     )
     norm: NormField = Field(default=NO_NORM, description="after the first layer")
     act: Act = Field(default=constant("relu"), description="between the layers")
@@ -66,7 +66,7 @@ class Mlp(Primitive):
         return rest.extended(new, order)
 
     def lower(self, emit: Emitter) -> Any:
-        """Write both layers on the last axis."""
+        """Emit both layers on the last axis."""
         assert self.x is not None
         axes = emit.axes(self.x)
         rest = axes.without([self.over]).names
@@ -86,7 +86,7 @@ class Mlp(Primitive):
         return emit.arrange(node, (*rest, *new), emit.axes(emit.here).names)
 
     def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
-        """Return both matrices with their biases, and the norm."""
+        """Return the cost of both matrices with their biases, and of the norm."""
         assert self.x is not None
         size, bias = axes(self.x)[self.over], flag(self.bias)
         width, hidden = whole(size), whole(self.hidden)

@@ -1,4 +1,4 @@
-"""`norm`: a norm on its own, over any axes; all others ride along."""
+"""`norm`: a norm as a separate node, over any axes; all others ride along."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def _none_or_more(value: Any) -> Any:
         return ()
     if isinstance(value, bool) or value == []:
         raise misuse(
-            "'affine' names the axes along which there are weights",
-            "write such as 'affine: c', or 'affine: none' for no weights",
+            "'affine' must name the axes along which there are weights",
+            "write for example 'affine: c', or 'affine: none' for no weights",
         )
     return value if isinstance(value, (list, tuple)) else [value]
 
@@ -53,13 +53,13 @@ Affine = Annotated[
 
 
 class Normalize(Primitive):
-    """Subtract the mean of the values that share their statistics, and divide by their deviation.
+    """Subtract the mean of the values that share statistics, and divide by the standard deviation.
 
-    A batch norm has them for each channel of `over`. All others have them over the axes `over`, of
-    each place of the axes that ride along: ``{op: norm, fn: layer, over: c}`` of each token,
-    ``{fn: group, over: [c, h, w], groups: 32}`` of each group of c, which stands first,
-    ``{fn: instance, over: [h, w]}`` of each map. rms and l2 only divide: by the root of the mean
-    of squares, or by the length.
+    A batch norm has statistics for each channel of `over`. All others have them over the axes
+    `over`, at each position of the other axes: ``{op: norm, fn: layer, over: c}`` per token,
+    ``{fn: group, over: [c, h, w], groups: 32}`` per group of c, which comes first,
+    ``{fn: instance, over: [h, w]}`` per map. rms and l2 only divide: by the root mean square, or
+    by the length.
     """
 
     example: ClassVar[str] = "out: {op: norm, over: c, act: relu}"
@@ -70,25 +70,28 @@ class Normalize(Primitive):
     x: NodeRef | None = Field(default=None, description="the node above by default")
     over: AxisNames = Field(
         min_length=1,
-        description="the channels of a batch norm; else the axes that share their statistics, of a "
-        "group norm first the one in groups",
+        description="the channels of a batch norm; else the axes that share statistics, for a "
+        "group norm starting with the axis in groups",
     )
     fn: Annotated[Expr, word(*NORMS)] = Field(default=constant("batch"), description="which norm")
     affine: Affine | None = Field(
         default=None,
-        description="the axes along which there are weights, or none; default those of 'over', of "
-        "a group norm the first, of instance and l2 none",
+        description="the axes along which there are weights, or none; by default those of 'over', "
+        "for a group norm the first, for instance and l2 none",
     )
-    groups: Size | None = Field(default=None, description="of a group norm: parts of the channels")
+    groups: Size | None = Field(
+        default=None, description="only for a group norm: the number of groups"
+    )
     eps: Epsilon | None = Field(
         default=None,
-        description="added to the variance, default 1e-5; of l2 the least length, default 1e-12",
+        description="added to the variance, default 1e-5; for l2 the minimum length, default 1e-12",
     )
     momentum: Share = Field(
-        default=constant(0.1), description="weight of the newest batch's statistics"
+        default=constant(0.1),
+        description="the weight of the current batch in the running statistics",
     )
-    scale: Number = Field(default=constant(1), description="what its weight begins at")
-    act: Act = Field(default=constant("none"), description="last of all")
+    scale: Number = Field(default=constant(1), description="the initial value of its weight")
+    act: Act = Field(default=constant("none"), description="the activation, after the norm")
 
     @model_validator(mode="after")
     def _settings_suit(self) -> Normalize:
@@ -124,32 +127,32 @@ class Normalize(Primitive):
         if len(self.over) > 1:
             raise AxisProblem(
                 "invalid-value",
-                f"a batch norm has one axis of channels, and 'over' names {len(self.over)}",
+                f"a batch norm has one channel axis, and 'over' names {len(self.over)}",
                 ("over",),
-                f"merge them first: {{op: merge, axes: [{', '.join(self.over)}], into: …}}; a norm "
-                "over several axes is 'fn: layer'",
+                f"merge them first: {{op: merge, axes: [{', '.join(self.over)}], into: …}}; or use "
+                "'fn: layer', a norm over several axes",
             )
         if self.affine and self.affine != self.over:
             other = ", ".join(axis for axis in self.affine if axis not in self.over)
             raise AxisProblem(
                 "invalid-value",
-                f"a batch norm has a weight for each of its channels {self.over[0]!r}, and none "
+                f"a batch norm has weights along its channels {self.over[0]!r}, and none "
                 f"along {other!r}",
                 ("affine",),
                 "omit 'affine', or write 'affine: none'",
             )
 
     def _need_map(self, riding: Axes) -> None:
-        """Refuse a group norm that leaves out the map: it would be no one's group norm."""
+        """Refuse a group norm that omits the spatial axes: nobody means that by a group norm."""
         if len(self.over) > 1 or not len(riding):
             return
         (channels,), rest = self.over, ", ".join(riding)
         raise AxisProblem(
             "invalid-value",
-            f"each place of {rest} would have statistics of its own for the groups of {channels!r}",
+            f"each position of {rest} would have separate statistics for groups of {channels!r}",
             ("over",),
-            f"write over: [{channels}, {rest}]; for a norm at each place, split {channels!r} and "
-            "take a layer norm over the part",
+            f"write over: [{channels}, {rest}]; for a norm per position, split {channels!r} and "
+            "use a layer norm over the part",
         )
 
     @property
@@ -166,11 +169,11 @@ class Normalize(Primitive):
         )
 
     def looks_around(self, places: tuple[str, ...]) -> bool:
-        """Return whether its weights, or its statistics, differ from place to place."""
+        """Return whether its weights or its statistics differ between positions."""
         return partly(self.over, places) or not set(places).isdisjoint(self.weights_along)
 
     def lower(self, emit: Emitter) -> Any:
-        """Write the norm and the activation."""
+        """Emit the norm and the activation."""
         assert self.x is not None
         node = self._statistics.write(emit, emit.node(self.x), emit.axes(self.x))
         return activate(emit, str(self.act.value), node, own=True)

@@ -1,4 +1,4 @@
-"""The norm that follows a layer, over its channels, with the paper's settings."""
+"""The norm after a layer, over its channels, with the settings of the paper."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from composer.primitives.base import AxisProblem, Emitter, flag, misuse, whole
 from composer.primitives.cost import Cost, of_norm
 from composer.primitives.statistics import EPS, NORMS, UNCENTRED, Statistics
 
-#: The axes that a layer's value has, beside those of a map; no spec has such names.
+#: The non-spatial axes of a layer's output; no spec has such names.
 _BATCH, _CHANNELS = "", "*"
 
 
@@ -24,21 +24,26 @@ class Norm(Model):
 
     fn: Annotated[Expr, word("none", *NORMS)] = Field(
         default=expressions.constant("batch"),
-        description="which norm; group takes its statistics over the map, too, instance over the "
-        "map alone, and layer, rms and l2 over the channels of each place",
+        description="which norm; group has its statistics also over the map, instance only over "
+        "the map, and layer, rms and l2 over the channels of each position",
     )
     momentum: Share = Field(
-        default=expressions.constant(0.1), description="weight of the newest batch's statistics"
+        default=expressions.constant(0.1),
+        description="the weight of the current batch in the running statistics",
     )
     eps: Epsilon | None = Field(
         default=None,
-        description="added to the variance, default 1e-5; of l2 the least length, default 1e-12",
+        description="added to the variance, default 1e-5; for l2 the minimum length, default 1e-12",
     )
-    scale: Number = Field(default=expressions.constant(1), description="what its weight begins at")
-    groups: Size | None = Field(default=None, description="of a group norm: parts of the channels")
+    scale: Number = Field(
+        default=expressions.constant(1), description="the initial value of its weight"
+    )
+    groups: Size | None = Field(
+        default=None, description="only for a group norm: the number of groups"
+    )
     affine: Flag | None = Field(
         default=None,
-        description="whether each channel has a weight; default true, of instance and l2 false",
+        description="whether each channel has a weight; default true, for instance and l2 false",
     )
 
     @model_validator(mode="after")
@@ -65,14 +70,14 @@ class Norm(Model):
         places: tuple[str, ...] = (),
         layer: str = "linear",
     ) -> None:
-        """Refuse a norm that the value of a layer can't have.
+        """Refuse a norm that is impossible for the output of a layer.
 
         Args:
-            channels: how many the layer gives.
-            rest: the other axes of its value.
+            channels: the number of output channels.
+            rest: the other axes of the output.
             order: of all axes.
-            places: the axes of the layer's map, where it has one.
-            layer: what to call it.
+            places: the spatial axes of the layer, if it has any.
+            layer: its name in messages.
 
         Raises:
             AxisProblem: code ``invalid-value``, ``missing-field`` or ``groups-do-not-divide``.
@@ -81,7 +86,7 @@ class Norm(Model):
         if fn == "instance" and not places:
             raise AxisProblem(
                 "invalid-value",
-                f"an instance norm has its statistics over a map, and {layer} works on none",
+                f"an instance norm needs a map for its statistics, and {layer} has none",
                 ("norm", "fn"),
                 "write the norm as a node: {op: norm, fn: instance, over: [h, w], affine: c}",
             )
@@ -92,15 +97,15 @@ class Norm(Model):
         if not places and len(riding):
             raise AxisProblem(
                 "invalid-value",
-                f"a group norm after {layer} would have statistics of its own at each place of "
+                f"a group norm after {layer} would have separate statistics at each position of "
                 f"{', '.join(riding)}",
                 ("norm", "fn"),
-                "write the norm as a node, with all axes that share their statistics: "
+                "write the norm as a node, with all axes that share statistics: "
                 f"{{op: norm, fn: group, over: [c, {', '.join(riding)}], groups: {self.groups}}}",
             )
 
     def write(self, emit: Emitter, x: Any, riding: int, width: int, places: int = 0) -> Any:
-        """Write the norm of [riding…, channels, places…]; nothing where there is none."""
+        """Emit the norm of [riding…, channels, places…]; nothing if there is none."""
         if not self.is_on:
             return x
         unknown = expressions.constant(0)
@@ -129,14 +134,14 @@ class Norm(Model):
         )
 
     def cost(self, channels: int, elements: int) -> Cost:
-        """Return the cost of the norm of a value with so many channels and elements, if any."""
+        """Return the cost of the norm, if any, of a value with so many channels and elements."""
         if not self.is_on:
             return Cost()
         centred = self.fn.value not in UNCENTRED
         return of_norm(channels * self.has_weights, elements, centred)
 
     def formula(self, of: str) -> str:
-        """Return the norm of `of` as maths."""
+        """Return the norm of `of` as a formula."""
         return f"{NORMS.get(str(self.fn.value), 'norm')}({of})" if self.is_on else of
 
 
@@ -146,27 +151,29 @@ def begins_affine(fn: str) -> bool:
 
 
 def epsilon(eps: Expr | None, fn: str) -> float:
-    """Return what keeps the divisor from zero, as written or the default of this norm."""
+    """Return the eps of the norm, as written or its default."""
     return EPS[fn] if eps is None else float(eps.value)
 
 
 def refuse_settings(fn: Expr, written: set[str], affine: bool | None) -> None:
-    """Refuse settings that a norm, where its name is written, has no use for.
+    """Refuse settings that have no effect on a norm, if its name is written.
 
     Args:
         fn: which norm.
-        written: the fields that the spec has.
-        affine: whether it has weights; None where that is the default.
+        written: the fields given in the spec.
+        affine: whether it has weights; None for the default.
 
     Raises:
-        PydanticCustomError: the first of them.
+        PydanticCustomError: for the first such setting.
     """
     word = str(fn.value) if fn.kind in ("name", "constant") else ""
     if word not in NORMS:
         return
     this = f"{'a' if word in ('batch', 'layer', 'group') else 'an'} {word} norm"
     if word != "batch" and "momentum" in written:
-        raise misuse(f"{this} keeps no statistics, so it has no 'momentum'", "omit 'momentum'")
+        raise misuse(
+            f"{this} keeps no running statistics, so it has no 'momentum'", "omit 'momentum'"
+        )
     if word != "group" and "groups" in written:
         raise misuse(
             f"{this} has no 'groups'", "omit 'groups', or write 'fn: group' for a group norm"
@@ -177,12 +184,12 @@ def refuse_settings(fn: Expr, written: set[str], affine: bool | None) -> None:
     if not has and "scale" in written:
         default = " by default" if affine is None else ""
         raise misuse(
-            f"{this} has no weights{default}, so there is nothing that begins at 'scale'",
-            "omit 'scale', or say in 'affine' that it has weights",
+            f"{this} has no weights{default}, so 'scale' has no effect",
+            "omit 'scale', or set 'affine' to give it weights",
         )
 
 
-_NO_GROUPS = "a group norm needs 'groups', the number of parts that its channels are in"
+_NO_GROUPS = "a group norm needs 'groups', the number of groups of channels"
 
 
 def need_groups(groups: Expr | None, channels: Expr, field: tuple[str, ...] = ()) -> None:

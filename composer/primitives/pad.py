@@ -1,4 +1,4 @@
-"""`pad`, `crop`: bring axes to larger sizes, with zeros at the end, and back."""
+"""`pad`, `crop`: extend axes with zeros at the end, and cut them off again."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from composer.language.fields import AxisName, NodeRef, Size
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes, whole
 
-_TRIALS = (7, 10, 64, 1000)  # a pad to less than what comes would drop values in silence
+_TRIALS = (7, 10, 64, 1000)  # padding to a smaller size would silently drop values
 
 
 class Pad(Primitive):
-    """Axes brought `to` new sizes: `pad` adds zeros at the end, `crop` drops what is there.
+    """Axes with new sizes `to`: `pad` adds zeros at the end, `crop` cuts off the end.
 
     ``{op: pad, to: {h: h + -h % 7, w: w + -w % 7}}`` makes windows of 7×7 fit, and
-    ``{op: crop, to: {h: h, w: w}}`` goes back.
+    ``{op: crop, to: {h: h, w: w}}`` undoes it.
     """
 
     example: ClassVar[Mapping[str, str]] = {
@@ -58,7 +58,7 @@ class Pad(Primitive):
         return have
 
     def _need_direction(self, axis: str, have: Expr, size: Expr) -> None:
-        """Refuse a pad to less and a crop to more, at any of a few sizes that are still open.
+        """Refuse a pad to less and a crop to more, tried at a few values of the open sizes.
 
         Raises:
             AxisProblem: code ``size-conflict``.
@@ -72,7 +72,7 @@ class Pad(Primitive):
             if (new < old) if pads else (new > old):
                 there = f" where {' = '.join(sorted(known))} = {trial}" if known else ""
                 other, more = ("crop", "fewer") if pads else ("pad", "more")
-                way_out = f"to go to {more}, write 'op: {other}'"
+                way_out = f"to get {more}, write 'op: {other}'"
                 if pads and known and size.is_constant:
                     way_out = f'write {axis}: "max({have}, {size})"'
                 raise AxisProblem(
@@ -84,7 +84,7 @@ class Pad(Primitive):
                 )
 
     def lower(self, emit: Emitter) -> Any:
-        """Write one pad, or a view for each axis that is cropped; nothing where sizes are equal."""
+        """Emit one pad, or a view for each cropped axis; nothing if the sizes are equal."""
         from torch.nn import functional
 
         assert self.x is not None
@@ -103,7 +103,7 @@ class Pad(Primitive):
         return emit.function(functional.pad, node, tuple(amounts))
 
     def _added(self, emit: Emitter, axes: Axes, axis: str) -> Any:
-        """Write how many zeros an axis gains, which may depend on its size."""
+        """Emit how many zeros are added to an axis, which may depend on its size."""
         import operator
 
         assert self.x is not None

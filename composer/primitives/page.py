@@ -21,13 +21,13 @@ is written by `python docs/language_pages.py` from the code.
 
 _PARTS: tuple[tuple[str, str, type[Model]], ...] = (
     ("A spec", "The fields of the file.", Spec),
-    ("params", "A knob; `name: 16` is short for `name: {default: 16}`.", Param),
-    ("insert", "Where the paper puts it, which the command line may change.", Insert),
-    ("match", "Inside `insert`: the convolutions that a stand-in takes the place of.", Match),
-    ("identity", "How a stand-in begins as what it replaces.", Identity),
+    ("params", "A parameter; `name: 16` is short for `name: {default: 16}`.", Param),
+    ("insert", "Where the paper puts the mechanism; the command line can change it.", Insert),
+    ("match", "Inside `insert`: the convolutions that a stand-in replaces.", Match),
+    ("identity", "How a stand-in starts out computing what it replaces.", Identity),
     ("identity.nodes", "One node of it.", Beginning),
     ("norm", "The norm after a layer, as a mapping: `norm: {fn: batch, eps: 1e-3}`.", Norm),
-    ("init", "How weights begin; `init: 0` is short for `init: {value: 0}`.", Init),
+    ("init", "Initial weights; `init: 0` is short for `init: {value: 0}`.", Init),
 )
 
 
@@ -56,7 +56,7 @@ def _expressions() -> str:
     calls, numbers = (", ".join(f"`{name}`" for name in table) for table in (FUNCTIONS, NUMBERS))
     return (
         "## Expressions\n\n"
-        "Where a size, a number or a flag stands, an expression may stand: numbers, the names of "
+        "A size, a number or a flag may be written as an expression: numbers, the names of "
         f"sizes and params,\n{numbers}, `+ - * / // % **`, comparisons, `a if b else c`, and the "
         f"functions\n{calls}.\n"
     )

@@ -1,4 +1,4 @@
-"""`parameter`: a learned value of its own, the same for every sample."""
+"""`parameter`: a learned tensor, the same for every sample."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from composer.primitives.initialise import InitField
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: The axes of what torch brings into a memory format with the channels last.
+#: The number of axes of tensors that torch can convert to channels-last memory format.
 _OF_AN_IMAGE, _OF_A_VIDEO = 4, 5
 
 
 class Parameter(Primitive):
-    """A learned tensor with the given axes, which begins at `init`.
+    """A learned tensor with the given axes, initialised by `init`.
 
-    ``conv`` draws it as torch draws a convolution's weight: evenly between ±1/√n, where n is
-    the product of the sizes written after the axis ``o``, or after the first one. So is n counted
-    for ``kaiming`` and ``xavier``.
+    ``conv`` initialises it as torch does a convolution's weight: uniform in ±1/√n, where n is
+    the product of the sizes written after the axis ``o``, or after the first one. ``kaiming`` and
+    ``xavier`` use the same n.
     """
 
     example: ClassVar[str] = """
@@ -38,14 +38,16 @@ class Parameter(Primitive):
     colour: ClassVar[str] = "layer"
 
     op: Literal["parameter"]
-    axes: dict[AxisName, Size] = Field(description="its axes with their sizes; {} is one number")
+    axes: dict[AxisName, Size] = Field(
+        description="its axes with their sizes; {} is a single number"
+    )
     init: InitField = Field(
-        description="what every element begins at, or 'conv': drawn as a convolution's weight; or "
+        description="the initial value of every element, or 'conv' for that of a convolution; or "
         "kaiming, xavier, {normal: 0.02}, {trunc_normal: 0.02}, {uniform: 0.1}"
     )
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
-        """Return the axes as told."""
+        """Return the axes as given."""
         return Axes(()).extended(self.axes, order)
 
     @property
@@ -54,7 +56,7 @@ class Parameter(Primitive):
         return tuple(map(self._size, self.axes))
 
     def lower(self, emit: Emitter) -> Any:
-        """Write a read of the parameter, which is kept as written, whatever the layout."""
+        """Emit a read of the parameter, which is stored as written, in any layout."""
         import torch
 
         tensor = torch.empty(self.shape)
@@ -63,7 +65,7 @@ class Parameter(Primitive):
         return emit.arrange(node, tuple(self.axes), emit.axes(emit.here).names)
 
     def _from_outputs(self) -> list[str]:
-        """Return the axis of the outputs and those that each is summed over, as written."""
+        """Return the output axis, and the input axes that it sums over, as written."""
         written = list(self.axes)
         return written[written.index("o") if "o" in written else 0 :]
 
@@ -71,7 +73,7 @@ class Parameter(Primitive):
         return whole(self.axes[axis], ("axes", axis))
 
     def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
-        """Return its elements, one where it has no axes."""
+        """Return the number of its elements, one without axes."""
         return Cost(parameters=math.prod(self.shape))
 
     def label(self) -> str:
@@ -80,10 +82,10 @@ class Parameter(Primitive):
 
 
 def learned(emit: Emitter, tensor: Tensor, local: str | None = None) -> Any:
-    """Write a read of a parameter in its own shape, however many axes that has.
+    """Emit a read of a parameter in its own shape, with any number of axes.
 
-    One of five axes or more is kept as [first, all others]: torch takes one of five for a video,
-    and refuses to bring it into the memory format of images. Among volumes that is so of four axes.
+    One with five axes or more is stored as [first, all others]: torch takes five axes for a video,
+    and refuses to convert it to the memory format of images. For volumes the same holds for four.
     """
     volumes = len(emit.axes(constant("input"))) == _OF_A_VIDEO
     if tensor.dim() < (_OF_AN_IMAGE if volumes else _OF_A_VIDEO):

@@ -1,4 +1,4 @@
-"""One number for all axes that an op works on, or a list with one for each."""
+"""One number for all axes of an op, or a list with one for each."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from composer.primitives.base import AxisProblem, Primitive
 
 
 def repeated(values: tuple[Expr, ...], over: Sequence[str]) -> tuple[Expr, ...]:
-    """Return a single value as often as there are axes, and any other number as they are."""
+    """Repeat a single value for each axis; return any other number of values unchanged."""
     return values * len(over) if len(values) == 1 else values
 
 
 def by_axis(values: tuple[Expr, ...], over: Sequence[str]) -> str:
-    """Return the values as a label shows them, wrong numbers of them, too: ``3×3``."""
+    """Return the values as a label shows them, even if their number is wrong: ``3×3``."""
     return "×".join(map(str, repeated(values, over)))
 
 
 def alike(numbers: tuple[int, ...]) -> int | tuple[int, ...]:
-    """Return numbers as torch takes them: as one, where they are the same."""
+    """Return numbers in torch's form: a single one if all are equal."""
     return numbers[0] if len(set(numbers)) == 1 else numbers
 
 
 def down_and_across(op: Primitive, fields: Iterable[str]) -> tuple[YamlPath, str] | None:
-    """Return the first of some fields that has values for fewer axes than `over` names, and why.
+    """Return the first field with values for fewer axes than `over` names, and why.
 
-    So it is where a map has other places than height and width.
+    This happens on a map whose spatial axes are not height and width.
     """
     over: Sequence[str] = getattr(op, "over")  # noqa: B009
     for field in fields:
         if len(getattr(op, field) or ()) not in (0, 1, len(over)):
-            return (field,), f"gives {field!r} down and across"
+            return (field,), f"gives {field!r} for height and width"
     return None
 
 
@@ -41,7 +41,7 @@ def for_each(values: tuple[Expr, ...], over: Sequence[str], field: str) -> tuple
     """Return one value for each axis.
 
     Raises:
-        AxisProblem: code ``wrong-number``, where there are neither one nor as many as axes.
+        AxisProblem: code ``wrong-number``, unless there is one value or one for each axis.
     """
     if len(values) not in (1, len(over)):
         raise AxisProblem(

@@ -1,4 +1,4 @@
-"""`pick`: one slice along an axis, which goes; all others ride along."""
+"""`pick`: one slice along an axis, which is removed; all others ride along."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Pick(Primitive):
 
     op: Literal["pick"]
     x: NodeRef | None = Field(default=None, description="the node above by default")
-    axis: AxisName = Field(description="the axis that goes")
+    axis: AxisName = Field(description="the axis, which is removed")
     index: Amount = Field(description="which of its values, counted from 0")
     of: Amount | None = Field(
-        default=None, description="how many values it must have; any number by default"
+        default=None, description="the number of values that the axis must have; any by default"
     )
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
-        """Return the axes less the one picked from."""
+        """Return the axes without the one picked from."""
         assert self.x is not None
         need_axes(axes(self.x), (self.axis,), ("axis",), self.x)
         size = axes(self.x)[self.axis]
@@ -46,16 +46,16 @@ class Pick(Primitive):
         if size.is_constant and self.index.is_constant and whole(self.index) >= whole(size):
             raise AxisProblem(
                 "index-out-of-range",
-                f"{whose}, so none is at {self.index}",
+                f"{whose}, so the index {self.index} is out of range",
                 ("index",),
-                f"they are counted from 0 to {whole(size) - 1}",
+                f"indices go from 0 to {whole(size) - 1}",
             )
         return axes(self.x).without([self.axis])
 
     def lower(self, emit: Emitter) -> Any:
-        """Write one slice: of all of them at once where others are picked, too.
+        """Emit one slice; if others are also picked, all of them at once.
 
-        Their gradients are then one stack, and not one map of zeros for each slice.
+        Their gradients are then stacked once, instead of one zero-filled map per slice.
         """
         assert self.x is not None
         if (found := emit.slices(self.x, self.axis)) is not None:
@@ -75,5 +75,5 @@ class Pick(Primitive):
 
 
 def values(size: Expr) -> str:
-    """Return how many values an axis has, in words."""
+    """Return the number of values of an axis, in words."""
     return counted(whole(size), "value") if size.is_constant else f"{size} values"

@@ -1,11 +1,11 @@
-"""What an op says of height and width, said of all the places of a map of other dimensions.
+"""Translates an op on height and width to the spatial axes of a map of other dimensions.
 
     over [h, w]              over [d, h, w], or over t
     {c: c, h: h, w: w}       {c: c, d: d, h: h, w: w}, or {c: c, t: t}
     h * w                    d * h * w, or t
 
-So are the axes ``kh`` and ``kw`` of a kernel. An op that says something of one of the two alone is
-made for two dimensions.
+The same holds for the axes ``kh`` and ``kw`` of a kernel. An op that treats only one of the two
+axes, or each differently, is two-dimensional.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from composer.language.models import Model
 from composer.language.source import YamlPath
 from composer.primitives.base import Primitive, replaced
 
-#: The names of the places of a map, by its dimensions.
+#: The names of the spatial axes of a map, by their number.
 PLACES: Mapping[int, tuple[str, ...]] = {1: ("t",), 2: ("h", "w"), 3: ("d", "h", "w")}
 HW = PLACES[2]
 
-#: Those of the places of a kernel.
+#: The names of the axes of a kernel.
 OF_KERNEL: Mapping[int, tuple[str, ...]] = {n: tuple(f"k{p}" for p in PLACES[n]) for n in PLACES}
 
-#: The fields whose axes stand in an order that counts, and those that name no axis.
+#: The fields whose axes are ordered, and the fields that name no axis.
 _ORDERED = ("axes", "into")
 _OTHERS = ("op", "spec", "index", "params")
 
 
 @dataclass(frozen=True)
 class Alone:
-    """What keeps an op to two dimensions: the field, and what it does there."""
+    """Why an op is two-dimensional: the field, and what it does."""
 
     field: YamlPath
     said: str
@@ -43,9 +43,9 @@ Op = TypeVar("Op", bound=Primitive)
 
 
 def at_places(op: Op, places: Sequence[str]) -> tuple[Op, tuple[Alone, ...]]:
-    """Return an op of a map's height and width as one of these places, and what keeps it from that.
+    """Return an op on height and width translated to these axes, and what prevents that.
 
-    Of a structure, such as `branch`, only its own fields are looked at, not the op inside.
+    For a structure such as `branch`, only its own fields are checked, not the op inside.
     """
     alone: list[Alone] = []
     update = {
@@ -59,17 +59,17 @@ def at_places(op: Op, places: Sequence[str]) -> tuple[Op, tuple[Alone, ...]]:
         if kind.name in ("node", "word") or not expr.names & set(HW):
             continue
         if counted := sorted(expr.names & set(HW) & set(op.indices(path))):
-            alone.append(Alone(path, f"counts along {counted[0]!r} alone"))
+            alone.append(Alone(path, f"counts along only {counted[0]!r}"))
             continue
         if path[-1] in places and not expr.names & set(HW) - {path[-1]}:
-            continue  # the size of one axis, made of its own
+            continue  # the size of one axis, computed from the same axis
         exprs[path] = of_all(expr, places)
-        alone += [Alone(path, f"names {axis!r} alone") for axis in left_alone(expr)]
+        alone += [Alone(path, f"names only {axis!r}") for axis in left_alone(expr)]
     return (replaced(op, exprs) if exprs else op), tuple(alone)
 
 
 def of_all(expr: Expr, places: Sequence[str]) -> Expr:
-    """Return an expression in which the number of places, ``h * w``, is that of these places."""
+    """Return an expression with the number of positions, ``h * w``, translated to these axes."""
     factors = list(_factors(expr))
     if all(factors.count(name(axis)) == 1 for axis in HW):
         rest = [of_all(factor, places) for factor in factors if factor not in map(name, HW)]
@@ -82,12 +82,12 @@ def of_all(expr: Expr, places: Sequence[str]) -> Expr:
 
 
 def left_alone(expr: Expr) -> list[str]:
-    """Return the axes, height or width, of which an expression says something alone."""
+    """Return the axes, height or width, that an expression uses separately."""
     return sorted(of_all(expr, PLACES[1]).names & set(HW))
 
 
 def words(model: Model) -> Iterator[str]:
-    """Yield every name that an op gives to something, of axes and others."""
+    """Yield every name that an op defines, of axes and others."""
     for field in type(model).model_fields:
         value = getattr(model, field)
         if isinstance(value, str):
@@ -101,20 +101,20 @@ def words(model: Model) -> Iterator[str]:
 
 
 def _renamed(field: str, value: object, places: Sequence[str], alone: list[Alone]) -> object | None:
-    """Return the value of a field with other axes; None where these stay."""
+    """Return the value of a field with translated axes; None if nothing changes."""
     if field in _OTHERS:
         return None
     if isinstance(value, str):
         if value in HW:
-            alone.append(Alone((field,), f"names {value!r} alone"))
+            alone.append(Alone((field,), f"names only {value!r}"))
         return None
-    if isinstance(value, dict) and (named := _by_name(value)):  # as of `use`
-        alone.append(Alone((field, named[0]), f"names {named[1]!r} alone"))
+    if isinstance(value, dict) and (named := _by_name(value)):  # as in `use`
+        alone.append(Alone((field, named[0]), f"names only {named[1]!r}"))
         return None
     if not isinstance(value, tuple | dict) or not all(isinstance(key, str) for key in value):
         return None
     if isinstance(value, dict) and any(isinstance(new, str) for new in value.values()):
-        alone += [Alone((field, key), f"names {key!r} alone") for key in value if key in HW]
+        alone += [Alone((field, key), f"names only {key!r}") for key in value if key in HW]
         return None
     sizes = dict(value) if isinstance(value, dict) else dict.fromkeys(value)
     for pair, instead in ((HW, tuple(places)), (OF_KERNEL[2], OF_KERNEL[len(places)])):
@@ -127,7 +127,7 @@ def _renamed(field: str, value: object, places: Sequence[str], alone: list[Alone
             key = next(iter(axis for axis in sizes if axis in pair))
             where = key if isinstance(value, dict) else list(value).index(key)
             both = set(pair) <= set(sizes)
-            said = "does not treat 'h' and 'w' alike" if both else f"names {key!r} alone"
+            said = "does not treat 'h' and 'w' alike" if both else f"names only {key!r}"
             alone.append(Alone((field, where), said))
     if list(sizes) == list(value):
         return None
@@ -135,7 +135,7 @@ def _renamed(field: str, value: object, places: Sequence[str], alone: list[Alone
 
 
 def _by_name(value: Mapping[object, object]) -> tuple[str, str] | None:
-    """Return the first key that names height or width, or its value does, and which."""
+    """Return the first key that names height or width itself or by its value, and which."""
     pairs = ((a, b) for a, b in value.items() if isinstance(a, str) and isinstance(b, str))
     return next(((pair[0], axis) for pair in pairs for axis in pair if axis in HW), None)
 
@@ -143,7 +143,7 @@ def _by_name(value: Mapping[object, object]) -> tuple[str, str] | None:
 def _with(
     sizes: dict[str, Expr | None], pair: tuple[str, ...], instead: tuple[str, ...], in_order: bool
 ) -> dict[str, Expr | None] | None:
-    """Return axes with a pair of them replaced; None where the two are not said to be alike."""
+    """Return axes with height and width replaced; None if the two are not treated alike."""
     if not set(pair) <= set(sizes):
         return None
     keys = list(sizes)
@@ -167,7 +167,7 @@ def _with(
 
 
 def _said_of(expr: Expr, axis: str, other: str) -> Expr:
-    """Return what an expression says of one axis, said of another."""
+    """Return an expression with one axis replaced by another."""
     return bind(expr, {axis: name(other)})
 
 

@@ -1,4 +1,4 @@
-"""`pool`: reduce the named axes, or windows of them, or to given sizes; all others ride along."""
+"""`pool`: reduces axes, windows of them, or to given sizes; all others ride along."""
 
 from __future__ import annotations
 
@@ -36,17 +36,16 @@ from composer.primitives.windows import strided
 
 _REDUCTIONS = ("mean", "max", "sum", "min", "std", "var", "median", "length", "power")
 _OF_WINDOWS = ("mean", "max")
-_MOST = 3  # axes that torch pools to given sizes
+_MOST = 3  # axes that torch's adaptive pools take
 
 
 class Pool(Primitive):
     """Reduce `over` the named axes: ``{op: pool, over: [h, w]}`` is the mean of each channel.
 
     With a `kernel` the two axes stay, each with the size ``(n - 1) // stride + 1``; with `to` they
-    have the sizes given, each value from its share of the axis. ``std`` and ``var`` divide by the
-    number of values, as pooled statistics do; ``median`` is the lower of two in the middle;
-    ``length`` is √Σx²; ``power`` is the generalised mean of what is above zero,
-    (mean of xᵖ)^(1/p) (arXiv:1711.02512).
+    get the given sizes, as in adaptive pooling. ``std`` and ``var`` divide by the number of values
+    (biased); ``median`` is the lower one of two middle values; ``length`` is √Σx²; ``power`` is
+    the generalised mean of positive values, (mean of xᵖ)^(1/p) (arXiv:1711.02512).
     """
 
     example: ClassVar[str] = "out: {op: pool, over: [h, w], reduce: max}"
@@ -55,34 +54,35 @@ class Pool(Primitive):
     op: Literal["pool"]
     x: NodeRef | None = Field(default=None, description="the node above by default")
     over: AxisNames = Field(
-        min_length=1, description="the axes that go; with a kernel, the two it slides over"
+        min_length=1, description="the axes to reduce; with a kernel, the two it slides over"
     )
     reduce: Annotated[Expr, word(*_REDUCTIONS)] = Field(
-        default=constant("mean"), description="what is taken of the values"
+        default=constant("mean"), description="the reduction"
     )
     exponent: Operand | None = Field(
-        default=None, description="p of the power mean: a number, or a node, such as a parameter"
+        default=None, description="p of the power mean: a number, or a node such as a parameter"
     )
     to: Sizes | None = Field(
-        default=None, description="the sizes that the axes come to, one each or one for all: [1, w]"
+        default=None, description="the output sizes, one for each axis or one for all: [1, w]"
     )
     kernel: Sizes | None = Field(
         default=None,
-        description="the size of a window, one number or one for each axis, odd, or as large as "
-        "the stride; all by default",
+        description="the size of a window, one number or one for each axis, odd or equal to the "
+        "stride; by default the whole axes are reduced",
     )
     stride: Sizes = Field(
-        default=(constant(1),), description="from window to window, one number or one for each axis"
+        default=(constant(1),),
+        description="the step between windows, one number or one for each axis",
     )
     count_padding: Flag = Field(
-        default=constant(False), description="whether zeros around the map count in a mean"
+        default=constant(False), description="whether a mean includes the zero padding"
     )
 
     @model_validator(mode="after")
     def _windows_say_their_kernel(self) -> Pool:
         for field in ("stride", "count_padding"):
             if self.kernel is None and field in self.model_fields_set:
-                raise ValueError(f"{field!r} belongs to windows, so it needs a 'kernel'")
+                raise ValueError(f"{field!r} is for windows, so it needs a 'kernel'")
         if self.kernel is not None and len(self.over) != 2:
             raise ValueError(f"a kernel slides over two axes, and 'over' names {len(self.over)}")
         return self
@@ -92,7 +92,9 @@ class Pool(Primitive):
         if self.to is None:
             return self
         if self.kernel is not None:
-            raise ValueError("'kernel' says how large windows are, and 'to' how many; give one")
+            raise ValueError(
+                "'kernel' sets the size of windows, and 'to' their number; give only one"
+            )
         if len(self.over) > _MOST:
             raise ValueError(f"'to' takes up to three axes, and 'over' names {len(self.over)}")
         return self
@@ -101,33 +103,33 @@ class Pool(Primitive):
     def _a_power_has_an_exponent(self) -> Pool:
         words = {str(leaf) for leaf in leaves(self.reduce)}
         if self.exponent is not None and words <= {*_REDUCTIONS} - {"power"}:
-            raise ValueError(f"'exponent' belongs to the power mean, not to {self.reduce}")
+            raise ValueError(f"'exponent' is for the power mean, not for {self.reduce}")
         if self.exponent is None and "power" in words:
             raise ValueError("the power mean needs its 'exponent', such as 3")
         return self
 
     @property
     def is_whole(self) -> bool:
-        """Whether the axes go, and none is left of windows."""
+        """Whether the axes are reduced completely, without windows."""
         return self.kernel is None and self.to is None
 
     @property
     def lengths(self) -> dict[str, Expr]:
-        """The sizes that the axes come to."""
+        """The output sizes of the axes."""
         assert self.to is not None
         return dict(zip(self.over, for_each(self.to, self.over, "to"), strict=True))
 
     def flat(self) -> tuple[YamlPath, str] | None:
-        """Return what it says down and across."""
+        """Return the field that gives one value per axis, if any."""
         return down_and_across(self, ("to", "kernel", "stride"))
 
     @property
     def makes_anew(self) -> bool:
-        """Whether its value is a new tensor: windows of 1×1 give back theirs."""
+        """Whether its value is a new tensor: windows of 1×1 return their input."""
         return self.is_whole
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
-        """Return the axes less those reduced, or all of them with smaller maps."""
+        """Return the axes without the reduced ones, or all of them with smaller maps."""
         assert self.x is not None
         have = axes(self.x)
         need_axes(have, self.over, ("over",), self.x)
@@ -135,10 +137,10 @@ class Pool(Primitive):
         if self.is_whole:
             return have.without(self.over)
         if self.reduce.value not in _OF_WINDOWS:
-            what = "windows are pooled" if self.kernel is not None else "sizes are reached"
-            way_out = "take mean or max; a reduction of all needs no kernel and no 'to'"
+            what = "windows are pooled" if self.kernel is not None else "adaptive pooling is"
+            way_out = "use mean or max; to reduce whole axes, omit 'kernel' and 'to'"
             if self.reduce.value == "sum" and self.kernel is not None:
-                way_out = "take the mean; the sum is kernel * kernel times that"
+                way_out = "use the mean; the sum is kernel * kernel times that"
             message = f"{what} by mean or max, not by {self.reduce.value}"
             raise AxisProblem("invalid-value", message, ("reduce",), way_out)
         if self.kernel is None:
@@ -161,16 +163,16 @@ class Pool(Primitive):
                 raise AxisProblem("missing-field", message, ("reduce",))
             return
         if self.exponent.is_constant and self.exponent.value == 0:
-            message = "a power mean of exponent 0 has no value"
-            way_out = "1 is the mean, -1 the harmonic mean, and a large one comes near the maximum"
+            message = "a power mean with exponent 0 is undefined"
+            way_out = "1 is the mean, -1 the harmonic mean, and a large one approaches the maximum"
             raise AxisProblem("invalid-value", message, ("exponent",), way_out)
         if not refers(self.exponent):
             return
         for axis in axes(self.exponent):
             if axis not in have or axis in self.over:
-                why = "is reduced" if axis in have else f"{str(self.x)!r} has not"
+                why = "is reduced" if axis in have else f"{str(self.x)!r} does not have"
                 message = f"{str(self.exponent)!r} has the axis {axis!r}, which {why}"
-                way_out = "an exponent has axes that stay, or none"
+                way_out = "an exponent can only have axes that are not reduced, or none"
                 raise AxisProblem("unknown-axis", message, ("exponent",), way_out)
 
     def _need_middle(self, kernel: Expr, stride: Expr, index: int) -> None:
@@ -179,21 +181,21 @@ class Pool(Primitive):
         if whole(kernel) % 2 == 0 and whole(kernel) != whole(stride):
             raise AxisProblem(
                 "even-kernel",
-                f"a window of {kernel} has no middle, and a stride of {stride} does not lay "
-                "it side by side",
+                f"a window of {kernel} has no centre, and a stride of {stride} makes windows "
+                "overlap",
                 ("kernel", index),
-                f"take an odd kernel, or a stride of {kernel}",
+                f"use an odd kernel, or a stride of {kernel}",
             )
 
     def looks_around(self, places: tuple[str, ...]) -> bool:
-        """Return whether it has windows, or pools one way across a map."""
+        """Return whether it has windows, or pools over only some of the spatial axes."""
         return partly(self.over, places) or not self.is_whole
 
     def lower(self, emit: Emitter) -> Any:
-        """Write the reduction; neighbouring axes are flattened first.
+        """Emit the reduction; adjacent axes are flattened first.
 
-        A mean over one flattened axis runs faster than over two, and `amax`, unlike `max`,
-        makes no indices.
+        A mean over one flattened axis is faster than over two, and `amax`, unlike `max`, computes
+        no indices.
         """
         assert self.x is not None
         if self.kernel is not None:
@@ -228,10 +230,12 @@ class Pool(Primitive):
         have = emit.axes(self.x)
         numbers = zip(repeated(kernel, self.over), repeated(self.stride, self.over), strict=True)
         known = {a: (whole(k), whole(s)) for a, (k, s) in zip(self.over, numbers, strict=True)}
-        windows = [known[axis] for axis in have if axis in known]  # as they lie in memory
+        windows = [known[axis] for axis in have if axis in known]  # in memory order
         if all(window == (1, 1) for window in windows):
             return emit.node(self.x)
-        is_mean = self.reduce.value == "mean"  # torch.max_pool2d pickles, that of nn.functional not
+        is_mean = (
+            self.reduce.value == "mean"
+        )  # torch.max_pool2d can be pickled, that of nn.functional can't
         pool: Callable[..., Any] = functional.avg_pool2d if is_mean else torch.max_pool2d
         if len(self.over) == 1:
             pool = functional.avg_pool1d if is_mean else torch.max_pool1d
@@ -248,7 +252,7 @@ class Pool(Primitive):
         return on_maps(emit, emit.node(self.x), have, self.over, pooled)
 
     def carries(self) -> tuple[Expr, ...]:
-        """Return x; an exponent says how."""
+        """Return x; an exponent only modifies it."""
         return () if self.x is None else (self.x,)
 
     def label(self) -> str:
@@ -262,7 +266,7 @@ class Pool(Primitive):
         return f"{what} over {', '.join(self.over)}"
 
     def formula(self) -> str:
-        """Return such as ``Σ x / hw``, ``max x``, or ``Σ x / 3²`` of a window."""
+        """Return such as ``Σ x / hw``, ``max x``, or ``Σ x / 3²`` for a window."""
         if self.kernel is not None and {*self.kernel, *self.stride} == {constant(1)}:
             return "x"
         if self.to is not None:
@@ -289,10 +293,10 @@ Window = tuple[int, int]  # its size, and the stride to the next one
 
 
 def _steps(windows: list[Window]) -> list[list[Window]]:
-    """Return windows of several axes as calls: one, or one for each axis.
+    """Return windows over several axes as calls: one for all, or one for each axis.
 
-    Even windows lie side by side, the last of them maybe beyond the edge, and odd ones around
-    their middles; torch's calls do one of the two along all axes.
+    Even windows are adjacent, and the last may reach beyond the edge; odd ones are centred. torch
+    does only one of the two along all axes of a call.
     """
     even = {kernel % 2 == 0 for kernel, stride in windows if kernel > 1 or stride > 1}
     if len(even) < 2:
@@ -311,10 +315,10 @@ def _options(windows: list[Window]) -> dict[str, Any]:
 def _in_two_steps(
     emit: Emitter, x: Any, pool: Callable[..., Any], window: Window, more: Mapping[str, Any]
 ) -> Any:
-    """Write windows of [batch, channels, depth, height, width]: along the depth, then across.
+    """Emit windows of [batch, channels, depth, height, width]: along the depth, then the rest.
 
-    Mean and maximum of a box come apart so, and torch's own of three dimensions refuse a map that
-    is smaller than a window, as those of the last stage of a network for videos are.
+    Mean and maximum of a box are separable, and torch's three-dimensional pools refuse a map that
+    is smaller than a window, as in the last stage of a video network.
     """
     kernel, stride = window
     options = _options([window])
@@ -328,7 +332,7 @@ def _in_two_steps(
 
 
 def mean_of(axes: Sequence[str], of: str = "x") -> str:
-    """Return the mean of x over some axes as maths: ``Σ x / hw``, ``Σ x / (head · d)``."""
+    """Return the mean of x over some axes as a formula: ``Σ x / hw``, ``Σ x / (head · d)``."""
     if all(len(axis) == 1 for axis in axes):
         return f"Σ {of} / {''.join(axes)}"
     return f"Σ {of} / ({' · '.join(axes)})" if len(axes) > 1 else f"Σ {of} / {axes[0]}"

@@ -1,4 +1,4 @@
-"""`product`: two values multiplied and summed over axes, which is a product of matrices."""
+"""`product`: two values multiplied and summed over axes, as in a matrix product."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from composer.primitives.cost import Cost, of_einsum
 
 
 class Product(Primitive):
-    """``Σ a · b`` over the axes `sum`, with values that meet by axis name.
+    """``Σ a · b`` over the axes `sum`, with axes matched by name.
 
     ``{op: product, of: [q, k], sum: d}`` of ``[b, n, d]`` and ``[b, m, d]`` is ``[b, n, m]``; an
-    axis that both have and that is not summed rides along. It is `mul`, then `pool` by sum, but
-    the product of all pairs is not written.
+    axis that both have and that is not summed rides along. It equals `mul` and then `pool` with
+    sum, but the product of all pairs is not stored.
     """
 
     example: ClassVar[str] = """
@@ -36,18 +36,18 @@ class Product(Primitive):
 
     op: Literal["product"]
     of: tuple[NodeRef, ...] = Field(min_length=1, description="the two values")
-    sum: AxisNames = Field(min_length=1, description="the axes to sum over, and that go")
+    sum: AxisNames = Field(min_length=1, description="the axes to sum over, which are removed")
 
     @model_validator(mode="after")
     def _of_two(self) -> Product:
         if len(self.of) != 2:
             raise ValueError(
-                f"a product takes two values, not {len(self.of)}; write a node for each pair"
+                f"a product takes two values, not {len(self.of)}; write one node for each pair"
             )
         return self
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
-        """Return the axes of both, less those summed."""
+        """Return the axes of both, without the summed ones."""
         left, right = self.of
         met = meet([(("of", 0), left), (("of", 1), right)], axes, order)
         need_axes(met, self.sum, ("sum",), left)
@@ -63,11 +63,11 @@ class Product(Primitive):
         return met.without(self.sum)
 
     def looks_around(self, places: tuple[str, ...]) -> bool:
-        """Return whether it sums one way across a map."""
+        """Return whether it sums over only some of the spatial axes."""
         return partly(self.sum, places)
 
     def lower(self, emit: Emitter) -> Any:
-        """Write one einsum, which torch does as a batch of matrix products, or the sum itself."""
+        """Emit one einsum, which torch runs as a batched matrix product, or the sum itself."""
         import torch
 
         left, right = self.of
@@ -83,7 +83,7 @@ class Product(Primitive):
         return emit.function(torch.einsum, f"{a},{b}->{out}", emit.node(left), emit.node(right))
 
     def _summed(self, emit: Emitter) -> Any:
-        """Write the product of elements, and its sum, which the compiler makes one loop."""
+        """Emit the elementwise product and its sum, which the compiler fuses."""
         import operator
 
         want = max((emit.axes(ref).names for ref in self.of), key=len)
@@ -94,7 +94,7 @@ class Product(Primitive):
         return emit.method("sum", node, where[0] if len(where) == 1 else tuple(where))
 
     def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
-        """Return the product where it is one of matrices; of elements, it is not counted."""
+        """Return the cost of a matrix product; an elementwise one is not counted."""
         left, right = map(axes, self.of)
         if not matrices(left, right, self.sum):
             return Cost()
@@ -110,10 +110,10 @@ class Product(Primitive):
 
 
 def matrices(left: Axes, right: Axes, summed: tuple[str, ...]) -> bool:
-    """Return whether torch computes a product best as one of matrices, not element by element.
+    """Return whether a product is fastest as a matrix product, not elementwise.
 
-    So it is where each value has an axis that the other has not; and where only one has, if what
-    rides along comes first in memory, for else each small matrix is gathered from far apart.
+    It is if each value has an axis that the other lacks; if only one has, then only if the other
+    axes come first in memory, since otherwise each small matrix is scattered in memory.
     """
     more, less = set(left) - set(right), set(right) - set(left)
     if more and less:
@@ -126,11 +126,11 @@ def matrices(left: Axes, right: Axes, summed: tuple[str, ...]) -> bool:
 
 
 def _lie_well(left: Axes, right: Axes, summed: tuple[str, ...]) -> bool:
-    """Return whether rows of `left` meet columns of `right` better than the other way round."""
+    """Return whether `left` times `right` is faster than the reverse."""
     return not (_as_columns(left, right, summed) and not _as_columns(right, left, summed))
 
 
 def _as_columns(axes: Axes, other: Axes, summed: tuple[str, ...]) -> bool:
-    """Return whether what is summed lies before what a value has alone."""
+    """Return whether the summed axes come before those that only this value has."""
     own = [axis in summed for axis in axes if axis in summed or axis not in other]
     return own == sorted(own, reverse=True) and not all(own)

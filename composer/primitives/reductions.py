@@ -1,4 +1,4 @@
-"""What `pool` makes of the values along some axes, besides their mean, sum and maximum."""
+"""The reductions of `pool` other than mean, sum and maximum."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from composer.language.expressions import Expr
 from composer.primitives.base import Emitter, refers
 
-#: What the generalised mean takes for zero and less, as its authors do (arXiv:1711.02512).
+#: The lower bound of values in the generalised mean, as in the authors' code (arXiv:1711.02512).
 LEAST = 1e-6
 
 
 def side_by_side(emit: Emitter, ref: Expr, over: Sequence[str]) -> tuple[Any, tuple[int, ...]]:
-    """Write a value with the axes to reduce as one, where they are neighbours; and their places."""
+    """Emit a value with adjacent reduced axes merged; also return their dimensions."""
     return _together(emit, emit.node(ref), emit.axes(ref).names, over)
 
 
@@ -28,7 +28,7 @@ def _together(
 
 
 def median(emit: Emitter, ref: Expr, over: Sequence[str]) -> Any:
-    """Write the value in the middle: of two, the lower one, as torch takes it."""
+    """Emit the median; of two middle values the lower one, as in torch."""
     axes = emit.axes(ref)
     rest = axes.without(over).names
     order = (*rest, *(axis for axis in axes if axis in over))
@@ -39,7 +39,7 @@ def median(emit: Emitter, ref: Expr, over: Sequence[str]) -> Any:
 
 
 def length(emit: Emitter, ref: Expr, over: Sequence[str]) -> Any:
-    """Write √Σx², whose gradient is 0 where every x is, and not that of a root at 0."""
+    """Emit √Σx², with gradient 0 where all x are 0, instead of that of a root at 0."""
     import torch
 
     node, where = side_by_side(emit, ref, over)
@@ -47,7 +47,7 @@ def length(emit: Emitter, ref: Expr, over: Sequence[str]) -> Any:
 
 
 def power_mean(emit: Emitter, ref: Expr, over: Sequence[str], exponent: Expr) -> Any:
-    """Write (mean of xᵖ)^(1/p), where p is a number, or a value without the axes reduced."""
+    """Emit (mean of xᵖ)^(1/p), where p is a number, or a value without the reduced axes."""
     names, rest = emit.axes(ref).names, emit.axes(ref).without(over).names
     node = emit.method("clamp", emit.node(ref), min=LEAST)
     p: Any

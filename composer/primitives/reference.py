@@ -1,4 +1,4 @@
-"""The reference of the language, made from the models: each op with its fields, and a page."""
+"""The reference of the language, generated from the models: each op with its fields."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from composer.primitives.base import Primitive
 from composer.primitives.initialise import Init
 from composer.primitives.normalization import Norm
 
-#: What a scalar of each kind is called.
+#: The description of a scalar of each kind.
 _KINDS = {
     "size": "a size", "number": "a number", "flag": "true or false", "node": "a node",
     "operand": "a node or a number", "setting": "a number, a flag or a word",
@@ -32,12 +32,12 @@ _PLAIN = {
     int: "a whole number", float: "a number", bool: "true or false", str: "a text",
 }  # fmt: skip
 
-AXIS_LETTERS = 20  # of the name of an axis, at most; other names may be longer
+AXIS_LETTERS = 20  # the longest name of an axis; other names may be longer
 
 
 @dataclass(frozen=True)
 class FieldLine:
-    """One field: its name, what it takes, its default (``required`` where it has none)."""
+    """One field: its name, what it takes, its default (``required`` if there is none)."""
 
     name: str
     kind: str
@@ -47,7 +47,7 @@ class FieldLine:
 
 @dataclass(frozen=True)
 class Reference:
-    """One op: what it does, its fields, and an example that checks."""
+    """One op: what it does, its fields, and a valid example."""
 
     op: str
     does: str
@@ -56,14 +56,14 @@ class Reference:
 
 
 def reference(op: str) -> Reference:
-    """Return the reference of an op that there is."""
+    """Return the reference of an existing op."""
     primitive = ops()[op]
     fields = tuple(field for field in fields_of(primitive) if field.name != "op")
     return Reference(op, _prose(primitive), fields, example_text(op))
 
 
 def example_text(op: str) -> str | None:
-    """Return the example of an op as a whole spec; None where there is none."""
+    """Return the example of an op as a complete spec; None if there is none."""
     said = ops()[op].example
     nodes = inspect.cleandoc(said if isinstance(said, str) else said.get(op, ""))
     if not nodes:
@@ -80,7 +80,7 @@ def fields_of(model: type[Model]) -> Iterator[FieldLine]:
 
 
 def _prose(model: type[Any]) -> str:
-    """Return a docstring in which code is marked as in Markdown."""
+    """Return a docstring with code marked up in Markdown."""
     return re.sub(r"``(.+?)``", r"`\1`", inspect.cleandoc(model.__doc__ or ""))
 
 
@@ -97,7 +97,7 @@ def _default(info: FieldInfo) -> str:
 
 
 def _may_be_one(metadata: Sequence[Any]) -> bool:
-    """Return whether one value may stand for a list of it: ``h`` for ``[h]``."""
+    """Return whether a single value is accepted for a list of it: ``h`` for ``[h]``."""
     return any(isinstance(m, BeforeValidator) for m in metadata)
 
 
@@ -137,7 +137,7 @@ def _of_kind(kind: Kind) -> str:
 
 
 def _plural(one: str) -> str:
-    """Return many of what a kind names: ``axes``, ``nodes or numbers``."""
+    """Return the plural of a kind: ``axes``, ``nodes or numbers``."""
     parts = re.split(r"(, | or )", one)
     if not one.startswith(("a ", "an ")):
         return f"({one})" if len(parts) > 1 else one

@@ -1,4 +1,4 @@
-"""`rename`: give axes other names; no value moves."""
+"""`rename`: renames axes; the values do not change."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from composer.primitives.base import AxisProblem, Emitter, Primitive, need_axes
 
 
 class Rename(Primitive):
-    """The same values on axes of other names: ``{op: rename, axes: {h: y, w: x}}``.
+    """The same values with renamed axes: ``{op: rename, axes: {h: y, w: x}}``.
 
-    So two values that would meet by name stay apart, as the queries and the keys of one map do.
+    This keeps the axes of two values distinct, such as the queries and the keys of one map.
     """
 
     example: ClassVar[str] = """
@@ -36,7 +36,7 @@ class Rename(Primitive):
         return hash((self.x, frozenset(self.axes.items())))
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
-        """Return the axes under their new names, each where that name has its place."""
+        """Return the axes under their new names, in memory order."""
         assert self.x is not None
         have = axes(self.x)
         for axis in self.axes:
@@ -47,19 +47,19 @@ class Rename(Primitive):
             if new in taken:
                 said = f"{taken[new]!r} and {old!r} would both be {new!r}"
                 if taken[new] == new:
-                    said = f"{str(self.x)!r} has an axis {new!r} already"
+                    said = f"{str(self.x)!r} already has an axis {new!r}"
                 raise AxisProblem(
                     "axis-exists",
                     said,
                     ("axes", old),
-                    f"call {old!r} by another name than {', '.join(taken)}",
+                    f"choose a name for {old!r} other than {', '.join(taken)}",
                 )
             taken[new] = old
         sizes = {self.axes.get(axis, axis): size for axis, size in have.sizes}
         return Axes(()).extended(sizes, order)
 
     def lower(self, emit: Emitter) -> Any:
-        """Write nothing, or a permute where the new names have other places in memory."""
+        """Emit nothing, or a permute if the new names come in another memory order."""
         assert self.x is not None
         names = tuple(self.axes.get(axis, axis) for axis in emit.axes(self.x))
         return emit.arrange(emit.node(self.x), names, emit.axes(emit.here).names)

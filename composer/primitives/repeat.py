@@ -1,4 +1,4 @@
-"""`repeat`: the same op one after another, each on what the one before gives."""
+"""`repeat`: the same op several times in a chain."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from composer.primitives.structure import Alias, Part, Repeating, count
 class Repeat(Repeating):
     """`times` steps in a chain; `index` counts them from 0 inside `each`.
 
-    Each step has weights of its own unless they are `shared`.
+    Each step has its own weights unless they are `shared`.
     """
 
     example: ClassVar[str] = "out: {op: repeat, times: 2, each: {op: conv2d, kernel: 3, act: relu}}"
@@ -25,13 +25,15 @@ class Repeat(Repeating):
 
     op: Literal["repeat"]
     x: NodeRef | None = Field(default=None, description="the node above by default")
-    times: Amount = Field(description="how many steps; 0 gives back x")
-    index: Name = Field(default="i", description="in `each`, the number of the step from 0")
+    times: Amount = Field(description="the number of steps; 0 returns x")
+    index: Name = Field(
+        default="i", description="the name of the step number in `each`, counted from 0"
+    )
     shared: Flag = Field(default=constant(False), description="whether all steps share weights")
     each: AnyPrimitive = Field(description="one step, an op that reads x")
 
     def parts(self, name: str) -> tuple[Part, ...]:
-        """Return the steps, and the node's own name for what the last of them gives."""
+        """Return the steps, and the node's own name as an alias of the last one."""
         steps: list[Part] = []
         reads = self.x
         first = f"{name}.0" if self.shared.value else None

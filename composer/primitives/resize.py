@@ -1,4 +1,4 @@
-"""`resize`: bring two axes to the sizes they have in another value."""
+"""`resize`: resizes two axes to their sizes in another value."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from composer.primitives.batch import on_maps, sizes_of
 
 
 class Resize(Primitive):
-    """Bring the two axes `over` to their sizes in `like`, each value from its nearest neighbour.
+    """Nearest-neighbour interpolation of the two axes `over` to their sizes in `like`.
 
-    Gather-excite spreads what it gathered so (arXiv:1810.12348, section 3.1).
+    Gather-excite upsamples in this way (arXiv:1810.12348, section 3.1).
     """
 
     example: ClassVar[str] = """
@@ -29,7 +29,7 @@ class Resize(Primitive):
     op: Literal["resize"]
     x: NodeRef | None = Field(default=None, description="the node above by default")
     over: AxisNames = Field(min_length=2, max_length=2, description="the two axes of the map")
-    like: NodeRef = Field(description="the value whose sizes they take")
+    like: NodeRef = Field(description="the value that gives the new sizes")
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
         """Return the axes, two of them resized."""
@@ -46,7 +46,7 @@ class Resize(Primitive):
         return True
 
     def lower(self, emit: Emitter) -> Any:
-        """Write one interpolation, or nothing where the sizes are those of `like` already."""
+        """Emit one interpolation, or nothing if the sizes already equal those of `like`."""
         from torch.nn import functional
 
         assert self.x is not None
@@ -66,9 +66,9 @@ class Resize(Primitive):
         return f"resize {', '.join(self.over)} like {self.like}"
 
     def formula(self) -> str:
-        """Return ``nearest(x)``: what stands nearest to each place."""
+        """Return ``nearest(x)``: the nearest value at each position."""
         return "nearest(x)"
 
     def carries(self) -> tuple[Expr, ...]:
-        """Return x alone, for only the sizes of `like` are read."""
+        """Return only x, because only the sizes of `like` are read."""
         return tuple(ref for path, ref in self.operands() if path != ("like",))

@@ -1,4 +1,4 @@
-"""`reweight`: multiply a value by attention values, which broadcast by axis name."""
+"""`reweight`: multiplies a value by attention values, which broadcast by axis name."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from composer.primitives.cost import Cost
 
 
 class Reweight(Primitive):
-    """``x * by``. With `sum`, those axes are summed after.
+    """``x * by``. With `sum`, those axes are summed afterwards.
 
-    `by` has no axis that x lacks, but for the batch: a learned x is weighted for each sample.
+    `by` must not have axes that x lacks, except the batch: a learned x is weighted per sample.
     """
 
     example: ClassVar[str] = """
@@ -33,19 +33,21 @@ class Reweight(Primitive):
     anew: ClassVar[bool] = True
 
     op: Literal["reweight"]
-    x: NodeRef = Field(description="what is weighted")
+    x: NodeRef = Field(description="the value to weight")
     by: NodeRef = Field(description="the attention values")
-    sum: AxisNames = Field(default=(), description="axes to sum once weighted: the branches")
+    sum: AxisNames = Field(
+        default=(), description="axes to sum after weighting, such as the branches"
+    )
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
-        """Return the axes of x, and the batch, less those summed."""
+        """Return the axes of x and the batch, without the summed ones."""
         met = meet([(("x",), self.x), (("by",), self.by)], axes, order)
         batch = order.input[:1]
         foreign = [a for a in axes(self.by).without(batch) if a not in axes(self.x)]
         if foreign:
             raise AxisProblem(
                 "unknown-axis",
-                f"{str(self.by)!r} has the axis {foreign[0]!r}, which {str(self.x)!r} has not",
+                f"{str(self.by)!r} has the axis {foreign[0]!r}, which {str(self.x)!r} lacks",
                 ("by",),
                 f"{str(self.x)!r} is {axes(self.x)} and {str(self.by)!r} is {axes(self.by)}; "
                 "pool the axis away, or use mul for an outer product",
@@ -54,11 +56,11 @@ class Reweight(Primitive):
         return met.without(self.sum)
 
     def looks_around(self, places: tuple[str, ...]) -> bool:
-        """Return whether it sums one way across a map."""
+        """Return whether it sums over only some of the spatial axes."""
         return partly(self.sum, places)
 
     def lower(self, emit: Emitter) -> Any:
-        """Write the product, and the sum where one is asked for."""
+        """Emit the product, and the sum if requested."""
         from composer.kernels.weighed_sum import weighed, weighed_in_place
 
         have = emit.axes(self.x).names
@@ -74,12 +76,12 @@ class Reweight(Primitive):
         return emit.method("sum", node, where[0] if len(where) == 1 else where)
 
     def _mixes(self, axes: Callable[[Expr], Axes]) -> bool:
-        """Whether learned values are mixed for each sample, and so a product of matrices."""
+        """Whether learned values are mixed per sample, which is a matrix product."""
         own = axes(self.by).without(axes(self.x))
         return bool(own and self.sum) and set(axes(self.by)) == {*own, *self.sum}
 
     def _mixed(self, emit: Emitter, batch: str) -> Any:
-        """Write a sum of learned values, weighed for each sample, as one product of matrices."""
+        """Emit a sum of learned values, weighted per sample, as one matrix product."""
         axes = emit.axes(self.x)
         summed = tuple(axis for axis in axes if axis in self.sum)
         rest = axes.without(summed).names
@@ -92,17 +94,17 @@ class Reweight(Primitive):
             return emit.method("matmul", by, x)
         node = emit.method("matmul", by, emit.method("flatten", x, 1))
         others = sizes_of(emit, emit.node(self.x), axes, rest[1:])
-        return emit.method("unflatten", node, 1, (-1, *others))  # so a pruned layer goes through
+        return emit.method("unflatten", node, 1, (-1, *others))  # so that it works after pruning
 
     def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
-        """Return the product where it is one of matrices; of elements, it is not counted."""
+        """Return the cost of a matrix product; an elementwise one is not counted."""
         if not self._mixes(axes):
             return Cost()
         summed = math.prod(whole(axes(self.x)[axis]) for axis in self.sum)
         return Cost(flops=elements(own) * summed)
 
     def label(self) -> str:
-        """Return ``reweight``, with what is summed."""
+        """Return ``reweight``, with the summed axes."""
         return f"reweight, sum over {', '.join(self.sum)}" if self.sum else "reweight"
 
     def formula(self) -> str:
@@ -110,5 +112,5 @@ class Reweight(Primitive):
         return f"{'Σ ' if self.sum else ''}{self.x} · {self.by}"
 
     def carries(self) -> tuple[Expr, ...]:
-        """Return what is weighted."""
+        """Return the weighted value."""
         return (self.x,)

@@ -1,4 +1,4 @@
-"""`roll`: shift values along an axis; what leaves at one end comes in at the other."""
+"""`roll`: shifts values cyclically along axes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from composer.primitives.per_axis import down_and_across, for_each, repeated
 
 
 class Roll(Primitive):
-    """The value at i goes to i + `by` along each axis `over`, around the end (Swin's shift).
+    """A cyclic shift: the value at i moves to i + `by` along each axis `over` (as in Swin).
 
     ``{op: roll, over: [h, w], by: -3}`` moves a map by three up and to the left.
     """
@@ -33,7 +33,7 @@ class Roll(Primitive):
     x: NodeRef | None = Field(default=None, description="the node above by default")
     over: AxisNames = Field(min_length=1, description="the axes along which values move")
     by: Numbers = Field(
-        description="how many places, backwards if negative; a list has a number for each axis",
+        description="the shift, backwards if negative; a list has one number for each axis",
     )
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
@@ -45,16 +45,16 @@ class Roll(Primitive):
             if not is_whole(by) and not (by.is_constant and by.value == int(by.value)):
                 raise AxisProblem(
                     "invalid-value",
-                    f"values move by a whole number of places, and {by} need not be one"
+                    f"the shift must be a whole number, and {by} may not be one"
                     if not by.is_constant
-                    else f"values move by a whole number of places, and this is {by}",
+                    else f"the shift must be a whole number, and this is {by}",
                     ("by", index),
                     "divide with //, or use ceil or floor",
                 )
         return axes(self.x)
 
     def flat(self) -> tuple[YamlPath, str] | None:
-        """Return what it says down and across."""
+        """Return the field that gives one value per axis, if any."""
         return down_and_across(self, ("by",))
 
     def lower(self, emit: Emitter) -> Any:
@@ -71,7 +71,7 @@ class Roll(Primitive):
         return f"roll {', '.join(self.over)} by {', '.join(map(str, self.by))}"
 
     def formula(self) -> str:
-        """Return such as ``x[h − 3, w − 3]``, for the value at h comes from h − 3."""
+        """Return such as ``x[h − 3, w − 3]``: the value at h comes from h − 3."""
         moved = zip(self.over, repeated(self.by, self.over), strict=False)
         return f"x[{', '.join(_before(axis, by) for axis, by in moved)}]"
 

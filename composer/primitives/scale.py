@@ -1,4 +1,4 @@
-"""`scale`: a value times a number; all axes ride along."""
+"""`scale`: multiplies a value by a number; all axes ride along."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from composer.primitives.base import Emitter, Primitive
 
 
 class Scale(Primitive):
-    """x times a number that is not learned, such as the 1/√d of a dot product's logits."""
+    """x times a constant, such as the 1/√d of dot-product attention."""
 
     example: ClassVar[str] = "out: {op: scale, by: c ** -0.5}"
     colour: ClassVar[str] = "combine"

@@ -1,4 +1,4 @@
-"""`schedule`: a number that a training loop moves, step by step."""
+"""`schedule`: a number that changes step by step during training."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from composer.primitives.base import Emitter, Primitive, whole
 
 
 class Schedule(Primitive):
-    """One number that moves evenly from `begin` to `end`, then stays.
+    """A number that moves linearly from `begin` to `end`, then stays.
 
-    ``composer.advance`` takes every schedule of a model one step further: dynamic convolution's
-    temperature (arXiv:1912.03458) goes so from 30 to 1 in ten epochs.
+    ``composer.advance`` moves every schedule of a model by one step: the temperature of dynamic
+    convolution (arXiv:1912.03458) goes from 30 to 1 in ten epochs.
     """
 
     example: ClassVar[str] = """
         warm: {op: schedule, begin: 30, end: 1, steps: 1000}
         out: {op: div, of: [input, warm]}
     """
-    draws_weights: ClassVar[bool] = True  # each has a step of its own
+    draws_weights: ClassVar[bool] = True  # each has its own step count
     colour: ClassVar[str] = "layer"
 
     op: Literal["schedule"]
-    begin: Number = Field(description="where it begins")
-    end: Number = Field(description="where it ends, and stays")
-    steps: Size = Field(description="how many steps that takes")
+    begin: Number = Field(description="the first value")
+    end: Number = Field(description="the last value, which it keeps")
+    steps: Size = Field(description="the number of steps between them")
 
     @property
     def meets_zero(self) -> bool:
@@ -39,11 +39,11 @@ class Schedule(Primitive):
         return known and float(self.begin.value) * float(self.end.value) <= 0
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
-        """Return no axes: it is one number."""
+        """Return no axes: it is a single number."""
         return Axes(())
 
     def lower(self, emit: Emitter) -> Any:
-        """Write a read of the number."""
+        """Emit a read of the number."""
         return emit.schedule(float(self.begin.value), float(self.end.value), whole(self.steps))
 
     def label(self) -> str:

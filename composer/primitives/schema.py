@@ -16,7 +16,7 @@ DRAFT = "http://json-schema.org/draft-07/schema#"
 def json_schema() -> dict[str, Any]:
     """Return the schema of a spec file, in the vocabulary of draft 7.
 
-    Its ops are all that there are, those of other distributions too.
+    It includes all ops, also those of other distributions.
     """
     primitives = sorted(set(ops().values()), key=lambda primitive: primitive.__name__)
     models: list[type[BaseModel]] = [Spec, *primitives]
@@ -40,7 +40,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _any_op(schema: Any, refs: list[dict[str, Any]]) -> Any:
-    """Return a schema in which each place of any op names them all."""
+    """Return a schema with each placeholder for an op replaced by all ops."""
     if isinstance(schema, list):
         return [_any_op(item, refs) for item in schema]
     if not isinstance(schema, dict):
@@ -50,7 +50,7 @@ def _any_op(schema: Any, refs: list[dict[str, Any]]) -> Any:
 
 
 def _references(schema: Any, definitions: dict[str, Any]) -> set[str]:
-    """Return the definitions that a schema leads to."""
+    """Return the definitions that a schema refers to."""
     found: set[str] = set()
     left = [schema]
     while left:
@@ -71,7 +71,7 @@ def _named(reference: str) -> str:
 
 
 def _draft_7(schema: Any) -> Any:
-    """Drop what draft 7 does not know, and the titles that only repeat a field's name."""
+    """Drop what draft 7 does not have, and titles that only repeat a field's name."""
     if isinstance(schema, list):
         return [_draft_7(item) for item in schema]
     if not isinstance(schema, dict):
@@ -88,15 +88,15 @@ def _draft_7(schema: Any) -> Any:
                 kept[key] = plain
             continue
         kept[key] = _draft_7(value)
-    if "patternProperties" in kept:  # names that do not fit are no names
+    if "patternProperties" in kept:  # other names are invalid
         kept["additionalProperties"] = False
-    if "$ref" in kept and len(kept) > 1:  # draft 7 ignores what stands beside a $ref
+    if "$ref" in kept and len(kept) > 1:  # draft 7 ignores siblings of a $ref
         kept["allOf"] = [{"$ref": kept.pop("$ref")}]
     return kept
 
 
 def _plain(default: Any) -> Any:
-    """Return a default as it would be written, where it is an expression, or one in a list."""
+    """Return a default as it would be written, if it is an expression or a list of one."""
     if isinstance(default, list) and len(default) == 1 and isinstance(default[0], dict):
         default = default[0]
     if isinstance(default, dict) and default.get("kind") == "constant":
@@ -105,9 +105,9 @@ def _plain(default: Any) -> Any:
 
 
 def _said_once(field: Any) -> Any:
-    """Return a field of which an editor shows its own description.
+    """Return a field for which editors show its own description.
 
-    It would show that of one of the forms that the field may have, such as an expression's.
+    Otherwise they show that of one of its alternatives, such as an expression.
     """
     if not isinstance(field, dict) or "description" not in field or "anyOf" not in field:
         return field
@@ -120,5 +120,5 @@ def _said_once(field: Any) -> Any:
 
 
 def _or_scalar(param: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a param, which may be its default alone."""
+    """Return the schema of a param, which may be only its default."""
     return {"anyOf": [{"type": ["number", "boolean", "string"]}, param]}

@@ -1,4 +1,4 @@
-"""`split`: take one axis apart into several; all others ride along."""
+"""`split`: splits one axis into several; all others ride along."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from composer.primitives.channels import inferred, need_free, product
 
 
 class Split(Primitive):
-    """The values of `axis` on several axes, the first of which steps widest.
+    """One `axis` as several, of which the first varies slowest.
 
-    ``{op: split, axis: c, into: {g: heads, d: c / heads}}`` gives each head its part of c.
+    ``{op: split, axis: c, into: {g: heads, d: c / heads}}`` divides c among the heads.
     """
 
     example: ClassVar[str] = "out: {op: split, axis: c, into: {head: 4, d: c / 4}}"
@@ -26,9 +26,9 @@ class Split(Primitive):
 
     op: Literal["split"]
     x: NodeRef | None = Field(default=None, description="the node above by default")
-    axis: AxisName = Field(description="the axis that goes")
+    axis: AxisName = Field(description="the axis to split")
     into: dict[AxisName, Size] = Field(
-        min_length=1, description="the axes that replace it; their sizes multiply to its own"
+        min_length=1, description="the axes that replace it; the product of their sizes is its size"
     )
 
     def __eq__(self, other: object) -> bool:
@@ -50,12 +50,12 @@ class Split(Primitive):
                 f"axis {self.axis!r} of {str(self.x)!r} has {have} values, and "
                 f"{' × '.join(self.into)} has {come_to}",
                 ("into",),
-                "choose sizes that multiply to the first; / is exact where // rounds down",
+                "choose sizes whose product is that of the axis; / divides exactly, // rounds down",
             )
         return rest.extended(self.into, order)
 
     def looks_around(self, places: tuple[str, ...]) -> bool:
-        """Return whether it takes places apart, or together other than row by row."""
+        """Return whether it splits spatial axes, or merges them other than in row-major order."""
         return self.axis in places or in_parts(tuple(self.into), places)
 
     def lower(self, emit: Emitter) -> Any:
@@ -69,7 +69,7 @@ class Split(Primitive):
         return emit.arrange(node, order, emit.axes(emit.here).names)
 
     def _sizes(self, emit: Emitter) -> tuple[Any, ...]:
-        """Return the sizes; of those that are open, one may be what the others leave."""
+        """Return the sizes; one open size may be inferred from the others."""
         sizes = self.into.values()
         if all(size.is_constant for size in sizes):
             return inferred(emit, self.into, "into", self.axis)

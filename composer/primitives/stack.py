@@ -1,4 +1,4 @@
-"""`stack`: lay values side by side on a new axis."""
+"""`stack`: stacks values on a new axis."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from composer.primitives.broadcast import meet
 
 
 class Stack(Primitive):
-    """Values of equal axes on a new `axis`, whose size is their number."""
+    """Values with equal axes, stacked on a new `axis` whose size is their number."""
 
     example: ClassVar[str] = """
         mean: {op: pool, over: c}
@@ -37,12 +37,12 @@ class Stack(Primitive):
                     "axes-differ",
                     f"{str(self.of[0])!r} is {axes(self.of[0])} and {str(ref)!r} is {axes(ref)}",
                     ("of", index),
-                    "what is stacked has the same axes",
+                    "stacked values must have the same axes",
                 )
         if self.axis in shared:
             raise AxisProblem(
                 "axis-exists",
-                f"{str(self.of[0])!r} has an axis {self.axis!r} already",
+                f"{str(self.of[0])!r} already has an axis {self.axis!r}",
                 ("axis",),
                 "give the new axis another name",
             )

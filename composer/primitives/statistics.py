@@ -1,14 +1,14 @@
-"""What every norm does: which values share their statistics, and what they are scaled by.
+"""The norms: which values share statistics, and how they are scaled.
 
-    batch       x − mean over all axes but `over`, divided by their deviation
-    layer       the same over the axes `over`, at each place of all others
+    batch       x − mean over all axes but `over`, divided by the standard deviation
+    layer       the same over the axes `over`, at each position of all others
     group       the same over the axes `over`, in groups of the first of them
-    instance    as layer, over the axes of a map
-    rms         x divided by the root of the mean of x² over `over`
+    instance    like layer, over the axes of a map
+    rms         x divided by the root mean square over `over`
     l2          x divided by the larger of its length over `over` and eps
 
-Then each is multiplied by a weight and gains a bias along the axes `affine`, rms and l2 a weight
-alone. A norm that stands alone and one that follows a layer are both written by this.
+Then comes a weight and a bias along the axes `affine`; rms and l2 have only a weight. This serves
+both the op `norm` and the norm after a layer.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from composer.primitives.parameter import learned
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-#: The norms by the word of a spec, and as maths has them.
+#: The norms by their names in a spec, with their symbols in formulas.
 NORMS: Mapping[str, str] = {
     "batch": "BN", "layer": "LN", "group": "GN", "instance": "IN", "rms": "RMS", "l2": "L2",
 }  # fmt: skip
-#: What keeps a norm's divisor from zero; of l2 that is the least length.
+#: The default eps of a norm; for l2 it is the minimum length.
 EPS: Mapping[str, float] = {**dict.fromkeys(NORMS, 1e-5), "l2": 1e-12}
-#: Those that do not move the mean, and so have no bias; torch makes them of products of elements.
+#: Norms without mean subtraction, which have no bias; torch computes them elementwise.
 UNCENTRED = ("rms", "l2")
 
-_OF_MAPS = 3  # axes beside the channels: batch, height and width
+_OF_MAPS = 3  # axes other than the channels: batch, height and width
 _BEHIND = 3  # torch has batch norms for up to three axes after the channels
-_DIMS = 3  # and modules keep parameters of up to so many in any memory format
+_DIMS = 3  # a module keeps parameters of up to so many axes in any memory format
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """A norm whose fields are known: over which axes, and along which its weights are."""
+    """A bound norm: the axes of its statistics, and the axes of its weights."""
 
     fn: str
     over: tuple[str, ...]
@@ -54,7 +54,7 @@ class Statistics:
     scale: float = 1.0
 
     def shape(self, axes: Axes) -> tuple[int, ...]:
-        """Return the sizes of its weights, of a value with these axes.
+        """Return the sizes of its weights for a value with these axes.
 
         Raises:
             AxisProblem: code ``open-size``.
@@ -62,7 +62,7 @@ class Statistics:
         return tuple(whole(axes[axis]) for axis in self.affine)
 
     def cost(self, axes: Axes) -> Cost:
-        """Return the cost of the norm of a value with these axes.
+        """Return the cost of the norm for a value with these axes.
 
         Raises:
             AxisProblem: code ``open-size``.
@@ -72,7 +72,7 @@ class Statistics:
         return of_norm(weights, elements(axes) if centred else 0, centred)
 
     def write(self, emit: Emitter, x: Any, axes: Axes) -> Any:
-        """Write the norm of a value that has these axes in memory, and gives them back so."""
+        """Emit the norm of a value with these axes in memory order; the output has the same."""
         if self.fn == "batch":
             return self._batch(emit, x, axes)
         if self.fn == "l2":
@@ -96,7 +96,7 @@ class Statistics:
 
         (channels,) = self.over
         rest, where = axes.without(self.over).names, axes.index(channels)
-        if where == len(rest) == _OF_MAPS:  # the channels last, of maps
+        if where == len(rest) == _OF_MAPS:  # channels-last maps
             where = 1
         first = max(where, len(rest) - _BEHIND)
         order = (*rest[:first], channels, *rest[first:])
@@ -109,9 +109,9 @@ class Statistics:
         return emit.arrange(unfolded(emit, node, x, first), order, axes.names)
 
     def _grouped(self, emit: Emitter, x: Any, axes: Axes, channels: str, groups: int) -> Any:
-        """Write torch's group norm, which is a layer norm in one group, an instance norm in all.
+        """Emit torch's group norm: with one group a layer norm, with all an instance norm.
 
-        It keeps the memory format of a map, and takes maps of any size.
+        It keeps the memory format of a map, and accepts maps of any size.
         """
         from torch import nn
         from torch.nn import functional
@@ -131,7 +131,7 @@ class Statistics:
         return emit.arrange(node, order, axes.names)
 
     def _last(self, emit: Emitter, x: Any, axes: Axes) -> Any:
-        """Write torch's norm of the last axes; with other weights than theirs, of one flat axis."""
+        """Emit torch's norm over the last axes, merged first if the weights have other axes."""
         from torch import nn
         from torch.nn import functional
 
@@ -153,7 +153,7 @@ class Statistics:
         return emit.arrange(self._scaled(emit, node, order, axes), order, axes.names)
 
     def _scaled(self, emit: Emitter, x: Any, names: tuple[str, ...], axes: Axes) -> Any:
-        """Write the weight and the bias along `affine` of a value with the axes `names`."""
+        """Emit the weight and the bias along `affine` for a value with the axes `names`."""
         import torch
 
         if not self.affine:

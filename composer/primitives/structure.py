@@ -1,4 +1,4 @@
-"""What a node of several nodes is: it is expanded before the axes are inferred."""
+"""Nodes that stand for several nodes: they are expanded before axes are inferred."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from composer.primitives.base import AxisProblem, Emitter, Primitive
 
 @dataclass(frozen=True)
 class Part:
-    """One node that a structure is made of.
+    """One node of an expanded structure.
 
-    `path` leads to its fields from those of the structure; `names` are known inside it, such as
-    the number of the branch; `weights` names the part whose weights it shares. What is `bound` is
-    made of expressions of the structure's own, which are bound by then.
+    `path` leads to its fields from those of the structure; `names` are defined inside it, such as
+    the branch number; `weights` names the part whose weights it shares. A `bound` part consists of
+    the structure's own expressions, which are already bound.
     """
 
     name: str
@@ -34,27 +34,27 @@ class Part:
 
 
 class Structure(Primitive):
-    """A node that stands for several; only its own fields are bound, before it is expanded."""
+    """A node that stands for several; only its own fields are bound before expansion."""
 
     def parts(self, name: str) -> tuple[Part, ...]:
-        """Return the nodes it stands for, the last of which has its name, or names.
+        """Return the nodes it stands for; the last one has its name, or names.
 
         Raises:
-            AxisProblem: their number is not known.
+            AxisProblem: the number of nodes is not known.
         """
         raise NotImplementedError
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
-        """Raise, for a structure has been expanded by then."""
+        """Raise, because a structure has been expanded before this."""
         raise TypeError(f"{self.op} is not expanded")
 
     def lower(self, emit: Emitter) -> Any:
-        """Raise, for a structure has been expanded by then."""
+        """Raise, because a structure has been expanded before this."""
         raise TypeError(f"{self.op} is not expanded")
 
 
 class Alias(Primitive):
-    """Another name for a value; no op of the language, but what a structure leaves behind."""
+    """Another name for a value; not an op of the language, but a result of expansion."""
 
     op: str = "alias"
     x: NodeRef
@@ -64,29 +64,29 @@ class Alias(Primitive):
         return axes(self.x)
 
     def lower(self, emit: Emitter) -> Any:
-        """Write nothing."""
+        """Emit nothing."""
         return emit.node(self.x)
 
 
 class Given(Primitive):
-    """A value that comes in beside the input; no op of the language."""
+    """A second input of the module; not an op of the language."""
 
     op: str = "given"
     axes: Axes
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
-        """Return the axes as told."""
+        """Return the axes as given."""
         return self.axes
 
     def lower(self, emit: Emitter) -> Any:
-        """Write one more input of the module."""
+        """Emit an additional input of the module."""
         return emit.given()
 
 
 class Repeating(Structure):
-    """A structure whose parts are one op, written once under `each`.
+    """A structure whose parts are the same op, written once under `each`.
 
-    The name in its field `counter` is the number of the part there.
+    Its field `counter` holds the name of the part number inside `each`.
     """
 
     counter: ClassVar[str]
@@ -96,32 +96,34 @@ class Repeating(Structure):
     @classmethod
     def _reads_one_value(cls, each: Any) -> Any:
         if "x" not in type(each).model_fields:
-            raise ValueError(f"{each.op} does not read one value x, so it can't be repeated")
+            raise ValueError(
+                f"{each.op} does not read exactly one value x, so it can't be repeated"
+            )
         if each.x is not None:
-            raise ValueError("what each of them reads is told outside, by the x of the node")
+            raise ValueError("give x on the node itself, not inside 'each'")
         return each
 
     def expressions(self) -> Iterator[tuple[YamlPath, Kind, Expr]]:
-        """Yield the node's own expressions; those of `each` are bound once it is expanded."""
+        """Yield the node's own expressions; those of `each` are bound after expansion."""
         return (found for found in super().expressions() if found[0][0] != "each")
 
     def operands(self) -> Iterator[tuple[YamlPath, Expr]]:
-        """Yield the node's own; those of `each` are told once it is expanded."""
+        """Yield the node's own; those of `each` follow after expansion."""
         return (found for found in super().operands() if found[0][0] != "each")
 
 
 def count(times: Expr) -> int:
-    """Return how many parts there are.
+    """Return the number of parts.
 
     Raises:
-        AxisProblem: code ``open-choice``, where that depends on a size that is not known.
+        AxisProblem: code ``open-choice``, if that depends on an unknown size.
     """
     if not times.is_constant:
         raise AxisProblem(
             "open-choice",
-            f"{times} parts depend on {listing(sorted(times.names))}, which is not known before "
-            "the module is built",
+            f"the number of parts {times} depends on {listing(sorted(times.names))}, not known "
+            "before the module is built",
             ("times",),
-            "how many parts there are may depend on params alone",
+            "the number of parts may depend only on params",
         )
     return int(times.value)

@@ -1,4 +1,4 @@
-"""`unfold`: the window around each place of a map, on axes of its own; all others ride along."""
+"""`unfold`: the window around each position of a map, on new axes; all others ride along."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from composer.primitives.windows import OF_WINDOWS, Slide
 
 
 class Unfold(Primitive):
-    """Windows of the axes `over`, zeros around the map, whose values go `into` new axes.
+    """Windows over the axes `over`, with zero padding; their values go `into` new axes.
 
     ``{op: unfold, over: [h, w], kernel: 3, into: [kh, kw]}`` of [b, c, h, w] is
-    [b, kh, kw, c, h, w]. Windows side by side need no unfold: they are a `split` of each axis.
+    [b, kh, kw, c, h, w]. For windows that do not overlap, use a `split` of each axis instead.
     """
 
     example: ClassVar[str] = """
@@ -34,20 +34,20 @@ class Unfold(Primitive):
     x: NodeRef | None = Field(default=None, description="the node above by default")
     over: AxisNames = Field(min_length=1, max_length=3, description="the axes of the map")
     kernel: Sizes = Field(
-        description="the size of a window, odd unless there is a padding; a list has one for each "
-        "axis",
+        description="the size of a window, odd unless a padding is given; a list has one number "
+        "for each axis",
     )
     into: AxisNames = Field(description="the new axes, for the values of a window")
-    stride: Sizes = Field(default=(constant(1),), description="from window to window")
+    stride: Sizes = Field(default=(constant(1),), description="the step between windows")
     padding: Amounts | None = Field(
         default=None,
-        description="zeros on each side; default: dilation * (kernel // 2), which keeps the size "
+        description="zeros on each side; by default dilation * (kernel // 2), which keeps the size "
         "at stride 1",
     )
-    dilation: Sizes = Field(default=(constant(1),), description="from value to value")
+    dilation: Sizes = Field(default=(constant(1),), description="the step within a window")
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
-        """Return the axes with `over` at the number of windows, and the new ones."""
+        """Return the axes with the number of windows along `over`, and the new ones."""
         assert self.x is not None
         have = axes(self.x)
         need_axes(have, self.over, ("over",), self.x)
@@ -59,32 +59,32 @@ class Unfold(Primitive):
                 "wrong-number",
                 f"'into' has {named[0]}, and 'over' has {named[1]}",
                 ("into",),
-                f"give a new axis for each, such as [{', '.join(f'k{a}' for a in self.over)}]",
+                f"name one new axis for each, such as [{', '.join(f'k{a}' for a in self.over)}]",
             )
         for index, axis in enumerate(self.into):
             if axis in have or axis in self.into[:index]:
-                taken = f"{str(self.x)!r} has" if axis in have else "'into' names"
+                taken = f"{str(self.x)!r} already has" if axis in have else "'into' already names"
                 raise AxisProblem(
                     "axis-exists",
-                    f"{taken} an axis {axis!r} already",
+                    f"{taken} an axis {axis!r}",
                     ("into", index),
-                    f"call it by another name than {', '.join((*have, *self.into[:index]))}",
+                    f"choose a name other than {', '.join((*have, *self.into[:index]))}",
                 )
         for axis, count in counts.items():
             have = have.resized(axis, count)
         return have.extended(dict(zip(self.into, slide.kernel, strict=True)), order)
 
     def slide(self) -> Slide:
-        """Return the windows, with a size along each axis."""
+        """Return the windows, with one size for each axis."""
         kernel = for_each(self.kernel, self.over, "kernel")
         return Slide(self.over, kernel, self.stride, self.padding, self.dilation)
 
     def flat(self) -> tuple[YamlPath, str] | None:
-        """Return what it says down and across."""
+        """Return the field that gives one value per axis, if any."""
         return down_and_across(self, OF_WINDOWS)
 
     def lower(self, emit: Emitter) -> Any:
-        """Write one call on [riding, places]."""
+        """Emit one call on [riding, places]."""
         from composer.kernels.windows import unfold
 
         assert self.x is not None

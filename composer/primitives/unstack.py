@@ -1,4 +1,4 @@
-"""`unstack`: the slices along an axis as nodes of their own."""
+"""`unstack`: the slices along an axis as separate nodes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from composer.primitives.structure import Part, Structure
 
 
 class Unstack(Structure):
-    """One value for each slice along `axis`, which goes: ``q, k, v: {op: unstack, axis: part}``.
+    """One value per slice along `axis`, which is removed: ``q, k, v: {op: unstack, axis: part}``.
 
-    The node's names, with commas between, are those of the values.
+    The node's names, separated by commas, name the values.
     """
 
     example: ClassVar[str] = """
@@ -28,7 +28,7 @@ class Unstack(Structure):
 
     op: Literal["unstack"]
     x: NodeRef | None = Field(default=None, description="the node above by default")
-    axis: AxisName = Field(description="the axis that goes; its size is the number of names")
+    axis: AxisName = Field(description="the axis to remove; its size is the number of names")
 
     def parts(self, name: str) -> tuple[Part, ...]:
         """Return one slice for each name."""

@@ -1,4 +1,4 @@
-"""`use`: a whole spec as one node."""
+"""`use`: another spec as one node."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from composer.primitives.base import Emitter, Primitive
 
 
 class Use(Primitive):
-    """The mechanism of another spec, on x; axes that the spec does not name ride along.
+    """The mechanism of another spec, applied to x; axes that the spec does not name ride along.
 
-    With ``axes: {c: w, w: c}`` the spec's axis c is w here, and its w is c: what it does to the
-    channels of a map it does to the columns.
+    With ``axes: {c: w, w: c}`` the spec's axis c is w here, and its w is c: it treats the columns
+    of the map as its channels.
 
-    A spec has one input. With ``inputs: {k: memory}`` its node k is the value ``memory`` of here
-    instead, so a spec of self-attention attends to something else.
+    A spec has one input. With ``inputs: {k: memory}`` its node k is replaced by the value
+    ``memory`` of this spec, which turns self-attention into attention to something else.
 
-    Its nodes stand under this node's name, and so do their weights.
+    Its nodes and their weights are named under this node's name.
     """
 
     example: ClassVar[str] = "out: {op: use, spec: eca, params: {kernel: 3}}"
@@ -30,27 +30,28 @@ class Use(Primitive):
     colour: ClassVar[str] = "combine"
 
     op: Literal["use"]
-    spec: str = Field(description="a shipped spec, or a path from this file's folder")
+    spec: str = Field(description="the name of a shipped spec, or a path relative to this file")
     x: NodeRef | None = Field(default=None, description="the node above by default")
     axes: dict[AxisName, AxisName] = Field(
         default_factory=dict,
-        description="by the name that the spec gives an axis of its input, which one of x it is; "
-        "those of the same name by default",
+        description="for axes of the spec's input, the corresponding axis of x; by default the "
+        "one with the same name",
     )
     inputs: dict[Name, NodeRef] = Field(
         default_factory=dict,
-        description="by the name of a node of the spec, the value of here that it is instead",
+        description="for nodes of the spec, the value of this spec that replaces it",
     )
     params: dict[Name, Setting] = Field(
-        default_factory=dict, description="values for its params, expressions over those of here"
+        default_factory=dict,
+        description="values for its params, as expressions over the params here",
     )
 
     def infer(self, axes: Callable[[Expr], Axes], order: AxisOrder) -> Axes:
-        """Raise, for the spec's own nodes are put in its place."""
+        """Raise, because the spec's nodes have replaced it before this."""
         raise TypeError(f"{self.spec} is not expanded")
 
     def lower(self, emit: Emitter) -> Any:
-        """Raise, for the spec's own nodes are put in its place."""
+        """Raise, because the spec's nodes have replaced it before this."""
         raise TypeError(f"{self.spec} is not expanded")
 
     def label(self) -> str:

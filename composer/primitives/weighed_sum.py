@@ -1,4 +1,4 @@
-"""Several values, each weighed, added up: what reweights become; no op of the language."""
+"""A weighted sum of several values: several reweights combined; not an op of the language."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class WeighedSum(Primitive):
         return f"{len(self.of)} values, weighted and summed"
 
     def formula(self) -> str:
-        """Return such as ``a · v + b · w``, or of many the first and the last."""
+        """Return such as ``a · v + b · w``; of many terms only the first and the last."""
         parts = [f"{x} · {by}" for x, by in zip(self.of, self.by, strict=True)]
         return " + ".join(parts if len(parts) < 4 else [parts[0], "…", parts[-1]])
 
     def carries(self) -> tuple[Expr, ...]:
-        """Return what is weighted."""
+        """Return the weighted values."""
         return self.of

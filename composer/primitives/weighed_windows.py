@@ -1,4 +1,4 @@
-"""The values of each window by their weights, summed: what a product with windows becomes."""
+"""A weighted sum over each window: a product with windows, combined into one node."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from composer.primitives.windows import Slide
 
 
 class WeighedWindows(Primitive):
-    """Σ over a window of x · by, which has an axis for each of the window's; no op of the language.
+    """Σ over a window of x · by, where `by` has the axes of a window; not an op of the language.
 
-    Where x has axes that `by` has not, as the channels of a group have one kernel, these share it.
+    Axes of x that `by` lacks share its weights, as the channels of a group share one kernel.
     """
 
     colour: ClassVar[str] = "combine"

@@ -1,4 +1,4 @@
-"""Windows that slide along axes: how many there are."""
+"""Sliding windows: their number along each axis."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from composer.primitives.per_axis import for_each
 
 
 def strided(size: Expr, stride: Expr) -> Expr:
-    """Return the number of windows under the padding that keeps the size at stride 1."""
+    """Return the number of windows for the padding that keeps the size at stride 1."""
     if stride == constant(1):
         return size
     steps = _of("//", _of("-", size, constant(1)), stride)
@@ -21,7 +21,7 @@ def strided(size: Expr, stride: Expr) -> Expr:
 
 
 def windowed(size: Expr, kernel: Expr, stride: Expr, padding: Expr, dilation: Expr) -> Expr:
-    """Return the number of windows under any padding, by torch's formula."""
+    """Return the number of windows for any padding, by torch's formula."""
     around = _of("*", constant(2), padding)
     reach = _of("*", dilation, _of("-", kernel, constant(1)))
     gained = bind(_of("-", around, reach), {})
@@ -43,13 +43,13 @@ class Numbers(NamedTuple):
     dilation: tuple[int, ...]
 
 
-#: The fields of windows that may say something else of each axis.
+#: The fields of windows that may differ between axes.
 OF_WINDOWS = ("kernel", "stride", "padding", "dilation")
 
 
 @dataclass(frozen=True)
 class Slide:
-    """Windows over some axes: fields of an op, `kernel` already one size for each axis."""
+    """Windows over some axes: the fields of an op, with one `kernel` size for each axis."""
 
     over: tuple[str, ...]
     kernel: tuple[Expr, ...]
@@ -58,7 +58,7 @@ class Slide:
     dilation: tuple[Expr, ...]
 
     def counts(self, have: Axes) -> dict[str, Expr]:
-        """Return how many windows there are along each axis of a map.
+        """Return the number of windows along each axis of a map.
 
         Raises:
             AxisProblem: code ``wrong-number``, ``even-kernel`` or ``size-too-small``.
@@ -81,10 +81,10 @@ class Slide:
             if found[axis].is_constant and whole(found[axis]) < 1:
                 raise AxisProblem(
                     "size-too-small",
-                    f"a kernel of {kernel} with dilation {dilation} does not fit into "
+                    f"a kernel of {kernel} with dilation {dilation} does not fit into the size "
                     f"{have[axis]} of {axis!r} with a padding of {padding}",
                     ("padding", self.over.index(axis)),
-                    "take a larger padding or a smaller kernel",
+                    "use a larger padding or a smaller kernel",
                 )
         return found
 
@@ -111,7 +111,7 @@ def _need_middle(kernel: Expr, field: YamlPath) -> None:
     if kernel.is_constant and whole(kernel) % 2 == 0:
         raise AxisProblem(
             "even-kernel",
-            f"a window of {kernel} has no middle, so it needs a padding",
+            f"a window of {kernel} has no centre, so it needs a padding",
             field,
-            "take an odd one, or write 'padding: 0' for windows that lie inside the map",
+            "use an odd one, or write 'padding: 0' for windows inside the map",
         )

@@ -1,4 +1,4 @@
-"""The laws of an op, for the tests of whoever writes one; Composer's own are held to the same.
+"""Laws for testing an op: for authors of new ops, and for Composer's own.
 
 ::
 
@@ -6,7 +6,7 @@
     from composer.testing import Case, laws_of
 
     CASES = [
-        Case("sharpen"),  # the op's own example
+        Case("sharpen"),  # the op's example
         Case("sharpen", "out: {op: sharpen, over: c, strength: 2}",
              reference=lambda weights, x: x + 2 * (x - x.mean(1, keepdim=True))),
     ]
@@ -16,7 +16,7 @@
         law()
 
 or, in one call, `check_op("sharpen")`. Each law is a function of `composer.testing.laws` and its
-neighbours, and is named in what is raised where it does not hold.
+neighbours, and is named in the exception if it does not hold.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One use of an op, as data: the nodes of a spec, and what they are to come to."""
+"""One use of an op, as data: the nodes of a spec, and the expected result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from composer.primitives.found import find_op, op_names
 Weights = Mapping[str, Tensor]
 Sizes = Mapping[str, int]
 
-#: What a size is drawn from where a case does not say: of the axes of an example, and of any other.
+#: Default ranges of sizes: for the axes of an example, and for any other axis.
 USUAL: Mapping[str, Sequence[int]] = {
     "b": (2, 3), "c": (64,), "h": (4, 5, 6, 7), "w": (4, 5, 6, 7), "d": (4, 5, 6),
     "n": (6, 8, 12), "t": (8, 9, 10),
@@ -32,14 +32,14 @@ class Case:
     Args:
         op: its name in a spec.
         nodes: the lines under ``nodes:``; the last of them is the op's. Its example by default.
-        axes: those of the input.
-        out: the axes of the value, in order, each with its size where that is not the input's:
-            ``"b c h=h//2 w"``. The inferred ones are compared with the real shape in any case.
-        reference: the value in plain torch, of the weights by their keys and the input.
-        count: the parameters, from the sizes.
+        axes: the axes of the input.
+        out: the axes of the value, in order, each with its size if that differs from the input's:
+            ``"b c h=h//2 w"``. The inferred axes are compared with the real shape in any case.
+        reference: computes the value in plain torch, from the weights by key and the input.
+        count: computes the number of parameters from the sizes.
         batch_first: whether the first axis is the batch, in every layout.
         rides: whether an axis that the op does not name rides along.
-        sizes: what the sizes are drawn from, where the usual ones don't suit.
+        sizes: the ranges of sizes, if the default ones don't fit.
     """
 
     op: str
@@ -60,25 +60,25 @@ class Case:
         """The class of the op.
 
         Raises:
-            ComposerError: there is no such op, or it is broken.
+            ComposerError: the op does not exist, or is broken.
         """
         return needed_op(self.op)
 
     @property
     def lines(self) -> list[str]:
-        """The nodes, a line each."""
+        """The nodes, one line each."""
         said = self.primitive.example
         example = said if isinstance(said, str) else said.get(self.op, "")
         return inspect.cleandoc(self.nodes or example).splitlines() or [f"out: {{op: {self.op}}}"]
 
     def text(self, axes: Sequence[str] = ()) -> str:
-        """Return the spec, on these axes of the input."""
+        """Return the spec for these input axes."""
         lines = "".join(f"  {line.strip()}\n" for line in self.lines)
         names = ", ".join(axes or self.axes.split())
         return f"name: probe\nparams: {{}}\ninput: [{names}]\nnodes:\n{lines}"
 
     def drawn(self, seed: int = 0) -> dict[str, int]:
-        """Return sizes of the input's axes, the same for the same seed."""
+        """Return sizes of the input's axes, determined by the seed."""
         draw = random.Random(seed)
         choices = {axis: self.sizes.get(axis, USUAL.get(axis, OTHER)) for axis in self.axes.split()}
         return {axis: draw.choice(list(numbers)) for axis, numbers in choices.items()}
@@ -88,7 +88,7 @@ def needed_op(op: str) -> type[Primitive]:
     """Return the class of an op.
 
     Raises:
-        ComposerError: there is no such op, or it is broken.
+        ComposerError: the op does not exist, or is broken.
     """
     try:
         found = find_op(op)

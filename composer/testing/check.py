@@ -1,4 +1,4 @@
-"""Runs laws on cases; one that does not hold is named, with the case and the sizes."""
+"""Runs laws on cases; a broken law is reported with the case and the sizes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from composer.testing.trial import Trial
 
 Law = Callable[[Trial], None]
 
-#: By name, in the order that they are looked at.
+#: By name, in the order in which they are checked.
 LAWS: Mapping[str, Law] = {
     "text": text_laws.text,
     "schema": text_laws.schema,
@@ -36,8 +36,8 @@ LAWS: Mapping[str, Law] = {
 }
 
 
-class LawBroken(AssertionError):  # noqa: N818 - what pytest shows, as it reads
-    """A law does not hold; `laws` names those that do not."""
+class LawBroken(AssertionError):  # noqa: N818 - the name that pytest shows
+    """A law does not hold; `laws` names the broken ones."""
 
     def __init__(self, message: str, broken: Sequence[str]) -> None:
         super().__init__(message)
@@ -46,7 +46,7 @@ class LawBroken(AssertionError):  # noqa: N818 - what pytest shows, as it reads
 
 @dataclass(frozen=True)
 class CaseOfLaw:
-    """A law and a case, to be called by a test; its `str` is the test's id."""
+    """A law and a case, called by a test; its `str` is the test's id."""
 
     law: str
     case: Case
@@ -55,13 +55,13 @@ class CaseOfLaw:
         return f"{self.law}: {self.case}"
 
     def __call__(self, sizes: Sizes | None = None) -> None:
-        """See that the law holds.
+        """Check that the law holds.
 
         Args:
-            sizes: of the input's axes; drawn by default.
+            sizes: of the input's axes; random by default.
 
         Raises:
-            LawBroken: it does not.
+            LawBroken: it does not hold.
         """
         trial = Trial(self.case, self.case.drawn() if sizes is None else sizes)
         if message := _broken(self.law, trial):
@@ -76,7 +76,7 @@ def laws_of(*cases: Case, only: Sequence[str] = tuple(LAWS)) -> list[CaseOfLaw]:
         only: the names of the laws; all of `LAWS` by default.
 
     Raises:
-        ComposerError: there is no such law.
+        ComposerError: the law does not exist.
     """
     for name in only:
         if name not in LAWS:
@@ -90,21 +90,21 @@ def check_op(
     only: Sequence[str] = tuple(LAWS),
     sizes: Sizes | None = None,
 ) -> None:
-    """See that an op keeps the laws, on its own example and on more cases.
+    """Check that an op satisfies the laws, on its example or on given cases.
 
     Args:
         op: its name in a spec.
         cases: uses of it, instead of its example.
         only: the names of the laws; all of `LAWS` by default.
-        sizes: of the input's axes; drawn by default.
+        sizes: of the input's axes; random by default.
 
     Raises:
-        LawBroken: some do not hold; it names them, each with its case.
-        ComposerError: there is no such op, it is broken, or there is no such law.
+        LawBroken: some laws do not hold; it names them, each with its case.
+        ComposerError: the op or the law does not exist, or the op is broken.
     """
     if issubclass(needed_op(op), (Structure, Use)):
-        message = f"{op!r} stands for other nodes, and has no value of its own to look at"
-        raise error("unknown-op", message, "check the ops that it stands for")
+        message = f"{op!r} expands to other nodes, so it has no value to check"
+        raise error("unknown-op", message, "check the ops that it expands to")
     said, broken = [], []
     for case in cases or (Case(op),):
         trial = Trial(case, case.drawn() if sizes is None else sizes)
@@ -118,7 +118,7 @@ def check_op(
 
 
 def _broken(law: str, trial: Trial) -> tuple[str, Exception] | None:
-    """Return what is said where a law does not hold, and what was raised."""
+    """Return the message for a broken law, and the exception."""
     try:
         LAWS[law](trial)
     except Exception as failure:

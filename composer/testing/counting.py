@@ -1,4 +1,4 @@
-"""What each node costs by torch's own count: the oracle of what the primitives tell."""
+"""The cost of each node counted by torch: the reference for the primitives' own counts."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from composer.primitives.cost import Cost
 
 
 def counted(graph: Graph, sizes: Mapping[str, int]) -> dict[str, Cost]:
-    """Return the parameters that a graph's module has for each node, and its multiply-adds.
+    """Return the parameters and multiply-adds that a graph's module has for each node.
 
-    One image without numbers goes through it; `sizes` are those of the input that are open.
+    One image on the meta device goes through it; `sizes` are the open sizes of the input.
     """
     known = {**sizes, graph.spec.input[0]: 1}
     shape = [evaluate(size, known) for _, size in graph.input_axes.sizes]
@@ -36,7 +36,7 @@ def counted(graph: Graph, sizes: Mapping[str, int]) -> dict[str, Cost]:
 
 
 def as_it_comes(graph: Graph, shape: list[Any]) -> list[Any]:
-    """Return the shape of the tensor that holds an input of this shape, maybe as tokens."""
+    """Return the shape of the tensor for an input of this shape, which may come as tokens."""
     if graph.settings.tokens is None:
         return shape
     sizes = dict(zip(graph.input_axes, shape, strict=True))
@@ -46,7 +46,7 @@ def as_it_comes(graph: Graph, shape: list[Any]) -> list[Any]:
 
 
 def _parameters_by_node(module: fx.GraphModule, nodes: Iterable[str]) -> Counter[str]:
-    """Return the parameters of each node: those under its name, and under no longer one."""
+    """Return the parameters of each node: those under its name, by the longest match."""
     names = set(nodes)
     found: Counter[str] = Counter()
     for path, parameter in module.named_parameters():
@@ -59,7 +59,7 @@ def _parameters_by_node(module: fx.GraphModule, nodes: Iterable[str]) -> Counter
 
 
 class _Counted(fx.Interpreter):
-    """Adds up the multiply-adds of each node of the spec."""
+    """Sums the multiply-adds of each node of the spec."""
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)

@@ -1,4 +1,4 @@
-"""The laws of an op's value: its axes, numbers and cost, in any layout and at any size."""
+"""The laws of an op's value: its axes, values and cost, in any layout and at any size."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ RIDING = "ride"  # the name of an axis that no op names
 
 
 def parameters(trial: Trial) -> None:
-    """The module has as many parameters as the case says, drawn by an op that says it draws."""
+    """The module has the expected number of parameters, and the op declares `draws_weights`."""
     count = trial.case.count
     have = sum(p.numel() for p in trial.module.parameters())
     if count is not None:
         want = count(trial.sizes)
-        assert have == want, f"it has {have:,} parameters, and the case says {want:,}"
+        assert have == want, f"it has {have:,} parameters, but the case expects {want:,}"
     name = trial.graph.output
     own = any(path == name or path.startswith(f"{name}.") for path in trial.module.state_dict())
-    says = "two nodes that read the same would share weights: say draws_weights = True"
+    says = "two nodes that read the same would share weights: set draws_weights = True"
     assert trial.op.draws_weights or not own, says
 
 
 def axes(trial: Trial) -> None:
-    """The inferred axes are those of the real value, with sizes known and with sizes open."""
+    """The inferred axes are those of the real value, with known and with open sizes."""
     graph = trial.graph
     values = values_of(trial.module, trial.x, graph.output)
     picks = [str(node.op.x) for node in graph.nodes if isinstance(node.op, Pick)]
@@ -43,7 +43,9 @@ def axes(trial: Trial) -> None:
     assert own is not None
     if trial.case.out:
         foretold = sizes_out(trial.case.out, trial.sizes)
-        assert own.names == tuple(foretold), f"infer gives {own}, and the case says {[*foretold]}"
+        assert own.names == tuple(foretold), (
+            f"infer returns {own}, but the case expects {[*foretold]}"
+        )
         assert tuple(values[graph.output].shape) == tuple(foretold.values())
     for open_or_known in (graph, trial.analysed({})):
         for node, value in values.items():
@@ -51,22 +53,22 @@ def axes(trial: Trial) -> None:
             assert inferred is not None
             told = [evaluate(s, trial.sizes) or 0 for _, s in inferred.sizes]
             real = list(value.shape)
-            if node in sliced:  # taken apart before its axes were brought into order
+            if node in sliced:  # sliced before its axes were reordered
                 told, real = sorted(map(int, told)), sorted(real)
-            assert told == real, f"{node}: infer gives {inferred} as {told}, and it is {real}"
+            assert told == real, f"{node}: infer returns {inferred} as {told}, but it is {real}"
 
 
 def values(trial: Trial) -> None:
-    """The value is the reference's, to 1e-9 in float64."""
+    """The value equals the reference to 1e-9 in float64."""
     if trial.case.reference is None:
         return
     weights = trial.module.state_dict(keep_vars=True)
     want = trial.case.reference(weights, trial.x)
-    _same(trial.y, want.contiguous(), "beside the reference: ")
+    _same(trial.y, want.contiguous(), "compared with the reference: ")
 
 
 def layouts(trial: Trial) -> None:
-    """The numbers are the same in any order of the axes in memory, channels last among them."""
+    """The values are the same in any memory order of the axes, including channels last."""
     names = trial.names
     own = trial.graph.axes_of(trial.graph.output)
     assert own is not None
@@ -91,14 +93,16 @@ def layouts(trial: Trial) -> None:
 
 
 def other_axes(trial: Trial) -> None:
-    """An axis that the op does not name rides along: each slice of it is as if alone."""
+    """An axis that the op does not name rides along: each slice gives the same as on its own."""
     if not trial.case.rides:
         return
     names = (trial.names[0], RIDING, *trial.names[1:])
     text = trial.case.text(names)
     graph = trial.analysed({**trial.known, RIDING: 2}, text=text).sound()
     own = graph.axes_of(graph.output)
-    assert own is not None and RIDING in own, f"the value of [{', '.join(names)}] has axes {own}"
+    assert own is not None and RIDING in own, (
+        f"the value for [{', '.join(names)}] has the axes {own}"
+    )
     module = trial.like(graph).eval()
     alone = trial.like(trial.graph).eval()
     x = random(*(2 if axis == RIDING else trial.sizes[axis] for axis in names))
@@ -110,7 +114,7 @@ def other_axes(trial: Trial) -> None:
 
 
 def open_sizes(trial: Trial) -> None:
-    """One module serves maps of any size, or says which size it needs when it is lowered."""
+    """One module works on maps of any size, or reports which size it needs when lowered."""
     places = [axis for axis in trial.names[1:] if axis != "c"]
     known = {axis: size for axis, size in trial.known.items() if axis not in places}
     try:
@@ -128,15 +132,15 @@ def open_sizes(trial: Trial) -> None:
 
 
 def cost(trial: Trial) -> None:
-    """What `cost` says is what torch counts: parameters and multiply-adds of one image."""
+    """`cost` equals torch's count: parameters and multiply-adds of one image."""
     told, found = node_costs(trial.graph), counted(trial.graph, {})
     for node in found:
         says, counts = told.get(node), found[node]
-        assert says == counts, f"{node}: cost says {says}, and torch counts {counts}"
+        assert says == counts, f"{node}: cost returns {says}, but torch counts {counts}"
 
 
 def sizes_out(out: str, sizes: Sizes) -> dict[str, int]:
-    """Return the axes that a case foretells, each with its size."""
+    """Return the axes that a case expects, each with its size."""
     told = (part.partition("=") for part in out.split())
     return {axis: _size(size, sizes) if size else sizes[axis] for axis, _, size in told}
 
@@ -148,12 +152,12 @@ def _size(size: str, sizes: Sizes) -> int:
 
 
 def _same(found: Tensor, want: Tensor, where: str) -> None:
-    """See that two tensors of float64 have the same numbers."""
+    """Check that two float64 tensors are equal."""
     torch.testing.assert_close(found, want, rtol=_OFF, atol=_OFF, msg=lambda said: f"{where}{said}")
 
 
 def values_of(module: fx.GraphModule, x: Tensor, last: str) -> dict[str, Tensor]:
-    """Return the value of every node of the spec that writes one, and of the `last`."""
+    """Return the value of every node of the spec that emits one, and of the `last`."""
     values: dict[str, Tensor] = {}
 
     class Keeping(fx.Interpreter):

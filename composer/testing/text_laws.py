@@ -1,4 +1,4 @@
-"""The laws of what an op says of itself: to a reader, to an editor, and in a picture."""
+"""The laws of an op's texts: in the reference, in the schema, and in a picture."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from composer.testing.trial import Trial
 
 
 def text(trial: Trial) -> None:
-    """It says what it does, of each field what it takes, and has an example that checks."""
+    """It has a docstring, a description for each field, and a valid example."""
     case, primitive = trial.case, trial.case.primitive
     assert (primitive.__doc__ or "").strip(), "its class has no docstring"
     for field in fields_of(primitive):
         if field.name != "op":
             assert field.description, f"its field {field.name} has no description"
-            assert field.kind != "a value", f"the kind of its field {field.name} has no words"
+            assert field.kind != "a value", f"the kind of its field {field.name} has no description"
     example = example_text(case.op)
     assert example is not None, "its class has no example"
     assert f"op: {case.op}" in example, f"its example has no {{op: {case.op}}}"
     problems = check_text(example, "example.yaml")[1]
-    assert not problems, "its example does not check:\n" + "\n".join(p.render() for p in problems)
+    assert not problems, "its example has errors:\n" + "\n".join(p.render() for p in problems)
     op = trial.op
     assert op.label().strip(), "its label is empty"
     for what, said in (("label", op.label()), ("formula", op.formula())):
-        says = f"its {what} {said!r} has characters that a figure's font has not"
+        says = f"its {what} {said!r} has characters that the fonts of figures lack"
         assert in_font(said) == said, says
 
 
 def schema(trial: Trial) -> None:
-    """The schema for editors has its fields, and takes the case."""
+    """The schema for editors has its fields, and accepts the case."""
     found = json_schema()
     name = trial.case.primitive.__name__
     own = next((d for key, d in found["definitions"].items() if key.endswith(name)), None)
     assert own is not None, f"the schema has no {name}"
     assert list(own["properties"]) == list(trial.case.primitive.model_fields)
     if find_spec("jsonschema") is None:
-        return  # an editor's own check is then not at hand
+        return  # the schema validator is not installed
     import jsonschema
 
     faults = jsonschema.Draft7Validator(found).iter_errors(parse(trial.text, "probe.yaml")[0])
@@ -53,7 +53,7 @@ def schema(trial: Trial) -> None:
 
 
 def drawing(trial: Trial) -> None:
-    """It stands in a picture under its label."""
+    """It appears in a picture with its label."""
     with TemporaryDirectory() as folder:
         picture = render(trial.graph, Path(folder) / "probe.svg").read_text(encoding="utf-8")
     word = escape(trial.op.label().split()[0], quote=False)

@@ -1,4 +1,4 @@
-"""The laws of an op as torch takes it: gradients, dtypes, fake tensors, one graph, on disk."""
+"""The laws of an op in torch: gradients, dtypes, fake tensors, compilation, pickling."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from composer.lower.build import lower
 from composer.measure.seeds import seed_torch
 from composer.testing.trial import Trial
 
-#: By how much the numbers of a dtype may be off, on average: of the value, and in any case.
+#: The tolerated average error in a dtype: relative to the value, and absolute.
 _OFF = {torch.float32: (1e-5, 1e-6), torch.bfloat16: (0.1, 0.02)}
 _TWICE = 2
 
 
 def gradients(trial: Trial) -> None:
-    """The gradients of input and weights are those of finite differences."""
+    """The gradients of input and weights agree with finite differences."""
     module = trial.module
     weights = {key: p.detach().clone() for key, p in module.named_parameters()}
     buffers = {key: tensor.clone() for key, tensor in module.named_buffers()}
@@ -39,44 +39,46 @@ def gradients(trial: Trial) -> None:
 
 
 def dtypes(trial: Trial) -> None:
-    """Float32 and bfloat16 come in and go out, and are as near to float64 as they can be."""
+    """The output has the input's dtype, float32 or bfloat16, and is accurate for that dtype."""
     for dtype, (share, least) in _OFF.items():
         module = copy.deepcopy(trial.module).to(dtype)
         with torch.no_grad():
             y = module(trial.x.to(dtype))
-        assert y.dtype == dtype, f"{dtype} comes in, and {y.dtype} goes out"
+        assert y.dtype == dtype, f"the input is {dtype}, but the output is {y.dtype}"
         off = (y.double() - trial.y).abs().mean()
         most = share * trial.y.abs().mean() + least
         assert off <= most, f"in {dtype} it is off by {off:.3g} on average, more than {most:.3g}"
 
 
 def inputs_kept(trial: Trial) -> None:
-    """Nothing that comes in is written to, nor any weight; `anew` is no view of an operand."""
+    """Neither input nor weights are modified; with `anew` the value is not a view of an operand."""
     for training in (True, False):
         module = copy.deepcopy(trial.module).train(training)
         x = trial.x.clone()
         weights = {key: p.detach().clone() for key, p in module.named_parameters()}
         with torch.no_grad():
             y = module(x)
-        assert torch.equal(x, trial.x), "its input is written to in place"
+        assert torch.equal(x, trial.x), "its input is modified in place"
         for key, parameter in module.named_parameters():
-            assert torch.equal(parameter, weights[key]), f"{key} is written to in place"
+            assert torch.equal(parameter, weights[key]), f"{key} is modified in place"
         shared = y.untyped_storage().data_ptr() == x.untyped_storage().data_ptr()
-        says = "it says anew = True, and its value is a view of the input"
+        says = "it declares anew = True, but its value is a view of the input"
         assert not (trial.op.makes_anew and shared), says
 
 
 def fake_tensors(trial: Trial) -> None:
-    """A fake GPU's tensors go through: no shape is read from numbers, and no CPU tensor met."""
+    """It runs on fake CUDA tensors: no shape depends on values, and no CPU tensor is involved."""
     graph, shape, want = trial.graph, trial.x.shape, trial.y.shape
     with FakeTensorMode(), torch.device("cuda"):
         y = lower(graph)(torch.randn(*shape))
-        assert y.device.type == "cuda", f"its value lies on {y.device}, and its input on cuda"
-        assert y.shape == want, f"its value has the shape {list(y.shape)}, and in fact {list(want)}"
+        assert y.device.type == "cuda", f"its value is on {y.device}, but its input on cuda"
+        assert y.shape == want, (
+            f"its fake value has the shape {list(y.shape)}, but the real one {list(want)}"
+        )
 
 
 def compiled(trial: Trial) -> None:
-    """It compiles to one graph, for another batch too, with the same numbers."""
+    """It compiles to one graph, also for another batch, with the same results."""
     torch.compiler.reset()
     module = trial.module
     one_graph = torch.compile(module, fullgraph=True, backend="aot_eager")
@@ -88,14 +90,14 @@ def compiled(trial: Trial) -> None:
 
 
 def exported(trial: Trial) -> None:
-    """`torch.export` takes it, with the same numbers."""
+    """`torch.export` exports it, with the same results."""
     module = copy.deepcopy(trial.module).eval()
     program = torch.export.export(module, (trial.x,))
     torch.testing.assert_close(program.module()(trial.x), module(trial.x))
 
 
 def saved(trial: Trial) -> None:
-    """A copy, a pickle, and a new module with the same state dict give the same numbers."""
+    """A copy, a pickle, and a new module with the same state dict give the same results."""
     fresh = lower(trial.graph).double()
     fresh.load_state_dict(trial.module.state_dict())
     others = {
@@ -106,4 +108,6 @@ def saved(trial: Trial) -> None:
     with torch.no_grad():
         for what, other in others.items():
             y = other.train(trial.module.training)(trial.x)
-            assert torch.equal(y.nan_to_num(), trial.y.nan_to_num()), f"{what} gives other numbers"
+            assert torch.equal(y.nan_to_num(), trial.y.nan_to_num()), (
+                f"{what} gives different results"
+            )

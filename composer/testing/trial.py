@@ -1,4 +1,4 @@
-"""A case at some sizes: its graph, its module with random weights in float64, and what it gives."""
+"""A case at some sizes: its graph, its module with random weights in float64, and its output."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class Trial:
-    """What the laws look at.
+    """What the laws inspect.
 
     Attributes:
         case: the use of the op.
@@ -49,43 +49,43 @@ class Trial:
 
     @cached_property
     def graph(self) -> Graph:
-        """The graph after the checks, all sizes known but for the batch."""
+        """The graph after the checks, with all sizes known except the batch."""
         return self.analysed(self.known).sound()
 
     @cached_property
     def module(self) -> fx.GraphModule:
-        """The module in float64, its weights random; in training mode, or where that draws not."""
+        """The float64 module with random weights; in training mode, unless that is random."""
         module = randomised(lower(self.graph).double())
         return module if _repeats(module, self.x) else module.eval()
 
     @property
     def x(self) -> Tensor:
-        """The input, in float64; a new tensor each time, should the op write to it."""
+        """The input, in float64; a new tensor each time, in case the op modifies it."""
         return self.input()
 
     @cached_property
     def y(self) -> Tensor:
-        """What the module gives for it."""
+        """The module's output for it."""
         with torch.no_grad():
             value: Tensor = self.module(self.x).clone()
         return value
 
     @property
     def op(self) -> Primitive:
-        """The op, its names bound."""
+        """The bound op."""
         op = self.graph.by_name[self.graph.output].op
         assert op is not None
         return op
 
     def input(self, sizes: Mapping[str, int] | None = None, seed: int = 1) -> Tensor:
-        """Return an input of normal numbers in float64, at other sizes of some axes."""
+        """Return a normally distributed float64 input, with other sizes for some axes."""
         known = {**self.sizes, **(sizes or {})}
         return random(*(known[axis] for axis in self.names), seed=seed)
 
     def analysed(
         self, sizes: Mapping[str, int], layout: Sequence[str] | None = None, text: str | None = None
     ) -> Graph:
-        """Return the graph after the checks, whatever they found."""
+        """Return the graph after the checks, with any problems."""
         order = None if layout is None else tuple(layout)
         spec = self.spec if text is None else load_spec(text)
         return analyse(graph_of(spec, Settings(dict(sizes), layout=order)))
@@ -98,7 +98,7 @@ class Trial:
 
 
 def randomised(module: M, seed: int = 0) -> M:
-    """Draw every parameter and statistic anew, so that no zero or one hides a mistake."""
+    """Randomise every parameter and statistic, so that no zero or one hides a mistake."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for key, tensor in module.state_dict().items():
@@ -112,7 +112,7 @@ def randomised(module: M, seed: int = 0) -> M:
 
 
 def _repeats(module: nn.Module, x: Tensor) -> bool:
-    """Return whether a module gives the same numbers twice, and none of them by chance."""
+    """Return whether a module is deterministic."""
     state = {key: tensor.clone() for key, tensor in module.state_dict().items()}
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         seed_torch(1)

@@ -1,4 +1,4 @@
-"""What is certified, one claim for each shipped spec."""
+"""The claims, one for each shipped spec."""
 
 from __future__ import annotations
 

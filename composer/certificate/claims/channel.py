@@ -11,7 +11,7 @@ from composer.certificate.claims.keys import BIASED, WEIGHTS, renamed
 RESNET50 = CanonicalPlace(
     "resnet50", 16, "layer?.?", "the end of the residual branch of every block, before the add"
 )
-PLAIN = "the plain ResNet-50, its stride on the 3×3, and little more"
+PLAIN = "the plain ResNet-50 with its stride on the 3×3, and little more"
 MLP = "2 * c * hidden + hidden + c"
 LAYERS = {"excite.fc1": "w1", "excite.fc2": "w2"}
 
@@ -89,7 +89,7 @@ CLAIMS = (
                 tolerance=1e-6,  # torch's hardsigmoid has a float32 1/6 in its gradient
             ),
         ),
-        replace(RESNET50, source="the spec's own choice, for ResNet has no OSA module"),
+        replace(RESNET50, source="the spec's own choice, because ResNet has no OSA module"),
         (Count("45,691,688", "the plain ResNet-50 and c² + c at each site, 20,134,656 in all"),),
         deviations=("relu6",),
     ),

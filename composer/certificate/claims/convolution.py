@@ -1,4 +1,4 @@
-"""In place of a convolution: SK, split attention, CondConv, dynamic convolution."""
+"""Stand-ins for convolutions: SK, split attention, CondConv, dynamic convolution."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _split_attention(radix: int, conv: Conv) -> Case:
 
 
 def _experts(conv: Conv) -> tuple[str, dict[str, str]]:
-    """Return the formula and the keys of kernels, and biases where the convolution has one."""
+    """Return the formula and the keys of kernels, and of biases if the convolution has one."""
     kernels = "experts * kernel ** 2 * c // groups * out"
     if not conv.bias:
         return kernels, {"kernels": "mixed.kernels"}
@@ -162,7 +162,7 @@ CLAIMS = (
             _dynamic_conv(3, 1, Conv(stride=2, groups=4)),
             _dynamic_conv(4, 2, Conv(kernel=1, bias=True)),
         ),
-        CanonicalPlace("mobilenetv2_100", 51, "*", "every convolution but the first", "replace"),
+        CanonicalPlace("mobilenetv2_100", 51, "*", "every convolution except the first", "replace"),
         (
             Count(
                 "12,404,540",
@@ -172,7 +172,7 @@ CLAIMS = (
         (
             Count(
                 "0.313 G",
-                "Papers with Code, which lists 626 M with two for each multiply-add",
+                "Papers with Code, which lists 626 M, counting each multiply-add as two",
                 0.01,
                 norms=False,
             ),

@@ -10,7 +10,7 @@ from composer.certificate.claims.channel import RESNET50
 from composer.certificate.claims.keys import BIASED, NORM, WEIGHTS, renamed, under
 from composer.certificate.claims.tokens import LAYERS, TOKENS, VIT
 
-#: ViT-B/16 without a class token: all of its tokens are places of a map.
+#: ViT-B/16 without a class token: all of its tokens are positions of a map.
 GAP = "vit_base_patch16_gap_224"
 IN_VIT = CanonicalPlace(
     VIT, 12, "blocks.*", "the attention module of each of ViT's blocks", "replace",
@@ -20,7 +20,7 @@ IN_GAP = CanonicalPlace(
     GAP, 12, "blocks.*", "the attention module of each of ViT's blocks", "replace",
     source="the paper, in place of a transformer's attention",
 )  # fmt: skip
-AS_LARGE = (Count("86,567,656", "ViT-B/16 as timm has it: its own attention is as large"),)
+AS_LARGE = (Count("86,567,656", "timm's ViT-B/16, whose own attention has the same size"),)
 PROJECTED = renamed({"qkv.linear": "qkv", "out.linear": "proj"}, BIASED)
 FULL = "4 * (c ** 2 + c)"
 
@@ -83,7 +83,8 @@ CLAIMS = (
         CanonicalPlace("resnet50", 16, "layer?.?*", "the 3×3 of each block", "replace", ("norm",)),
         (
             Count(
-                "19,390,280", "ResNet-50 less its 3×3 and their norms, and both axes at each site"
+                "19,390,280",
+                "ResNet-50 without its 3×3 and their norms, and both axes at each site",
             ),
         ),
         deviations=("norms",),
@@ -254,7 +255,7 @@ CLAIMS = (
             Count("86,706,088", "ViT-B/16 without a class token, and 27² · 16 at each of 12 sites"),
             Count(
                 "25,036,820",
-                "CoAtNet-0 as timm has it, 25 M in the paper",
+                "timm's CoAtNet-0, 25 M in the paper",
                 backbone="coatnet_0_224",
                 replaces="Attention2d",
             ),

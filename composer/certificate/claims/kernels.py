@@ -9,7 +9,7 @@ from composer.certificate.claim import CanonicalPlace, Case, Claim, Conv, Count
 from composer.certificate.claims.channel import RESNET50
 from composer.certificate.claims.keys import BIASED, NORM, WEIGHTS, renamed
 
-OWN = replace(RESNET50, source="the spec's own choice, for its paper has no ResNet")
+OWN = replace(RESNET50, source="the spec's own choice, because its paper has no ResNet")
 LKA = renamed({"local.conv": "dw", "long_range.conv": "dwd", "attention.linear": "pw"}, BIASED)
 
 

@@ -1,4 +1,4 @@
-"""Our checkpoint's keys beside an oracle's, layer by layer."""
+"""The mapping from our checkpoint's keys to an oracle's, layer by layer."""
 
 from __future__ import annotations
 

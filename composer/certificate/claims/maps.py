@@ -1,4 +1,4 @@
-"""Channels and places: CBAM with its two halves, BAM."""
+"""Channel and spatial attention: CBAM with its two halves, BAM."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ CLAIMS = (
             ),
         ),
         RESNET50,
-        (Count("28,088,024", "that of SE: the MLP is as large"),),
+        (Count("28,088,024", "as SE: the MLP has the same size"),),
         defaults={"reduction": 16},
     ),
     Claim(
@@ -126,7 +126,7 @@ CLAIMS = (
                 widths=(8, 64, 256),
             ),
         ),
-        CanonicalPlace("resnet50", 3, "layer?", "behind stages 1, 2 and 3", "output"),
+        CanonicalPlace("resnet50", 3, "layer?", "after stages 1, 2 and 3", "output"),
         (Count("25,915,099", "the authors' code"),),
         (Count("4.20 G", "4.11 G of the plain ResNet-50, its stride on the 3×3, and BAM", 0.01),),
         deviations=("adds",),

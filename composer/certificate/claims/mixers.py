@@ -1,4 +1,4 @@
-"""Token mixers in the place of attention: pools, gates, filters, and what scales a branch."""
+"""Token mixers in place of attention: pools, gates, filters; and branch scaling."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ CLAIMS = (
             Count("122,508,112", "ViT-B/16 with 9c² + 13c + 197² + 197 for 4c² + 4c at 12 sites"),
             Count(
                 "19,422,656",
-                "gMLP-S/16 as timm has it, 20 M in the paper",
+                "timm's gMLP-S/16, 20 M in the paper",
                 backbone="gmlp_s16_224",
                 replaces="GatedMlp",
             ),

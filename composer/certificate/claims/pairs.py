@@ -1,4 +1,4 @@
-"""Every place beside every other: non-local, DANet, A², external and criss-cross attention."""
+"""Attention between positions: non-local, DANet, A², external and criss-cross attention."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ LAST = CanonicalPlace(
     "resnet50",
     1,
     "layer4",
-    "after the last stage, whose 2048 channels the paper first brings to 512",
+    "after the last stage, whose 2048 channels the paper first reduces to 512",
     "output",
 )
 
@@ -157,7 +157,7 @@ CLAIMS = (
             "layer[23].?",
             "after every other block of the second and the third stage",
             "output",
-            source="the spec's own choice, as many as non-local networks have",
+            source="the spec's own choice, as many as in non-local networks",
         ),
         (Count("29,234,216", "the plain ResNet-50 and c² + 7c/4 at each of 5 sites"),),
         defaults={"reduction": 4},
@@ -185,7 +185,7 @@ CLAIMS = (
         "arXiv:1811.11721, section 3.3, and the authors' code",
         (_rcca(2, {}), _rcca(1, {"recurrence": 1})),
         LAST,
-        (Count("30,802,473", "that of criss-cross attention: the steps share their weights"),),
+        (Count("30,802,473", "as criss-cross attention: the steps share their weights"),),
         defaults={"recurrence": 2},
     ),
 )

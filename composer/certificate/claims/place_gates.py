@@ -1,4 +1,4 @@
-"""A gate for each place, or for each value: scSE, SimAM, SGE, MLCA, shuffle attention, EMA."""
+"""A gate per position, or per value: scSE, SimAM, SGE, MLCA, shuffle attention, EMA."""
 
 from __future__ import annotations
 

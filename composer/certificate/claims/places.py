@@ -1,4 +1,4 @@
-"""Gates that know where: coordinate and triplet attention, strip pooling, GAM, ParNet, PSA."""
+"""Position-aware gates: coordinate and triplet attention, strip pooling, GAM, ParNet, PSA."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ CLAIMS = (
         "gam",
         "arXiv:2112.05561, equations 1 and 2",
         (_gam({}, 4, 7), _gam({"reduction": 8, "kernel": 3}, 8, 3)),
-        replace(STAGES, source="the spec's own choice, for the paper names no place"),
+        replace(STAGES, source="the spec's own choice, because the paper names no place"),
         (Count("164,840,232", "the plain ResNet-50, and an MLP and two 7×7 at each of 4 sites"),),
         deviations=("names no norm",),
         defaults={"reduction": 4, "kernel": 7},
@@ -140,7 +140,7 @@ CLAIMS = (
         "parnet",
         "arXiv:2110.07641, section 3.1, and the authors' code",
         (Case(lambda at: oracles.ParNet(at.channels), "11 * c ** 2 + 6 * c", PARNET),),
-        replace(STAGES, source="the spec's own choice, for ParNet is a network of such blocks"),
+        replace(STAGES, source="the spec's own choice, because ParNet is a network of such blocks"),
         (Count("86,856,232", "the plain ResNet-50 and 11c² + 6c at each of 4 sites"),),
     ),
     Claim(

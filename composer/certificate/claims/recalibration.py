@@ -1,4 +1,4 @@
-"""A gate for each channel from its statistics: GC, SRM, GCT, LCT, FcaNet, NAM."""
+"""A gate per channel from its statistics: GC, SRM, GCT, LCT, FcaNet, NAM."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ CLAIMS = (
             Count("25,617,448", "the plain ResNet-50 and 4c at each of 16 sites"),
             Count("25.62 M", "arXiv:1903.10829 (this figure from memory)"),
         ),
-        (Count("4.11 G", "the plain ResNet-50, its stride on the 3×3, and little more", 0.01),),
+        (Count("4.11 G", "the plain ResNet-50 with its stride on the 3×3, and little more", 0.01),),
         deviations=("one less",),
     ),
     Claim(
@@ -132,7 +132,7 @@ CLAIMS = (
         ),
         RESNET50,
         (
-            Count("28,071,976", "that of SE without biases: a DCT has no parameters"),
+            Count("28,071,976", "as SE without biases: a DCT has no parameters"),
             Count("28.07 M", "arXiv:2012.11879 (this figure from memory)"),
         ),
         deviations=("whole map",),

@@ -1,4 +1,4 @@
-"""Gather-Excite, whose gather looks at `extent` pixels, or at all."""
+"""Gather-Excite, which gathers over `extent` pixels, or over all."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ CLAIMS = (
         RESNET50,
         (
             Count("31,106,600", "the plain ResNet-50 and c·h·w + 2c at each of 16 sites"),
-            Count("31.11 M", f"{PAPER}, less the norms' statistics, which the paper counts"),
-            Count("31.2 M", f"{PAPER}, statistics too (this figure from memory)", statistics=True),
+            Count("31.11 M", f"{PAPER}, without the norms' statistics, which the paper counts"),
+            Count("31.2 M", f"{PAPER}, with statistics (this figure from memory)", statistics=True),
         ),
         defaults={"extent": 0},
     ),
@@ -79,9 +79,9 @@ CLAIMS = (
         tuple(map(_theta_plus, EXTENTS)),
         RESNET50,
         (
-            Count("33,637,592", "that of θ, and SE's two layers at each site"),
-            Count("33.64 M", f"{PAPER}, less the norms' statistics, which the paper counts"),
-            Count("33.7 M", f"{PAPER}, statistics too (this figure from memory)", statistics=True),
+            Count("33,637,592", "as θ, and SE's two layers at each site"),
+            Count("33.64 M", f"{PAPER}, without the norms' statistics, which the paper counts"),
+            Count("33.7 M", f"{PAPER}, with statistics (this figure from memory)", statistics=True),
         ),
         deviations=("ReLU",),
         defaults={"extent": 0, "reduction": 16},

@@ -45,7 +45,7 @@ CLAIMS = (
                 shapes=TOKENS,
             ),
         ),
-        replace(RESNET50, source="the spec's own choice, for its paper has no ResNet"),
+        replace(RESNET50, source="the spec's own choice, because its paper has no ResNet"),
         (Count("29,441,832", "the plain ResNet-50 and 257c + 192 at each of 16 sites"),),
     ),
     Claim(
@@ -64,7 +64,7 @@ CLAIMS = (
         CanonicalPlace(
             VIT, 12, "blocks.*", "the attention module of each of ViT's blocks", "replace"
         ),
-        (Count("86,567,656", "ViT-B/16 as timm has it: its own attention is as large"),),
+        (Count("86,567,656", "timm's ViT-B/16, whose own attention has the same size"),),
         defaults={"heads": 8},
     ),
     Claim(
@@ -86,9 +86,9 @@ CLAIMS = (
             ),
         ),
         CanonicalPlace(
-            VIT, 12, "blocks.*", "the layers of ViT-B/16, in place of its own", instead=True
+            VIT, 12, "blocks.*", "the layers of ViT-B/16, replacing its own", instead=True
         ),
-        (Count("86,567,656", "ViT-B/16 as timm has it: its own layers are as large"),),
+        (Count("86,567,656", "timm's ViT-B/16, whose own layers have the same size"),),
         defaults={"expansion": 4},
     ),
     Claim(

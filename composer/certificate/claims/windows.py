@@ -1,4 +1,4 @@
-"""Weights made anew at each place, for the window around it: involution, CoT, outlook attention."""
+"""Window weights generated at each position: involution, CoT, outlook attention."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ CLAIMS = (
             "volo_d1_224",
             4,
             "network.0.?.attn",
-            "the attention of every Outlooker, in place of its own",
+            "the attention of every Outlooker, replacing its own",
             instead=True,
             width=192,
         ),

@@ -1,7 +1,7 @@
-"""The mechanisms as plain torch, written from the papers and not from Composer's code.
+"""Oracles: the mechanisms in plain torch, written from the papers, not from Composer's code.
 
-Nothing here imports Composer, which these judge. An oracle keeps under `seen` the values that its
-paper names, by the word that the spec has for the node, so that a difference can be placed.
+Nothing here imports Composer, which these modules check. An oracle stores under `seen` the values
+that its paper names, keyed by the node's name in the spec, so that a difference can be located.
 """
 
 from .channel import ECA, ESE, SE, SEVar1, SEVar2, SEVar3, eca_kernel

@@ -1,4 +1,4 @@
-"""In place of a convolution: SK, split attention, CondConv, dynamic convolution."""
+"""Stand-ins for convolutions: SK, split attention, CondConv, dynamic convolution."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional
 class SK(nn.Module):
     """arXiv:1903.06586, equations 1 to 6: receptive fields, chosen for each channel.
 
-    Takes the sizes of the convolution that it stands for.
+    It takes the sizes of the convolution that it stands for.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class SK(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what the branches give, each channel weighed among them."""
+        """Return the weighted sum of the branches, with weights per channel."""
         maps = [branch(x) for branch in self.branches]
         fused = sum(maps[1:], maps[0])
         z = functional.relu(self.bn(self.fc(functional.adaptive_avg_pool2d(fused, 1))))
@@ -62,7 +62,7 @@ class SK(nn.Module):
 class SplitAttention(nn.Module):
     """arXiv:2004.08955, equations 1 to 3, with the floor and the biases of the authors' code.
 
-    A stride goes to an average pool behind, of 3x3, which counts its padding.
+    A stride moves to a 3x3 average pool afterwards, which includes its padding.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class SplitAttention(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the splits of each cardinal group, weighed among them."""
+        """Return the weighted sum of the splits of each cardinal group."""
         k, r = self.cardinality, self.radix
         pieces = zip(x.chunk(r * k, 1), self.conv.chunk(r * k), strict=True)
         split = [
@@ -93,7 +93,7 @@ class SplitAttention(nn.Module):
         maps = functional.relu(self.bn0(torch.cat(split, 1))).chunk(r, 1)  # a map for each split
         fused = sum(maps[1:], maps[0])
         z = functional.relu(self.bn1(self.fc1(functional.adaptive_avg_pool2d(fused, 1))))
-        groups = self.fc2(z).flatten(1).chunk(k, 1)  # each holds its r splits, one after another
+        groups = self.fc2(z).flatten(1).chunk(k, 1)  # each contains its r splits in sequence
         shares = [self._shares(torch.stack(group.chunk(r, 1))) for group in groups]
         choice = torch.cat(shares, 2)
         self.seen = {
@@ -116,7 +116,7 @@ class SplitAttention(nn.Module):
 
 
 class Mixed(nn.Module):
-    """A convolution whose kernel, and bias, each sample mixes from those of the experts."""
+    """A convolution whose kernel and bias are mixed from the experts' for each sample."""
 
     def __init__(self, conv: nn.Conv2d, experts: int) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class Mixed(nn.Module):
         self.dilation, self.groups = conv.dilation[0], conv.groups
 
     def forward(self, x: Tensor, shares: Tensor) -> Tensor:
-        """Return what each sample's own convolution gives."""
+        """Return the output of each sample's convolution."""
         return torch.cat([self.one(x[i : i + 1], share) for i, share in enumerate(shares)])
 
     def one(self, x: Tensor, share: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ class Mixed(nn.Module):
 
 
 class CondConv(nn.Module):
-    """arXiv:1904.04971, equations 1 and 2: the share of an expert is a sigmoid of its own."""
+    """arXiv:1904.04971, equations 1 and 2: each expert's weight is a separate sigmoid."""
 
     def __init__(self, conv: nn.Conv2d, experts: int = 8) -> None:
         super().__init__()

@@ -10,10 +10,10 @@ from torch.nn import functional
 
 
 class SwinWindow(nn.Module):
-    """arXiv:2103.14030, equation 4 and section 3.2: windows moved by `shift`, each by itself.
+    """arXiv:2103.14030, equation 4 and section 3.2: attention in windows moved by `shift`.
 
-    Of the tokens that a moved window brings together, those from two ends of the map do not see
-    each other: here every token carries the place it came from, and only near ones meet.
+    In a shifted window, tokens from opposite ends of the map do not attend to each other: here
+    every token carries its original position, and only near ones attend to each other.
     """
 
     def __init__(self, channels: int, window: int = 7, shift: int = 0, heads: int = 0) -> None:
@@ -26,7 +26,7 @@ class SwinWindow(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what each place takes from its window."""
+        """Return the attention output of each position over its window."""
         rows, columns = x.shape[2:]
         side = self.window
         x = functional.pad(x, (0, -columns % side, 0, -rows % side))
@@ -45,7 +45,7 @@ class SwinWindow(nn.Module):
         return out[:, :, :rows, :columns]
 
     def attend(self, tokens: Tensor, places: list[tuple[int, int]]) -> Tensor:
-        """Return what the tokens of one window give each other."""
+        """Return the attention output of the tokens of one window."""
         side = self.window
         inside = [(i // side, i % side) for i in range(side * side)]
         entry = [
@@ -65,7 +65,7 @@ class SwinWindow(nn.Module):
 
 
 class XCA(nn.Module):
-    """arXiv:2106.09681, equation 2: channels attend to channels, of length 1 over tokens."""
+    """arXiv:2106.09681, equation 2: channels attend to channels, normalised over tokens."""
 
     def __init__(self, channels: int, heads: int = 8, bias: bool = True) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class XCA(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the tokens, the channels of each head mixed."""
+        """Return the tokens, with the channels of each head mixed."""
         outs = []
         q, k, v = (part.chunk(self.heads, -1) for part in self.qkv(x).chunk(3, -1))
         for head, factor in zip(zip(q, k, v, strict=True), self.temperature, strict=True):
@@ -111,7 +111,7 @@ class SeparableAttention(nn.Module):
 
 
 class LinearAttention(nn.Module):
-    """arXiv:2006.16236, equation 4 with the feature map of equation 7: all similarities written."""
+    """arXiv:2006.16236, equation 4 with the feature map of equation 7, written out."""
 
     def __init__(self, channels: int, heads: int = 8, eps: float = 1e-6) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class LinearAttention(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what each token takes from all."""
+        """Return the attention output of each token over all."""
         outs = []
         q, k, v = (part.chunk(self.heads, -1) for part in self.qkv(x).chunk(3, -1))
         for query, key, value in zip(q, k, v, strict=True):
@@ -151,7 +151,7 @@ class TalkingHeads(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what each token takes from all."""
+        """Return the attention output of each token over all."""
         q, k, v = (part.chunk(self.heads, -1) for part in self.qkv(x).chunk(3, -1))
         depth = q[0].shape[-1]
         logits = torch.stack([a @ b.mT / math.sqrt(depth) for a, b in zip(q, k, strict=True)], -1)
@@ -175,7 +175,7 @@ class CoatNetAttention(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what each place takes from all."""
+        """Return the attention output of each position over all."""
         rows, columns = x.shape[2:]
         down = torch.arange(rows)[None, :] - torch.arange(rows)[:, None] + rows - 1
         across = torch.arange(columns)[None, :] - torch.arange(columns)[:, None] + columns - 1
@@ -196,7 +196,7 @@ class CoatNetAttention(nn.Module):
 class AxialHeight(nn.Module):
     """arXiv:2003.07853, equation 4, along the height, and the norms of the authors' code.
 
-    q k, q r and k r each have a norm, and so have the values' sum and that of their positions.
+    q k, q r and k r each have a norm, and so do the sum of the values and that of the positions.
     """
 
     def __init__(self, channels: int, out: int, height: int, heads: int = 8) -> None:
@@ -210,7 +210,7 @@ class AxialHeight(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what each place takes from its column."""
+        """Return the attention output of each position over its column."""
         batch, _, height, width = x.shape
         columns = x.permute(0, 3, 1, 2).flatten(0, 1)
         sizes = [self.depth // 2, self.depth // 2, self.depth]
@@ -243,6 +243,6 @@ class Axial(nn.Module):
         self.width = AxialHeight(out, out, size[1], heads)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what each place takes from its column, and from those of its row."""
+        """Return the attention output over the column, then over the row."""
         mixed: Tensor = self.width(self.height(x).mT).mT
         return functional.avg_pool2d(mixed, self.stride, ceil_mode=True)

@@ -1,4 +1,4 @@
-"""Kernels: large ones, several sizes, one for each sample; and the norm of ConvNeXt V2."""
+"""Kernels: large ones, several sizes, one per sample; and the norm of ConvNeXt V2."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 
 class LKA(nn.Module):
-    """arXiv:2202.09741, equations 1 and 2: a large kernel in three parts, whose result weights x.
+    """arXiv:2202.09741, equations 1 and 2: x weighted by a large kernel, decomposed into three.
 
     A K×K kernel is a depthwise one of 2d - 1, a depthwise one of ⌈K / d⌉ with dilation d, and 1×1.
     """
@@ -37,7 +37,7 @@ class LKA(nn.Module):
 
 
 class LSK(nn.Module):
-    """arXiv:2303.09030: each place chooses between two large kernels."""
+    """arXiv:2303.09030: each position chooses between two large kernels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class LSK(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x, weighted by what the kernels see."""
+        """Return x, weighted by the output of the kernels."""
         first = self.dw5(x)
         second = self.dw7(first)
         first, second = self.f1(first), self.f2(second)
@@ -64,7 +64,7 @@ class LSK(nn.Module):
 
 
 class GRN(nn.Module):
-    """arXiv:2301.00808, algorithm 1: each channel by its share of the length of all."""
+    """arXiv:2301.00808, algorithm 1: each channel scaled by its norm relative to the mean norm."""
 
     def __init__(self, channels: int, eps: float = 1e-6) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class GRN(nn.Module):
 class MixConv(nn.Module):
     """arXiv:1907.09595, equation 2: depthwise, each quarter of the channels with its own kernel.
 
-    What four does not divide goes to the smallest kernel.
+    The remainder of the division by four goes to the smallest kernel.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
@@ -130,7 +130,7 @@ class EPSA(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the branches one after another, each channel weighted among them."""
+        """Return the concatenated branches, weighted per channel."""
         maps = [conv(x) for conv in self.pyramid]
         weights = [torch.sigmoid(self._excite(m)) for m in maps]
         raised = [torch.exp(weight) for weight in weights]
@@ -147,8 +147,8 @@ class EPSA(nn.Module):
 class ODConv(nn.Module):
     """arXiv:2209.07947, equation 2: four gates on a kernel, one along each of its dimensions.
 
-    The gates are those of the authors' code: the experts share all but their own, a depthwise
-    convolution has none of its filters, and a 1×1 none of its places.
+    The gates follow the authors' code: the experts share all gates but one, a depthwise
+    convolution has no filter gate, and a 1×1 convolution has no spatial gate.
     """
 
     temperature: Tensor

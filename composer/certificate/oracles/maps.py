@@ -1,4 +1,4 @@
-"""Channels and places: CBAM with its two halves, BAM."""
+"""Channel and spatial attention: CBAM with its two halves, BAM."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class CBAMSpatial(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x, each place scaled."""
+        """Return x, each position scaled."""
         peak, mean = x.max(1, keepdim=True).values, x.mean(1, keepdim=True)
         logits = self.bn(self.conv(torch.cat([peak, mean], 1)))
         gate = torch.sigmoid(logits)
@@ -51,7 +51,7 @@ class CBAMSpatial(nn.Module):
 
 
 class CBAM(nn.Module):
-    """arXiv:1807.06521, equation 1: the channels first, the places after them."""
+    """arXiv:1807.06521, equation 1: channel attention first, then spatial attention."""
 
     def __init__(
         self,

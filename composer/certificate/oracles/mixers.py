@@ -1,4 +1,4 @@
-"""Token mixers in the place of attention: pools, gates, filters, and what scales a branch."""
+"""Token mixers in place of attention: pools, gates, filters; and branch scaling."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 class PoolFormer(nn.Module):
-    """arXiv:2111.11418, equation 4: the mean of the pixels around, less the pixel itself."""
+    """arXiv:2111.11418, equation 4: the mean of the surrounding pixels minus the pixel itself."""
 
     def __init__(self, kernel: int = 3) -> None:
         super().__init__()
@@ -16,7 +16,7 @@ class PoolFormer(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what the neighbours have more."""
+        """Return the difference to the mean of the neighbours."""
         size, half = self.kernel, self.kernel // 2
         sums = functional.avg_pool2d(functional.pad(x, [half] * 4), size, 1) * size**2
         ones = functional.pad(torch.ones_like(x), [half] * 4)
@@ -54,7 +54,7 @@ class FocalModulation(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the query, modulated by what is around."""
+        """Return the query, modulated by its surroundings."""
         projected, c = self.project(x), self.channels
         query, context, gates = projected[:, :c], projected[:, c : 2 * c], projected[:, 2 * c :]
         gathered = torch.zeros_like(query)
@@ -105,7 +105,7 @@ class AFT(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what each token takes from all, channel by channel."""
+        """Return the weighted sum over all tokens for each token, channel by channel."""
         q, k, v = self.qkv(x).chunk(3, -1)
         position = self.u @ self.w.T
         logits = k[:, None] + position[..., None]  # [b, token, other, channel]

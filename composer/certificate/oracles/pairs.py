@@ -1,4 +1,4 @@
-"""Every place beside every other: non-local, DANet, A², external and criss-cross attention."""
+"""Attention between positions: non-local, DANet, A², external and criss-cross attention."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch.nn import functional
 
 
 def pixels(x: Tensor) -> Tensor:
-    """Return a map [b, c, h, w] as rows of its places, [b, h * w, c]."""
+    """Return a map [b, c, h, w] as one row per position, [b, h * w, c]."""
     return x.flatten(2).transpose(1, 2)
 
 
 def as_map(rows: Tensor, x: Tensor) -> Tensor:
-    """Return channels by places, [b, c, h * w], as a map as high and wide as x."""
+    """Return channels by positions, [b, c, h * w], as a map with the height and width of x."""
     return rows.reshape(*rows.shape[:2], *x.shape[2:])
 
 
 def share(logits: Tensor, dim: int) -> Tensor:
-    """Return e to the logits, over their sum along an axis."""
+    """Return the softmax of the logits along an axis, written out."""
     raised = torch.exp(logits - logits.amax(dim, keepdim=True))
     return raised / raised.sum(dim, keepdim=True)
 
@@ -28,8 +28,8 @@ def share(logits: Tensor, dim: int) -> Tensor:
 class NonLocal(nn.Module):
     """arXiv:1711.07971, equations 1 to 6: z = W_z y + x, where y_i = Σ_j f(x_i, x_j) g(x_j) / C.
 
-    f is e to the product of two embeddings, or that product alone, and C the sum of f, or the
-    number of places. A norm that begins at 0 follows W_z, as section 4.1 says.
+    f is the exponential of the product of two embeddings, or the product itself, and C the sum of
+    f, or the number of positions. A norm with initial weight 0 follows W_z, as in section 4.1.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class NonLocal(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x and what each place takes from all."""
+        """Return x plus the attention output of each position over all."""
         queries, keys, values = (pixels(layer(x)) for layer in (self.theta, self.phi, self.g))
         pairs = torch.einsum("bic,bjc->bij", queries, keys)
         weights = pairs / pairs.shape[2] if self.dot else share(self.scale * pairs, 2)
@@ -56,7 +56,7 @@ class NonLocal(nn.Module):
 
 
 class DANetPosition(nn.Module):
-    """arXiv:1809.02983, equations 1 and 2: E_j = α Σ_i s_ji D_i + A_j, with α at first 0."""
+    """arXiv:1809.02983, equations 1 and 2: E_j = α Σ_i s_ji D_i + A_j, with α initialised to 0."""
 
     def __init__(self, channels: int, reduction: int = 8) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class DANetPosition(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x and what each place takes from those that are like it."""
+        """Return x plus the attention output of each position over similar ones."""
         b, c, d = (layer(x).flatten(2) for layer in (self.b, self.c, self.d))
         s = share(torch.einsum("bcj,bci->bji", b, c), 2)
         mixed = as_map(torch.einsum("bji,bci->bcj", s, d), x)
@@ -76,7 +76,7 @@ class DANetPosition(nn.Module):
 
 
 class DANetChannel(nn.Module):
-    """The same, equations 3 and 4, with the sign of the authors' code: the largest less each."""
+    """The same, equations 3 and 4, with the sign of the authors' code: the maximum minus each."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class DANetChannel(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x and what each channel takes from those that are unlike it."""
+        """Return x plus the attention output of each channel over dissimilar ones."""
         a = x.flatten(2)
         energy = a @ a.transpose(1, 2)
         weights = share(energy.max(-1, keepdim=True).values - energy, 2)
@@ -94,7 +94,7 @@ class DANetChannel(nn.Module):
 
 
 class DoubleAttention(nn.Module):
-    """arXiv:1810.11579, section 3: φ(X) softmax(θ(X))ᵀ softmax(ρ(X)), spread and added."""
+    """arXiv:1810.11579, section 3: φ(X) softmax(θ(X))ᵀ softmax(ρ(X)), projected and added."""
 
     def __init__(self, channels: int, reduction: int = 4) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class DoubleAttention(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x and, at each place, the descriptors of the whole map that it chooses."""
+        """Return x plus, at each position, the global descriptors that it selects."""
         a, b, v = (layer(x).flatten(2) for layer in (self.phi, self.theta, self.rho))
         gathered = a @ share(b, 2).transpose(1, 2)
         z = gathered @ share(v, 1)
@@ -129,7 +129,7 @@ class ExternalAttention(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x and what each place takes from the memory, above zero."""
+        """Return the ReLU of x plus the memory readout of each position."""
         logits = pixels(self.query(x)) @ self.mk.T
         places = share(logits, 1)
         rows = places / (places.sum(2, keepdim=True) + 1e-9)
@@ -139,9 +139,9 @@ class ExternalAttention(nn.Module):
 
 
 class CrissCross(nn.Module):
-    """arXiv:1811.11721, equations 1 and 2: each place takes from its column and its row.
+    """arXiv:1811.11721, equations 1 and 2: each position attends to its column and its row.
 
-    A place is there once, in its row. The factor, at first 0, is that of the authors' code.
+    The position itself counts once, in its row. The factor, initially 0, is from the authors' code.
     """
 
     def __init__(self, channels: int, reduction: int = 8) -> None:
@@ -152,7 +152,7 @@ class CrissCross(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x and what each place takes from its cross."""
+        """Return x plus the attention output of each position over its cross."""
         q, k, v = self.q(x), self.k(x), self.v(x)
         rows, columns = x.shape[2:]
         mixed = torch.empty_like(v)
@@ -167,7 +167,7 @@ class CrissCross(nn.Module):
 
 
 class RCCA(nn.Module):
-    """The same, section 3.3: the cross again and again, with the same weights."""
+    """The same, section 3.3: the cross repeated with shared weights."""
 
     def __init__(self, channels: int, recurrence: int = 2, reduction: int = 8) -> None:
         super().__init__()
@@ -175,7 +175,7 @@ class RCCA(nn.Module):
         self.recurrence = recurrence
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x after so many crosses."""
+        """Return x after the given number of crosses."""
         for _ in range(self.recurrence):
             x = self.cross(x)
         return x

@@ -1,4 +1,4 @@
-"""A gate for each place, or for each value: scSE, SimAM, SGE, MLCA, shuffle attention, EMA."""
+"""A gate per position, or per value: scSE, SimAM, SGE, MLCA, shuffle attention, EMA."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 
 class SCSE(nn.Module):
-    """arXiv:1803.02579: SE, and one sigmoid for each place; the two maps summed, or the larger."""
+    """arXiv:1803.02579: SE, and one sigmoid per position; the sum of both maps, or the maximum."""
 
     def __init__(self, channels: int, reduction: int = 2, largest: bool = False) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class SCSE(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x scaled twice, brought together."""
+        """Return x scaled both ways, combined."""
         channel = torch.sigmoid(self.w2(torch.relu(self.w1(x.mean((2, 3))))))
         spatial = torch.sigmoid(self.sq(x))
         cse, sse = x * channel[:, :, None, None], x * spatial
@@ -30,7 +30,7 @@ class SCSE(nn.Module):
 
 
 class SimAM(nn.Module):
-    """ICML 2021, figure 3: sigmoid(1 / energy), which is small where a value stands out."""
+    """ICML 2021, figure 3: sigmoid(1 / energy), where the energy of a distinctive value is low."""
 
     def __init__(self, eps: float = 1e-4) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class SimAM(nn.Module):
 
 
 class SGE(nn.Module):
-    """arXiv:1905.09646: how like its group's mean a place is, normed over the map, a gate."""
+    """arXiv:1905.09646: a gate from the similarity to the group's mean, normalised over the map."""
 
     def __init__(self, groups: int = 64) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class SGE(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x, each place of each group scaled."""
+        """Return x, each position of each group scaled."""
         b, c, h, w = x.shape
         parts = x.reshape(b, self.groups, c // self.groups, h * w)
         similar = (parts * parts.mean(3, keepdim=True)).sum(2)
@@ -71,7 +71,7 @@ class SGE(nn.Module):
 
 
 class MLCA(nn.Module):
-    """The paper's figure: ECA of the mean, and along the channels of 5×5 local means in a line."""
+    """The paper's figure: ECA on the mean, and along the flattened channels of 5×5 local means."""
 
     def __init__(self, channels: int, size: int = 5, share: float = 0.5) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class MLCA(nn.Module):
 
 
 class ShuffleAttention(nn.Module):
-    """arXiv:2102.00240: half of each group gated by channel, half by place, then a shuffle."""
+    """arXiv:2102.00240: half of each group gated by channel, half by position, then a shuffle."""
 
     def __init__(self, channels: int, groups: int = 64) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class ShuffleAttention(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x, each half scaled, the channels of the two halves in turn."""
+        """Return x, each half scaled, with the channels of the two halves interleaved."""
         groups = x.reshape(len(x) * self.groups, -1, *x.shape[2:])
         one, two = groups.tensor_split(2, 1)
         channel = torch.sigmoid(self.w1 * functional.adaptive_avg_pool2d(one, 1) + self.b1)
@@ -131,7 +131,7 @@ class EMA(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x, each place of each group scaled."""
+        """Return x, each position of each group scaled."""
         parts = x.reshape(len(x) * self.groups, -1, *x.shape[2:])
         down = torch.sigmoid(self.conv1(parts.mean(3, keepdim=True)))
         across = torch.sigmoid(self.conv1(parts.mean(2, keepdim=True)))

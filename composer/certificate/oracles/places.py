@@ -1,4 +1,4 @@
-"""Gates that know where: coordinate, triplet, strip pooling, GAM, ParNet, PSA, CSRA."""
+"""Position-aware gates: coordinate, triplet, strip pooling, GAM, ParNet, PSA, CSRA."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Coordinate(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x, each place scaled by its row's gate and its column's."""
+        """Return x, each position scaled by the gates of its row and its column."""
         height = x.shape[2]
         rows, columns = x.mean(3, keepdim=True), x.mean(2, keepdim=True)
         both = self.bn(self.f1(torch.cat([rows, columns.transpose(2, 3)], 2)))
@@ -48,7 +48,7 @@ class ZGate(nn.Module):
 
 
 class Triplet(nn.Module):
-    """arXiv:2010.03045, section 3: that gate on three turns of x, and their mean."""
+    """arXiv:2010.03045, section 3: that gate on three rotations of x, and their mean."""
 
     def __init__(self, kernel: int = 7) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class StripPooling(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x, each value scaled by what its row and its column hold."""
+        """Return x, each value scaled by its row and its column."""
         size = x.shape[2:]
         row = self.down_bn(self.down(functional.adaptive_avg_pool2d(x, (size[0], 1))))
         column = self.across_bn(self.across(functional.adaptive_avg_pool2d(x, (1, size[1]))))
@@ -89,7 +89,7 @@ class StripPooling(nn.Module):
 
 
 class GAM(nn.Module):
-    """arXiv:2112.05561, equations 1 and 2: an MLP at each place, then two wide convolutions."""
+    """arXiv:2112.05561, equations 1 and 2: an MLP at each position, then two large convolutions."""
 
     def __init__(self, channels: int, reduction: int = 4, kernel: int = 7) -> None:
         super().__init__()
@@ -137,13 +137,13 @@ class ParNet(nn.Module):
 
 
 def spread(logits: Tensor) -> Tensor:
-    """Return a softmax over the places of each map [batch, maps, places]."""
+    """Return a softmax over the positions of each map [batch, maps, positions]."""
     raised = torch.exp(logits - logits.amax(-1, keepdim=True))
     return raised / raised.sum(-1, keepdim=True)
 
 
 class Polarised(nn.Module):
-    """arXiv:2107.00782: the layers of both orders; the channels first."""
+    """arXiv:2107.00782: the layers of both variants; the channel gate first."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ class Polarised(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def context(self, x: Tensor) -> Tensor:
-        """Return what each hidden channel is at the places that the query chooses, [b, c/2, 1]."""
+        """Return each hidden channel at the positions that the query selects, [b, c/2, 1]."""
         where = spread(self.q_right(x).flatten(2))
         context: Tensor = self.v_right(x).flatten(2) @ where.mT
         self.seen |= {"where": where, "context": context}
@@ -163,14 +163,14 @@ class Polarised(nn.Module):
 
 
 class PolarisedParallel(Polarised):
-    """The two gates of one input, added, as in the authors' code."""
+    """The two gates applied in parallel and added, as in the authors' code."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
         self.up = nn.Linear(channels // 2, channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x by channels and x by places, added."""
+        """Return the sum of x scaled by channel and x scaled by position."""
         self.seen = {}
         channel = torch.sigmoid(self.up(self.context(x).flatten(1)))[:, :, None, None]
         mean = self.q_left(x).mean((2, 3))
@@ -181,7 +181,7 @@ class PolarisedParallel(Polarised):
 
 
 class PolarisedSequential(Polarised):
-    """The gate of the places after that of the channels, as in the authors' code."""
+    """The spatial gate after the channel gate, as in the authors' code."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
@@ -194,7 +194,7 @@ class PolarisedSequential(Polarised):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x, scaled by channels and then by places."""
+        """Return x, scaled by channel and then by position."""
         self.seen = {}
         channel = torch.sigmoid(self.up(self.context(x)[..., None]))
         x = x * channel

@@ -1,4 +1,4 @@
-"""A gate for each channel from its statistics: GC, SRM, GCT, LCT, FcaNet, NAM."""
+"""A gate per channel from its statistics: GC, SRM, GCT, LCT, FcaNet, NAM."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-#: The frequencies that FcaNet found best, down and across a map of 7×7, the best first.
+#: The best frequencies of FcaNet, vertical and horizontal on a 7×7 map, the best first.
 TOP_DOWN = (0, 0, 6, 0, 0, 1, 1, 4, 5, 1, 3, 0, 0, 0, 3, 2)
 TOP_ACROSS = (0, 1, 0, 5, 2, 0, 2, 0, 0, 6, 0, 4, 6, 3, 5, 2)
 
 
 class GlobalContext(nn.Module):
-    """arXiv:1904.11492, equation 5: x and a bottleneck of its places' sum by softmax."""
+    """arXiv:1904.11492, equation 5: x plus a bottleneck of the softmax-weighted mean."""
 
     def __init__(self, channels: int, reduction: int = 16, mul: bool = False) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class GlobalContext(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x with the context of the map at each place."""
+        """Return x plus the context of the map at each position."""
         attend = self.mask(x).flatten(2).softmax(2)
         context = torch.einsum("bcn,bn->bc", x.flatten(2), attend[:, 0])
         delta = self.transform(context[:, :, None, None])
@@ -57,7 +57,7 @@ class SRM(nn.Module):
 
 
 class GCT(nn.Module):
-    """arXiv:1909.11519, the l2 form: 1 + tanh(γ ŝ + β), where ŝ is s = α |x| by its mean square."""
+    """arXiv:1909.11519, the l2 form: 1 + tanh(γ ŝ + β), where ŝ is s = α |x| divided by its RMS."""
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class GCT(nn.Module):
 
 
 class LCT(nn.Module):
-    """arXiv:1909.03834: means normed in groups of channels, then sigmoid(w z + b)."""
+    """arXiv:1909.03834: means normalised in groups of channels, then sigmoid(w z + b)."""
 
     def __init__(self, channels: int, groups: int = 64) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class LCT(nn.Module):
 
 
 def cosines(size: int, frequency: int) -> Tensor:
-    """Return one row of the orthonormal DCT-II of so many values."""
+    """Return one row of the orthonormal DCT-II of a given length."""
     share = (1 if frequency == 0 else 2) / size
     waves = [math.cos(math.pi * frequency * (i + 0.5) / size) for i in range(size)]
     return math.sqrt(share) * torch.tensor(waves, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Gather-Excite: what a region says, told to each of its pixels."""
+"""Gather-Excite: pool each region, then gate its pixels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 
 def spread(small: Tensor, like: Tensor) -> Tensor:
-    """Return a small map at the size of another: each pixel takes the one that it lies in."""
+    """Return a small map upsampled to the size of another, by nearest neighbour."""
     (h, w), (rows, columns) = small.shape[2:], like.shape[2:]
     above = torch.tensor([y * h // rows for y in range(rows)])
     left = torch.tensor([x * w // columns for x in range(columns)])
@@ -33,7 +33,7 @@ class GEThetaMinus(nn.Module):
         return x * gate
 
     def gather(self, x: Tensor) -> Tensor:
-        """Return the mean over windows of 2e - 1 at every e-th pixel, of the pixels there are."""
+        """Return the mean over windows of 2e - 1 at every e-th pixel, ignoring padding."""
         e, (rows, columns) = self.extent, x.shape[2:]
 
         def window(at: int, size: int) -> slice:
@@ -50,9 +50,9 @@ class GEThetaMinus(nn.Module):
 
 
 class GETheta(nn.Module):
-    """The same, section 3.2: depthwise 3x3 of stride 2, each halving the map; or one of its size.
+    """The same, section 3.2: depthwise 3x3 with stride 2, each halving the map; or one global one.
 
-    Every convolution has a norm behind it and no bias; ReLU stands between two of them.
+    Every convolution has no bias and is followed by a norm; between two of them is a ReLU.
     """
 
     def __init__(self, channels: int, extent: int = 0, size: tuple[int, int] | None = None) -> None:
@@ -86,7 +86,7 @@ class GETheta(nn.Module):
 
 
 class GEThetaPlus(GETheta):
-    """The same, section 3.3: SE's two layers on what was gathered.
+    """The same, section 3.3: SE's two layers on the gathered values.
 
     The authors' code has a ReLU before them in the global form.
     """

@@ -19,7 +19,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, position: Tensor | None = None) -> T
 
 
 class SA(nn.Module):
-    """arXiv:1706.03762, equation 1, on tokens [b, n, c], with layers before and behind it."""
+    """arXiv:1706.03762, equation 1, on tokens [b, n, c], with layers before and after it."""
 
     def __init__(self, channels: int, width: int = 64) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class SA(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what each token takes from all."""
+        """Return the attention output of each token over all."""
         mixed = attend(*self.qkv(x).chunk(3, -1))
         self.seen = {"attend": mixed.transpose(1, 2)}
         out: Tensor = self.out(mixed)
@@ -36,7 +36,7 @@ class SA(nn.Module):
 
 
 class MHSA(nn.Module):
-    """arXiv:1706.03762, section 3.2.2: heads side by side, joined, and mixed by one more layer."""
+    """arXiv:1706.03762, section 3.2.2: parallel heads, concatenated, and an output layer."""
 
     def __init__(self, channels: int, heads: int = 8) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class MHSA(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what each token takes from all."""
+        """Return the attention output of each token over all."""
         q, k, v = (part.chunk(self.heads, -1) for part in self.qkv(x).chunk(3, -1))
         joined = torch.cat([attend(*head) for head in zip(q, k, v, strict=True)], -1)
         self.seen = {"join": joined}
@@ -55,7 +55,7 @@ class MHSA(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """arXiv:2010.11929, equations 2 and 3: the norm before each part, the sum behind it."""
+    """arXiv:2010.11929, equations 2 and 3: the norm before each part, the sum after it."""
 
     def __init__(self, channels: int, heads: int = 8, expansion: int = 4) -> None:
         super().__init__()
@@ -79,8 +79,8 @@ class TransformerLayer(nn.Module):
 class BotMHSA(nn.Module):
     """arXiv:2101.11605, figure 4: all pixels attend to all; q (r_h + r_w) is added to the logits.
 
-    Heads have no layer behind them. A stride goes to an average pool of its own size behind, which
-    at the edge takes the pixels there are: as many come out as of the convolution.
+    The heads have no output layer. A stride moves to an average pool of that size afterwards, which
+    ignores padding at the edge, so that the output has the size of the convolution's.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class BotMHSA(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what each pixel takes from all."""
+        """Return the attention output of each pixel over all."""
         rows, columns = x.shape[2:]
         relative = self.relative(rows, columns)
         outs = []
@@ -112,7 +112,7 @@ class BotMHSA(nn.Module):
         return functional.avg_pool2d(joined, self.stride, ceil_mode=True)
 
     def relative(self, rows: int, columns: int) -> Tensor:
-        """Return r_h + r_w from each pixel to each, by how far down and how far right it is."""
+        """Return r_h + r_w for each pair of pixels, by their vertical and horizontal distance."""
         pixels = [(y, x) for y in range(rows) for x in range(columns)]
         return torch.stack(
             [

@@ -1,4 +1,4 @@
-"""Weights made anew at each place, for the window around it: involution, CoT, outlook attention."""
+"""Window weights generated at each position: involution, CoT, outlook attention."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 
 def shifted(x: Tensor, kernel: int, stride: int = 1, dilation: int = 1) -> list[Tensor]:
-    """Return the map as each place of a window sees it, row by row, with zeros around it."""
+    """Return the zero-padded map shifted to each position of a window, row by row."""
     height, width = x.shape[-2:]
     reach = dilation * (kernel // 2)
     padded = functional.pad(x, (reach, reach, reach, reach))
@@ -22,9 +22,9 @@ def shifted(x: Tensor, kernel: int, stride: int = 1, dilation: int = 1) -> list[
 
 
 class Involution(nn.Module):
-    """arXiv:2103.06255: a kernel for each place, which groups of channels share.
+    """arXiv:2103.06255: a kernel for each position, shared by groups of channels.
 
-    Where the number of channels changes, a 1×1 convolution changes it first.
+    If the number of channels changes, a 1×1 convolution comes first.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Involution(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the sum over each window, weighted by the kernel of its place."""
+        """Return the sum over each window, weighted by the kernel of its position."""
         small = functional.avg_pool2d(x, self.stride, self.stride, ceil_mode=True)
         hidden = functional.relu(self.bn(self.w0(small)))
         kernels = self.w1(hidden).unflatten(1, (self.groups, self.window**2))
@@ -89,7 +89,9 @@ class CoT(nn.Module):
         for number, view in enumerate(shifted(values, self.kernel)):
             by = attention[:, :, number]
             many = values.shape[1] // self.matrices
-            dynamic = dynamic + view * by.repeat(1, many, 1, 1)  # of c, the one of c mod matrices
+            dynamic = dynamic + view * by.repeat(
+                1, many, 1, 1
+            )  # channel c uses matrix c mod matrices
         dynamic = self.bn(dynamic)
         dynamic = dynamic * torch.sigmoid(dynamic)
         squeezed = functional.adaptive_avg_pool2d(dynamic + static, 1)
@@ -102,7 +104,7 @@ class CoT(nn.Module):
 
 
 class Outlook(nn.Module):
-    """arXiv:2106.13112: each centre gives its window's attention by itself."""
+    """arXiv:2106.13112: each centre alone determines its window's attention."""
 
     def __init__(
         self,
@@ -120,7 +122,7 @@ class Outlook(nn.Module):
         self.seen: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the sum at each place over all windows that it is in."""
+        """Return the sum at each position over all windows that contain it."""
         height, width = x.shape[2:]
         values = self.v(x.movedim(1, -1)).movedim(-1, 1)
         centres = functional.avg_pool2d(x, self.stride, self.stride, ceil_mode=True)

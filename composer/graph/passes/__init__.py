@@ -31,37 +31,37 @@ from composer.language.collecting import uncollected
 
 Pass = Callable[[Graph], Graph]
 
-#: Find what is wrong: these note problems in the graph and go on.
+#: The checks: these note problems in the graph and continue.
 CHECKS: tuple[Pass, ...] = (
     bind,  # params and sizes into every expression; `branch`, `repeat`, `unstack` expanded
-    fold_tokens,  # a map's places as tokens, where the spec takes tokens
+    fold_tokens,  # a map as tokens, if the spec takes tokens
     connect,  # every operand exists, and there is no cycle
-    infer_axes,  # the axes of every value, each axis with one size; `use` put in place
-    check_budget,  # there is room for its values and parameters
-    check_weights,  # as many whatever the batch
+    infer_axes,  # the axes of every value, each with one size; `use` expanded
+    check_budget,  # its values and parameters are within the limits
+    check_weights,  # their number does not depend on the batch
     check_division,  # nothing divides by zero
-    check_placing,  # where it goes and how it begins there, of nodes and names that it has
-    check_output,  # what is inserted gives what is wanted in its place
+    check_placing,  # `insert` and `identity` name existing nodes and names
+    check_output,  # the output has the axes needed where it is inserted
 )
 
-#: Make it what was meant, and small: these need a sound graph, and change no number.
+#: Simplification: these need a valid graph, and do not change the result.
 REWRITES: tuple[Pass, ...] = (
     remove_unused,  # nodes that the output does not depend on
-    take_part,  # where sites share a node, all the rest, which takes its value from outside
-    forget_aliases,  # the names that `use`, `repeat` and the like leave behind
+    take_part,  # if sites share a node: the rest, which takes its value from outside
+    forget_aliases,  # the extra names that `use`, `repeat` and the like introduce
     merge_repeated,  # equal nodes without weights become one
-    start_at_identity,  # x + a (f(x) - x), where it is asked for
+    start_at_identity,  # x + a (f(x) - x), if requested
 )
 
-#: Make it fast, by nodes that no spec has; each says its algebra.
+#: Optimisation, with nodes that no spec has; each file states its algebra.
 SPEEDUPS: tuple[Pass, ...] = (
     reduce_maps_first,  # Σ over hw before Σ over branches
-    weigh_in_parts,  # a sum of weighed branches, branch by branch
-    read_parts,  # no stack where its parts will do
+    weigh_in_parts,  # a sum of weighted branches, branch by branch
+    read_parts,  # no stack if its parts suffice
     pool_together,  # mean and max of one value
-    weigh_windows,  # no windows where their weighted sum will do
-    contract,  # a sum of an outer product as a product of matrices
-    recognise_attention,  # softmax(q kᵀ) v in its parts
+    weigh_windows,  # no windows if their weighted sum suffices
+    contract,  # a sum of an outer product as a matrix product
+    recognise_attention,  # softmax(q kᵀ) v written in parts
 )
 
 
@@ -78,11 +78,11 @@ def compile_graph(graph: Graph, as_written: bool = False) -> Graph:
     """Run every pass, and verify the graph after each.
 
     Args:
-        graph: as `graph_of` gives it.
-        as_written: whether to leave the nodes those of the spec, for who wants to look at them.
+        graph: from `graph_of`.
+        as_written: whether to keep the nodes of the spec, for inspection.
 
     Raises:
-        ComposerError: the spec is at fault; every problem is reported.
+        ComposerError: the spec has errors; all are reported.
     """
     graph = analyse(graph).sound()
     for step in REWRITES if as_written else (*REWRITES, *SPEEDUPS):

@@ -1,7 +1,7 @@
-"""Put params and sizes into every expression, and compute what can be computed.
+"""Substitute params and sizes into every expression, and fold constants.
 
-A node that stands for several, such as `branch`, is expanded on the way, for its parts have names
-of their own. What the output does not reach under these params need not have a value.
+A node that stands for several, such as `branch`, is expanded here, because its parts have their own
+names. What the output does not reach under these params need not have a value.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from composer.language.source import YamlPath
 from composer.primitives.base import AxisProblem, refers, replaced
 from composer.primitives.structure import Part, Repeating, Structure
 
-#: Problems that hang on the values of params and sizes, and so on whether a node is reached.
+#: Problems that depend on the values of params and sizes, and so on whether a node is reached.
 OF_VALUES = frozenset({
     "size-too-small", "invalid-value", "no-value", "division-by-zero", "value-too-large",
     "does-not-divide", "open-choice", "two-dimensional", CODE,
@@ -33,7 +33,7 @@ OF_VALUES = frozenset({
 
 
 def bind(graph: Graph) -> Graph:
-    """Return the graph with every expression bound; a node that cannot be is left without op."""
+    """Return the graph with every expression bound; a node that cannot be bound has no op."""
     problems = clashes(graph)
     known = bind_params(graph, problems)
     graph = replace(graph, output=_output(graph, known, problems))
@@ -52,14 +52,14 @@ def bind(graph: Graph) -> Graph:
                 return _none_bound(graph, unreached, [*problems, excess])
         lenient = unreached.issuperset(node.names)
         problems += [p for p in found if not (lenient and p.code in OF_VALUES)]
-    if not (problems or graph.errors):  # else a faulty node may be the one that reads it
+    if not (problems or graph.errors):  # a faulty node may be the one that reads it
         problems = unused_params(graph)
     graph = replace(graph, nodes=tuple(nodes.values()), unreached=unreached)
     return graph.with_problems(problems)
 
 
 def _none_bound(graph: Graph, unreached: frozenset[str], problems: list[Diagnostic]) -> Graph:
-    """Return the graph, which is too much, with no node of which anything else can be said."""
+    """Return the graph, which exceeds a limit, without ops on which later checks could report."""
     nodes = tuple(replace(node, op=None) for node in graph.nodes)
     return replace(graph, nodes=nodes, unreached=unreached).with_problems(problems)
 
@@ -72,7 +72,7 @@ def _output(graph: Graph, known: Scope, problems: list[Diagnostic]) -> str:
     nodes = [name for node in graph.nodes for name in node.names]
     known_here = {*nodes, INPUT, *graph.spec.params}
     try:
-        for leaf in leaves(written):  # a branch not taken is looked at too
+        for leaf in leaves(written):  # a branch that is not taken is also checked
             if leaf.kind == "name" and leaf.value not in known_here:
                 message = f"no node named {str(leaf)!r}"
                 stretch = (leaf.start, len(str(leaf)))
@@ -86,7 +86,7 @@ def _output(graph: Graph, known: Scope, problems: list[Diagnostic]) -> str:
 
 
 def _named(ref: Expr, known: Scope) -> set[str]:
-    """Return the node that a reference names under these params, or all that it may name."""
+    """Return the node that a reference names under these params, or all candidates."""
     try:
         return {str(_settle(ref, Kind("node"), known, ""))}
     except ExpressionError:
@@ -96,7 +96,7 @@ def _named(ref: Expr, known: Scope) -> set[str]:
 def _bind_all(
     graph: Graph, node: GraphNode, known: Scope, problems: list[Diagnostic]
 ) -> Iterator[GraphNode]:
-    """Yield the node bound, or the nodes that it stands for."""
+    """Yield the bound node, or the nodes that it expands to."""
     if node.op is None or (len(node.names) > 1 and not isinstance(node.op, Structure)):
         yield from (replace(node, name=name, op=None) for name in node.names)
         return
@@ -129,7 +129,7 @@ def _bind_all(
             node, name=part.name, op=part.op, written=part.op, path=path,
             weights=_weights_of(node, part),
         )  # fmt: skip
-        if part.bound:  # a name in it may mean something else here, as of a used spec's axes
+        if part.bound:  # a name in it may mean something else here, such as an axis of a used spec
             yield inside
             continue
         steps = [*_bind_all(graph, inside, known.within(part.names), problems)]
@@ -139,7 +139,7 @@ def _bind_all(
 
 
 def _steps_alike(op: Structure) -> bool:
-    """Return whether the steps of a repeat are one op, whose fields do not name their number."""
+    """Return whether each step of a repeat is a single op, independent of the step number."""
     if not isinstance(op, Repeating) or isinstance(op.each, Structure):
         return False
     counter = str(getattr(op, op.counter))
@@ -147,9 +147,9 @@ def _steps_alike(op: Structure) -> bool:
 
 
 def _another(first: GraphNode, node: GraphNode, part: Part) -> GraphNode | None:
-    """Return a step bound as the first of them is, for it differs in what it reads alone.
+    """Return a step bound like the first one, from which only its operand differs.
 
-    None where that has to be asked.
+    None if it has to be bound separately.
     """
     reads = part.op.x  # type: ignore[attr-defined]  # `each` of a repeat has it
     if first.op is None or first.written is None or reads.kind not in ("name", "constant"):
@@ -159,19 +159,19 @@ def _another(first: GraphNode, node: GraphNode, part: Part) -> GraphNode | None:
         first, name=part.name, op=first.op.model_copy(update={"x": x}),
         written=first.written.model_copy(update={"x": reads}), weights=_weights_of(node, part),
     )  # fmt: skip
-    vars(step)["fields"] = first.fields  # x is none of them
+    vars(step)["fields"] = first.fields  # x is not among them
     return step
 
 
 def _weights_of(node: GraphNode, part: Part) -> str | None:
-    """Return the node whose weights a part has: of one that shares them, its part of that name."""
+    """Return the node whose weights a part has; for a node that shares weights, the same part."""
     if node.weights is None:
         return part.weights
     return node.weights + (part.weights or part.name).removeprefix(node.name)
 
 
 def _counter_clash(graph: Graph, node: GraphNode, op: Repeating) -> Diagnostic | None:
-    """Return a problem where the number of a part has a name that means something already."""
+    """Return a problem if the name of the counter already means something else."""
     name = str(getattr(op, op.counter))
     if name == INPUT:
         whose = "the input"
@@ -181,9 +181,9 @@ def _counter_clash(graph: Graph, node: GraphNode, op: Repeating) -> Diagnostic |
         whose = "a size"
     else:
         return None
-    message = f"{op.counter} {name!r} is the number of each {op.op}, and the name of {whose}"
+    message = f"{op.counter} {name!r} numbers each {op.op}, but is also the name of {whose}"
     where = graph.where(node, (op.counter,))
-    return Diagnostic("name-clash", message, f"write another name: '{op.counter}: …'", where)
+    return Diagnostic("name-clash", message, f"choose another name: '{op.counter}: …'", where)
 
 
 def _bind_node(
@@ -202,7 +202,7 @@ def _bind_node(
         except ExpressionError as failure:
             faulty = True
             if failure.code == "open-choice" and expr.names & graph.broken_params:
-                continue  # what is wrong is the param
+                continue  # the fault is in the param
             where = graph.within(node, path, failure.start, failure.length)
             said = failure.message, failure.help or _given(expr, here)
             message, way_out = node_instead(graph, path, expr, kind, failure) or said
@@ -218,7 +218,7 @@ def _bind_node(
 
 
 def _check_numbers(graph: Graph, operand: Expr, known: Scope) -> None:
-    """Refuse ``gate * 2`` as an operand: an expression is of numbers, and `gate` is a node.
+    """Refuse ``gate * 2`` as an operand: expressions take numbers, and `gate` is a node.
 
     Raises:
         ExpressionError: code ``not-a-number``.
@@ -228,13 +228,13 @@ def _check_numbers(graph: Graph, operand: Expr, known: Scope) -> None:
     tests = [part.args[0] for part in operand.walk() if part.kind == "if"]
     for inside in (*tests, *(leaf for leaf in leaves(operand) if leaf.args)):
         for name in sorted(inside.names & graph.names - known.keys()):
-            message = f"{name!r} is a node, and an expression is of numbers, sizes and params"
-            way_out = f"make a node of {inside}, such as twice: {{op: mul, of: [{name}, 2]}}"
+            message = f"{name!r} is a node, and expressions take only numbers, sizes and params"
+            way_out = f"write a node for {inside}, such as twice: {{op: mul, of: [{name}, 2]}}"
             raise ExpressionError("not-a-number", message, inside.start, inside.length, way_out)
 
 
 def _settle(expr: Expr, kind: Kind, known: Scope, field: str) -> Expr:
-    """Return `expr` bound, as a constant or, for a size that is still open, over its names."""
+    """Return `expr` bound: a constant, or an expression over the sizes that are still open."""
     if kind.name == "node":
         chosen = _chosen(expr, known)
         bound = expressions.bind(chosen, {} if chosen.kind == "name" else known)
@@ -243,10 +243,10 @@ def _settle(expr: Expr, kind: Kind, known: Scope, field: str) -> Expr:
         return _settled_operand(expr, known, field)
     if kind.name == "setting":
         if expr.kind == "name" and expr.value not in known:
-            return replace(expr, kind="constant")  # a word, which the param may have as a choice
+            return replace(expr, kind="constant")  # a word, which may be a choice of the param
         return all_known(expressions.bind(expr, known), known, "Known here")
     if kind.name == "word":
-        for leaf in leaves(expr):  # a branch not taken is looked at too
+        for leaf in leaves(expr):  # a branch that is not taken is also checked
             if leaf.kind == "name" and leaf.value not in known:
                 _settled_word(leaf, kind, leaf)
         chosen = _chosen(expr, known)
@@ -264,10 +264,10 @@ def _settle(expr: Expr, kind: Kind, known: Scope, field: str) -> Expr:
 
 
 def _settled_operand(expr: Expr, known: Scope, field: str) -> Expr:
-    """Return the node or the number that an operand is; `connect` sees to a name that is neither.
+    """Return an operand as a node or a number; `connect` reports a name that is neither.
 
     Raises:
-        ExpressionError: it is a word, or it depends on an open size which of several it is.
+        ExpressionError: it is a word, or the choice depends on an open size.
     """
     if expr.kind == "name" and expr.value not in known:
         return replace(expr, kind="constant")
@@ -275,15 +275,15 @@ def _settled_operand(expr: Expr, known: Scope, field: str) -> Expr:
     if refers(bound):
         if refers(expr):
             return _settled_word(_chosen(bound, known), Kind("node"), expr)
-        message = f"{expr} is the word {bound}, and a node or a number is wanted here"
+        message = f"expected a node or a number, but {expr} is the word {bound}"
         raise ExpressionError("invalid-value", message, expr.start, expr.length)
     return _settle(expr, Kind("number"), known, field)
 
 
 def _chosen(expr: Expr, known: Scope) -> Expr:
-    """Return what is chosen, not bound: a node may have the name of a size.
+    """Return the chosen word or node, not bound: a node may have the name of a size.
 
-    As long as a stand-in has met no convolution, that is what a general one would choose.
+    While a stand-in has no convolution yet, the choice is the one for a generic convolution.
     """
     while expr.kind == "if":
         test = expressions.bind(expressions.bind(expr.args[0], known), known.general)
@@ -301,7 +301,7 @@ def _settled_word(bound: Expr, kind: Kind, written: Expr) -> Expr:
             "open-choice",
             f"this depends on {open_names}, which is not known before the module is built",
             *stretch,
-            "a choice between words or nodes may depend on params alone",
+            "a choice between words or nodes may depend only on params",
         )
     if bound.kind not in ("name", "constant"):
         way_out = "name a node, or 'input'" if kind.name == "node" else None
@@ -314,7 +314,7 @@ def _settled_word(bound: Expr, kind: Kind, written: Expr) -> Expr:
 
 
 def _given(expr: Expr, known: Scope) -> str | None:
-    """Return the values behind an expression's names: ``here c = 8, reduction = 16``."""
+    """Return the values of an expression's names: ``here c = 8, reduction = 16``."""
     values = {n: known.get(n, n) for n in sorted(expr.names)}
     given = ", ".join(f"{n} = {v}" for n, v in values.items() if str(v) != n)
     return f"here {given}" if given else None
@@ -345,7 +345,7 @@ def _misfit(
         return ExpressionError("invalid-value", message, *stretch, _given(expr, known) or way_out)
     given = _given(expr, known)
     said = f"{field} is {expr} = {bound}" if given else f"{field} is {bound}"
-    said += f", and a size is at least {kind.low}"
+    said += f", and a size must be at least {kind.low}"
     if given:
         floor = "" if expr.kind == "max" else f", or write max({expr}, {kind.low})"
         way_out = f"{given}; choose other params{floor}"

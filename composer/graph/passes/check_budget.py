@@ -1,4 +1,4 @@
-"""What a spec would come to has room in a machine; see `composer.graph.budget`."""
+"""Values and parameters are within the limits; see `composer.graph.budget`."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from composer.graph.graph import Graph
 
 
 def check_budget(graph: Graph) -> Graph:
-    """Return the graph with values, and parameters, that no machine has room for noted."""
+    """Return the graph, noting values and parameters that exceed the limits."""
     return graph.with_problems([*too_much_memory(graph)])

@@ -1,4 +1,4 @@
-"""What divides is never zero: a schedule that passes it is refused."""
+"""No divisor is zero: a schedule that passes zero is refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from composer.primitives.schedule import Schedule
 
 
 def check_division(graph: Graph) -> Graph:
-    """Return the graph with divisions by a schedule that is zero at some step noted."""
+    """Return the graph, noting divisions by a schedule that is zero at some step."""
     problems = []
     for node in graph.nodes:
         if not isinstance(node.op, Arithmetic) or node.op.op != "div":
@@ -35,6 +35,6 @@ def _by_zero(graph: Graph, divisor: GraphNode, schedule: Schedule, by: GraphNode
     return Diagnostic(
         "division-by-zero",
         f"{message}, so {by.name!r} would divide by zero",
-        "let it begin and end above zero",
+        "make it start and end above zero",
         graph.where(divisor),
     )

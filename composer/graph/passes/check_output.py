@@ -1,4 +1,4 @@
-"""What is inserted gives back the axes it was given; what is written is used."""
+"""The output has the axes of the input where it is inserted; every node is used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from composer.primitives.structure import Alias
 
 
 def check_output(graph: Graph) -> Graph:
-    """Return the graph with a wrong output, and nodes that nothing can read, noted."""
+    """Return the graph, noting a wrong output and nodes that nothing can read."""
     problems = [*_unread(graph)]
     node = graph.by_name[graph.output]
     faulty = graph.spec.insert is None and ("insert",) in graph.source.values
@@ -33,13 +33,13 @@ def check_output(graph: Graph) -> Graph:
 
 
 def unlike_input(graph: Graph) -> list[Diagnostic]:
-    """Return why what a graph gives can't stand where its input did, if it can't."""
+    """Return the problem of an output that can't replace the input, if there is one."""
     node = graph.by_name[graph.output]
     return [] if node.axes is None else _differences(graph, node, node.axes)
 
 
 def _is_the_input(graph: Graph) -> bool:
-    """Return whether the output is but another name for the input, as of `repeat` 0 times."""
+    """Return whether the output is only another name for the input, as after `repeat` 0 times."""
     name = graph.output
     while name != INPUT and isinstance(op := graph.by_name[name].op, Alias):
         name = str(op.x)
@@ -47,7 +47,7 @@ def _is_the_input(graph: Graph) -> bool:
 
 
 def _wanted(graph: Graph) -> tuple[Axes, str]:
-    """Return the axes that the output must have, and whose they are."""
+    """Return the axes that the output must have, and where they come from."""
     axes = graph.input_axes
     if graph.spec.stands_for == "pool":
         return axes.without(graph.settings.places), "the pooled input"
@@ -67,14 +67,14 @@ def _differences(graph: Graph, node: GraphNode, axes: Axes) -> list[Diagnostic]:
     wanted, whose = _wanted(graph)
     if set(axes) != set(wanted):
         way_out = (
-            "what is inserted into a backbone gives back the axes of its input; does a reweight of "
-            "'input' come last?"
+            "what is inserted into a backbone must return the axes of its input, for example "
+            "by a reweight of 'input' as the last node"
         )
         if graph.spec.stands_for == "pool":
-            way_out = "a global pool gives one value for each channel"
+            way_out = "a global pool returns one value per channel"
         elif graph.spec.stands_for == "conv2d":
             whose = "the input"
-        message = f"the output {node.name!r} is {axes}, and {whose} is {wanted}"
+        message = f"the output {node.name!r} is {axes}, but {whose} is {wanted}"
         return [Diagnostic("output-differs", message, way_out, where)]
     problems = []
     for axis in axes:
@@ -84,13 +84,13 @@ def _differences(graph: Graph, node: GraphNode, axes: Axes) -> list[Diagnostic]:
             continue
         given = ", ".join(f"{name} = {size}" for name, size in witness.items())
         sizes = f"{bind(have, witness)} and {bind(want, witness)}"
-        rule = "what is inserted keeps the sizes of its input"
+        rule = "what is inserted must keep the sizes of its input"
         if graph.spec.stands_for == "conv2d":
-            rule = "what stands for a convolution gives a map of its size"
+            rule = "a stand-in for a convolution must return a map of the same size"
         problems.append(
             Diagnostic(
                 "output-differs",
-                f"axis {axis!r} of the output {node.name!r} is {have}, and of {whose} {want}",
+                f"axis {axis!r} of the output {node.name!r} is {have}, but {want} in {whose}",
                 (f"with {given} they are {sizes}; " if given else "") + rule,
                 where,
             )
@@ -98,7 +98,7 @@ def _differences(graph: Graph, node: GraphNode, axes: Axes) -> list[Diagnostic]:
     return problems
 
 
-#: Convolutions that tell two sizes apart.
+#: Convolutions at which two sizes may differ.
 _LAYERS = (
     GENERAL,
     {"c": 12, "out": 8, "h": 16, "w": 21, "kernel": 5, "stride": 3, "padding": 2, "dilation": 2,
@@ -117,7 +117,7 @@ def _at_a_layer(have: Expr, want: Expr) -> dict[str, int] | None:
 
 
 def _unread(graph: Graph) -> list[Diagnostic]:
-    """Return a warning for each node that no node names, under whatever params."""
+    """Return a warning for each node that is not read under any params."""
     if any(p.severity == "error" for p in graph.problems):
         return []
     read = {graph.output}
@@ -133,7 +133,7 @@ def _unread(graph: Graph) -> list[Diagnostic]:
         Diagnostic(
             "unused-node",
             f"nothing reads the node {name!r}",
-            "remove it, or name it where it belongs",
+            "remove it, or read it where it belongs",
             graph.source.at_key(("nodes", names)),
             severity="warning",
         )

@@ -1,4 +1,4 @@
-"""What a spec says of its place, and of how it begins there, is of nodes and names it has."""
+"""`insert` and `identity` of a spec refer to existing nodes and names."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from composer.language.names import COMMA
 from composer.language.source import YamlPath
 from composer.language.stand_in import BEGINS_ALIKE, STANDS_FOR
 
-#: What of a convolution a node may begin with.
+#: The parts of a convolution from which a node may start.
 _OF_CONVOLUTIONS = ("kernel", "bias")
 
 
 def check_placing(graph: Graph) -> Graph:
-    """Return the graph with faults of `insert` and `identity` noted."""
+    """Return the graph, noting the problems of `insert` and `identity`."""
     if graph.settings.inside:
         return graph
     return graph.with_problems([*_of_insert(graph), *_of_identity(graph)])
@@ -32,8 +32,8 @@ def _of_insert(graph: Graph) -> Iterator[Diagnostic]:
     if what is not None and graph.spec.stands_for is None:
         yield Diagnostic(
             "not-a-stand-in",
-            f"what goes in place of a layer stands for one, and {graph.spec.name!r} does not",
-            f"say 'stands_for: {what}', or 'at: block'",
+            f"{graph.spec.name!r} would replace a layer, but does not say that it stands for one",
+            f"write 'stands_for: {what}', or 'at: block'",
             graph.source.at(("insert", "at")),
         )
     of_convolutions = {"match": insert.match, "absorb": insert.absorb, "share": insert.share}
@@ -41,8 +41,8 @@ def _of_insert(graph: Graph) -> Iterator[Diagnostic]:
         if told and insert.at != "conv":
             yield Diagnostic(
                 "invalid-value",
-                f"{field!r} is for convolutions, and this goes to each {insert.at}",
-                "leave it away, or say 'at: conv'",
+                f"{field!r} is for convolutions, and this spec goes to each {insert.at}",
+                "omit it, or write 'at: conv'",
                 graph.source.at_key(("insert", field)),
             )
     if insert.share is not None:
@@ -60,13 +60,13 @@ def _of_identity(graph: Graph) -> Iterator[Diagnostic]:
         stands_for = graph.spec.stands_for
         yield Diagnostic(
             "not-a-stand-in",
-            "'identity' is for what stands for a convolution or for attention; "
+            "'identity' is for stand-ins for a convolution or for attention; "
             + (
-                f"what stands for a {stands_for} has no weights of it"
+                f"a stand-in for a {stands_for} takes no weights from it"
                 if stands_for
-                else "any other spec begins as its input anyway"
+                else "any other spec starts as the identity anyway"
             ),
-            "leave it away",
+            "omit it",
             graph.source.at_key(("identity",)),
         )
     names, hints = _names(graph), Hints()
@@ -80,7 +80,7 @@ def _of_identity(graph: Graph) -> Iterator[Diagnostic]:
             yield Diagnostic(
                 "invalid-value",
                 f"a convolution has no weights named {copies!r}",
-                suggestion(copies, _OF_CONVOLUTIONS, "It has"),
+                suggestion(copies, _OF_CONVOLUTIONS, "Known"),
                 graph.source.at(("identity", "nodes", name, "copies")),
             )
     known = {*sizes_of(graph), *graph.spec.params}
@@ -92,7 +92,7 @@ def _of_identity(graph: Graph) -> Iterator[Diagnostic]:
             yield Diagnostic(failure.code, failure.message, failure.help, graph.source.at_key(path))
             continue
         if unknown:
-            message = f"no size and no param named {unknown[0]!r}"
+            message = f"no size or param named {unknown[0]!r}"
             way_out = suggestion(unknown[0], sorted(known), "Known here")
             yield Diagnostic("unknown-name", message, way_out, graph.source.at_key(path))
 

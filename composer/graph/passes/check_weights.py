@@ -1,4 +1,4 @@
-"""Weights are as many whatever the batch, whose size changes from call to call."""
+"""The number of weights does not depend on the batch, whose size changes from call to call."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from composer.primitives.axes import Axes
 from composer.primitives.base import AxisProblem, Primitive, replaced
 from composer.primitives.cost import Cost
 
-_OPEN = 64  # what a size that is open counts as
+_OPEN = 64  # the assumed value of an open size
 
 
 def check_weights(graph: Graph) -> Graph:
-    """Return the graph with nodes noted whose weights would be of the batch, such as a norm's."""
+    """Return the graph, noting nodes whose weights would depend on the batch, such as a norm's."""
     batch = graph.input_axes.names[0]
     if graph.input_axes[batch].is_constant:
         return graph
@@ -30,8 +30,8 @@ def check_weights(graph: Graph) -> Graph:
     return graph.with_problems([
         Diagnostic(
             "open-size",
-            f"the weights of {node.name!r} would be as many as the batch {batch!r} has samples",
-            "that changes from call to call; work on another axis",
+            f"{node.name!r} would have weights for each sample of the batch {batch!r}",
+            "the size of the batch changes from call to call; use another axis",
             graph.where(node),
         )
         for node in graph.nodes
@@ -47,7 +47,7 @@ def _have_batch(graph: Graph, node: GraphNode, op: Primitive, batch: str) -> boo
 
 
 def _weights(graph: Graph, node: GraphNode, op: Primitive, batch: str, size: int) -> int | None:
-    """Return how many weights a node has at a size of the batch; None where that is not known."""
+    """Return how many weights a node has at a batch size; None if that is not known."""
     open_sizes = dict.fromkeys(graph.input_axes, _OPEN)
     known = {**open_sizes, **graph.settings.planned, batch: size}
 

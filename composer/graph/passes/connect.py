@@ -17,7 +17,7 @@ from composer.primitives.base import refers
 
 
 def connect(graph: Graph) -> Graph:
-    """Return the graph with unknown operands and cycles noted, and their nodes left without op."""
+    """Return the graph, noting unknown operands and cycles; nodes with one have no op."""
     problems: list[Diagnostic] = []
     known = {INPUT, *graph.by_name}
     above = [INPUT]
@@ -33,12 +33,12 @@ def connect(graph: Graph) -> Graph:
             way_out = hints.suggestion(word, [*above, *numbers], "Defined so far")
             message = f"no node{', size or param' if numbers else ''} named {word!r}"
             if COMMA in word:
-                message = f"the node above gives several values: {word}"
-                way_out = "say which of them it reads: x: …"
+                message = f"the node above returns several values: {word}"
+                way_out = "name the one that it reads: x: …"
             if word in graph.spec.params and not numbers:
-                message = f"{word!r} is a param, and a node is wanted here"
+                message = f"expected a node, but {word!r} is a param"
                 node_of_it = f"{{op: parameter, axes: {{}}, init: {word}}}"
-                way_out = f"a number that is learned is a node: {node_of_it}"
+                way_out = f"for a learned number, write a node: {node_of_it}"
             problems.append(Diagnostic("unknown-node", message, way_out, written))
             broken[node.name] = replace(node, op=None)
         above += [node.name] if "." not in node.name else []
@@ -60,8 +60,8 @@ def _of_cycle(graph: Graph, circle: list[str]) -> Diagnostic:
     path = next(p for p, ref in node.op.operands() if str(ref) == circle[-2])
     return Diagnostic(
         "cycle",
-        f"these nodes wait for one another: {' -> '.join(circle)}",
-        "let one of them read an earlier node",
+        f"these nodes read each other in a cycle: {' -> '.join(circle)}",
+        "make one of them read an earlier node",
         graph.where(node, path),
     )
 
@@ -71,7 +71,7 @@ def _without_ops(graph: Graph, names: Collection[str]) -> Graph:
 
 
 def _no_output(graph: Graph) -> Iterator[Diagnostic]:
-    """Yield the problem of an output that is no node, where nothing is said of that one yet."""
+    """Yield the problem of an output that is not a node, unless it was already reported."""
     name = graph.output
     if COMMA not in name:
         way_out = suggestion(name, list(graph.by_name), "Nodes")
@@ -80,8 +80,8 @@ def _no_output(graph: Graph) -> Iterator[Diagnostic]:
         return
     where = graph.source.at_key(("nodes", name))
     if where not in [problem.where for problem in graph.problems]:
-        message = f"the last node gives several values, and a spec has one output: {name}"
-        way_out = f"say which of them it is: 'output: {name.split(COMMA)[0]}'"
+        message = f"the last node returns several values, and a spec has one output: {name}"
+        way_out = f"name the output: 'output: {name.split(COMMA)[0]}'"
         yield Diagnostic("unknown-node", message, way_out, where)
 
 
@@ -91,7 +91,7 @@ def _nothing_done(graph: Graph) -> Diagnostic:
     return Diagnostic(
         "invalid-value",
         "the output is the input itself, so the spec does nothing",
-        f"name the node that comes last. Nodes: {', '.join(names)}",
+        f"name the node that is the output. Nodes: {', '.join(names)}",
         graph.source.at(("output",)),
     )
 
@@ -101,7 +101,7 @@ def _operands(
 ) -> Iterator[tuple[YamlPath, Expr, Mapping[str, object]]]:
     """Yield what the node reads, and what it would read under other params.
 
-    With each come the names, of the sizes and params, that may stand in its place.
+    Each comes with the names of sizes and params that are allowed in its place.
     """
     if node.op is None:
         return

@@ -1,6 +1,6 @@
-"""Σ_d (a · b) is a product of matrices where torch computes it so best: see `product.matrices`.
+"""Σ_d (a · b) becomes a matrix product where that is fastest in torch: see `product.matrices`.
 
-The product of all pairs, with the axes of both, is never written.
+The product of all pairs, with the axes of both, is never materialised.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from composer.primitives.product import Product, matrices
 
 
 def contract(graph: Graph) -> Graph:
-    """Return the graph with sums of outer products as products of matrices."""
+    """Return the graph with sums of outer products replaced by matrix products."""
     work, once = Rewriting(graph), read_once(graph)
     for node in graph.nodes:
         pool = node.op

@@ -12,9 +12,9 @@ from composer.primitives.split import Split
 
 
 def fold_tokens(graph: Graph) -> Graph:
-    """Return the graph with a map's axes folded into the spec's one axis, and unfolded at the end.
+    """Return the graph with a map's axes merged into the spec's token axis, and split at the end.
 
-    Nothing changes where the input has the axes that the spec names.
+    Nothing changes if the input has the axes that the spec names.
     """
     folded = folded_axis(graph)
     if folded is None:

@@ -1,4 +1,4 @@
-"""What reads another name for a value reads the value: f(a), a = b, is f(b)."""
+"""An alias is replaced by the value it names: f(a) with a = b becomes f(b)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from composer.primitives.structure import Alias
 
 
 def forget_aliases(graph: Graph) -> Graph:
-    """Return the graph without the names that structures left behind."""
+    """Return the graph without the extra names that structures introduced."""
     if not any(isinstance(node.op, Alias) for node in graph.nodes) and graph.is_in_order:
         return graph
     meant: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Give every value its axes, by the rule of its primitive; a spec that is used is put in place."""
+"""Infer the axes of every value by the rule of its primitive; used specs are expanded here."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from composer.primitives.use import Use
 def infer_axes(graph: Graph) -> Graph:
     """Return the graph with axes on every node whose operands have them.
 
-    New axes take their place in the order of memory as they first appear.
+    New axes are appended to the memory order as they first appear.
     """
     return _inferred_all(graph, {})
 
 
-#: Specs as they are used, on values of the same axes with the same params: each is inferred once.
-#: With each is whether it could be.
+#: Used specs by the axes of their value and their params: each is inferred once. The flag says
+#: whether that succeeded.
 _Made = dict[object, tuple[Graph, bool]]
 
 
@@ -80,22 +80,22 @@ def _inferred(
     made: _Made,
     alike: dict[object, Axes],
 ) -> tuple[tuple[GraphNode, ...], tuple[str, ...]]:
-    """Return the node with its axes, or the nodes of the spec it uses and itself as their output.
+    """Return the node with its axes, or the nodes of the spec it uses with itself as their output.
 
-    With them come the axes that were added inside that spec, in their order in memory.
+    Also return the axes that were added inside that spec, in memory order.
 
     Raises:
-        AxisProblem: the operands do not suit.
+        AxisProblem: the axes of the operands do not fit.
     """
     assert node.op is not None
     if not isinstance(node.op, Use):
         reads = tuple([known(constant(name)) for name in node.operand_places])
-        key = node.fields, reads, order  # of nodes that are alike, one is asked
+        key = node.fields, reads, order  # nodes that are alike are inferred once
         if (axes := alike.get(key)) is None:
             axes = alike[key] = _of_a_length(node.op.infer(known, order))
         return (node.with_axes(axes),), ()
     if node.op.spec not in graph.spec.used:
-        return (node,), ()  # it could not be read, which is noted
+        return (node,), ()  # it could not be read, which is already noted
     assert node.op.x is not None
     inner, is_sound = _used(graph, node.op, known, order, room, made)
     problems += inner.problems
@@ -134,7 +134,7 @@ def _used(
     room: int,
     made: _Made,
 ) -> tuple[Graph, bool]:
-    """Return the graph of the spec that a node uses, and whether it is sound and has its axes."""
+    """Return the graph of the spec that a node uses, and whether it is valid and has axes."""
     assert op.x is not None
     reads = tuple((name, known(ref)) for name, ref in (("x", op.x), *op.inputs.items()))
     chosen = graph.settings
@@ -152,17 +152,17 @@ def _used(
 
 
 def _extended(order: AxisOrder, axes: Iterable[str]) -> AxisOrder:
-    """Return the order with the axes that it lacks after those that were added before."""
+    """Return the memory order with missing axes appended."""
     new = dict.fromkeys(axis for axis in axes if axis not in (*order.input, *order.added))
     return AxisOrder(order.input, (*order.added, *new)) if new else order
 
 
 def _of_a_length(axes: Axes) -> Axes:
-    """Return the axes, whose sizes can be read.
+    """Return the axes if their number and sizes are within the limits.
 
     Raises:
-        AxisProblem: one has become an expression without end, as over a hundred strides may; or
-            they are more than torch takes.
+        AxisProblem: a size has become too long an expression, as a hundred strides may make it; or
+            there are more axes than torch supports.
     """
     if len(axes) > MAX_AXES:
         problem = over("axes", len(axes), MAX_AXES, "merge some of them", None)
@@ -170,15 +170,15 @@ def _of_a_length(axes: Axes) -> Axes:
     if long := [axis for axis, size in axes.sizes if size.is_long]:
         raise AxisProblem(
             "value-too-large",
-            f"the size of the axis {long[0]!r} comes to more than {MAX_PARTS} operations here",
+            f"the size of the axis {long[0]!r} has more than {MAX_PARTS} operations here",
             (),
-            "let fewer nodes in a row change it",
+            "change it in fewer consecutive nodes",
         )
     return axes
 
 
 def _renamed(one: GraphNode, inner: Graph, user: GraphNode, new_name: dict[str, str]) -> GraphNode:
-    """Return a node of a used spec under the name of the node that uses it."""
+    """Return a node of a used spec, renamed under the node that uses it."""
     weights = new_name[one.weights] if one.weights else None
     if user.weights:
         weights = f"{user.weights}.{one.weights or one.name}"

@@ -1,4 +1,4 @@
-"""Equal operations of equal operands are one, unless they have weights: f(a), f(a) = f(a)."""
+"""Equal operations on equal operands are merged, unless they have weights: f(a), f(a) = f(a)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""stack(mean x, max x) is one node, where nothing else reads the two: see the kernel's gradient.
+"""stack(mean x, max x) becomes one node if nothing else reads the two: see the kernel's gradient.
 
 The algebra is in `composer.kernels.mean_and_max`.
 """
@@ -13,7 +13,7 @@ from composer.primitives.stack import Stack
 
 
 def pool_together(graph: Graph) -> Graph:
-    """Return the graph with mean and maximum of one value pooled by one node."""
+    """Return the graph with the mean and maximum of a value pooled by one node."""
     work, once = Rewriting(graph), read_once(graph)
     for node in graph.nodes:
         if isinstance(stack := node.op, Stack) and len(stack.of) == 2:

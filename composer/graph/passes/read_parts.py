@@ -1,10 +1,10 @@
-"""What reads a stack of branches reads the branches, so that no stack is written.
+"""Readers of a stack of branches read the branches directly, so that no stack is materialised.
 
     pick(stack(a₀ … aₙ), k, i)      = aᵢ
     pool over k of stack(a₀ … aₙ)   = a₀ + … + aₙ                      for a sum
     pool over s of stack(a₀ … aₙ)   = stack(pool a₀ … pool aₙ)         where k is not in s
 
-The last two are taken where every reader of the stack is one of the three.
+The last two apply if every reader of the stack is one of the three.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from composer.primitives.stack import Stack
 
 
 def read_parts(graph: Graph) -> Graph:
-    """Return the graph without the stacks whose readers can do with their parts."""
+    """Return the graph without the stacks whose readers can use the parts."""
     return _Parts(graph).read()
 
 
@@ -35,7 +35,7 @@ class _Parts:
         self.open = [node.name for node in graph.in_order()]
 
     def read(self) -> Graph:
-        """Take each stack, and those that come of it, until no rule holds."""
+        """Rewrite each stack, and the stacks that result, until no rule applies."""
         while self.open:
             name = self.open.pop()
             if isinstance(stack := self.work.op(name), Stack) and name != self.graph.output:

@@ -1,7 +1,7 @@
-"""softmax(s · q kᵀ + m) v, written in its parts, is one call of torch's attention.
+"""softmax(s · q kᵀ + m) v, written in parts, becomes one call of torch's attention.
 
-The parts are a product of matrices over the features, a `scale` and a bias added, each or none,
-a softmax over the keys, and the product with the values. No map of all pairs is kept.
+The parts are a matrix product over the features, an optional `scale` and bias, a softmax over the
+keys, and the product with the values. The map of all pairs is not stored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from composer.primitives.scale import Scale
 
 
 def recognise_attention(graph: Graph) -> Graph:
-    """Return the graph with attention that is written in its parts as one node."""
+    """Return the graph with attention that is written in parts as one node."""
     work, once = Rewriting(graph), read_once(graph)
     for node in graph.nodes:
         if isinstance(mixed := node.op, Product):
@@ -33,7 +33,7 @@ def recognise_attention(graph: Graph) -> Graph:
 
 @dataclass(frozen=True)
 class _Logits:
-    """What a softmax is taken of: a product of matrices, by how much, and what is added."""
+    """The argument of a softmax: a matrix product, its scale, and what is added."""
 
     product: Product
     scale: float
@@ -68,7 +68,7 @@ def _attention(
 
 
 def _suits(work: Rewriting, logits: _Logits, keys: str) -> bool:
-    """Return whether the bias has the axis of the keys, and none that the product has not."""
+    """Return whether the bias has the axis of the keys, and only axes of the product."""
     assert logits.bias is not None
     q, k = map(work.axes, logits.product.of)
     bias = set(work.axes(logits.bias))
@@ -76,7 +76,7 @@ def _suits(work: Rewriting, logits: _Logits, keys: str) -> bool:
 
 
 def _logits(work: Rewriting, once: dict[str, GraphNode], x: Expr | None) -> _Logits | None:
-    """Return what the logits x are made of; the bias is added last, so it is not scaled."""
+    """Return the parts of the logits x; the bias is added last, so it is not scaled."""
     scale, bias = 1.0, None
     while x is not None and str(x) in once:
         op = work.op(str(x))

@@ -1,4 +1,4 @@
-"""Σ over hw of Σ over k is Σ over k of Σ over hw: the larger axes first, so that little is kept.
+"""Σ over hw of Σ over k = Σ over k of Σ over hw: the larger axes first, to store less.
 
 The same holds for means: both are linear, and finite sums commute.
 """
@@ -15,11 +15,11 @@ from composer.primitives.axes import Axes
 from composer.primitives.channels import product
 from composer.primitives.pool import Pool
 
-_FEW = 16  # values that a small axis, such as that of branches, has at most
+_FEW = 16  # the largest size of a small axis, such as that of branches
 
 
 def reduce_maps_first(graph: Graph) -> Graph:
-    """Return the graph with chains of sums and means in the order of what they reduce."""
+    """Return the graph with chains of sums and means ordered by how much they reduce."""
     work = Rewriting(graph)
     for chain in _chains(graph, read_once(graph)):
         pools = [node.op for node in chain if isinstance(node.op, Pool)]
@@ -36,7 +36,7 @@ def reduce_maps_first(graph: Graph) -> Graph:
 
 
 def _chains(graph: Graph, once: Mapping[str, GraphNode]) -> Iterator[list[GraphNode]]:
-    """Yield the longest chains of linear pools, each read by the next alone."""
+    """Yield the longest chains of linear pools, each read only by the next."""
     seen: set[str] = set()
     for node in graph.in_order():
         chain: list[GraphNode] = []
@@ -55,6 +55,6 @@ def _is_linear(node: GraphNode) -> bool:
 
 
 def _number(axes: Axes, pool: Pool) -> float:
-    """Return how many values become one, where these are few."""
+    """Return how many values are reduced to one, if these are few."""
     size = product({axis: axes[axis] for axis in pool.over})
     return int(size.value) if size.is_constant and int(size.value) <= _FEW else math.inf

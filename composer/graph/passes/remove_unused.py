@@ -7,5 +7,5 @@ from composer.graph.rewriting import only_used
 
 
 def remove_unused(graph: Graph) -> Graph:
-    """Return the graph of the output and what it is made from."""
+    """Return the graph of the output and its ancestors."""
     return only_used(graph)

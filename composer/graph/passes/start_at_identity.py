@@ -1,7 +1,7 @@
-"""f(x) becomes x + a (f(x) - x), with `a` a learned number that begins at zero.
+"""f(x) becomes x + a (f(x) - x), with `a` a learned scalar initialised to zero.
 
-What is x at first by its own zero, x + γ g(x), stays as it is: two zeros, each the factor of the
-other's gradient, would never learn.
+A mechanism that already starts as the identity, x + γ g(x) with γ = 0, is not changed: with two
+zeros, each a factor of the other's gradient, neither would learn.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from composer.primitives.parameter import Parameter
 
 
 def start_at_identity(graph: Graph) -> Graph:
-    """Return the graph that computes its input exactly until `a` has learned, where asked for.
+    """Return the graph that computes its input exactly until `a` is trained, if requested.
 
     Raises:
-        ComposerError: the output has other axes than the input, so it cannot begin as that.
+        ComposerError: the output's axes differ from the input's, so no identity is possible.
     """
     if graph.settings.init != "identity":
         return graph
@@ -63,8 +63,8 @@ def _need_input_axes(graph: Graph) -> None:
         Diagnostic(
             "output-differs",
             f"the output {node.name!r} is {_shown(node.axes)}, and the input is "
-            f"{_shown(graph.input_axes)}, so it cannot begin as its input",
-            "begin as the paper does, or give back the axes of the input",
+            f"{_shown(graph.input_axes)}, so it cannot start as the identity",
+            "use --init paper, or return the axes of the input",
             graph.where(node),
         )
     )

@@ -1,4 +1,4 @@
-"""Of a spec whose sites share a node: the rest takes that node's value from outside."""
+"""For a spec whose sites share a node: the rest takes that node's value from outside."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from composer.primitives.structure import Given
 
 
 def take_part(graph: Graph) -> Graph:
-    """Return the graph with the shared node as a second input, where that is asked for."""
+    """Return the graph with the shared node as a second input, if requested."""
     insert = graph.spec.insert
     if graph.settings.part != "rest" or insert is None or insert.share is None:
         return graph

@@ -1,4 +1,4 @@
-"""The graph of a spec that a node uses, on the value it is used on."""
+"""The graph of a spec that a node uses, applied to the node's operand."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def used_graph(
 ) -> Graph:
     """Return the used spec's graph, bound and connected, with the axes of x as its input's.
 
-    It may come to as many nodes as there is `room` for.
+    `room` limits the number of its nodes.
 
     Raises:
-        AxisProblem: the value lacks axes that the spec takes, or a param or node is none of the
-            spec's.
+        AxisProblem: the value lacks axes that the spec takes, or the spec has no such param or
+            node.
     """
     assert op.x is not None
     axes = known(op.x)
     spec = graph.spec.used[op.spec]
     assert isinstance(spec, Spec)
-    # a spec that is written for its own places uses another on height and width alone
+    # a spec written for particular spatial axes uses another one only on height and width
     places = graph.settings.places if graph.is_spread else HW
     takes = input_at(spec, places)
     given = axes
@@ -61,19 +61,19 @@ def used_graph(
 
 
 def _check_params(op: Use, spec: Spec) -> None:
-    """Refuse a param that is none of the spec's, or a value that it may not have.
+    """Refuse a param that the spec does not have, or an invalid value.
 
     Raises:
-        AxisProblem: with the field.
+        AxisProblem: it carries the field.
     """
     for param, value in op.params.items():
         words = spec.params[param].choices if param in spec.params else (value.value,)
         if value.is_constant and isinstance(value.value, str) and not words:
             raise AxisProblem(
                 "unknown-name",
-                f"no size and no param named {value.value!r}",
+                f"no size or param named {value.value!r}",
                 ("params", param),
-                f"{param!r} of {spec.name} is no word; give it a number or an expression",
+                f"{param!r} of {spec.name} is not a word; give it a number or an expression",
             )
         for problem in wrong_params(spec, {param: value}):
             raise AxisProblem(problem.code, problem.message, ("params", param), problem.help)
@@ -84,7 +84,7 @@ def _called(axes: Axes, names: Mapping[str, str], order: AxisOrder) -> Axes:
 
 
 def _with_inputs(inner: Graph, values: Mapping[str, Axes]) -> Graph:
-    """Return the graph of a used spec with some of its nodes given from outside.
+    """Return the graph of a used spec with some of its nodes replaced from outside.
 
     Raises:
         AxisProblem: code ``unknown-node``: it has no such node.
@@ -97,7 +97,7 @@ def _with_inputs(inner: Graph, values: Mapping[str, Axes]) -> Graph:
                 "unknown-node",
                 f"the spec {inner.spec.name!r} has no node {name!r}",
                 ("inputs", name),
-                "its input is the field x" if name == INPUT else way_out,
+                "to set its input, use the field x" if name == INPUT else way_out,
             )
     given = {name: Given(axes=axes) for name, axes in values.items()}
     fed = inner.with_nodes(
@@ -113,9 +113,9 @@ def _with_inputs(inner: Graph, values: Mapping[str, Axes]) -> Graph:
 
 
 def names_inside(op: Use, known: Callable[[Expr], Axes]) -> dict[str, str]:
-    """Return the name that each axis has inside a used spec, where that is another.
+    """Return the name that each axis has inside a used spec, if it differs.
 
-    An axis of here whose name means another one there gets a name that no spec can write.
+    An outer axis whose name means another axis inside gets a name that no spec can write.
     """
     assert op.x is not None
     here = {axis for ref in (op.x, *op.inputs.values()) for axis in known(ref)}
@@ -131,7 +131,7 @@ def names_inside(op: Use, known: Callable[[Expr], Axes]) -> dict[str, str]:
 
 
 def back_again(names: Mapping[str, str], axes: Axes) -> dict[str, str]:
-    """Return the names of here for those of a used spec's value, where they are others.
+    """Return the outer names of the axes of a used spec's value, if they differ.
 
     Raises:
         AxisProblem: code ``axis-exists``: two of its axes would have one name.
@@ -144,14 +144,14 @@ def back_again(names: Mapping[str, str], axes: Axes) -> dict[str, str]:
                 "axis-exists",
                 f"two axes would have the name {name!r}",
                 ("axes",),
-                f"the value of the spec is {axes} there; give its axis {name!r} a name of here, "
-                "too",
+                f"inside the spec its value is {axes}; map its axis {name!r} to an axis "
+                "here as well",
             )
     return back
 
 
 def _layer(graph: Graph, spec: Spec) -> dict[str, Value | Expr]:
-    """Return what a stand-in knows of its layer, for one that it uses and that stands for such."""
+    """Return what a stand-in knows of its layer, for a used spec that also stands for one."""
     if spec.stands_for != graph.spec.stands_for:
         return {}
     names = stand_in_names(spec.stands_for)
@@ -159,7 +159,7 @@ def _layer(graph: Graph, spec: Spec) -> dict[str, Value | Expr]:
 
 
 def _check_axes(op: Use, spec: Spec, takes: tuple[str, ...], axes: Axes) -> None:
-    """Refuse names that are no axes, of the spec or of the value it is used on.
+    """Refuse names that are not axes of the spec or of the value it is used on.
 
     Raises:
         AxisProblem: code ``unknown-axis`` or ``duplicate-axis``.
@@ -175,20 +175,20 @@ def _check_axes(op: Use, spec: Spec, takes: tuple[str, ...], axes: Axes) -> None
             raise AxisProblem("unknown-axis", message, field, f"its axes are {axes}")
         if here in list(op.axes.values())[:number]:
             message = f"the axis {here!r} is named twice"
-            way_out = "each axis of the spec is another one here"
+            way_out = "map each axis of the spec to a different axis"
             raise AxisProblem("duplicate-axis", message, field, way_out)
         if there == takes[0] != here:
             message = f"the batch {there!r} of the spec {spec.name!r} can't be {here!r}"
-            raise AxisProblem("invalid-value", message, field, "the batch stays the batch")
+            raise AxisProblem("invalid-value", message, field, "the batch axis can't be mapped")
 
 
 def _way_out(missing: list[str], names: Mapping[str, str]) -> str:
-    """Return how a value comes to the axes that it lacks, maybe for they went to others."""
+    """Return the way out for missing axes, which may have been mapped to other ones."""
     gone = [axis for axis in missing if axis in names]
     if gone:
         there = names[gone[0]]
         return (
-            f"{gone[0]!r} is {there!r} there; say which axis of here is its {gone[0]!r}, such as "
+            f"{gone[0]!r} is {there!r} in the spec; say which axis is its {gone[0]!r}, such as "
             f"'axes: {{{there}: {gone[0]}, {gone[0]}: {there}}}'"
         )
-    return f"give it a value that has {', '.join(missing)}"
+    return f"use a value that has {', '.join(missing)}"

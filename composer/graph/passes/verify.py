@@ -1,4 +1,4 @@
-"""What a legal graph is; a failure is a fault of the pass it names, not of the spec."""
+"""The invariants of a graph; a violation is a bug in the named pass, not in the spec."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from composer.language.expressions import Expr
 from composer.primitives.axes import Axes
 from composer.primitives.base import AxisProblem
 
-#: In order: a rule may count on those before it.
+#: In order: a rule may rely on the ones before it.
 RULES: dict[str, Callable[[Graph], bool]] = {
     "names are unique": lambda g: len({INPUT, *g.by_name}) == len(g.nodes) + 1,
     "the output is a node": lambda g: g.output in g.by_name,
@@ -38,7 +38,7 @@ def _axes_follow(graph: Graph) -> bool:
         assert axes is not None
         return axes
 
-    asked: dict[object, Axes] = {}  # of nodes that are alike, one
+    asked: dict[object, Axes] = {}  # one entry for all nodes that are alike
 
     def follow(node: GraphNode) -> bool:
         key = node.fields, graph.reads_of(node)

@@ -1,6 +1,6 @@
-"""Σₖ xₖ ⊙ gₖ over a small axis is a sum of products, each added where it belongs.
+"""Σₖ xₖ ⊙ gₖ over a small axis becomes a sum of products, accumulated one by one.
 
-The product x ⊙ g itself, with all its k, is never written: each xₖ is read where it lies.
+The whole product x ⊙ g, over all k, is never materialised: each xₖ is read in place.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _FEW = 4  # values of the axis, at most
 
 
 def weigh_in_parts(graph: Graph) -> Graph:
-    """Return the graph with sums over few weighed branches taken branch by branch."""
+    """Return the graph with sums over few weighted branches taken branch by branch."""
     work = Rewriting(graph)
     for node in graph.nodes:
         if isinstance(op := node.op, Reweight) and len(op.sum) == 1:

@@ -1,8 +1,8 @@
-"""Σ over a window of unfold(x) ⊙ g reads the values of each window where they lie.
+"""Σ over a window of unfold(x) ⊙ g reads the values of each window in place.
 
     Σ_k split(unfold(x))_k ⊙ g_k   is   Σ_k window_k(split(x)) ⊙ g_k
 
-The windows, as many maps as a window has values, are never written.
+The windows, one map per window value, are never materialised.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from composer.primitives.weighed_windows import WeighedWindows
 
 
 def weigh_windows(graph: Graph) -> Graph:
-    """Return the graph with windows that meet their weights, and are summed, in one."""
+    """Return the graph with windows weighted and summed in one node."""
     work, once = Rewriting(graph), read_once(graph)
     for node in graph.nodes:
         if not isinstance(product := node.op, Product):
@@ -33,7 +33,7 @@ def weigh_windows(graph: Graph) -> Graph:
 def _unfolded(
     work: Rewriting, once: dict[str, GraphNode], ref: Expr
 ) -> tuple[list[Split], Unfold | None]:
-    """Return the windows that a value is made of, and how other axes are split after it."""
+    """Return the windows that a value consists of, and how other axes are split after it."""
     splits: list[Split] = []
     while str(ref.value) in once and str(ref.value) != INPUT:
         op = work.op(str(ref.value))
@@ -49,7 +49,7 @@ def _unfolded(
 
 
 def _suits(work: Rewriting, product: Product, windows: Expr, unfold: Unfold, by: Expr) -> bool:
-    """Return whether the sum is over a window, and its weights are some for each place."""
+    """Return whether the sum is over a window, and the weights differ per place."""
     axes = work.axes(by)
     return (
         set(product.sum) == set(unfold.into)

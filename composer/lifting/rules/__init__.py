@@ -1,4 +1,4 @@
-"""What each function of torch is in the language: a rule by its name."""
+"""The rules from torch functions to ops, by function name."""
 
 from __future__ import annotations
 

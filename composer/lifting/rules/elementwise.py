@@ -1,4 +1,4 @@
-"""Functions of each element, and arithmetic between values."""
+"""Elementwise functions, and arithmetic between values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from composer.lifting.given import Given, Rule
 from composer.lifting.joined import Vec
 from composer.lifting.values import Missing, Unknown, Value
 
-#: Activations by torch's names for them, and what they take besides x that must be the default.
+#: Activations by torch's names, with the further arguments that must have the default value.
 _ACTIVATIONS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "relu": ("relu", {}), "relu6": ("relu6", {}), "sigmoid": ("sigmoid", {}),
     "silu": ("silu", {}), "hardsigmoid": ("hard_sigmoid", {}), "hardswish": ("hard_swish", {}),
@@ -27,14 +27,16 @@ def _function(fn: str, defaults: Mapping[str, Any]) -> Rule:
     def rule(draft: Draft, given: Given) -> Value:
         for place, (key, default) in enumerate(defaults.items(), 1):
             if given.get(place, key, default) != default:
-                raise Missing(f"{key} is {given.get(place, key)!r}, and {default!r} is known")
+                raise Missing(
+                    f"{key} is {given.get(place, key)!r}, and only {default!r} is supported"
+                )
         return unary(draft, given.x, fn)
 
     return rule
 
 
 def unary(draft: Draft, x: Value, fn: str, **settings: Any) -> Value:
-    """Write a function of each element."""
+    """Add an elementwise function."""
     op = "gate" if fn in _GATES else "apply"
     x = draft.written(x)
     return draft.write(op, {"x": x.node, "fn": fn, **settings}, x)
@@ -72,7 +74,7 @@ def _power(draft: Draft, given: Given) -> Value:
 
 
 def power(draft: Draft, x: Value, exponent: Any) -> Value:
-    """Write a power, by its own name where it has one."""
+    """Add a power, under its own name if it has one."""
     named = {2: "square", 0.5: "sqrt", -0.5: "rsqrt", -1: "reciprocal"}.get(exponent)
     return unary(draft, x, named) if named else unary(draft, x, "pow", exponent=exponent)
 
@@ -82,7 +84,7 @@ def _negative(draft: Draft, given: Given) -> Value:
 
 
 def scaled(draft: Draft, x: Value, by: Any) -> Value:
-    """Write a value times a number."""
+    """Add a value times a number."""
     number = draft.formulas.number(by) if isinstance(by, tuple) else by
     if number == 1:
         return x
@@ -97,14 +99,14 @@ def _arithmetic(op: str, swapped: bool = False) -> Rule:
         if given.call.op in ("rsub", "rdiv", "rtruediv") or swapped:
             a, b = b, a
         if alpha != 1 or given.kwargs.get("rounding_mode") is not None:
-            raise Missing("it has a factor or rounds")
+            raise Missing("it has a factor or a rounding mode")
         return binary(draft, op, a, b)
 
     return rule
 
 
 def binary(draft: Draft, op: str, a: Any, b: Any) -> Value:
-    """Write an operation between two values, or a value and a number."""
+    """Add an operation between two values, or a value and a number."""
     if any(isinstance(one, Value) and one.unknown for one in (a, b)):
         raise Unknown
     values = [one for one in (a, b) if isinstance(one, Value)]
@@ -115,9 +117,9 @@ def binary(draft: Draft, op: str, a: Any, b: Any) -> Value:
         return draft.write(op, {"of": [draft.node(a), draft.node(b)]}, both)
     value, number = (a, b) if isinstance(a, Value) else (b, a)
     if not isinstance(value, Value):
-        raise Missing("it works on numbers alone")
+        raise Missing("it has only numbers as operands")
     if not isinstance(number, (int, float, tuple)):
-        raise Missing(f"{number!r} is no number")
+        raise Missing(f"{number!r} is not a number")
     if op == "mul":
         return scaled(draft, value, number)
     text = draft.formulas.number(number) if isinstance(number, tuple) else number
@@ -131,12 +133,12 @@ def binary(draft: Draft, op: str, a: Any, b: Any) -> Value:
 
 
 def _is_power_of_two(number: Any) -> TypeGuard[float]:
-    """Return whether to divide by a number is to multiply by another, to the last bit."""
+    """Return whether division by a number equals multiplication by its inverse exactly."""
     return isinstance(number, (int, float)) and bool(number) and math.log2(abs(number)) % 1 == 0
 
 
 def _as_number(draft: Draft, one: Any, values: list[Value]) -> Any:
-    """Return a constant tensor whose elements are all one number as that number."""
+    """Return a constant tensor with equal elements as a number."""
     if not isinstance(one, Value) or not one.is_constant or len(values) < 2:
         return one
     assert one.source is not None

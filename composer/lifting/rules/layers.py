@@ -13,7 +13,7 @@ from composer.lifting.values import Missing, Numbers, Value
 
 
 def path_of(value: Value | None, what: str) -> str | None:
-    """Return the key of a parameter that is used as it is.
+    """Return the key of a parameter that is used directly.
 
     Raises:
         Missing: it is computed.
@@ -22,12 +22,12 @@ def path_of(value: Value | None, what: str) -> str | None:
         return None
     source = value.source
     if source is None or not source.learned or value.axes != source.axes:
-        raise Missing(f"its {what} is computed, and not a parameter itself")
+        raise Missing(f"its {what} is computed, not a parameter")
     return source.learned
 
 
 def is_parameter(value: Value | None) -> bool:
-    """Return whether a value is a parameter as it is."""
+    """Return whether a value is directly a parameter."""
     try:
         path_of(value, "")
     except Missing:
@@ -36,7 +36,7 @@ def is_parameter(value: Value | None) -> bool:
 
 
 def keys(local: str, weight: str | None, bias: str | None) -> dict[str, str]:
-    """Return the module's keys by those of a layer."""
+    """Return the module's keys for those of a layer."""
     found = {}
     if weight is not None:
         found[f"{local}.weight"] = weight
@@ -69,7 +69,7 @@ def dense(
     bias: Value | None,
     groups: Any,
 ) -> Value:
-    """Write a fully connected layer of one position."""
+    """Add a fully connected layer along one position."""
     path, of_bias = path_of(weight, "weight"), path_of(bias, "bias")
     x, axis = draft.single(x, dim)
     x = draft.written(x)
@@ -102,7 +102,7 @@ def _convolution(count: int) -> Rule:
         kernel = tuple(weight.size(at, draft.runs) for at in range(2, count + 2))
         if padding == "same":
             if any(n % 2 == 0 for size in kernel for n in size):
-                raise Missing("an even kernel is padded on one side more")
+                raise Missing("an even kernel is padded more on one side")
             pads = tuple(
                 tuple(d * (n // 2) for n in size) for d, size in zip(dilation, kernel, strict=True)
             )
@@ -126,7 +126,7 @@ def convolved(
     dilation: tuple[Any, ...],
     groups: Numbers,
 ) -> Value:
-    """Write a convolution: a layer of each place, a filter along an axis, or one of a map."""
+    """Add a convolution: a pointwise layer, a filter along an axis, or one over a map."""
     ones, count = (1,) * draft.runs, len(kernel)
     learned = is_parameter(weight)
     out = given.shape[1]
@@ -146,7 +146,7 @@ def convolved(
         )  # fmt: skip
         return found.at(found.dims[:-1])
     if count == 3:
-        raise Missing("it is over three dimensions")
+        raise Missing("it is three-dimensional")
     return _on_map(draft, x, weight, bias, kernel, stride, pads, dilation, groups, given.shape)
 
 
@@ -158,7 +158,7 @@ def _filter(
     kernel: Numbers,
     padding: Numbers,
 ) -> Value | None:
-    """Write one filter along an axis; without a padding, the middle of what it gives."""
+    """Add one filter along an axis; without padding, crop its output."""
     if any(n % 2 == 0 for n in kernel):
         return None
     half = tuple(n // 2 for n in kernel)
@@ -245,10 +245,10 @@ def _by_value(
     made: Value,
     out: Numbers,
 ) -> Value:
-    """Write a convolution whose kernel is a value."""
+    """Add a convolution whose kernel is a value."""
     names = ("o", "i", "kh", "kw")
     if out == (1,) * draft.runs:
-        raise Missing("its kernel is computed and gives one channel")
+        raise Missing("its kernel is computed and has one output channel")
     for dim in range(4):
         weight, _ = draft.single(weight, dim)
     weight = draft.rename(weight, {dim[0]: n for dim, n in zip(weight.dims, names, strict=True)})

@@ -1,4 +1,4 @@
-"""Torch's own attention of many heads, which is one call: of a value to itself."""
+"""Torch's multi-head attention, which is one call: only self-attention."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from composer.lifting.rules.products import attended
 from composer.lifting.rules.shapes import reshaped
 from composer.lifting.values import Missing, Value
 
-#: What it may be given beside the values and the weights, and what says that it is not.
+#: Further arguments that are not supported, with the values that mean their absence.
 _UNUSED = ("bias_k", "bias_v", "key_padding_mask", "attn_mask", "q_proj_weight", "static_k",
            "static_v")  # fmt: skip
 
 
 def _multi_head(draft: Draft, given: Given) -> tuple[Any, ...]:
-    """Write the self-attention of [n, b, c]: a layer to q, k and v, and one back."""
+    """Add the self-attention of [n, b, c]: a layer to q, k and v, and an output layer."""
     x, heads = given.x, given.get(4, "num_heads")
     if given.value(1, "key") != x or given.value(2, "value") != x:
         raise Missing("its queries, keys and values are not one tensor")
@@ -27,7 +27,7 @@ def _multi_head(draft: Draft, given: Given) -> tuple[Any, ...]:
             raise Missing(f"it has {name!r}")
     dropped = given.get(10, "dropout_p") and given.kwargs.get("training", True)
     if dropped or given.get(9, "add_zero_attn") or given.kwargs.get("is_causal"):
-        raise Missing("its weights are dropped in training, or it sees a part of the places alone")
+        raise Missing("it has attention dropout or a mask")
     n, b, c = (x.size(dim, draft.runs) for dim in range(3))
     count, three = (heads,) * draft.runs, (3,) * draft.runs
     hint = draft.hint

@@ -23,7 +23,7 @@ def _batch_norm(draft: Draft, given: Given) -> Value:
         raise Missing("its value has no channels")
     mean, var = given.get(1, "running_mean"), given.get(2, "running_var")
     if mean is None or var is None:
-        raise Missing("it keeps no statistics", "track_running_stats=True")
+        raise Missing("it keeps no running statistics", "track_running_stats=True")
     weight, bias = given.optional(3, "weight"), given.optional(4, "bias")
     momentum = given.get(6, "momentum", 0.1)
     one_channel = not x.dims[1]
@@ -51,15 +51,15 @@ def normed(
     affine: tuple[str, ...],
     always: bool = True,
 ) -> Value:
-    """Write a norm; of a weight without a bias, or one that is computed, as arithmetic after it.
+    """Add a norm; a weight without a bias, or a computed one, becomes arithmetic after it.
 
     Args:
-        draft: where to.
-        x: what is normed.
+        draft: the spec under construction.
+        x: the value to normalise.
         fields: of the node.
-        weight: with the dimensions in which it meets x.
+        weight: aligned with the dimensions of x.
         bias: likewise.
-        affine: the axes along which the norm has weights, if it has some.
+        affine: the axes along which the norm has weights, if any.
         always: whether the norm has weights by default.
     """
     has_bias = fields["fn"] not in ("rms", "l2")
@@ -93,7 +93,7 @@ def _of_last(draft: Draft, given: Given, fn: str, weight: int, eps: int) -> Valu
     count = len(shape) if isinstance(shape, tuple) else 1
     over = tuple(axis for dim in x.dims[-count:] for axis in dim)
     if not over:
-        raise Missing("it is of one value")
+        raise Missing("it is over a single value")
     bias = given.optional(3, "bias") if fn == "layer" else None
     fields = {"over": list(over), "fn": fn, "eps": _eps(given, eps)}
     return normed(draft, x, fields, given.optional(weight, "weight"), bias, over)
@@ -118,7 +118,7 @@ def _instance_norm(draft: Draft, given: Given) -> Value:
     x = given.x
     x, axis = draft.single(x, 1)
     if given.get(1, "running_mean") is not None:
-        raise Missing("it keeps statistics", "track_running_stats=False")
+        raise Missing("it keeps running statistics", "track_running_stats=False")
     over = [one for dim in x.dims[2:] for one in dim]
     wide = ((),) * (len(x.dims) - 2)
     weight, bias = given.optional(3, "weight"), given.optional(4, "bias")

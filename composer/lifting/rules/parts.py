@@ -1,4 +1,4 @@
-"""Parts of an axis, and values put together along one."""
+"""Parts of an axis, and values joined along one."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def chunked(
 
 
 def _sizes(whole: Numbers, sizes: Sequence[Numbers]) -> list[Size]:
-    """Return the sizes of parts; the largest is what the others leave."""
+    """Return the sizes of parts; the largest is the remainder of the others."""
     largest = max(sizes, key=lambda size: size[0])
     place = [*map(tuple, sizes)].index(tuple(largest))
     found = [Size(tuple(size)) for size in sizes]
@@ -69,7 +69,7 @@ def _kept(x: Value, axis: str, size: Numbers) -> Value:
 
 
 def _resized(x: Value, axis: str, size: Numbers, draft: Draft) -> Value:
-    """Return x with another size of an axis, which goes where that is 1."""
+    """Return x with another size of an axis, which is removed if that is 1."""
     if size == (1,) * draft.runs:
         return x.at(tuple(one for one in dim if one != axis) for dim in x.dims)
     return _kept(x, axis, size)
@@ -92,7 +92,7 @@ def _select(draft: Draft, given: Given) -> Value:
 
 
 def picked(draft: Draft, x: Value, dim: int, index: Any, keep: bool = False) -> Value:
-    """Return the values at one index of a position, which goes, or keeps a size of 1."""
+    """Return the values at one index of a position, which is removed or keeps size 1."""
     rest = (*x.dims[:dim], *([()] if keep else []), *x.dims[dim + 1 :])
     if not x.dims[dim] or all(axis in x.bare for axis in x.dims[dim]):
         return x.at(rest)
@@ -109,7 +109,7 @@ def _getitem(draft: Draft, given: Given) -> Value:
     x, key = given.x, given.get(1, "indices")
     keys = list(key) if isinstance(key, tuple) and not isinstance(key, Vec) else [key]
     if any(isinstance(one, Value) for one in keys):
-        raise Missing("values are looked up by a tensor of indices")
+        raise Missing("it is indexed by a tensor")
     used = sum(one is not None and one is not Ellipsis for one in keys)
     if Ellipsis in keys:
         at = keys.index(Ellipsis)
@@ -150,7 +150,7 @@ def _sliced(draft: Draft, given: Given, x: Value, dim: int, part: slice) -> Valu
 
 
 def _stepped(draft: Draft, x: Value, dim: int, bounds: list[tuple[int, int, int]]) -> Value:
-    """Return every nth value, where n divides the axis: a split, and one of its parts."""
+    """Return every nth value, if n divides the axis: a split, and one of its parts."""
     x, axis = draft.single(x, dim)
     step, start = bounds[0][2], bounds[0][0]
     sizes = x.sizes[axis]
@@ -159,7 +159,7 @@ def _stepped(draft: Draft, x: Value, dim: int, bounds: list[tuple[int, int, int]
         for (s, stop, n), size in zip(bounds, sizes, strict=True)
     )
     if not whole or step < 2 or start >= step:
-        raise Missing(f"every value of {step} is taken, which do not divide the axis")
+        raise Missing(f"it takes every value with a step of {step}, which does not divide the axis")
     taken = {*x.axes}
     inner = draft.axis(axis, taken)
     outer = tuple(size // step for size in sizes)
@@ -168,7 +168,7 @@ def _stepped(draft: Draft, x: Value, dim: int, bounds: list[tuple[int, int, int]
 
 
 def picked_axis(draft: Draft, x: Value, axis: str, index: int) -> Value:
-    """Return the values at one index of an axis, wherever it stands."""
+    """Return the values at one index of an axis at any position."""
     made = x.at(tuple(one for one in dim if one != axis) for dim in x.dims)
     x = draft.written(x)
     return draft.write("pick", {"x": x.node, "axis": axis, "index": index}, made)
@@ -218,17 +218,17 @@ def _known(value: Any) -> Value:
 
 
 def _together(draft: Draft, values: list[Value], dim: int) -> list[Value]:
-    """Return values whose nodes all have the same axes, by the same names."""
+    """Return values whose nodes all have the same axes, with the same names."""
     first = values[0]
     found = [first]
     for value in values[1:]:
         bare = [v.at((*v.dims[:dim], (), *v.dims[dim + 1 :])) for v in (first, value)]
         a, b = aligned(draft, *bare)
         if a.axes != bare[0].axes:
-            raise Missing("what is put together has other axes")
+            raise Missing("the joined values have different axes")
         names = dict(zip(bare[1].axes, b.axes, strict=True))
         if len(b.axes) != len(a.axes):
-            raise Missing("what is put together has other axes")
+            raise Missing("the joined values have different axes")
         found.append(draft.rename(value, names))
     own = {axis for value in found for axis in value.axes}
     return [draft.filled(draft.written(value), own & set(value.axes)) for value in found]
@@ -242,7 +242,7 @@ def _stack(draft: Draft, given: Given) -> Value:
 
 
 def _stacked(draft: Draft, values: list[Value], dim: int, keep: bool) -> Value:
-    """Write values side by side on a new axis at a position that none of them has."""
+    """Stack values on a new axis at a new position."""
     from dataclasses import replace
 
     values = _together(draft, values, dim)

@@ -1,4 +1,4 @@
-"""Products of matrices, and attention."""
+"""Matrix products, and attention."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def _matmul(draft: Draft, given: Given) -> Value:
 
 
 def contracted(draft: Draft, a: Value, b: Value) -> Value:
-    """Return the product of matrices, whose leading dimensions meet as any do."""
+    """Return the matrix product, whose leading dimensions broadcast."""
     if len(a.dims) < 2 or len(b.dims) < 2:
-        raise Missing("it is of vectors")
+        raise Missing("it is a product of vectors")
     letters = "zyxwvuts"
     lead_a, lead_b = len(a.dims) - 2, len(b.dims) - 2
     lead = max(lead_a, lead_b)
@@ -33,7 +33,7 @@ def contracted(draft: Draft, a: Value, b: Value) -> Value:
 
 
 def labelled(draft: Draft, a: Value, of_a: str, b: Value, of_b: str, out: str) -> Value:
-    """Return the product of two values whose positions have letters, as an einsum has them."""
+    """Return the product of two values whose positions have letters, as in an einsum."""
     if len({*of_a}) < len(of_a) or len({*of_b}) < len(of_b):
         raise Missing("it takes a diagonal")
     letters = [*dict.fromkeys(of_a + of_b)]
@@ -66,7 +66,7 @@ def _einsum(draft: Draft, given: Given) -> Value:
     if len(values) == 1 and isinstance(values[0], tuple):
         values = values[0]
     if not isinstance(text, str) or "." in text:
-        raise Missing("its equation is in another form than letters")
+        raise Missing("its equation is not written with letters")
     inputs, arrow, out = text.replace(" ", "").partition("->")
     words = inputs.split(",")
     if not arrow or len(words) != len(values) or len(words) > 2:
@@ -86,9 +86,9 @@ def _attention(draft: Draft, given: Given) -> Value:
     q, k, v = (given.value(place, name) for place, name in enumerate(("query", "key", "value")))
     mask, p = given.optional(3, "attn_mask"), given.get(4, "dropout_p", 0.0)
     if p:
-        raise Missing("its weights are dropped in training", "dropout_p=0")
+        raise Missing("it has attention dropout", "dropout_p=0")
     if given.get(5, "is_causal", False):
-        raise Missing("a place sees only those before it")
+        raise Missing("it is causal")
     scale = given.kwargs.get("scale")
     if len(q.dims) < 3:
         raise Missing("its values have no batch")
@@ -96,7 +96,7 @@ def _attention(draft: Draft, given: Given) -> Value:
 
 
 def attended(draft: Draft, q: Value, k: Value, v: Value, mask: Value | None, scale: Any) -> Value:
-    """Write attention of queries [.., n, d] over keys [.., m, d] with values [.., m, e]."""
+    """Add attention of queries [.., n, d] over keys [.., m, d] with values [.., m, e]."""
     q, along = draft.single(q, len(q.dims) - 1)
     q = draft.filled(q, q.dims[-2])
     if not q.dims[-2]:
@@ -112,7 +112,7 @@ def attended(draft: Draft, q: Value, k: Value, v: Value, mask: Value | None, sca
         wide_q, wide_k = aligned(draft, wide_q, wide_k)
         q = wide_q.at((*wide_q.dims[:-2], wide_q.dims[-1]))
         k = wide_k.at((*wide_k.dims[:-3], *wide_k.dims[-2:]))
-    # the values meet the keys, and their features must not meet those of the queries
+    # the values share axes with the keys, but not their features with the queries
     wide_k = k.at((*k.dims[:-1], ()))
     features = v.dims[-1]
     rest = v.at((*v.dims[:-1], ()))
@@ -120,7 +120,7 @@ def attended(draft: Draft, q: Value, k: Value, v: Value, mask: Value | None, sca
     names = dict(zip((a for d in v.dims[:-1] for a in d), rest.axes, strict=False))
     v = draft.rename(v, names)
     if not features:
-        raise Missing("its values have one feature")
+        raise Missing("its values have a single feature")
     k = draft.filled(k, (*k.dims[-2], along))
     v = draft.filled(v, (*v.dims[-2], *v.dims[-1]))
     q = draft.filled(q, q.own)

@@ -11,7 +11,7 @@ from composer.lifting.values import Missing, Numbers, Value, dim_of, dims_of, pr
 
 
 def reduced(draft: Draft, x: Value, dims: tuple[int, ...], reduce: str, keep: bool) -> Value:
-    """Write a reduction of some positions, each of which then has size 1 or goes."""
+    """Add a reduction of some positions, each of which then has size 1 or is removed."""
     axes = [axis for dim in dims for axis in x.dims[dim]]
     over = [axis for axis in axes if axis in x.own]
     bare = [axis for axis in axes if axis in x.bare]
@@ -27,7 +27,7 @@ def reduced(draft: Draft, x: Value, dims: tuple[int, ...], reduce: str, keep: bo
         fields = {"x": x.node, "over": over, "reduce": None if reduce == "mean" else reduce}
         made = draft.write("pool", fields, made)
     elif reduce in ("std", "var"):
-        raise Missing("it is of one value")
+        raise Missing("it is over a single value")
     if bare and reduce == "sum":
         made = scaled(draft, made, product([x.sizes[axis] for axis in bare], draft.runs))
     return made
@@ -46,12 +46,12 @@ def _reduce(reduce: str) -> Rule:
 
 
 def _extreme(reduce: str) -> Rule:
-    """Return the rule of ``max`` and ``min``, which give the places too where they have a dim."""
+    """Return the rule of ``max`` and ``min``, which also return indices if they have a dim."""
 
     def rule(draft: Draft, given: Given) -> Any:
         x, dim = given.x, given.get(1, "dim")
         if isinstance(dim, Value):
-            raise Missing("it is the larger of two tensors")
+            raise Missing("it is the elementwise maximum of two tensors")
         if dim is None:
             return reduced(draft, x, tuple(range(len(x.dims))), reduce, False)
         keep = bool(given.get(2, "keepdim", False))
@@ -81,9 +81,7 @@ def _spread_of(reduce: str) -> Rule:
         power = 0.5 if reduce == "std" else 1
         factor = tuple((n / (n - correction)) ** power for n in count)
         if len(set(factor)) > 1:
-            raise Missing(
-                "it divides by one less than the number of values", "give it correction=0"
-            )
+            raise Missing("it divides by the number of values minus one", "pass correction=0")
         return scaled(draft, found, factor[0])
 
     return rule
@@ -106,9 +104,9 @@ def _softmax(draft: Draft, given: Given) -> Value:
 
 
 def softmax(draft: Draft, x: Value, axes: tuple[str, ...]) -> Value:
-    """Write a softmax over all axes of a position."""
+    """Add a softmax over all axes of a position."""
     if not axes:
-        raise Missing("it is over one value, which gives 1")
+        raise Missing("it is over a single value, which gives 1")
     x = draft.filled(x, axes)
     return draft.write("gate", {"x": x.node, "fn": "softmax", "over": list(axes)}, x)
 
@@ -117,7 +115,7 @@ def _adaptive(reduce: str, count: int) -> Rule:
     def rule(draft: Draft, given: Given) -> Value:
         x = given.x
         if given.get(2, "return_indices", False):
-            raise Missing("it gives the places of the largest values, too")
+            raise Missing("it also returns the indices of the largest values")
         first = len(x.dims) - count
         sizes = per_dim(given.get(1, "output_size"), count)
         dims = tuple(range(first, len(x.dims)))
@@ -135,7 +133,7 @@ def _adaptive(reduce: str, count: int) -> Rule:
 
 
 def resized(draft: Draft, x: Value, sizes: dict[int, Numbers], reduce: str) -> Value:
-    """Write a pool to given sizes of some positions, of those that have another."""
+    """Add a pool to given sizes, over the positions whose size changes."""
     from dataclasses import replace
 
     to: dict[str, Numbers] = {}
@@ -143,7 +141,7 @@ def resized(draft: Draft, x: Value, sizes: dict[int, Numbers], reduce: str) -> V
         if x.size(dim, draft.runs) == size:
             continue
         if not x.dims[dim]:
-            raise Missing("one place is spread over several")
+            raise Missing("it would enlarge an axis")
         x, axis = draft.single(x, dim)
         to[axis] = size
     if not to:
@@ -166,7 +164,7 @@ def _windows(reduce: str, count: int) -> Rule:
             ceil = given.get(4, "ceil_mode", False)
             counts = given.get(5, "count_include_pad", True)
             if given.get(6, "divisor_override") is not None:
-                raise Missing("it divides by a number of its own")
+                raise Missing("it has a divisor_override")
         else:
             if per_dim(given.get(4, "dilation", 1), count) != (1,) * count:
                 raise Missing("its windows are dilated")
@@ -192,7 +190,7 @@ def _pooled(
     if {*kernel, *stride} == {1}:
         return x
     if count != 2:
-        raise Missing("its windows are of one dimension or of three")
+        raise Missing("its windows are one- or three-dimensional")
     axes, crop = [], {}
     for place in range(count):
         x, axis = draft.single(x, len(x.dims) - count + place)
@@ -203,7 +201,7 @@ def _pooled(
             raise Missing(
                 f"windows of {kernel[place]} with a stride of {stride[place]} and a padding of "
                 f"{padding[place]}",
-                "a window is odd and padded by half, or as large as the stride",
+                "a window must be odd and padded by half, or equal to the stride",
             )
         if tiles and not odd and not ceil:
             size = x.sizes[axis]

@@ -1,4 +1,4 @@
-"""Views: what torch does with positions, most of which is nothing where axes have names."""
+"""Views: torch's operations on positions, most of which need no node with named axes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def _reshape(draft: Draft, given: Given) -> Value:
 
 
 def reshaped(draft: Draft, x: Value, shape: tuple[Numbers, ...]) -> Value:
-    """Return a value at another shape: its axes side by side, or some of them taken apart.
+    """Return a value in another shape: its axes merged, or some of them split.
 
     Raises:
         Missing: the new dimensions cut across the axes.
     """
     runs = draft.runs
-    waiting = [(axis, x.sizes[axis]) for axis in x.axes]  # what is left of each
+    waiting = [(axis, x.sizes[axis]) for axis in x.axes]  # the remainder of each
     parts: dict[str, list[Numbers]] = {}
     dims: list[list[tuple[str, int]]] = []
     for target in shape:
@@ -28,7 +28,7 @@ def reshaped(draft: Draft, x: Value, shape: tuple[Numbers, ...]) -> Value:
         dim: list[tuple[str, int]] = []
         while have != target:
             if not waiting:
-                raise Missing("its elements are arranged in another way at each size")
+                raise Missing("its elements are arranged differently at each size")
             whose, size = waiting.pop(0)
             whole = product([have, size], runs)
             if not all(t % n == 0 for t, n in zip(target, whole, strict=True)):
@@ -54,15 +54,15 @@ def _divided(sizes: Numbers, by: Numbers) -> Numbers:
     """Return sizes divided by others.
 
     Raises:
-        Missing: something is left over.
+        Missing: the division is not exact.
     """
     if any(size % part for size, part in zip(sizes, by, strict=True)):
-        raise Missing("the new dimensions cut across those that the tensor has")
+        raise Missing("the new dimensions cut across those of the tensor")
     return tuple(size // part for size, part in zip(sizes, by, strict=True))
 
 
 def _names(draft: Draft, x: Value, axis: str, sizes: list[Numbers]) -> tuple[str, ...]:
-    """Return names for the parts of an axis: heads with d features, windows of places."""
+    """Return names for the parts of an axis: heads with d features, spatial windows."""
     if len(sizes) == 1:
         return (axis,)
     wishes: list[str] = []
@@ -144,7 +144,7 @@ def _expand(draft: Draft, given: Given) -> Value:
 
 
 def spread(draft: Draft, x: Value, shape: tuple[Numbers, ...]) -> Value:
-    """Return a value that is the same along new axes, which its node has not."""
+    """Return a value broadcast along new axes, which its node does not have."""
     from dataclasses import replace
 
     dims = ((),) * (len(shape) - len(x.dims)) + x.dims
@@ -168,7 +168,7 @@ def _repeat(draft: Draft, given: Given) -> Value:
     times = given.rest(1) or given.kwargs.get("repeats", ())
     dims = ((),) * (len(times) - len(x.dims)) + x.dims
     if any(axes and number != 1 for axes, number in zip(dims, times, strict=True)):
-        raise Missing("it lays copies side by side along an axis")
+        raise Missing("it tiles an axis with copies")
     return spread(draft, x, given.shape)
 
 
@@ -183,7 +183,7 @@ def _roll(draft: Draft, given: Given) -> Value:
     x = given.x
     shifts, dims = given.get(1, "shifts"), given.get(2, "dims")
     if dims is None:
-        raise Missing("it goes around the end of all dimensions at once", "give it 'dims'")
+        raise Missing("it rolls the flattened tensor", "pass 'dims'")
     shifts = shifts if isinstance(shifts, tuple) else (shifts,)
     over, by = [], []
     for shift, dim in zip(shifts, dims_of(dims, len(x.dims)), strict=True):
@@ -196,14 +196,14 @@ def _roll(draft: Draft, given: Given) -> Value:
 
 
 def rolled(draft: Draft, x: Value, over: list[str], by: list[Any]) -> Value:
-    """Write a roll along axes that a value has."""
+    """Add a roll along axes of a value."""
     by = by[:1] if len(set(by)) == 1 else by
     x = draft.written(x)
     return draft.write("roll", {"x": x.node, "over": over, "by": by}, x) if over else x
 
 
 def signed(draft: Draft, numbers: Numbers) -> Any:
-    """Return a whole number that may be below zero as the spec writes it."""
+    """Return an integer, maybe negative, as written in a spec."""
     if all(n >= 0 for n in numbers):
         return draft.formulas.size(numbers)
     found = draft.formulas.size(tuple(-n for n in numbers))

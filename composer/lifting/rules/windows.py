@@ -1,4 +1,4 @@
-"""Windows of a map, what is laid around it, and maps of other sizes."""
+"""Windows of a map, padding, and resizing."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ def _pad(draft: Draft, given: Given) -> Value:
     mode = given.get(2, "mode", "constant")
     amount = given.get(3, "value", 0) or 0
     if mode not in ("constant", "circular") or amount:
-        raise Missing(f"it pads by {mode if mode != 'constant' else amount}")
+        raise Missing(f"its padding is {mode if mode != 'constant' else amount}, not zeros")
     for place in range(len(pads) // 2):
         dim = len(x.dims) - 1 - place
         before, after = given.vec(pads[2 * place]), given.vec(pads[2 * place + 1])
         if not any(before) and not any(after):
             continue
         if any(n < 0 for n in (*before, *after)):
-            raise Missing("it cuts off what is at the edge")
+            raise Missing("it crops at the edge")
         pad = _around if mode == "circular" else _with_zeros
         x = pad(draft, x, dim, before, after)
     return x
 
 
 def _with_zeros(draft: Draft, x: Value, dim: int, before: Numbers, after: Numbers) -> Value:
-    """Write zeros at the end, then move the last of them around to the front."""
+    """Add zeros at the end, then roll the last of them to the front."""
     x, axis = draft.single(x, dim)
     x = draft.written(x)
     size = tuple(map(sum, zip(x.sizes[axis], before, after, strict=True)))
@@ -41,7 +41,7 @@ def _with_zeros(draft: Draft, x: Value, dim: int, before: Numbers, after: Number
 
 
 def _around(draft: Draft, x: Value, dim: int, before: Numbers, after: Numbers) -> Value:
-    """Write what comes around the end: the last values first, and the first ones last."""
+    """Add circular padding: the last values first, and the first ones last."""
     from composer.lifting.rules.parts import _kept
 
     x, axis = draft.single(x, dim)
@@ -61,7 +61,7 @@ def _around(draft: Draft, x: Value, dim: int, before: Numbers, after: Numbers) -
 
 
 def _unfold(draft: Draft, given: Given) -> Value:
-    """Write the windows of ``F.unfold``: [b, c, h, w] to [b, c·kh·kw, h·w]."""
+    """Add the windows of ``F.unfold``: [b, c, h, w] to [b, c·kh·kw, h·w]."""
     x = given.x
     kernel = per_dim(given.get(1, "kernel_size"), 2)
     dilation = per_dim(given.get(2, "dilation", 1), 2)
@@ -96,7 +96,7 @@ def _unfold(draft: Draft, given: Given) -> Value:
 
 
 def _fold(draft: Draft, given: Given) -> Value:
-    """Write the sum of windows of ``F.fold``: [b, c·kh·kw, h·w] to [b, c, h, w]."""
+    """Add the sum of windows of ``F.fold``: [b, c·kh·kw, h·w] to [b, c, h, w]."""
     from composer.lifting.rules.shapes import reshaped
 
     x = given.x
@@ -114,7 +114,7 @@ def _fold(draft: Draft, given: Given) -> Value:
     x = reshaped(draft, x, (batch, channels, *windows, *counts))
     axes = [dim[0] for dim in x.dims[2:] if len(dim) == 1]
     if len(axes) != 4:
-        raise Missing("its windows are of one value, or made of other parts")
+        raise Missing("its windows have a single value or different parts")
     h, w = axes[2:]
     x = draft.filled(x, axes)
     like = _like(given, {h: size[0], w: size[1]})
@@ -134,13 +134,13 @@ def _like(given: Given, sizes: dict[str, Numbers]) -> str:
     """Return a node that has these axes with these sizes.
 
     Raises:
-        Missing: none has.
+        Missing: no node has them.
     """
     for value in given.maps():
         own = {axis: value.sizes[axis] for axis in value.own}
         if value.node and not value.unknown and all(own.get(a) == n for a, n in sizes.items()):
             return value.node
-    raise Missing("no value on the way has the size that it comes to")
+    raise Missing("no earlier value has its output size")
 
 
 def _interpolate(draft: Draft, given: Given) -> Value:
@@ -153,7 +153,7 @@ def _interpolate(draft: Draft, given: Given) -> Value:
         return x
     if mode != "nearest" or count != 2:
         raise Missing(
-            f"it is by {mode}", "resize takes the nearest neighbour: mode='nearest' of a map"
+            f"its mode is {mode}", "resize is nearest-neighbour: use mode='nearest' on a map"
         )
     x, h = draft.single(x, 2)
     x, w = draft.single(x, 3)
@@ -174,7 +174,7 @@ RULES: dict[str, Rule] = {
 
 
 def _tensor_unfold(draft: Draft, given: Given) -> Value:
-    """Write the windows of ``Tensor.unfold``, which stand at the end."""
+    """Add the windows of ``Tensor.unfold``, which become the last dimension."""
     from composer.lifting.values import dim_of
 
     if "dilation" not in given.kwargs:  # as ``F.unfold`` gives it to torch, by name
@@ -182,7 +182,7 @@ def _tensor_unfold(draft: Draft, given: Given) -> Value:
         dim = dim_of(given.get(1, "dimension"), len(x.dims))
         size, step = given.get(2, "size"), given.get(3, "step")
         if not isinstance(size, int) or not isinstance(step, int):
-            raise Missing("its windows have another size at each size of the input")
+            raise Missing("its window size depends on the input size")
         x, axis = draft.single(x, dim)
         x = draft.written(x)
         wish = f"k{axis}"[:18]

@@ -1,4 +1,4 @@
-"""In place of a convolution: SK, split attention, CondConv, dynamic convolution."""
+"""Stand-ins for convolutions: SK, split attention, CondConv, dynamic convolution."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SK(nn.Module):
         self.select = nn.Conv2d(hidden, branches * out, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what the branches give, each channel weighed among them."""
+        """Return the weighted sum of the branches, with weights per channel."""
         maps = torch.stack([conv(x) for conv in self.convs], dim=1)
         logits = self.select(self.fc(self.pool(maps.sum(dim=1))))
         shares = logits.view(len(x), self.branches, -1, 1, 1).softmax(dim=1)

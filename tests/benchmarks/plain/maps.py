@@ -35,7 +35,7 @@ class CBAMSpatial(nn.Module):
         self.sigmoid = nn.Sigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x, each place scaled."""
+        """Return x, each position scaled."""
         maximum = torch.max(x, dim=1, keepdim=True)[0]
         maps = torch.cat([maximum, torch.mean(x, dim=1, keepdim=True)], dim=1)
         return x * self.sigmoid(self.bn(self.conv(maps)))

@@ -18,7 +18,7 @@ class MHSA(nn.Module):
         self.proj = nn.Linear(width, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what each token takes from all."""
+        """Return the attention output of each token over all."""
         b, n, _ = x.shape
         q, k, v = self.qkv(x).reshape(b, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         shares = (q @ k.transpose(-2, -1) * self.scale).softmax(dim=-1)
@@ -87,7 +87,7 @@ class BotMHSA(nn.Module):
         self.position = Relative(size, channels // heads)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what each pixel takes from all."""
+        """Return the attention output of each pixel over all."""
         b, c, h, w = x.shape
         q, k, v = (
             part.reshape(b * self.heads, -1, h * w).transpose(1, 2)

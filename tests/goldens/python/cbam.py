@@ -14,10 +14,10 @@ class CBAM(nn.Module):
     Args:
         channels: of the input.
         reduction: channels to hidden units of the bottleneck.
-        min_width: least width of the bottleneck: 1 for few channels.
-        kernel: of the spatial convolution.
+        min_width: minimum width of the bottleneck.
+        kernel: size of the spatial convolution.
         bias: biases in both layers of the bottleneck.
-        spatial_scale: what the weight of that norm begins at.
+        spatial_scale: initial weight of that norm.
 
     Shape:
         x: [b, c, h, w]

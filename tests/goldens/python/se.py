@@ -12,7 +12,7 @@ class SE(nn.Module):
     Args:
         channels: of the input.
         reduction: channels to hidden units of the bottleneck.
-        min_width: least width of the bottleneck: 1 for few channels.
+        min_width: minimum width of the bottleneck.
         bias: biases in both layers.
 
     Shape:
