@@ -83,7 +83,7 @@ def test_from_one_that_extends_and_goes_by_its_name(run):
 
 REFUSED = [
     (("new", "se"), 2,
-     "error[bad-name]: 'se' is a shipped spec, which would be read in its place\n"
+     "error[bad-name]: 'se' is the name of a shipped spec, which would be read instead\n"
      "  help: composer new my_se --from se begins with its text\n"),
     (("new", "My-Spec.yaml"), 2,
      "error[bad-name]: 'My-Spec.yaml' is not a name for a spec\n"
@@ -101,7 +101,7 @@ REFUSED = [
      "error[bad-name]: a name of 61 letters is too long\n  help: at most 60\n"),
     (("new", "there"), 1,
      "there.yaml: error[output]: exists already\n"
-     "  help: replace it with --force, or name another with -o\n"),
+     "  help: replace it with --force, or choose another with -o\n"),
     (("new", "mine", "-o", "no/mine.yaml"), 1,
      "no/mine.yaml: error[output]: its folder does not exist\n"
      "  help: make the folder, or name another file\n"),
@@ -181,7 +181,7 @@ NO_REFERENCE = [
     (("list", "specs", "se"), 2,
      "error[usage]: only an op has a reference, not one of the specs\n  help: say composer show se\n"),
     (("list", "ops", "pool", "--filter", "x"), 2,
-     "error[usage]: the op 'pool' is named, and --filter names others\n  help: omit one of them\n"),
+     "error[usage]: the op 'pool' is given, and so is --filter\n  help: omit one of them\n"),
 ]  # fmt: skip
 
 

@@ -69,7 +69,7 @@ BAD = [
         "a file without a function",
         (*INSERT, "net.py"),
         1,
-        "error[unknown-backbone]: 'net.py' names a file and no function\n"
+        "error[unknown-backbone]: 'net.py' names a file without a function\n"
         "  help: name the function that makes the model too: net.py:factory\n",
     ),
     (
@@ -138,7 +138,7 @@ BAD = [
         (*INSERT, TINY, "--expect", "16"),
         1,
         "error[unexpected-count]: 16 sites expected, and 4 found\n"
-        "  help: look at them with --dry-run; choose others with --stages, --blocks or --select\n",
+        "  help: list them with --dry-run; choose others with --stages, --blocks or --select\n",
     ),
     (
         "an unknown spec",
@@ -248,7 +248,7 @@ BAD = [
         "weights that are text",
         (*INSERT, TINY, "--weights", "net.py"),
         1,
-        "net.py: error[weights]: this is not a file of weights\n"
+        "net.py: error[weights]: this is not a weights file\n"
         "  help: give a .safetensors file, or a state dict\n",
     ),
     (
@@ -308,14 +308,14 @@ BAD = [
         ("eject", "nowhere"),
         1,
         "nowhere: error[not-a-composition]: this is not a composition: there is no such folder\n"
-        "  help: give a folder that 'composer insert' or composer.save wrote\n",
+        "  help: give a folder written by 'composer insert' or composer.save\n",
     ),
     (
         "eject of another folder",
         ("eject", "."),
         1,
         ".: error[not-a-composition]: this is not a composition: it has no recipe.yaml\n"
-        "  help: give a folder that 'composer insert' or composer.save wrote\n",
+        "  help: give a folder written by 'composer insert' or composer.save\n",
     ),
     (
         "eject into another format",
@@ -327,36 +327,36 @@ BAD = [
         "an output that is something else",
         (*INSERT, "resnet18", "-o", ".", "--force"),
         1,
-        ".: error[output]: exists and is not a composition, so it is never replaced\n"
-        "  help: name another with -o\n",
+        ".: error[output]: exists and is not a composition, so it is not replaced\n"
+        "  help: choose another with -o\n",
     ),
     (
         "an output that is a file",
         (*INSERT, "resnet18", "-o", "net.py", "--force"),
         1,
-        "net.py: error[output]: exists and is not a composition, so it is never replaced\n"
-        "  help: name another with -o\n",
+        "net.py: error[output]: exists and is not a composition, so it is not replaced\n"
+        "  help: choose another with -o\n",
     ),
     (
         "an output below a file",
         (*INSERT, "resnet18", "-o", "net.py/x/y"),
         1,
         "net.py/x/y: error[output]: 'net.py' is a file, not a folder\n"
-        "  help: name another with -o\n",
+        "  help: choose another with -o\n",
     ),
     (
         "an output with too long a name",
         (*INSERT, "resnet18", "-o", "x" * 300),
         1,
         f"{'x' * 300}: error[output]: cannot be written: File name too long\n"
-        "  help: name another with -o\n",
+        "  help: choose another with -o\n",
     ),
     (
         "an output where the system lets nobody write",
         (*INSERT, "resnet18", "-o", "/proc/x"),
         1,
         "/proc/x: error[output]: cannot be written: No such file or directory\n"
-        "  help: name another with -o\n",
+        "  help: choose another with -o\n",
     ),
 ]
 
@@ -459,11 +459,11 @@ WEIGHTS = [
     (
         lambda: torch.save({"state_dict": {}, "hook": Evil()}, "w"),
         "this holds more than tensors (posix.mkdir), and code in a file is never run\n"
-        "  help: where you trust the file, load it and save its state dict alone",
+        "  help: if you trust the file, load it and save only its state dict",
     ),
     (
         lambda: Path("w").write_bytes(pickle.dumps(Evil())),
-        "this is not a file of weights\n  help: give a .safetensors file, or a state dict",
+        "this is not a weights file\n  help: give a .safetensors file, or a state dict",
     ),
     (
         lambda: torch.save([1, 2], "w"),
@@ -480,7 +480,7 @@ WEIGHTS = [
     ),
     (
         lambda: Path("w").write_bytes(b""),
-        "this is not a file of weights: it is empty\n"
+        "this is not a weights file: it is empty\n"
         "  help: is it whole? Give a .safetensors file, or a state dict that torch.save wrote",
     ),
 ]
@@ -502,7 +502,7 @@ def test_damaged_safetensors(run, damage):
     Path("w.safetensors").write_bytes(broken)
     result = run(*INSERT, TINY, "--weights", "w.safetensors")
     assert result.status == 1
-    assert result.err.startswith("w.safetensors: error[weights]: this is not a file of weights: ")
+    assert result.err.startswith("w.safetensors: error[weights]: this is not a weights file: ")
     assert result.err.endswith("\n  help: is it whole? Give a .safetensors file, or a state dict "
                                "that torch.save wrote\n")  # fmt: skip
 
@@ -512,7 +512,7 @@ def test_a_cut_checkpoint(run):
     Path("w.pth").write_bytes(Path("w.pth").read_bytes()[:-100])
     result = run(*INSERT, TINY, "--weights", "w.pth")
     assert result.status == 1
-    assert result.err.startswith("w.pth: error[weights]: this is not a file of weights: ")
+    assert result.err.startswith("w.pth: error[weights]: this is not a weights file: ")
 
 
 def test_a_composition_is_not_replaced_unless_told(run):
@@ -521,12 +521,12 @@ def test_a_composition_is_not_replaced_unless_told(run):
     assert (result.status, result.err) == (
         1,
         "tiny-se: error[output]: exists already\n"
-        "  help: replace it with --force, or name another with -o\n",
+        "  help: replace it with --force, or choose another with -o\n",
     )
     result = run("insert", "--spec", "eca", "--into", "tiny-se", "--pretrained")
     assert (result.status, result.err) == (
         2,
-        "error[usage]: tiny-se is a composition with weights of its own\n"
+        "error[usage]: tiny-se is a composition, which has its own weights\n"
         "  help: leave --pretrained and --weights away\n",
     )
 
@@ -538,7 +538,7 @@ def test_ejected_weights_are_not_replaced_unless_told(run):
     assert (result.status, result.err) == (
         1,
         "tiny.safetensors: error[output]: exists already\n"
-        "  help: replace it with --force, or name another with -o\n",
+        "  help: replace it with --force, or choose another with -o\n",
     )
     result = run("eject", "tiny-se", "-o", "no/w.safetensors", "--trust-code")
     assert (result.status, result.err) == (
@@ -555,7 +555,7 @@ def test_an_output_in_a_folder_that_is_closed(run):
     assert (result.status, result.err) == (
         1,
         "closed/x: error[output]: cannot be written: Permission denied\n"
-        "  help: name another with -o\n",
+        "  help: choose another with -o\n",
     )
 
 
@@ -570,7 +570,7 @@ def test_a_full_disk_leaves_nothing_behind(run, monkeypatch, where):
     assert (result.status, result.err) == (
         1,
         f"{where}: error[output]: cannot be written: No space left on device\n"
-        "  help: nothing was left behind; make room, or name another with -o\n",
+        "  help: nothing was left behind; make room, or choose another with -o\n",
     )
     assert names(Path()) == ["net.py"]
 

@@ -139,7 +139,7 @@ BAD = [
         COMPARE,
         2,
         f"error[usage]: nothing is compared with {TINY}\n"
-        "  help: say --spec cbam, or --against timm:seresnet50\n",
+        "  help: use --spec cbam, or --against timm:seresnet50\n",
     ),
     (
         "no backbone",
@@ -151,14 +151,14 @@ BAD = [
         "a batch of nothing",
         (*COMPARE, "--spec", "se", "--batch", "1,0"),
         2,
-        "error[usage]: --batch '1,0' is not a number of images\n"
+        "error[usage]: --batch '1,0' is not a batch size\n"
         "  help: write --batch 8, or --batch 1,8\n",
     ),
     (
         "a batch that is none",
         (*COMPARE, "--spec", "se", "--batch", "many"),
         2,
-        "error[usage]: --batch 'many' is not a number of images\n"
+        "error[usage]: --batch 'many' is not a batch size\n"
         "  help: write --batch 8, or --batch 1,8\n",
     ),
     (
@@ -215,7 +215,7 @@ BAD = [
         1,
         "error[training-failed]: training of bam on a batch of 1 fails: Expected more than 1 value "
         "per channel when training, got input size torch.Size([1, 1])\n"
-        "  help: a norm behind a global pool needs more than one image: say --batch 2\n",
+        "  help: a norm after a global pool needs more than one image: use --batch 2\n",
     ),
     (
         "a device that is none",

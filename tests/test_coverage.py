@@ -17,7 +17,7 @@ REFUSED = {
 }
 #: Where SE goes in and CBAM does not.
 CBAM_REFUSED = {
-    "hiera_tiny_224": "these tokens do not stand row by row",
+    "hiera_tiny_224": "these tokens are not in row order",
 }
 
 

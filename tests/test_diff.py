@@ -121,7 +121,7 @@ def test_other_versions_alone_are_no_difference(run):
         (GATE.format(name="own", fn="sigmoid"), 0, "the texts are the same\n"),
         (GATE.format(name="own", fn="tanh"), 1, " {op: reweight, x: input, by: gate}\n"),
         ("# a comment\n" + GATE.format(name="own", fn="sigmoid"), 1,
-         "both say the same: comments or spacing differ alone\n"),
+         "both mean the same: only comments or spacing differ\n"),
     ],
     ids=["same", "other", "comment"],
 )  # fmt: skip
@@ -140,7 +140,7 @@ def test_what_cannot_be_compared_ends_with_2(run):
     told = run("diff", "a", "se")
     assert (told.status, told.err) == (2, (
         "error[usage]: 'a' is a composition, and 'se' is none\n"
-        "  help: compare two folders that insert wrote, or two specs\n"
+        "  help: compare two folders written by insert, or two specs\n"
     ))  # fmt: skip
     told = run("diff", "se", "sse")
     assert told.status == 2 and told.err.startswith(

@@ -235,7 +235,7 @@ def test_the_input_is_what_the_forward_names_first() -> None:
     plan = composer.plan(Net(), TWICE, at="block", position="input")
     assert [site.path for site in plan.sites] == ["two"]
     assert [(m.path, m.reason) for m in plan.near_misses] == [
-        ("one", "what it takes is not what its forward names first")
+        ("one", "its input is not the first argument of its forward")
     ]
 
 
@@ -249,7 +249,7 @@ def test_a_model_that_has_not_seen_an_image() -> None:
     assert (found.code, found.message, found.help) == (
         "lazy-model",
         "1 is a LazyConv2d that has not seen an image, so its sizes are not known",
-        "run the model once on a batch of images before",
+        "first run the model once on a batch of images",
     )
 
 
@@ -409,7 +409,7 @@ def test_tokens_in_another_order_are_no_map(order: str) -> None:
     with pytest.raises(ComposerError) as failure:
         composer.plan(model, "cbam", params={"min_width": 1})
     assert failure.value.diagnostics[0].message == (
-        "'spatial.locate' looks at neighbours in a map, and these tokens do not stand row by row"
+        "'spatial.locate' looks at neighbours in a map, and these tokens are not in row order"
     )
 
 

@@ -205,7 +205,7 @@ def test_what_has_no_words_in_onnx_is_named(tmp_path: Path) -> None:
         text
         == """\
 error[no-export]: odd can't be exported as onnx: aten.linalg_matrix_exp has no counterpart in ONNX
-  help: the other formats may do: see docs/export.md"""
+  help: try another format: see docs/export.md"""
     )
 
 
@@ -213,11 +213,11 @@ error[no-export]: odd can't be exported as onnx: aten.linalg_matrix_exp has no c
     ("args", "status", "text"),
     [
         (("se",), 2, """\
-error[usage]: neither --to nor -o says the format
+error[usage]: neither --to nor -o gives the format
   help: write --to python, onnx, pt2 or aoti
 """),
         (("se", "-o", "se.bin"), 2, """\
-error[usage]: 'se.bin' does not say its format by its end
+error[usage]: 'se.bin' has no suffix that gives the format
   help: let it end in .py, .onnx or .pt2, or say to='onnx'
 """),
         (("se", "--to", "pt2", "-o", "se.onnx"), 2, """\
@@ -226,7 +226,7 @@ error[usage]: 'se.onnx' does not end in .pt2, as files of pt2 do
 """),
         (("se", "--to", "onnx", "-o", "there.onnx"), 1, """\
 there.onnx: error[output]: exists already
-  help: replace it with --force, or name another with -o
+  help: replace it with --force, or choose another with -o
 """),
         (("empty", "--to", "onnx", "--channels", "64"), 2, """\
 error[usage]: channels is of a spec, and empty has its own
@@ -234,7 +234,7 @@ error[usage]: channels is of a spec, and empty has its own
 """),
         (("empty", "--to", "onnx"), 1, """\
 empty: error[not-a-composition]: this is not a composition: it has no recipe.yaml
-  help: give a folder that 'composer insert' or composer.save wrote
+  help: give a folder written by 'composer insert' or composer.save
 """),
     ],
 )  # fmt: skip

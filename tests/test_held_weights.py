@@ -192,7 +192,7 @@ REFUSED: dict[str, tuple[Callable[[dict[str, Tensor]], None], dict[str, Any], st
         "inserted with init=paper"),
     "twice": (twice, {"min_width": 8},
               "it.pth: error[weights]: layer1.0.se and layer1.0.gate of the file both fit "
-              "layer1.0.se_2\n  help: take out of the file what is not meant"),
+              "layer1.0.se_2\n  help: remove the ones that are not meant from the file"),
     "without biases": (
         without("fc1.bias"), {"min_width": 8},
         "it.pth: error[weights]: the file does not hold the tensors of layer1.0.se_2 (se): it has "

@@ -317,4 +317,4 @@ def test_a_size_that_is_said_twice(run: Command) -> None:
     assert failed.status == 2 and "omit one of them" in failed.err
     run.fine("insert", "--spec", "se", "--into", "net.py:one")
     failed = run("sites", "one-se", "--input-size", "3,8,8")
-    assert failed.status == 2 and "one-se is a composition, which knows its input" in failed.err
+    assert failed.status == 2 and "one-se is a composition, which records its input" in failed.err

@@ -343,9 +343,9 @@ def test_two_models_stand_side_by_side_and_line_up(tmp_path):
 @pytest.mark.parametrize(
     ("what", "options", "said"),
     [
-        ("se", {"beside": "cbam"}, "only a model stands beside another, and this is a spec"),
+        ("se", {"beside": "cbam"}, "only models can be side by side, and this is a spec"),
         (nn.Conv2d(3, 8, 3), {"beside": "cbam"},
-         "only a model stands beside another, and this is a spec"),
+         "only models can be side by side, and this is a spec"),
     ],
     ids=str,
 )  # fmt: skip
@@ -357,7 +357,7 @@ def test_only_models_stand_beside_one_another(tmp_path, what, options, said):
 
 def test_before_after_and_beside_are_two_pictures(tmp_path):
     model = composer.insert(timm.create_model("resnet18"), "se")
-    with pytest.raises(ComposerError, match="before_after and beside are two pictures"):
+    with pytest.raises(ComposerError, match="before_after and beside exclude each other"):
         composer.render(model, tmp_path / "a.svg", before_after=True, beside=model)
 
 
@@ -365,6 +365,6 @@ def test_a_model_beside_another_at_the_command_line(run):
     result = run("render", "se", "--beside", "cbam")
     assert (result.status, result.err) == (
         2,
-        "error[usage]: only a model stands beside another, and this is a spec\n"
-        "  help: give two models, or folders that insert wrote\n",
+        "error[usage]: only models can be side by side, and this is a spec\n"
+        "  help: give two models, or folders written by insert\n",
     )

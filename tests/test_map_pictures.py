@@ -63,7 +63,7 @@ def test_every_format_that_holds_images(composed, form):
         assert content.startswith(b"%PDF")
 
 
-SPEC = "error[usage]: input is an image for a composed model, and this is a spec\n"
+SPEC = "error[usage]: input is for a composed model, and this is a spec\n"
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ SPEC = "error[usage]: input is an image for a composed model, and this is a spec
          "net.py: error[image]: this is not an image\n  help: give a PNG or JPEG\n"),
         (("net.py:tiny", "--input", "cat.png", "-o", "x.svg"), 1,
          "error[not-composed]: nothing was inserted into this Net\n"
-         "  help: give a model that composer.insert or composer.load returned\n"),
+         "  help: give a model returned by composer.insert or composer.load\n"),
         (("se", "--input", "cat.png", "-o", "x.svg"), 2,
          f"{SPEC}  help: give a folder that insert wrote\n"),
         (("net-cbam", "--input", "cat.png", "--depth", "2", "-o", "x.svg"), 2,

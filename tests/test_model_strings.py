@@ -322,7 +322,7 @@ BAD = {
     "no model_type": (
         {"hidden_size": 32}, "hf:vit",
         "C: error[bad-config]: it names no model_type\n"
-        '  help: a config of transformers says which model it is of: "model_type": "vit"',
+        '  help: a config of transformers names its model: "model_type": "vit"',
     ),
     "a config of timm": (
         {"architecture": "resnet50", "num_classes": 1000}, "hf:vit",
@@ -411,7 +411,7 @@ BAD = {
     "a kernel of the Hub": (
         VIT, "hf:vit?attn_implementation=kernels-community/x",
         "error[backbone-failed]: hf:vit?attn_implementation=kernels-community/x cannot be made: "
-        "kernels-community/x is code of the Hub, which is never run\n"
+        "kernels-community/x is code from the Hub, which is never run\n"
         "  help: write attn_implementation=sdpa or attn_implementation=eager",
     ),
     "a config that takes another from the Hub": (
@@ -460,7 +460,7 @@ def test_a_config_that_is_no_text():
 
 
 NONE_THERE = "error[no-pretrained]: there are no weights beside vit/config.json: no model."
-OWN = "give a file of your own with --weights, or leave --pretrained away"
+OWN = "give a weights file with --weights, or omit --pretrained"
 NO_FIT = "are these the weights of another class (hf:PATH?architectures=NAME), or of other fields?"
 
 #: What is written beside the config, what is asked for, and the message.

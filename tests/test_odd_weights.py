@@ -72,7 +72,7 @@ def refused(path: str) -> str:
 
 
 def no_file(why: str) -> str:
-    return f"this is not a file of weights: {why}\n  help: {WHOLE}"
+    return f"this is not a weights file: {why}\n  help: {WHOLE}"
 
 
 def does_not_fit(kind: str, fit: int = 10) -> str:
@@ -183,16 +183,16 @@ TENSORS: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
 PICKLED: dict[str, tuple[Callable[[], Any], str]] = {
     "a sparse tensor": (
         lambda: with_("layer.weight", torch.ones(3, 2).to_sparse()),
-        "'layer.weight' is sparse (sparse_coo)\n  help: save tensor.to_dense() in its place",
+        "'layer.weight' is sparse (sparse_coo)\n  help: save tensor.to_dense() instead",
     ),
     "a sparse tensor by rows": (
         lambda: with_("layer.weight", torch.ones(3, 2).to_sparse_csr()),
-        "'layer.weight' is sparse (sparse_csr)\n  help: save tensor.to_dense() in its place",
+        "'layer.weight' is sparse (sparse_csr)\n  help: save tensor.to_dense() instead",
     ),
     "a quantised tensor": (
         lambda: with_("layer.weight",
                       torch.quantize_per_tensor(torch.ones(3, 2), 0.1, 0, torch.qint8)),
-        "'layer.weight' is quantised (qint8)\n  help: save tensor.dequantize() in its place",
+        "'layer.weight' is quantised (qint8)\n  help: save tensor.dequantize() instead",
     ),
     "a tensor without numbers": (
         lambda: with_("layer.weight", torch.ones(3, 2, device="meta")),
@@ -272,7 +272,7 @@ def test_code_in_a_pickle_is_not_run(what, named, how):
         return
     assert refused("w.pth") == (
         f"this holds more than tensors ({named}), and code in a file is never run\n"
-        "  help: where you trust the file, load it and save its state dict alone"
+        "  help: if you trust the file, load it and save only its state dict"
     )
 
 
@@ -425,7 +425,7 @@ def test_a_deflate_bomb_is_not_unpacked():
     told = refused("w.pth")
     assert told.startswith(f"its {size:,} bytes unpack to 200,0")
     assert told.endswith(
-        ", and torch.save packs nothing\n  help: give the file as torch.save wrote it"
+        ", and torch.save packs nothing\n  help: give the original file written by torch.save"
     )
 
 
@@ -467,11 +467,11 @@ def test_a_file_that_is_cut(kept, how):
     cut = (
         "this holds more than tensors"
         if how == "legacy" and kept == 200
-        else ("this is not a file of weights")
+        else ("this is not a weights file")
     )  # fmt: skip - within a name of torch's own
     assert told.startswith(cut) and "\n  help: " in told
     if how == "zip" and kept not in (0, 1):
-        assert told == no_file("its archive is not whole")
+        assert told == no_file("its archive is incomplete")
 
 
 def test_bytes_by_chance(request):
@@ -500,8 +500,8 @@ def test_what_is_no_file():
     Path("w.pth").mkdir()
     assert refused("w.pth") == "this is a folder\n  help: give a file of weights"
     os.mkfifo("pipe.pth")
-    assert refused("pipe.pth") == "this is no regular file\n  help: give a file of weights"
-    assert refused("/dev/zero") == "this is no regular file\n  help: give a file of weights"
+    assert refused("pipe.pth") == "this is not a regular file\n  help: give a file of weights"
+    assert refused("/dev/zero") == "this is not a regular file\n  help: give a file of weights"
     Path("loop.pth").symlink_to("loop.pth")
     assert refused("loop.pth").startswith("cannot be read: Too many levels of symbolic links")
 
@@ -509,11 +509,11 @@ def test_what_is_no_file():
 def test_an_archive_of_something_else():
     with zipfile.ZipFile("w.pth", "w") as archive:
         archive.writestr("a.txt", "x")
-    assert refused("w.pth").startswith("this is not a file of weights: ")
+    assert refused("w.pth").startswith("this is not a weights file: ")
     buffer = io.BytesIO()
     torch.jit.save(torch.jit.script(nn.Linear(1, 1)), buffer)
     Path("w.pth").write_bytes(buffer.getvalue())
-    assert refused("w.pth").startswith(("its ", "this is not a file of weights"))
+    assert refused("w.pth").startswith(("its ", "this is not a weights file"))
 
 
 def test_an_honest_checkpoint_is_found():
@@ -556,7 +556,7 @@ def test_a_pickle_by_the_name_of_safetensors(capsys):
     torch.save(Runs(), "it/model.safetensors")
     with pytest.raises(ComposerError) as failure:
         composer.load("it")
-    assert "error[weights]: this is not a file of weights: its header would be of" in str(
+    assert "error[weights]: this is not a weights file: its header would be of" in str(
         failure.value
     )
     assert "posix" not in sys.argv

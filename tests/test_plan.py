@@ -206,10 +206,10 @@ STAGES = "there are stage 1 layer1 (3 blocks), stage 2 layer2 (4 blocks), stage 
             "no-such-position", "there is no block 7", "there are 6 blocks in the longest stage")),
         ("eca", {"expect": 15}, (
             "unexpected-count", "15 sites expected, and 16 found",
-            "look at them with --dry-run; choose others with --stages, --blocks or --select")),
+            "list them with --dry-run; choose others with --stages, --blocks or --select")),
         ("eca", {"at": "stage", "expect": 1}, (
             "unexpected-count", "1 site expected, and 4 found",
-            "look at them with --dry-run; choose others with --stages, --blocks or --select")),
+            "list them with --dry-run; choose others with --stages, --blocks or --select")),
         ("bam", {"blocks": 1}, (
             "invalid-value", "blocks are chosen, and the sites are stages", "say at='block'")),
         ("eca", {"at": "stage", "position": "residual"}, (
@@ -221,11 +221,11 @@ STAGES = "there are stage 1 layer1 (3 blocks), stage 2 layer2 (4 blocks), stage 
             "'mlp' or 'pool'")),
         ("eca", {"at": "conv"}, (
             "not-a-stand-in",
-            "'eca' does not stand for a convolution, so it can't take the place of one",
+            "'eca' does not stand for a convolution, so it can't replace one",
             "say at='block', or write 'stands_for: conv2d' in the spec")),
         ("eca", {"at": "attention"}, (
             "not-a-stand-in",
-            "'eca' does not stand for an attention module, so it can't take the place of one",
+            "'eca' does not stand for an attention module, so it can't replace one",
             "say at='block', or write 'stands_for: attention' in the spec")),
         ("sk", {"at": "block"}, (
             "stand-in", "'sk' stands for a convolution, so it has no place at a block",
@@ -237,7 +237,7 @@ STAGES = "there are stage 1 layer1 (3 blocks), stage 2 layer2 (4 blocks), stage 
             "invalid-value", "'before' is no position; it may be residual, residual:BRANCH, input, "
             "output or after:NAME", None)),
         ("eca", {"at": "module"}, (
-            "invalid-selection", "at='module' is any module, and none is selected",
+            "invalid-selection", "at='module' needs a choice of modules, and none is given",
             "select some: 'layer3.*.conv2', or 're:layer[34].*'")),
         ("eca", {"select": "re:layer["}, (
             "invalid-selection",
@@ -247,7 +247,7 @@ STAGES = "there are stage 1 layer1 (3 blocks), stage 2 layer2 (4 blocks), stage 
             "invalid-value", "a stem has no residual branch",
             "say at='block', or position='output'")),
         ("eca", {"prefix_tokens": "drop"}, (
-            "invalid-value", "'drop' is nothing that prefix tokens do", "say 'pass' or 'join'")),
+            "invalid-value", "'drop' is nothing that prefix tokens do", "use 'pass' or 'join'")),
         ("eca", {"every": 0}, ("invalid-value", "every is 0", "it counts from 1")),
         ("eca", {"init": "zero"}, (
             "invalid-init", "'zero' is not a way to begin", "say 'paper' or 'identity'")),

@@ -176,7 +176,7 @@ def test_params_and_sizes_of_a_spec(run):
 BAD = [
     (
         ("render", "se", "-o", "se.jpg"), 2,
-        "se.jpg: error[unknown-format]: '.jpg' is no format of pictures\n"
+        "se.jpg: error[unknown-format]: '.jpg' is not a picture format\n"
         "  help: end the name in .svg, .png, .pdf, .dot, .mmd, .tex or .html\n",
     ),
     (
@@ -191,7 +191,7 @@ BAD = [
     ),
     (
         ("render", "se", "--before-after"), 2,
-        "error[usage]: before and after are of a backbone, and this is a spec\n",
+        "error[usage]: before_after needs a backbone, and this is a spec\n",
     ),
     (
         ("render", TINY, "--before-after"), 2,
@@ -257,7 +257,7 @@ def test_a_file_is_never_written_over_unless_told(run):
     assert (result.status, result.err) == (
         1,
         "se.svg: error[output]: exists already\n"
-        "  help: replace it with --force, or name another with -o\n",
+        "  help: replace it with --force, or choose another with -o\n",
     )
     assert Path("se.svg").read_text() == "mine"
     run.fine("render", "se", "--force")
@@ -284,7 +284,7 @@ def test_a_full_disk_leaves_the_old_file(run, monkeypatch, step):
     assert (result.status, result.err) == (
         1,
         "se.svg: error[output]: cannot be written: No space left on device\n"
-        "  help: name another with -o\n",
+        "  help: choose another with -o\n",
     )
     assert Path("se.svg").read_text() == "mine"
     assert names(Path()) == ["bad.yaml", "hostile.yaml", "net.py", "se.svg"]
@@ -350,7 +350,7 @@ def test_without_an_engine_the_way_out_is_told(run, no_engine, suffix):
     result = run("render", "se", "-o", f"se.{suffix}")
     assert (result.status, result.err) == (
         3,
-        "error[no-engine]: there is no Graphviz here, which finds the places of boxes\n"
+        "error[no-engine]: Graphviz, which does the layout, is not installed\n"
         "  help: pip install 'graphviz-pure>=0.2.2,<0.3', or install your system's Graphviz; "
         ".dot and .mmd need none\n",
     )

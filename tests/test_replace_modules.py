@@ -142,7 +142,7 @@ def test_edits_stack() -> None:
     again = composer.plan(edited, "se", **REPLACE, select=["blocks.3.0.se", "blocks.0.0.bn1"])
     assert [site.path for site in again.sites] == ["blocks.0.0.bn1"]
     reasons = {miss.path: miss.reason for miss in again.near_misses}
-    assert reasons["blocks.3.0.se"] == "something stands in its place already"
+    assert reasons["blocks.3.0.se"] == "it is already replaced"
     back = composer.eject(edited).state_dict()
     assert back.keys() == before.keys()
     assert all(torch.equal(back[key], before[key]) for key in back)
@@ -243,7 +243,7 @@ def _fuse(self: Any) -> None:
         (_two_outputs, {}, "it gives a tuple, not one map"),
         (_vector, {}, "it gives no map: "),
         (_by_name, {}, "it is called by the name of what it takes"),
-        (_reads, {}, "its weight is read by others"),
+        (_reads, {}, "its weight is read by other modules"),
         (_asks, {}, "in evaluation Net calls what is in its place 0 times"),
         (_plain, {"fuse": _fuse}, "fuse() of Net fails then: "),
         (_plain, {"alias": True}, "it is 2 modules at once: scale, alias"),
@@ -337,7 +337,7 @@ def test_a_picture_names_what_was_there(tmp_path: Path) -> None:
          "  help: omit replace: at='conv' replaces already; or say at='module', and select=… or "
          "type=…"),
         (REPLACE,
-         "error[invalid-selection]: at='module' is any module, and none is selected\n"
+         "error[invalid-selection]: at='module' needs a choice of modules, and none is given\n"
          "  help: select some: 'layer3.*.conv2', or 're:layer[34].*'; or name their class: "
          "type='SqueezeExcite'"),
         ({"at": "module", "type": "SqueezeExcite"},
@@ -373,10 +373,10 @@ def test_messages(options: dict[str, Any], said: str) -> None:
         ("--replace --at block --select x",
          "--replace is for --at module\n  help: say --at module --replace"),
         ("--replace --at conv",
-         "--at conv replaces already\n  help: omit --replace, or say --at module --replace"),
+         "--at conv replaces already\n  help: omit --replace, or use --at module --replace"),
         ("--replace --at module",
-         "--replace is given, and not what is replaced\n"
-         "  help: say --type SqueezeExcite, or --select 'blocks.*.se'"),
+         "--replace is given without what to replace\n"
+         "  help: use --type SqueezeExcite, or --select 'blocks.*.se'"),
         ("--at module --type SqueezeExcite",
          "--type names modules to replace\n  help: say --replace too, or choose by --select"),
     ],
@@ -391,8 +391,8 @@ def test_identity_is_a_usage_error(run: Command) -> None:
     result = run("insert", "--spec", "eca", "--into", "test_efficientnet", *words)
     assert result.status == 2
     assert result.err == (
-        "error[usage]: --replace puts something else in place of a module, which is no identity\n"
-        "  help: say --init paper; or omit --replace, to put it after the module\n"
+        "error[usage]: --replace puts something else in place of a module, so it can't start as identity\n"
+        "  help: use --init paper; or omit --replace, to insert after the module\n"
     )
 
 

@@ -121,7 +121,7 @@ def meta(spec: str, **wish: Any) -> nn.Module:
     [
         (lambda: nn.Linear(1, 1),
          "error[not-composed]: nothing was inserted into this Linear\n"
-         "  help: give a model that composer.insert or composer.load returned"),
+         "  help: give a model returned by composer.insert or composer.load"),
         (lambda: meta("se"),
          "error[no-numbers]: layer4.0.se_2.excite.fc1.weight is on the meta device, without "
          "memory\n  help: say model.to_empty(device='cpu') first"),

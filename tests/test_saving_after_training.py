@@ -150,9 +150,9 @@ def test_a_model_of_ones_own_is_saved_with_another_head() -> None:
     composer.save(randomise(model), "it", backbone="net.py:tiny?classes=6")
     same(model, composer.load("it", trust_code=True))
     assert refusal(model, folder="other", backbone="net.py:tiny?classes=7") == (
-        "error[another-backbone]: net.py:tiny?classes=7 makes another model than the Net given: "
+        "error[another-backbone]: net.py:tiny?classes=7 makes a different model than the Net given: "
         "'head.weight' is 6×32 here and 7×32 there\n"
-        "  help: name the MODEL that the given model came from, with its arguments"
+        "  help: name the MODEL of the given model, with its arguments"
     )
 
 

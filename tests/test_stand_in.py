@@ -275,8 +275,8 @@ def test_what_others_read_stays() -> None:
     assert paths(found) == [f"{cell}.conv2" for cell in CELLS]
     refused = {m.path: m.reason for m in found.near_misses if m.path.startswith("stage1.0")}
     assert refused == {
-        "stage1.0.conv1": "its weight is read by others",
-        "stage1.0.conv3": "its stride is read by others",
+        "stage1.0.conv1": "its weight is read by other modules",
+        "stage1.0.conv3": "its stride is read by other modules",
     }
     assert [type(m) for m in model.modules()] == classes
     assert composer.insert(model, PLAIN, stages="1..-1")(images()).shape == (2, 5)
@@ -315,10 +315,10 @@ THERE = "there are 2 of kernel 3, stride 2; 8 of kernel 1; 4 of kernel 3"
             "leave the position away")),
         ({"expect": 3}, (
             "unexpected-count", "3 sites expected, and 14 found",
-            "look at them with --dry-run; choose others with --stages, --blocks or --select")),
+            "list them with --dry-run; choose others with --stages, --blocks or --select")),
         ({"at": "attention"}, (
             "not-a-stand-in",
-            "'plain' does not stand for an attention module, so it can't take the place of one",
+            "'plain' does not stand for an attention module, so it can't replace one",
             "say at='conv', or write 'stands_for: attention' in the spec")),
         ({"at": "block"}, (
             "stand-in", "'plain' stands for a convolution, so it has no place at a block",
@@ -619,9 +619,9 @@ class Weighs(Cell):
         (Scaled, WHOLE, "no activation follows its norm, and whole brings its own"),
         (Competes, WHOLE, "no activation follows its norm, and whole brings its own"),
         (Weighs, WHOLE, "no activation follows its norm, and whole brings its own"),
-        (ReadTwice, WHOLE, "what it gives is read in several places"),
-        (ByMode, WHOLE, "what follows it differs in training and in evaluation mode"),
-        (Held, NORMED, "its norm holds an activation, which would go with it"),
+        (ReadTwice, WHOLE, "its output is read in several places"),
+        (ByMode, WHOLE, "what follows it differs between training and evaluation mode"),
+        (Held, NORMED, "its norm contains an activation, which would be removed with it"),
     ],
     ids=lambda v: getattr(v, "__name__", ""),
 )
@@ -677,7 +677,7 @@ def test_the_models_own_forward_is_never_edited() -> None:
     """Its other methods, such as forward_features, would not know of it."""
     found = composer.plan(InItsOwnForward(), WHOLE)
     assert reasons(found)["stem"] == (
-        "what follows it runs in the model's own forward, which is left as it is"
+        "what follows it runs in the model's own forward, which is not edited"
     )
     assert len(found.sites) == 4
 
@@ -688,7 +688,7 @@ def test_what_was_edited_does_not_go() -> None:
         model = create_model("vgg11_bn", num_classes=3)
     edited = composer.insert(model, "eca", at="stage")
     found = composer.plan(edited, WHOLE)
-    behind = [m.path for m in found.near_misses if m.reason == "something was inserted behind it"]
+    behind = [m.path for m in found.near_misses if m.reason == "something was inserted after it"]
     assert behind == [f"features.{n}" for n in (0, 4, 11, 18, 25)]
     assert paths(found) == ["features.8", "features.15", "features.22"]
 
@@ -843,7 +843,7 @@ def test_further_arguments_are_what_they_were(vit: nn.Module) -> None:
             "wanted", "there are 2 of class Attention")),
         ({"at": "conv"}, (
             "not-a-stand-in",
-            "'mhsa' does not stand for a convolution, so it can't take the place of one",
+            "'mhsa' does not stand for a convolution, so it can't replace one",
             "say at='attention', or write 'stands_for: conv2d' in the spec")),
     ],
     ids=str,
@@ -992,7 +992,7 @@ def test_a_stand_in_is_seen_as_the_layer_it_replaced() -> None:
     assert (before.convolutions, after.convolutions) == (52, 1)
     rest = composer.plan(edited, PLAIN)
     assert paths(rest) == ["conv_stem"]
-    assert set(reasons(rest).values()) == {"something stands in for it already"}
+    assert set(reasons(rest).values()) == {"it already has a stand-in"}
 
 
 def test_the_channels_of_the_image_are_still_known() -> None:

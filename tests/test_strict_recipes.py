@@ -142,7 +142,7 @@ READING = {
     ),
     "a backbone that is none": (
         f"backbone: {BACKBONE}", "backbone: ':'",
-        "r.yaml:2:11: error[unknown-backbone]: ':' names no backbone\n",
+        "r.yaml:2:11: error[unknown-backbone]: ':' is not a backbone\n",
     ),
     "an unknown way to begin": (
         "init: paper", "init: random", "edits.0.init: input should be 'paper' or 'identity'",
@@ -153,11 +153,11 @@ READING = {
                             "versions.python: a text is wanted here, not the number 3.11\n"),
     "a dtype of whole numbers": (
         "dtype: float32", "dtype: int64",
-        "r.yaml:3:8: error[bad-recipe]: 'int64' is no dtype of a model\n    3 | dtype: int64\n"
+        "r.yaml:3:8: error[bad-recipe]: 'int64' is not a dtype of a model\n    3 | dtype: int64\n"
         "      |        ^^^^^\n  help: Dtypes: float32, float64, float16, bfloat16",
     ),
     "a dtype that is code": ("dtype: float32", "dtype: load",
-                             "error[bad-recipe]: 'load' is no dtype of a model\n"),
+                             "error[bad-recipe]: 'load' is not a dtype of a model\n"),
     "a hash that is none": ("sha256: ", "sha256: x",
                             "error[bad-recipe]: a hash is 64 digits of 0-9a-f\n"),
     "a path that is an expression": (
@@ -170,11 +170,11 @@ READING = {
                          "error[bad-recipe]: 'a b' is no path of a module\n"),
     "a position that is none": ("position: residual\n", "position: above\n",
                                 "error[bad-recipe]: 'above' is no position; "),
-    "nothing": (None, "", "r.yaml: error[empty-file]: there is nothing in this recipe\n"
-                "  help: give a recipe.yaml as composer.save writes"),
+    "nothing": (None, "", "r.yaml: error[empty-file]: this recipe is empty\n"
+                "  help: give a recipe.yaml written by composer.save"),
     "a list": (None, "[1]", "r.yaml:1:1: error[not-a-mapping]: a recipe is a mapping of fields, "
                "and this is a list\n    1 | [1]\n      | ^^^\n"
-               "  help: give a recipe.yaml as composer.save writes it"),
+               "  help: give a recipe.yaml written by composer.save"),
     "a spec": (None, SPEC, "error[bad-recipe]: name: a recipe has no such field\n"),
 }  # fmt: skip
 
@@ -212,7 +212,7 @@ SITES = {
     "path": ("path: layer1.0", "path: layer1.7",
              "error[no-sites]: "),
     "name": ("name: mine", "name: other",
-             f"error[changed-backbone]: {BACKBONE} has other sites than the recipe: layer1.0\n"),
+             f"error[changed-backbone]: {BACKBONE} has different sites than the recipe: layer1.0\n"),
     "spec": ("spec: mine", "spec: other",
              "error[bad-recipe]: the edit says 'other', and its text is of 'mine'\n"),
     "inputs": ("edits:\n", "inputs:\n  args:\n  - {shape: [1, 3, 32, 32], dtype: qint8}\n"

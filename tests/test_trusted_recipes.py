@@ -32,7 +32,7 @@ def make(**_):
     pathlib.Path(r"{mark}").touch()
     return None
 """
-TRUST = "look at it first; where you trust it, say --trust-code, or trust_code=True in Python"
+TRUST = "look at it first; if you trust it, use --trust-code, or trust_code=True in Python"
 SMALL = "resnet18?input_size=3,32,32"
 VIT = {
     "model_type": "vit", "architectures": ["ViTForImageClassification"], "hidden_size": 16,
@@ -123,7 +123,7 @@ HOSTILE = {
     "hf:vit": "is of the config 'vit', which does not lie beside it as config.json, and no file "
     "outside is read",
     "hf:/etc/passwd": "is of the config '/etc/passwd'",
-    "ultralytics:evil.yaml": "is made from 'evil.yaml', which is no configuration that Ultralytics "
+    "ultralytics:evil.yaml": "is made from 'evil.yaml', which is not a configuration that Ultralytics "
     "ships, and one can hold code",
     "ultralytics:it/yolov8n.yaml": "is 'it/yolov8n.yaml', which is no plain name of ultralytics",
     "ultralytics:http%3A//x/a.yaml": "no plain name",
@@ -360,7 +360,7 @@ TIMM = {"model_type": "timm_wrapper", "architectures": ["TimmWrapperForImageClas
     ({"model_args": {"num_classes": 10**9}},
      "num_classes=1000000000 is given, and a number here is at most 1,000,000"),
     ({"model_args": {"act_layer": "/etc/passwd"}},
-     "act_layer='/etc/passwd' is given, and that is no plain word, and could be a path"),
+     "act_layer='/etc/passwd' is given, and that is not a plain word, and could be a path"),
     ({"backbone_kwargs": {"checkpoint_path": "evil.pth"}, "architecture": "resnet18"},
      "'checkpoint_path' is none of the arguments that only build resnet18"),
     ({"vision_config": {"backbone": "local-dir:it"}}, "'local-dir:it' is no plain name of timm"),
@@ -415,7 +415,7 @@ def test_weights_that_transformers_would_take_from_elsewhere(trained):
         index.write_text(json.dumps({"weight_map": {"a": shard}}))
         assert said(composer.load, trained) == (
             f"{index}: error[bad-config]: the shard {shard!r} lies outside the folder, and is not "
-            "read\n  help: put the shards beside their index"
+            "read\n  help: put the shards next to their index"
         )
 
 
@@ -431,7 +431,7 @@ def test_a_link_out_of_the_folder_is_not_read(honest, mark, name):
     Path("it", name).symlink_to(secret.resolve())
     assert said(composer.load, "it") == (
         f"it/{name}: error[outside]: this is a link to a file outside the folder, which is not "
-        "read\n  help: put the file itself there"
+        "read\n  help: replace the link with the file itself"
     )
 
 

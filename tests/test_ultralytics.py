@@ -89,7 +89,7 @@ def test_a_recipe_names_the_configuration(tmp_path: Path) -> None:
 
 REFUSED = {
     "ultralytics:yolov8n.pt": "ultralytics:yolov8n.pt is a pickle, and code in a file is never run",
-    "ultralytics:yolov8n": "ultralytics:yolov8n names no configuration\n  help: write "
+    "ultralytics:yolov8n": "ultralytics:yolov8n is not a configuration\n  help: write "
     "ultralytics:yolov8n.yaml",
 }
 
@@ -123,7 +123,7 @@ def test_who_inserts_into_a_runner_is_told_how_to_train() -> None:
     with pytest.raises(composer.ComposerError) as caught:
         type(yolo.model)(composed.yaml, verbose=False)
     assert str(caught.value) == (
-        "error[rebuilt]: a network built from the yaml of a composed one has not what was inserted"
+        "error[rebuilt]: a network built from the yaml of a composed one would lack the insertions"
         "\n  help: train with a trainer whose get_model inserts it: README.md, 'In Ultralytics', "
         "has one of ten lines"
     )
