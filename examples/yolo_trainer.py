@@ -1,6 +1,6 @@
 """A trainer for Ultralytics' detectors with CBAM after each stage.
 
-Ultralytics' trainer builds the network anew, so the insertion belongs where it is built:
+Ultralytics' trainer rebuilds the network, so the insertion must be where it is built:
 
     YOLO("yolov8n.yaml").train(data="coco8.yaml", trainer=ComposedTrainer)
 """
@@ -17,5 +17,5 @@ class ComposedTrainer(DetectionTrainer):
         plain = super().get_model(copy.copy(cfg), verbose=verbose)
         model = composer.insert(plain, "cbam", at="stage", params={"min_width": 4}, inplace=True)
         if weights:
-            model.load(weights)  # by name: those of what is inserted, too, when training goes on
+            model.load(weights)  # by name; when training resumes, also the inserted ones
         return model

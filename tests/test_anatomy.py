@@ -60,7 +60,7 @@ def test_every_block_is_entered_at_the_end_of_its_branch(row: Backbone) -> None:
     assert {site.position for site in plan.sites} == {"residual"}
     notes = [site.note for site in plan.sites]
     assert notes.count(None) == row.skips
-    assert set(notes) <= {None, "no skip: the whole block is the branch"}
+    assert set(notes) <= {None, "no skip connection: the whole block is the branch"}
 
 
 @pytest.mark.quick(2)

@@ -206,7 +206,7 @@ def test_a_model_that_cannot_be_told_is_refused(make):
     assert refusal(composer.save, composition, "it") == (
         "error[unknown-origin]: it is not known how this ResNet was made, so a recipe could not "
         "make it again\n"
-        "  help: say which MODEL it is: insert(model, spec, backbone='file.py:factory'), or with "
+        "  help: name its MODEL: insert(model, spec, backbone='file.py:factory'), or with "
         "its arguments as in 'resnet18?drop_path_rate=0.1'"
     )
     assert files(Path()) == ["net.py"]
@@ -216,7 +216,7 @@ def test_a_model_of_ones_own_is_named_by_the_caller():
     model = randomise(open_backbone(ModelString.parse(TINY)))
     assert refusal(composer.save, composer.insert(model, "se"), "it") == (
         "error[unknown-origin]: it is not known how this Net was made, so a recipe could not make "
-        "it again\n  help: say which MODEL it is: insert(model, spec, backbone='file.py:factory')"
+        "it again\n  help: name its MODEL: insert(model, spec, backbone='file.py:factory')"
     )
     composition = composer.insert(model, "se", backbone=TINY)
     composer.save(composition, "it")
@@ -286,8 +286,8 @@ def test_a_changed_spec_is_refused():
     assert said.startswith("it/recipe.yaml:")
     assert "[changed-spec]: the text of the spec 'se' is not the one that was inserted\n" in said
     assert said.endswith(
-        "  help: insert the changed spec into the backbone anew; a recipe is a record, and is not "
-        "edited"
+        "  help: insert the changed spec into the backbone again; a recipe is a record, not a "
+        "file to edit"
     )
 
 
@@ -300,7 +300,7 @@ def test_a_changed_spec_is_refused():
         ("dtype: float32", "dtype: nn", "bad-recipe", "'nn' is not a dtype of a model"),
         ("backbone: net.py:tiny\n", "", "bad-recipe", "backbone: field required"),
         ("composer: 1", "composer: 2", "newer-recipe",
-         "this recipe is of version 2, and this Composer reads up to 1"),
+         "this recipe has version 2, and this Composer reads up to 1"),
         ("backbone: net", "backbone: nets", "unknown-backbone", "there is no file 'nets.py'"),
         ("path: stage2.1", "path: stage2.5", "changed-backbone",
          "net.py:tiny has different sites than the recipe: stage2.5"),
@@ -323,7 +323,7 @@ def test_a_folder_that_lacks_a_file():
     composer.save(composed(), "it")
     Path("it/model.safetensors").unlink()
     assert refusal(load, "it") == (
-        "it/model.safetensors: error[weights]: there is no such file\n  help: look at the path"
+        "it/model.safetensors: error[weights]: there is no such file\n  help: check the path"
     )
     Path("it/recipe.yaml").unlink()
     assert "this is not a composition: it has no recipe.yaml" in refusal(load, "it")
@@ -695,9 +695,11 @@ def test_inserted_weights_that_are_parametrized_are_not_saved(tmp_path: Path) ->
         with pytest.raises(ComposerError) as caught:
             composer.save(model, tmp_path / "saved")
         assert str(caught.value) == (
-            "error[parametrized]: the weights of stage1.0.se.excite.fc1 are computed of others, as "
-            "by spectral_norm or pruning, and a recipe has no such keys\n  help: make them plain "
-            "first, by remove_parametrizations or prune.remove, or save the state_dict() yourself"
+            "error[parametrized]: the weights of stage1.0.se.excite.fc1 are computed from "
+            "others, as by spectral_norm or pruning, and a recipe has no such keys\n  help: "
+            "make them "
+            "plain first with remove_parametrizations or prune.remove, or save the state_dict() "
+            "yourself"
         )
         assert not (tmp_path / "saved").exists()
 

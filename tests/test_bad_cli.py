@@ -70,7 +70,7 @@ BAD = [
         (*INSERT, "net.py"),
         1,
         "error[unknown-backbone]: 'net.py' names a file without a function\n"
-        "  help: name the function that makes the model too: net.py:factory\n",
+        "  help: also name the function that makes the model: net.py:factory\n",
     ),
     (
         "a file that is not there",
@@ -111,7 +111,7 @@ BAD = [
         1,
         "error[unknown-backbone]: 'pretrained' in 'resnet18?pretrained=true' would load weights "
         "again whenever the recipe is read\n"
-        "  help: for published weights say --pretrained (in Python pretrained=True)\n",
+        "  help: for published weights use --pretrained (in Python pretrained=True)\n",
     ),
     (
         "a selection that matches nothing",
@@ -179,7 +179,7 @@ BAD = [
         "a setting of a spec that is not inserted",
         (*INSERT, TINY, "--set", "cbam.reduction=8"),
         2,
-        "error[usage]: --set 'cbam.reduction=8' names no spec that is inserted\n"
+        "error[usage]: --set 'cbam.reduction=8' names a spec that is not inserted\n"
         "  help: the specs are se\n",
     ),
     (
@@ -200,25 +200,25 @@ BAD = [
         "a device that is not here",
         (*INSERT, TINY, "--device", "cuda:99"),
         2,
-        "error[no-device]: there is no device 'cuda:99' here\n  help: take --device cpu{cuda}\n",
+        "error[no-device]: the device 'cuda:99' is not available\n  help: use --device cpu{cuda}\n",
     ),
     (
         "a device that is none",
         (*INSERT, TINY, "--device", "foo"),
         2,
-        "error[no-device]: there is no device 'foo' here\n  help: take --device cpu{cuda}\n",
+        "error[no-device]: the device 'foo' is not available\n  help: use --device cpu{cuda}\n",
     ),
     (
         "a device without numbers",
         (*INSERT, TINY, "--device", "meta"),
         2,
-        "error[no-device]: there is no device 'meta' here\n  help: take --device cpu{cuda}\n",
+        "error[no-device]: the device 'meta' is not available\n  help: use --device cpu{cuda}\n",
     ),
     (
         "an image that is not there",
         (*INSERT, "resnet18", "--input", "cat.png"),
         1,
-        "cat.png: error[image]: there is no such file\n  help: look at the path\n",
+        "cat.png: error[image]: there is no such file\n  help: check the path\n",
     ),
     (
         "an image that is none",
@@ -236,13 +236,13 @@ BAD = [
         "weights that are not there",
         (*INSERT, "resnet18", "--weights", "w.pth"),
         1,
-        "w.pth: error[weights]: there is no such file\n  help: look at the path\n",
+        "w.pth: error[weights]: there is no such file\n  help: check the path\n",
     ),
     (
         "weights that are a folder",
         (*INSERT, TINY, "--weights", "."),
         1,
-        ".: error[weights]: this is a folder\n  help: give a file of weights\n",
+        ".: error[weights]: this is a folder\n  help: give a weights file\n",
     ),
     (
         "weights that are text",
@@ -262,13 +262,13 @@ BAD = [
         (*INSERT, TINY, "--pretrained"),
         1,
         "error[no-pretrained]: net.py:tiny takes no argument 'pretrained'\n"
-        "  help: load the weights in the factory, or give a file with --weights\n",
+        "  help: load the weights in the factory, or give a weights file with --weights\n",
     ),
     (
         "an unknown command",
         ("inser",),
         2,
-        "error[usage]: no command 'inser'\n  help: did you mean 'insert'? "
+        "error[usage]: unknown command 'inser'\n  help: did you mean 'insert'? "
         "Commands: insert, new, check, show, sites, list, render, verify, compare, schema, eject, "
         "lift, export, diff, explain\n",
     ),
@@ -321,7 +321,8 @@ BAD = [
         "eject into another format",
         ("eject", ".", "-o", "w.pth"),
         2,
-        "error[usage]: -o 'w.pth' does not end in .safetensors\n  help: that is what is written\n",
+        "error[usage]: -o 'w.pth' does not end in .safetensors\n  help: eject writes "
+        "safetensors: name it so\n",
     ),
     (
         "an output that is something else",
@@ -398,8 +399,8 @@ BROKEN_FILES = [
     ),
     (
         "import sys\nsys.exit('usage: train')\n",
-        "error[backbone-failed]: bad.py cannot be imported: it ends with "
-        "SystemExit('usage: train')\n  help: raised at {file}:2\n",
+        "error[backbone-failed]: bad.py cannot be imported: it calls SystemExit('usage: "
+        "train')\n  help: raised at {file}:2\n",
     ),
     ("x = 1\n", "error[unknown-backbone]: bad.py has no function 'make'\n"
                 "  help: it defines no function\n"),
@@ -444,9 +445,9 @@ def test_weights_that_do_not_fit(run):
         "w.safetensors: error[weights]: does not fit net.py:tiny: 8 keys missing: "
         "stage1.0.conv1.weight, stage1.0.conv1.bias, stage1.1.conv1.weight and 5 more; "
         "1 key unexpected: fc.bias; "
-        "1 key of another shape: head.weight (7×32 in the file, 5×32 in the model)\n"
-        "  help: 33 of 42 keys fit; are these the weights of another model, or of one with another "
-        "head (resnet50?num_classes=10)?\n"
+        "1 key of different shape: head.weight (7×32 in the file, 5×32 in the model)\n"
+        "  help: 33 of 42 keys match; are these the weights of another model, or of one with "
+        "another head (resnet50?num_classes=10)?\n"
     )
 
 
@@ -475,8 +476,8 @@ WEIGHTS = [
     ),
     (
         lambda: torch.save({"epoch": 3, "net": {}}, "w"),
-        "'epoch' holds an int, not a tensor\n  help: save model.state_dict() alone, or under one "
-        "of state_dict, model, model_state_dict, state_dict_ema, model_ema",
+        "'epoch' holds an int, not a tensor\n  help: save only model.state_dict(), or put it "
+        "under one of state_dict, model, model_state_dict, state_dict_ema, model_ema",
     ),
     (
         lambda: Path("w").write_bytes(b""),
@@ -527,7 +528,7 @@ def test_a_composition_is_not_replaced_unless_told(run):
     assert (result.status, result.err) == (
         2,
         "error[usage]: tiny-se is a composition, which has its own weights\n"
-        "  help: leave --pretrained and --weights away\n",
+        "  help: omit --pretrained and --weights\n",
     )
 
 
@@ -544,7 +545,7 @@ def test_ejected_weights_are_not_replaced_unless_told(run):
     assert (result.status, result.err) == (
         1,
         "no/w.safetensors: error[output]: its folder does not exist\n"
-        "  help: make the folder, or name another file\n",
+        "  help: create the folder, or choose another file\n",
     )
 
 
@@ -625,7 +626,7 @@ def test_published_weights_without_a_network(run, monkeypatch, backbone):
     assert lines == [
         f"error[no-pretrained]: the published weights of {backbone} are not in the cache and "
         f"cannot be downloaded{why}",
-        "  help: run this once with a network, then the cache has them; or give a file with "
+        "  help: run this once with a network to fill the cache, or give a weights file with "
         "--weights",
     ]
 
@@ -635,7 +636,7 @@ def test_weights_that_nobody_publishes(run):
     assert (result.status, result.err) == (
         1,
         "error[no-pretrained]: there are no published weights of mobilenetv2_035\n"
-        "  help: give a file of your own with --weights, or leave --pretrained away\n",
+        "  help: give a weights file with --weights, or omit --pretrained\n",
     )
 
 
@@ -690,7 +691,8 @@ def test_what_no_message_foresaw(run, monkeypatch):
     assert result.status == 1
     assert result.err.startswith(
         "error[fault]: ZeroDivisionError: division by zero\n"
-        "  help: this is a fault of Composer; please send what follows and the file to Composer's "
+        "  help: this is a fault of Composer; please send the lines below and the file to "
+        "Composer's "
         "authors\n"
         "    composer   "
     )

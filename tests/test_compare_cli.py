@@ -179,7 +179,7 @@ BAD = [
         "a spec twice",
         (*COMPARE, "--spec", "se", "--spec", "se"),
         2,
-        "error[usage]: two of the specs are named 'se'\n  help: give each a name of its own\n",
+        "error[usage]: two of the specs are named 'se'\n  help: give each a different name\n",
     ),
     (
         "an unknown param",
@@ -221,7 +221,7 @@ BAD = [
         "a device that is none",
         (*COMPARE, "--spec", "se", "--device", "meta"),
         2,
-        "error[no-device]: there is no device 'meta' here\n  help: take --device cpu{cuda}\n",
+        "error[no-device]: the device 'meta' is not available\n  help: use --device cpu{cuda}\n",
     ),
 ]
 

@@ -13,7 +13,7 @@ torch.set_num_threads(1)
 
 #: Where something can't go, and why; all else must go in.
 REFUSED = {
-    ("nest_tiny", "block"): "height and width of 1×1×196×384 could not be told apart",
+    ("nest_tiny", "block"): "height and width of 1×1×196×384 could not be identified",
 }
 #: Where SE goes in and CBAM does not.
 CBAM_REFUSED = {

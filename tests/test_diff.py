@@ -64,12 +64,12 @@ def test_what_differs_of_two_compositions_is_told(run):
         "edit 1, se:",
         "  init: paper → identity",
         "  param min_width: 4 → 8",
-        "  2 sites of A alone: stage1.0.se, stage1.1.se",
+        "  2 sites only in A: stage1.0.se, stage1.1.se",
         "edit 2, own:",
     ]
     assert "  -  gate:    {op: gate, fn: sigmoid}" in lines
     assert "  +  gate:    {op: gate, fn: tanh}" in lines
-    assert "edit 3 of B alone, eca: 2 sites, stage1.0.eca, stage1.1.eca" in lines
+    assert "edit 3 only in B, eca: 2 sites, stage1.0.eca, stage1.1.eca" in lines
     assert any(line.startswith("parameters: ") for line in lines)
     found = run("diff", "a", "b", "--json").json
     first, own, eca = found["edits"]

@@ -118,7 +118,7 @@ WRONG = [
     (lambda: build("se", 8, size=(2, 2), layout=("b", "n", "c"), prefix=-1), "invalid-size",
      "prefix is -1, not a whole number from 0", None),
     (lambda: composer.plan("test_vit", "cbam", prefix_tokens="join"), "no-place",
-     "'spatial.locate' looks at neighbours in a map, and prefix tokens have none",
+     "'spatial.locate' uses neighbours in a map, and prefix tokens have none",
      "let them pass: prefix_tokens='pass'"),
     (lambda: composer.plan("test_vit", "se", position="residual:conv"), "no-sites",
      "none of the 6 blocks matches: it has no residual branch 'conv', but 1 (norm1, attn, ls1, "
@@ -409,7 +409,7 @@ def test_tokens_in_another_order_are_no_map(order: str) -> None:
     with pytest.raises(ComposerError) as failure:
         composer.plan(model, "cbam", params={"min_width": 1})
     assert failure.value.diagnostics[0].message == (
-        "'spatial.locate' looks at neighbours in a map, and these tokens are not in row order"
+        "'spatial.locate' uses neighbours in a map, and these tokens are not in row order"
     )
 
 
@@ -519,8 +519,8 @@ def test_tokens_behind_the_map_are_seen() -> None:
     with pytest.raises(ComposerError) as failure:
         composer.plan(Behind(), "se", params={"min_width": 1})
     assert failure.value.diagnostics[0].message == (
-        "none of the 2 blocks matches: some of its tokens that have no place in the map stand "
-        "behind it"
+        "none of the 2 blocks matches: some of its tokens without a place in the map come after "
+        "the others"
     )
 
 

@@ -178,7 +178,7 @@ call = lambda args, kwargs: args[0] if open(file).read() == "1" else args[0].rep
     found = made(subject, tmp_path / "it", "onnx", write, opening)
     assert (found.dynamic, found.difference) == ((), 0.0)
     assert found.fixed["batch"] == (
-        "on an input of 1×16×4×4 it gives 2×16×4×4, and the model 1×16×4×4"
+        "on an input of 1×16×4×4 its output is 2×16×4×4, and the model 1×16×4×4"
     )
 
 
@@ -218,7 +218,7 @@ error[usage]: neither --to nor -o gives the format
 """),
         (("se", "-o", "se.bin"), 2, """\
 error[usage]: 'se.bin' has no suffix that gives the format
-  help: let it end in .py, .onnx or .pt2, or say to='onnx'
+  help: use .py, .onnx or .pt2, or to='onnx'
 """),
         (("se", "--to", "pt2", "-o", "se.onnx"), 2, """\
 error[usage]: 'se.onnx' does not end in .pt2, as files of pt2 do
@@ -229,7 +229,7 @@ there.onnx: error[output]: exists already
   help: replace it with --force, or choose another with -o
 """),
         (("empty", "--to", "onnx", "--channels", "64"), 2, """\
-error[usage]: channels is of a spec, and empty has its own
+error[usage]: channels is only for a spec, and empty has its own
   help: omit channels
 """),
         (("empty", "--to", "onnx"), 1, """\
@@ -265,7 +265,7 @@ error[missing-library]: ONNX needs onnxscript and onnxruntime, which are not ins
     assert (
         said(aoti.check)
         == """\
-error[no-compiler]: AOTInductor compiles C++, and there is no no-compiler-at-all here
+error[no-compiler]: AOTInductor needs a C++ compiler, and no-compiler-at-all here
   help: install one, as by 'apt install g++', or name another by CXX=clang++; --to onnx and \
 --to pt2 need none"""
     )

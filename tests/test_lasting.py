@@ -321,7 +321,7 @@ def test_a_layer_that_is_computed_past_is_refused() -> None:
         composer.insert(Encoder(), "se", at="module", select="*.linear2")
     assert str(failure.value).splitlines()[0] == (
         "error[no-sites]: none of the 21 modules matches; 2 passed over: without gradients "
-        "TransformerEncoderLayer computes it by itself, past what is inserted"
+        "TransformerEncoderLayer bypasses what is inserted"
     )
 
 

@@ -245,7 +245,7 @@ def test_the_spec_goes_to_stdout_or_to_a_file(run):
     found = run.fine("lift", "timm.layers:SEModule")
     assert found.out == SE
     assert found.err.startswith(
-        "outputs and gradients are those of the module at 64×7×14, 128×14×14 and 448×14×28 in "
+        "outputs and gradients match those of the module at 64×7×14, 128×14×14 and 448×14×28 in "
         "evaluation and training: "
     )
     assert found.err.endswith(" apart in float64\n")

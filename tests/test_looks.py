@@ -118,7 +118,7 @@ def test_what_is_too_wide_for_a_column_is_refused_with_the_width_it_needs(run):
     result = run("render", "aft", "-o", "a.svg", "--width", "8.5cm")
     assert result.status == 1
     found = re.fullmatch(
-        r"error\[too-narrow\]: this picture is at least ([\d.]+) cm wide, and 8.5 cm was asked "
+        r"error\[too-narrow\]: this picture is at least ([\d.]+) cm wide, but 8.5 cm was asked "
         r"for\n  help: ask for ([\d.]+)cm or more, or omit the sizes with --no-sizes\n",
         result.err,
     )
@@ -126,7 +126,7 @@ def test_what_is_too_wide_for_a_column_is_refused_with_the_width_it_needs(run):
     assert names(Path()) == []
     run.fine("render", "aft", "-o", "a.svg", "--width", f"{found[2]}cm")
     result = run("render", "cbam", "-o", "b.svg", "--width", "8.5cm", "--direction", "lr")
-    assert result.err.endswith("or let it go from top to bottom with --direction tb\n")
+    assert result.err.endswith("or draw it from top to bottom with --direction tb\n")
 
 
 def test_texts_are_folded_before_groups_are_closed():
@@ -183,7 +183,7 @@ def test_the_same_in_python(tmp_path):
     svg = composer.render("se", tmp_path / "a.svg", **options).read_text()
     assert "arXiv" not in [text.text for text in texts(svg)]
     assert 'width="566.9pt"' in svg
-    with pytest.raises(ComposerError, match="no direction 'rl'"):
+    with pytest.raises(ComposerError, match="unknown direction 'rl'"):
         composer.render("se", tmp_path / "b.svg", direction="rl")
     with pytest.raises(ComposerError, match=r"the width 8\.5 is not a length"):
         composer.render("se", tmp_path / "b.svg", width=8.5)
@@ -195,16 +195,16 @@ def test_the_same_in_python(tmp_path):
     ("suffix", "options", "said"),
     [
         ("html", ["--direction", "lr"],
-         "direction cannot be chosen for a picture in .html\n"
+         "direction cannot be set for a picture in .html\n"
          "  help: write .svg, .png, .pdf, .dot, .mmd or .tex, or omit it\n"),
         ("html", ["--width", "8.5cm", "--no-title", "--no-legend"],
-         "width, title and legend cannot be chosen for a picture in .html\n"
+         "width, title and legend cannot be set for a picture in .html\n"
          "  help: write .svg, .png, .pdf or .tex, or omit them\n"),
         ("mmd", ["--width", "8.5cm"],
-         "width cannot be chosen for a picture in .mmd\n"
+         "width cannot be set for a picture in .mmd\n"
          "  help: write .svg, .png, .pdf or .tex, or omit it\n"),
         ("dot", ["--width", "8.5cm"],
-         "width cannot be chosen for a picture in .dot\n"
+         "width cannot be set for a picture in .dot\n"
          "  help: write .svg, .png, .pdf or .tex, or omit it\n"),
     ],
 )  # fmt: skip

@@ -285,8 +285,8 @@ def test_a_config_here_is_named_for_its_folder(tmp_path, monkeypatch):
 
 
 FETCH = (
-    "hf: reads from this machine alone: fetch a config with "
-    "'hf download ORG/NAME config.json --local-dir vit', then write hf:vit"
+    "hf: reads only from this machine: download a config with 'hf download ORG/NAME config.json "
+    "--local-dir vit', then write hf:vit"
 )
 GIVE = "give a config.json, as save_pretrained writes it, or the folder that holds one"
 FIELDS_OF_RESNET = (
@@ -312,11 +312,11 @@ BAD = {
     ),
     "a list": (
         "[]", "hf:vit",
-        "C: error[bad-config]: this holds a list, not a JSON object\n  help: give a config.json",
+        "C: error[bad-config]: it holds a list, not a JSON object\n  help: give a config.json",
     ),
     "a number": (
         "3", "hf:vit",
-        "C: error[bad-config]: this holds a single value, not a JSON object\n"
+        "C: error[bad-config]: it holds a single value, not a JSON object\n"
         "  help: give a config.json",
     ),
     "no model_type": (
@@ -364,8 +364,8 @@ BAD = {
     ),
     "a model that only a class names": (
         {"model_type": "encoder-decoder"}, "hf:vit",
-        f"C: error[bad-config]: {VERSION} has no model of model_type 'encoder-decoder' but for a "
-        "class named in architectures, and none is\n"
+        f"C: error[bad-config]: {VERSION} can't choose a model of model_type 'encoder-decoder': no "
+        "class is given in architectures\n"
         "  help: name it: hf:vit?architectures=NAME",
     ),
     "architectures that are no list": (
@@ -417,8 +417,8 @@ BAD = {
     "a config that takes another from the Hub": (
         {"model_type": "detr", "architectures": ["DetrForObjectDetection"],
          "backbone": "microsoft/resnet-50", "use_timm_backbone": False}, "hf:vit",
-        "C: error[bad-config]: it takes another config from the Hub, and hf: reads from this "
-        "machine alone\n  help: write that config under backbone_config",
+        "C: error[bad-config]: it needs another config from the Hub, and hf: reads only from "
+        "this machine\n  help: write that config under backbone_config",
     ),
     "no such folder": (
         VIT, "hf:google/vit-base-patch16-224",
@@ -485,13 +485,13 @@ BAD_WEIGHTS = {
     "another width": (
         None, "", "whole?hidden_size=64",
         "whole/model.safetensors: error[weights]: does not fit hf:whole?hidden_size=64: 37 keys "
-        "of another shape: classifier.weight, vit.embeddings.cls_token, "
+        "of different shape: classifier.weight, vit.embeddings.cls_token, "
         f"vit.embeddings.patch_embeddings.projection.bias\n  help: {NO_FIT}",
     ),
     "another width and another head": (
         None, "", "whole?image_size=64&num_labels=5",
         "whole/model.safetensors: error[weights]: does not fit hf:whole?image_size=64&num_labels=5:"
-        " 1 key of another shape: vit.embeddings.position_embeddings\n"
+        " 1 key of different shape: vit.embeddings.position_embeddings\n"
         f"  help: {NO_FIT}",
     ),
     "another class": (
@@ -579,7 +579,7 @@ def test_weights_are_no_argument(model, key):
     assert str(caught.value) == (
         f"error[unknown-backbone]: '{key}' in '{model}?{key}=true' would load weights again "
         "whenever the recipe is read\n"
-        "  help: for published weights say --pretrained (in Python pretrained=True)"
+        "  help: for published weights use --pretrained (in Python pretrained=True)"
     )
 
 

@@ -189,7 +189,7 @@ def test_a_fault_in_its_code_is_its_own(install, run, name):
     assert result.status == 1
     assert result.err.startswith(
         "error[fault]: ZeroDivisionError: division by zero\n"
-        "  help: this is a fault of my-ops 0.1.0; please send what follows and the file to its author\n")  # fmt: skip
+        "  help: this is a fault of my-ops 0.1.0; please send the lines below and the file to its author\n")  # fmt: skip
 
 
 def test_the_name_of_one_of_composers_own(install, run):
@@ -365,7 +365,7 @@ def test_inserted_saved_and_loaded_in_another_process(install, run):
     assert loading() == (3,
         "out/recipe.yaml:26:3: error[missing-plugin]: the recipe's op 'sharpen' is of my-ops 0.1.0, "
         "which is not installed\n   26 |   sharpen: my-ops 0.1.0\n      |   ^\n"
-        "  help: install my-ops 0.1.0 from where its author keeps it; an op is code, which runs here")  # fmt: skip
+        "  help: install my-ops 0.1.0 from its author; note that an op is code, which runs here")  # fmt: skip
     other = install("other-ops", OTHER, {"other_ops.py": SHARPEN}, "2.0")
     assert loading() == (1,
         "out/recipe.yaml:26:3: error[another-op]: the recipe's op 'sharpen' is of my-ops 0.1.0, and here it is of other-ops 2.0\n"

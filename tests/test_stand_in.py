@@ -198,11 +198,11 @@ def test_why_others_are_passed_over() -> None:
         ({"match": {"out": 4}}, "stem", "its number of channels out is 8, and 4 is wanted"),
         ({"match": {"position": "2..-1"}}, "stem", "it is number 1 of 14, and 2..-1 is wanted"),
         ({"match": {"name": "conv*"}}, "stem", "its name is 'stem', and 'conv*' is wanted"),
-        ({"stages": 2}, "stem", "it is in no stage, and stages 2 are wanted"),
-        ({"stages": 2}, "stage1.0.conv1", "it is in stage 1, and stages 2 are wanted"),
-        ({"blocks": 1}, "down", "it is in no block, and blocks 1 are wanted"),
+        ({"stages": 2}, "stem", "it is in no stage, and stages 2 are chosen"),
+        ({"stages": 2}, "stage1.0.conv1", "it is in stage 1, and stages 2 are chosen"),
+        ({"blocks": 1}, "down", "it is in no block, and blocks 1 are chosen"),
         ({"blocks": 1}, "stage1.1.conv1",
-         "it is block 2 of its stage, and blocks 1 are wanted"),
+         "it is block 2 of its stage, and blocks 1 are chosen"),
         ({"select": "*.conv1"}, "down", "its path does not match '*.conv1'"),
         ({"every": 2}, "stage1.0.conv1", "only every 2. one is taken"),
     ]:  # fmt: skip
@@ -295,7 +295,7 @@ THERE = "there are 2 of kernel 3, stride 2; 8 of kernel 1; 4 of kernel 3"
             "no-such-position", "there is no convolution 15", "there are 14 convolutions")),
         ({"stages": 3}, ("no-such-position", "there is no stage 3", "there are 2 stages")),
         ({"match": {"kernal": 3}}, (
-            "invalid-match", "nothing is matched by 'kernal'",
+            "invalid-match", "unknown match key 'kernal'",
             "did you mean 'kernel'? Keys: kernel, stride, dilation, groups, channels, out, "
             "depthwise, position, name")),
         ({"match": {"kernel": "3"}}, (
@@ -312,7 +312,7 @@ THERE = "there are 2 of kernel 3, stride 2; 8 of kernel 1; 4 of kernel 3"
             "give a glob such as conv_*, or null for any")),
         ({"position": "output"}, (
             "invalid-value", "position is 'output', and a convolution is replaced",
-            "leave the position away")),
+            "omit the position")),
         ({"expect": 3}, (
             "unexpected-count", "3 sites expected, and 14 found",
             "list them with --dry-run; choose others with --stages, --blocks or --select")),
@@ -321,7 +321,7 @@ THERE = "there are 2 of kernel 3, stride 2; 8 of kernel 1; 4 of kernel 3"
             "'plain' does not stand for an attention module, so it can't replace one",
             "say at='conv', or write 'stands_for: attention' in the spec")),
         ({"at": "block"}, (
-            "stand-in", "'plain' stands for a convolution, so it has no place at a block",
+            "stand-in", "'plain' stands for a convolution, so it can't go to a block",
             "say at='conv'")),
     ],
     ids=str,
@@ -335,7 +335,7 @@ def test_a_network_without_convolutions() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 4))
     assert said(lambda: composer.plan(model, PLAIN)) == (
         "no-sites", "this backbone has no convolution that could be found; 0 blocks seen",
-        "plain stands for one, so take another backbone",
+        "plain replaces one, so choose another backbone",
     )  # fmt: skip
 
 
@@ -614,11 +614,11 @@ class Weighs(Cell):
 @pytest.mark.parametrize(
     ("cell", "spec", "reason"),
     [
-        (NoNorm, WHOLE, "no norm follows it, and whole brings its own"),
-        (NoActivation, WHOLE, "no activation follows its norm, and whole brings its own"),
-        (Scaled, WHOLE, "no activation follows its norm, and whole brings its own"),
-        (Competes, WHOLE, "no activation follows its norm, and whole brings its own"),
-        (Weighs, WHOLE, "no activation follows its norm, and whole brings its own"),
+        (NoNorm, WHOLE, "no norm follows it, and whole includes its own"),
+        (NoActivation, WHOLE, "no activation follows its norm, and whole includes its own"),
+        (Scaled, WHOLE, "no activation follows its norm, and whole includes its own"),
+        (Competes, WHOLE, "no activation follows its norm, and whole includes its own"),
+        (Weighs, WHOLE, "no activation follows its norm, and whole includes its own"),
         (ReadTwice, WHOLE, "its output is read in several places"),
         (ByMode, WHOLE, "what follows it differs between training and evaluation mode"),
         (Held, NORMED, "its norm contains an activation, which would be removed with it"),
@@ -646,8 +646,8 @@ def test_a_forward_that_cannot_be_traced() -> None:
     code, message, _ = said(lambda: composer.plan(net(Untraceable), WHOLE, stages="1..-1"))
     assert code == "no-sites"
     assert message.startswith(
-        "none of the 14 convolutions matches; 4 passed over: the forward that calls it can't "
-        "be followed ("
+        "none of the 14 convolutions matches; 4 passed over: the forward that calls it can't be "
+        "traced ("
     )
     assert len(composer.plan(net(Untraceable), PLAIN).sites) == 14  # it needs no trace
 
@@ -769,7 +769,7 @@ def test_what_can_not_share() -> None:
     assert (code, message) == (
         "no-sites",
         "none of the 10 convolutions matches; 8 passed over: the forward of its block does not "
-        "call it by itself",
+        "call it directly",
     )
 
 
@@ -778,8 +778,8 @@ def test_what_is_shared_in_blocks_only() -> None:
     assert everywhere != COND
     found = composer.plan(net(), everywhere)
     assert reasons(found) == {
-        "stem": "it is in no block that could share route",
-        "down": "it is in no block that could share route",
+        "stem": "it is not in a block that could share route",
+        "down": "it is not in a block that could share route",
     }
     assert len(found.sites) == 12
 
@@ -1240,7 +1240,7 @@ def test_the_command_line(command: Command) -> None:
         "stage2.0.conv1 and 1 more)" in lines
     )
     assert (
-        "note: sk: passed over: no norm follows it, and sk brings its own (4 places: "
+        "note: sk: passed over: no norm follows it, and sk includes its own (4 places: "
         "stage1.0.conv2, stage1.1.conv2, stage2.0.conv2 and 1 more)" in lines
     )
     found = command.fine(*args, "--force", "--json").json
@@ -1308,7 +1308,7 @@ def test_what_is_shared_is_told(command: Command) -> None:
         (("--match", "kernel"), (
             "error[usage]: --match 'kernel' is not K=V", "  help: write --match kernel=3")),
         (("--match", "kernal=3"), (
-            "error[invalid-match]: nothing is matched by 'kernal'",
+            "error[invalid-match]: unknown match key 'kernal'",
             "  help: did you mean 'kernel'? Keys: kernel, stride, dilation, groups, channels, out, "
             "depthwise, position, name")),
         (("--match", "kernel=3.5"), (
@@ -1333,7 +1333,7 @@ def test_match_on_the_command_line(command: Command) -> None:
 def test_sites_counts_what_can_be_replaced(command: Command) -> None:
     result = command.fine("sites", "net.py:tiny")
     assert result.out.splitlines()[-1] == (
-        "a stand-in can take the place of 10 convolutions and 0 attention modules"
+        "a stand-in can replace 10 convolutions and 0 attention modules"
     )
     found = command.fine("sites", "net.py:tiny", "--json").json
     assert (found["convolutions"], found["attention_modules"]) == (10, 0)

@@ -212,19 +212,20 @@ SITES = {
     "path": ("path: layer1.0", "path: layer1.7",
              "error[no-sites]: "),
     "name": ("name: mine", "name: other",
-             f"error[changed-backbone]: {BACKBONE} has different sites than the recipe: layer1.0\n"),
+             f"error[changed-backbone]: {BACKBONE} has different sites than the recipe: "
+             f"layer1.0\n"),
     "spec": ("spec: mine", "spec: other",
-             "error[bad-recipe]: the edit says 'other', and its text is of 'mine'\n"),
+             "error[bad-recipe]: the edit names 'other', and its text is the spec 'mine'\n"),
     "inputs": ("edits:\n", "inputs:\n  args:\n  - {shape: [1, 3, 32, 32], dtype: qint8}\n"
                "  kwargs: {}\nedits:\n",
-               "error[bad-recipe]: no tensor is of shape [1, 3, 32, 32] and dtype 'qint8'\n"),
+               "error[bad-recipe]: there is no tensor of shape [1, 3, 32, 32] and dtype 'qint8'\n"),
     "huge inputs": ("edits:\n", "inputs:\n  args:\n  - {shape: [1, 3, 99999, 99999], dtype: "
                     "float32}\n  kwargs: {}\nedits:\n",
                     "error[bad-recipe]: an example input of 29,999,400,003 numbers is more than "
                     "67,108,864\n"),
     "many axes": ("edits:\n", "inputs:\n  args: []\n  kwargs:\n    x: {shape: [1, 1, 1, 1, 1, 1, "
                   "1, 1, 1], dtype: float32}\nedits:\n",
-                  "error[bad-recipe]: no tensor is of shape "),
+                  "error[bad-recipe]: there is no tensor of shape "),
 }  # fmt: skip
 
 

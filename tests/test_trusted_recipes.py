@@ -96,10 +96,10 @@ HOSTILE = {
     "runpy:run_path?path_name=evil.py": "run_path(path_name='evil.py') of the module 'runpy'",
     "torch:load?f=evil.pth": "load(f='evil.pth') of the module 'torch'",
     "torch.hub:load?repo_or_dir=it&model=make&source=local": "load(repo_or_dir='it'",
-    "resnet18?checkpoint_path=evil.pth": "gives checkpoint_path='evil.pth', and that is no plain "
-    "word, and could be a path",
-    "resnet18?checkpoint_path=evil": "gives 'checkpoint_path', which is none of the arguments that "
-    "only build resnet18: it would run resnet18(checkpoint_path='evil')",
+    "resnet18?checkpoint_path=evil.pth": "gives checkpoint_path='evil.pth', and that is not a "
+    "plain word, and could be a path",
+    "resnet18?checkpoint_path=evil": "gives 'checkpoint_path', which is not an argument that "
+    "only builds resnet18: it would run resnet18(checkpoint_path='evil')",
     "resnet18?pretrained_cfg=evil": "gives 'pretrained_cfg', which is none",
     "resnet18?pretrained_cfg_overlay=evil": "gives 'pretrained_cfg_overlay', which is none",
     "resnet18?cache_dir=it": "gives 'cache_dir', which is none",
@@ -111,21 +111,22 @@ HOSTILE = {
     "resnet18?num_classes=1000001": "gives num_classes=1000001, and a number here is at most",
     "resnet18?num_classes=1e400": "gives num_classes=inf, and a number here is at most 1,000,000",
     "resnet18?num_clases=10": "gives 'num_clases', which is none",
-    "torchvision:resnet18?progress=true": "gives 'progress', which is none of the arguments that "
-    "only build resnet18",
+    "torchvision:resnet18?progress=true": "gives 'progress', which is not an argument that only "
+    "builds resnet18",
     "torchvision:resnet18?weights=DEFAULT": "would load weights again",
     "resnet18?pretrained=true": "would load weights again",
     "local-dir:it": "names no backbone",
     "timm:local-dir:it": "names no backbone",
     "hf-hub:a/b": "names no backbone",
-    "../it": "is '../it', which is no plain name of timm",
-    "torchvision:../it": "is '../it', which is no plain name of torchvision",
-    "hf:vit": "is of the config 'vit', which does not lie beside it as config.json, and no file "
+    "../it": "is '../it', which is not a plain name of timm",
+    "torchvision:../it": "is '../it', which is not a plain name of torchvision",
+    "hf:vit": "is of the config 'vit', which is not beside it as config.json, and no file "
     "outside is read",
     "hf:/etc/passwd": "is of the config '/etc/passwd'",
-    "ultralytics:evil.yaml": "is made from 'evil.yaml', which is not a configuration that Ultralytics "
+    "ultralytics:evil.yaml": "is made from 'evil.yaml', which is not a configuration that "
+    "Ultralytics "
     "ships, and one can hold code",
-    "ultralytics:it/yolov8n.yaml": "is 'it/yolov8n.yaml', which is no plain name of ultralytics",
+    "ultralytics:it/yolov8n.yaml": "is 'it/yolov8n.yaml', which is not a plain name of ultralytics",
     "ultralytics:http%3A//x/a.yaml": "no plain name",
     "ultralytics:yolov8n.pt": "is made from 'yolov8n.pt'",
     "ultralytics:yolov8n.yaml?cfg=evil": "gives 'cfg', which is none",
@@ -242,8 +243,8 @@ def test_with_trust_it_runs_and_insert_says_that_it_needs_it(mark, capsys):
         "insert", "--spec", "se", "--into", "own.py:make", "--set", "reduction=4", "-o", "x"
     )
     note = (
-        "note: what is saved loads with --trust-code (trust_code=True) alone, for its backbone is "
-        "own.py:make\n"
+        "note: the composition loads only with --trust-code (trust_code=True), since its "
+        "backbone is own.py:make\n"
     )
     assert told.out.count(note) == 1
     assert "    model = composer.load('x', trust_code=True)\n" in told.out
@@ -330,7 +331,7 @@ def test_a_composition_of_transformers_carries_its_config(vit):
     assert type(model).__name__ == "ViTForImageClassification"
     assert model.config.num_labels == 3 and model.config.hidden_size == 16
     Path(vit, "config.json").unlink()
-    assert "[untrusted-code]: the recipe's backbone is of the config 'vit'" in said(
+    assert "[untrusted-code]: the recipe's backbone needs the config 'vit'" in said(
         composer.load, vit
     )
 
@@ -351,28 +352,27 @@ TIMM = {"model_type": "timm_wrapper", "architectures": ["TimmWrapperForImageClas
 
 
 @pytest.mark.parametrize(("fields", "why"), [
-    ({"architecture": "local-dir:it"}, "'local-dir:it' is no plain name of timm"),
-    ({"architecture": "hf-hub:a/b"}, "'hf-hub:a/b' is no plain name of timm"),
+    ({"architecture": "local-dir:it"}, "'local-dir:it' is not a plain name of timm"),
+    ({"architecture": "hf-hub:a/b"}, "'hf-hub:a/b' is not a plain name of timm"),
     ({"model_args": {"checkpoint_path": "evil.pth"}},
-     "'checkpoint_path' is none of the arguments that only build resnet18"),
+     "'checkpoint_path' is not an argument that only builds resnet18"),
     ({"model_args": {"pretrained_cfg": {"file": "evil.pth"}}},
-     "'pretrained_cfg' is none of the arguments that only build resnet18"),
+     "'pretrained_cfg' is not an argument that only builds resnet18"),
     ({"model_args": {"num_classes": 10**9}},
      "num_classes=1000000000 is given, and a number here is at most 1,000,000"),
     ({"model_args": {"act_layer": "/etc/passwd"}},
      "act_layer='/etc/passwd' is given, and that is not a plain word, and could be a path"),
     ({"backbone_kwargs": {"checkpoint_path": "evil.pth"}, "architecture": "resnet18"},
-     "'checkpoint_path' is none of the arguments that only build resnet18"),
-    ({"vision_config": {"backbone": "local-dir:it"}}, "'local-dir:it' is no plain name of timm"),
+     "'checkpoint_path' is not an argument that only builds resnet18"),
+    ({"vision_config": {"backbone": "local-dir:it"}}, "'local-dir:it' is not a plain name of timm"),
     ({"more": [{"backbone_kwargs": {"cache_dir": "it"}}]},
-     "'cache_dir' is none of the arguments that only build a model"),
+     "'cache_dir' is not an argument that only builds a model"),
 ])  # fmt: skip
 def test_a_config_whose_model_of_timm_reads_files_is_refused(vit, fields, why):
     Path(vit, "config.json").write_text(json.dumps({**TIMM, **fields}))
     assert said(composer.load, vit).startswith(
-        f"{vit}/config.json: error[bad-config]: it has a model of timm that reads more than the "
-        f"config: {why}\n  help: give a config that only builds: plain names, numbers, flags and "
-        "words"
+        f"{vit}/config.json: error[bad-config]: it names a timm model that reads more than the "
+        f"config: {why}\n  help: give a config with plain names, numbers, flags and words only"
     )
 
 
@@ -395,18 +395,18 @@ def test_a_recipe_in_a_config_names_no_other_backbone(trained):
     file = Path(trained, "config.json")
     file.write_text(file.read_text().replace("backbone: hf:config.json", "backbone: evil.py:make"))
     assert said(composer.load, trained) == (
-        f"{trained}/config.json: composer_recipe:2:11: error[bad-recipe]: the recipe in a config "
-        "is of the config itself, and not of 'evil.py:make'\n"
+        f"{trained}/config.json: composer_recipe:2:11: error[bad-recipe]: the recipe in a "
+        "config must be for that config, and not for 'evil.py:make'\n"
         "    2 | backbone: evil.py:make\n      |           ^^^^^^^^^^^^\n"
-        "  help: it says 'backbone: hf:config.json'; was it edited?"
+        "  help: it should have 'backbone: hf:config.json'; was it edited?"
     )
 
 
 def test_weights_that_transformers_would_take_from_elsewhere(trained):
     Path(trained, "adapter_config.json").write_text('{"base_model_name_or_path": "/etc"}')
     assert said(composer.load, trained) == (
-        f"{trained}/adapter_config.json: error[bad-config]: this makes the folder an adapter of "
-        "another model, which is not read\n"
+        f"{trained}/adapter_config.json: error[bad-config]: this marks the folder as an adapter "
+        "of another model, which is not read\n"
         "  help: merge the adapter first (merge_and_unload), and save that"
     )
     Path(trained, "adapter_config.json").unlink()
@@ -414,7 +414,7 @@ def test_weights_that_transformers_would_take_from_elsewhere(trained):
     for shard in ("../../evil.pth", "/etc/passwd", "sub/x.safetensors"):
         index.write_text(json.dumps({"weight_map": {"a": shard}}))
         assert said(composer.load, trained) == (
-            f"{index}: error[bad-config]: the shard {shard!r} lies outside the folder, and is not "
+            f"{index}: error[bad-config]: the shard {shard!r} is outside the folder, and is not "
             "read\n  help: put the shards next to their index"
         )
 

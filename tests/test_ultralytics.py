@@ -107,8 +107,9 @@ def test_the_runner_is_no_network() -> None:
     with pytest.raises(composer.ComposerError) as caught:
         composer.plan(YOLO("yolov8n.yaml", verbose=False), "se")
     assert str(caught.value) == (
-        "error[not-a-model]: YOLO runs a network and is none itself: its train() is no module's\n"
-        "  help: give the network in it: yolo.model = composer.insert(yolo.model, …)"
+        "error[not-a-model]: YOLO runs a network but is not a module: its train() starts a "
+        "training\n"
+        "  help: give the network inside it: yolo.model = composer.insert(yolo.model, …)"
     )
 
 
@@ -124,8 +125,8 @@ def test_who_inserts_into_a_runner_is_told_how_to_train() -> None:
         type(yolo.model)(composed.yaml, verbose=False)
     assert str(caught.value) == (
         "error[rebuilt]: a network built from the yaml of a composed one would lack the insertions"
-        "\n  help: train with a trainer whose get_model inserts it: README.md, 'In Ultralytics', "
-        "has one of ten lines"
+        "\n  help: use a trainer whose get_model inserts it: README.md, 'In Ultralytics', has "
+        "one of ten lines"
     )
 
 

@@ -305,7 +305,7 @@ def test_a_link_that_is_called_like_a_room_is_left_alone() -> None:
 
 # --------------------------------------------------------------------------------- two writers
 
-MEANWHILE_SAID = "another came to be here while this was written, and is kept"
+MEANWHILE_SAID = "another was created here while this was written, and is kept"
 MEANWHILE = (f"it: error[output]: {MEANWHILE_SAID}\n"
              "  help: look at it; replace it with --force, or choose another with -o")  # fmt: skip
 
@@ -647,8 +647,8 @@ def test_a_disk_that_does_not_confirm_the_name(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(putting_file, "flush_one", broken)
     for write, path in ((file_of, "a"), (folder_of, "b")):
         assert said(write, NEW, path) == (
-            f"{path}: error[output]: is written, and the disk has not confirmed its name: "
-            "Input/output error\n  help: look at the disk, and write it again"
+            f"{path}: error[output]: is written, but the disk has not confirmed its name: "
+            f"Input/output error\n  help: check the disk, and write it again"
         )
         assert text_of(path) == NEW
 

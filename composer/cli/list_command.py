@@ -73,7 +73,7 @@ def _reference(what: str, name: str, filters: tuple[str, ...], as_json: bool) ->
     _refuse_broken(name)
     if name not in known:
         row = meaning(name)
-        said = f"in Composer this is {row.line}" if row and row.line else None
+        said = f"here that is {row.line}" if row and row.line else None
         said = said or suggested(name, list(known), "Ops", {})
         raise error("unknown-op", f"no op named {name!r}", said)
     op = reference(name)
