@@ -179,7 +179,7 @@ NO_REFERENCE = [
     (("list", "ops", "softmax"), 1,
      "error[unknown-op]: no op named 'softmax'\n  help: here that is {op: gate, fn: softmax, over: c}\n"),
     (("list", "specs", "se"), 2,
-     "error[usage]: only ops have a reference, not specs\n  help: say composer show se\n"),
+     "error[usage]: only ops have a reference, not specs\n  help: use 'composer show se'\n"),
     (("list", "ops", "pool", "--filter", "x"), 2,
      "error[usage]: the op 'pool' is given, and so is --filter\n  help: omit one of them\n"),
 ]  # fmt: skip

@@ -635,7 +635,7 @@ def test_weights_that_nobody_publishes(run):
     result = run(*INSERT, "mobilenetv2_035", "--pretrained")
     assert (result.status, result.err) == (
         1,
-        "error[no-pretrained]: there are no published weights of mobilenetv2_035\n"
+        "error[no-pretrained]: mobilenetv2_035 has no published weights\n"
         "  help: give a weights file with --weights, or omit --pretrained\n",
     )
 

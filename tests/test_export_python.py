@@ -269,7 +269,7 @@ REFUSED = [
     ("named", "m.txt", "m.txt is not named .py", "name it m.py"),
     ("plain", "m.py", "nothing was inserted into this ResNet",
      "give a model returned by composer.insert or composer.load"),
-    ("head", "m.py", "fc is Sequential, and not what resnet18 has there",
+    ("head", "m.py", "fc is Sequential, which differs from resnet18",
      "give the backbone with its arguments when inserting, or export to pt2 or onnx"),
 ]  # fmt: skip
 

@@ -119,7 +119,7 @@ TENSORS: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
     "NaN in several": (
         lambda: {**with_("layer.weight", ODD), "layer.bias": torch.full((3,), NAN)},
         "layer.weight holds 4 values of 6 that are not finite (NaN or infinity), and 1 other "
-        "tensor likewise" + AWAY,
+        "tensor as well" + AWAY,
     ),
     "NaN in half precision": (
         lambda: with_("layer.weight", ODD.half()),
@@ -202,9 +202,8 @@ PICKLED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a tensor of terabytes that holds one number": (
         lambda: with_("layer.weight", torch.ones(1).expand(10**12)),
-        does_not_fit("1 key of different shape: layer.weight (1000000000000 in the file, 3×2 in "
-                     "the "
-                     "model)"),
+        does_not_fit("1 key of different shape: layer.weight (1000000000000 in the file, "
+                     "3×2 in the model)"),
     ),
     "a key that is a number": (
         lambda: {**state(), 3: torch.ones(1)},
@@ -333,11 +332,11 @@ HEADERS: dict[str, tuple[bytes, str]] = {
     ),
     "a dtype that is none": (
         header({"a": entry("F33")}, 4),
-        "'a' is of the dtype 'F33', which is not known here\n  help: save it as float32",
+        "'a' has the unknown dtype 'F33'\n  help: save it as float32",
     ),
     "a dtype that is a list": (
         header({"a": entry([])}, 4),
-        "'a' is of the dtype [], which is not known here\n  help: save it as float32",
+        "'a' has the unknown dtype []\n  help: save it as float32",
     ),
     "terabytes that are not there": (
         header({"a": entry(shape=[10**12], place=[0, 4 * 10**12])}, 4),

@@ -247,7 +247,7 @@ STAGES = "there are stage 1 layer1 (3 blocks), stage 2 layer2 (4 blocks), stage 
             "invalid-value", "a stem has no residual branch",
             "use at='block', or position='output'")),
         ("eca", {"prefix_tokens": "drop"}, (
-            "invalid-value", "'drop' is nothing that prefix tokens do", "use 'pass' or 'join'")),
+            "invalid-value", "prefix_tokens can't be 'drop'", "use 'pass' or 'join'")),
         ("eca", {"every": 0}, ("invalid-value", "every is 0", "use a number from 1")),
         ("eca", {"init": "zero"}, (
             "invalid-init", "'zero' is not an init", "use 'paper' or 'identity'")),

@@ -370,7 +370,7 @@ def test_inserted_saved_and_loaded_in_another_process(install, run):
     assert loading() == (1,
         "out/recipe.yaml:26:3: error[another-op]: the recipe's op 'sharpen' is of my-ops 0.1.0, and here it is of other-ops 2.0\n"
         "   26 |   sharpen: my-ops 0.1.0\n      |   ^\n"
-        "  help: load it where my-ops 0.1.0 is installed, and not other-ops")  # fmt: skip
+        "  help: load it where my-ops 0.1.0 is installed and other-ops is not")  # fmt: skip
     uninstall(other)
     broken = install(files={"my_ops/__init__.py": "", "my_ops/sharpen.py": "import nowhere\n"})
     assert loading()[1].startswith(

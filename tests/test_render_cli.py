@@ -148,8 +148,7 @@ def test_a_model_and_what_was_inserted(run):
     result = run("render", "net-se", "-o", "x.svg", "--expand", "stage1.0.see", "--trust-code")
     assert (result.status, names(Path())) == (2, names(Path()))
     assert result.err.startswith(
-        "error[usage]: nothing at 'stage1.0.see' can be expanded\n"
-        "  help: did you mean 'stage1.0.se'"
+        "error[usage]: 'stage1.0.see' is not a group\n  help: did you mean 'stage1.0.se'"
     )
 
 
@@ -200,7 +199,7 @@ BAD = [
     ),
     (
         ("render", "cbam", "--expand", "chanel"), 2,
-        "error[usage]: nothing at 'chanel' can be expanded\n"
+        "error[usage]: 'chanel' is not a group\n"
         "  help: did you mean 'channel'? Groups: channel, spatial\n",
     ),
     (

@@ -126,8 +126,8 @@ def meta(spec: str, **wish: Any) -> nn.Module:
          "error[no-numbers]: layer4.0.se_2.excite.fc1.weight is on the meta device, without "
          "memory\n  help: call model.to_empty(device='cpu') first"),
         (lambda: meta("cond_conv", init="identity").to_empty(device="cpu"),
-         "error[no-numbers]: what stands in for layer4.0.conv1 begins as it, and the weights of "
-         "layer4.0.conv1 are not there\n"
+         "error[no-numbers]: the stand-in for layer4.0.conv1 starts from its weights, and these "
+         "are missing\n"
          "  help: insert into the model after its weights are loaded, or start as in the paper: "
          "init='paper'"),
     ],

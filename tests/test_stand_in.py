@@ -191,13 +191,13 @@ def test_a_site_tells_all() -> None:
 def test_why_others_are_passed_over() -> None:
     model = net()
     assert reasons(composer.plan(model, PLAIN, match={"kernel": 3}))["stage1.0.conv1"] == (
-        "its kernel is 1, and 3 is wanted"
+        "its kernel is 1, not 3"
     )
     for choice, path, reason in [
         ({"match": {"groups": 4}, "select": "*"}, None, None),
-        ({"match": {"out": 4}}, "stem", "its number of channels out is 8, and 4 is wanted"),
-        ({"match": {"position": "2..-1"}}, "stem", "it is number 1 of 14, and 2..-1 is wanted"),
-        ({"match": {"name": "conv*"}}, "stem", "its name is 'stem', and 'conv*' is wanted"),
+        ({"match": {"out": 4}}, "stem", "its number of channels out is 8, not 4"),
+        ({"match": {"position": "2..-1"}}, "stem", "it is number 1 of 14, not 2..-1"),
+        ({"match": {"name": "conv*"}}, "stem", "its name is 'stem', not 'conv*'"),
         ({"stages": 2}, "stem", "it is in no stage, and stages 2 are chosen"),
         ({"stages": 2}, "stage1.0.conv1", "it is in stage 1, and stages 2 are chosen"),
         ({"blocks": 1}, "down", "it is in no block, and blocks 1 are chosen"),
@@ -299,16 +299,16 @@ THERE = "there are 2 of kernel 3, stride 2; 8 of kernel 1; 4 of kernel 3"
             "did you mean 'kernel'? Keys: kernel, stride, dilation, groups, channels, out, "
             "depthwise, position, name")),
         ({"match": {"kernel": "3"}}, (
-            "invalid-match", "a match of kernel can't be '3'",
+            "invalid-match", "kernel can't match '3'",
             "give a whole number from 1, or null for any")),
         ({"match": {"depthwise": 7}}, (
-            "invalid-match", "a match of depthwise can't be 7",
+            "invalid-match", "depthwise can't match 7",
             "give true or false, or null for any")),
         ({"match": {"position": "first"}}, (
-            "invalid-match", "a match of position can't be 'first'",
+            "invalid-match", "position can't match 'first'",
             "give positions such as 1, 3..5 or 2..-1, or null for any")),
         ({"match": {"name": 3}}, (
-            "invalid-match", "a match of name can't be 3",
+            "invalid-match", "name can't match 3",
             "give a glob such as conv_*, or null for any")),
         ({"position": "output"}, (
             "invalid-value", "position is 'output', and a convolution is replaced",
@@ -839,8 +839,8 @@ def test_further_arguments_are_what_they_were(vit: nn.Module) -> None:
             "invalid-match", "an attention module has no kernel", "match it by position or name")),
         ({"match": {"name": "attention"}}, (
             "no-sites",
-            "none of the 2 attention modules matches: its name is 'attn', and 'attention' is "
-            "wanted", "there are 2 of class Attention")),
+            "none of the 2 attention modules matches: its name is 'attn', not 'attention'",
+            "there are 2 of class Attention")),
         ({"at": "conv"}, (
             "not-a-stand-in",
             "'mhsa' does not stand for a convolution, so it can't replace one",
@@ -883,7 +883,7 @@ def test_attention_that_takes_its_input_as_query_key_and_value() -> None:
     with pytest.raises(ValueError) as caught:
         layer(x, x + 1, x, need_weights=False)
     assert str(caught.value) == (
-        "this layer was composed for key= the input itself, and a Tensor was given"
+        "this layer was composed for key= the input itself but got a Tensor"
     )
     same_bits(composer.eject(composed), model)
 
@@ -1312,7 +1312,7 @@ def test_what_is_shared_is_told(command: Command) -> None:
             "  help: did you mean 'kernel'? Keys: kernel, stride, dilation, groups, channels, out, "
             "depthwise, position, name")),
         (("--match", "kernel=3.5"), (
-            "error[invalid-match]: a match of kernel can't be 3.5",
+            "error[invalid-match]: kernel can't match 3.5",
             "  help: give a whole number from 1, or null for any")),
     ],
 )  # fmt: skip

@@ -112,31 +112,31 @@ READING = {
     ),
     "channels as a text": (
         "channels: 64", "channels: '64'",
-        "error[bad-recipe]: edits.0.sites.0.channels: a whole number is wanted here, not the text "
+        "error[bad-recipe]: edits.0.sites.0.channels: expected an integer but got the text "
         "'64'\n",
     ),
     "channels as a flag": (
         "channels: 64", "channels: true",
-        "edits.0.sites.0.channels: a whole number is wanted here, not true\n",
+        "edits.0.sites.0.channels: expected an integer but got true\n",
     ),
     "channels as a fraction": (
         "channels: 64", "channels: 64.0",
-        "edits.0.sites.0.channels: a whole number is wanted here, not the number 64.0\n",
+        "edits.0.sites.0.channels: expected an integer but got the number 64.0\n",
     ),
     "channels below nothing": (
         "channels: 64", "channels: -1",
         "edits.0.sites.0.channels: input should be greater than or equal to 0\n",
     ),
     "a size that is no list": (
-        "size: [8, 8]", "size: 8", "edits.0.sites.0.size: a list is wanted here, not the number 8",
+        "size: [8, 8]", "size: 8", "edits.0.sites.0.size: expected a list but got the number 8",
     ),
     "a size of text": (
         "size: [8, 8]", "size: [8, x]",
-        "edits.0.sites.0.size.1: a whole number is wanted here, not the text 'x'",
+        "edits.0.sites.0.size.1: expected an integer but got the text 'x'",
     ),
     "a backbone that is a list": (
         f"backbone: {BACKBONE}", "backbone: [resnet18]",
-        "r.yaml:2:11: error[bad-recipe]: backbone: a text is wanted here, not a list\n"
+        "r.yaml:2:11: error[bad-recipe]: backbone: expected text but got a list\n"
         "    2 | backbone: [resnet18]\n      |           ^^^^^^^^^^\n"
         "  help: was the recipe edited?",
     ),
@@ -148,9 +148,9 @@ READING = {
         "init: paper", "init: random", "edits.0.init: input should be 'paper' or 'identity'",
     ),
     "edits as a mapping": ("edits:\n- ", "edits:\n  a: 1\nmore:\n- ",
-                           "edits: a list is wanted here, not a mapping\n"),
+                           "edits: expected a list but got a mapping\n"),
     "versions of numbers": ("python: '3.11'", "python: 3.11",
-                            "versions.python: a text is wanted here, not the number 3.11\n"),
+                            "versions.python: expected text but got the number 3.11\n"),
     "a dtype of whole numbers": (
         "dtype: float32", "dtype: int64",
         "r.yaml:3:8: error[bad-recipe]: 'int64' is not a dtype of a model\n    3 | dtype: int64\n"

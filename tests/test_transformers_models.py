@@ -177,7 +177,7 @@ def test_a_stand_in_computes_what_their_attention_does() -> None:
 @pytest.mark.parametrize(
     ("args", "named", "message"),
     [
-        ((torch.ones(1),), {}, "composed for attention_mask=None, and a Tensor was given"),
+        ((torch.ones(1),), {}, "composed for attention_mask=None but got a Tensor"),
         ((), {"mask": torch.ones(1)}, "composed without mask= but got a Tensor"),
     ],
 )  # fmt: skip

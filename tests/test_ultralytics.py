@@ -117,7 +117,7 @@ def test_who_inserts_into_a_runner_is_told_how_to_train() -> None:
     from ultralytics import YOLO
 
     yolo = YOLO("yolov8n.yaml", verbose=False)
-    with pytest.warns(UserWarning, match="YOLO.train builds the network anew, without what is"):
+    with pytest.warns(UserWarning, match="YOLO.train rebuilds the network, without the insertions"):
         composed = composer.insert(yolo.model, "se", at="stage")
     assert isinstance(composed.yaml, ComposedYaml) and composed.yaml["nc"] == 80
     assert isinstance(copy.deepcopy(composed).yaml, ComposedYaml)

@@ -84,10 +84,9 @@ def wrong_field(
             | "list_type"
             | ("tuple_type" | "dict_type" | "mapping_type" | "model_type" | "model_attributes_type")
         ):
-            wanted = {"int": "a whole number", "str": "a text", "lis": "a list", "tup": "a list"}
-            said = f"{wanted.get(detail['type'][:3], 'a mapping')} is wanted here, not " + kind_of(
-                detail["input"]
-            )
+            expected = {"int": "an integer", "str": "text", "lis": "a list", "tup": "a list"}
+            kind = expected.get(detail["type"][:3], "a mapping")
+            said = f"expected {kind} but got {kind_of(detail['input'])}"
             way_out = _EDITED
     return Diagnostic("bad-recipe", f"{'.'.join(map(str, path))}: {said}", way_out, where, file)
 

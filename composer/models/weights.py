@@ -79,11 +79,8 @@ def check_finite(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: P
     if not wrong:
         return
     key, count = next(iter(wrong.items()))
-    more = (
-        f", and so {'does' if len(wrong) == 2 else 'do'} {counted(len(wrong) - 1, 'other tensor')}"
-        if len(wrong) > 1
-        else ""
-    )
+    others = counted(len(wrong) - 1, "other tensor")
+    more = f", and {others} as well" if len(wrong) > 1 else ""
     raise refused(
         path,
         f"{key} holds {counted(count, 'value')} of {state[key].numel():,} that are not finite "

@@ -82,17 +82,17 @@ def reason_against(match: Match, facts: Facts, number: int | None, count: int) -
     for key, pair in facts.sizes.items():
         want = getattr(match, key)
         if want is not None and set(pair) != {want}:
-            return f"its {key} is {square(pair)}, and {want} is wanted"
+            return f"its {key} is {square(pair)}, not {want}"
     for key, have in facts.counts.items():
         want = getattr(match, key)
         if want is not None and have != want:
-            return f"its {_PROSE.get(key, key)} {have}, and {want} is wanted"
+            return f"its {_PROSE.get(key, key)} {have}, not {want}"
     if match.depthwise is not None and facts.depthwise != match.depthwise:
         return "it is depthwise" if facts.depthwise else "it is not depthwise"
     if match.name is not None and not fnmatchcase(facts.name, match.name):
-        return f"its name is {facts.name!r}, and {match.name!r} is wanted"
+        return f"its name is {facts.name!r}, not {match.name!r}"
     if match.position is not None and number and number not in match.position.of(count):
-        return f"it is number {number} of {count}, and {match.position} is wanted"
+        return f"it is number {number} of {count}, not {match.position}"
     return None
 
 

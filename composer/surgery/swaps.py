@@ -112,7 +112,7 @@ class Swaps:
         types = self.placement.types
         if not types or not set(types).isdisjoint(class_names(self.model.get_submodule(part.path))):
             return None
-        return f"its class is {part.kind}, and {' or '.join(types)} is wanted"
+        return f"its class is {part.kind}, not {' or '.join(types)}"
 
     def _taken(self, part: Part) -> MapShape | None:
         try:
