@@ -44,7 +44,7 @@ SE = Diagram(
         Link("in", "out", ("b c h w", "256×14×14"), road=True),
         Link("out", "end", road=True),
     ),
-    ("unused with these params: nothing",),
+    ("off under these params: nothing",),
 )
 
 #: Groups in one another, shared weights within a row, a box alone, a cycle, a loop, a problem.

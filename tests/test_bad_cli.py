@@ -571,7 +571,7 @@ def test_a_full_disk_leaves_nothing_behind(run, monkeypatch, where):
     assert (result.status, result.err) == (
         1,
         f"{where}: error[output]: cannot be written: No space left on device\n"
-        "  help: nothing was left behind; make room, or choose another with -o\n",
+        "  help: nothing was left behind; free some space, or choose another with -o\n",
     )
     assert names(Path()) == ["net.py"]
 

@@ -139,7 +139,7 @@ def test_what_cannot_be_compared_ends_with_2(run):
     made("a", SE)
     told = run("diff", "a", "se")
     assert (told.status, told.err) == (2, (
-        "error[usage]: 'a' is a composition, and 'se' is none\n"
+        "error[usage]: 'a' is a composition, and 'se' is not\n"
         "  help: compare two folders written by insert, or two specs\n"
     ))  # fmt: skip
     told = run("diff", "se", "sse")

@@ -265,9 +265,9 @@ error[missing-library]: ONNX needs onnxscript and onnxruntime, which are not ins
     assert (
         said(aoti.check)
         == """\
-error[no-compiler]: AOTInductor needs a C++ compiler, and no-compiler-at-all here
-  help: install one, as by 'apt install g++', or name another by CXX=clang++; --to onnx and \
---to pt2 need none"""
+error[no-compiler]: AOTInductor needs a C++ compiler, and no-compiler-at-all is not installed
+  help: install one, for example with 'apt install g++', or choose another with \
+CXX=clang++; --to onnx and --to pt2 need none"""
     )
 
 

@@ -276,7 +276,7 @@ def test_what_a_recipe_cannot_say() -> None:
     args, kwargs = described(plain)
     again = from_description(args, kwargs)
     assert again.args[0]["n"] == [1, 2.5, None, "a"] and again.shape == plain.shape
-    with pytest.raises(composer.ComposerError, match="no tensor is of shape"):
+    with pytest.raises(composer.ComposerError, match="there is no tensor of shape"):
         from_description([{"shape": ["x"], "dtype": "float32"}], {})
 
 

@@ -118,8 +118,8 @@ def test_what_is_too_wide_for_a_column_is_refused_with_the_width_it_needs(run):
     result = run("render", "aft", "-o", "a.svg", "--width", "8.5cm")
     assert result.status == 1
     found = re.fullmatch(
-        r"error\[too-narrow\]: this picture is at least ([\d.]+) cm wide, but 8.5 cm was asked "
-        r"for\n  help: ask for ([\d.]+)cm or more, or omit the sizes with --no-sizes\n",
+        r"error\[too-narrow\]: this picture is at least ([\d.]+) cm wide, but 8.5 cm was requested"
+        r"\n  help: ask for ([\d.]+)cm or more, or omit the sizes with --no-sizes\n",
         result.err,
     )
     assert found and found[1] == found[2] and "error[too-narrow]: " in result.err
@@ -187,7 +187,7 @@ def test_the_same_in_python(tmp_path):
         composer.render("se", tmp_path / "b.svg", direction="rl")
     with pytest.raises(ComposerError, match=r"the width 8\.5 is not a length"):
         composer.render("se", tmp_path / "b.svg", width=8.5)
-    with pytest.raises(ComposerError, match="of another picture than that on an image"):
+    with pytest.raises(ComposerError, match="do not apply to a picture on an image"):
         composer.render("se", tmp_path / "b.svg", input="cat.png", direction="lr")
 
 

@@ -411,7 +411,7 @@ BAD = {
     "a kernel of the Hub": (
         VIT, "hf:vit?attn_implementation=kernels-community/x",
         "error[backbone-failed]: hf:vit?attn_implementation=kernels-community/x cannot be made: "
-        "kernels-community/x is code from the Hub, which is never run\n"
+        "kernels-community/x is Hub code, which is never run\n"
         "  help: write attn_implementation=sdpa or attn_implementation=eager",
     ),
     "a config that takes another from the Hub": (

@@ -557,7 +557,5 @@ def test_a_pickle_by_the_name_of_safetensors(capsys):
     torch.save(Runs(), "it/model.safetensors")
     with pytest.raises(ComposerError) as failure:
         composer.load("it")
-    assert "error[weights]: this is not a weights file: its header would be of" in str(
-        failure.value
-    )
+    assert "error[weights]: this is not a weights file: its header would have" in str(failure.value)
     assert "posix" not in sys.argv

@@ -194,7 +194,7 @@ REFUSED = {
     "an activation would go": (
         RMS_OF_MAPS, "efficientnet_b0", {"select": "*.bn1"},
         "error[no-sites]: none of the 16 modules chosen can be replaced: its activation SiLU would "
-        "go with it\n  help: there are modules of class",
+        "be removed with it\n  help: there are modules of class",
     ),
     "its output is a map": (
         POOL.replace(", sum: [h, w]}", ", sum: h}"), "test_resnet", {},

@@ -213,9 +213,9 @@ def test_a_node_that_nothing_reads_is_faint_and_what_params_switch_off_is_told()
     assert not box(picture.diagram, "out").faint
     assert "stroke-dasharray" in svg_of(picture)
     assert faults(svg_of(picture)) == []
-    assert drawn("bam").diagram.notes == ("unused with these params: either",)
+    assert drawn("bam").diagram.notes == ("off under these params: either",)
     other = drawn("bam", params={"combine": "total"}).diagram
-    assert other.notes == ("unused with these params: both",)
+    assert other.notes == ("off under these params: both",)
     assert "combine = total" in other.caption[1]
 
 

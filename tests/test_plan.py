@@ -182,7 +182,7 @@ def test_as_text(small: nn.Module) -> None:
 def test_every_passes_over_the_others(small: nn.Module) -> None:
     misses = composer.plan(small, "eca", stages=1, every=2).near_misses
     reasons = {miss.path: miss.reason for miss in misses}
-    assert reasons["layer1.1"] == "only every 2. one is taken"
+    assert reasons["layer1.1"] == "every=2 skips it"
     assert reasons["layer2.0"] == "it is in stage 2, and stages 1 are chosen"
 
 

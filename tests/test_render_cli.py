@@ -464,7 +464,7 @@ def test_render_takes_what_the_other_calls_take(tmp_path):
 
 @pytest.mark.parametrize("options", [{"depth": 0}, {"depth": 1.5}, {"dpi": 5}, {"dpi": True}])
 def test_options_are_checked_in_python_too(tmp_path, options):
-    with pytest.raises(ComposerError, match="is no whole number"):
+    with pytest.raises(ComposerError, match="is not an integer"):
         composer.render("se", tmp_path / "a.svg", **options)
 
 
@@ -492,7 +492,7 @@ def test_jupyter_shows_specs_graphs_plans_and_composed_models(jupyter):
 
 def test_jupyter_is_told_why_there_is_no_picture(no_engine, jupyter):
     shown = jupyter(composer.load_spec("se"))
-    assert shown.startswith("<pre>error[no-engine]: there is no Graphviz here")
+    assert shown.startswith("<pre>error[no-engine]: Graphviz, which does the layout")
 
 
 def test_a_missing_engine_is_the_error_of_a_missing_part(no_engine, tmp_path):

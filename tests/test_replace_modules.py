@@ -241,7 +241,7 @@ def _fuse(self: Any) -> None:
         (_twice, {}, "it runs 2 times in one pass"),
         (_two_inputs, {}, "it takes 2 tensors, not one map"),
         (_two_outputs, {}, "it returns a tuple, not one map"),
-        (_vector, {}, "it gives no map: "),
+        (_vector, {}, "its output is not a map: "),
         (_by_name, {}, "it is called by keyword"),
         (_reads, {}, "its weight is read by other modules"),
         (_asks, {}, "in evaluation Net calls its replacement 0 times"),
@@ -421,5 +421,5 @@ def test_a_recipe_finds_its_modules_or_says_so(tmp_path: Path) -> None:
     file = tmp_path / "out" / "recipe.yaml"
     text = file.read_text("utf-8")
     file.write_text(text.replace("path: blocks.4.0.se", "path: blocks.4.0.conv_dw"), "utf-8")
-    with pytest.raises(ComposerError, match="has other sites than the recipe"):
+    with pytest.raises(ComposerError, match="has different sites than the recipe"):
         composer.load(tmp_path / "out")

@@ -204,7 +204,7 @@ def test_why_others_are_passed_over() -> None:
         ({"blocks": 1}, "stage1.1.conv1",
          "it is block 2 of its stage, and blocks 1 are chosen"),
         ({"select": "*.conv1"}, "down", "its path does not match '*.conv1'"),
-        ({"every": 2}, "stage1.0.conv1", "only every 2. one is taken"),
+        ({"every": 2}, "stage1.0.conv1", "every=2 skips it"),
     ]:  # fmt: skip
         if path is None:
             assert said(lambda c=choice: composer.plan(model, PLAIN, **c))[0] == "no-sites"

@@ -100,24 +100,25 @@ HOSTILE = {
     "plain word, and could be a path",
     "resnet18?checkpoint_path=evil": "gives 'checkpoint_path', which is not an argument that "
     "only builds resnet18: it would run resnet18(checkpoint_path='evil')",
-    "resnet18?pretrained_cfg=evil": "gives 'pretrained_cfg', which is none",
-    "resnet18?pretrained_cfg_overlay=evil": "gives 'pretrained_cfg_overlay', which is none",
-    "resnet18?cache_dir=it": "gives 'cache_dir', which is none",
-    "resnet18?features_only=true": "gives 'features_only', which is none",
-    "resnet18?pruned=true": "gives 'pruned', which is none",
-    "resnet18?device=meta": "gives 'device', which is none",
+    "resnet18?pretrained_cfg=evil": "gives 'pretrained_cfg', which is not an argument",
+    "resnet18?pretrained_cfg_overlay=evil": "gives 'pretrained_cfg_overlay', which is not an "
+    "argument",
+    "resnet18?cache_dir=it": "gives 'cache_dir', which is not an argument",
+    "resnet18?features_only=true": "gives 'features_only', which is not an argument",
+    "resnet18?pruned=true": "gives 'pruned', which is not an argument",
+    "resnet18?device=meta": "gives 'device', which is not an argument",
     "resnet18?act_layer=..%2Fevil": "gives act_layer='../evil', and that is no plain word",
     "resnet18?act_layer=%1b[31m": "gives act_layer='\\x1b[31m', and that is no plain word",
     "resnet18?num_classes=1000001": "gives num_classes=1000001, and a number here is at most",
     "resnet18?num_classes=1e400": "gives num_classes=inf, and a number here is at most 1,000,000",
-    "resnet18?num_clases=10": "gives 'num_clases', which is none",
+    "resnet18?num_clases=10": "gives 'num_clases', which is not an argument",
     "torchvision:resnet18?progress=true": "gives 'progress', which is not an argument that only "
     "builds resnet18",
     "torchvision:resnet18?weights=DEFAULT": "would load weights again",
     "resnet18?pretrained=true": "would load weights again",
-    "local-dir:it": "names no backbone",
-    "timm:local-dir:it": "names no backbone",
-    "hf-hub:a/b": "names no backbone",
+    "local-dir:it": "is not a backbone",
+    "timm:local-dir:it": "is not a backbone",
+    "hf-hub:a/b": "is not a backbone",
     "../it": "is '../it', which is not a plain name of timm",
     "torchvision:../it": "is '../it', which is not a plain name of torchvision",
     "hf:vit": "is of the config 'vit', which is not beside it as config.json, and no file "
@@ -127,9 +128,9 @@ HOSTILE = {
     "Ultralytics "
     "ships, and one can hold code",
     "ultralytics:it/yolov8n.yaml": "is 'it/yolov8n.yaml', which is not a plain name of ultralytics",
-    "ultralytics:http%3A//x/a.yaml": "no plain name",
+    "ultralytics:http%3A//x/a.yaml": "not a plain name",
     "ultralytics:yolov8n.pt": "is made from 'yolov8n.pt'",
-    "ultralytics:yolov8n.yaml?cfg=evil": "gives 'cfg', which is none",
+    "ultralytics:yolov8n.yaml?cfg=evil": "gives 'cfg', which is not an argument",
 }
 #: What Ultralytics ships is known where it is installed: before that, it is asked for.
 OF_SHIPPED_FILES = {

@@ -307,7 +307,7 @@ def test_a_link_that_is_called_like_a_room_is_left_alone() -> None:
 
 MEANWHILE_SAID = "another was created here while this was written, and is kept"
 MEANWHILE = (f"it: error[output]: {MEANWHILE_SAID}\n"
-             "  help: look at it; replace it with --force, or choose another with -o")  # fmt: skip
+             "  help: check it; replace it with --force, or choose another with -o")  # fmt: skip
 
 
 @pytest.mark.parametrize("force", [False, True])

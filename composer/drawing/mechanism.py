@@ -97,7 +97,7 @@ class _Drawing:
 
     def _notes(self) -> Iterable[str]:
         if off := sorted(self.reads.off):
-            yield f"unused with these params: {listing(off)}"
+            yield f"off under these params: {listing(off)}"
         yield from (f"{problem.severity}: {problem.message}" for problem in self.text.others)
 
     # ----------------------------------------------------------------------------------- boxes
