@@ -174,12 +174,12 @@ REFUSED = {
     "a pool has no block": (
         POOL, "test_resnet", {"at": "block"},
         "error[stand-in]: 'attention_pool' stands for a global pool, so it can't go to a "
-        "block\n  help: say at='pool'",
+        "block\n  help: use at='pool'",
     ),
     "a norm is no MLP": (
         RMS, "test_vit", {"at": "mlp"},
         "error[not-a-stand-in]: 'rms' does not stand for an MLP, so it can't replace one\n  "
-        "help: say at='norm', or write 'stands_for: mlp' in the spec",
+        "help: use at='norm', or write 'stands_for: mlp' in the spec",
     ),
     "it computes something else": (
         RMS, "test_vit", {"init": "identity"},

@@ -217,7 +217,7 @@ STAGES = "there are stage 1 layer1 (3 blocks), stage 2 layer2 (4 blocks), stage 
             "use at='block', or position='output'")),
         ("eca", {"at": "channel"}, (
             "invalid-value", "at is 'channel'",
-            "it may be 'block', 'stage', 'stem', 'head', 'module', 'conv', 'attention', 'norm', "
+            "use 'block', 'stage', 'stem', 'head', 'module', 'conv', 'attention', 'norm', "
             "'mlp' or 'pool'")),
         ("eca", {"at": "conv"}, (
             "not-a-stand-in",
@@ -229,7 +229,7 @@ STAGES = "there are stage 1 layer1 (3 blocks), stage 2 layer2 (4 blocks), stage 
             "use at='block', or write 'stands_for: attention' in the spec")),
         ("sk", {"at": "block"}, (
             "stand-in", "'sk' stands for a convolution, so it can't go to a block",
-            "say at='conv'")),
+            "use at='conv'")),
         ("eca", {"match": {"kernel": 3}}, (
             "invalid-match", "match chooses convolutions, and the sites are blocks",
             "choose with stages, blocks or select")),

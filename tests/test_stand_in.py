@@ -319,10 +319,10 @@ THERE = "there are 2 of kernel 3, stride 2; 8 of kernel 1; 4 of kernel 3"
         ({"at": "attention"}, (
             "not-a-stand-in",
             "'plain' does not stand for an attention module, so it can't replace one",
-            "say at='conv', or write 'stands_for: attention' in the spec")),
+            "use at='conv', or write 'stands_for: attention' in the spec")),
         ({"at": "block"}, (
             "stand-in", "'plain' stands for a convolution, so it can't go to a block",
-            "say at='conv'")),
+            "use at='conv'")),
     ],
     ids=str,
 )  # fmt: skip
@@ -844,7 +844,7 @@ def test_further_arguments_are_what_they_were(vit: nn.Module) -> None:
         ({"at": "conv"}, (
             "not-a-stand-in",
             "'mhsa' does not stand for a convolution, so it can't replace one",
-            "say at='attention', or write 'stands_for: conv2d' in the spec")),
+            "use at='attention', or write 'stands_for: conv2d' in the spec")),
     ],
     ids=str,
 )  # fmt: skip

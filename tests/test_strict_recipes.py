@@ -162,12 +162,12 @@ READING = {
                             "error[bad-recipe]: a hash is 64 digits of 0-9a-f\n"),
     "a path that is an expression": (
         "path: layer1.0", "path: 're:(a+)+$'",
-        "error[bad-recipe]: 're:(a+)+$' is no path of a module\n",
+        "error[bad-recipe]: 're:(a+)+$' is not a path of a module\n",
     ),
     "a path that is a glob": ("path: layer1.0", "path: 'layer*'",
-                              "error[bad-recipe]: 'layer*' is no path of a module\n"),
+                              "error[bad-recipe]: 'layer*' is not a path of a module\n"),
     "a path of spaces": ("path: layer1.0", "path: 'a b'",
-                         "error[bad-recipe]: 'a b' is no path of a module\n"),
+                         "error[bad-recipe]: 'a b' is not a path of a module\n"),
     "a position that is none": ("position: residual\n", "position: above\n",
                                 "error[bad-recipe]: 'above' is no position; "),
     "nothing": (None, "", "r.yaml: error[empty-file]: this recipe is empty\n"
