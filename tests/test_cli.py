@@ -355,7 +355,7 @@ def test_why(run):
     said = run.fine("sites", TINY, "--why", "stage2.1").out.splitlines()
     assert said == [
         "stage2.1",
-        "  it gives a map of 32 channels, 28×28, as [b, c, h, w]",
+        "  it outputs a map of 32 channels, 28×28, as [b, c, h, w]",
         "  it is block 2 of stage 2",
         "  its forward ends in a residual add",
     ]

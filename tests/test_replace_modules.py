@@ -246,7 +246,7 @@ def _fuse(self: Any) -> None:
         (_reads, {}, "its weight is read by other modules"),
         (_asks, {}, "in evaluation Net calls its replacement 0 times"),
         (_plain, {"fuse": _fuse}, "fuse() of Net fails then: "),
-        (_plain, {"alias": True}, "it is 2 modules at once: scale, alias"),
+        (_plain, {"alias": True}, "it is one module under 2 names: scale, alias"),
     ],
     ids=lambda value: getattr(value, "__name__", None) or "".join(value),
 )
@@ -273,7 +273,7 @@ def test_a_module_that_can_not_be_replaced(forward: Any, methods: Any, reason: s
 def test_another_shape_is_refused_by_its_sizes() -> None:
     plan = composer.plan(make("test_efficientnet"), "se", select="blocks.1.0.*", **REPLACE)
     reasons = {miss.path: miss.reason for miss in plan.near_misses}
-    assert reasons["blocks.1.0.conv_exp"] == "it takes 16×80×80 and its output 64×40×40"
+    assert reasons["blocks.1.0.conv_exp"] == "its input is 16×80×80 and its output 64×40×40"
 
 
 def test_none_of_several_can_go() -> None:
@@ -282,7 +282,7 @@ def test_none_of_several_can_go() -> None:
                       type="Conv2d", **REPLACE)  # fmt: skip
     assert str(caught.value) == (
         "error[no-sites]: none of the 3 modules chosen can be replaced: "
-        "it takes 3×160×160 and its output 24×80×80 (1 of them)\n"
+        "its input is 3×160×160 and its output 24×80×80 (1 of them)\n"
         "  help: there are modules of class BatchNormAct2d, SqueezeExcite"
     )
 

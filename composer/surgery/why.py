@@ -41,8 +41,8 @@ def _given(known: Anatomy, path: str) -> list[str]:
     size = "×".join(map(str, shape.size))
     what = f"a map of {shape.channels} channels, {size}, as [{', '.join(shape.layout)}]"
     prefix = f", after {counted(shape.prefix, 'prefix token')}" if shape.prefix else ""
-    several = " first of several values" if part.call.index is not None else ""
-    return [f"it outputs{several} {what}{prefix}"]
+    several = ", the first of several values" if part.call.index is not None else ""
+    return [f"it outputs {what}{prefix}{several}"]
 
 
 def _role(known: Anatomy, path: str) -> list[str]:
