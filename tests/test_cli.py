@@ -461,7 +461,7 @@ def test_a_difference_is_from_what_was_given(run):
         "second",
         "--trust-code",
     )
-    assert "4 sites, 4 from before" in result.out
+    assert "4 sites, 4 from earlier insertions" in result.out
     assert "largest difference from first's output, on random numbers: 0\n" in result.out
     report = Path("second/report.md").read_text()
     assert "Largest difference from first's output: 0.\n" in report

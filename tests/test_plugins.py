@@ -363,12 +363,12 @@ def test_inserted_saved_and_loaded_in_another_process(install, run):
         return failure.value.exit_code, str(failure.value)
 
     assert loading() == (3,
-        "out/recipe.yaml:26:3: error[missing-plugin]: the recipe's op 'sharpen' is of my-ops 0.1.0, "
+        "out/recipe.yaml:26:3: error[missing-plugin]: the recipe's op 'sharpen' is from my-ops 0.1.0, "
         "which is not installed\n   26 |   sharpen: my-ops 0.1.0\n      |   ^\n"
         "  help: install my-ops 0.1.0 from its author; note that an op is code, which runs here")  # fmt: skip
     other = install("other-ops", OTHER, {"other_ops.py": SHARPEN}, "2.0")
     assert loading() == (1,
-        "out/recipe.yaml:26:3: error[another-op]: the recipe's op 'sharpen' is of my-ops 0.1.0, and here it is of other-ops 2.0\n"
+        "out/recipe.yaml:26:3: error[another-op]: the recipe's op 'sharpen' is from my-ops 0.1.0, and here it is from other-ops 2.0\n"
         "   26 |   sharpen: my-ops 0.1.0\n      |   ^\n"
         "  help: load it where my-ops 0.1.0 is installed and other-ops is not")  # fmt: skip
     uninstall(other)

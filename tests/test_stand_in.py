@@ -311,7 +311,7 @@ THERE = "there are 2 of kernel 3, stride 2; 8 of kernel 1; 4 of kernel 3"
             "invalid-match", "name can't match 3",
             "give a glob such as conv_*, or null for any")),
         ({"position": "output"}, (
-            "invalid-value", "position is 'output', and a convolution is replaced",
+            "invalid-value", "position is 'output', and a replaced convolution has none",
             "omit the position")),
         ({"expect": 3}, (
             "unexpected-count", "3 sites expected, and 14 found",
@@ -1293,7 +1293,7 @@ def test_what_is_shared_is_told(command: Command) -> None:
     args = ("insert", "--spec", "cond_conv", "--into", "net.py:tiny", "--stages", "2")
     result = command.fine(*args, "--match", "kernel=3", "--dry-run")
     assert (
-        "note: cond_conv: one for all that it replaces in a block, 528 parameters in all "
+        "note: cond_conv: one for all that it replaces in a block, 528 parameters in total "
         "(2 places: stage2.0.cond_conv, stage2.1.cond_conv)" in result.out.splitlines()
     )
     found = command.fine(*args, "--json").json

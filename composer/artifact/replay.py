@@ -102,7 +102,7 @@ def _check_sites(made: Recipe, number: int, found: Sequence[Site], as_recorded: 
 def _shown(value: int | tuple[int, ...]) -> str:
     if isinstance(value, int):
         return counted(value, "channel")
-    return f"the size {'×'.join(map(str, value))}" if value else "no size"
+    return f"the size {'×'.join(map(str, value))}" if value else "a single place"
 
 
 def _made_with(made: dict[str, str]) -> str:

@@ -85,7 +85,7 @@ def _json_of(file: Path) -> Any:
         text = file.read_text(encoding="utf-8-sig")
         found = json.loads(text)
         if _is_deep(found):
-            message = f"values are nested more than {MAX_DEPTH} levels deep"
+            message = f"values are nested more than {MAX_DEPTH} deep"
             raise refused(file, message, way_out)
         return found
     except json.JSONDecodeError as failure:
