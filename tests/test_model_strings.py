@@ -360,7 +360,7 @@ BAD = {
     "a class of another config": (
         VIT, "hf:vit?architectures=ResNetModel",
         "C: error[bad-config]: ResNetModel is not made from a config of model_type 'vit'\n"
-        "  help: ViTForImageClassification is: hf:vit?architectures=ViTForImageClassification",
+        "  help: use ViTForImageClassification: hf:vit?architectures=ViTForImageClassification",
     ),
     "a model that only a class names": (
         {"model_type": "encoder-decoder"}, "hf:vit",

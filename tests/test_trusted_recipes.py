@@ -107,8 +107,8 @@ HOSTILE = {
     "resnet18?features_only=true": "gives 'features_only', which is not an argument",
     "resnet18?pruned=true": "gives 'pruned', which is not an argument",
     "resnet18?device=meta": "gives 'device', which is not an argument",
-    "resnet18?act_layer=..%2Fevil": "gives act_layer='../evil', and that is no plain word",
-    "resnet18?act_layer=%1b[31m": "gives act_layer='\\x1b[31m', and that is no plain word",
+    "resnet18?act_layer=..%2Fevil": "gives act_layer='../evil', and that is not a plain word",
+    "resnet18?act_layer=%1b[31m": "gives act_layer='\\x1b[31m', and that is not a plain word",
     "resnet18?num_classes=1000001": "gives num_classes=1000001, and a number here is at most",
     "resnet18?num_classes=1e400": "gives num_classes=inf, and a number here is at most 1,000,000",
     "resnet18?num_clases=10": "gives 'num_clases', which is not an argument",
@@ -121,9 +121,9 @@ HOSTILE = {
     "hf-hub:a/b": "is not a backbone",
     "../it": "is '../it', which is not a plain name of timm",
     "torchvision:../it": "is '../it', which is not a plain name of torchvision",
-    "hf:vit": "is of the config 'vit', which is not beside it as config.json, and no file "
+    "hf:vit": "needs the config 'vit', which is not beside it as config.json, and no file "
     "outside is read",
-    "hf:/etc/passwd": "is of the config '/etc/passwd'",
+    "hf:/etc/passwd": "needs the config '/etc/passwd'",
     "ultralytics:evil.yaml": "is made from 'evil.yaml', which is not a configuration that "
     "Ultralytics "
     "ships, and one can hold code",
@@ -463,7 +463,7 @@ def test_an_op_that_lies_beside_is_not_imported(honest, mark, monkeypatch):
     recipe = Path("it/recipe.yaml")
     recipe.write_text(recipe.read_text() + "ops: {evil: evil-ops 1.0}\n")
     assert (
-        "error[missing-plugin]: the recipe's op 'evil' is of evil-ops 1.0, which is not installed"
+        "error[missing-plugin]: the recipe's op 'evil' is from evil-ops 1.0, which is not installed"
     ) in said(composer.load, "it")
     additions.cache_clear()
 
