@@ -83,7 +83,7 @@ def test_from_one_that_extends_and_goes_by_its_name(run):
 
 REFUSED = [
     (("new", "se"), 2,
-     "error[bad-name]: 'se' is the name of a shipped spec, which would be read instead\n"
+     "error[bad-name]: 'se' is a shipped spec, which would be read in its place\n"
      "  help: composer new my_se --from se begins with its text\n"),
     (("new", "My-Spec.yaml"), 2,
      "error[bad-name]: 'My-Spec.yaml' is not a name for a spec\n"

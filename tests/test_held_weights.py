@@ -195,7 +195,7 @@ REFUSED: dict[str, tuple[Callable[[dict[str, Tensor]], None], dict[str, Any], st
     "without biases": (
         without("fc1.bias"), {"min_width": 8},
         "it.pth: error[weights]: the file lacks the tensors of layer1.0.se_2 (se): it has "
-        "layer1.0.se.fc1.weight and not layer1.0.se.fc1.bias" + HELP),
+        "layer1.0.se.fc1.weight but not layer1.0.se.fc1.bias" + HELP),
     "nowhere": (
         without("fc1.weight", "fc2.weight", "fc1.bias", "fc2.bias"), {"min_width": 8},
         "it.pth: error[weights]: the file lacks the tensors of layer1.0.se_2 (se): it has "
