@@ -1,11 +1,11 @@
-"""Composer: write an attention mechanism as a short YAML spec, put it inside any vision backbone.
+"""Composer: write an attention mechanism as a short YAML spec and insert it into a vision backbone.
 
     spec   = composer.load_spec("cbam")
     module = composer.build(spec, channels=256)
     model  = composer.insert("resnet50", spec, init="identity")
     composer.save(model, "cbam-resnet50")
 
-Nothing here imports torch until it is called for.
+Nothing here imports torch until it is needed.
 """
 
 from __future__ import annotations
@@ -96,19 +96,19 @@ def __dir__() -> list[str]:
     return sorted([*__all__, "__version__"])
 
 
-#: What shows itself as a picture in Jupyter: the module of a type, and its name.
+#: Types shown as pictures in Jupyter: the module of a type, and its name.
 _PICTURED = (
     ("composer.primitives", "Spec"),
     ("composer.graph.graph", "Graph"),
     ("composer.surgery.site", "Plan"),
-    ("torch.nn.modules.module", "Module"),  # where something was inserted
+    ("torch.nn.modules.module", "Module"),  # if something was inserted
 )
 
 
 def load_ipython_extension(shell: Any) -> None:
     """Let Jupyter show specs, graphs, plans and composed models as pictures.
 
-    Importing composer in a notebook does this by itself.
+    Importing composer in a notebook does this automatically.
     """
 
     def shown(value: Any) -> str | None:

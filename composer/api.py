@@ -1,4 +1,4 @@
-"""The public calls that edit a model: a folder is a MODEL, too, and a config keeps the recipe."""
+"""The public functions that edit a model: they accept folders, and keep the recipe in a config."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _opens_folders(function: _Call[P, R]) -> _Call[P, R]:
 
 
 def _finds_origin(function: Callable[P, nn.Module]) -> Callable[P, nn.Module]:
-    """Let a composed model know the MODEL string of its backbone, or warn that none is known."""
+    """Record the MODEL string of a composed model's backbone, or warn that none is known."""
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> nn.Module:

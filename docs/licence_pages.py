@@ -13,14 +13,14 @@ HEAD = """\
 # Licences of the dependencies
 
 Composer is under Apache-2.0. It contains the fonts Arimo Regular and Bold (SIL Open Font License
-1.1, `composer/drawing/fonts/OFL.txt`) and no other code or data of somebody else. These are the
-distributions that it is installed with, by the licence that each says of itself in its metadata.
-svglib is under the LGPL: it is imported as it is, and not changed or contained. graphviz-pure is a
-program of its own, which is run. A wheel may contain more, such as torch's libraries of numerics,
-and lists their licences beside its metadata.
+1.1, `composer/drawing/fonts/OFL.txt`) and no other third-party code or data. These are the
+distributions that it is installed with, each with the licence declared in its metadata. svglib is
+under the LGPL: it is imported unmodified, and not included. graphviz-pure is a separate program,
+which is run. A wheel may contain more, such as torch's numerical libraries, and lists their
+licences beside its metadata.
 
 This page is written by `python docs/licence_pages.py` from `pyproject.toml` and the metadata of
-what is installed.
+the installed distributions.
 """
 
 
@@ -34,7 +34,7 @@ class Use(NamedTuple):
 USES = {
     "click": Use("click", "the command line"),
     "graphviz": Use("graphviz", "writes and quotes DOT"),
-    "graphviz-pure": Use(None, "the program `dot`, which finds the places of boxes"),
+    "graphviz-pure": Use(None, "the program `dot`, which does the layout"),
     "networkx": Use("networkx", "order, ancestors and cycles of a spec's graph"),
     "pillow": Use("PIL", "reads an example image, writes PNG"),
     "pydantic": Use("pydantic", "the fields of a spec and of a recipe"),
@@ -44,13 +44,13 @@ USES = {
     "rich": Use("rich", "progress and colours of the command line"),
     "safetensors": Use("safetensors", "weights"),
     "svglib": Use("svglib", "SVG to PDF"),
-    "timm": Use("timm", "backbones, and what their images look like"),
+    "timm": Use("timm", "backbones, and the preprocessing of their images"),
     "torch": Use("torch", "modules, fx, fake tensors, the compiler"),
     "torchvision": Use("torchvision", "backbones"),
     "transformers": Use("transformers", "extra `hf`: backbones"),
-    "onnx": Use("onnx", "extra `export`: the model of ONNX"),
-    "onnxruntime": Use(None, "extra `export`: runs what was exported beside the model"),
-    "onnxscript": Use(None, "extra `export`: torch's exporter to ONNX writes with it"),
+    "onnx": Use("onnx", "extra `export`: the ONNX format"),
+    "onnxruntime": Use(None, "extra `export`: runs the exported model to verify it"),
+    "onnxscript": Use(None, "extra `export`: used by torch's ONNX exporter"),
 }
 
 

@@ -1,4 +1,4 @@
-"""A composed model in a loop of your own with Accelerate, on one device or many.
+"""A composed model in your own training loop with Accelerate, on one device or many.
 
     accelerate launch examples/accelerate_loop.py -o digits-accelerate
 

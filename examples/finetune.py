@@ -1,20 +1,21 @@
-"""Finetune a pretrained network with a mechanism inside, on one process or many; resumable.
+"""Finetune a pretrained network with an inserted mechanism, on one process or many; resumable.
 
 Takes `tf_efficientnet_lite0` with its ImageNet weights (``python examples/pretrained_lite0.py
---export`` writes lite0.safetensors), puts the mechanism in so that nothing changes at first
-(``init="identity"``), and trains it on images of your own, a folder of ``train/CLASS/*.png`` and
+--export`` writes lite0.safetensors), inserts the mechanism so that nothing changes at first
+(``init="identity"``), and trains it on your own images, a folder of ``train/CLASS/*.png`` and
 ``val/CLASS/*.png``, or on scikit-learn's handwritten digits.
 
     python examples/finetune.py --weights lite0.safetensors --spec cbam -o runs/digits
     python examples/finetune.py --weights lite0.safetensors --spec eca --data my-photographs
 
-The same file on several processes, which share each batch, or each weight, too (FSDP2):
+The same file on several processes, which share each batch, or also each weight (FSDP2):
 
     torchrun --nproc-per-node 2 examples/finetune.py --weights lite0.safetensors
     torchrun --nproc-per-node 2 examples/finetune.py --weights lite0.safetensors --shard
 
-Started again with the same `-o` it goes on after the last whole checkpoint, also on another number
-of processes. At the end `-o` holds `model`, a composition: ``composer.load("runs/digits/model")``.
+Started again with the same `-o` it resumes from the last complete checkpoint, also on another
+number of processes. At the end `-o` contains `model`, a composition:
+``composer.load("runs/digits/model")``.
 
 needs: pip install scikit-learn, for the digits
 """
@@ -60,7 +61,7 @@ BACKBONE = "tf_efficientnet_lite0"
 
 @dataclass(frozen=True)
 class World:
-    """This process among all that train together."""
+    """This process among all training processes."""
 
     rank: int
     size: int
@@ -68,7 +69,7 @@ class World:
 
     @classmethod
     def join(cls) -> World:
-        """Meet the processes that torchrun started; alone where it started none."""
+        """Join the processes started by torchrun, or run alone."""
         on_gpu = torch.cuda.is_available()
         if "RANK" not in os.environ:
             return cls(0, 1, torch.device("cuda" if on_gpu else "cpu"))
@@ -85,7 +86,7 @@ class World:
             print(text, flush=True)
 
     def wait(self) -> None:
-        """Wait until all are here."""
+        """Wait for all processes."""
         if self.size > 1:
             dist.barrier()
 
@@ -101,15 +102,17 @@ class World:
 
 
 def images(told: argparse.Namespace) -> tuple[Dataset[Any], Dataset[Any], int]:
-    """Return what to train and to test on, and the number of classes."""
+    """Return the training set, the test set, and the number of classes."""
     if told.data != "digits":
         folders = [Path(told.data) / part for part in ("train", "val")]
         for folder in folders:
             if not folder.is_dir():
-                sys.exit(f"{folder}: there is no such folder; it is to hold a folder a class")
+                sys.exit(
+                    f"{folder}: there is no such folder; it should contain one folder per class"
+                )
         train, test = (ImageFolder(str(folder), _transform(told.size)) for folder in folders)
         if train.classes != test.classes:
-            sys.exit(f"{told.data}: train and val have other classes")
+            sys.exit(f"{told.data}: train and val have different classes")
         return train, test, len(train.classes)
     everything = digits(told.size)
     cut = len(everything) * 4 // 5
@@ -118,7 +121,7 @@ def images(told: argparse.Namespace) -> tuple[Dataset[Any], Dataset[Any], int]:
 
 
 def _transform(size: int) -> v2.Compose:
-    """Return what the weights were trained on: bicubic, the middle 87.5 %, from -1 to 1."""
+    """Return the preprocessing of the weights: bicubic, the middle 87.5 %, from -1 to 1."""
     return v2.Compose(
         [
             v2.Resize(round(size / 0.875), interpolation=v2.InterpolationMode.BICUBIC),
@@ -133,8 +136,8 @@ def _transform(size: int) -> v2.Compose:
 def shares(count: int, batch: int, world: World, epoch: int, begin: int) -> Iterator[list[int]]:
     """Yield this process's share of each batch of an epoch, from batch `begin` on.
 
-    Which images are in a batch depends on the epoch alone, so that any number of processes sees
-    the same ones.
+    The images of a batch depend only on the epoch, so that any number of processes sees the
+    same ones.
     """
     order = torch.randperm(count, generator=torch.Generator().manual_seed(epoch)).tolist()
     for start in range(begin * batch, count - batch + 1, batch):
@@ -156,7 +159,7 @@ def composed(told: argparse.Namespace, classes: int) -> nn.Module:
 
 
 def spread(model: nn.Module, world: World, shard: bool) -> nn.Module:
-    """Return the model as all processes train it together."""
+    """Return the model wrapped for all processes."""
     model.to(world.device)
     if world.size == 1:
         return model
@@ -170,7 +173,7 @@ def spread(model: nn.Module, world: World, shard: bool) -> nn.Module:
 
 
 def learning(model: nn.Module) -> None:
-    """Set the model to learn; norms keep the statistics of ImageNet, as small data asks for."""
+    """Set training mode; norms keep the statistics of ImageNet, as is usual for small data."""
     model.train()
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -181,14 +184,14 @@ def learning(model: nn.Module) -> None:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Return the whole checkpoints, the newest last; one that was not finished has no such name."""
+    """Return the complete checkpoints, the newest last; unfinished ones have another name."""
     return sorted(folder.glob("step-*[0-9]"), key=lambda path: int(path.name[5:]))
 
 
 def write_checkpoint(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, world: World
 ) -> None:
-    """Write a checkpoint under another name, and give it its own when every process is through."""
+    """Write a checkpoint under a temporary name, and rename it when every process has finished."""
     whole, begun = folder / f"step-{step}", folder / f"step-{step}.begun"
     weights, optimised = get_state_dict(model, optimizer)
     if world.rank == 0:
@@ -206,7 +209,7 @@ def write_checkpoint(
 def read_checkpoint(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, world: World
 ) -> int:
-    """Take up the newest whole checkpoint; return its step, or 0 where there is none."""
+    """Load the newest complete checkpoint; return its step, or 0 if there is none."""
     there = checkpoints(folder)
     if not there:
         return 0
@@ -216,7 +219,7 @@ def read_checkpoint(
     set_state_dict(
         model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"]
     )
-    world.say(f"goes on after {there[-1]}")
+    world.say(f"resumed from {there[-1]}")
     return int(state["step"])
 
 
@@ -285,10 +288,10 @@ def trained(
 
 @torch.no_grad()
 def correct(model: nn.Module, test: Dataset[Any], batch: int, world: World) -> tuple[int, int]:
-    """Return how many of this process's images are classified right, and how many they are."""
+    """Return how many of this process's images are classified correctly, and their number."""
     model.eval()
     count: int = len(test)  # type: ignore[arg-type]
-    # each process answers as often as the others, since sharded weights meet at each answer
+    # each process runs equally often, since sharded weights are gathered in each pass
     mine = range(world.rank, -(-count // world.size) * world.size, world.size)
     some = [mine[start : start + batch] for start in range(0, len(mine), batch)]
     loader = DataLoader(test, batch_sampler=[[i % count for i in part] for part in some])
@@ -305,17 +308,22 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     add = parser.add_argument
     add("--data", default="digits", help="a folder with train and val, or digits (the default)")
-    add("--weights", metavar="FILE", help=f"of {BACKBONE}; it begins at random by default")
+    add("--weights", metavar="FILE", help=f"weights of {BACKBONE}; random by default")
     add("--spec", default="cbam", help="what to insert (default: cbam)")
     add("--size", type=int, default=96, help="height and width of the images (default: 96)")
     add("--epochs", type=int, default=5)
-    add("--steps", type=int, help="end after so many, whatever the epoch")
-    add("--batch", type=int, default=32, help="images of one step, of all processes together")
-    add("--lr", type=float, default=1e-4, help="of the pretrained weights and the head")
-    add("--inserted-lr", type=float, default=1e-3, help="of what was inserted")
+    add("--steps", type=int, help="stop after this many steps, whatever the epoch")
+    add("--batch", type=int, default=32, help="images per step, over all processes")
+    add(
+        "--lr",
+        type=float,
+        default=1e-4,
+        help="learning rate of the pretrained weights and the head",
+    )
+    add("--inserted-lr", type=float, default=1e-3, help="learning rate of the inserted modules")
     add("--weight-decay", type=float, default=0.05)
-    add("--shard", action="store_true", help="share the weights, too (FSDP2)")
-    add("--every", type=int, default=20, help="steps from checkpoint to checkpoint")
+    add("--shard", action="store_true", help="also shard the weights (FSDP2)")
+    add("--every", type=int, default=20, help="steps between checkpoints")
     add("--seed", type=int, default=0)
     add("-o", "--output", default="runs/finetune", metavar="FOLDER")
     return parser

@@ -2,7 +2,7 @@
 
     python examples/gallery.py
 
-The pictures in the repository are what this writes; a test sees to that.
+The pictures in the repository are the output of this script, which a test checks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A composed model of transformers in its Trainer: what it saves has the recipe in its config.
+"""A composed model of transformers in its Trainer, which saves the recipe in the config.
 
     python examples/hf_trainer.py -o digits-trainer
 

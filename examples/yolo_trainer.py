@@ -1,6 +1,6 @@
 """A trainer for Ultralytics' detectors with CBAM after each stage.
 
-Ultralytics' trainer builds the network anew, so the insertion belongs where it is built:
+Ultralytics' trainer rebuilds the network, so the insertion must be where it is built:
 
     YOLO("yolov8n.yaml").train(data="coco8.yaml", trainer=ComposedTrainer)
 """

@@ -197,9 +197,9 @@ def photographs(weights: Path) -> Iterator[str]:
 HEAD = """# Quantisation, pruning, LoRA
 
 Made by `python tests/quantised.py -o docs/quantisation.md --weights lite0.safetensors`
-(torch {torch}, torchao {torchao}, one thread). After `torch.export` what is
-inserted is plain operators, so torchao's post-training quantisation takes a composed model as it
-takes any other:
+(torch {torch}, torchao {torchao}, one thread). After `torch.export` an
+insertion consists of plain operators, so torchao's post-training quantisation works on a composed
+model as on any other:
 
 ```py
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
@@ -208,7 +208,7 @@ from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 quantizer = x86.X86InductorQuantizer()
 quantizer.set_global(x86.get_default_x86_inductor_quantization_config())
 prepared = prepare_pt2e(torch.export.export(model.eval(), (images,)).module(), quantizer)
-prepared(images)                      # on some images, to see how large the values are
+prepared(images)                      # calibration on some images
 int8 = convert_pt2e(prepared)
 ```
 """
@@ -216,15 +216,15 @@ int8 = convert_pt2e(prepared)
 PRUNING = """
 ## Pruning and LoRA
 
-`torch.nn.utils.prune` acts on the layers of what is inserted as on all others, and `prune.remove`
-makes them plain again, which `composer.save` asks for. A reshape in the code of a mechanism infers
-the channels, so a layer that lost some goes through; but `axial`, `axial_height` and `mlca` take a
-merged axis apart by a number, and the kernels of `cond_conv`, `dynamic_conv` and `od_conv` infer
-their output channels and not their input channels.
+`torch.nn.utils.prune` works on the layers of an insertion as on all others, and `prune.remove`
+makes them plain again, as `composer.save` requires. Reshapes in the code of a mechanism infer the
+channels, so a layer with fewer channels works; but `axial`, `axial_height` and `mlca` split a
+merged axis by a fixed number, and the kernels of `cond_conv`, `dynamic_conv` and `od_conv` infer
+their output channels but not their input channels.
 
-PEFT finds the linear layers of what is inserted by their names, as in
+PEFT finds the linear layers of an insertion by name, as in
 `LoraConfig(target_modules=r".*\\.se\\.excite\\.fc[12]")`, and trains them;
-`merge_and_unload()` gives the composed model with the keys that it had.
+`merge_and_unload()` returns the composed model with its original keys.
 """
 
 
@@ -241,17 +241,16 @@ def main() -> None:
         lines += [
             "## Photographs",
             "",
-            "EfficientNet-Lite0 with its ImageNet weights and a mechanism that begins as identity: "
-            "a cat, an",
-            "espresso and a tripod, top-1 in float32 and in int8, and the logits' signal above "
-            "their error. Six",
-            "other photographs were seen before. `simam` stands between a convolution and its norm "
-            "here, as its",
-            "spec has it, so that the norm can't be folded, and those of the last blocks have "
-            "variances of",
-            "3·10⁻⁴: a blend written by hand in that place comes to 13.4 dB, and `simam` after the "
-            "residual",
-            "branch to 21.4.",
+            "EfficientNet-Lite0 with its ImageNet weights and a mechanism with an identity "
+            "start: a cat, an",
+            "espresso and a tripod, top-1 in float32 and in int8, and the signal-to-error "
+            "ratio of the logits. Six",
+            "other photographs were used for calibration. `simam` is between a convolution "
+            "and its norm here, as in",
+            "its spec, so the norm can't be folded, and the norms of the last blocks have "
+            "variances of 3·10⁻⁴: a",
+            "blend written by hand at that position reaches 13.4 dB, and `simam` after the "
+            "residual branch 21.4.",
             "",
             "| mechanism | float32 | int8 | dB |",
             "| --- | ---: | ---: | ---: |",
@@ -261,8 +260,9 @@ def main() -> None:
     lines += [
         "## Mechanisms",
         "",
-        "In a tiny network of random weights, static int8 for x86: the outputs' signal above their",
-        "error in dB (the more, the nearer to float32), and how many values are quantised.",
+        "In a tiny network of random weights, static int8 for x86: the outputs' signal relative "
+        "to their",
+        "error in dB (higher is nearer to float32), and the number of quantised values.",
         "",
         "| mechanism | | dB | quantised |",
         "| --- | --- | ---: | ---: |",

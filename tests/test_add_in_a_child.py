@@ -55,7 +55,9 @@ def test_the_place_is_where_the_add_is(join: Callable, last: str, skips: bool) -
     plan = composer.plan(model, "se", at="block", params={"min_width": 1})
     assert [site.path for site in plan.sites] == (["1.output", "2.output"] if skips else ["1", "2"])
     assert {site.note for site in plan.sites} == {
-        "the residual add is in output" if skips else "no skip: the whole block is the branch"
+        "the residual add is in output"
+        if skips
+        else "no skip connection: the whole block is the branch"
     }
     composed = composer.insert(model, "se", at="block", params={"min_width": 1})
     composed.get_submodule(plan.sites[0].path)._modules["se"] = Scale(0.0)

@@ -61,7 +61,7 @@ def test_every_block_is_entered_at_the_end_of_its_branch(row: Backbone) -> None:
     assert {site.position for site in plan.sites} == {"residual"}
     notes = [site.note for site in plan.sites]
     assert notes.count(None) == row.skips
-    assert set(notes) <= {None, "no skip: the whole block is the branch"}
+    assert set(notes) <= {None, "no skip connection: the whole block is the branch"}
 
 
 @pytest.mark.quick(1)
@@ -406,7 +406,7 @@ def of_two(kind: type[nn.Module], call: Callable[..., Tensor] | None = None) -> 
         (TwoSkips, "residual", "the last of 2 residual branches"),
         (PreActivation, "residual", None),
         (ChildsMode, "residual", None),
-        (EvenSides, "output", "the residual branch can't be told from the shortcut; "
+        (EvenSides, "output", "the residual branch can't be distinguished from the shortcut; "
                               "after the block instead"),
         (Remembers, "residual", "the last of 2 residual branches"),
         (OwnTensor, "residual", None),
@@ -414,7 +414,7 @@ def of_two(kind: type[nn.Module], call: Callable[..., Tensor] | None = None) -> 
         (ByItsOwnName, "residual", None),
         (TwoBranches, "residual", None),
         (InALoop, "residual", None),
-        (Foreign, "output", "no expression of its own forward is that value alone; "
+        (Foreign, "output", "no expression in its own forward is exactly that value; "
                             "after the block instead"),
         (WithoutSource, "output", "its forward can't be edited (its source can't be found); "
                                   "after the block instead"),

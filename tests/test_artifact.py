@@ -210,7 +210,7 @@ def test_a_model_that_cannot_be_told_is_refused(make):
     assert refusal(composer.save, composition, "it") == (
         "error[unknown-origin]: it is not known how this ResNet was made, so a recipe could not "
         "make it again\n"
-        "  help: say which MODEL it is: insert(model, spec, backbone='file.py:factory'), or with "
+        "  help: name its MODEL: insert(model, spec, backbone='file.py:factory'), or with "
         "its arguments as in 'resnet18?drop_path_rate=0.1'"
     )
     assert files(Path()) == ["net.py"]
@@ -221,7 +221,7 @@ def test_a_model_of_ones_own_is_named_by_the_caller():
     model = randomise(open_backbone(ModelString.parse(TINY)))
     assert refusal(composer.save, composer.insert(model, "se"), "it") == (
         "error[unknown-origin]: it is not known how this Net was made, so a recipe could not make "
-        "it again\n  help: say which MODEL it is: insert(model, spec, backbone='file.py:factory')"
+        "it again\n  help: name its MODEL: insert(model, spec, backbone='file.py:factory')"
     )
     composition = composer.insert(model, "se", backbone=TINY)
     composer.save(composition, "it")
@@ -231,7 +231,7 @@ def test_a_model_of_ones_own_is_named_by_the_caller():
 def test_nothing_but_compositions_are_saved():
     assert refusal(composer.save, nn.Linear(1, 1), "it") == (
         "error[not-composed]: nothing was inserted into this Linear\n"
-        "  help: give a model that composer.insert or composer.load returned"
+        "  help: give a model returned by composer.insert or composer.load"
     )
 
 
@@ -293,8 +293,8 @@ def test_a_changed_spec_is_refused():
     assert said.startswith("it/recipe.yaml:")
     assert "[changed-spec]: the text of the spec 'se' is not the one that was inserted\n" in said
     assert said.endswith(
-        "  help: insert the changed spec into the backbone anew; a recipe is a record, and is not "
-        "edited"
+        "  help: insert the changed spec into the backbone again; a recipe is a record, not a "
+        "file to edit"
     )
 
 
@@ -304,14 +304,14 @@ def test_a_changed_spec_is_refused():
     [
         ("at: block", "at: bloc", "bad-recipe",
          "edits.0.at: input should be 'block', 'stage', 'stem', 'head', 'module', "),
-        ("dtype: float32", "dtype: float33", "bad-recipe", "'float33' is no dtype of a model"),
-        ("dtype: float32", "dtype: nn", "bad-recipe", "'nn' is no dtype of a model"),
+        ("dtype: float32", "dtype: float33", "bad-recipe", "'float33' is not a dtype of a model"),
+        ("dtype: float32", "dtype: nn", "bad-recipe", "'nn' is not a dtype of a model"),
         ("backbone: net.py:tiny\n", "", "bad-recipe", "backbone: field required"),
         ("composer: 1", "composer: 2", "newer-recipe",
-         "this recipe is of version 2, and this Composer reads up to 1"),
+         "this recipe has version 2, and this Composer reads up to 1"),
         ("backbone: net", "backbone: nets", "unknown-backbone", "there is no file 'nets.py'"),
         ("path: stage2.1", "path: stage2.5", "changed-backbone",
-         "net.py:tiny has other sites than the recipe: stage2.5"),
+         "net.py:tiny has different sites than the recipe: stage2.5"),
         ("net.py:tiny", "net.py:tiny?width=32", "changed-backbone",
          "stage1.0 has 16 channels in the recipe, and 32 channels in net.py:tiny?width=32"),
         ("net.py:tiny", "net.py:tiny?classes=3", "weights",
@@ -331,7 +331,7 @@ def test_a_folder_that_lacks_a_file():
     composer.save(composed(), "it")
     Path("it/model.safetensors").unlink()
     assert refusal(load, "it") == (
-        "it/model.safetensors: error[weights]: there is no such file\n  help: look at the path"
+        "it/model.safetensors: error[weights]: there is no such file\n  help: check the path"
     )
     Path("it/recipe.yaml").unlink()
     assert "this is not a composition: it has no recipe.yaml" in refusal(load, "it")
@@ -343,14 +343,14 @@ def test_cut_weights_are_refused():
     composer.save(composed(), "it")
     path = Path("it/model.safetensors")
     path.write_bytes(path.read_bytes()[:-1])
-    assert "error[weights]: this is not a file of weights: " in refusal(load, "it")
+    assert "error[weights]: this is not a weights file: " in refusal(load, "it")
 
 
 def test_a_backbone_that_changed_is_refused():
     composer.save(composed(), "it")
     Path("net.py").write_text(NET.replace("Block(2 * width), Block(2", "Block(2"))
     said = refusal(load, "it")
-    assert "[changed-backbone]: net.py:tiny has other sites than the recipe: stage2.1\n" in said
+    assert "[changed-backbone]: net.py:tiny has different sites than the recipe: stage2.1\n" in said
     assert "  help: it was made with python 3." in said
 
 
@@ -404,7 +404,7 @@ def test_saving_twice():
     before = Path("it/model.safetensors").read_bytes()
     assert refusal(composer.save, model, "it") == (
         "it: error[output]: exists already\n"
-        "  help: replace it with --force, or name another with -o"
+        "  help: replace it with --force, or choose another with -o"
     )
     composer.save(model, "it", force=True)
     assert Path("it/model.safetensors").read_bytes() == before
@@ -427,7 +427,7 @@ def test_something_else_is_never_replaced():
     Path("it").mkdir()
     Path("it/thesis.tex").touch()
     said = refusal(composer.save, composed(), "it", force=True)
-    assert "exists and is not a composition, so it is never replaced" in said
+    assert "exists and is not a composition, so it is not replaced" in said
     assert files(Path("it")) == ["thesis.tex"]
 
 
@@ -708,9 +708,11 @@ def test_inserted_weights_that_are_parametrized_are_not_saved(tmp_path: Path) ->
         with pytest.raises(ComposerError) as caught:
             composer.save(model, tmp_path / "saved")
         assert str(caught.value) == (
-            "error[parametrized]: the weights of stage1.0.se.excite.fc1 are computed of others, as "
-            "by spectral_norm or pruning, and a recipe has no such keys\n  help: make them plain "
-            "first, by remove_parametrizations or prune.remove, or save the state_dict() yourself"
+            "error[parametrized]: the weights of stage1.0.se.excite.fc1 are computed from "
+            "others, as by spectral_norm or pruning, and a recipe has no such keys\n  help: "
+            "make them "
+            "plain first with remove_parametrizations or prune.remove, or save the state_dict() "
+            "yourself"
         )
         assert not (tmp_path / "saved").exists()
 

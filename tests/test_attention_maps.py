@@ -198,17 +198,17 @@ def other_module(model: nn.Module) -> nn.Module:
     ("make", "images", "wanted"),
     [
         (lambda: tiny(), 3, "error[not-composed]: nothing was inserted into this Net\n"
-         "  help: give a model that composer.insert or composer.load returned"),
+         "  help: give a model returned by composer.insert or composer.load"),
         (lambda: composer.insert(tiny(), "pool_former", at="block"), 3,
          "error[no-maps]: no gate, attention or reweight in pool_former, so there is nothing to "
-         "look at\n  help: read other values with forward hooks on the inserted modules"),
+         "show\n  help: read other values with forward hooks on the inserted modules"),
         (lambda: composer.insert(tiny(), "eca"), 5,
          "error[forward-failed]: the forward pass of the composed model fails: Given groups=1, "
          "weight of size [16, 3, 4, 4], expected input[1, 5, 64, 64] to have 3 channels, but got 5 "
          "channels instead"),
         (lambda: other_module(composer.insert(tiny(), "eca")), 3,
-         "is no longer what was inserted there\n  help: look at the model as composer.insert or "
-         "composer.load gave it"),
+         "is no longer the module that was inserted there\n  help: use the model as returned by "
+         "composer.insert or composer.load"),
     ],
     ids=["plain", "no gates", "other images", "changed"],
 )  # fmt: skip

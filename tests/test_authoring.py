@@ -94,10 +94,10 @@ REFUSED = [
      "error[bad-name]: a name of 61 characters is too long\n  help: use at most 60\n"),
     (("new", "there"), 1,
      "there.yaml: error[output]: exists already\n"
-     "  help: replace it with --force, or name another with -o\n"),
+     "  help: replace it with --force, or choose another with -o\n"),
     (("new", "mine", "-o", "no/mine.yaml"), 1,
      "no/mine.yaml: error[output]: its folder does not exist\n"
-     "  help: make the folder, or name another file\n"),
+     "  help: create the folder, or choose another file\n"),
     (("new", "mine", "--from", "cbamm"), 1,
      "error[unknown-spec]: no file and no shipped spec named 'cbamm'\n"
      f"  help: did you mean 'cbam'? Shipped specs: {LISTS['<specs>']}\n"),
@@ -176,9 +176,9 @@ NO_REFERENCE = [
     (("list", "ops", "softmax"), 1,
      "error[unknown-op]: no op named 'softmax'\n  help: here that is {op: gate, fn: softmax, over: c}\n"),
     (("list", "specs", "se"), 2,
-     "error[usage]: only an op has a reference, not one of the specs\n  help: say composer show se\n"),
+     "error[usage]: only ops have a reference, not specs\n  help: use 'composer show se'\n"),
     (("list", "ops", "pool", "--filter", "x"), 2,
-     "error[usage]: the op 'pool' is named, and --filter names others\n  help: omit one of them\n"),
+     "error[usage]: the op 'pool' is given, and so is --filter\n  help: omit one of them\n"),
 ]  # fmt: skip
 
 

@@ -64,8 +64,8 @@ BAD = [
         "a file without a function",
         (*INSERT, "net.py"),
         1,
-        "error[unknown-backbone]: 'net.py' names a file and no function\n"
-        "  help: name the function that makes the model too: net.py:factory\n",
+        "error[unknown-backbone]: 'net.py' names a file without a function\n"
+        "  help: also name the function that makes the model: net.py:factory\n",
     ),
     (
         "a file that is not there",
@@ -106,7 +106,7 @@ BAD = [
         1,
         "error[unknown-backbone]: 'pretrained' in 'resnet18?pretrained=true' would load weights "
         "again whenever the recipe is read\n"
-        "  help: for published weights say --pretrained (in Python pretrained=True)\n",
+        "  help: for published weights use --pretrained (in Python pretrained=True)\n",
     ),
     (
         "a selection that matches nothing",
@@ -133,7 +133,7 @@ BAD = [
         (*INSERT, TINY, "--expect", "16"),
         1,
         "error[unexpected-count]: 16 sites expected, and 4 found\n"
-        "  help: look at them with --dry-run; choose others with --stages, --blocks or --select\n",
+        "  help: list them with --dry-run; choose others with --stages, --blocks or --select\n",
     ),
     (
         "an unknown spec",
@@ -174,7 +174,7 @@ BAD = [
         "a setting of a spec that is not inserted",
         (*INSERT, TINY, "--set", "cbam.reduction=8"),
         2,
-        "error[usage]: --set 'cbam.reduction=8' names no spec that is inserted\n"
+        "error[usage]: --set 'cbam.reduction=8' names a spec that is not inserted\n"
         "  help: the specs are se\n",
     ),
     (
@@ -195,25 +195,25 @@ BAD = [
         "a device that is not here",
         (*INSERT, TINY, "--device", "cuda:99"),
         2,
-        "error[no-device]: there is no device 'cuda:99' here\n  help: take --device cpu{cuda}\n",
+        "error[no-device]: the device 'cuda:99' is not available\n  help: use --device cpu{cuda}\n",
     ),
     (
         "a device that is none",
         (*INSERT, TINY, "--device", "foo"),
         2,
-        "error[no-device]: there is no device 'foo' here\n  help: take --device cpu{cuda}\n",
+        "error[no-device]: the device 'foo' is not available\n  help: use --device cpu{cuda}\n",
     ),
     (
         "a device without numbers",
         (*INSERT, TINY, "--device", "meta"),
         2,
-        "error[no-device]: there is no device 'meta' here\n  help: take --device cpu{cuda}\n",
+        "error[no-device]: the device 'meta' is not available\n  help: use --device cpu{cuda}\n",
     ),
     (
         "an image that is not there",
         (*INSERT, "resnet18", "--input", "cat.png"),
         1,
-        "cat.png: error[image]: there is no such file\n  help: look at the path\n",
+        "cat.png: error[image]: there is no such file\n  help: check the path\n",
     ),
     (
         "an image that is none",
@@ -231,19 +231,19 @@ BAD = [
         "weights that are not there",
         (*INSERT, "resnet18", "--weights", "w.pth"),
         1,
-        "w.pth: error[weights]: there is no such file\n  help: look at the path\n",
+        "w.pth: error[weights]: there is no such file\n  help: check the path\n",
     ),
     (
         "weights that are a folder",
         (*INSERT, TINY, "--weights", "."),
         1,
-        ".: error[weights]: this is a folder\n  help: give a file of weights\n",
+        ".: error[weights]: this is a folder\n  help: give a weights file\n",
     ),
     (
         "weights that are text",
         (*INSERT, TINY, "--weights", "net.py"),
         1,
-        "net.py: error[weights]: this is not a file of weights\n"
+        "net.py: error[weights]: this is not a weights file\n"
         "  help: give a .safetensors file, or a state dict\n",
     ),
     (
@@ -257,13 +257,13 @@ BAD = [
         (*INSERT, TINY, "--pretrained"),
         1,
         "error[no-pretrained]: net.py:tiny takes no argument 'pretrained'\n"
-        "  help: load the weights in the factory, or give a file with --weights\n",
+        "  help: load the weights in the factory, or give a weights file with --weights\n",
     ),
     (
         "an unknown command",
         ("inser",),
         2,
-        "error[usage]: no command 'inser'\n  help: did you mean 'insert'? "
+        "error[usage]: unknown command 'inser'\n  help: did you mean 'insert'? "
         "Commands: insert, new, check, show, sites, list, render, verify, compare, schema, eject, "
         "lift, export, diff, explain\n",
     ),
@@ -303,55 +303,56 @@ BAD = [
         ("eject", "nowhere"),
         1,
         "nowhere: error[not-a-composition]: this is not a composition: there is no such folder\n"
-        "  help: give a folder that 'composer insert' or composer.save wrote\n",
+        "  help: give a folder written by 'composer insert' or composer.save\n",
     ),
     (
         "eject of another folder",
         ("eject", "."),
         1,
         ".: error[not-a-composition]: this is not a composition: it has no recipe.yaml\n"
-        "  help: give a folder that 'composer insert' or composer.save wrote\n",
+        "  help: give a folder written by 'composer insert' or composer.save\n",
     ),
     (
         "eject into another format",
         ("eject", ".", "-o", "w.pth"),
         2,
-        "error[usage]: -o 'w.pth' does not end in .safetensors\n  help: that is what is written\n",
+        "error[usage]: -o 'w.pth' does not end in .safetensors\n  help: eject writes "
+        "safetensors: name it so\n",
     ),
     (
         "an output that is something else",
         (*INSERT, "resnet18", "-o", ".", "--force"),
         1,
-        ".: error[output]: exists and is not a composition, so it is never replaced\n"
-        "  help: name another with -o\n",
+        ".: error[output]: exists and is not a composition, so it is not replaced\n"
+        "  help: choose another with -o\n",
     ),
     (
         "an output that is a file",
         (*INSERT, "resnet18", "-o", "net.py", "--force"),
         1,
-        "net.py: error[output]: exists and is not a composition, so it is never replaced\n"
-        "  help: name another with -o\n",
+        "net.py: error[output]: exists and is not a composition, so it is not replaced\n"
+        "  help: choose another with -o\n",
     ),
     (
         "an output below a file",
         (*INSERT, "resnet18", "-o", "net.py/x/y"),
         1,
         "net.py/x/y: error[output]: 'net.py' is a file, not a folder\n"
-        "  help: name another with -o\n",
+        "  help: choose another with -o\n",
     ),
     (
         "an output with too long a name",
         (*INSERT, "resnet18", "-o", "x" * 300),
         1,
         f"{'x' * 300}: error[output]: cannot be written: File name too long\n"
-        "  help: name another with -o\n",
+        "  help: choose another with -o\n",
     ),
     (
         "an output where the system lets nobody write",
         (*INSERT, "resnet18", "-o", "/proc/x"),
         1,
         "/proc/x: error[output]: cannot be written: No such file or directory\n"
-        "  help: name another with -o\n",
+        "  help: choose another with -o\n",
     ),
 ]
 
@@ -393,8 +394,8 @@ BROKEN_FILES = [
     ),
     (
         "import sys\nsys.exit('usage: train')\n",
-        "error[backbone-failed]: bad.py cannot be imported: it ends with "
-        "SystemExit('usage: train')\n  help: raised at {file}:2\n",
+        "error[backbone-failed]: bad.py cannot be imported: it calls SystemExit('usage: "
+        "train')\n  help: raised at {file}:2\n",
     ),
     ("x = 1\n", "error[unknown-backbone]: bad.py has no function 'make'\n"
                 "  help: it defines no function\n"),
@@ -439,9 +440,9 @@ def test_weights_that_do_not_fit(run):
         "w.safetensors: error[weights]: does not fit net.py:tiny: 8 keys missing: "
         "stage1.0.conv1.weight, stage1.0.conv1.bias, stage1.1.conv1.weight and 5 more; "
         "1 key unexpected: fc.bias; "
-        "1 key of another shape: head.weight (7×32 in the file, 5×32 in the model)\n"
-        "  help: 33 of 42 keys fit; are these the weights of another model, or of one with another "
-        "head (resnet50?num_classes=10)?\n"
+        "1 key of different shape: head.weight (7×32 in the file, 5×32 in the model)\n"
+        "  help: 33 of 42 keys match; are these the weights of another model, or of one with "
+        "another head (resnet50?num_classes=10)?\n"
     )
 
 
@@ -454,11 +455,11 @@ WEIGHTS = [
     (
         lambda: torch.save({"state_dict": {}, "hook": Evil()}, "w"),
         "this holds more than tensors (posix.mkdir), and code in a file is never run\n"
-        "  help: where you trust the file, load it and save its state dict alone",
+        "  help: if you trust the file, load it and save only its state dict",
     ),
     (
         lambda: Path("w").write_bytes(pickle.dumps(Evil())),
-        "this is not a file of weights\n  help: give a .safetensors file, or a state dict",
+        "this is not a weights file\n  help: give a .safetensors file, or a state dict",
     ),
     (
         lambda: torch.save([1, 2], "w"),
@@ -470,12 +471,12 @@ WEIGHTS = [
     ),
     (
         lambda: torch.save({"epoch": 3, "net": {}}, "w"),
-        "'epoch' holds an int, not a tensor\n  help: save model.state_dict() alone, or under one "
-        "of state_dict, model, model_state_dict, state_dict_ema, model_ema",
+        "'epoch' holds an int, not a tensor\n  help: save only model.state_dict(), or put it "
+        "under one of state_dict, model, model_state_dict, state_dict_ema, model_ema",
     ),
     (
         lambda: Path("w").write_bytes(b""),
-        "this is not a file of weights: it is empty\n"
+        "this is not a weights file: it is empty\n"
         "  help: is it whole? Give a .safetensors file, or a state dict that torch.save wrote",
     ),
 ]
@@ -497,7 +498,7 @@ def test_damaged_safetensors(run, damage):
     Path("w.safetensors").write_bytes(broken)
     result = run(*INSERT, TINY, "--weights", "w.safetensors")
     assert result.status == 1
-    assert result.err.startswith("w.safetensors: error[weights]: this is not a file of weights: ")
+    assert result.err.startswith("w.safetensors: error[weights]: this is not a weights file: ")
     assert result.err.endswith("\n  help: is it whole? Give a .safetensors file, or a state dict "
                                "that torch.save wrote\n")  # fmt: skip
 
@@ -507,7 +508,7 @@ def test_a_cut_checkpoint(run):
     Path("w.pth").write_bytes(Path("w.pth").read_bytes()[:-100])
     result = run(*INSERT, TINY, "--weights", "w.pth")
     assert result.status == 1
-    assert result.err.startswith("w.pth: error[weights]: this is not a file of weights: ")
+    assert result.err.startswith("w.pth: error[weights]: this is not a weights file: ")
 
 
 def test_a_composition_is_not_replaced_unless_told(run):
@@ -516,13 +517,13 @@ def test_a_composition_is_not_replaced_unless_told(run):
     assert (result.status, result.err) == (
         1,
         "tiny-se: error[output]: exists already\n"
-        "  help: replace it with --force, or name another with -o\n",
+        "  help: replace it with --force, or choose another with -o\n",
     )
     result = run("insert", "--spec", "eca", "--into", "tiny-se", "--pretrained")
     assert (result.status, result.err) == (
         2,
-        "error[usage]: tiny-se is a composition with weights of its own\n"
-        "  help: leave --pretrained and --weights away\n",
+        "error[usage]: tiny-se is a composition, which has its own weights\n"
+        "  help: omit --pretrained and --weights\n",
     )
 
 
@@ -533,13 +534,13 @@ def test_ejected_weights_are_not_replaced_unless_told(run):
     assert (result.status, result.err) == (
         1,
         "tiny.safetensors: error[output]: exists already\n"
-        "  help: replace it with --force, or name another with -o\n",
+        "  help: replace it with --force, or choose another with -o\n",
     )
     result = run("eject", "tiny-se", "-o", "no/w.safetensors", "--trust-code")
     assert (result.status, result.err) == (
         1,
         "no/w.safetensors: error[output]: its folder does not exist\n"
-        "  help: make the folder, or name another file\n",
+        "  help: create the folder, or choose another file\n",
     )
 
 
@@ -550,7 +551,7 @@ def test_an_output_in_a_folder_that_is_closed(run):
     assert (result.status, result.err) == (
         1,
         "closed/x: error[output]: cannot be written: Permission denied\n"
-        "  help: name another with -o\n",
+        "  help: choose another with -o\n",
     )
 
 
@@ -565,7 +566,7 @@ def test_a_full_disk_leaves_nothing_behind(run, monkeypatch, where):
     assert (result.status, result.err) == (
         1,
         f"{where}: error[output]: cannot be written: No space left on device\n"
-        "  help: nothing was left behind; make room, or name another with -o\n",
+        "  help: nothing was left behind; free some space, or choose another with -o\n",
     )
     assert names(Path()) == ["net.py"]
 
@@ -621,7 +622,7 @@ def test_published_weights_without_a_network(run, monkeypatch, backbone):
     assert lines == [
         f"error[no-pretrained]: the published weights of {backbone} are not in the cache and "
         f"cannot be downloaded{why}",
-        "  help: run this once with a network, then the cache has them; or give a file with "
+        "  help: run this once with a network to fill the cache, or give a weights file with "
         "--weights",
     ]
 
@@ -630,8 +631,8 @@ def test_weights_that_nobody_publishes(run):
     result = run(*INSERT, "mobilenetv2_035", "--pretrained")
     assert (result.status, result.err) == (
         1,
-        "error[no-pretrained]: there are no published weights of mobilenetv2_035\n"
-        "  help: give a file of your own with --weights, or leave --pretrained away\n",
+        "error[no-pretrained]: mobilenetv2_035 has no published weights\n"
+        "  help: give a weights file with --weights, or omit --pretrained\n",
     )
 
 
@@ -686,7 +687,8 @@ def test_what_no_message_foresaw(run, monkeypatch):
     assert result.status == 1
     assert result.err.startswith(
         "error[fault]: ZeroDivisionError: division by zero\n"
-        "  help: this is a fault of Composer; please send what follows and the file to Composer's "
+        "  help: this is a fault of Composer; please send the lines below and the file to "
+        "Composer's "
         "authors\n"
         "    composer   "
     )

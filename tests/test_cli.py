@@ -361,7 +361,7 @@ def test_why(run):
     said = run.fine("sites", TINY, "--why", "stage2.1").out.splitlines()
     assert said == [
         "stage2.1",
-        "  it gives a map of 32 channels, 28×28, as [b, c, h, w]",
+        "  it outputs a map of 32 channels, 28×28, as [b, c, h, w]",
         "  it is block 2 of stage 2",
         "  its forward ends in a residual add",
     ]
@@ -471,7 +471,7 @@ def test_a_difference_is_from_what_was_given(run):
         "second",
         "--trust-code",
     )
-    assert "4 sites, 4 from before" in result.out
+    assert "4 sites, 4 from earlier insertions" in result.out
     assert "largest difference from first's output, on random numbers: 0\n" in result.out
     report = Path("second/report.md").read_text()
     assert "Largest difference from first's output: 0.\n" in report

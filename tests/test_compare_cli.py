@@ -140,7 +140,7 @@ BAD = [
         COMPARE,
         2,
         f"error[usage]: nothing is compared with {TINY}\n"
-        "  help: say --spec cbam, or --against timm:seresnet50\n",
+        "  help: use --spec cbam, or --against timm:seresnet50\n",
     ),
     (
         "no backbone",
@@ -152,14 +152,14 @@ BAD = [
         "a batch of nothing",
         (*COMPARE, "--spec", "se", "--batch", "1,0"),
         2,
-        "error[usage]: --batch '1,0' is not a number of images\n"
+        "error[usage]: --batch '1,0' is not a batch size\n"
         "  help: write --batch 8, or --batch 1,8\n",
     ),
     (
         "a batch that is none",
         (*COMPARE, "--spec", "se", "--batch", "many"),
         2,
-        "error[usage]: --batch 'many' is not a number of images\n"
+        "error[usage]: --batch 'many' is not a batch size\n"
         "  help: write --batch 8, or --batch 1,8\n",
     ),
     (
@@ -180,7 +180,7 @@ BAD = [
         "a spec twice",
         (*COMPARE, "--spec", "se", "--spec", "se"),
         2,
-        "error[usage]: two of the specs are named 'se'\n  help: give each a name of its own\n",
+        "error[usage]: two of the specs are named 'se'\n  help: give each a different name\n",
     ),
     (
         "an unknown param",
@@ -216,13 +216,13 @@ BAD = [
         1,
         "error[training-failed]: training of bam on a batch of 1 fails: Expected more than 1 value "
         "per channel when training, got input size torch.Size([1, 1])\n"
-        "  help: a norm behind a global pool needs more than one image: say --batch 2\n",
+        "  help: a norm after a global pool needs more than one image: use --batch 2\n",
     ),
     (
         "a device that is none",
         (*COMPARE, "--spec", "se", "--device", "meta"),
         2,
-        "error[no-device]: there is no device 'meta' here\n  help: take --device cpu{cuda}\n",
+        "error[no-device]: the device 'meta' is not available\n  help: use --device cpu{cuda}\n",
     ),
 ]
 

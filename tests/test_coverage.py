@@ -13,11 +13,11 @@ torch.set_num_threads(1)
 
 #: Where something can't go, and why; all else must go in.
 REFUSED = {
-    ("nest_tiny", "block"): "height and width of 1×1×196×384 could not be told apart",
+    ("nest_tiny", "block"): "height and width of 1×1×196×384 could not be identified",
 }
 #: Where SE goes in and CBAM does not.
 CBAM_REFUSED = {
-    "hiera_tiny_224": "these tokens do not stand row by row",
+    "hiera_tiny_224": "these tokens are not in row order",
 }
 
 

@@ -37,7 +37,9 @@ def test_what_is_new_is_weighted_alone(first: str, drop: float) -> None:
     assert [(s.path, s.position, s.channels) for s in plan.sites] == [
         (f"1.{n}", "residual", 8) for n in range(3)
     ]
-    assert {site.note for site in plan.sites} == {"it gives its input, too, which goes past"}
+    assert {site.note for site in plan.sites} == {
+        "its output includes its input, which goes past the insertion"
+    }
     composed = composer.insert(model, "se", at="block", params={"min_width": 1})
     composed[1][0]._modules["se"] = Scale(0.0)
     x = torch.randn(2, 16, 8, 8)

@@ -61,12 +61,12 @@ def test_what_differs_of_two_compositions_is_told(run):
         "edit 1, se:",
         "  init: paper → identity",
         "  param min_width: 4 → 8",
-        "  2 sites of A alone: stage1.0.se, stage1.1.se",
+        "  2 sites only in A: stage1.0.se, stage1.1.se",
         "edit 2, own:",
     ]
     assert "  -  gate:    {op: gate, fn: sigmoid}" in lines
     assert "  +  gate:    {op: gate, fn: tanh}" in lines
-    assert "edit 3 of B alone, eca: 2 sites, stage1.0.eca, stage1.1.eca" in lines
+    assert "edit 3 only in B, eca: 2 sites, stage1.0.eca, stage1.1.eca" in lines
     assert any(line.startswith("parameters: ") for line in lines)
     found = run("diff", "a", "b", "--json").json
     first, own, eca = found["edits"]
@@ -118,7 +118,7 @@ def test_other_versions_alone_are_no_difference(run):
         (GATE.format(name="own", fn="sigmoid"), 0, "the texts are the same\n"),
         (GATE.format(name="own", fn="tanh"), 1, " {op: reweight, x: input, by: gate}\n"),
         ("# a comment\n" + GATE.format(name="own", fn="sigmoid"), 1,
-         "both say the same: comments or spacing differ alone\n"),
+         "both mean the same: only comments or spacing differ\n"),
     ],
     ids=["same", "other", "comment"],
 )  # fmt: skip
@@ -136,8 +136,8 @@ def test_what_cannot_be_compared_ends_with_2(run):
     made("a", SE)
     told = run("diff", "a", "se")
     assert (told.status, told.err) == (2, (
-        "error[usage]: 'a' is a composition, and 'se' is none\n"
-        "  help: compare two folders that insert wrote, or two specs\n"
+        "error[usage]: 'a' is a composition, and 'se' is not\n"
+        "  help: compare two folders written by insert, or two specs\n"
     ))  # fmt: skip
     told = run("diff", "se", "sse")
     assert told.status == 2 and told.err.startswith(

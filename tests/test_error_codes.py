@@ -263,7 +263,7 @@ def test_a_fault_says_what_to_send(
     assert (status, out) == (1, "")
     assert err.startswith(
         "error[fault]: ZeroDivisionError: a\\x1b[31m\n"
-        "  help: this is a fault of Composer; please send what follows and the file to "
+        "  help: this is a fault of Composer; please send the lines below and the file to "
         "Composer's authors\n"
     )
     facts = _OfLines(err).lines
@@ -308,6 +308,6 @@ def test_a_fault_where_no_file_can_be_written(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", "/nowhere")
     _, _, err = run(capsys, "check", "se")
-    assert "  help: this is a fault of Composer; please send what follows to Composer's authors, " \
-           "with what --traceback shows\n" in err  # fmt: skip
+    assert "  help: this is a fault of Composer; please send the lines below to Composer's " \
+           "authors, with what --traceback shows\n" in err  # fmt: skip
     assert _OfLines(err).lines["traceback"] == "not written: No such file or directory"

@@ -81,10 +81,10 @@ WRONG = [
     (("--position", "behind"), 2, "'behind' is not a position; it may be residual, "
      "residual:BRANCH, input, output or after:NAME"),
     (("--branch", "attn", "--position", "output"), 2,
-     "--branch 'attn' is of the residual branches, and --position is 'output'"),
+     "--branch 'attn' needs --position residual, and --position is 'output'"),
     (("--branch", "conv"), 1, "it has no residual branch 'conv', but 1 (norm1, attn, ls1, "
      "drop_path1) and 2 (norm2, mlp, ls2, drop_path2)"),
-    (("--at", "module"), 2, "--at module is any module, and none is selected"),
+    (("--at", "module"), 2, "--at module needs a choice of modules, and none is given"),
     (("--at", "module", "--select", "re:["), 2, "--select 're:[' is no regular expression"),
 ]  # fmt: skip
 

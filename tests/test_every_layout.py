@@ -120,7 +120,7 @@ WRONG = [
     (lambda: build("se", 8, size=(2, 2), layout=("b", "n", "c"), prefix=-1), "invalid-size",
      "prefix is -1, not a whole number from 0", None),
     (lambda: composer.plan("test_vit", "cbam", prefix_tokens="join"), "no-place",
-     "'spatial.locate' looks at neighbours in a map, and prefix tokens have none",
+     "'spatial.locate' uses neighbours in a map, and prefix tokens have none",
      "let them pass: prefix_tokens='pass'"),
     (lambda: composer.plan("test_vit", "se", position="residual:conv"), "no-sites",
      "none of the 6 blocks matches: it has no residual branch 'conv', but 1 (norm1, attn, ls1, "
@@ -239,7 +239,7 @@ def test_the_input_is_what_the_forward_names_first() -> None:
     plan = composer.plan(Net(), TWICE, at="block", position="input")
     assert [site.path for site in plan.sites] == ["two"]
     assert [(m.path, m.reason) for m in plan.near_misses] == [
-        ("one", "what it takes is not what its forward names first")
+        ("one", "its input is not the first argument of its forward")
     ]
 
 
@@ -253,7 +253,7 @@ def test_a_model_that_has_not_seen_an_image() -> None:
     assert (found.code, found.message, found.help) == (
         "lazy-model",
         "1 is a LazyConv2d that has not seen an image, so its sizes are not known",
-        "run the model once on a batch of images before",
+        "first run the model once on a batch of images",
     )
 
 
@@ -414,7 +414,7 @@ def test_tokens_in_another_order_are_no_map(order: str) -> None:
     with pytest.raises(ComposerError) as failure:
         composer.plan(model, "cbam", params={"min_width": 1})
     assert failure.value.diagnostics[0].message == (
-        "'spatial.locate' looks at neighbours in a map, and these tokens do not stand row by row"
+        "'spatial.locate' uses neighbours in a map, and these tokens are not in row order"
     )
 
 
@@ -524,8 +524,8 @@ def test_tokens_behind_the_map_are_seen() -> None:
     with pytest.raises(ComposerError) as failure:
         composer.plan(Behind(), "se", params={"min_width": 1})
     assert failure.value.diagnostics[0].message == (
-        "none of the 2 blocks matches: some of its tokens that have no place in the map stand "
-        "behind it"
+        "none of the 2 blocks matches: some of its tokens without a place in the map come after "
+        "the others"
     )
 
 

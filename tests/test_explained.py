@@ -347,5 +347,5 @@ def test_two_ways_to_show_it(run, one, other):
     assert result.status == 2
     assert (
         result.err
-        == f"error[usage]: {one} and {other} are two ways to show it\n  help: say one of them\n"
+        == f"error[usage]: {one} and {other} exclude each other\n  help: choose one of them\n"
     )

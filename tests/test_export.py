@@ -175,7 +175,7 @@ call = lambda args, kwargs: args[0] if open(file).read() == "1" else args[0].rep
     found = made(subject, tmp_path / "it", "onnx", write, opening)
     assert (found.dynamic, found.difference) == ((), 0.0)
     assert found.fixed["batch"] == (
-        "on an input of 1×16×4×4 it gives 2×16×4×4, and the model 1×16×4×4"
+        "on an input of 1×16×4×4 its output is 2×16×4×4, and the model 1×16×4×4"
     )
 
 
@@ -204,7 +204,7 @@ def test_what_has_no_words_in_onnx_is_named(tmp_path: Path) -> None:
         text
         == """\
 error[no-export]: odd can't be exported as onnx: aten.linalg_matrix_exp has no counterpart in ONNX
-  help: the other formats may do: see docs/export.md"""
+  help: try another format: see docs/export.md"""
     )
 
 
@@ -212,12 +212,12 @@ error[no-export]: odd can't be exported as onnx: aten.linalg_matrix_exp has no c
     ("args", "status", "text"),
     [
         (("se",), 2, """\
-error[usage]: neither --to nor -o says the format
+error[usage]: neither --to nor -o gives the format
   help: write --to python, onnx, pt2 or aoti
 """),
         (("se", "-o", "se.bin"), 2, """\
-error[usage]: 'se.bin' does not say its format by its end
-  help: let it end in .py, .onnx or .pt2, or say to='onnx'
+error[usage]: 'se.bin' has no suffix that gives the format
+  help: use .py, .onnx or .pt2, or to='onnx'
 """),
         (("se", "--to", "pt2", "-o", "se.onnx"), 2, """\
 error[usage]: 'se.onnx' does not end in .pt2, as files of pt2 do
@@ -225,15 +225,15 @@ error[usage]: 'se.onnx' does not end in .pt2, as files of pt2 do
 """),
         (("se", "--to", "onnx", "-o", "there.onnx"), 1, """\
 there.onnx: error[output]: exists already
-  help: replace it with --force, or name another with -o
+  help: replace it with --force, or choose another with -o
 """),
         (("empty", "--to", "onnx", "--channels", "64"), 2, """\
-error[usage]: channels is of a spec, and empty has its own
+error[usage]: channels is only for a spec, and empty has its own
   help: omit channels
 """),
         (("empty", "--to", "onnx"), 1, """\
 empty: error[not-a-composition]: this is not a composition: it has no recipe.yaml
-  help: give a folder that 'composer insert' or composer.save wrote
+  help: give a folder written by 'composer insert' or composer.save
 """),
     ],
 )  # fmt: skip
@@ -264,9 +264,9 @@ error[missing-library]: ONNX needs onnxscript and onnxruntime, which are not ins
     assert (
         said(aoti.check)
         == """\
-error[no-compiler]: AOTInductor compiles C++, and there is no no-compiler-at-all here
-  help: install one, as by 'apt install g++', or name another by CXX=clang++; --to onnx and \
---to pt2 need none"""
+error[no-compiler]: AOTInductor needs a C++ compiler, and no-compiler-at-all is not installed
+  help: install one, for example with 'apt install g++', or choose another with \
+CXX=clang++; --to onnx and --to pt2 need none"""
     )
 
 

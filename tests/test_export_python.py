@@ -273,9 +273,9 @@ def test_the_comparison_sees_other_numbers(tmp_path, monkeypatch):
 REFUSED = [
     ("named", "m.txt", "m.txt is not named .py", "name it m.py"),
     ("plain", "m.py", "nothing was inserted into this ResNet",
-     "give a model that composer.insert or composer.load returned"),
-    ("head", "m.py", "fc is Sequential, and not what resnet18 has there",
-     "name the backbone with its arguments when inserting, or export to pt2 or onnx"),
+     "give a model returned by composer.insert or composer.load"),
+    ("head", "m.py", "fc is Sequential, which differs from resnet18",
+     "give the backbone with its arguments when inserting, or export to pt2 or onnx"),
 ]  # fmt: skip
 
 

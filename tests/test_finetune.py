@@ -80,7 +80,7 @@ def test_shards_have_the_same_losses_and_go_on_alone(
     close(first, alone[1])
     (folder / "step-4").rename(tmp_path / "away")
     said = finetune(folder)
-    assert f"goes on after {folder / 'step-2'}" in said
+    assert f"resumed from {folder / 'step-2'}" in said
     close(losses(said), {step: alone[1][step] for step in (3, 4)})
 
 
@@ -104,7 +104,7 @@ def test_one_is_killed_while_it_writes(
     assert run.wait(60) != 0
     assert [path.name for path in sorted(folder.glob("step-*"))] == ["step-2", "step-4.begun"]
     said = finetune(folder)
-    assert f"goes on after {folder / 'step-2'}" in said
+    assert f"resumed from {folder / 'step-2'}" in said
     close(losses(said), {step: alone[1][step] for step in (3, 4)})
 
 

@@ -1,4 +1,4 @@
-"""A frozen batch norm is a norm: a stand-in that brings its own takes it, and gives it back."""
+"""A frozen batch norm is a norm: a stand-in that includes its own takes it, and gives it back."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_the_plan_says_what_becomes_of_it(init: Any) -> None:
     note = composer.plan(net(FrozenBatchNorm2d), "sk", init=init).sites[0].note
     said = ("its FrozenBatchNorm2d and ReLU go with it; the norms of sk are not frozen, and in "
             "training use each batch's statistics")  # fmt: skip
-    more = ", so it begins as what it replaces in evaluation mode alone"
+    more = ", so it starts equal to what it replaces only in evaluation mode"
     assert note == said + (more if init == "identity" else "")
     assert "frozen" not in (composer.plan(net(nn.BatchNorm2d), "sk").sites[0].note or "")
 

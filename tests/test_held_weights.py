@@ -1,4 +1,4 @@
-"""Checkpoints that hold a mechanism already, by the names of timm and of the authors' code."""
+"""Checkpoints that hold a mechanism already, under the names of timm and of the authors' code."""
 
 from __future__ import annotations
 
@@ -190,33 +190,32 @@ HELP = (
 REFUSED: dict[str, tuple[Callable[[dict[str, Tensor]], None], dict[str, Any], str]] = {
     "identity": (
         lambda state: None, {"min_width": 8, "init": "identity"},
-        "it.pth: error[weights]: the file holds no layer1.0.se_2.blend, by which layer1.0.se_2 "
-        "(se) begins as identity\n  help: a file that holds the mechanism trained fits what was "
-        "inserted with init=paper"),
+        "it.pth: error[weights]: the file has no layer1.0.se_2.blend, with which layer1.0.se_2 "
+        "(se) starts as identity\n  help: a file with a trained mechanism needs init=paper"),
     "twice": (twice, {"min_width": 8},
-              "it.pth: error[weights]: layer1.0.se and layer1.0.gate of the file both fit "
-              "layer1.0.se_2\n  help: take out of the file what is not meant"),
+              "it.pth: error[weights]: layer1.0.se and layer1.0.gate in the file both fit "
+              "layer1.0.se_2\n  help: remove the ones that are not meant from the file"),
     "without biases": (
         without("fc1.bias"), {"min_width": 8},
-        "it.pth: error[weights]: the file does not hold the tensors of layer1.0.se_2 (se): it has "
-        "layer1.0.se.fc1.weight and not layer1.0.se.fc1.bias" + HELP),
+        "it.pth: error[weights]: the file lacks the tensors of layer1.0.se_2 (se): it has "
+        "layer1.0.se.fc1.weight but not layer1.0.se.fc1.bias" + HELP),
     "nowhere": (
         without("fc1.weight", "fc2.weight", "fc1.bias", "fc2.bias"), {"min_width": 8},
-        "it.pth: error[weights]: the file does not hold the tensors of layer1.0.se_2 (se): it has "
-        "none of them by the names of timm or senet.pytorch" + HELP),
+        "it.pth: error[weights]: the file lacks the tensors of layer1.0.se_2 (se): it has "
+        "none of them under the names of timm or senet.pytorch" + HELP),
     "another width": (
         lambda state: None, {},
-        "it.pth: error[weights]: does not fit resnet18: 6 keys of another shape: "
+        "it.pth: error[weights]: does not fit resnet18: 6 keys of different shape: "
         "layer1.0.se_2.excite.fc1.weight (8×64×1×1 in the file, 4×64 in the model), "
         "layer1.0.se_2.excite.fc1.bias (8 in the file, 4 in the model), "
         "layer1.0.se_2.excite.fc2.weight (64×8×1×1 in the file, 64×4 in the model) and 3 more\n"
-        "  help: 148 of 154 keys fit; are these the weights of another model, or of one with "
+        "  help: 148 of 154 keys match; are these the weights of another model, or of one with "
         "another head (resnet50?num_classes=10)?"),
     "biases too many": (
         lambda state: None, {"min_width": 8, "bias": False},
         "it.pth: error[weights]: does not fit resnet18: 16 keys unexpected: layer1.0.se.fc1.bias, "
         "layer1.0.se.fc2.bias, layer1.1.se.fc1.bias and 13 more\n"
-        "  help: 138 of 138 keys fit; are these the weights of another model, or of one with "
+        "  help: 138 of 138 keys match; are these the weights of another model, or of one with "
         "another head (resnet50?num_classes=10)?"),
 }  # fmt: skip
 
@@ -260,8 +259,8 @@ def test_the_command_says_what_it_loaded(
     done = run(*line[:-1], "other", "--init", "identity")
     assert done.status == 1
     assert done.err.endswith(
-        "error[weights]: se.pth holds weights of se, and what begins as in a file does not begin "
-        "at identity\n  help: omit --init identity\n"
+        "error[weights]: se.pth holds weights of se, so the mechanism would start from these "
+        "and not as identity\n  help: omit --init identity\n"
     )
     assert not Path("other").exists()
 

@@ -597,7 +597,7 @@ def test_the_call_of_a_backbone(backbone: str, word: str | None) -> None:
         assert isinstance(made, ast.Expr)
         assert [type(n) for n in ast.walk(made) if isinstance(n, ast.Call)] == [ast.Call]
         return
-    with pytest.raises(ComposerError, match="is not a name of Python"):
+    with pytest.raises(ComposerError, match="is not a Python identifier"):
         backbone_call(backbone, nn.Identity())
 
 

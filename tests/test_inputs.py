@@ -248,15 +248,15 @@ def test_a_size_for_timm_and_torchvision() -> None:
 
 WRONG: list[tuple[Callable[[Path], Any], str]] = [
     (lambda _: composer.plan(Trunk(), "se", example_inputs={}),
-     "error[invalid-inputs]: there is no tensor in example_inputs\n  help: give what the model's "
-     "forward takes: a tensor, (image, text), or {'pixel_values': image}"),
+     "error[invalid-inputs]: there is no tensor in example_inputs\n  help: pass the inputs of "
+     "the model's forward: a tensor, (image, text), or {'pixel_values': image}"),
     (lambda _: composer.plan(Trunk(), "se", example_inputs=torch.randn(1, 4, 8, 8)),
      "error[forward-failed]: the forward pass of Trunk fails on the inputs given: "),
     (lambda folder: composer.plan(f"{net(folder)}:two", "se"),
      "error[forward-failed]: the forward pass of Two fails on a batch of 3-channel images "
      "(224x224: Two.forward() missing 1 required positional argument: 'b')\n  help: sizes tried: "
-     "224, 256, 32, 64, 28, 96, 128, 192, 299, 384, 512; give another with --input-size or, of a "
-     "model that takes more than images, example_inputs="),
+     "224, 256, 32, 64, 28, 96, 128, 192, 299, 384, 512; give another with --input-size or, for "
+     "a model that takes more than images, example_inputs="),
     (lambda folder: composer.plan(f"{net(folder)}:one?input_size=64", "se"), "error[unknown-backb"),
     (lambda folder: composer.plan(f"{net(folder)}:one?input_size=3,0,4", "se"),
      "is not the channels, height and width of an image\n  help: write input_size=3,64,64"),
@@ -279,7 +279,7 @@ def test_what_a_recipe_cannot_say() -> None:
     args, kwargs = described(plain)
     again = from_description(args, kwargs)
     assert again.args[0]["n"] == [1, 2.5, None, "a"] and again.shape == plain.shape
-    with pytest.raises(composer.ComposerError, match="no tensor is of shape"):
+    with pytest.raises(composer.ComposerError, match="there is no tensor of shape"):
         from_description([{"shape": ["x"], "dtype": "float32"}], {})
 
 
@@ -322,4 +322,4 @@ def test_a_size_that_is_said_twice(run: Command) -> None:
     assert failed.status == 2 and "omit one of them" in failed.err
     run.fine("insert", "--spec", "se", "--into", "net.py:one")
     failed = run("sites", "one-se", "--input-size", "3,8,8")
-    assert failed.status == 2 and "one-se is a composition, which knows its input" in failed.err
+    assert failed.status == 2 and "one-se is a composition, which records its input" in failed.err

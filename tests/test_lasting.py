@@ -321,7 +321,7 @@ def test_a_layer_that_is_computed_past_is_refused() -> None:
         composer.insert(Encoder(), "se", at="module", select="*.linear2")
     assert str(failure.value).splitlines()[0] == (
         "error[no-sites]: none of the 21 modules matches; 2 passed over: without gradients "
-        "TransformerEncoderLayer computes it by itself, past what is inserted"
+        "TransformerEncoderLayer bypasses what is inserted"
     )
 
 
@@ -332,9 +332,7 @@ def test_a_forward_that_something_was_written_into_is_not_replaced() -> None:
     )
     notes = {site.note for site in composer.plan(
         model, "se", at="module", select="*.cv1", position="after:bn").sites}  # fmt: skip
-    assert notes == {
-        "its forward_fuse may take the place of its forward; as the output of bn instead"
-    }
+    assert notes == {"its forward_fuse may replace its forward; as the output of bn instead"}
     assert composed.blocks[0].cv1.bn.se is not None
 
 
@@ -355,4 +353,4 @@ class Inner(nn.Module):
 def test_a_block_that_fuse_replaces_is_refused() -> None:
     with pytest.raises(ComposerError) as failure:
         composer.insert(of(Inner), "se", params={"reduction": 4})
-    assert "fuse() of Inner leaves out what is inserted" in str(failure.value)
+    assert "fuse() of Inner omits what is inserted" in str(failure.value)

@@ -131,23 +131,24 @@ SAID: dict[str, tuple[Callable[[], nn.Module], dict[str, Any], tuple[str, ...], 
         "each of the 4 new parameter tensors has a gradient"),
     "a norm begins at zero": (lambda: Net(True, both), {}, (),
         "each of the 4 new parameter tensors has a gradient; all of them are zero in the first "
-        "step, since these begin at zero: a.norm.weight and 1 more of the backbone"),
+        "step, since these start at zero: a.norm.weight and 1 more of the backbone"),
     "what is inserted begins at zero": (lambda: Net(False, both), {"init": "identity"}, (),
         "each of the 6 new parameter tensors has a gradient; 4 of them are zero in the first "
-        "step, since these begin at zero: a.se.blend and 1 more of what is inserted"),
+        "step, since these start at zero: a.se.blend and 1 more of the inserted module"),
     "both": (lambda: Net(True, both), {"init": "identity"}, (),
         "each of the 6 new parameter tensors has a gradient; all of them are zero in the first "
-        "step, since these begin at zero: a.norm.weight and 1 more of the backbone, a.se.blend and "
-        "1 more of what is inserted"),
+        "step, since these start at zero: a.norm.weight and 1 more of the backbone, a.se.blend and "
+        "1 more of the inserted module"),
     "nothing reads it": (lambda: Net(True, first_alone), {},
         ("its output is not used, so it learns nothing (1 place: b.se)",),
-        "each of the 4 new parameter tensors has a gradient, but for the places named above; 2 of "
-        "them are zero in the first step, since these begin at zero: a.norm.weight and 1 more of "
+        "each of the 4 new parameter tensors has a gradient, except at the places named above; "
+        "2 of "
+        "them are zero in the first step, since these start at zero: a.norm.weight and 1 more of "
         "the backbone"),
     "no gradient comes back": (lambda: Net(False, without_gradient), {},
-        ("its output is used, and no gradient reaches it: the model's forward cuts it off, as "
+        ("its output is used, but no gradient reaches it: the model's forward cuts it off, as "
          "detach() and no_grad() do (1 place: b.se)",),
-        "each of the 4 new parameter tensors has a gradient, but for the places named above"),
+        "each of the 4 new parameter tensors has a gradient, except at the places named above"),
 }  # fmt: skip
 
 
@@ -167,12 +168,12 @@ def test_the_class_token_alone_is_read_after_the_last_block() -> None:
     plain = create_model("deit_tiny_patch16_224", depth=2)
     _, said = learns(plain)
     assert said.notes == (
-        "its output is not used: only the class token is read after it (1 place: blocks.1.se)",
+        "its output is not used: only the class token is used after it (1 place: blocks.1.se)",
     )
     plain = create_model("deit_tiny_distilled_patch16_224", depth=2)
     _, said = learns(plain)
     assert said.notes == (
-        "its output is not used: only the 2 prefix tokens are read after it (1 place: blocks.1.se)",
+        "its output is not used: only the 2 prefix tokens are used after it (1 place: blocks.1.se)",
     )
     _, said = learns(create_model("vit_tiny_patch16_224", depth=2, global_pool="avg"))
     assert said.notes == ()
@@ -216,8 +217,8 @@ parameters     25,557,032  28,089,624  +9.91%
 multiply-adds      4.11 G      4.12 G  +0.16%
 
 forward and backward: each of the 112 new parameter tensors has a gradient; all of them are zero \
-in the first step, since these begin at zero: layer1.0.bn3.weight and 15 more of the backbone, \
-layer1.0.cbam.spatial.locate.norm.weight and 15 more of what is inserted
+in the first step, since these start at zero: layer1.0.bn3.weight and 15 more of the backbone, \
+layer1.0.cbam.spatial.locate.norm.weight and 15 more of the inserted module
 written to resnet50-cbam; load it with
 
     import composer

@@ -250,7 +250,7 @@ def test_the_spec_goes_to_stdout_or_to_a_file(run):
     found = run.fine("lift", "timm.layers:SEModule")
     assert found.out == SE
     assert found.err.startswith(
-        "outputs and gradients are those of the module at 64×7×14, 128×14×14 and 448×14×28 in "
+        "outputs and gradients match those of the module at 64×7×14, 128×14×14 and 448×14×28 in "
         "evaluation and training: "
     )
     assert found.err.endswith(" apart in float64\n")
@@ -261,7 +261,7 @@ def test_the_spec_goes_to_stdout_or_to_a_file(run):
     assert again.status == 1
     assert again.err == (
         "se.yaml: error[output]: exists already\n"
-        "  help: replace it with --force, or name another with -o\n"
+        "  help: replace it with --force, or choose another with -o\n"
     )
 
 
@@ -365,7 +365,7 @@ REFUSED = [
      "RuntimeError: mat1 and mat2 shapes cannot be multiplied (896x7 and 64x64)\n"
      "  help: describe its input: --channels 64, --size 14x14, --layout b,n,c\n"),
     (("timm.layers:Mlp", "--name", "se"), 2,
-     "error[usage]: --name 'se' is a shipped spec, which would be read in its place\n"
+     "error[usage]: --name 'se' is the name of a shipped spec, which would be read instead\n"
      "  help: choose another name, such as my_se\n"),
 ]  # fmt: skip
 

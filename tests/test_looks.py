@@ -113,15 +113,15 @@ def test_what_is_too_wide_for_a_column_is_refused_with_the_width_it_needs(run):
     result = run("render", "aft", "-o", "a.svg", "--width", "8.5cm")
     assert result.status == 1
     found = re.fullmatch(
-        r"error\[too-narrow\]: this picture is at least ([\d.]+) cm wide, and 8.5 cm was asked "
-        r"for\n  help: ask for ([\d.]+)cm or more, or omit the sizes with --no-sizes\n",
+        r"error\[too-narrow\]: this picture is at least ([\d.]+) cm wide, but 8.5 cm was requested"
+        r"\n  help: ask for ([\d.]+)cm or more, or omit the sizes with --no-sizes\n",
         result.err,
     )
     assert found and found[1] == found[2] and "error[too-narrow]: " in result.err
     assert names(Path()) == []
     run.fine("render", "aft", "-o", "a.svg", "--width", f"{found[2]}cm")
     result = run("render", "cbam", "-o", "b.svg", "--width", "8.5cm", "--direction", "lr")
-    assert result.err.endswith("or let it go from top to bottom with --direction tb\n")
+    assert result.err.endswith("or draw it from top to bottom with --direction tb\n")
 
 
 def test_texts_are_folded_before_groups_are_closed():
@@ -178,11 +178,11 @@ def test_the_same_in_python(tmp_path):
     svg = composer.render("se", tmp_path / "a.svg", **options).read_text()
     assert "arXiv" not in [text.text for text in texts(svg)]
     assert 'width="566.9pt"' in svg
-    with pytest.raises(ComposerError, match="no direction 'rl'"):
+    with pytest.raises(ComposerError, match="unknown direction 'rl'"):
         composer.render("se", tmp_path / "b.svg", direction="rl")
     with pytest.raises(ComposerError, match=r"the width 8\.5 is not a length"):
         composer.render("se", tmp_path / "b.svg", width=8.5)
-    with pytest.raises(ComposerError, match="of another picture than that on an image"):
+    with pytest.raises(ComposerError, match="do not apply to a picture on an image"):
         composer.render("se", tmp_path / "b.svg", input="cat.png", direction="lr")
 
 
@@ -190,16 +190,16 @@ def test_the_same_in_python(tmp_path):
     ("suffix", "options", "said"),
     [
         ("html", ["--direction", "lr"],
-         "direction cannot be chosen for a picture in .html\n"
+         "direction cannot be set for a picture in .html\n"
          "  help: write .svg, .png, .pdf, .dot, .mmd or .tex, or omit it\n"),
         ("html", ["--width", "8.5cm", "--no-title", "--no-legend"],
-         "width, title and legend cannot be chosen for a picture in .html\n"
+         "width, title and legend cannot be set for a picture in .html\n"
          "  help: write .svg, .png, .pdf or .tex, or omit them\n"),
         ("mmd", ["--width", "8.5cm"],
-         "width cannot be chosen for a picture in .mmd\n"
+         "width cannot be set for a picture in .mmd\n"
          "  help: write .svg, .png, .pdf or .tex, or omit it\n"),
         ("dot", ["--width", "8.5cm"],
-         "width cannot be chosen for a picture in .dot\n"
+         "width cannot be set for a picture in .dot\n"
          "  help: write .svg, .png, .pdf or .tex, or omit it\n"),
     ],
 )  # fmt: skip
@@ -340,9 +340,9 @@ def test_two_models_stand_side_by_side_and_line_up(tmp_path):
 @pytest.mark.parametrize(
     ("what", "options", "said"),
     [
-        ("se", {"beside": "cbam"}, "only a model stands beside another, and this is a spec"),
+        ("se", {"beside": "cbam"}, "only models can be side by side, and this is a spec"),
         (nn.Conv2d(3, 8, 3), {"beside": "cbam"},
-         "only a model stands beside another, and this is a spec"),
+         "only models can be side by side, and this is a spec"),
     ],
     ids=str,
 )  # fmt: skip
@@ -354,7 +354,7 @@ def test_only_models_stand_beside_one_another(tmp_path, what, options, said):
 
 def test_before_after_and_beside_are_two_pictures(tmp_path):
     model = composer.insert(timm.create_model("resnet18"), "se")
-    with pytest.raises(ComposerError, match="before_after and beside are two pictures"):
+    with pytest.raises(ComposerError, match="before_after and beside exclude each other"):
         composer.render(model, tmp_path / "a.svg", before_after=True, beside=model)
 
 
@@ -362,6 +362,6 @@ def test_a_model_beside_another_at_the_command_line(run):
     result = run("render", "se", "--beside", "cbam")
     assert (result.status, result.err) == (
         2,
-        "error[usage]: only a model stands beside another, and this is a spec\n"
-        "  help: give two models, or folders that insert wrote\n",
+        "error[usage]: only models can be side by side, and this is a spec\n"
+        "  help: give two models, or folders written by insert\n",
     )

@@ -76,10 +76,10 @@ def test_windows_hold_no_map() -> None:
     found = composer.plan(swin, MEAN)
     assert [site.path for site in found.sites] == ["layers.3.blocks.0.attn"]
     reasons = {miss.reason for miss in found.near_misses if not miss.by_choice}
-    assert len(reasons) == 3 and all(why.startswith("its tokens hold no map: ") for why in reasons)
+    assert len(reasons) == 3 and all(why.startswith("its tokens form no map: ") for why in reasons)
 
 
 def test_neighbours_of_joined_tokens_are_refused() -> None:
     with pytest.raises(ComposerError) as refused:
         composer.plan(vit(), MEAN, prefix_tokens="join")
-    assert "'out' looks at neighbours in a map, and prefix tokens have none" in str(refused.value)
+    assert "'out' uses neighbours in a map, and prefix tokens have none" in str(refused.value)

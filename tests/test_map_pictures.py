@@ -64,7 +64,7 @@ def test_every_format_that_holds_images(composed, form):
         assert content.startswith(b"%PDF")
 
 
-SPEC = "error[usage]: input is an image for a composed model, and this is a spec\n"
+SPEC = "error[usage]: input is for a composed model, and this is a spec\n"
 
 
 @pytest.mark.quick(1, then="long")
@@ -72,20 +72,20 @@ SPEC = "error[usage]: input is an image for a composed model, and this is a spec
     ("args", "status", "wanted"),
     [
         (("net-cbam", "--input", "cat.png", "-o", "x.tex"), 2,
-         "error[unknown-format]: a .tex holds no image, and --input is drawn on one\n"
-         "  help: end the name in .svg, .png, .pdf or .html\n"),
+         "error[unknown-format]: a .tex file can't contain the image of --input\n"
+         "  help: use a name in .svg, .png, .pdf or .html\n"),
         (("net-cbam", "--input", "dog.png", "-o", "x.svg"), 1,
          "dog.png: error[image]: there is no such file\n  help: give a PNG or JPEG\n"),
         (("net-cbam", "--input", "net.py", "-o", "x.svg"), 1,
          "net.py: error[image]: this is not an image\n  help: give a PNG or JPEG\n"),
         (("net.py:tiny", "--input", "cat.png", "-o", "x.svg"), 1,
          "error[not-composed]: nothing was inserted into this Net\n"
-         "  help: give a model that composer.insert or composer.load returned\n"),
+         "  help: give a model returned by composer.insert or composer.load\n"),
         (("se", "--input", "cat.png", "-o", "x.svg"), 2,
-         f"{SPEC}  help: give a folder that insert wrote\n"),
+         f"{SPEC}  help: give a folder written by insert\n"),
         (("net-cbam", "--input", "cat.png", "--depth", "2", "-o", "x.svg"), 2,
          "error[usage]: depth, expand, before_after, beside, channels, size, params, direction, "
-         "width, title, sizes and legend are of another picture than that on an image\n"
+         "width, title, sizes and legend do not apply to a picture on an image\n"
          "  help: omit them, or omit input\n"),
     ],
     ids=["tex", "no file", "no image", "plain", "spec", "options"],
@@ -119,9 +119,9 @@ def a_map(axes: str, *shape: int, size=(4, 4), keys="", kind="gate") -> Attentio
         (a_map("b h w", 2, 32, 4), ["matrix"], "h, w 32×4: ", lambda v: v[0]),
         (a_map("b n", 1, 17, size=(17,)), ["heat"], "4×4: ", lambda v: v[0, 1:].view(4, 4)),
         (a_map("b head n key_n", 1, 2, 17, 17, size=(17,), keys="key_n", kind="attention"),
-         ["heat"], "4×4, looked at: ", lambda v: v[0].mean((0, 1))[1:].view(4, 4)),
+         ["heat"], "4×4, attended to: ", lambda v: v[0].mean((0, 1))[1:].view(4, 4)),
         (a_map("b head h w key_h key_w", 1, 2, 4, 4, 4, 4, keys="key_h key_w", kind="attention"),
-         ["heat"], "4×4, looked at: ", lambda v: v[0].mean((0, 1, 2))),
+         ["heat"], "4×4, attended to: ", lambda v: v[0].mean((0, 1, 2))),
         (a_map("b head d key_d", 1, 2, 4, 4, keys="key_d", kind="attention"), ["matrix"],
          "d, key_d 4×4, mean over head: ", lambda v: v[0].mean(0)),
         (a_map("c", 3), ["bars"], "c 3: ", lambda v: v),

@@ -284,8 +284,8 @@ def test_a_config_here_is_named_for_its_folder(tmp_path, monkeypatch):
 
 
 FETCH = (
-    "hf: reads from this machine alone: fetch a config with "
-    "'hf download ORG/NAME config.json --local-dir vit', then write hf:vit"
+    "hf: reads only from this machine: download a config with 'hf download ORG/NAME config.json "
+    "--local-dir vit', then write hf:vit"
 )
 GIVE = "give a config.json, as save_pretrained writes it, or the folder that holds one"
 FIELDS_OF_RESNET = (
@@ -311,17 +311,17 @@ BAD = {
     ),
     "a list": (
         "[]", "hf:vit",
-        "C: error[bad-config]: this holds a list, not a JSON object\n  help: give a config.json",
+        "C: error[bad-config]: it holds a list, not a JSON object\n  help: give a config.json",
     ),
     "a number": (
         "3", "hf:vit",
-        "C: error[bad-config]: this holds a single value, not a JSON object\n"
+        "C: error[bad-config]: it holds a single value, not a JSON object\n"
         "  help: give a config.json",
     ),
     "no model_type": (
         {"hidden_size": 32}, "hf:vit",
         "C: error[bad-config]: it names no model_type\n"
-        '  help: a config of transformers says which model it is of: "model_type": "vit"',
+        '  help: a config of transformers names its model: "model_type": "vit"',
     ),
     "a config of timm": (
         {"architecture": "resnet50", "num_classes": 1000}, "hf:vit",
@@ -359,12 +359,12 @@ BAD = {
     "a class of another config": (
         VIT, "hf:vit?architectures=ResNetModel",
         "C: error[bad-config]: ResNetModel is not made from a config of model_type 'vit'\n"
-        "  help: ViTForImageClassification is: hf:vit?architectures=ViTForImageClassification",
+        "  help: use ViTForImageClassification: hf:vit?architectures=ViTForImageClassification",
     ),
     "a model that only a class names": (
         {"model_type": "encoder-decoder"}, "hf:vit",
-        f"C: error[bad-config]: {VERSION} has no model of model_type 'encoder-decoder' but for a "
-        "class named in architectures, and none is\n"
+        f"C: error[bad-config]: {VERSION} can't choose a model of model_type 'encoder-decoder': no "
+        "class is given in architectures\n"
         "  help: name it: hf:vit?architectures=NAME",
     ),
     "architectures that are no list": (
@@ -410,14 +410,14 @@ BAD = {
     "a kernel of the Hub": (
         VIT, "hf:vit?attn_implementation=kernels-community/x",
         "error[backbone-failed]: hf:vit?attn_implementation=kernels-community/x cannot be made: "
-        "kernels-community/x is code of the Hub, which is never run\n"
+        "kernels-community/x is Hub code, which is never run\n"
         "  help: write attn_implementation=sdpa or attn_implementation=eager",
     ),
     "a config that takes another from the Hub": (
         {"model_type": "detr", "architectures": ["DetrForObjectDetection"],
          "backbone": "microsoft/resnet-50", "use_timm_backbone": False}, "hf:vit",
-        "C: error[bad-config]: it takes another config from the Hub, and hf: reads from this "
-        "machine alone\n  help: write that config under backbone_config",
+        "C: error[bad-config]: it needs another config from the Hub, and hf: reads only from "
+        "this machine\n  help: write that config under backbone_config",
     ),
     "no such folder": (
         VIT, "hf:google/vit-base-patch16-224",
@@ -460,7 +460,7 @@ def test_a_config_that_is_no_text():
 
 
 NONE_THERE = "error[no-pretrained]: there are no weights beside vit/config.json: no model."
-OWN = "give a file of your own with --weights, or leave --pretrained away"
+OWN = "give a weights file with --weights, or omit --pretrained"
 NO_FIT = "are these the weights of another class (hf:PATH?architectures=NAME), or of other fields?"
 
 #: What is written beside the config, what is asked for, and the message.
@@ -485,13 +485,13 @@ BAD_WEIGHTS = {
     "another width": (
         None, "", "whole?hidden_size=64",
         "whole/model.safetensors: error[weights]: does not fit hf:whole?hidden_size=64: 37 keys "
-        "of another shape: classifier.weight, vit.embeddings.cls_token, "
+        "of different shape: classifier.weight, vit.embeddings.cls_token, "
         f"vit.embeddings.patch_embeddings.projection.bias\n  help: {NO_FIT}",
     ),
     "another width and another head": (
         None, "", "whole?image_size=64&num_labels=5",
         "whole/model.safetensors: error[weights]: does not fit hf:whole?image_size=64&num_labels=5:"
-        " 1 key of another shape: vit.embeddings.position_embeddings\n"
+        " 1 key of different shape: vit.embeddings.position_embeddings\n"
         f"  help: {NO_FIT}",
     ),
     "another class": (
@@ -580,7 +580,7 @@ def test_weights_are_no_argument(model, key):
     assert str(caught.value) == (
         f"error[unknown-backbone]: '{key}' in '{model}?{key}=true' would load weights again "
         "whenever the recipe is read\n"
-        "  help: for published weights say --pretrained (in Python pretrained=True)"
+        "  help: for published weights use --pretrained (in Python pretrained=True)"
     )
 
 

@@ -113,14 +113,16 @@ REFUSED = [
      "  help: choose another name, such as class_op\n"),
     (("a" * 60, "--op"), 2, "error[bad-name]: a name of 60 characters is too long\n"
      "  help: use at most 55\n"),
-    (("soften", "--op", "--from", "se"), 2, "error[usage]: --from begins a spec, and --op an op\n"
+    (("soften", "--op", "--from", "se"), 2, "error[usage]: --from is for a spec, and --op is "
+        "for an op\n"
      "  help: omit one of them\n"),
-    (("soften", "--op", "--force"), 2, "error[usage]: --force replaces a file, and an op is a "
-     "folder\n  help: name another with -o\n"),
-    (("there", "--op"), 1, "there: error[output]: exists already\n  help: name another with -o\n"),
-    (("file", "--op"), 1, "file: error[output]: exists already\n  help: name another with -o\n"),
+    (("soften", "--op", "--force"), 2, "error[usage]: --force overwrites a file, and an op is a "
+     "folder\n  help: choose another with -o\n"),
+    (("there", "--op"), 1, "there: error[output]: exists already\n  help: choose another with "
+                           "-o\n"),
+    (("file", "--op"), 1, "file: error[output]: exists already\n  help: choose another with -o\n"),
     (("soften", "--op", "-o", "file/x"), 1, "file/x: error[output]: 'file' is a file, "
-     "not a folder\n  help: name another with -o\n"),
+     "not a folder\n  help: choose another with -o\n"),
 ]  # fmt: skip
 
 

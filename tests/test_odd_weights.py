@@ -72,13 +72,13 @@ def refused(path: str) -> str:
 
 
 def no_file(why: str) -> str:
-    return f"this is not a file of weights: {why}\n  help: {WHOLE}"
+    return f"this is not a weights file: {why}\n  help: {WHOLE}"
 
 
 def does_not_fit(kind: str, fit: int = 10) -> str:
     return (
-        f"does not fit the net: {kind}\n  help: {fit} of 11 keys fit; are these the weights of "
-        "another model, or of one with another head (resnet50?num_classes=10)?"
+        f"does not fit the net: {kind}\n  help: {fit} of 11 keys match; are these the weights "
+        "of another model, or of one with another head (resnet50?num_classes=10)?"
     )
 
 
@@ -101,8 +101,8 @@ def test_what_fits_is_loaded():
 
 NAN = float("nan")
 AWAY = (
-    "\n  help: take a checkpoint from before they came; or, to look at this one all the same, load "
-    "it in Python, put numbers in their place (torch.nan_to_num), and save that"
+    "\n  help: use a checkpoint from before they appeared; or, to inspect this one anyway, load "
+    "it in Python, replace them by numbers (torch.nan_to_num), and save that"
 )
 ODD = torch.tensor([[1.0, NAN], [float("inf"), 2.0], [float("-inf"), NAN]])
 
@@ -119,7 +119,7 @@ TENSORS: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
     "NaN in several": (
         lambda: {**with_("layer.weight", ODD), "layer.bias": torch.full((3,), NAN)},
         "layer.weight holds 4 values of 6 that are not finite (NaN or infinity), and 1 other "
-        "tensor likewise" + AWAY,
+        "tensor as well" + AWAY,
     ),
     "NaN in half precision": (
         lambda: with_("layer.weight", ODD.half()),
@@ -135,43 +135,44 @@ TENSORS: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
     ),
     "whole numbers": (
         lambda: with_("layer.weight", torch.ones(3, 2, dtype=torch.int64)),
-        does_not_fit("1 key of another kind of numbers: layer.weight (int64 in the file, float32 "
+        does_not_fit("1 key of different dtype: layer.weight (int64 in the file, float32 "
                      "in the model)"),
     ),
     "flags": (
         lambda: with_("layer.bias", torch.ones(3, dtype=torch.bool)),
-        does_not_fit("1 key of another kind of numbers: layer.bias (bool in the file, float32 in "
+        does_not_fit("1 key of different dtype: layer.bias (bool in the file, float32 in "
                      "the model)"),
     ),
     "complex numbers": (
         lambda: with_("layer.weight", torch.ones(3, 2, dtype=torch.complex64)),
-        does_not_fit("1 key of another kind of numbers: layer.weight (complex64 in the file, "
+        does_not_fit("1 key of different dtype: layer.weight (complex64 in the file, "
                      "float32 in the model)"),
     ),
     "real numbers for complex ones": (
         lambda: with_("filter", torch.ones(2)),
-        does_not_fit("1 key of another kind of numbers: filter (float32 in the file, complex64 in "
+        does_not_fit("1 key of different dtype: filter (float32 in the file, complex64 in "
                      "the model)"),
     ),
     "fractions for whole numbers": (
         lambda: with_("index", torch.ones(2)),
-        does_not_fit("1 key of another kind of numbers: index (float32 in the file, int32 in the "
+        does_not_fit("1 key of different dtype: index (float32 in the file, int32 in the "
                      "model)"),
     ),
     "longer whole numbers": (
         lambda: with_("index", torch.ones(2, dtype=torch.int64)),
-        does_not_fit("1 key of another kind of numbers: index (int64 in the file, int32 in the "
+        does_not_fit("1 key of different dtype: index (int64 in the file, int32 in the "
                      "model)"),
     ),
     "numbers for flags": (
         lambda: with_("flag", torch.ones(2, dtype=torch.uint8)),
-        does_not_fit("1 key of another kind of numbers: flag (uint8 in the file, bool in the "
+        does_not_fit("1 key of different dtype: flag (uint8 in the file, bool in the "
                      "model)"),
     ),
     "another shape and another kind": (
         lambda: {**with_("index", torch.ones(2)), "layer.bias": torch.ones(4)},
-        does_not_fit("1 key of another shape: layer.bias (4 in the file, 3 in the model); 1 key of "
-                     "another kind of numbers: index (float32 in the file, int32 in the model)", 9),
+        does_not_fit("1 key of different shape: layer.bias (4 in the file, 3 in the model); 1 "
+                     "key of "
+                     "different dtype: index (float32 in the file, int32 in the model)", 9),
     ),
     "float8": (
         lambda: with_("layer.weight", torch.ones(3, 2).to(torch.float8_e4m3fn)),
@@ -183,35 +184,35 @@ TENSORS: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
 PICKLED: dict[str, tuple[Callable[[], Any], str]] = {
     "a sparse tensor": (
         lambda: with_("layer.weight", torch.ones(3, 2).to_sparse()),
-        "'layer.weight' is sparse (sparse_coo)\n  help: save tensor.to_dense() in its place",
+        "'layer.weight' is sparse (sparse_coo)\n  help: save tensor.to_dense() instead",
     ),
     "a sparse tensor by rows": (
         lambda: with_("layer.weight", torch.ones(3, 2).to_sparse_csr()),
-        "'layer.weight' is sparse (sparse_csr)\n  help: save tensor.to_dense() in its place",
+        "'layer.weight' is sparse (sparse_csr)\n  help: save tensor.to_dense() instead",
     ),
     "a quantised tensor": (
         lambda: with_("layer.weight",
                       torch.quantize_per_tensor(torch.ones(3, 2), 0.1, 0, torch.qint8)),
-        "'layer.weight' is quantised (qint8)\n  help: save tensor.dequantize() in its place",
+        "'layer.weight' is quantised (qint8)\n  help: save tensor.dequantize() instead",
     ),
     "a tensor without numbers": (
         lambda: with_("layer.weight", torch.ones(3, 2, device="meta")),
-        "'layer.weight' has no numbers: it is on the meta device\n"
+        "'layer.weight' is on the meta device, without numbers\n"
         "  help: save it from a model with its weights",
     ),
     "a tensor of terabytes that holds one number": (
         lambda: with_("layer.weight", torch.ones(1).expand(10**12)),
-        does_not_fit("1 key of another shape: layer.weight (1000000000000 in the file, 3×2 in the "
-                     "model)"),
+        does_not_fit("1 key of different shape: layer.weight (1000000000000 in the file, "
+                     "3×2 in the model)"),
     ),
     "a key that is a number": (
         lambda: {**state(), 3: torch.ones(1)},
-        "the key 3 is an int, not a text\n  help: save model.state_dict()",
+        "the key 3 is an int, not a string\n  help: save model.state_dict()",
     ),
     "a value that is no tensor": (
         lambda: with_("layer.weight", [1.0]),
-        "'layer.weight' holds a list, not a tensor\n  help: save model.state_dict() alone, or "
-        "under one of state_dict, model, model_state_dict, state_dict_ema, model_ema",
+        "'layer.weight' holds a list, not a tensor\n  help: save only model.state_dict(), or "
+        "put it under one of state_dict, model, model_state_dict, state_dict_ema, model_ema",
     ),
     "an empty state dict": (
         dict, "this holds an empty dict, not a state dict\n  help: save model.state_dict()",
@@ -272,7 +273,7 @@ def test_code_in_a_pickle_is_not_run(what, named, how):
         return
     assert refused("w.pth") == (
         f"this holds more than tensors ({named}), and code in a file is never run\n"
-        "  help: where you trust the file, load it and save its state dict alone"
+        "  help: if you trust the file, load it and save only its state dict"
     )
 
 
@@ -288,25 +289,25 @@ def entry(dtype: object = "F32", shape: object = (1,), place: object = (0, 4)) -
     return {"dtype": dtype, "shape": shape, "data_offsets": place}
 
 
-UNSOUND = no_file("its header says nothing sound of 'a'")
+UNSOUND = no_file("its header has no valid entry for 'a'")
 HEADERS: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", no_file("it is empty")),
     "a few bytes": (b"\x02\x00\x00", no_file("3 bytes are too few")),
     "a header of exabytes": (
         header(b"{}", length=2**60),
-        no_file("its header would be of 1,152,921,504,606,846,976 bytes, and the file has 10"),
+        no_file("its header would have 1,152,921,504,606,846,976 bytes, and the file has 10"),
     ),
     "a header of all bits": (
         b"\xff" * 8 + b"{}",
-        no_file("its header would be of 18,446,744,073,709,551,615 bytes, and the file has 10"),
+        no_file("its header would have 18,446,744,073,709,551,615 bytes, and the file has 10"),
     ),
     "a header of nine million bytes": (
         header(b"{" + b" " * 9_000_000 + b"}"),
-        no_file("its header would be of 9,000,002 bytes, and 8,000,000 are allowed"),
+        no_file("its header would have 9,000,002 bytes, and 8,000,000 are allowed"),
     ),
     "a header that is cut": (
         header({"a": entry()}, 4)[:30],
-        no_file("its header would be of 61 bytes, and the file has 30"),
+        no_file("its header would have 61 bytes, and the file has 30"),
     ),
     "no JSON": (header(b"{nonsense}"), no_file("its header is not JSON")),
     "no UTF-8": (header(b'{"\xff":1}'), no_file("its header is not JSON")),
@@ -331,11 +332,11 @@ HEADERS: dict[str, tuple[bytes, str]] = {
     ),
     "a dtype that is none": (
         header({"a": entry("F33")}, 4),
-        "'a' is of the dtype 'F33', which is not known here\n  help: save it as float32",
+        "'a' has the unknown dtype 'F33'\n  help: save it as float32",
     ),
     "a dtype that is a list": (
         header({"a": entry([])}, 4),
-        "'a' is of the dtype [], which is not known here\n  help: save it as float32",
+        "'a' has the unknown dtype []\n  help: save it as float32",
     ),
     "terabytes that are not there": (
         header({"a": entry(shape=[10**12], place=[0, 4 * 10**12])}, 4),
@@ -359,13 +360,13 @@ HEADERS: dict[str, tuple[bytes, str]] = {
         no_file("its header has tensors that overlap, or a gap, at 0"),
     ),
     "more than the header says": (
-        header({"a": entry()}, 5), no_file("its header speaks of 4 bytes, and it has 5"),
+        header({"a": entry()}, 5), no_file("its header lists 4 bytes, and the file has 5"),
     ),
     "other tensors": (
         header({"a": entry()}, 4),
         "does not fit the net: 10 keys missing: filter, mask, index and 7 more; "
-        "1 key unexpected: a\n  help: 0 of 11 keys fit; are these the weights of another model, or "
-        "of one with another head (resnet50?num_classes=10)?",
+        "1 key unexpected: a\n  help: 0 of 11 keys match; are these the weights of another "
+        "model, or of one with another head (resnet50?num_classes=10)?",
     ),
 }  # fmt: skip
 
@@ -383,7 +384,7 @@ def test_the_header_is_judged_before_a_number_is_read(monkeypatch):
         "composer.models.weights_file.load_file", lambda path: reads.append(path) or load_file(path)
     )
     save_file(with_("layer.weight", torch.ones(4, 2)), "w.safetensors")
-    assert refused("w.safetensors").startswith("does not fit the net: 1 key of another shape")
+    assert refused("w.safetensors").startswith("does not fit the net: 1 key of different shape")
     assert reads == []
     save_file(state(), "w.safetensors")
     load_weights(Net(), Path("w.safetensors"), "the net")
@@ -425,7 +426,7 @@ def test_a_deflate_bomb_is_not_unpacked():
     told = refused("w.pth")
     assert told.startswith(f"its {size:,} bytes unpack to 200,0")
     assert told.endswith(
-        ", and torch.save packs nothing\n  help: give the file as torch.save wrote it"
+        ", and torch.save compresses nothing\n  help: give the original file written by torch.save"
     )
 
 
@@ -449,8 +450,8 @@ def test_a_pickle_of_names_without_end(monkeypatch):
     monkeypatch.setattr("composer.models.weights_file.MAX_PICKLE", 100)
     torch.save(state(), "w.pth")
     told = refused("w.pth")
-    assert told.startswith("what names its tensors is of ")
-    assert told.endswith(" bytes, and 100 are allowed\n  help: save the state dict alone")
+    assert told.startswith("its list of tensors has ")
+    assert told.endswith(" bytes, and 100 are allowed\n  help: save only the state dict")
 
 
 @pytest.mark.parametrize("kept", [0, 1, 4, 30, 200, 0.5, 0.9, -1])
@@ -467,11 +468,11 @@ def test_a_file_that_is_cut(kept, how):
     cut = (
         "this holds more than tensors"
         if how == "legacy" and kept == 200
-        else ("this is not a file of weights")
+        else ("this is not a weights file")
     )  # fmt: skip - within a name of torch's own
     assert told.startswith(cut) and "\n  help: " in told
     if how == "zip" and kept not in (0, 1):
-        assert told == no_file("its archive is not whole")
+        assert told == no_file("its archive is incomplete")
 
 
 def test_bytes_by_chance(request):
@@ -496,12 +497,12 @@ def test_bytes_by_chance(request):
 
 
 def test_what_is_no_file():
-    assert refused("nowhere.pth") == "there is no such file\n  help: look at the path"
+    assert refused("nowhere.pth") == "there is no such file\n  help: check the path"
     Path("w.pth").mkdir()
-    assert refused("w.pth") == "this is a folder\n  help: give a file of weights"
+    assert refused("w.pth") == "this is a folder\n  help: give a weights file"
     os.mkfifo("pipe.pth")
-    assert refused("pipe.pth") == "this is no regular file\n  help: give a file of weights"
-    assert refused("/dev/zero") == "this is no regular file\n  help: give a file of weights"
+    assert refused("pipe.pth") == "this is not a regular file\n  help: give a weights file"
+    assert refused("/dev/zero") == "this is not a regular file\n  help: give a weights file"
     Path("loop.pth").symlink_to("loop.pth")
     assert refused("loop.pth").startswith("cannot be read: Too many levels of symbolic links")
 
@@ -509,11 +510,11 @@ def test_what_is_no_file():
 def test_an_archive_of_something_else():
     with zipfile.ZipFile("w.pth", "w") as archive:
         archive.writestr("a.txt", "x")
-    assert refused("w.pth").startswith("this is not a file of weights: ")
+    assert refused("w.pth").startswith("this is not a weights file: ")
     buffer = io.BytesIO()
     torch.jit.save(torch.jit.script(nn.Linear(1, 1)), buffer)
     Path("w.pth").write_bytes(buffer.getvalue())
-    assert refused("w.pth").startswith(("its ", "this is not a file of weights"))
+    assert refused("w.pth").startswith(("its ", "this is not a weights file"))
 
 
 def test_an_honest_checkpoint_is_found():
@@ -557,7 +558,5 @@ def test_a_pickle_by_the_name_of_safetensors(capsys):
     torch.save(Runs(), "it/model.safetensors")
     with pytest.raises(ComposerError) as failure:
         composer.load("it")
-    assert "error[weights]: this is not a file of weights: its header would be of" in str(
-        failure.value
-    )
+    assert "error[weights]: this is not a weights file: its header would have" in str(failure.value)
     assert "posix" not in sys.argv

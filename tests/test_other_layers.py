@@ -168,28 +168,28 @@ REFUSED = {
     "no module pools": (
         POOL, "test_vit", {},
         "error[no-sites]: this backbone has no global pool that could be found; none of 137 "
-        "modules is one\n  help: its forward may pool by itself; say at='head', for what keeps "
-        "the map",
+        "modules is one\n  help: its forward may pool itself; use at='head' for a mechanism "
+        "that keeps the map",
     ),
     "no module is an MLP": (
         GLU, "test_resnet", {},
         "error[no-sites]: this backbone has no MLP that could be found; none of 70 modules is "
-        "one\n  help: name what it replaces: at='module', replace=True, with select or type",
+        "one\n  help: choose what it replaces: at='module', replace=True, with select or type",
     ),
     "a pool has no block": (
         POOL, "test_resnet", {"at": "block"},
-        "error[stand-in]: 'attention_pool' stands for a global pool, so it has no place at a "
-        "block\n  help: say at='pool'",
+        "error[stand-in]: 'attention_pool' stands for a global pool, so it can't go to a "
+        "block\n  help: use at='pool'",
     ),
     "a norm is no MLP": (
         RMS, "test_vit", {"at": "mlp"},
-        "error[not-a-stand-in]: 'rms' does not stand for an MLP, so it can't take the place of "
-        "one\n  help: say at='norm', or write 'stands_for: mlp' in the spec",
+        "error[not-a-stand-in]: 'rms' does not stand for an MLP, so it can't replace one\n  "
+        "help: use at='norm', or write 'stands_for: mlp' in the spec",
     ),
     "it computes something else": (
         RMS, "test_vit", {"init": "identity"},
-        "error[no-identity]: 'rms' takes the place of modules that compute something else, so the "
-        "model can't begin as it was\n  help: begin as the paper does (init='paper')",
+        "error[no-identity]: 'rms' replaces modules that compute something else, so the model "
+        "can't start as identity\n  help: start as in the paper (init='paper')",
     ),
     "it has no kernel": (
         RMS, "test_vit", {"match": {"kernel": 3}},
@@ -199,7 +199,7 @@ REFUSED = {
     "an activation would go": (
         RMS_OF_MAPS, "efficientnet_b0", {"select": "*.bn1"},
         "error[no-sites]: none of the 16 modules chosen can be replaced: its activation SiLU would "
-        "go with it\n  help: there are modules of class",
+        "be removed with it\n  help: there are modules of class",
     ),
     "its output is a map": (
         POOL.replace(", sum: [h, w]}", ", sum: h}"), "test_resnet", {},

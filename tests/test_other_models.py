@@ -16,8 +16,8 @@ WRONG = {
 }
 #: Where nothing can go, and why; everywhere else something must go in.
 REFUSED = {
-    ("hf-yolos", "stage"): "tokens that have no place in the map stand",
-    ("hf-yolos", "block"): "tokens that have no place in the map stand",
+    ("hf-yolos", "stage"): "tokens without a place in the map come after",
+    ("hf-yolos", "block"): "tokens without a place in the map come after",
     ("monai-unet-plain", "block"): "has no block that could be found",
     ("monai-attention-unet", "block"): "has no block that could be found",
     ("yolov3-tiny", "block"): "has no block that could be found",

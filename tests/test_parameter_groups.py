@@ -198,12 +198,12 @@ def test_what_does_not_learn_is_left_out_and_an_optimizer_takes_the_groups() -> 
     [
         (lambda: composer.inserted_parameters(nn.Linear(1, 1)),
          "error[not-composed]: nothing was inserted into this Linear\n"
-         "  help: give a model that composer.insert or composer.load returned"),
+         "  help: give a model returned by composer.insert or composer.load"),
         (lambda: composer.parameter_groups(nn.Linear(1, 1), lr=-1, weight_decay=0),
-         "error[invalid-value]: lr is -1, not a number from 0\n  help: write such as lr=0.05"),
+         "error[invalid-value]: lr is -1, not a number from 0\n  help: for example lr=0.05"),
         (lambda: composer.parameter_groups(nn.Linear(1, 1), lr=1, weight_decay=0, layer_decay=2),
          "error[invalid-value]: layer_decay is 2, not a number from 0 to 1\n"
-         "  help: write such as layer_decay=0.05"),
+         "  help: for example layer_decay=0.05"),
     ],
 )  # fmt: skip
 def test_what_is_refused(call: Any, said: str) -> None:

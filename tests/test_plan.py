@@ -178,14 +178,14 @@ def test_as_text(small: nn.Module) -> None:
     lines = str(composer.plan(small, "bam")).splitlines()
     assert lines[0] == "bam at 3 sites"
     assert lines[1].startswith("  layer1.bam  output  64×56×56  +")
-    assert lines[-1] == "  not layer4: it is in stage 4, and stages 1..-2 are wanted"
+    assert lines[-1] == "  not layer4: it is in stage 4, and stages 1..-2 are chosen"
 
 
 def test_every_passes_over_the_others(small: nn.Module) -> None:
     misses = composer.plan(small, "eca", stages=1, every=2).near_misses
     reasons = {miss.path: miss.reason for miss in misses}
-    assert reasons["layer1.1"] == "only every 2. one is taken"
-    assert reasons["layer2.0"] == "it is in stage 2, and stages 1 are wanted"
+    assert reasons["layer1.1"] == "every=2 skips it"
+    assert reasons["layer2.0"] == "it is in stage 2, and stages 1 are chosen"
 
 
 # ------------------------------------------------------------------------------------ errors
@@ -208,30 +208,30 @@ STAGES = "there are stage 1 layer1 (3 blocks), stage 2 layer2 (4 blocks), stage 
             "no-such-position", "there is no block 7", "there are 6 blocks in the longest stage")),
         ("eca", {"expect": 15}, (
             "unexpected-count", "15 sites expected, and 16 found",
-            "look at them with --dry-run; choose others with --stages, --blocks or --select")),
+            "list them with --dry-run; choose others with --stages, --blocks or --select")),
         ("eca", {"at": "stage", "expect": 1}, (
             "unexpected-count", "1 site expected, and 4 found",
-            "look at them with --dry-run; choose others with --stages, --blocks or --select")),
+            "list them with --dry-run; choose others with --stages, --blocks or --select")),
         ("bam", {"blocks": 1}, (
-            "invalid-value", "blocks are chosen, and the sites are stages", "say at='block'")),
+            "invalid-value", "blocks is given, and the sites are stages", "use at='block'")),
         ("eca", {"at": "stage", "position": "residual"}, (
             "invalid-value", "a stage has no residual branch",
-            "say at='block', or position='output'")),
+            "use at='block', or position='output'")),
         ("eca", {"at": "channel"}, (
             "invalid-value", "at is 'channel'",
-            "it may be 'block', 'stage', 'stem', 'head', 'module', 'conv', 'attention', 'norm', "
+            "use 'block', 'stage', 'stem', 'head', 'module', 'conv', 'attention', 'norm', "
             "'mlp' or 'pool'")),
         ("eca", {"at": "conv"}, (
             "not-a-stand-in",
-            "'eca' does not stand for a convolution, so it can't take the place of one",
-            "say at='block', or write 'stands_for: conv2d' in the spec")),
+            "'eca' does not stand for a convolution, so it can't replace one",
+            "use at='block', or write 'stands_for: conv2d' in the spec")),
         ("eca", {"at": "attention"}, (
             "not-a-stand-in",
-            "'eca' does not stand for an attention module, so it can't take the place of one",
-            "say at='block', or write 'stands_for: attention' in the spec")),
+            "'eca' does not stand for an attention module, so it can't replace one",
+            "use at='block', or write 'stands_for: attention' in the spec")),
         ("sk", {"at": "block"}, (
-            "stand-in", "'sk' stands for a convolution, so it has no place at a block",
-            "say at='conv'")),
+            "stand-in", "'sk' stands for a convolution, so it can't go to a block",
+            "use at='conv'")),
         ("eca", {"match": {"kernel": 3}}, (
             "invalid-match", "match chooses convolutions, and the sites are blocks",
             "choose with stages, blocks or select")),
@@ -239,7 +239,7 @@ STAGES = "there are stage 1 layer1 (3 blocks), stage 2 layer2 (4 blocks), stage 
             "invalid-value", "'before' is not a position; it may be residual, residual:BRANCH, "
             "input, output or after:NAME", None)),
         ("eca", {"at": "module"}, (
-            "invalid-selection", "at='module' is any module, and none is selected",
+            "invalid-selection", "at='module' needs a choice of modules, and none is given",
             "select some: 'layer3.*.conv2', or 're:layer[34].*'")),
         ("eca", {"select": "re:layer["}, (
             "invalid-selection",
@@ -248,12 +248,12 @@ STAGES = "there are stage 1 layer1 (3 blocks), stage 2 layer2 (4 blocks), stage 
             None)),
         ("eca", {"at": "stem", "position": "residual"}, (
             "invalid-value", "a stem has no residual branch",
-            "say at='block', or position='output'")),
+            "use at='block', or position='output'")),
         ("eca", {"prefix_tokens": "drop"}, (
-            "invalid-value", "'drop' is nothing that prefix tokens do", "say 'pass' or 'join'")),
-        ("eca", {"every": 0}, ("invalid-value", "every is 0", "it counts from 1")),
+            "invalid-value", "prefix_tokens can't be 'drop'", "use 'pass' or 'join'")),
+        ("eca", {"every": 0}, ("invalid-value", "every is 0", "use a number from 1")),
         ("eca", {"init": "zero"}, (
-            "invalid-init", "init cannot be 'zero'", "write 'paper' or 'identity'")),
+            "invalid-init", "'zero' is not an init", "use 'paper' or 'identity'")),
         *(("eca", {"stages": word}, (
             "invalid-selection",
             f"{shown!r} is not a number or a range; they count from 1: "
@@ -292,7 +292,7 @@ def test_too_few_channels_names_the_place() -> None:
     first, note = caught.value.diagnostics
     assert first.severity == "error" and first.render().startswith("se (shipped):13:40: ")
     assert note.severity == "note"
-    assert note.message == "s1.b1 is the first such place; it gives 24×56×56"
+    assert note.message == "s1.b1 is the first such place; it outputs 24×56×56"
     plan = composer.plan(model, "se", params={"reduction": 32, "min_width": 1})
     assert len(plan.sites) == 13
 
@@ -384,7 +384,7 @@ def test_a_spec_without_insert_gives_what_it_takes(name: str) -> None:
         composer.plan("resnet18", spec)
     first, note = caught.value.diagnostics
     assert (first.code, first.message) == ("output-differs", said)
-    assert note.message == "layer1.0 is the first such place; it gives 64×56×56"
+    assert note.message == "layer1.0 is the first such place; it outputs 64×56×56"
 
 
 def test_a_choice_of_the_spec_is_said_to_be_so() -> None:

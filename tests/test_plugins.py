@@ -189,7 +189,7 @@ def test_a_fault_in_its_code_is_its_own(install, run, name):
     assert result.status == 1
     assert result.err.startswith(
         "error[fault]: ZeroDivisionError: division by zero\n"
-        "  help: this is a fault of my-ops 0.1.0; please send what follows and the file to its author\n")  # fmt: skip
+        "  help: this is a fault of my-ops 0.1.0; please send the lines below and the file to its author\n")  # fmt: skip
 
 
 def test_the_name_of_one_of_composers_own(install, run):
@@ -365,14 +365,14 @@ def test_inserted_saved_and_loaded_in_another_process(install, run):
         return failure.value.exit_code, str(failure.value)
 
     assert loading() == (3,
-        "out/recipe.yaml:26:3: error[missing-plugin]: the recipe's op 'sharpen' is of my-ops 0.1.0, "
+        "out/recipe.yaml:26:3: error[missing-plugin]: the recipe's op 'sharpen' is from my-ops 0.1.0, "
         "which is not installed\n   26 |   sharpen: my-ops 0.1.0\n      |   ^\n"
-        "  help: install my-ops 0.1.0 from where its author keeps it; an op is code, which runs here")  # fmt: skip
+        "  help: install my-ops 0.1.0 from its author; note that an op is code, which runs here")  # fmt: skip
     other = install("other-ops", OTHER, {"other_ops.py": SHARPEN}, "2.0")
     assert loading() == (1,
-        "out/recipe.yaml:26:3: error[another-op]: the recipe's op 'sharpen' is of my-ops 0.1.0, and here it is of other-ops 2.0\n"
+        "out/recipe.yaml:26:3: error[another-op]: the recipe's op 'sharpen' is from my-ops 0.1.0, and here it is from other-ops 2.0\n"
         "   26 |   sharpen: my-ops 0.1.0\n      |   ^\n"
-        "  help: load it where my-ops 0.1.0 is installed, and not other-ops")  # fmt: skip
+        "  help: load it where my-ops 0.1.0 is installed and other-ops is not")  # fmt: skip
     uninstall(other)
     broken = install(files={"my_ops/__init__.py": "", "my_ops/sharpen.py": "import nowhere\n"})
     assert loading()[1].startswith(

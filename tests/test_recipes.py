@@ -61,7 +61,7 @@ def test_a_recipe_of_version_1_makes_its_model_again(name):
 @pytest.mark.parametrize(
     ("number", "wanted"),
     [
-        (2, "x.yaml:1:11: error[newer-recipe]: this recipe is of version 2, and this Composer "
+        (2, "x.yaml:1:11: error[newer-recipe]: this recipe has version 2, and this Composer "
          "reads up to 1\n    1 | composer: 2\n      |           ^\n"
          "  help: upgrade: pip install --upgrade attention-composer"),
         (0, "x.yaml:1:11: error[bad-recipe]: composer: input should be 1\n    1 | composer: 0\n"
@@ -108,8 +108,8 @@ def test_a_rule_that_is_not_the_only_one_says_so(run):
     composer.save(composer.insert("net.py:tiny", "eca", blocks="1"), "a")
     (rule,) = carried(*read_recipe_at(Path("a")), trust_code=True)
     assert str(rule) == (
-        "the recipe's sites are those of at block, position residual, blocks 1; they are also "
-        "those of at block, position residual, blocks 1..-2"
+        "the recipe's sites follow from: at block, position residual, blocks 1; these choices "
+        "give the same: at block, position residual, blocks 1..-2"
     )
 
 
@@ -118,9 +118,10 @@ def test_sites_without_a_rule_are_not_guessed():
         carried(held("scattered"))
     assert str(failure.value) == (
         "error[no-rule]: edit 1 of the recipe puts eca at layer1.0 and layer3.1, and no rule of "
-        "stages and blocks gives these places of resnet18 alone, so it can't be said which they "
-        "are in another backbone\n"
-        "  help: insert it by itself: --spec eca --at block, with --stages, --blocks or --select"
+        "stages and blocks gives exactly these places of resnet18, so their counterparts "
+        "elsewhere are "
+        "unknown\n"
+        "  help: insert it on its own: --spec eca --at block, with --stages, --blocks or --select"
     )
 
 
@@ -130,7 +131,7 @@ def test_insert_by_a_recipe(run):
     told = run.fine(
         "insert", "--recipe", "a/recipe.yaml", "--into", "resnet26", "--dry-run", "--trust-code"
     )
-    assert "note: eca: the recipe's sites are those of at block, position " in told.out
+    assert "note: eca: the recipe's sites follow from: at block, position " in told.out
     told = run.fine(
         "insert", "--recipe", "a", "--into", "net.py:tiny", "-o", "b", "--json", "--trust-code"
     ).json
@@ -144,10 +145,10 @@ def test_insert_by_a_recipe(run):
     ("args", "wanted"),
     [
         (("--recipe", "r.yaml", "--at", "stage"),
-         "error[usage]: --recipe says what goes where, and --at is given, too\n"
+         "error[usage]: --recipe decides what goes where, and --at is also given\n"
          "  help: omit --at, or insert with --spec\n"),
         (("--recipe", "r.yaml", "--spec", "se"),
-         "error[usage]: --recipe says what goes where, and --spec is given, too\n"
+         "error[usage]: --recipe decides what goes where, and --spec is also given\n"
          "  help: omit --spec, or insert with --spec\n"),
         ((), "error[usage]: missing option '--spec'\n  help: see 'composer insert --help'\n"),
     ],
@@ -163,5 +164,5 @@ def test_a_file_that_is_no_recipe(capsys, tmp_path):
     told = run("insert", "--recipe", tmp_path / "r.yaml", "--into", "resnet18")
     assert told.status == 1
     assert told.err.endswith(
-        "r.yaml: error[recipe]: there is no such file\n  help: look at the path\n"
+        "r.yaml: error[recipe]: there is no such file\n  help: check the path\n"
     )

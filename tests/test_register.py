@@ -132,9 +132,9 @@ def test_what_is_refused(model: nn.Module, tmp_path: Path) -> None:
         (lambda: composer.register("nothing"),
          f"{Path('nothing').resolve()}: error[not-a-composition]: this is not a composition: "
          "there is no such folder\n"
-         "  help: give a folder that 'composer insert' or composer.save wrote"),
+         "  help: give a folder written by 'composer insert' or composer.save"),
         (lambda: composer.register("other", name=tmp_path.name),
-         f"error[name-taken]: timm has a model {name!r} already, of "
+         f"error[name-taken]: timm already has a model {name!r}, of "
          f"{Path('cbam-r18').resolve()}\n  help: choose another name: "
          "register('other', name='…')"),
         (lambda: composer.register("vision"),

@@ -149,8 +149,7 @@ def test_a_model_and_what_was_inserted(run):
     result = run("render", "net-se", "-o", "x.svg", "--expand", "stage1.0.see", "--trust-code")
     assert (result.status, names(Path())) == (2, names(Path()))
     assert result.err.startswith(
-        "error[usage]: nothing at 'stage1.0.see' can be expanded\n"
-        "  help: did you mean 'stage1.0.se'"
+        "error[usage]: 'stage1.0.see' is not a group\n  help: did you mean 'stage1.0.se'"
     )
 
 
@@ -177,32 +176,32 @@ def test_params_and_sizes_of_a_spec(run):
 BAD = [
     (
         ("render", "se", "-o", "se.jpg"), 2,
-        "se.jpg: error[unknown-format]: '.jpg' is no format of pictures\n"
+        "se.jpg: error[unknown-format]: '.jpg' is not a picture format\n"
         "  help: end the name in .svg, .png, .pdf, .dot, .mmd, .tex or .html\n",
     ),
     (
         ("render", "se", "-o", "se"), 2,
-        "se: error[unknown-format]: no format is named\n"
+        "se: error[unknown-format]: the file has no suffix\n"
         "  help: end the name in .svg, .png, .pdf, .dot, .mmd, .tex or .html\n",
     ),
     (
         ("render", "se", "-o", "bad.yaml/x.svg"), 1,
         "bad.yaml/x.svg: error[output]: 'bad.yaml' is a file, not a folder\n"
-        "  help: name another file\n",
+        "  help: choose another file\n",
     ),
     (
         ("render", "se", "--before-after"), 2,
-        "error[usage]: before and after are of a backbone, and this is a spec\n",
+        "error[usage]: before_after needs a backbone, and this is a spec\n",
     ),
     (
         ("render", TINY, "--before-after"), 2,
         "error[usage]: nothing was inserted into net.py:tiny\n"
-        "  help: give a folder that insert wrote\n",
+        "  help: give a folder written by insert\n",
     ),
     (
         ("render", "cbam", "--expand", "chanel"), 2,
-        "error[usage]: nothing at 'chanel' can be expanded\n"
-        "  help: did you mean 'channel'? These can be: channel, spatial\n",
+        "error[usage]: 'chanel' is not a group\n"
+        "  help: did you mean 'channel'? Groups: channel, spatial\n",
     ),
     (
         ("render", "se", "--set", "reduction"), 2,
@@ -223,17 +222,17 @@ BAD = [
     ),
     (
         ("render", TINY, "--channels", 8), 2,
-        "error[usage]: channels, size and params are of a spec, and net.py:tiny is a model\n",
+        "error[usage]: channels, size and params are for a spec, and net.py:tiny is a model\n",
     ),
     (
         ("render", TINY, "--set", "reduction=8"), 2,
-        "error[usage]: channels, size and params are of a spec, and net.py:tiny is a model\n",
+        "error[usage]: channels, size and params are for a spec, and net.py:tiny is a model\n",
     ),
     (
         ("render", "se", "-o", "x" * 300 + ".svg"), 1,
         "x" * 300 + ".svg: error[output]: cannot be written: File name too long\n",
     ),
-    (("render", "sse50"), 1, "error[unknown-name]: 'sse50' names no spec and no model\n"),
+    (("render", "sse50"), 1, "error[unknown-name]: 'sse50' is neither a spec nor a model\n"),
     (("render", "se", "--theme", "blue"), 2, "error[usage]: invalid value for '--theme'"),
     (("render", "se", "--depth", "0"), 2, "error[usage]: invalid value for '--depth'"),
 ]  # fmt: skip
@@ -258,7 +257,7 @@ def test_a_file_is_never_written_over_unless_told(run):
     assert (result.status, result.err) == (
         1,
         "se.svg: error[output]: exists already\n"
-        "  help: replace it with --force, or name another with -o\n",
+        "  help: replace it with --force, or choose another with -o\n",
     )
     assert Path("se.svg").read_text() == "mine"
     run.fine("render", "se", "--force")
@@ -285,7 +284,7 @@ def test_a_full_disk_leaves_the_old_file(run, monkeypatch, step):
     assert (result.status, result.err) == (
         1,
         "se.svg: error[output]: cannot be written: No space left on device\n"
-        "  help: name another with -o\n",
+        "  help: choose another with -o\n",
     )
     assert Path("se.svg").read_text() == "mine"
     assert names(Path()) == ["bad.yaml", "hostile.yaml", "net.py", "se.svg"]
@@ -297,7 +296,7 @@ def test_a_png_too_large_to_show_is_refused_with_a_way_out(run):
     result = run("render", "long.yaml", "-o", "long.png", "--dpi", 2400)
     assert result.status == 1
     assert "error[too-large]: at 2400 dpi this picture has " in result.err
-    dpi = re.search(r"take --dpi (\d+) or less", result.err)[1]
+    dpi = re.search(r"use --dpi (\d+) or less", result.err)[1]
     assert int(dpi) < 2400
 
 
@@ -351,9 +350,9 @@ def test_without_an_engine_the_way_out_is_told(run, no_engine, suffix):
     result = run("render", "se", "-o", f"se.{suffix}")
     assert (result.status, result.err) == (
         3,
-        "error[no-engine]: there is no Graphviz here, which finds the places of boxes\n"
+        "error[no-engine]: Graphviz, which does the layout, is not installed\n"
         "  help: pip install 'graphviz-pure>=0.2.2,<0.3', or install your system's Graphviz; "
-        ".dot and .mmd need none\n",
+        ".dot and .mmd don't need it\n",
     )
     assert f"se.{suffix}" not in names(Path())
 
@@ -378,7 +377,7 @@ def test_an_engine_that_fails_gives_way_to_the_systems(run, monkeypatch, tmp_pat
     result = run("render", "se", "-o", "other.svg")
     assert (result.status, result.err) == (
         1,
-        "error[engine-failed]: Graphviz cannot lay this picture out (broken: it is young)\n"
+        "error[engine-failed]: Graphviz cannot lay out this picture (broken: it is young)\n"
         "  help: show less of it with --depth, or write .dot or .mmd, which need no Graphviz\n",
     )
 
@@ -461,13 +460,13 @@ def test_render_takes_what_the_other_calls_take(tmp_path):
         composer.render(3, tmp_path / "d.svg")
     with pytest.raises(ComposerError, match="exists already"):
         composer.render(spec, tmp_path / "a.svg")
-    with pytest.raises(ComposerError, match="no theme 'blue'"):
+    with pytest.raises(ComposerError, match="unknown theme 'blue'"):
         composer.render(spec, tmp_path / "d.svg", theme="blue")
 
 
 @pytest.mark.parametrize("options", [{"depth": 0}, {"depth": 1.5}, {"dpi": 5}, {"dpi": True}])
 def test_options_are_checked_in_python_too(tmp_path, options):
-    with pytest.raises(ComposerError, match="is no whole number"):
+    with pytest.raises(ComposerError, match="is not an integer"):
         composer.render("se", tmp_path / "a.svg", **options)
 
 
@@ -496,7 +495,7 @@ def test_jupyter_shows_specs_graphs_plans_and_composed_models(jupyter):
 
 def test_jupyter_is_told_why_there_is_no_picture(no_engine, jupyter):
     shown = jupyter(composer.load_spec("se"))
-    assert shown.startswith("<pre>error[no-engine]: there is no Graphviz here")
+    assert shown.startswith("<pre>error[no-engine]: Graphviz, which does the layout")
 
 
 def test_a_missing_engine_is_the_error_of_a_missing_part(no_engine, tmp_path):

@@ -145,7 +145,7 @@ def test_edits_stack() -> None:
     again = composer.plan(edited, "se", **REPLACE, select=["blocks.3.0.se", "blocks.0.0.bn1"])
     assert [site.path for site in again.sites] == ["blocks.0.0.bn1"]
     reasons = {miss.path: miss.reason for miss in again.near_misses}
-    assert reasons["blocks.3.0.se"] == "something stands in its place already"
+    assert reasons["blocks.3.0.se"] == "it is already replaced"
     back = composer.eject(edited).state_dict()
     assert back.keys() == before.keys()
     assert all(torch.equal(back[key], before[key]) for key in back)
@@ -243,13 +243,13 @@ def _fuse(self: Any) -> None:
     [
         (_twice, {}, "it runs 2 times in one pass"),
         (_two_inputs, {}, "it takes 2 tensors, not one map"),
-        (_two_outputs, {}, "it gives a tuple, not one map"),
-        (_vector, {}, "it gives no map: "),
-        (_by_name, {}, "it is called by the name of what it takes"),
-        (_reads, {}, "its weight is read by others"),
-        (_asks, {}, "in evaluation Net calls what is in its place 0 times"),
+        (_two_outputs, {}, "it returns a tuple, not one map"),
+        (_vector, {}, "its output is not a map: "),
+        (_by_name, {}, "it is called by keyword"),
+        (_reads, {}, "its weight is read by other modules"),
+        (_asks, {}, "in evaluation Net calls its replacement 0 times"),
         (_plain, {"fuse": _fuse}, "fuse() of Net fails then: "),
-        (_plain, {"alias": True}, "it is 2 modules at once: scale, alias"),
+        (_plain, {"alias": True}, "it is one module under 2 names: scale, alias"),
     ],
     ids=lambda value: getattr(value, "__name__", None) or "".join(value),
 )
@@ -276,7 +276,7 @@ def test_a_module_that_can_not_be_replaced(forward: Any, methods: Any, reason: s
 def test_another_shape_is_refused_by_its_sizes() -> None:
     plan = composer.plan(make("test_efficientnet"), "se", select="blocks.1.0.*", **REPLACE)
     reasons = {miss.path: miss.reason for miss in plan.near_misses}
-    assert reasons["blocks.1.0.conv_exp"] == "it takes 16×80×80 and gives 64×40×40"
+    assert reasons["blocks.1.0.conv_exp"] == "its input is 16×80×80 and its output 64×40×40"
 
 
 def test_none_of_several_can_go() -> None:
@@ -285,7 +285,7 @@ def test_none_of_several_can_go() -> None:
                       type="Conv2d", **REPLACE)  # fmt: skip
     assert str(caught.value) == (
         "error[no-sites]: none of the 3 modules chosen can be replaced: "
-        "it takes 3×160×160 and gives 24×80×80 (1 of them)\n"
+        "its input is 3×160×160 and its output 24×80×80 (1 of them)\n"
         "  help: there are modules of class BatchNormAct2d, SqueezeExcite"
     )
 
@@ -332,34 +332,34 @@ def test_a_picture_names_what_was_there(tmp_path: Path) -> None:
     [
         ({"replace": True},
          "error[invalid-value]: replace is for at='module', and at is not given\n"
-         "  help: say at='module', and select=… or type=…"),
+         "  help: use at='module', and select=… or type=…"),
         ({"replace": True, "at": "block", "select": "*"},
          "error[invalid-value]: replace is for at='module', and at is 'block'\n"
-         "  help: say at='module', and select=… or type=…"),
+         "  help: use at='module', and select=… or type=…"),
         ({"replace": True, "at": "conv"},
          "error[invalid-value]: replace is for at='module', and at is 'conv'\n"
-         "  help: omit replace: at='conv' replaces already; or say at='module', and select=… or "
+         "  help: omit replace: at='conv' replaces already; or use at='module', and select=… or "
          "type=…"),
         (REPLACE,
-         "error[invalid-selection]: at='module' is any module, and none is selected\n"
-         "  help: select some: 'layer3.*.conv2', or 're:layer[34].*'; or name their class: "
+         "error[invalid-selection]: at='module' needs a choice of modules, and none is given\n"
+         "  help: select some: 'layer3.*.conv2', or 're:layer[34].*'; or give their class: "
          "type='SqueezeExcite'"),
         ({"at": "module", "type": "SqueezeExcite"},
-         "error[invalid-value]: type is 'SqueezeExcite', the class of modules to replace\n"
-         "  help: say replace=True too, or choose with select"),
+         "error[invalid-value]: type is 'SqueezeExcite', which chooses modules to replace\n"
+         "  help: add replace=True, or choose with select"),
         ({**REPLACE, "type": "SqueezeExcite", "position": "output"},
-         "error[invalid-value]: position is 'output', and a module is replaced\n"
+         "error[invalid-value]: position is 'output', and a replaced module has none\n"
          "  help: omit the position"),
         ({**REPLACE, "type": "SqueezeExcite", "match": {"kernel": 3}},
          "error[invalid-match]: match chooses convolutions, and the sites are modules\n"
          "  help: choose with stages, blocks or select"),
         ({**REPLACE, "type": "SqueezeExcite", "init": "identity"},
-         "error[no-identity]: 'eca' takes the place of modules that compute something else, so the "
-         "model can't begin as it was\n"
-         "  help: begin as the paper does (init='paper'), or put it beside them: omit replace"),
+         "error[no-identity]: 'eca' replaces modules that compute something else, so the model "
+         "can't start as identity\n"
+         "  help: start as in the paper (init='paper'), or insert it after them: omit replace"),
         ({**REPLACE, "type": "SqueezeExcit"},
          "error[unknown-class]: no module here is of class 'SqueezeExcit'\n"
-         "  help: did you mean 'SqueezeExcite'? Classes of what can be replaced: BatchNormAct2d, "
+         "  help: did you mean 'SqueezeExcite'? Replaceable classes: BatchNormAct2d, "
          "SqueezeExcite"),
     ],
 )  # fmt: skip
@@ -373,16 +373,16 @@ def test_messages(options: dict[str, Any], said: str) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ("--replace", "--replace is for --at module\n  help: say --at module --replace"),
+        ("--replace", "--replace is for --at module\n  help: use --at module --replace"),
         ("--replace --at block --select x",
-         "--replace is for --at module\n  help: say --at module --replace"),
+         "--replace is for --at module\n  help: use --at module --replace"),
         ("--replace --at conv",
-         "--at conv replaces already\n  help: omit --replace, or say --at module --replace"),
+         "--at conv replaces already\n  help: omit --replace, or use --at module --replace"),
         ("--replace --at module",
-         "--replace is given, and not what is replaced\n"
-         "  help: say --type SqueezeExcite, or --select 'blocks.*.se'"),
+         "--replace is given without what to replace\n"
+         "  help: use --type SqueezeExcite, or --select 'blocks.*.se'"),
         ("--at module --type SqueezeExcite",
-         "--type names modules to replace\n  help: say --replace too, or choose by --select"),
+         "--type chooses modules to replace\n  help: add --replace, or choose with --select"),
     ],
 )  # fmt: skip
 def test_usage(run: Command, command: str, options: str, said: str) -> None:
@@ -395,8 +395,9 @@ def test_identity_is_a_usage_error(run: Command) -> None:
     result = run("insert", "--spec", "eca", "--into", "test_efficientnet", *words)
     assert result.status == 2
     assert result.err == (
-        "error[usage]: --replace puts something else in place of a module, which is no identity\n"
-        "  help: say --init paper; or omit --replace, to put it after the module\n"
+        "error[usage]: --replace puts something else in place of a module, so it can't start as "
+        "identity\n"
+        "  help: use --init paper; or omit --replace, to insert after the module\n"
     )
 
 
@@ -424,5 +425,5 @@ def test_a_recipe_finds_its_modules_or_says_so(tmp_path: Path) -> None:
     file = tmp_path / "out" / "recipe.yaml"
     text = file.read_text("utf-8")
     file.write_text(text.replace("path: blocks.4.0.se", "path: blocks.4.0.conv_dw"), "utf-8")
-    with pytest.raises(ComposerError, match="has other sites than the recipe"):
+    with pytest.raises(ComposerError, match="has different sites than the recipe"):
         composer.load(tmp_path / "out")

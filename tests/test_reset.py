@@ -124,14 +124,14 @@ def meta(spec: str, **wish: Any) -> nn.Module:
     [
         (lambda: nn.Linear(1, 1),
          "error[not-composed]: nothing was inserted into this Linear\n"
-         "  help: give a model that composer.insert or composer.load returned"),
+         "  help: give a model returned by composer.insert or composer.load"),
         (lambda: meta("se"),
          "error[no-numbers]: layer4.0.se_2.excite.fc1.weight is on the meta device, without "
-         "memory\n  help: say model.to_empty(device='cpu') first"),
+         "memory\n  help: call model.to_empty(device='cpu') first"),
         (lambda: meta("cond_conv", init="identity").to_empty(device="cpu"),
-         "error[no-numbers]: what stands in for layer4.0.conv1 begins as it, and the weights of "
-         "layer4.0.conv1 are not there\n"
-         "  help: insert into the model after its weights are loaded, or begin as the paper does: "
+         "error[no-numbers]: the stand-in for layer4.0.conv1 starts from its weights, and these "
+         "are missing\n"
+         "  help: insert into the model after its weights are loaded, or start as in the paper: "
          "init='paper'"),
     ],
 )  # fmt: skip

@@ -144,16 +144,17 @@ def test_a_model_of_ones_own_is_saved_with_another_head() -> None:
     message = (
         "error[unknown-origin]: the model was changed after the insertion ('head.weight' is 6×32 "
         "here and 5×32 there), so a recipe could not make it again\n"
-        "  help: say which MODEL it is: save(model, folder, backbone='file.py:factory'), or save "
+        "  help: name its MODEL: save(model, folder, backbone='file.py:factory'), or save "
         "its state_dict()"
     )
     assert refusal(model) == message
     composer.save(randomise(model), "it", backbone="net.py:tiny?classes=6")
     same(model, composer.load("it", trust_code=True))
     assert refusal(model, folder="other", backbone="net.py:tiny?classes=7") == (
-        "error[another-backbone]: net.py:tiny?classes=7 makes another model than the Net given: "
+        "error[another-backbone]: net.py:tiny?classes=7 makes a different model than the Net "
+        "given: "
         "'head.weight' is 6×32 here and 7×32 there\n"
-        "  help: name the MODEL that the given model came from, with its arguments"
+        "  help: name the MODEL of the given model, with its arguments"
     )
 
 
@@ -188,10 +189,10 @@ def test_a_sharded_model_is_saved_by_its_full_state_dict(spec: str, one_process:
     for block in (*model.layer4, model):
         fully_shard(block, mesh=mesh)
     assert refusal(model) == (
-        "error[sharded]: conv1.weight is in shards, and a composition holds whole tensors\n"
-        "  help: on every rank say state = get_model_state_dict(model, "
-        "options=StateDictOptions(full_state_dict=True, cpu_offload=True)), and on the first one "
-        "composer.save(model, folder, state=state)"
+        "error[sharded]: conv1.weight is sharded, and a composition holds whole tensors\n"
+        "  help: on every rank run state = get_model_state_dict(model, "
+        "options=StateDictOptions(full_state_dict=True, cpu_offload=True)), and on the first "
+        "one composer.save(model, folder, state=state)"
     )
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     composer.save(model, "it", state=get_model_state_dict(model, options=options))
@@ -204,10 +205,10 @@ def test_a_sharded_model_is_saved_by_its_full_state_dict(spec: str, one_process:
 
 
 FLAT = (
-    "error[sharded]: FullyShardedDataParallel keeps the parameters flat and in parts, so they have "
-    "no names of their own\n"
-    "  help: load its full state dict into the model as it was before it was wrapped, and give "
-    "that; or shard by fully_shard (FSDP2), which keeps every name"
+    "error[sharded]: FullyShardedDataParallel keeps the parameters flattened and sharded, so "
+    "they have no names of their own\n"
+    "  help: load its full state dict into the unwrapped model, and pass that; or shard with "
+    "fully_shard (FSDP2), which keeps every name"
 )
 FLAT_CALLS: dict[str, Callable[[nn.Module], Any]] = {
     "save": lambda m: composer.save(m, "it"),
@@ -258,7 +259,7 @@ def changed(what: str) -> str:
     return (
         f"error[unknown-origin]: the model was changed after the insertion ({what}), so a recipe "
         "could not make it again\n"
-        "  help: say which MODEL it is: save(model, folder, backbone='file.py:factory'), or save "
+        "  help: name its MODEL: save(model, folder, backbone='file.py:factory'), or save "
         "its state_dict()"
     )
 
@@ -286,8 +287,8 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "no numbers": (
         lambda m: m.to("meta"),
         "error[no-numbers]: conv1.weight is on the meta device, without numbers\n"
-        "  help: load the model's weights first, or give them: "
-        "composer.save(model, folder, state=state_dict)"),
+        "  help: load the model's weights first, or pass them: composer.save(model, folder, "
+        "state=state_dict)"),
 }  # fmt: skip
 
 
@@ -328,9 +329,9 @@ def test_an_unknown_origin_is_reported_when_composing(name: str) -> None:
     with pytest.warns(UnknownOriginWarning) as caught:
         model = composer.insert(plain, "se", stages=4)
     assert [str(one.message) for one in caught] == [
-        "it is not known how this ResNet was made, so composer.save will refuse it: say which "
-        "MODEL it is, as in insert(model, spec, backbone='file.py:factory'); its state_dict() can "
-        "be saved in either case"
+        "it is not known how this ResNet was made, so composer.save will refuse it: name its "
+        "MODEL, as in insert(model, spec, backbone='file.py:factory'); its state_dict() can be "
+        "saved in either case"
     ]
     assert Path(caught[0].filename) == Path(__file__)
     with warnings.catch_warnings(action="error", category=UnknownOriginWarning):

@@ -192,20 +192,20 @@ def test_a_site_tells_all() -> None:
 def test_why_others_are_passed_over() -> None:
     model = net()
     assert reasons(composer.plan(model, PLAIN, match={"kernel": 3}))["stage1.0.conv1"] == (
-        "its kernel is 1, and 3 is wanted"
+        "its kernel is 1, not 3"
     )
     for choice, path, reason in [
         ({"match": {"groups": 4}, "select": "*"}, None, None),
-        ({"match": {"out": 4}}, "stem", "its number of channels out is 8, and 4 is wanted"),
-        ({"match": {"position": "2..-1"}}, "stem", "it is number 1 of 14, and 2..-1 is wanted"),
-        ({"match": {"name": "conv*"}}, "stem", "its name is 'stem', and 'conv*' is wanted"),
-        ({"stages": 2}, "stem", "it is in no stage, and stages 2 are wanted"),
-        ({"stages": 2}, "stage1.0.conv1", "it is in stage 1, and stages 2 are wanted"),
-        ({"blocks": 1}, "down", "it is in no block, and blocks 1 are wanted"),
+        ({"match": {"out": 4}}, "stem", "its number of channels out is 8, not 4"),
+        ({"match": {"position": "2..-1"}}, "stem", "it is number 1 of 14, not 2..-1"),
+        ({"match": {"name": "conv*"}}, "stem", "its name is 'stem', not 'conv*'"),
+        ({"stages": 2}, "stem", "it is in no stage, and stages 2 are chosen"),
+        ({"stages": 2}, "stage1.0.conv1", "it is in stage 1, and stages 2 are chosen"),
+        ({"blocks": 1}, "down", "it is in no block, and blocks 1 are chosen"),
         ({"blocks": 1}, "stage1.1.conv1",
-         "it is block 2 of its stage, and blocks 1 are wanted"),
+         "it is block 2 of its stage, and blocks 1 are chosen"),
         ({"select": "*.conv1"}, "down", "its path does not match '*.conv1'"),
-        ({"every": 2}, "stage1.0.conv1", "only every 2. one is taken"),
+        ({"every": 2}, "stage1.0.conv1", "every=2 skips it"),
     ]:  # fmt: skip
         if path is None:
             assert said(lambda c=choice: composer.plan(model, PLAIN, **c))[0] == "no-sites"
@@ -276,8 +276,8 @@ def test_what_others_read_stays() -> None:
     assert paths(found) == [f"{cell}.conv2" for cell in CELLS]
     refused = {m.path: m.reason for m in found.near_misses if m.path.startswith("stage1.0")}
     assert refused == {
-        "stage1.0.conv1": "its weight is read by others",
-        "stage1.0.conv3": "its stride is read by others",
+        "stage1.0.conv1": "its weight is read by other modules",
+        "stage1.0.conv3": "its stride is read by other modules",
     }
     assert [type(m) for m in model.modules()] == classes
     assert composer.insert(model, PLAIN, stages="1..-1")(images()).shape == (2, 5)
@@ -296,34 +296,34 @@ THERE = "there are 2 of kernel 3, stride 2; 8 of kernel 1; 4 of kernel 3"
             "no-such-position", "there is no convolution 15", "there are 14 convolutions")),
         ({"stages": 3}, ("no-such-position", "there is no stage 3", "there are 2 stages")),
         ({"match": {"kernal": 3}}, (
-            "invalid-match", "nothing is matched by 'kernal'",
+            "invalid-match", "unknown match key 'kernal'",
             "did you mean 'kernel'? Keys: kernel, stride, dilation, groups, channels, out, "
             "depthwise, position, name")),
         ({"match": {"kernel": "3"}}, (
-            "invalid-match", "a match of kernel can't be '3'",
+            "invalid-match", "kernel can't match '3'",
             "give a whole number from 1, or null for any")),
         ({"match": {"depthwise": 7}}, (
-            "invalid-match", "a match of depthwise can't be 7",
+            "invalid-match", "depthwise can't match 7",
             "give true or false, or null for any")),
         ({"match": {"position": "first"}}, (
-            "invalid-match", "a match of position can't be 'first'",
+            "invalid-match", "position can't match 'first'",
             "give positions such as 1, 3..5 or 2..-1, or null for any")),
         ({"match": {"name": 3}}, (
-            "invalid-match", "a match of name can't be 3",
+            "invalid-match", "name can't match 3",
             "give a glob such as conv_*, or null for any")),
         ({"position": "output"}, (
-            "invalid-value", "position is 'output', and a convolution is replaced",
-            "leave the position away")),
+            "invalid-value", "position is 'output', and a replaced convolution has none",
+            "omit the position")),
         ({"expect": 3}, (
             "unexpected-count", "3 sites expected, and 14 found",
-            "look at them with --dry-run; choose others with --stages, --blocks or --select")),
+            "list them with --dry-run; choose others with --stages, --blocks or --select")),
         ({"at": "attention"}, (
             "not-a-stand-in",
-            "'plain' does not stand for an attention module, so it can't take the place of one",
-            "say at='conv', or write 'stands_for: attention' in the spec")),
+            "'plain' does not stand for an attention module, so it can't replace one",
+            "use at='conv', or write 'stands_for: attention' in the spec")),
         ({"at": "block"}, (
-            "stand-in", "'plain' stands for a convolution, so it has no place at a block",
-            "say at='conv'")),
+            "stand-in", "'plain' stands for a convolution, so it can't go to a block",
+            "use at='conv'")),
     ],
     ids=str,
 )  # fmt: skip
@@ -336,7 +336,7 @@ def test_a_network_without_convolutions() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 4))
     assert said(lambda: composer.plan(model, PLAIN)) == (
         "no-sites", "this backbone has no convolution that could be found; 0 blocks seen",
-        "plain stands for one, so take another backbone",
+        "plain replaces one, so choose another backbone",
     )  # fmt: skip
 
 
@@ -617,14 +617,14 @@ class Weighs(Cell):
 @pytest.mark.parametrize(
     ("cell", "spec", "reason"),
     [
-        (NoNorm, WHOLE, "no norm follows it, and whole brings its own"),
-        (NoActivation, WHOLE, "no activation follows its norm, and whole brings its own"),
-        (Scaled, WHOLE, "no activation follows its norm, and whole brings its own"),
-        (Competes, WHOLE, "no activation follows its norm, and whole brings its own"),
-        (Weighs, WHOLE, "no activation follows its norm, and whole brings its own"),
-        (ReadTwice, WHOLE, "what it gives is read in several places"),
-        (ByMode, WHOLE, "what follows it differs in training and in evaluation mode"),
-        (Held, NORMED, "its norm holds an activation, which would go with it"),
+        (NoNorm, WHOLE, "no norm follows it, and whole includes its own"),
+        (NoActivation, WHOLE, "no activation follows its norm, and whole includes its own"),
+        (Scaled, WHOLE, "no activation follows its norm, and whole includes its own"),
+        (Competes, WHOLE, "no activation follows its norm, and whole includes its own"),
+        (Weighs, WHOLE, "no activation follows its norm, and whole includes its own"),
+        (ReadTwice, WHOLE, "its output is read in several places"),
+        (ByMode, WHOLE, "what follows it differs between training and evaluation mode"),
+        (Held, NORMED, "its norm contains an activation, which would be removed with it"),
     ],
     ids=lambda v: getattr(v, "__name__", ""),
 )
@@ -650,8 +650,8 @@ def test_a_forward_that_cannot_be_traced() -> None:
     code, message, _ = said(lambda: composer.plan(net(Untraceable), WHOLE, stages="1..-1"))
     assert code == "no-sites"
     assert message.startswith(
-        "none of the 14 convolutions matches; 4 passed over: the forward that calls it can't "
-        "be followed ("
+        "none of the 14 convolutions matches; 4 passed over: the forward that calls it can't be "
+        "traced ("
     )
     assert len(composer.plan(net(Untraceable), PLAIN).sites) == 14  # it needs no trace
 
@@ -681,7 +681,7 @@ def test_the_models_own_forward_is_never_edited() -> None:
     """Its other methods, such as forward_features, would not know of it."""
     found = composer.plan(InItsOwnForward(), WHOLE)
     assert reasons(found)["stem"] == (
-        "what follows it runs in the model's own forward, which is left as it is"
+        "what follows it runs in the model's own forward, which is not edited"
     )
     assert len(found.sites) == 4
 
@@ -692,7 +692,7 @@ def test_what_was_edited_does_not_go() -> None:
         model = create_model("vgg11_bn", num_classes=3)
     edited = composer.insert(model, "eca", at="stage")
     found = composer.plan(edited, WHOLE)
-    behind = [m.path for m in found.near_misses if m.reason == "something was inserted behind it"]
+    behind = [m.path for m in found.near_misses if m.reason == "something was inserted after it"]
     assert behind == [f"features.{n}" for n in (0, 4, 11, 18, 25)]
     assert paths(found) == ["features.8", "features.15", "features.22"]
 
@@ -773,7 +773,7 @@ def test_what_can_not_share() -> None:
     assert (code, message) == (
         "no-sites",
         "none of the 10 convolutions matches; 8 passed over: the forward of its block does not "
-        "call it by itself",
+        "call it directly",
     )
 
 
@@ -782,8 +782,8 @@ def test_what_is_shared_in_blocks_only() -> None:
     assert everywhere != COND
     found = composer.plan(net(), everywhere)
     assert reasons(found) == {
-        "stem": "it is in no block that could share route",
-        "down": "it is in no block that could share route",
+        "stem": "it is not in a block that could share route",
+        "down": "it is not in a block that could share route",
     }
     assert len(found.sites) == 12
 
@@ -843,12 +843,12 @@ def test_further_arguments_are_what_they_were(vit: nn.Module) -> None:
             "invalid-match", "an attention module has no kernel", "match it by position or name")),
         ({"match": {"name": "attention"}}, (
             "no-sites",
-            "none of the 2 attention modules matches: its name is 'attn', and 'attention' is "
-            "wanted", "there are 2 of class Attention")),
+            "none of the 2 attention modules matches: its name is 'attn', not 'attention'",
+            "there are 2 of class Attention")),
         ({"at": "conv"}, (
             "not-a-stand-in",
-            "'mhsa' does not stand for a convolution, so it can't take the place of one",
-            "say at='attention', or write 'stands_for: conv2d' in the spec")),
+            "'mhsa' does not stand for a convolution, so it can't replace one",
+            "use at='attention', or write 'stands_for: conv2d' in the spec")),
     ],
     ids=str,
 )  # fmt: skip
@@ -889,7 +889,7 @@ def test_attention_that_takes_its_input_as_query_key_and_value() -> None:
     with pytest.raises(ValueError) as caught:
         layer(x, x + 1, x, need_weights=False)
     assert str(caught.value) == (
-        "this layer was composed for key= the input itself, and a Tensor was given"
+        "this layer was composed for key= the input itself but got a Tensor"
     )
     same_bits(composer.eject(composed), model)
 
@@ -999,7 +999,7 @@ def test_a_stand_in_is_seen_as_the_layer_it_replaced() -> None:
     assert (before.convolutions, after.convolutions) == (52, 1)
     rest = composer.plan(edited, PLAIN)
     assert paths(rest) == ["conv_stem"]
-    assert set(reasons(rest).values()) == {"something stands in for it already"}
+    assert set(reasons(rest).values()) == {"it already has a stand-in"}
 
 
 def test_the_channels_of_the_image_are_still_known() -> None:
@@ -1254,7 +1254,7 @@ def test_the_command_line(command: Command) -> None:
         "stage2.0.conv1 and 1 more)" in lines
     )
     assert (
-        "note: sk: passed over: no norm follows it, and sk brings its own (4 places: "
+        "note: sk: passed over: no norm follows it, and sk includes its own (4 places: "
         "stage1.0.conv2, stage1.1.conv2, stage2.0.conv2 and 1 more)" in lines
     )
     found = command.fine(*args, "--force", "--json").json
@@ -1310,7 +1310,7 @@ def test_what_is_shared_is_told(command: Command) -> None:
     args = ("insert", "--spec", "cond_conv", "--into", "net.py:tiny", "--stages", "2")
     result = command.fine(*args, "--match", "kernel=3", "--dry-run")
     assert (
-        "note: cond_conv: one for all that it replaces in a block, 528 parameters in all "
+        "note: cond_conv: one for all that it replaces in a block, 528 parameters in total "
         "(2 places: stage2.0.cond_conv, stage2.1.cond_conv)" in result.out.splitlines()
     )
     found = command.fine(*args, "--json").json
@@ -1325,11 +1325,11 @@ def test_what_is_shared_is_told(command: Command) -> None:
         (("--match", "kernel"), (
             "error[usage]: --match 'kernel' is not K=V", "  help: write --match kernel=3")),
         (("--match", "kernal=3"), (
-            "error[invalid-match]: nothing is matched by 'kernal'",
+            "error[invalid-match]: unknown match key 'kernal'",
             "  help: did you mean 'kernel'? Keys: kernel, stride, dilation, groups, channels, out, "
             "depthwise, position, name")),
         (("--match", "kernel=3.5"), (
-            "error[invalid-match]: a match of kernel can't be 3.5",
+            "error[invalid-match]: kernel can't match 3.5",
             "  help: give a whole number from 1, or null for any")),
     ],
 )  # fmt: skip
@@ -1350,7 +1350,7 @@ def test_match_on_the_command_line(command: Command) -> None:
 def test_sites_counts_what_can_be_replaced(command: Command) -> None:
     result = command.fine("sites", "net.py:tiny")
     assert result.out.splitlines()[-1] == (
-        "a stand-in can take the place of 10 convolutions and 0 attention modules"
+        "a stand-in can replace 10 convolutions and 0 attention modules"
     )
     found = command.fine("sites", "net.py:tiny", "--json").json
     assert (found["convolutions"], found["attention_modules"]) == (10, 0)

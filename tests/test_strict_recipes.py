@@ -113,69 +113,69 @@ READING = {
     ),
     "channels as a text": (
         "channels: 64", "channels: '64'",
-        "error[bad-recipe]: edits.0.sites.0.channels: a whole number is wanted here, not the text "
+        "error[bad-recipe]: edits.0.sites.0.channels: expected an integer but got the text "
         "'64'\n",
     ),
     "channels as a flag": (
         "channels: 64", "channels: true",
-        "edits.0.sites.0.channels: a whole number is wanted here, not true\n",
+        "edits.0.sites.0.channels: expected an integer but got true\n",
     ),
     "channels as a fraction": (
         "channels: 64", "channels: 64.0",
-        "edits.0.sites.0.channels: a whole number is wanted here, not the number 64.0\n",
+        "edits.0.sites.0.channels: expected an integer but got the number 64.0\n",
     ),
     "channels below nothing": (
         "channels: 64", "channels: -1",
         "edits.0.sites.0.channels: input should be greater than or equal to 0\n",
     ),
     "a size that is no list": (
-        "size: [8, 8]", "size: 8", "edits.0.sites.0.size: a list is wanted here, not the number 8",
+        "size: [8, 8]", "size: 8", "edits.0.sites.0.size: expected a list but got the number 8",
     ),
     "a size of text": (
         "size: [8, 8]", "size: [8, x]",
-        "edits.0.sites.0.size.1: a whole number is wanted here, not the text 'x'",
+        "edits.0.sites.0.size.1: expected an integer but got the text 'x'",
     ),
     "a backbone that is a list": (
         f"backbone: {BACKBONE}", "backbone: [resnet18]",
-        "r.yaml:2:11: error[bad-recipe]: backbone: a text is wanted here, not a list\n"
+        "r.yaml:2:11: error[bad-recipe]: backbone: expected text but got a list\n"
         "    2 | backbone: [resnet18]\n      |           ^^^^^^^^^^\n"
         "  help: was the recipe edited?",
     ),
     "a backbone that is none": (
         f"backbone: {BACKBONE}", "backbone: ':'",
-        "r.yaml:2:11: error[unknown-backbone]: ':' names no backbone\n",
+        "r.yaml:2:11: error[unknown-backbone]: ':' is not a backbone\n",
     ),
     "an unknown way to begin": (
         "init: paper", "init: random", "edits.0.init: input should be 'paper' or 'identity'",
     ),
     "edits as a mapping": ("edits:\n- ", "edits:\n  a: 1\nmore:\n- ",
-                           "edits: a list is wanted here, not a mapping\n"),
+                           "edits: expected a list but got a mapping\n"),
     "versions of numbers": ("python: '3.11'", "python: 3.11",
-                            "versions.python: a text is wanted here, not the number 3.11\n"),
+                            "versions.python: expected text but got the number 3.11\n"),
     "a dtype of whole numbers": (
         "dtype: float32", "dtype: int64",
-        "r.yaml:3:8: error[bad-recipe]: 'int64' is no dtype of a model\n    3 | dtype: int64\n"
+        "r.yaml:3:8: error[bad-recipe]: 'int64' is not a dtype of a model\n    3 | dtype: int64\n"
         "      |        ^^^^^\n  help: Dtypes: float32, float64, float16, bfloat16",
     ),
     "a dtype that is code": ("dtype: float32", "dtype: load",
-                             "error[bad-recipe]: 'load' is no dtype of a model\n"),
+                             "error[bad-recipe]: 'load' is not a dtype of a model\n"),
     "a hash that is none": ("sha256: ", "sha256: x",
                             "error[bad-recipe]: a hash is 64 digits of 0-9a-f\n"),
     "a path that is an expression": (
         "path: layer1.0", "path: 're:(a+)+$'",
-        "error[bad-recipe]: 're:(a+)+$' is no path of a module\n",
+        "error[bad-recipe]: 're:(a+)+$' is not a path of a module\n",
     ),
     "a path that is a glob": ("path: layer1.0", "path: 'layer*'",
-                              "error[bad-recipe]: 'layer*' is no path of a module\n"),
+                              "error[bad-recipe]: 'layer*' is not a path of a module\n"),
     "a path of spaces": ("path: layer1.0", "path: 'a b'",
-                         "error[bad-recipe]: 'a b' is no path of a module\n"),
+                         "error[bad-recipe]: 'a b' is not a path of a module\n"),
     "a position that is none": ("position: residual\n", "position: above\n",
                                 "error[bad-recipe]: 'above' is not a position; "),
-    "nothing": (None, "", "r.yaml: error[empty-file]: there is nothing in this recipe\n"
-                "  help: give a recipe.yaml as composer.save writes"),
+    "nothing": (None, "", "r.yaml: error[empty-file]: this recipe is empty\n"
+                "  help: give a recipe.yaml written by composer.save"),
     "a list": (None, "[1]", "r.yaml:1:1: error[not-a-mapping]: a recipe must be a mapping of "
                "fields, but this is a list\n    1 | [1]\n      | ^^^\n"
-               "  help: give a recipe.yaml as composer.save writes it"),
+               "  help: give a recipe.yaml written by composer.save"),
     "a spec": (None, SPEC, "error[bad-recipe]: name: a recipe has no such field\n"),
 }  # fmt: skip
 
@@ -213,19 +213,20 @@ SITES = {
     "path": ("path: layer1.0", "path: layer1.7",
              "error[no-sites]: "),
     "name": ("name: mine", "name: other",
-             f"error[changed-backbone]: {BACKBONE} has other sites than the recipe: layer1.0\n"),
+             f"error[changed-backbone]: {BACKBONE} has different sites than the recipe: "
+             f"layer1.0\n"),
     "spec": ("spec: mine", "spec: other",
-             "error[bad-recipe]: the edit says 'other', and its text is of 'mine'\n"),
+             "error[bad-recipe]: the edit names 'other', and its text is the spec 'mine'\n"),
     "inputs": ("edits:\n", "inputs:\n  args:\n  - {shape: [1, 3, 32, 32], dtype: qint8}\n"
                "  kwargs: {}\nedits:\n",
-               "error[bad-recipe]: no tensor is of shape [1, 3, 32, 32] and dtype 'qint8'\n"),
+               "error[bad-recipe]: there is no tensor of shape [1, 3, 32, 32] and dtype 'qint8'\n"),
     "huge inputs": ("edits:\n", "inputs:\n  args:\n  - {shape: [1, 3, 99999, 99999], dtype: "
                     "float32}\n  kwargs: {}\nedits:\n",
                     "error[bad-recipe]: an example input of 29,999,400,003 numbers is more than "
                     "67,108,864\n"),
     "many axes": ("edits:\n", "inputs:\n  args: []\n  kwargs:\n    x: {shape: [1, 1, 1, 1, 1, 1, "
                   "1, 1, 1], dtype: float32}\nedits:\n",
-                  "error[bad-recipe]: no tensor is of shape "),
+                  "error[bad-recipe]: there is no tensor of shape "),
 }  # fmt: skip
 
 

@@ -179,8 +179,8 @@ def test_a_stand_in_computes_what_their_attention_does() -> None:
 @pytest.mark.parametrize(
     ("args", "named", "message"),
     [
-        ((torch.ones(1),), {}, "composed for attention_mask=None, and a Tensor was given"),
-        ((), {"mask": torch.ones(1)}, "composed without mask=, and a Tensor was given"),
+        ((torch.ones(1),), {}, "composed for attention_mask=None but got a Tensor"),
+        ((), {"mask": torch.ones(1)}, "composed without mask= but got a Tensor"),
     ],
 )  # fmt: skip
 def test_what_a_stand_in_can_not_take(args: Any, named: Any, message: str) -> None:
@@ -194,6 +194,7 @@ def test_attention_that_gives_its_weights_is_refused() -> None:
     with pytest.raises(composer.ComposerError) as caught:
         composer.plan(of_family("ViT", attn_implementation="eager"), "mhsa")
     assert str(caught.value) == (
-        "error[no-sites]: none of the 2 attention modules matches: it gives its attention weights "
-        "too, which nothing that stands for it has\n  help: there are 2 of class ViTAttention"
+        "error[no-sites]: none of the 2 attention modules matches: it also returns its "
+        "attention weights, which a stand-in does not have\n  help: there are 2 of class "
+        "ViTAttention"
     )

@@ -32,7 +32,7 @@ def make(**_):
     pathlib.Path(r"{mark}").touch()
     return None
 """
-TRUST = "look at it first; where you trust it, say --trust-code, or trust_code=True in Python"
+TRUST = "look at it first; if you trust it, use --trust-code, or trust_code=True in Python"
 SMALL = "resnet18?input_size=3,32,32"
 VIT = {
     "model_type": "vit", "architectures": ["ViTForImageClassification"], "hidden_size": 16,
@@ -96,39 +96,41 @@ HOSTILE = {
     "runpy:run_path?path_name=evil.py": "run_path(path_name='evil.py') of the module 'runpy'",
     "torch:load?f=evil.pth": "load(f='evil.pth') of the module 'torch'",
     "torch.hub:load?repo_or_dir=it&model=make&source=local": "load(repo_or_dir='it'",
-    "resnet18?checkpoint_path=evil.pth": "gives checkpoint_path='evil.pth', and that is no plain "
-    "word, and could be a path",
-    "resnet18?checkpoint_path=evil": "gives 'checkpoint_path', which is none of the arguments that "
-    "only build resnet18: it would run resnet18(checkpoint_path='evil')",
-    "resnet18?pretrained_cfg=evil": "gives 'pretrained_cfg', which is none",
-    "resnet18?pretrained_cfg_overlay=evil": "gives 'pretrained_cfg_overlay', which is none",
-    "resnet18?cache_dir=it": "gives 'cache_dir', which is none",
-    "resnet18?features_only=true": "gives 'features_only', which is none",
-    "resnet18?pruned=true": "gives 'pruned', which is none",
-    "resnet18?device=meta": "gives 'device', which is none",
-    "resnet18?act_layer=..%2Fevil": "gives act_layer='../evil', and that is no plain word",
-    "resnet18?act_layer=%1b[31m": "gives act_layer='\\x1b[31m', and that is no plain word",
+    "resnet18?checkpoint_path=evil.pth": "gives checkpoint_path='evil.pth', and that is not a "
+    "plain word, and could be a path",
+    "resnet18?checkpoint_path=evil": "gives 'checkpoint_path', which is not an argument that "
+    "only builds resnet18: it would run resnet18(checkpoint_path='evil')",
+    "resnet18?pretrained_cfg=evil": "gives 'pretrained_cfg', which is not an argument",
+    "resnet18?pretrained_cfg_overlay=evil": "gives 'pretrained_cfg_overlay', which is not an "
+    "argument",
+    "resnet18?cache_dir=it": "gives 'cache_dir', which is not an argument",
+    "resnet18?features_only=true": "gives 'features_only', which is not an argument",
+    "resnet18?pruned=true": "gives 'pruned', which is not an argument",
+    "resnet18?device=meta": "gives 'device', which is not an argument",
+    "resnet18?act_layer=..%2Fevil": "gives act_layer='../evil', and that is not a plain word",
+    "resnet18?act_layer=%1b[31m": "gives act_layer='\\x1b[31m', and that is not a plain word",
     "resnet18?num_classes=1000001": "gives num_classes=1000001, and a number here is at most",
     "resnet18?num_classes=1e400": "gives num_classes=inf, and a number here is at most 1,000,000",
-    "resnet18?num_clases=10": "gives 'num_clases', which is none",
-    "torchvision:resnet18?progress=true": "gives 'progress', which is none of the arguments that "
-    "only build resnet18",
+    "resnet18?num_clases=10": "gives 'num_clases', which is not an argument",
+    "torchvision:resnet18?progress=true": "gives 'progress', which is not an argument that only "
+    "builds resnet18",
     "torchvision:resnet18?weights=DEFAULT": "would load weights again",
     "resnet18?pretrained=true": "would load weights again",
-    "local-dir:it": "names no backbone",
-    "timm:local-dir:it": "names no backbone",
-    "hf-hub:a/b": "names no backbone",
-    "../it": "is '../it', which is no plain name of timm",
-    "torchvision:../it": "is '../it', which is no plain name of torchvision",
-    "hf:vit": "is of the config 'vit', which does not lie beside it as config.json, and no file "
+    "local-dir:it": "is not a backbone",
+    "timm:local-dir:it": "is not a backbone",
+    "hf-hub:a/b": "is not a backbone",
+    "../it": "is '../it', which is not a plain name of timm",
+    "torchvision:../it": "is '../it', which is not a plain name of torchvision",
+    "hf:vit": "needs the config 'vit', which is not beside it as config.json, and no file "
     "outside is read",
-    "hf:/etc/passwd": "is of the config '/etc/passwd'",
-    "ultralytics:evil.yaml": "is made from 'evil.yaml', which is no configuration that Ultralytics "
+    "hf:/etc/passwd": "needs the config '/etc/passwd'",
+    "ultralytics:evil.yaml": "is made from 'evil.yaml', which is not a configuration that "
+    "Ultralytics "
     "ships, and one can hold code",
-    "ultralytics:it/yolov8n.yaml": "is 'it/yolov8n.yaml', which is no plain name of ultralytics",
-    "ultralytics:http%3A//x/a.yaml": "no plain name",
+    "ultralytics:it/yolov8n.yaml": "is 'it/yolov8n.yaml', which is not a plain name of ultralytics",
+    "ultralytics:http%3A//x/a.yaml": "not a plain name",
     "ultralytics:yolov8n.pt": "is made from 'yolov8n.pt'",
-    "ultralytics:yolov8n.yaml?cfg=evil": "gives 'cfg', which is none",
+    "ultralytics:yolov8n.yaml?cfg=evil": "gives 'cfg', which is not an argument",
 }
 #: What Ultralytics ships is known where it is installed: before that, it is asked for.
 OF_SHIPPED_FILES = {
@@ -244,8 +246,8 @@ def test_with_trust_it_runs_and_insert_says_that_it_needs_it(mark, capsys):
         "insert", "--spec", "se", "--into", "own.py:make", "--set", "reduction=4", "-o", "x"
     )
     note = (
-        "note: what is saved loads with --trust-code (trust_code=True) alone, for its backbone is "
-        "own.py:make\n"
+        "note: the composition loads only with --trust-code (trust_code=True), since its "
+        "backbone is own.py:make\n"
     )
     assert told.out.count(note) == 1
     assert "    model = composer.load('x', trust_code=True)\n" in told.out
@@ -332,7 +334,7 @@ def test_a_composition_of_transformers_carries_its_config(vit):
     assert type(model).__name__ == "ViTForImageClassification"
     assert model.config.num_labels == 3 and model.config.hidden_size == 16
     Path(vit, "config.json").unlink()
-    assert "[untrusted-code]: the recipe's backbone is of the config 'vit'" in said(
+    assert "[untrusted-code]: the recipe's backbone needs the config 'vit'" in said(
         composer.load, vit
     )
 
@@ -355,28 +357,27 @@ TIMM = {"model_type": "timm_wrapper", "architectures": ["TimmWrapperForImageClas
 
 @pytest.mark.quick(2, then="long")
 @pytest.mark.parametrize(("fields", "why"), [
-    ({"architecture": "local-dir:it"}, "'local-dir:it' is no plain name of timm"),
-    ({"architecture": "hf-hub:a/b"}, "'hf-hub:a/b' is no plain name of timm"),
+    ({"architecture": "local-dir:it"}, "'local-dir:it' is not a plain name of timm"),
+    ({"architecture": "hf-hub:a/b"}, "'hf-hub:a/b' is not a plain name of timm"),
     ({"model_args": {"checkpoint_path": "evil.pth"}},
-     "'checkpoint_path' is none of the arguments that only build resnet18"),
+     "'checkpoint_path' is not an argument that only builds resnet18"),
     ({"model_args": {"pretrained_cfg": {"file": "evil.pth"}}},
-     "'pretrained_cfg' is none of the arguments that only build resnet18"),
+     "'pretrained_cfg' is not an argument that only builds resnet18"),
     ({"model_args": {"num_classes": 10**9}},
      "num_classes=1000000000 is given, and a number here is at most 1,000,000"),
     ({"model_args": {"act_layer": "/etc/passwd"}},
-     "act_layer='/etc/passwd' is given, and that is no plain word, and could be a path"),
+     "act_layer='/etc/passwd' is given, and that is not a plain word, and could be a path"),
     ({"backbone_kwargs": {"checkpoint_path": "evil.pth"}, "architecture": "resnet18"},
-     "'checkpoint_path' is none of the arguments that only build resnet18"),
-    ({"vision_config": {"backbone": "local-dir:it"}}, "'local-dir:it' is no plain name of timm"),
+     "'checkpoint_path' is not an argument that only builds resnet18"),
+    ({"vision_config": {"backbone": "local-dir:it"}}, "'local-dir:it' is not a plain name of timm"),
     ({"more": [{"backbone_kwargs": {"cache_dir": "it"}}]},
-     "'cache_dir' is none of the arguments that only build a model"),
+     "'cache_dir' is not an argument that only builds a model"),
 ])  # fmt: skip
 def test_a_config_whose_model_of_timm_reads_files_is_refused(vit, fields, why):
     Path(vit, "config.json").write_text(json.dumps({**TIMM, **fields}))
     assert said(composer.load, vit).startswith(
-        f"{vit}/config.json: error[bad-config]: it has a model of timm that reads more than the "
-        f"config: {why}\n  help: give a config that only builds: plain names, numbers, flags and "
-        "words"
+        f"{vit}/config.json: error[bad-config]: it names a timm model that reads more than the "
+        f"config: {why}\n  help: give a config with plain names, numbers, flags and words only"
     )
 
 
@@ -399,18 +400,18 @@ def test_a_recipe_in_a_config_names_no_other_backbone(trained):
     file = Path(trained, "config.json")
     file.write_text(file.read_text().replace("backbone: hf:config.json", "backbone: evil.py:make"))
     assert said(composer.load, trained) == (
-        f"{trained}/config.json: composer_recipe:2:11: error[bad-recipe]: the recipe in a config "
-        "is of the config itself, and not of 'evil.py:make'\n"
+        f"{trained}/config.json: composer_recipe:2:11: error[bad-recipe]: the recipe in a "
+        "config must be for that config, and not for 'evil.py:make'\n"
         "    2 | backbone: evil.py:make\n      |           ^^^^^^^^^^^^\n"
-        "  help: it says 'backbone: hf:config.json'; was it edited?"
+        "  help: it should have 'backbone: hf:config.json'; was it edited?"
     )
 
 
 def test_weights_that_transformers_would_take_from_elsewhere(trained):
     Path(trained, "adapter_config.json").write_text('{"base_model_name_or_path": "/etc"}')
     assert said(composer.load, trained) == (
-        f"{trained}/adapter_config.json: error[bad-config]: this makes the folder an adapter of "
-        "another model, which is not read\n"
+        f"{trained}/adapter_config.json: error[bad-config]: this marks the folder as an adapter "
+        "of another model, which is not read\n"
         "  help: merge the adapter first (merge_and_unload), and save that"
     )
     Path(trained, "adapter_config.json").unlink()
@@ -418,8 +419,8 @@ def test_weights_that_transformers_would_take_from_elsewhere(trained):
     for shard in ("../../evil.pth", "/etc/passwd", "sub/x.safetensors"):
         index.write_text(json.dumps({"weight_map": {"a": shard}}))
         assert said(composer.load, trained) == (
-            f"{index}: error[bad-config]: the shard {shard!r} lies outside the folder, and is not "
-            "read\n  help: put the shards beside their index"
+            f"{index}: error[bad-config]: the shard {shard!r} is outside the folder, and is not "
+            "read\n  help: put the shards next to their index"
         )
 
 
@@ -435,7 +436,7 @@ def test_a_link_out_of_the_folder_is_not_read(honest, mark, name):
     Path("it", name).symlink_to(secret.resolve())
     assert said(composer.load, "it") == (
         f"it/{name}: error[outside]: this is a link to a file outside the folder, which is not "
-        "read\n  help: put the file itself there"
+        "read\n  help: replace the link with the file itself"
     )
 
 
@@ -466,7 +467,7 @@ def test_an_op_that_lies_beside_is_not_imported(honest, mark, monkeypatch):
     recipe = Path("it/recipe.yaml")
     recipe.write_text(recipe.read_text() + "ops: {evil: evil-ops 1.0}\n")
     assert (
-        "error[missing-plugin]: the recipe's op 'evil' is of evil-ops 1.0, which is not installed"
+        "error[missing-plugin]: the recipe's op 'evil' is from evil-ops 1.0, which is not installed"
     ) in said(composer.load, "it")
     additions.cache_clear()
 

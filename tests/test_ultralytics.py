@@ -91,7 +91,7 @@ def test_a_recipe_names_the_configuration(tmp_path: Path) -> None:
 
 REFUSED = {
     "ultralytics:yolov8n.pt": "ultralytics:yolov8n.pt is a pickle, and code in a file is never run",
-    "ultralytics:yolov8n": "ultralytics:yolov8n names no configuration\n  help: write "
+    "ultralytics:yolov8n": "ultralytics:yolov8n is not a configuration\n  help: write "
     "ultralytics:yolov8n.yaml",
 }
 
@@ -109,8 +109,9 @@ def test_the_runner_is_no_network() -> None:
     with pytest.raises(composer.ComposerError) as caught:
         composer.plan(YOLO("yolov8n.yaml", verbose=False), "se")
     assert str(caught.value) == (
-        "error[not-a-model]: YOLO runs a network and is none itself: its train() is no module's\n"
-        "  help: give the network in it: yolo.model = composer.insert(yolo.model, …)"
+        "error[not-a-model]: YOLO runs a network but is not a module: its train() starts a "
+        "training\n"
+        "  help: give the network inside it: yolo.model = composer.insert(yolo.model, …)"
     )
 
 
@@ -119,16 +120,16 @@ def test_who_inserts_into_a_runner_is_told_how_to_train() -> None:
     from ultralytics import YOLO
 
     yolo = YOLO("yolov8n.yaml", verbose=False)
-    with pytest.warns(UserWarning, match="YOLO.train builds the network anew, without what is"):
+    with pytest.warns(UserWarning, match="YOLO.train rebuilds the network, without the insertions"):
         composed = composer.insert(yolo.model, "se", at="stage")
     assert isinstance(composed.yaml, ComposedYaml) and composed.yaml["nc"] == 80
     assert isinstance(copy.deepcopy(composed).yaml, ComposedYaml)
     with pytest.raises(composer.ComposerError) as caught:
         type(yolo.model)(composed.yaml, verbose=False)
     assert str(caught.value) == (
-        "error[rebuilt]: a network built from the yaml of a composed one has not what was inserted"
-        "\n  help: train with a trainer whose get_model inserts it: docs/recipes.md, 'In "
-        "Ultralytics', has one of ten lines"
+        "error[rebuilt]: a network built from the yaml of a composed one would lack the insertions"
+        "\n  help: use a trainer whose get_model inserts it: docs/recipes.md, 'In Ultralytics', "
+        "has one of ten lines"
     )
 
 
@@ -186,7 +187,7 @@ def test_a_composed_detector_is_trained_and_served(
     assert inserted(trained.model) == inserted(yolo.model) == 8
     trained.val(name="val", **settings)
     assert len(trained.predict(str(tmp_path / "images/val/0.png"), imgsz=64, verbose=False)) == 1
-    with pytest.raises(composer.ComposerError, match="has not what was inserted"):
+    with pytest.raises(composer.ComposerError, match="would lack the insertions"):
         YOLO(last).train(epochs=1, name="lost", **settings)
     again = YOLO(last)
     again.train(trainer=trainer, epochs=1, name="again", **settings)

@@ -80,7 +80,7 @@ def test_an_unknown_name_and_a_faulty_spec_are_as_elsewhere(run):
 def test_some_specs_or_all(run, args):
     result = run("verify", *args)
     assert result.status == 2
-    assert "it is not said which specs" in result.err
+    assert "give either specs or --all" in result.err
 
 
 @pytest.mark.parametrize(

@@ -139,8 +139,8 @@ def test_a_pickle_of_another_source_says_so(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(ComposerError) as failure:
         edited_class.put_edits(create_model("resnet18").layer1[0], other)
     assert str(failure.value) == (
-        "error[other-source]: timm.models.resnet.BasicBlock.forward can't be edited as it was: it "
-        "is another than the one that was edited\n"
+        "error[other-source]: timm.models.resnet.BasicBlock.forward can't be edited again: it "
+        "is not the one that was edited\n"
         "  help: install the version that the model was composed with, or insert again"
     )
 

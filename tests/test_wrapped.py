@@ -113,8 +113,8 @@ def test_a_siamese_trunk_is_counted_as_often_as_it_runs() -> None:
 def test_data_parallel_is_taken_off_with_a_warning() -> None:
     model = nn.DataParallel(resnet18())
     said = (
-        "DataParallel is taken off, as it knows only the parameters that were there: this is "
-        "about the ResNet inside it; wrap the composed model anew"
+        "DataParallel is removed, since it handles only the earlier parameters: this applies to "
+        "the ResNet inside it; wrap the composed model again"
     )
     for call in (composer.insert, composer.plan):
         with pytest.warns(UserWarning) as caught:
@@ -133,8 +133,8 @@ def test_a_model_that_fx_traced_is_refused() -> None:
             composer.plan(model, "se", at=at)
         assert str(caught.value) == (
             f"error[no-sites]: this backbone has no {at} that could be found; torch.fx traced it, "
-            "and its blocks no longer run as modules\n  help: insert into the model before it is "
-            "traced, or say at='module' with select"
+            "and its blocks no longer run as modules\n  help: insert into the model before it "
+            "is traced, or use at='module' with select"
         )
     (site,) = composer.plan(model, "se", at="module", select="layer4.1.bn2").sites
     assert site.module == "layer4.1.bn2.se"

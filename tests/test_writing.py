@@ -305,9 +305,9 @@ def test_a_link_that_is_called_like_a_room_is_left_alone() -> None:
 
 # --------------------------------------------------------------------------------- two writers
 
-MEANWHILE_SAID = "another came to be here while this was written, and is kept"
+MEANWHILE_SAID = "another was created here while this was written, and is kept"
 MEANWHILE = (f"it: error[output]: {MEANWHILE_SAID}\n"
-             "  help: look at it; replace it with --force, or name another with -o")  # fmt: skip
+             "  help: check it; replace it with --force, or choose another with -o")  # fmt: skip
 
 
 @pytest.mark.parametrize("force", [False, True])
@@ -422,14 +422,14 @@ def _places() -> None:
 
 
 LONG = "n" * 300
-EXISTS = "exists already", "replace it with --force, or name another with -o"
-LOOP = "is a link that leads to itself", "remove the link, or name another with -o"
+EXISTS = "exists already", "replace it with --force, or choose another with -o"
+LOOP = "is a link that leads to itself", "remove the link, or choose another with -o"
 NOWHERE = ("is a link to 'gone/it', which does not exist",
-           "make that, remove the link, or name another with -o")  # fmt: skip
+           "create its target, remove the link, or choose another with -o")  # fmt: skip
 IN_LOOP, IN_NOWHERE = (f"'loop' {LOOP[0]}", LOOP[1]), (f"'nowhere' {NOWHERE[0]}", NOWHERE[1])
-NO_FOLDER = "its folder does not exist", "make the folder, or name another file"
-FILE, ANOTHER = "name a file with -o", "name another with -o"
-NEVER = "exists and is not a composition, so it is never replaced", ANOTHER
+NO_FOLDER = "its folder does not exist", "create the folder, or choose another file"
+FILE, ANOTHER = "choose a file with -o", "choose another with -o"
+NEVER = "exists and is not a composition, so it is not replaced", ANOTHER
 
 #: A path, whether --force is said, and what is said of it as a file, and as a folder.
 PLACES: list[tuple[str, bool, tuple[str, str] | None, tuple[str, str] | None]] = [
@@ -449,9 +449,9 @@ PLACES: list[tuple[str, bool, tuple[str, str] | None, tuple[str, str] | None]] =
     ("to-fifo", True, ("is a FIFO, not a file", FILE), ("is a FIFO, not a folder", ANOTHER)),
     ("loop", True, LOOP, LOOP),
     ("nowhere", True, NOWHERE, NOWHERE),
-    ("file/x", False, ("'file' is a file, not a folder", "name another file"),
+    ("file/x", False, ("'file' is a file, not a folder", "choose another file"),
      ("'file' is a file, not a folder", ANOTHER)),
-    ("fifo/x/y", False, ("'fifo' is a FIFO, not a folder", "name another file"),
+    ("fifo/x/y", False, ("'fifo' is a FIFO, not a folder", "choose another file"),
      ("'fifo' is a FIFO, not a folder", ANOTHER)),
     ("loop/x", False, IN_LOOP, IN_LOOP),
     ("nowhere/x", False, IN_NOWHERE, IN_NOWHERE),
@@ -648,8 +648,8 @@ def test_a_disk_that_does_not_confirm_the_name(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(putting_file, "flush_one", broken)
     for write, path in ((file_of, "a"), (folder_of, "b")):
         assert said(write, NEW, path) == (
-            f"{path}: error[output]: is written, and the disk has not confirmed its name: "
-            "Input/output error\n  help: look at the disk, and write it again"
+            f"{path}: error[output]: is written, but the disk has not confirmed its name: "
+            f"Input/output error\n  help: check the disk, and write it again"
         )
         assert text_of(path) == NEW
 

@@ -1,1 +1,1 @@
-"""What a model is made of, learnt from the model itself."""
+"""The structure of a model, read from the model itself."""

@@ -1,12 +1,12 @@
-"""The anatomy of a backbone: stages and blocks, with the layout and size of what they give.
+"""The anatomy of a backbone: stages and blocks, with the layout and size of their outputs.
 
-Everything is learnt from the model itself. Two forward passes on fake tensors at two sizes tell
+Everything is read from the model itself. Two forward passes on fake tensors at two sizes show
 what runs, in which order, and which axes are height and width (they scale) and channels (they
-don't). A block is a module that holds two layers of weights or more, and is one of several
-siblings of a kind that run one after another, or has a skip; what holds blocks is a stage.
-Blocks in one flat row, and networks without blocks, end a stage where the resolution falls; in a
-plain row of layers, as of a VGG, a block is a layer with what follows it. What an earlier edit
-inserted is looked through; what it put in place of a layer counts as that layer.
+don't). A block is a module with at least two layers of weights that is one of several siblings of a
+kind run one after another, or has a skip connection; a module that contains blocks is a stage.
+In a flat row of blocks, and in networks without blocks, a stage ends where the resolution falls; in
+a plain row of layers, as in VGG, a block is a layer with what follows it. Earlier insertions are
+ignored; a stand-in counts as the layer that it replaces.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ def anatomy(model: nn.Module, inputs: Inputs | None = None) -> Anatomy:
     """
     given: object = model
     if not isinstance(given, nn.Module):
-        message = f"a model is wanted here, not {type(given).__name__}"
+        message = f"expected a model but got {type(given).__name__}"
         raise error("not-a-model", message, "give a torch.nn.Module, or a MODEL string")
     if hasattr(model, "_orig_mod"):
         raise error(
             "compiled-model",
-            "this is what torch.compile made of a model",
-            "give the model itself, and compile what comes back",
+            "this is a compiled model (torch.compile)",
+            "give the model itself, and compile the result",
         )
     if "mode" not in inspect.signature(type(model).train).parameters:
         kind = type(model).__name__
         raise error(
             "not-a-model",
-            f"{kind} runs a network and is none itself: its train() is no module's",
-            f"give the network in it: {kind.lower()}.model = composer.insert("
+            f"{kind} runs a network but is not a module: its train() starts a training",
+            f"give the network inside it: {kind.lower()}.model = composer.insert("
             f"{kind.lower()}.model, …)",
         )
     run = FakeRun.of(model)
@@ -78,5 +78,5 @@ def _larger(model: nn.Module, first: Probe, run: FakeRun) -> Probe | None:
         except ComposerError:
             continue
         if any(a.shape != b.shape for a, b in zip(first.calls, second.calls, strict=False)):
-            return second  # else the model brings each image to one size
+            return second  # else the model resizes each image
     return None

@@ -1,6 +1,6 @@
-"""What is read of a layer besides what it gives: ``self.proj.weight.device``, say.
+"""What is read of a layer besides its output, such as ``self.proj.weight.device``.
 
-A module that takes the layer's place has no such attribute.
+A module that replaces the layer has no such attribute.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def read_besides(model: nn.Module, paths: Sequence[str], probe: Probe) -> dict[s
 
 
 class _Running:
-    """Tells whether the model runs; before that its weights are put in, which reads them too."""
+    """Whether the model runs; before that its weights are set, which also reads attributes."""
 
     on = False
 

@@ -1,4 +1,4 @@
-"""Copies of modules to try things on, and to look at."""
+"""Copies of modules for trials and for inspection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def copied(module: M) -> M:
-    """Return a copy of a module; what a forward pass left in it is a constant in the copy.
+    """Return a copy of a module; tensors that a forward pass left in it are constants in the copy.
 
     A pass with gradients leaves tensors that torch does not copy, as in LeViT's attention biases.
 
@@ -25,10 +25,10 @@ def copied(module: M) -> M:
 
 
 def shell_of(model: M) -> M:
-    """Return a copy of all modules of a model, which hold the model's very tensors.
+    """Return a copy of all modules of a model that shares the model's tensors.
 
-    It is for looking at a model that may run meanwhile in another thread: hooks, modes and fake
-    tensors are put on the copy. What can't be copied, or is no model, is given back itself.
+    It is for inspecting a model that may run meanwhile in another thread: hooks, modes and fake
+    tensors are put on the copy. What can't be copied, or is not a model, is returned as is.
     """
     try:
         held = (*model.parameters(), *model.buffers(), *_left_in(model))
@@ -38,7 +38,7 @@ def shell_of(model: M) -> M:
 
 
 def _left_in(module: nn.Module) -> Iterator[Tensor]:
-    """Yield the tensors that are results of others among the attributes of all modules inside."""
+    """Yield the non-leaf tensors among the attributes of all modules inside."""
     for part in module.modules():
         own = {name: value for name, value in list(vars(part).items()) if name not in _KEPT}
         for leaf in tree_leaves(own):

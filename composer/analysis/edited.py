@@ -1,4 +1,4 @@
-"""How an edited model is told from its original: marks on what was inserted and derived."""
+"""How edits are recognised: marks on inserted modules and derived classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from composer.language.place import Place
 
 #: In the `meta` of an inserted module: the name of its spec.
 MARK = "composer_inserted"
-#: In the `meta` of a module that took a layer's place: what there is to know of that layer.
+#: In the `meta` of a stand-in: the properties of the replaced layer.
 STAND_IN = "composer_stand_in"
 #: On a derived class: the class it was derived from, what was edited, and the class in whose
 #: methods a forward's own steps are, below those that only go around it.
@@ -22,9 +22,9 @@ ORIGINAL, EDITS, INNER = "composer_original", "composer_edits", "composer_inner"
 
 @dataclass(frozen=True)
 class Before:
-    """What was there: its layers of weights, and of a convolution the channels it takes.
+    """The replaced layer: its layers of weights, and for a convolution its input channels.
 
-    `at` is the kind of place; `dimensions` are those of the map that a convolution slides over.
+    `at` is the kind of place; `dimensions` are those of a convolution's map.
     """
 
     in_channels: int | None
@@ -34,12 +34,12 @@ class Before:
 
 
 def is_inserted(module: nn.Module) -> bool:
-    """Return whether an edit put this module where nothing was."""
+    """Return whether an edit added this module."""
     return isinstance(module, fx.GraphModule) and MARK in _meta(module)
 
 
 def _meta(module: fx.GraphModule) -> dict[str, Any]:
-    """Return what is noted of a graph module; some of torchvision's have no such attribute."""
+    """Return the `meta` of a graph module; some of torchvision's have no such attribute."""
     return getattr(module, "meta", {})
 
 
@@ -49,7 +49,7 @@ def is_stand_in(module: nn.Module) -> bool:
 
 
 def before_stand_in(module: nn.Module) -> Before | None:
-    """Return what there is to know of the layer that a module took the place of, if it did."""
+    """Return the properties of the layer that a module replaced, if it did."""
     found = _meta(module).get(STAND_IN) if isinstance(module, fx.GraphModule) else None
     return found if isinstance(found, Before) else None
 
@@ -67,17 +67,17 @@ def is_edited(module: nn.Module) -> bool:
 
 
 def own_methods(kind: type[nn.Module]) -> dict[str, FunctionType]:
-    """Return the methods of a class of modules and of those it is derived from, undecorated.
+    """Return the methods of a module class and of its base classes, undecorated.
 
     Each is named by its class, such as ``timm.models.resnet.Bottleneck.forward``; the first of a
-    name is the one that an instance runs. Left out are those of `nn.Module`, and what an edit put
-    around a forward.
+    name is the one that an instance runs. Omitted are those of `nn.Module`, and the wrappers
+    that edits put around a forward.
     """
     return {name: undecorated(value) for name, value in decorated_methods(kind).items()}
 
 
 def decorated_methods(kind: type[nn.Module]) -> dict[str, FunctionType]:
-    """Return what `own_methods` does, in their decorators."""
+    """Return the methods of `own_methods` with their decorators."""
     found: dict[str, FunctionType] = {}
     for base in getattr(kind, INNER, kind).__mro__:
         if base in (nn.Module, object):
@@ -94,14 +94,14 @@ def run_as(kind: type[nn.Module], name: str) -> str | None:
 
 
 def undecorated(function: FunctionType) -> FunctionType:
-    """Return the function that a decorator closes over, where it says which that is."""
+    """Return the function that a decorator wraps, where it declares it."""
     inner = vars(function).get("__wrapped__")
     held = [cell for cell in function.__closure__ or () if _holds(cell, inner)]
     return undecorated(inner) if held and isinstance(inner, FunctionType) else function
 
 
 def redecorated(function: FunctionType, made: FunctionType) -> FunctionType:
-    """Return a decorated function with another in the place of the one inside."""
+    """Return a decorated function with its inner function replaced."""
     if undecorated(function) is function:
         return made
     inner = vars(function)["__wrapped__"]

@@ -1,4 +1,4 @@
-"""Finds the blocks and the stages of a backbone; `composer.analysis.anatomy` says how."""
+"""Finds the blocks and the stages of a backbone; `composer.analysis.anatomy` explains how."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from composer.measure.cost import FakeRun
 
 @dataclass(frozen=True)
 class Found:
-    """A block with the module that holds it."""
+    """A block with the module that contains it."""
 
     path: str
     container: str
 
 
 class Explorer:
-    """Looks at one model, and keeps what it has seen."""
+    """Inspects one model, and caches the results."""
 
     def __init__(self, model: nn.Module, first: Probe, second: Probe | None, run: FakeRun) -> None:
         self.model, self.first = model, first
@@ -63,13 +63,13 @@ class Explorer:
         self.named_stages = _named_stages(model)
 
     def _root(self) -> str:
-        """Return what holds the stages: the model, or a backbone that gives maps to heads."""
+        """Return the module with the stages: the model, or a backbone that passes maps to heads."""
         several = [p for p in ("backbone",) if p in self.calls and self.calls[p][0].value is None]
         return several[0] if several else ""
 
     @property
     def is_traced(self) -> bool:
-        """Return whether torch.fx traced the model past modules in it, which then do not run."""
+        """Return whether torch.fx traced the model through modules in it, which then do not run."""
         if not isinstance(self.model, fx.GraphModule):
             return False
         return any(
@@ -95,7 +95,7 @@ class Explorer:
     def _giving_below(self, path: str) -> list[str]:
         """Return the nearest modules below that give a map.
 
-        What gives a vector, as a backbone with a head of its own does, or a record is opened.
+        A module that outputs a vector, as a backbone with a head does, or a record is opened.
         """
         found: list[str] = []
         for child in self._called_below(path):
@@ -106,7 +106,7 @@ class Explorer:
         return found
 
     def _is_one_place(self, path: str) -> bool:
-        """Return whether a module works on one token or place, as in the head of a pooled map."""
+        """Return whether a module works on one token or place, as in a head after pooling."""
         shape = self.calls[path][0].shape or ()
         return (len(shape) == 3 and 1 in shape[1:]) or (len(shape) > 3 and set(shape[2:]) == {1})
 
@@ -116,7 +116,7 @@ class Explorer:
         for name, _ in self.modules[path].named_children():
             child = f"{path}.{name}" if path else name
             if child not in self.modules:
-                continue  # inserted, or shared and known by its first path
+                continue  # inserted, or shared and known under its first path
             if child not in self.calls:
                 found += self._called_below(child)
             elif not self._is_lent(child):
@@ -124,18 +124,18 @@ class Explorer:
         return found
 
     def may_be_a_map(self, shape: tuple[int, ...] | None) -> bool:
-        """Return whether a shape may be that of a map of one image, or of its tokens."""
+        """Return whether a shape may be that of one image's map or tokens."""
         if shape is None or len(shape) not in self.values.axes_of_maps:
             return False
         return shape[0] in self.first.batches
 
     def _is_lent(self, path: str) -> bool:
-        """Return whether several other modules call this one, as a part that they share."""
+        """Return whether several other modules call this one as a shared part."""
         calls = self.calls[path]
         return len(calls) > 1 and not any(is_inside(path, call.caller) for call in calls)
 
     def explore(self, path: str) -> list[Found] | None:
-        """Return the blocks below a module, or None where it does not come apart."""
+        """Return the blocks below a module, or None where it can't be divided."""
         if path not in self.explored:
             self.explored[path] = self._explore(path)
         return self.explored[path]
@@ -164,13 +164,13 @@ class Explorer:
         return found or None
 
     def _embeds(self, path: str) -> bool:
-        """Return whether a module makes tokens of a map, as what comes before all blocks does."""
+        """Return whether a module turns a map into tokens, as the stem does."""
         call = self.calls[path][0]
         axes = 2 + self.first.dimensions
         return call.given is not None and call.given.dim() == axes > len(call.shape or ()) == 3
 
     def _in_a_row(self, path: str) -> list[str]:
-        """Return what runs inside a stage that has no two of a kind, nor any with a skip."""
+        """Return what runs inside a stage whose children are of different kinds, without skips."""
         inside: list[str] = []
         for unit in self.units(path):
             plain = self._kind(unit).forward is nn.Sequential.forward
@@ -186,7 +186,7 @@ class Explorer:
     def skips(self, call: Call) -> bool:
         """Return whether a module's own forward ends in a residual add.
 
-        What takes a list of maps and adds some of them, as a module of HRNet, has no shortcut.
+        A module that takes a list of maps and adds some, as in HRNet, has no shortcut.
         """
         if call.given is None:
             return False
@@ -213,14 +213,14 @@ class Explorer:
         own = branch_end(self.model.get_submodule(inside), graph, calls[0].index)
         if own is None or own.add is None:
             return own is not None and self._is_added_in_a_child(inside, own)
-        return adds_two_values(own.add)  # else it has a shortcut of its own
+        return adds_two_values(own.add)  # else it has its own shortcut
 
     def gives(self, path: str) -> frozenset[int]:
-        """Return the tensors that a module gives, those from before what was inserted."""
+        """Return the output tensors of a module, as before insertions after it."""
         return frozenset(map(self._unedited, self.calls[path][0].outputs))
 
     def takes(self, path: str) -> frozenset[int]:
-        """Return the tensors that a module takes, likewise."""
+        """Return the input tensors of a module, as before insertions."""
         return frozenset(map(self._unedited, self.calls[path][0].inputs))
 
     def _unedited(self, tensor: int) -> int:
@@ -229,7 +229,7 @@ class Explorer:
         return tensor
 
     def _only_child(self, path: str) -> str | None:
-        """Return the one block of a container that adds nothing to it, if it is such."""
+        """Return the only block of a container that adds nothing to it, if there is one."""
         below = self._called_below(path)
         if len(below) != 1 or weight_layers(self.modules[below[0]]) < LAYERS_OF_A_BLOCK:
             return None
@@ -255,12 +255,12 @@ class Explorer:
         if not shape.is_tokens or self.order_of_tokens == "rows":
             return shape
         if self.order_of_tokens == "behind":
-            raise NotAMap("some of its tokens that have no place in the map stand behind it")
+            raise NotAMap("some of its tokens without a place in the map come after the others")
         return replace(shape, in_rows=False)
 
     @cached_property
     def order_of_tokens(self) -> TokenOrder:
-        """How the tokens that the first blocks take follow the rows of the image."""
+        """How the input tokens of the first blocks follow the rows of the image."""
         paths = [found.path for found in self.explore(self.root) or []]
         for call in sorted((self.calls[path][0] for path in paths), key=lambda c: c.order):
             if call.given is None or call.given.dim() != 3:
@@ -278,46 +278,46 @@ class Explorer:
         return [name for name in names if (f"{path}.{name}" if path else name) in self.modules]
 
     def is_norm(self, path: str) -> bool:
-        """Return whether a module has weights, if frozen ones, and no layer of them."""
+        """Return whether a module has weights, even frozen ones, but no layer of weights."""
         return has_weights(self.modules[path]) and not self.layers(path)
 
     def layers(self, path: str) -> int:
-        """Return how many layers of weights a module holds of its own."""
+        """Return the number of a module's own layers of weights."""
         module = self.modules[path]
         ours = sum(weight_layers(child) for child in module.children() if is_inserted(child))
         return weight_layers(module) - ours
 
     def follow(self, call: Call, following: Call) -> bool:
-        """Return whether a call takes what another gave."""
+        """Return whether a call's input is another's output."""
         return bool(self.takes(following.path) & self.gives(call.path))
 
     # -------------------------------------------------------------------------------- shapes
 
     def given_to(self, path: str) -> MapShape:
-        """Return what a module takes, as a feature map.
+        """Return a module's input as a feature map.
 
         Raises:
-            NotAMap: it is none, or its axes could not be told apart.
+            NotAMap: it is not a map, or its axes could not be identified.
         """
         return self._in_order(self._given_to(self.calls[path][0]))
 
     def _given_to(self, call: Call) -> MapShape:
         larger = self.larger.get(call.path)
         if call.given is None:
-            raise NotAMap("it does not take one tensor first")
+            raise NotAMap("its first input is not one tensor")
         return self.values.shape_of(
             call.path, call.given, larger.given if larger else None, call.order
         )
 
     def part(self, path: str) -> Part:
-        """Return the block or stage at `path` with the shape of what it gives."""
+        """Return the block or stage at `path` with the shape of its output."""
         calls = self.calls[path]
         kind = self._kind(path).__name__
         if len(calls) > 1 and not self._of_a_trunk(path):
             return Part(path, kind, calls[0], None, f"it runs {len(calls)} times in one pass")
         if calls[0].value is None:
             what = type(calls[0].output).__name__
-            return Part(path, kind, calls[0], None, f"it gives a {what}, not one tensor")
+            return Part(path, kind, calls[0], None, f"it returns a {what}, not one tensor")
         larger = self.larger.get(path)
         try:
             shape = self.values.shape_of(
@@ -329,9 +329,9 @@ class Explorer:
         return Part(path, kind, calls[0], shape, times=len(calls))
 
     def _of_a_trunk(self, path: str) -> bool:
-        """Return whether a module runs once in each run of one that is run several times.
+        """Return whether a module runs once per run of an enclosing one that runs several times.
 
-        So it is with siamese networks, whose trunk sees one image after another.
+        As in siamese networks, whose trunk sees one image after another.
         """
         calls = self.calls[path]
         alike = len({call.shape for call in calls}) == 1
@@ -340,7 +340,7 @@ class Explorer:
 
 
 def _named_stages(model: nn.Module) -> tuple[str, ...]:
-    """Return the modules that timm's models name as what gives the features of a stage."""
+    """Return the modules that timm's models declare as the outputs of their stages."""
     info = getattr(model, "feature_info", None)
     info = getattr(info, "info", info)
     if not isinstance(info, (list, tuple)):

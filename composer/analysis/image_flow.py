@@ -1,4 +1,4 @@
-"""Which tensors of a pass come from the images: of CLIP, what its text gives does not."""
+"""Which tensors of a pass depend on the images; in CLIP, those of the text don't."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ class ImageFlow(TorchFunctionMode):
         self._known = WeakIdKeyDictionary()
 
     def begin(self, image: Tensor | None, given: Any) -> None:
-        """Follow an image, and what else is given that has as many axes, as a second image."""
+        """Follow an image, and other inputs with as many axes, such as a second image."""
         for leaf in tree_leaves(given):
             if image is not None and isinstance(leaf, Tensor) and leaf.dim() == image.dim():
                 self._known[leaf] = True
 
     def reaches(self, value: Any) -> bool:
-        """Return whether any tensor in a value comes from those that are followed."""
+        """Return whether any tensor in a value depends on the followed ones."""
         return any(isinstance(leaf, Tensor) and leaf in self._known for leaf in tree_leaves(value))
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Call the function, and follow what it gives."""
+        """Call the function, and follow its output."""
         kwargs = kwargs or {}
         function: Callable[..., Any] = func
         out = function(*args, **kwargs)

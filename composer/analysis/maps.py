@@ -1,9 +1,9 @@
-"""What a module gives, read as a feature map: its channels, height and width, its prefix tokens.
+"""A module's output, read as a feature map: its channels, height, width and prefix tokens.
 
 The axes that grow with the image are height and width, or tokens; channels don't. A count of
 tokens is height times width of a map seen earlier, and the prefix tokens before them. Where a
-model takes images of one size only, maps that its convolutions gave tell the same, with the
-widths of the layers around.
+model takes images of one size only, the maps of its convolutions and the widths of the layers
+around show the same.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from composer.analysis.probe import Probe
 from composer.primitives.places import PLACES
 
-#: Of a model that takes one size only: class, distillation and register tokens are a few.
+#: For a model that takes one size only: class, distillation and register tokens are few.
 _MOST_PREFIX_TOKENS = 16
 _MOST_PIXELS_OF_A_PATCH = 64
 
@@ -42,7 +42,7 @@ class MapShape:
 
     The map of a volume or a video has depth, height and width, ``[b, c, d, h, w]``, and that of a
     signal one size, ``[b, c, t]``. Tokens ``[b, n, c]`` are a map whose places follow `prefix`
-    tokens that have no place in it. Those that do not follow one another row by row are not
+    tokens that have no place in it. Tokens that are not in row order are not
     `in_rows`: they have no neighbours.
     """
 
@@ -59,7 +59,7 @@ class MapShape:
 
 
 class NotAMap(Exception):  # noqa: N818 - a finding, which the plan reports
-    """A value whose axes could not be told apart; the message says what was seen."""
+    """A value whose axes could not be identified; the message says what was seen."""
 
 
 @dataclass(frozen=True)
@@ -74,16 +74,16 @@ class Values:
         """Return a value as a feature map.
 
         Args:
-            path: the module that gives it, or takes it.
+            path: the module whose output or input it is.
             value: in the first pass.
-            larger: the same on the larger image, where there was one.
-            order: when it came to be, in the first pass.
+            larger: the same on the larger image, if there was one.
+            order: its position in the first pass.
 
         Raises:
-            NotAMap: it is none, or its axes could not be told apart.
+            NotAMap: it is not a map, or its axes could not be identified.
         """
         if value.dim() not in self.axes_of_maps or not self._is_batch(value, larger):
-            raise NotAMap(f"it gives {_shown(value)}, which is not a map")
+            raise NotAMap(f"it outputs {_shown(value)}, which is not a map")
         if self.second is not None and larger is not None:
             grown = tuple(i for i, (a, b) in enumerate(_sizes(value, larger)) if a != b)
         else:
@@ -100,20 +100,20 @@ class Values:
         if inner > 1 and grown == tuple(range(1, inner + 1)):
             return MapShape(("b", *places, "c"), value.shape[-1], tuple(value.shape[1:-1]))
         words = {1: "the length", 2: "height and width", 3: "depth, height and width"}
-        raise NotAMap(f"{words[inner]} of {_shown(value)} could not be told apart")
+        raise NotAMap(f"{words[inner]} of {_shown(value)} could not be identified")
 
     @property
     def dimensions(self) -> int:
-        """Over how many axes a map of the model goes."""
+        """The number of spatial axes of the model's maps."""
         return self.first.dimensions
 
     @property
     def axes_of_maps(self) -> tuple[int, ...]:
-        """How many axes a map or its tokens may have."""
+        """The possible numbers of axes of a map or its tokens."""
         return (3,) if self.dimensions == 1 else (3, 4) if self.dimensions == 2 else (3, 4, 5)
 
     def _signal(self, value: Tensor, larger: Tensor | None, order: int, axis: int) -> MapShape:
-        """Return a value of a signal: a map as it is, or tokens behind some that have no place."""
+        """Return a value of a signal: a map as it is, or tokens after prefix tokens."""
         length, channels = value.shape[axis], value.shape[3 - axis]
         if axis == 1:
             try:
@@ -149,10 +149,10 @@ class Values:
             if found:
                 prefix, grid = min(found, key=lambda one: one[0])
                 return MapShape(layout, value.shape[layout.index("c")], grid, prefix)
-        raise NotAMap(f"its {tokens} tokens make no grid of a map seen before")
+        raise NotAMap(f"its {tokens} tokens do not match the grid of any earlier map")
 
     def _maps_before(self, order: int) -> Iterator[tuple[Grid, Grid | None]]:
-        """Yield the sizes of maps that convolutions gave, the last first, in both passes."""
+        """Yield the sizes of the convolutions' output maps, the last first, in both passes."""
         for at, grid, larger in reversed(self._maps):
             if at < order:
                 yield grid, larger
@@ -185,7 +185,7 @@ class Values:
                 yield tuple(length // pixels for length in lengths), large
 
     def _likely(self, path: str, value: Tensor) -> tuple[int, ...]:
-        """Return the axes that would grow with the image, of a model that takes one size."""
+        """Return the axes that would grow with the image, for a model that takes one size."""
         shape = tuple(value.shape)
         grids = {grid for _, grid, _ in self._maps} | {grid for grid, _ in self._patches()}
         if (inner := len(shape) - 2) > 1:
@@ -216,12 +216,12 @@ class Values:
 def like_map(
     known: MapShape, shape: tuple[int, ...], its: tuple[int, ...] | None
 ) -> MapShape | None:
-    """Return a value inside a block as a map, where the block's own is known; None where it isn't.
+    """Return a value inside a block as a map, given the block's output map; None if it is not one.
 
     Args:
-        known: what the block gives.
+        known: the block's output.
         shape: of the value.
-        its: the shape of what the block gives.
+        its: the shape of the block's output.
     """
     if shape == its:
         return known
@@ -234,7 +234,7 @@ def like_map(
         (("b", *axes, "c"), (1, *size, channels)),
         (known.layout, tuple(_other_channels(known, its or ()))),
     )
-    if len(size) == 1 and not known.is_tokens:  # the places of a signal are its own axis
+    if len(size) == 1 and not known.is_tokens:  # the places of a signal are one axis
         layouts = layouts[2:]
     for layout, wanted in layouts:
         fits = len(wanted) == len(shape) and all(
@@ -252,7 +252,7 @@ def _other_channels(known: MapShape, its: tuple[int, ...]) -> Iterator[int | Non
 
 
 def _of_convolutions(model: nn.Module, probe: Probe) -> Iterator[tuple[str, Grid]]:
-    """Yield what convolutions of a batch of one gave, by their paths."""
+    """Yield the outputs of convolutions on a batch of one, by path."""
     axes = 2 + probe.dimensions
     for call in probe.calls:
         shape = call.shape
@@ -275,7 +275,7 @@ def _mixed(modules: Iterable[nn.Module], axes: int, dimensions: int) -> int | No
 
 
 def _widths(module: nn.Module) -> set[int]:
-    """Return the channels that a norm, a convolution or a linear layer says it works on."""
+    """Return the channels that a norm, a convolution or a linear layer declares."""
     told = [getattr(module, a, None) for a in ("num_features", "out_channels", "out_features")]
     shape = getattr(module, "normalized_shape", None)
     told += [shape[-1]] if isinstance(shape, tuple) else []
@@ -284,7 +284,7 @@ def _widths(module: nn.Module) -> set[int]:
 
 def _sizes(value: Tensor, larger: Tensor) -> Iterator[tuple[int, int]]:
     if value.dim() != larger.dim():
-        raise NotAMap(f"it gives {_shown(value)}, which is not a map")
+        raise NotAMap(f"it outputs {_shown(value)}, which is not a map")
     return zip(value.shape, larger.shape, strict=True)
 
 

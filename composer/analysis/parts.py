@@ -1,4 +1,4 @@
-"""What an anatomy holds: parts, stages, and what may be asked of them."""
+"""The contents of an anatomy: parts, stages, and queries on them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ LAYERS_OF_A_BLOCK = 2
 
 @dataclass(frozen=True)
 class Part:
-    """A block, or a stage as a whole: its path, its class, and what it gives.
+    """A block, or a stage as a whole: its path, its class, and its output.
 
-    `shape` is None where the value is no feature map whose axes could be told apart; `refusal`
-    then says what was seen. `times` is how often it runs in one pass.
+    `shape` is None where the value is not a feature map with identified axes; `refusal` then says
+    what was seen. `times` is how often it runs in one pass.
     """
 
     path: str
@@ -59,7 +59,7 @@ class Anatomy:
 
     @property
     def stem(self) -> Part | None:
-        """What gives the first stage its input: the stem, or the last of several modules of it."""
+        """The module whose output is the first stage's input: the stem, or its last module."""
         entrance = self.entrance
         whole = self.stages[0].whole if self.stages else None
         if whole is None or entrance is None or not is_inside(entrance.path, whole.path):
@@ -74,7 +74,7 @@ class Anatomy:
     def entrance(self) -> Part | None:
         """The outermost module of the first stage, from its first block on, with maps of one size.
 
-        So what comes before the blocks inside a cross-stage-partial module is no stem.
+        So what comes before the blocks inside a cross-stage-partial module is not a stem.
         """
         found = self.first
         if found is None:
@@ -95,14 +95,14 @@ class Anatomy:
 
     @property
     def first(self) -> Part | None:
-        """The first block, or the first stage where it has none."""
+        """The first block, or the first stage if it has none."""
         if not self.stages:
             return None
         return self.stages[0].blocks[0] if self.stages[0].blocks else self.stages[0].whole
 
     @property
     def last(self) -> Part | None:
-        """What gives the head its input: the last stage, or a norm behind it."""
+        """The module whose output is the head's input: the last stage, or a norm after it."""
         found = next((s.whole for s in reversed(self.stages) if s.whole.shape is not None), None)
         if found is None:
             return None
@@ -114,7 +114,7 @@ class Anatomy:
 
     @cached_property
     def modules(self) -> tuple[Part, ...]:
-        """Every module that runs, in the order they end; of two that give one value the outer."""
+        """Every module that runs, in the order they end; of two with the same output, the outer."""
         seen = dict.fromkeys(c.path for c in self.probe.calls if c.path and self.knows(c.path))
         return tuple(map(self.part, seen))
 
@@ -135,7 +135,7 @@ class Anatomy:
         return found
 
     def caller_of(self, path: str) -> Part:
-        """Return the nearest module around one that runs, which is not a bare list."""
+        """Return the nearest enclosing module that runs, which is not a bare list."""
         above = path.rpartition(".")[0]
         while above and not self.knows(above):
             above = above.rpartition(".")[0]
@@ -148,7 +148,7 @@ class Anatomy:
 
 
 def _feeds(part: Part, first: Part) -> bool:
-    """Return whether a part gives what another takes; what is inside that other does not."""
+    """Return whether a part's output is another's input; parts inside that other don't count."""
     gives = part.call.value is not None and part.call.value is first.call.given
     before = part.call.order < first.call.order
     return gives and before and not is_inside(part.path, first.path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def around(path: str) -> list[str]:
-    """Return a path and those of the modules around it, the nearest first, the model at last."""
+    """Return a path and those of its enclosing modules, the nearest first and the model last."""
     found = [path]
     while found[-1]:
         found.append(found[-1].rpartition(".")[0])

@@ -19,7 +19,7 @@ from composer.errors import ComposerError, error
 from composer.measure.cost import FakeRun, FlopCounter, on_numbers
 from composer.measure.inputs import Inputs, remembered_inputs
 
-#: What models that take more than a batch of images call the part that takes these.
+#: Names of the image part in models that take more than a batch of images.
 _BACKBONES = ("backbone", "trunk", "encoder", "visual", "vision_model", "image_encoder")
 
 
@@ -27,8 +27,8 @@ _BACKBONES = ("backbone", "trunk", "encoder", "visual", "vision_model", "image_e
 class Call:
     """One call of a module: what went in, what came out, when, and its multiply-adds.
 
-    `caller` is the module in whose forward it was called, the nearest that runs; `sees_image`
-    says whether what it gives depends on the image, and not on other inputs alone.
+    `caller` is the nearest running module in whose forward it was called; `sees_image` says
+    whether its output depends on the image, and not only on other inputs.
     """
 
     path: str
@@ -52,10 +52,10 @@ class Call:
 
     @property
     def index(self) -> int | None:
-        """Where the value stands in the output, where that is a tuple or a list.
+        """The index of the value in the output, if that is a tuple or a list.
 
-        It is the first tensor in it of the batch that was given; what alone was given and passed
-        through, as an image among features, if there is no other.
+        It is the first tensor with the batch size of the input; tensors merely passed through, such
+        as an image among features, only count if there is no other.
         """
         if not isinstance(self.output, (tuple, list)):
             return None
@@ -67,14 +67,14 @@ class Call:
 
     @property
     def value(self) -> Tensor | None:
-        """What it gives: one tensor, or the first of a tuple or a list; None for anything else."""
+        """Its output: one tensor, or the first of a tuple or a list; None for anything else."""
         if isinstance(self.output, Tensor):
             return self.output
         return None if self.index is None else self.output[self.index]
 
     @property
     def given(self) -> Tensor | None:
-        """The first thing that it takes, where that is a tensor."""
+        """Its first input, if that is a tensor."""
         first = self.args[0] if self.args else next(iter(self.kwargs.values()), None)
         return first if isinstance(first, Tensor) else None
 
@@ -89,12 +89,12 @@ class Probe:
     """The calls of one forward pass, in the order they ended, and its multiply-adds, `flops`.
 
     Attributes:
-        inputs: what it was given.
-        calls: what was called.
+        inputs: its inputs.
+        calls: the calls.
         flops: the multiply-adds of all.
-        entry: the module that was given the inputs: the model, or of a detector its backbone.
-        has_numbers: whether the pass needs real numbers, for its forward reads some.
-        dimensions: over how many axes the maps go; two, where these are height and width.
+        entry: the module that took the inputs: the model, or the backbone of a detector.
+        has_numbers: whether the pass needs real tensors, since its forward reads values.
+        dimensions: the number of spatial axes of the maps; two for height and width.
     """
 
     inputs: Inputs
@@ -120,7 +120,7 @@ class Probe:
         return tuple(self._by_path.get(path, ()))
 
     def inside(self, path: str) -> dict[str, list[Call]]:
-        """Return the calls of what is inside a module, by the paths from there."""
+        """Return the calls inside a module, by relative path."""
         start = f"{path}." if path else ""
         return {
             p.removeprefix(start): calls for p, calls in self._by_path.items()
@@ -141,20 +141,20 @@ def probe(
     run: FakeRun | None = None,
     entered: str | None = None,
 ) -> Probe:
-    """Run the model once on fake tensors and note what was called.
+    """Run the model once on fake tensors and record the calls.
 
-    Where the forward reads the numbers in a tensor, the model runs on real ones in evaluation.
+    Where the forward reads values of a tensor, the model runs on real ones in evaluation.
 
     Args:
         model: any model.
-        inputs: what to run it on; else what is remembered of it; else one image of the size that
-            the model says, or the first size that it takes.
-        run: a fake copy of the model, where there is one already.
-        entered: the module that takes the inputs, where that is known; the model itself, else its
-            backbone, where the model takes more than a batch of images, as detectors do.
+        inputs: its inputs; by default the remembered ones, else one image of the size that the
+            model declares, or the first size that works.
+        run: a fake copy of the model, if there is one already.
+        entered: the module that takes the inputs, if known; by default the model itself, or its
+            backbone if the model takes more than a batch of images, as detectors do.
 
     Raises:
-        ComposerError: the forward pass fails on all that was tried.
+        ComposerError: the forward pass fails on all inputs tried.
     """
     run = run or FakeRun.of(model)
     known = inputs or remembered_inputs(model)
@@ -181,7 +181,7 @@ def probe(
         raise error(
             "forward-failed",
             f"the forward pass of {type(model).__name__} fails on the inputs given: {reasons[0]}",
-            "give as example_inputs what the model's forward takes",
+            "pass the inputs of the model's forward as example_inputs",
         )
     channels, *size = tries[0].shape
     what = {1: "signals", 3: "volumes"}.get(len(size), "images")
@@ -190,7 +190,7 @@ def probe(
         "forward-failed",
         f"the forward pass of {type(model).__name__} fails on a batch of {channels}-channel "
         f"{what} ({'x'.join(map(str, size))}: {reasons[0]})",
-        f"sizes tried: {', '.join(dict.fromkeys(sizes))}; give another with --input-size or, of a "
+        f"sizes tried: {', '.join(dict.fromkeys(sizes))}; give another with --input-size or, for a "
         f"model that takes more than {what}, example_inputs=",
     )
 
@@ -200,14 +200,14 @@ def _shape(inputs: Inputs) -> tuple[int, ...]:
 
 
 def _images(model: nn.Module) -> list[Inputs]:
-    """Return the images to try: of the size that a model says, else of usual ones."""
+    """Return the images to try: of the size that a model declares, else of usual sizes."""
     return [Inputs.images(model, shape) for shape in shapes(model)]
 
 
 def _tried(
     model: nn.Module, run: FakeRun, inputs: Inputs, entry: str, has_numbers: bool
 ) -> Probe | str:
-    """Return what one pass shows, or the reason why it fails."""
+    """Return the result of one pass, or the reason why it fails."""
     try:
         return _probe_at(model, run, inputs, entry, has_numbers)
     except ComposerError:
@@ -218,7 +218,7 @@ def _tried(
 
 
 def _reads_numbers(reason: str) -> bool:
-    """Return whether a pass on fake tensors failed for they have no numbers."""
+    """Return whether a pass failed because fake tensors have no values."""
     return "aten." in reason
 
 
@@ -254,7 +254,7 @@ def run_through(
     watch: AbstractContextManager[Any],
     has_numbers: bool,
 ) -> None:
-    """Run a model once inside `watch`: on fake tensors, or on numbers in evaluation."""
+    """Run a model once inside `watch`: on fake tensors, or on real ones in evaluation."""
     entered = model.get_submodule(entry)
     if has_numbers:
         filled = inputs.filled()
@@ -264,7 +264,7 @@ def run_through(
 
 
 class _Twins:
-    """Fake tensors in the place of real ones, one for each, so that these need not be kept."""
+    """Fake tensors in place of real ones, one for each, so that the real ones need not be kept."""
 
     def __init__(self, run: FakeRun) -> None:
         self.run, self.known = run, WeakIdKeyDictionary()
@@ -289,7 +289,7 @@ def _noted(
     handles = []
     seen: Callable[[Any], Any] = twins.of if twins is not None else lambda value: value
 
-    running: list[tuple[str, int]] = []  # what was called and has not ended, and the sum then
+    running: list[tuple[str, int]] = []  # the unfinished calls, each with the sum at its start
 
     def watch(path: str, module: nn.Module) -> None:
         def begin(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -298,7 +298,7 @@ def _noted(
                 flow.begin(Inputs(args, kwargs).image, (args, kwargs))
 
         def note(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
-            # a list may grow after the call: keep what it held
+            # a list may grow after the call: keep its contents
             given, named, gave = tree_map(seen, (args, kwargs, out))
             flops = counter.total - running.pop()[1]
             caller = running[-1][0] if running else ""

@@ -1,8 +1,8 @@
 """A module's own forward, recorded while it runs: an fx graph, every child a leaf.
 
-The forward runs as its author wrote it, on fake tensors or on real ones, under a mode that torch
-gives every function call to, for this thread alone. So nothing is patched, another thread goes on
-undisturbed, and what depends on a shape or a flag simply takes its way. Each node knows the calls
+The forward runs as its author wrote it, on fake or real tensors, under a mode that intercepts
+every torch function call of this thread. So nothing is patched, other threads are not disturbed,
+and control flow that depends on a shape or a flag is simply followed. Each node knows the calls
 that led to it (`Instruction`), from which `composer.surgery.source` finds its expression.
 
 The graph is there to be read, and never run.
@@ -29,9 +29,9 @@ from composer.lower.mechanism import Onlooker
 from composer.measure.seeds import seed_torch
 from composer.turns import TURN
 
-#: In the `meta` of a node: the tensor that it gives, and where the forward made it.
+#: In the `meta` of a node: its output tensor, and where the forward made it.
 VALUE, INSTRUCTIONS = "composer_value", "composer_instructions"
-#: In the `meta` of the output: whether random numbers were drawn on the way.
+#: In the `meta` of the output: whether random numbers were drawn.
 DRAWS = "composer_draws"
 
 
@@ -54,20 +54,20 @@ def record(
     seed: int = 0,
     gives: Mapping[str, Callable[[], Any]] | None = None,
 ) -> fx.Graph:
-    """Return the graph of what a module's forward does while `run` calls the module once.
+    """Return the graph of a module's forward while `run` calls the module once.
 
     Args:
         module: whose forward it is.
         run: calls it.
         seed: of random numbers.
-        gives: what some of the children give, by their paths, so that they need not run.
+        gives: outputs of some of the children by path, so that they need not run.
 
-    Placeholders are the tensors that it is given, named as the forward names them; a tensor that
-    a child or a function returns among others is an item of what that gives. A value that is
-    written in place is the node that wrote it last.
+    Placeholders are the input tensors, under the forward's argument names; a tensor that a child
+    or a function returns among others is an item of its output. A value that is written in place
+    is the node that wrote it last.
 
     Raises:
-        Untraceable: the run fails, or a value comes from where torch's functions don't show.
+        Untraceable: the run fails, or a value comes from code outside torch's functions.
     """
     recorder = _Recorder(module, gives or {})
     try:
@@ -108,10 +108,10 @@ def _same_states(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw Python's, NumPy's and torch's random numbers from a seed; give back what they were.
+    """Draw Python's, NumPy's and torch's random numbers from a seed; restore their states after.
 
-    A process has one generator of each. What other threads than Composer's draw meanwhile comes of
-    the seed, too, and what they draw afterwards goes on from before.
+    A process has one generator of each. Numbers that other threads draw meanwhile also come from
+    the seed, and afterwards their sequence continues as before.
     """
     with TURN:
         yield from _seeded(seed)
@@ -136,7 +136,7 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 class _Recorder(TorchFunctionMode):
-    """Writes one node for each function that is called, and for each child."""
+    """Writes one node for each function call, and for each child."""
 
     def __init__(self, module: nn.Module, gives: Mapping[str, Callable[[], Any]]) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class _Recorder(TorchFunctionMode):
         self.is_done = False
         self._depth = -1  # of calls of children; -1 while the forward itself does not run
         self._known: dict[int, fx.Node | tuple[fx.Node, Any]] = {}
-        self._kept: list[Any] = []  # so that no id is given away
+        self._kept: list[Any] = []  # so that no id is reused
         self._own: dict[int, str] | None = None
         self._methods = {
             function.__code__: name for name, function in own_methods(type(module)).items()
@@ -170,7 +170,7 @@ class _Recorder(TorchFunctionMode):
     def _seen(
         self, path: str, module: nn.Module, known: set[nn.Module]
     ) -> Iterator[tuple[str, nn.Module]]:
-        """Yield the module and those inside it, but for what is in those that need not run."""
+        """Yield the module and those inside it, except inside those that need not run."""
         known.add(module)
         yield path, module
         if path in self.gives and path:
@@ -200,7 +200,7 @@ class _Recorder(TorchFunctionMode):
 
     def _begin(self, args: Any, kwargs: Any) -> None:
         if self._depth >= 0 or self.is_done:
-            raise Untraceable("it runs itself again")
+            raise Untraceable("it calls itself")
         self._depth = 0
         for name, tensor in _named_tensors(self.module, args, kwargs):
             if id(tensor) not in self._known:
@@ -216,7 +216,7 @@ class _Recorder(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run a function; note it where the forward itself called it."""
+        """Run a function; record it if the forward itself called it."""
         kwargs = kwargs or {}
         given = func(*args, **kwargs)
         if self._depth != 0:
@@ -225,7 +225,7 @@ class _Recorder(TorchFunctionMode):
             return self._write("call_function", func, args, kwargs, given)
         if isinstance(given, (tuple, list)) and any(isinstance(t, Tensor) for t in given):
             return self._write("call_function", func, args, kwargs, given)
-        return given  # a size, a flag: the way that the forward takes shows itself
+        return given  # a size or a flag: the forward's path shows it
 
     def _write(self, op: str, target: Any, args: Any, kwargs: Any, given: Any) -> Any:
         node_args, node_kwargs = self._argument(args), self._argument(kwargs)
@@ -247,7 +247,7 @@ class _Recorder(TorchFunctionMode):
         return given
 
     def _apart(self, tensor: Tensor) -> Tensor:
-        """Return a tensor that is no other's object: an identity gives its very input back."""
+        """Return a tensor object of its own: an identity returns its input itself."""
         if id(tensor) not in self._known:
             return tensor
         with torch._C.DisableTorchFunction():
@@ -261,7 +261,7 @@ class _Recorder(TorchFunctionMode):
         node.meta[VALUE] = tensor
 
     def _argument(self, value: Any) -> Any:
-        """Return an argument with nodes for tensors; what fx can't hold is told by its type."""
+        """Return an argument with nodes for tensors; what fx can't hold is named by its type."""
         if isinstance(value, Tensor):
             return self._node(value)
         if isinstance(value, (tuple, list)):
@@ -290,7 +290,7 @@ class _Recorder(TorchFunctionMode):
         elif (name := self._held(tensor)) is not None:
             node = self.graph.create_node("get_attr", name, name="attribute")
         else:
-            raise Untraceable("a value of its comes from code that torch's functions don't show")
+            raise Untraceable("a value comes from code outside torch's functions")
         self._knows(tensor, node)
         return node
 
@@ -301,7 +301,7 @@ class _Recorder(TorchFunctionMode):
         return self._own.get(id(tensor))
 
     def _instructions(self) -> tuple[Instruction, ...]:
-        """Return the instructions of the module's own methods that run now, the outermost first."""
+        """Return the instructions of the module's own methods now running, the outermost first."""
         found: list[Instruction] = []
         frame: FrameType | None = sys._getframe(2)
         while frame is not None:
@@ -316,7 +316,7 @@ class _Recorder(TorchFunctionMode):
 
 @contextmanager
 def _instead_of_forward(module: nn.Module, gives: Callable[[], Any]) -> Iterator[None]:
-    """Let a module give something without running."""
+    """Let a module return a value without running."""
     held = vars(module)
     own = held.get("forward")
     held["forward"] = lambda *_, **__: gives()
@@ -343,7 +343,7 @@ def _writes_in_place(op: str, target: Any) -> bool:
 
 
 def _named_tensors(module: nn.Module, args: Any, kwargs: Any) -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors that a forward is given, by the names that it has for them."""
+    """Yield the input tensors of a forward, by argument name."""
     try:
         bound = dict(inspect.signature(module.forward).bind(*args, **kwargs).arguments)
     except TypeError:
@@ -374,12 +374,12 @@ def numbered(
 ) -> dict[fx.Node, int]:
     """Give equal computations equal numbers, in one graph or in several that share `numbers`.
 
-    Whether a function is called for training is not looked at.
+    The training flag of a function is ignored.
 
     Args:
         graph: a recorded graph.
-        numbers: those given so far; new ones are added.
-        without: a child whose calls count as what they are given.
+        numbers: those assigned so far; new ones are added.
+        without: a child whose calls count as their inputs.
     """
     found: dict[fx.Node, int] = {}
 
@@ -398,7 +398,7 @@ def numbered(
 
 
 def told(target: Any) -> str:
-    """Return what a node calls, by a name that is the same in each run."""
+    """Return the name of a node's target, the same in each run."""
     if isinstance(target, str):
         return target
     return str(resolve_name(target) or getattr(target, "__qualname__", type(target).__name__))

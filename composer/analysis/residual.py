@@ -1,4 +1,4 @@
-"""Where a block's residual branch ends: the last add both of whose operands come from its input."""
+"""Where a block's residual branch ends: the last add whose operands both come from its input."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ADDS = ("add", "add_", "__radd__", "sub", "sub_", "__rsub__")
 class Branch:
     """Where a residual branch ends: its last node, and the nodes that read it there.
 
-    `add` is the residual add, or None where the block has no skip and the branch is all of it;
+    `add` is the residual add, or None where the block has no skip and is all branch;
     `of` counts the residual branches of the block up to this one.
     """
 
@@ -32,7 +32,7 @@ class Branch:
 
 
 class NoSuchBranch(Exception):  # noqa: N818 - a finding, which the plan reports
-    """A block without the residual branch that is wanted; the message says which there are."""
+    """A block without the requested residual branch; the message says which there are."""
 
 
 def branch_ends(
@@ -40,18 +40,18 @@ def branch_ends(
 ) -> tuple[Branch, Branch] | None:
     """Return where the residual branch ends, in training and in evaluation mode.
 
-    What only training adds behind the branch, such as drop path written out in the forward, stays
-    behind what is inserted: the end is the same value in both modes where both have it.
+    What only training adds after the branch, such as drop path written out in the forward, stays
+    after the insertion: the end is the same value in both modes where both have it.
 
     Args:
         module: the block.
         forward: its forward.
-        index: where its value stands in what it returns, where that is a tuple.
-        which: of several branches, the number of one from 1, or a child in it; the last unless
-            told.
+        index: the index of its value in the output, if that is a tuple.
+        which: of several branches, the number of one from 1, or a child in it; by default the
+            last.
 
     Raises:
-        NoSuchBranch: there is none such.
+        NoSuchBranch: there is no such branch.
     """
     training = branch_end(module, forward.training, index, which)
     evaluation = branch_end(module, forward.evaluation, index, which)
@@ -68,9 +68,9 @@ def branch_ends(
 
 
 def returned(graph: fx.Graph, index: int | None) -> fx.Node | None:
-    """Return the value that a forward gives, at a place of its tuple where it gives one.
+    """Return the output of a forward, or its item at an index of a tuple.
 
-    None where the forward does not make that tuple itself.
+    None where the forward does not build that tuple itself.
     """
     value: Any = next(node for node in graph.nodes if node.op == "output").args[0]
     if index is not None:
@@ -83,14 +83,13 @@ def branch_end(
 ) -> Branch | None:
     """Return where the residual branch of a forward ends.
 
-    The residual add is the last one both of whose operands come from the block's input, with no
-    layer of weights behind it but inserted ones. Of its operands the branch is the one with more
-    layers of weights; None where both have as many. Dropout and drop path at the end of the
-    branch stay behind what is inserted, as the papers' code has them. A block without such an
-    add is all branch.
+    The residual add is the last one whose operands both come from the block's input, with no
+    layer of weights after it except inserted ones. The operand with more layers of weights is the
+    branch; None where both have as many. Dropout and drop path at the end of the branch stay
+    after the insertion, as in the papers' code. A block without such an add is all branch.
 
     Raises:
-        NoSuchBranch: there is no such one as `which`.
+        NoSuchBranch: there is no branch `which`.
     """
     output = next(node for node in graph.nodes if node.op == "output")
     value = returned(graph, index)
@@ -114,9 +113,9 @@ def branch_end(
 def ends_beside_input(
     module: nn.Module, forward: Forward, index: int | None = None
 ) -> tuple[Branch, Branch] | None:
-    """Return where what a block makes ends, in training and evaluation, if it gives its input, too.
+    """Return where a block's new value ends, in both modes, if its output includes its input.
 
-    So does a dense layer: ``cat([x, new])``.
+    As in a dense layer: ``cat([x, new])``.
     """
     training = _beside_input(module, forward.training, index)
     evaluation = _beside_input(module, forward.evaluation, index)
@@ -135,14 +134,14 @@ def _beside_input(module: nn.Module, graph: fx.Graph, index: int | None) -> Bran
 
 
 def takes_two_ways(node: fx.Node) -> bool:
-    """Return whether a step calls a child with several values that come from what it takes."""
+    """Return whether a step calls a child with several values derived from the input."""
     given = set(node.graph.find_nodes(op="placeholder"))
     ways = [way for way in node.all_input_nodes if given & (_ancestors(way) | {way})]
     return node.op == "call_module" and len(ways) > 1
 
 
 def adds_two_values(add: fx.Node) -> bool:
-    """Return whether an add is of two values that are made of different things that are given."""
+    """Return whether an add is of two values derived from different inputs."""
     made_of = [
         {node for node in {operand, *_ancestors(operand)} if node.op == "placeholder"}
         for operand in _operands(add)
@@ -151,7 +150,7 @@ def adds_two_values(add: fx.Node) -> bool:
 
 
 def joins_ways(graph: fx.Graph, child: str) -> bool:
-    """Return whether a forward concatenates what a child gives with what goes past the child."""
+    """Return whether a forward concatenates a child's output with what bypasses the child."""
     after: set[fx.Node] = set()
     from_input: set[fx.Node] = set()
     for node in graph.nodes:
@@ -190,7 +189,7 @@ def _chosen(last: fx.Node | None, which: str) -> fx.Node:
     """Return the residual add of one branch.
 
     Raises:
-        NoSuchBranch: there is none such.
+        NoSuchBranch: there is no such branch.
     """
     adds = _adds_up_to(last) if last is not None else []
     inside = [_children_in_the_branch(add) for add in adds]
@@ -209,7 +208,7 @@ def _children_in_the_branch(add: fx.Node) -> list[str]:
 
 
 def _without_layers_behind(module: nn.Module, value: fx.Node) -> list[fx.Node]:
-    """Return what a value is made of, the last first, up to where layers of weights come."""
+    """Return what a value is made of, the last first, up to the layers of weights."""
     found: list[fx.Node] = [value]
     needed = _ancestors(value) | {value}
     behind = set() if layers_of(module, value) and not calls_inserted(module, value) else {value}
@@ -223,9 +222,9 @@ def _without_layers_behind(module: nn.Module, value: fx.Node) -> list[fx.Node]:
 
 
 def _all_comes_by(node: fx.Node, value: fx.Node) -> bool:
-    """Return whether all that a value has of the block's input comes by a node on its way.
+    """Return whether a value depends on the block's input only through a node.
 
-    A sum that is then joined with others, as in an Inception block, is no residual add.
+    A sum that is then joined with others, as in an Inception block, is not a residual add.
     """
     first = next(n for n in node.graph.nodes if n.op == "placeholder")
     waiting, seen = [value], {node}
@@ -241,7 +240,7 @@ def _all_comes_by(node: fx.Node, value: fx.Node) -> bool:
 
 
 def _operands(node: fx.Node) -> list[Any]:
-    """Return what an add adds, however it is written."""
+    """Return the operands of an add, however it is written."""
     named = [node.kwargs[key] for key in ("input", "other") if key in node.kwargs]
     return [*node.args[:2], *named][:2]
 

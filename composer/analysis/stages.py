@@ -1,4 +1,4 @@
-"""Groups the blocks of a backbone into stages; `composer.analysis.anatomy` says how."""
+"""Groups the blocks of a backbone into stages; `composer.analysis.anatomy` explains how."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from composer.analysis.residual import joins_ways
 
 
 class Staging:
-    """Finds the stages of one model, whose blocks an explorer has seen."""
+    """Finds the stages of one model, whose blocks an explorer has found."""
 
     def __init__(self, seen: Explorer) -> None:
         self.seen = seen
 
     def stages(self) -> tuple[tuple[Stage, ...], tuple[Part, ...]]:
-        """Return the stages in the order they run, and blocks in none, for they give no map."""
+        """Return the stages in the order they run, and blocks in no stage, which output no map."""
         seen = self.seen
         blocks = sorted(
             seen.explore(seen.root) or [], key=lambda found: seen.calls[found.path][0].order
@@ -42,7 +42,7 @@ class Staging:
     def _grouped(self, blocks: Sequence[Found]) -> list[tuple[str, list[str]]]:
         """Return the path of each stage, and those of its blocks."""
         groups = _by(self._stage_of, blocks)
-        if len(groups) == 1:  # a name for all of them tells no stages apart
+        if len(groups) == 1:  # a name for all of them does not separate stages
             groups = _by(lambda found: found.container, blocks)
         if len(groups) > 1 and self._is_a_row(groups):
             return self._row(groups)
@@ -55,20 +55,20 @@ class Staging:
         return wholes
 
     def _gives_features(self, path: str) -> bool:
-        """Return whether a module gives maps of several sizes, as an encoder does for a decoder."""
+        """Return whether a module outputs maps of several sizes, like an encoder for a decoder."""
         if path not in self.seen.calls or path in self.seen.named_stages:
             return False
         output, given = self.seen.calls[path][0].output, self.seen.calls[path][0].given
         if not isinstance(output, (tuple, list)) or given is None:
-            return False  # what takes several, too, works on several side by side, as in HRNet
+            return False  # one that also takes several works on parallel maps, as in HRNet
         axes = 2 + self.seen.first.dimensions
         maps = [value for value in output if isinstance(value, Tensor) and value.dim() == axes]
         return len({value.shape[2:] for value in maps}) > 1
 
     def _stage_of(self, block: Found) -> str:
-        """Return the stage that the model itself names around a block, else what holds the block.
+        """Return the stage that the model declares around a block, else what contains the block.
 
-        Where blocks are on one of the two ways of a cross-stage-partial module, that holds them.
+        Where blocks are on one of the two paths of a cross-stage-partial module, use that module.
         """
         around = [path for path in self.seen.named_stages if is_inside(block.container, path)]
         if around:
@@ -87,9 +87,9 @@ class Staging:
         return holder
 
     def _keeps_size(self, path: str, inside: str) -> bool:
-        """Return whether a module gives a map as large as one inside it, and holds no smaller.
+        """Return whether a module's map is as large as one inside it, and none inside is smaller.
 
-        A U-Net does hold smaller ones, between the ways that it joins.
+        A U-Net does contain smaller ones, between the paths that it joins.
         """
         whole, part = (self.seen.calls[p][0].shape for p in (path, inside))
         rank = 2 + self.seen.first.dimensions
@@ -97,14 +97,14 @@ class Staging:
             return False
         shapes = [
             call.shape for calls in self.seen.first.inside(path).values() for call in calls
-            if is_inside(call.caller, path)  # an activation may be lent to all of the model
+            if is_inside(call.caller, path)  # an activation may be shared in all of the model
         ]  # fmt: skip
         sizes = {shape[2:] for shape in shapes if shape is not None and len(shape) == rank}
         smaller = (min(size) < min(whole[2:]) for size in sizes if max(size) > 1)
         return not any(smaller)
 
     def _climb(self, container: str, groups: dict[str, list[str]]) -> str:
-        """Return the outermost module that gives what the container gives, and no more stages."""
+        """Return the outermost module with the container's output, and no more stages."""
         if any(is_inside(other, container) for other in groups if other != container):
             return groups[container][-1]  # as in a U-Net, whose inner part is another stage
         best = container if container in self.seen.calls else groups[container][-1]
@@ -120,7 +120,7 @@ class Staging:
         return best
 
     def _joins(self, path: str, inside: str) -> bool:
-        """Return whether a module joins what one inside it gives with another way past that."""
+        """Return whether a module joins the output of an inner one with a path that bypasses it."""
         whole, part = (self.seen.calls[p][0] for p in (path, inside))
         known = whole.given is not None and part.value is not None
         if not known or not self.seen.may_be_a_map(whole.shape):
@@ -132,7 +132,7 @@ class Staging:
         return joins_ways(graph, inside.removeprefix(f"{path}."))
 
     def _is_a_row(self, groups: dict[str, list[str]]) -> bool:
-        """Return whether each block stands in a module of its own, and these beside one another.
+        """Return whether each block is in a module of its own, and these are siblings.
 
         As in ``Sequential(Residual(…), ReLU())``, again and again.
         """
@@ -141,7 +141,7 @@ class Staging:
         return alone and len(beside) == 1 and all(map(self.seen.calls.__contains__, groups))
 
     def _row(self, groups: dict[str, list[str]]) -> list[tuple[str, list[str]]]:
-        """Return the stages of such blocks: those that follow one another with maps alike."""
+        """Return the stages of such blocks: consecutive ones with equal maps."""
         stages: list[tuple[str, list[str]]] = []
         last = None
         for container, (block,) in groups.items():
@@ -165,10 +165,10 @@ class Staging:
         return runs
 
     def _plain(self) -> list[tuple[str, list[str]]]:
-        """Return stages and blocks of a network whose layers stand in one row.
+        """Return stages and blocks of a network whose layers form one row.
 
         A stage ends where the resolution falls, a block before the next layer of weights; there
-        are no blocks where the layers don't follow one another. Each is told by its last module.
+        are no blocks where the layers don't follow one another. Its last module stands for each.
         """
         trunk = [
             call
@@ -215,13 +215,13 @@ class Staging:
         return bool(self.seen.children(path)) and self.seen.layers(path) != 1
 
     def _is_image(self, call: Call) -> bool:
-        """Return whether a call gives an image, as the output layer of a restorer does."""
+        """Return whether a call outputs an image, as the output layer of an image restorer does."""
         channels = (call.shape or (0, 0))[1]
         return channels in (1, 3, self.seen.first.input_shape[0])
 
 
 def _by(holder: Callable[[Found], str], blocks: Sequence[Found]) -> dict[str, list[str]]:
-    """Return the paths of the blocks that one module holds, by its path."""
+    """Return the paths of the blocks that each module contains, by its path."""
     groups: dict[str, list[str]] = {}
     for found in blocks:
         groups.setdefault(holder(found), []).append(found.path)
@@ -229,7 +229,7 @@ def _by(holder: Callable[[Found], str], blocks: Sequence[Found]) -> dict[str, li
 
 
 def _falls(shape: tuple[int, ...] | None, following: tuple[int, ...] | None) -> bool:
-    """Return whether a map is much smaller than the one before; a border that is lost is not."""
+    """Return whether a map is much smaller than the one before; a lost border does not count."""
     if shape is None or following is None:
         return False
     sizes = zip(shape[2:], following[2:], strict=True)

@@ -1,4 +1,4 @@
-"""What a model takes: the shapes to try, and over how many axes its maps go."""
+"""The inputs of a model: the shapes to try, and the number of spatial axes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from composer.analysis.edited import before_stand_in
 from composer.measure.inputs import Inputs
 
-#: Tried in turn for a model that does not say which size it takes.
+#: Sizes to try for a model that does not declare one.
 SIZES = (224, 256, 32, 64, 28, 96, 128, 192, 299, 384, 512)
 
 #: The same for a model whose first convolution is over one axis, or over three: frames or slices
@@ -23,7 +23,7 @@ OTHER_SIZES: dict[int, tuple[tuple[int, ...], ...]] = {
 
 
 def input_shape(model: nn.Module) -> tuple[int, int, int] | None:
-    """Return the (channels, height, width) that a model says it takes, if it says so."""
+    """Return the (channels, height, width) that a model declares, if any."""
     for attribute in ("pretrained_cfg", "default_cfg"):
         config = getattr(model, attribute, None)
         shape = config.get("input_size") if isinstance(config, dict) else None
@@ -38,7 +38,7 @@ def input_shape(model: nn.Module) -> tuple[int, int, int] | None:
 
 
 def _of_ultralytics(model: nn.Module) -> tuple[int, int, int] | None:
-    """Return the images that a network of a ``YOLO`` is trained on by default."""
+    """Return the shape of images that a network of a ``YOLO`` is trained on by default."""
     args, task = getattr(model, "args", None), getattr(model, "task", None)
     size = args.get("imgsz") if isinstance(args, dict) else getattr(args, "imgsz", None)
     sizes = _pair(size)
@@ -49,7 +49,7 @@ def _of_ultralytics(model: nn.Module) -> tuple[int, int, int] | None:
 
 
 def _pair(size: Any) -> tuple[int, int] | None:
-    """Return a height and a width, where a size is that, or one number for both."""
+    """Return a height and a width from such a size, or from one number for both."""
     if isinstance(size, int) and not isinstance(size, bool):
         return size, size
     if isinstance(size, (tuple, list)) and len(size) == 2 and all(type(n) is int for n in size):
@@ -58,16 +58,16 @@ def _pair(size: Any) -> tuple[int, int] | None:
 
 
 def _built_for(model: nn.Module) -> Iterator[tuple[int, int]]:
-    """Yield the sizes that modules inside say they are built for, as those of timm do."""
+    """Yield the sizes that modules inside declare, as those of timm do."""
     for module in model.modules():
         if (size := _pair(getattr(module, "img_size", None))) is not None:
             yield size
 
 
 def shapes(model: nn.Module) -> Iterator[tuple[int, ...]]:
-    """Yield the shapes of what a model may take, each once, the likeliest first.
+    """Yield the input shapes that a model may take, each once, the likeliest first.
 
-    It takes images where it says so, else what its first convolution slides over.
+    It takes images if it declares so, else what its first convolution slides over.
     """
     told = input_shape(model)
     channels = channels_of(model)
@@ -78,7 +78,7 @@ def shapes(model: nn.Module) -> Iterator[tuple[int, ...]]:
     if channels and 2 not in channels and told is None:
         return
     sizes = [(told[1], told[2])] if told else []
-    sizes += _built_for(model)  # it may be made for another size than its configuration says
+    sizes += _built_for(model)  # it may be built for another size than its configuration declares
     sizes = list(dict.fromkeys(sizes if told else [*sizes, *((n, n) for n in SIZES)]))
     for number in dict.fromkeys((channels.get(2), told[0] if told else 3)):
         if number:
@@ -86,9 +86,9 @@ def shapes(model: nn.Module) -> Iterator[tuple[int, ...]]:
 
 
 def channels_of(model: nn.Module) -> dict[int, int]:
-    """Return the channels that the first convolution takes, of those over one, two, three axes.
+    """Return the input channels of the first convolution of one, two and three axes.
 
-    They stand in the order in which the model has them.
+    They are in the order of the model.
     """
     found: dict[int, int] = {}
     for module in model.modules():
@@ -105,7 +105,7 @@ def channels_of(model: nn.Module) -> dict[int, int]:
 
 
 def dimensions_of(model: nn.Module, inputs: Inputs) -> int:
-    """Return over how many axes a model's maps go: those of its first convolution that suits.
+    """Return the number of spatial axes of a model's maps, from its first suitable convolution.
 
     One of three axes takes no frames of images, ``[b, frames, c, h, w]``: its channels come first.
     """

@@ -1,4 +1,4 @@
-"""Whether tokens stand in the order of the places of a map: row by row."""
+"""Whether tokens are in the order of the places of a map: row by row."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class _Reached(Exception):  # noqa: N818 - ends a forward pass where nothing mor
     pass
 
 
-#: Row by row behind the prefix tokens; row by row, with other tokens behind; in another order.
+#: Row by row after the prefix tokens; row by row, with other tokens after them; in another order.
 TokenOrder = Literal["rows", "behind", "other"]
 
 
 def token_order(model: nn.Module, probe: Probe, call: Call, shape: MapShape) -> TokenOrder:
-    """Return how the tokens that a module takes follow the rows of the image.
+    """Return how the input tokens of a module follow the rows of the image.
 
     A few places of the image are changed, one at a time, and the token that changes most must be
-    that of the place, or of one beside it. A model without numbers is taken at its word.
+    that of the place or a neighbour. A model on the meta device is assumed to be in order.
     """
     if any(p.is_meta for p in model.parameters()):
         return "rows"
@@ -54,7 +54,7 @@ def token_order(model: nn.Module, probe: Probe, call: Call, shape: MapShape) -> 
 
 
 def _places(size: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Return a few places, none of them on the diagonal, where rows and columns look alike."""
+    """Return a few places off the diagonal, where rows and columns could be confused."""
     at = [(0.6, 0.2, 0.7), (0.3, 0.5, 0.1), (0.9, 0.8, 0.4), (0.1, 0.4, 0.9)]
     return [tuple(int(a * n) for a, n in zip(one[-len(size) :], size, strict=True)) for one in at]
 
@@ -86,7 +86,7 @@ def _changed(image: Tensor, place: tuple[int, ...], size: tuple[int, ...]) -> Te
 
 
 def _given(model: nn.Module, probe: Probe, call: Call, images: Tensor) -> Tensor | None:
-    """Return what a module is given when the model runs on images; None where it fails."""
+    """Return a module's inputs when the model runs on images; None where it fails."""
     found: list[Tensor] = []
 
     def note(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

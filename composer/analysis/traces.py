@@ -17,17 +17,17 @@ from composer.analysis.probe import Call, Probe
 from composer.analysis.recording import Untraceable, draws, record, seeded
 from composer.measure.cost import FakeRun
 
-#: What a forward that throws a coin is recorded under, in training.
+#: Seeds for recording a forward that draws random numbers, in training.
 SEEDS = tuple(range(8))
-_BATCHES = (1, 2)  # a batch norm may want more than one sample in training
+_BATCHES = (1, 2)  # a batch norm may need more than one sample in training
 
 
 @dataclass(frozen=True)
 class Forward:
     """A module's forward as graphs that can be read: in training and in evaluation mode.
 
-    `chances` are those of training under several `SEEDS`, where it draws random numbers itself;
-    `batch` is the number of samples that it was given.
+    `chances` are those of training under several `SEEDS`, if it draws random numbers itself;
+    `batch` is its number of samples.
     """
 
     training: fx.Graph
@@ -64,19 +64,19 @@ def recorded(
     """Return the graph of a module's forward as it runs in `call`, in a mode.
 
     Args:
-        module: that was called.
+        module: the called module.
         call: the call.
         mode: training or evaluation, with gradients or without.
-        run: a fake copy of the module, where there is one.
+        run: a fake copy of the module, if there is one.
         seed: of random numbers.
-        batch: how many samples, where there was one.
-        inside: the calls of what is inside it, which then need not run, by their paths in it.
+        batch: the number of samples instead of one.
+        inside: calls of modules inside it, by relative path, which then need not run.
 
-    Where the forward asks for the numbers of a tensor, as a coin by ``torch.rand`` does, it runs
-    on real ones, on a copy.
+    Where the forward reads values of a tensor, such as a draw of ``torch.rand``, it runs on real
+    ones, on a copy.
 
     Raises:
-        Untraceable: it does not run so, or see `record`.
+        Untraceable: it does not run this way, or see `record`.
     """
     run = run or FakeRun.of(module)
     device = next((t.device for t in run.state.values()), None)  # it may have moved since
@@ -99,7 +99,7 @@ def recorded(
 def _givers(
     calls: Mapping[str, Sequence[Call]], batch: int, device: torch.device | None
 ) -> dict[str, Callable[[], Any]]:
-    """Return what gives values like those that modules gave, call after call."""
+    """Return a function that repeats the outputs of modules, call after call."""
 
     def giver(its: Sequence[Call]) -> Callable[[], Any]:
         following = itertools.cycle(its)
@@ -112,7 +112,7 @@ def _on_numbers(module: nn.Module, call: Call, mode: Mode, seed: int) -> fx.Grap
     try:
         module = copied(module).train(mode.training)
     except RuntimeError:
-        raise Untraceable("it holds what can't be copied") from None
+        raise Untraceable("it holds something that can't be copied") from None
     with seeded(0):
         args, kwargs = random_inputs(module, call, (), None, 2)
 
@@ -132,10 +132,10 @@ def recorded_forward(
 ) -> Forward:
     """Return the forward of a module as it runs in `call`, in both modes; see `recorded`.
 
-    The graph of one sample in evaluation may be known.
+    The graph of one sample in evaluation may already be known.
 
     Raises:
-        Untraceable: it can't be recorded, or its modes differ in more than chance.
+        Untraceable: it can't be recorded, or its modes differ by more than chance.
     """
     run = run or FakeRun.of(module)
     why: Untraceable | None = None
@@ -201,7 +201,7 @@ class Traces:
 
 
 def blank(given: Any, batch: int = 1, device: torch.device | None = None) -> Any:
-    """Return what a call was given with tensors of the same sizes, whose numbers are none."""
+    """Return a call's inputs with uninitialised tensors of the same sizes."""
 
     def made(fake: Tensor) -> Tensor:
         shape = (batch, *fake.shape[1:]) if fake.dim() > 1 and fake.shape[0] == 1 else fake.shape
@@ -213,20 +213,20 @@ def blank(given: Any, batch: int = 1, device: torch.device | None = None) -> Any
 def random_inputs(
     module: nn.Module, call: Call, spatial: tuple[int, ...], most: int | None, batch: int
 ) -> tuple[Any, Any]:
-    """Return random numbers like what a call was given: the arguments, and those by name.
+    """Return random inputs like those of a call: positional and keyword arguments.
 
     Args:
-        module: that was called; it tells the device.
+        module: the called module; it gives the device.
         call: the call.
         spatial: the axes of height and width.
-        most: the most pixels of height; width has one more, so that a mix-up shows.
-        batch: how many samples, where there was one.
+        most: the largest height in pixels; width has one more, so that a mix-up shows.
+        batch: the number of samples instead of one.
     """
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
 
     def real(fake: Tensor) -> Tensor:
         shape = list(fake.shape)
-        if fake.dim() > 1 and shape[0] == 1:  # else it is of no image
+        if fake.dim() > 1 and shape[0] == 1:  # else it does not belong to an image
             shape[0] = batch
         if spatial and fake.dim() == len(spatial) + 2 and most:
             for nth, axis in enumerate(spatial):

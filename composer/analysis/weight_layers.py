@@ -1,4 +1,4 @@
-"""How many layers of weights a module holds, and which steps of a forward change nothing."""
+"""The number of layers of weights in a module, and the steps of a forward that change nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from composer.lower.frozen_norm import is_frozen_norm
 def weight_layers(module: nn.Module) -> int:
     """Return the number of modules inside that hold a matrix or kernel of weights.
 
-    What stands in for a layer counts as that layer.
+    A stand-in counts as the layer that it replaces.
     """
     standing = {m: b.layers for m in module.modules() if (b := before_stand_in(m)) is not None}
     inside = {part for m in standing for part in m.modules()}
@@ -45,7 +45,7 @@ def calls_inserted(module: nn.Module, node: fx.Node) -> bool:
 
 
 def changes_nothing(module: nn.Module, node: fx.Node) -> bool:
-    """Return whether a step of one input gives it back in evaluation mode."""
+    """Return whether a step with one input returns it in evaluation mode."""
     if calls_inserted(module, node):
         return False
     try:
@@ -58,7 +58,7 @@ def changes_nothing(module: nn.Module, node: fx.Node) -> bool:
 
 
 def _run_alone(module: nn.Module, node: fx.Node, x: Tensor) -> Any:
-    """Run a step in evaluation mode on `x`; None where it has weights, or no such mode."""
+    """Run a step in evaluation mode on `x`; None if it has weights or no such mode."""
     if node.op == "call_module":
         child = module.get_submodule(str(node.target))
         if any(True for _ in child.parameters()) or any(True for _ in child.buffers()):

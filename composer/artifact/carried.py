@@ -1,9 +1,9 @@
-"""A recipe on another backbone: the same specs, at the places that its sites stand for.
+"""A recipe on another backbone: the same specs, at the corresponding sites.
 
-A recipe records the sites and not the words that chose them. So each edit is planned on its own
-backbone again, by one choice after the other, until one gives exactly the sites of the recipe:
-what the spec says by itself; every place; some stages; some blocks of each stage; each n-th; for
-modules their paths with any number in the place of each. That choice is what is carried.
+A recipe records the sites and not the options that chose them. So each edit is planned again on
+its own backbone, with one choice after another, until one gives exactly the sites of the recipe:
+the default of the spec; every place; some stages; some blocks of each stage; every n-th; for
+modules, their paths with wildcards for numbers. That choice is applied to the other backbone.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _MOST_EVERY, _MOST_STAGES, _MOST_RULES = 6, 64, 3
 
 @dataclass(frozen=True)
 class Carried:
-    """One edit of a recipe as it is asked for on any backbone; `choice` goes to `plan`.
+    """One edit of a recipe as a rule for any backbone; `choice` goes to `plan`.
 
-    `others` are choices, in words, that give the recipe's sites on its own backbone as well.
+    `others` are other choices, in words, that also give the recipe's sites on its own backbone.
     """
 
     spec: Spec
@@ -53,8 +53,10 @@ class Carried:
     others: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        others = f"; they are also those of {listing(self.others, 'or')}" if self.others else ""
-        return f"the recipe's sites are those of {_words(self)}{others}"
+        others = (
+            f"; these choices give the same: {listing(self.others, 'or')}" if self.others else ""
+        )
+        return f"the recipe's sites follow from: {_words(self)}{others}"
 
     def planned(self, model: nn.Module) -> Plan:
         """Plan it on a model.
@@ -80,12 +82,12 @@ def carried(
 
     Args:
         made: the recipe.
-        beside: the composition's folder, from where a relative file is looked for too.
-        trust_code: whether its backbone may be made by code, or by files, that it names.
+        beside: the composition's folder, in which a relative file is also searched.
+        trust_code: whether code or files that it names may be used to make its backbone.
 
     Raises:
         ComposerError: its backbone can't be made, an op is not installed, or the sites of an edit
-            follow no rule that holds for other backbones.
+            follow no rule that applies to other backbones.
     """
     check_ops(made.ops)
     model = backbone_of(made.backbone, made.origin, beside, trust_code)
@@ -106,7 +108,7 @@ def carried(
 
 
 def _ruled(model: nn.Module, spec: Spec, edit: RecipeEdit, number: int, backbone: str) -> Carried:
-    """Return an edit by the first rule that gives its sites.
+    """Return an edit as the first rule that gives its sites.
 
     Raises:
         ComposerError: code ``no-rule``.
@@ -127,8 +129,8 @@ def _ruled(model: nn.Module, spec: Spec, edit: RecipeEdit, number: int, backbone
         "no-rule",
         f"edit {number} of the recipe puts {edit.spec} at {paths}"
         f"{' and others' if len(edit.sites) > 4 else ''}, and no rule of stages and blocks gives "
-        f"these places of {backbone} alone, so it can't be said which they are in another backbone",
-        f"insert it by itself: --spec {edit.spec} --at {edit.at}, with --stages, --blocks or "
+        f"exactly these places of {backbone}, so their counterparts elsewhere are unknown",
+        f"insert it on its own: --spec {edit.spec} --at {edit.at}, with --stages, --blocks or "
         "--select",
     )
 
@@ -136,12 +138,12 @@ def _ruled(model: nn.Module, spec: Spec, edit: RecipeEdit, number: int, backbone
 def _sites(model: nn.Module, asked: Carried) -> tuple[Site, ...]:
     try:
         return asked.planned(model).sites
-    except ComposerError:  # as where there is no such stage
+    except ComposerError:  # such as for a missing stage
         return ()
 
 
 def _choices(model: nn.Module, asked: Carried, edit: RecipeEdit) -> Iterator[dict[str, Any]]:
-    """Yield choices that may give the sites, the plainest first."""
+    """Yield choices that may give the sites, the simplest first."""
     position = {} if edit.position == "replace" else {"position": edit.position}
     if edit.at == "module":
         select = {"select": list(dict.fromkeys(_any_number(site.path) for site in edit.sites))}
@@ -168,7 +170,7 @@ def _choices(model: nn.Module, asked: Carried, edit: RecipeEdit) -> Iterator[dic
 
 
 def _matches(model: nn.Module, edit: RecipeEdit) -> Iterator[dict[str, Any]]:
-    """Yield which kinds of convolutions may have been wanted: a recipe does not say."""
+    """Yield which kinds of convolutions may have been chosen: a recipe does not record it."""
     yield {}
     if edit.at != "conv":
         return
@@ -187,7 +189,7 @@ def _matches(model: nn.Module, edit: RecipeEdit) -> Iterator[dict[str, Any]]:
 
 
 def _thinnings(sites: Sequence[Site], wanted: int) -> Iterator[dict[str, Any]]:
-    """Yield choices of stages, of blocks in them, and of each n-th of so many sites."""
+    """Yield choices of stages, of blocks in them, and of every n-th site."""
     count = max((site.stage or 0 for site in sites), default=0)
     longest = max((site.block or 0 for site in sites), default=0)
     subsets = itertools.chain.from_iterable(
@@ -197,7 +199,9 @@ def _thinnings(sites: Sequence[Site], wanted: int) -> Iterator[dict[str, Any]]:
         yield {"stages": stages}
         for blocks in (*_BLOCKS, *map(str, range(2, longest))) if longest else ():
             yield {"stages": stages, "blocks": blocks}
-        for every in range(2, _MOST_EVERY + 1) if wanted > 2 else ():  # any two are each n-th
+        for every in (
+            range(2, _MOST_EVERY + 1) if wanted > 2 else ()
+        ):  # any two sites are every n-th
             yield {"stages": stages, "every": every}
 
 
@@ -219,7 +223,7 @@ _BLOCKS = ("1", "-1", "2..-1", "1..-2", "2..-2", "-2..-1", "1,-1")
 
 
 def _in_words(stages: list[int], count: int) -> str:
-    """Return stages as they are chosen: those up to the last as ``2..-1``."""
+    """Return stages as a selection: those up to the last as ``2..-1``."""
     if stages == list(range(stages[0], count + 1)):
         return "-1" if stages[0] == count > 1 else f"{stages[0]}..-1"
     return ",".join(map(str, stages))
@@ -237,7 +241,7 @@ def _said(value: Any) -> str:
 
 
 def _any_number(path: str) -> str:
-    """Return a path as a glob in which any number may stand for each of its own."""
+    """Return a path as a glob with a wildcard for each of its numbers."""
     return re.sub(r"(?<=\.)\d+(?=\.|$)", "*", path)
 
 
@@ -245,7 +249,7 @@ def read_recipe_at(path: Path) -> tuple[Recipe, Path]:
     """Return the recipe of a file, or of the folder of a composition, and that folder.
 
     Raises:
-        ComposerError: there is none, or it is not sound.
+        ComposerError: there is none, or it is not valid.
     """
     if path.is_dir():
         return read_recipe(path), path

@@ -1,4 +1,4 @@
-"""What models cost beside one another: size, multiply-adds, time and memory on this machine."""
+"""The cost of models side by side: size, multiply-adds, time and memory on this machine."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Kind = Literal["backbone", "spec", "against"]
 
 @dataclass(frozen=True)
 class Entrant:
-    """A model that is compared, under the name that the table shows.
+    """A model to compare, under the name that the table shows.
 
     Attributes:
-        name: the MODEL string; of a spec in the backbone, the spec's name.
-        kind: the backbone as it is, a spec in it, or another model.
-        model: the model, which measuring leaves in another mode and with other statistics.
-        sites: where it is a spec in the backbone, at how many sites.
+        name: the MODEL string; for a spec in the backbone, the spec's name.
+        kind: the unchanged backbone, a spec in it, or another model.
+        model: the model; measuring changes its mode and its batch-norm statistics.
+        sites: for a spec in the backbone, the number of sites.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Entrant:
 
     @cached_property
     def ran(self) -> Probe:
-        """What a pass on fake tensors shows of the model; one serves all batches."""
+        """The result of a pass on fake tensors; one serves all batch sizes."""
         return probe(self.model)
 
 
@@ -49,15 +49,15 @@ class Cost:
 
     Attributes:
         model: the name of the entrant.
-        kind: its kind.
-        sites: of a spec, how many.
+        kind: that of the entrant.
+        sites: for a spec, the number of sites.
         input_shape: channels, height and width of an image.
-        parameters: how many.
-        flops: how many multiply-adds.
-        batch: how many images at once.
-        timing: of one pass.
-        ratio: how many times as long it takes as the backbone as it is.
-        memory: the bytes that one pass allocates at its peak, beside the weights.
+        parameters: their number.
+        flops: the number of multiply-adds.
+        batch: the batch size.
+        timing: the time of one pass.
+        ratio: its time relative to that of the unchanged backbone.
+        memory: the bytes that one pass allocates at its peak, without the weights.
     """
 
     model: str
@@ -73,7 +73,7 @@ class Cost:
 
     @property
     def images_per_second(self) -> float:
-        """How many images go through in a second, by the median."""
+        """Images per second, by the median time."""
         return self.batch / self.timing.median
 
     def as_json(self) -> dict[str, Any]:
@@ -98,14 +98,14 @@ class Cost:
 
 
 def compare(entrants: Sequence[Entrant], batch: int, running: Running) -> list[Cost]:
-    """Return what each model costs on a batch; all are timed in turn, the first for the ratio.
+    """Return the cost of each model on a batch; models alternate, and the first is the base.
 
     Raises:
-        ComposerError: a mode is none, or a model fails on such a batch.
+        ComposerError: the mode is unknown, or a model fails on such a batch.
     """
     if running.mode not in get_args(Mode):
-        message = f"{running.mode!r} is not a way to run"
-        raise error("invalid-value", message, "say 'inference' or 'training'")
+        message = f"{running.mode!r} is not a mode"
+        raise error("invalid-value", message, "use 'inference' or 'training'")
     probes = [entrant.ran for entrant in entrants]
     torch.compiler.reset()
     with running.running():
@@ -113,7 +113,7 @@ def compare(entrants: Sequence[Entrant], batch: int, running: Running) -> list[C
         for number, (entrant, ran) in enumerate(zip(entrants, probes, strict=True)):
             step = running.step(entrant.model, ran, batch)
             with _named(entrant, batch, running):
-                step()  # what is made once, and compiled
+                step()  # caches and compilation happen here
                 memory.append(peak_memory(step, running.device))
             steps[str(number)] = step
         timings = list(interleaved(steps, running.device, running.seconds).values())
@@ -136,7 +136,7 @@ def compare(entrants: Sequence[Entrant], batch: int, running: Running) -> list[C
 
 @contextmanager
 def _named(entrant: Entrant, batch: int, running: Running) -> Iterator[None]:
-    """Say which model failed, and how it was run."""
+    """Report which model failed, and how it was run."""
     try:
         yield
     except ComposerError:
@@ -145,12 +145,12 @@ def _named(entrant: Entrant, batch: int, running: Running) -> Iterator[None]:
         said = (str(failure).strip().splitlines() or [type(failure).__name__])[0]
         way = "compiled " if running.compiled else ""
         if running.mode == "training" and batch == 1:
-            help_ = "a norm behind a global pool needs more than one image: say --batch 2"
+            help_ = "a norm after a global pool needs more than one image: use --batch 2"
         elif running.compiled:
             help_ = "does it run without --compile?"
         elif batch > 1:
             help_ = "does it run with --batch 1?"
         else:
-            help_ = "'composer sites' shows what the model was seen to do"
+            help_ = "'composer sites' shows how the model was read"
         message = f"{way}{running.mode} of {entrant.name} on a batch of {batch} fails: {said}"
         raise error(f"{running.mode}-failed", message, help_) from None

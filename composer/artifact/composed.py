@@ -1,6 +1,6 @@
-"""What `register` put into timm's registry, which lists it as the models of module ``composed``.
+"""The models that `register` put into timm's registry, listed there as module ``composed``.
 
-timm reads `default_cfgs` when a function of this module is registered, and adds to `__all__`.
+timm reads `default_cfgs` when a function of this module is registered, and extends `__all__`.
 """
 
 from __future__ import annotations

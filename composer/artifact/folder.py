@@ -47,25 +47,25 @@ def save(
 ) -> Path:
     """Write a composed model: its recipe, weights and report; no pickle.
 
-    The weights of layers that something stands in for are written too, so that eject gives them
-    back. What data-parallel training and `torch.compile` put around the model is taken off.
-    A head that was replaced is written where the backbone can be made with it: a linear layer of
-    other classes. What can't be made again is refused before anything is written.
+    The weights of replaced layers are also written, so that eject restores them. The wrappers of
+    data-parallel training and `torch.compile` are removed.
+    A replaced head is written if the backbone can be made with it: a linear layer with another
+    number of classes. A model that can't be made again is refused before anything is written.
 
-    Everything is written to a temporary folder beside, which is then renamed.
+    Everything is written to a temporary folder next to it, which is then renamed.
 
     Args:
-        model: what `insert` or `load` gave, trained or not.
-        folder: where to; it must not exist yet.
-        force: replace a composition that is there.
-        report: what to report; it is made from the model unless given.
-        backbone: the MODEL string of the backbone as it is now, where it was changed since.
-        state: the full state dict of a model that is sharded or has no numbers, such as
+        model: a model returned by `insert` or `load`, trained or not.
+        folder: the folder to write; it must not exist yet.
+        force: overwrite an existing composition.
+        report: its report; made from the model by default.
+        backbone: the MODEL string of the backbone as it is now, if it was changed since insertion.
+        state: the full state dict of a model that is sharded or on the meta device, such as
             ``get_model_state_dict(model, options=StateDictOptions(full_state_dict=True))``.
 
     Raises:
         ComposerError: the folder exists or can't be written, the model has no recipe, or its
-            tensors are not whole.
+            tensors are incomplete.
     """
     folder = Path(folder)
     check_free(folder, force)
@@ -93,9 +93,9 @@ def save(
 
 
 def _config(model: nn.Module) -> str | None:
-    """Return the config that a model of transformers is made from, which its composition carries.
+    """Return the config of a model of transformers, which its composition carries.
 
-    A wrapper of one has none, and is made from the config that its recipe names.
+    A wrapper of one has no config, and is made from the one that its recipe names.
     """
     if not hasattr(getattr(model, "config", None), "to_json_string"):
         return None
@@ -103,24 +103,24 @@ def _config(model: nn.Module) -> str | None:
 
 
 def load(folder: str | Path, *, trust_code: bool = False) -> nn.Module:
-    """Return the composed model of a folder that `save` or ``composer insert`` wrote.
+    """Return the composed model of a folder written by `save` or ``composer insert``.
 
-    A folder that ``save_pretrained`` of a composed model of transformers wrote, or its trainer, is
-    one, too; of layers that something stands in for it has no weights.
+    A folder written by ``save_pretrained`` of a composed model of transformers, or by its trainer,
+    is also accepted; it has no weights of replaced layers.
 
-    A recipe is made from what only builds: a model that timm, torchvision, transformers or
-    Ultralytics has by name, with plain arguments. Nothing that lies in the folder is run.
+    By default only safe backbones are made: a model that timm, torchvision, transformers or
+    Ultralytics has by name, with plain arguments. Nothing in the folder is run.
 
     Args:
         folder: the composition.
-        trust_code: whether a backbone of your own (``file.py:factory``,
-            ``package.module:factory``, any argument) may be made by running that code, so look at
-            the recipe of a folder that comes from somebody else first. A relative file is looked
-            for from the current folder, then from the composition's and those above it.
+        trust_code: whether a custom backbone (``file.py:factory``,
+            ``package.module:factory``, any argument) may be made by running that code, so first
+            look at the recipe of a folder from somebody else. A relative file is searched from the
+            current folder, then from the composition's folder and its parents.
 
     Raises:
-        ComposerError: it is no composition, its backbone can't be made again, its recipe names
-            code and `trust_code` is not said, or its weights are not its own.
+        ComposerError: it is not a composition, its backbone can't be made again, its recipe
+            names code and `trust_code` is not set, or its weights don't match.
     """
     folder = Path(folder)
     if not is_composition(folder) and (in_config := recipe_in_config(folder)) is not None:
@@ -140,10 +140,10 @@ def load(folder: str | Path, *, trust_code: bool = False) -> nn.Module:
 
 
 def _header(file: Path, folder: Path) -> Mapping[str, Tensor]:
-    """Return what the header of a composition's weights names; no number is read.
+    """Return the tensors in the header of a composition's weights; no number is read.
 
     Raises:
-        ComposerError: the file is missing, lies outside the folder, or is no safetensors.
+        ComposerError: the file is missing, outside the folder, or not safetensors.
     """
     check_inside(file, folder)
     return header_at(file)
@@ -153,7 +153,7 @@ def read_recipe(folder: Path) -> Recipe:
     """Return the recipe of a composition.
 
     Raises:
-        ComposerError: there is none, or it is not sound.
+        ComposerError: there is none, or it is not valid.
     """
     if not is_composition(folder):
         missing = "there is no such folder" if not folder.exists() else f"it has no {RECIPE}"
@@ -161,7 +161,7 @@ def read_recipe(folder: Path) -> Recipe:
             Diagnostic(
                 "not-a-composition",
                 f"this is not a composition: {missing}",
-                "give a folder that 'composer insert' or composer.save wrote",
+                "give a folder written by 'composer insert' or composer.save",
                 file=str(folder),
             )
         )

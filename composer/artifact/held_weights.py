@@ -1,4 +1,4 @@
-"""Weights files that hold a mechanism already: loaded into a composed model by its names."""
+"""Weights files that already include a mechanism, loaded into a composed model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from composer.surgery.unwrapped import bare
 
 @dataclass(frozen=True)
 class Loaded:
-    """What was loaded: so many tensors, of them renamed and reshaped, by which code's names."""
+    """What was loaded: the number of tensors, those renamed and reshaped, and the naming codes."""
 
     tensors: int
     renamed: int = 0
@@ -33,10 +33,10 @@ class Loaded:
 
 
 def load_weights(model: nn.Module, file: str | Path) -> Loaded:
-    """Load a weights file into a model, in place; every tensor has its place, or none is loaded.
+    """Load a weights file into a model, in place; either every tensor fits or none is loaded.
 
-    A file that holds the mechanism already, under the names that timm or its authors' code give
-    it, fits as well: ``layer1.0.se.fc1.weight`` [16, 64, 1, 1] becomes
+    A file that already holds the mechanism, under the names of timm or of its authors' code,
+    is accepted as well: ``layer1.0.se.fc1.weight`` [16, 64, 1, 1] becomes
     ``layer1.0.se_2.excite.fc1.weight`` [16, 64]::
 
         model = composer.insert("resnet50", "eca")
@@ -44,14 +44,14 @@ def load_weights(model: nn.Module, file: str | Path) -> Loaded:
 
     Args:
         model: a composed model or a plain one, wrapped or not.
-        file: safetensors, or what ``torch.save`` wrote of a state dict or a checkpoint.
+        file: safetensors, or a state dict or a checkpoint written by ``torch.save``.
 
     Returns:
-        What was loaded, for a log.
+        A summary of what was loaded, for a log.
 
     Raises:
-        ComposerError: the file can't be read, does not fit, or fits in two ways; the model is not
-            changed then.
+        ComposerError: the file can't be read, does not fit, or fits in two ways; the model is
+            then unchanged.
     """
     inner, _ = bare(model)
     record = composition(inner)
@@ -92,11 +92,11 @@ def load_first(
     """Load a file into a plain model before specs are inserted.
 
     Returns:
-        What the file holds where that is a mechanism, too: to be loaded after the insertion. Those
-        that fit the plain model are loaded all the same.
+        The contents of the file if it includes a mechanism, to be loaded after the insertion.
+        Tensors that fit the plain model are loaded now in any case.
 
     Raises:
-        ComposerError: it does not fit, or nothing could begin at identity with it.
+        ComposerError: it does not fit, or an identity start is impossible with it.
     """
     own = model.state_dict()
 
@@ -117,8 +117,8 @@ def load_first(
     if init == "identity":
         raise error(
             "weights",
-            f"{path} holds weights of {listing(held)}, and what begins as in a file does not begin "
-            "at identity",
+            f"{path} holds weights of {listing(held)}, so the mechanism would start from these and "
+            "not as identity",
             "omit --init identity",
         )
     fitting = {

@@ -1,4 +1,4 @@
-"""Where a model came from, where it can be told: a MODEL string that makes the same again."""
+"""The origin of a model, if it can be found: a MODEL string that makes the same model again."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ from composer.surgery.composition import composed, composition, own_shapes
 from composer.surgery.eject import eject
 from composer.surgery.origin import difference_from
 
-#: What a trainer may switch, and nothing else depends on.
+#: Attributes that a trainer may change, and nothing else depends on.
 _SWITCHES = ("training", "grad_checkpointing")
 
 
 def identify(model: nn.Module) -> str | None:
     """Return a MODEL string whose model has the same structure, or None where none is found.
 
-    timm's models carry their name and arguments, and torchvision's are tried by the builders
-    beside their class. A candidate counts only if it prints as the model does, and each of its
-    modules has the same settings, keys and shapes; so a changed head, drop rate or stride is never
-    lost without a word.
+    timm's models carry their name and arguments; for torchvision's, the builders beside their class
+    are tried. A candidate counts only if it prints like the model, and each of its modules has the
+    same settings, keys and shapes; so a changed head, drop rate or stride is never silently lost.
     """
     plain = eject(model) if composition(model) else model
     wanted = _structure(plain)
@@ -43,9 +42,9 @@ def identify(model: nn.Module) -> str | None:
 
 
 def with_its_head(model: nn.Module) -> str | None:
-    """Return the MODEL string of a composed model whose head was replaced since, or None.
+    """Return the MODEL string of a composed model whose head was replaced later, or None.
 
-    It is that of the backbone as it was, with another number of classes.
+    It is that of the original backbone, with another number of classes.
     """
     record = composed(model)
     if record.backbone is None:
@@ -97,7 +96,7 @@ def _arguments(model: nn.Module) -> Iterator[dict[str, Any]]:
 
 
 def _classes(model: nn.Module) -> int | None:
-    """Return how many classes a model's head gives, replaced by hand or not."""
+    """Return the number of classes of a model's head, replaced by hand or not."""
     asked = getattr(model, "get_classifier", None)
     head = asked() if callable(asked) else None
     classes = getattr(head, "out_features", getattr(model, "num_classes", None))
@@ -110,7 +109,7 @@ def _largest_drop_path(model: nn.Module) -> float:
 
 
 def _written(source: ModelString, more: Mapping[str, Any]) -> str | None:
-    """Return a MODEL string with further arguments; None where it can't say one of them."""
+    """Return a MODEL string with further arguments; None where one of them can't be written."""
     arguments: dict[str, Argument] = {**dict(source.arguments)}
     for key, value in more.items():
         arguments[key] = tuple(value) if isinstance(value, list) else value
@@ -122,7 +121,7 @@ def _written(source: ModelString, more: Mapping[str, Any]) -> str | None:
 
 
 def _structure(model: nn.Module) -> tuple[str, list[object], list[tuple[str, torch.Size]]]:
-    """Return all that must agree between two models of one structure."""
+    """Return all that must agree between two models of the same structure."""
     settings: list[object] = [
         (name, _settings(module, is_whole=not name)) for name, module in model.named_modules()
     ]
@@ -131,9 +130,9 @@ def _structure(model: nn.Module) -> tuple[str, list[object], list[tuple[str, tor
 
 
 def _settings(module: nn.Module, is_whole: bool) -> dict[str, object]:
-    """Return a module's plain attributes; of others, such as a replaced forward, the name.
+    """Return a module's plain attributes; for others, such as a replaced forward, only the name.
 
-    The number of classes of the whole is left out, which a head replaced by hand does not change.
+    The model's number of classes is omitted, since replacing a head by hand does not change it.
     """
     left = (*_SWITCHES, "num_classes") if is_whole else _SWITCHES
     return {

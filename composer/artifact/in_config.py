@@ -25,9 +25,9 @@ KEY = "composer_recipe"
 
 
 def keep_in_config(model: nn.Module) -> None:
-    """Write a composed model's recipe into its config; take it out where nothing is inserted.
+    """Write a composed model's recipe into its config; remove it where nothing is inserted.
 
-    Of models of other libraries nothing is kept.
+    Models of other libraries are left alone.
     """
     config: Any = getattr(model, "config", None)
     if not _is_of_transformers(model) or config is None:
@@ -47,7 +47,7 @@ def recipe_in_config(folder: Path) -> Recipe | None:
     """Return the recipe that a folder of ``save_pretrained`` carries, if it does.
 
     Raises:
-        ComposerError: it is not sound.
+        ComposerError: it is not valid.
     """
     file = folder / CONFIG
     if not is_inside(file, folder):
@@ -63,16 +63,16 @@ def recipe_in_config(folder: Path) -> Recipe | None:
 def load_pretrained(folder: Path, made: Recipe) -> nn.Module:
     """Return the composed model whose weights ``save_pretrained`` wrote.
 
-    transformers loads them, for it may write other keys than the model has: into a class that is
-    the plain one with the edits repeated where it is made.
+    transformers loads them, since it may write other keys than the model has, into a subclass of
+    the plain class that repeats the edits when it is constructed.
 
     Raises:
         ComposerError: the backbone can't be made, an edit finds no site, or weights are missing.
     """
     if made.backbone != f"hf:{CONFIG}":
         where = made.origin.at(("backbone",))
-        message = f"the recipe in a config is of the config itself, and not of {made.backbone!r}"
-        way_out = f"it says 'backbone: hf:{CONFIG}'; was it edited?"
+        message = f"the recipe in a config must be for that config, and not for {made.backbone!r}"
+        way_out = f"it should have 'backbone: hf:{CONFIG}'; was it edited?"
         raise ComposerError(Diagnostic("bad-recipe", message, way_out, where))
     check_inside(folder / CONFIG, folder)
     check_weights_alone(folder)
@@ -96,15 +96,15 @@ def load_pretrained(folder: Path, made: Recipe) -> nn.Module:
         raise _refused(folder, f"the weights cannot be loaded: {said}") from None
     wrong = [key for what in ("missing_keys", "unexpected_keys") for key in found.get(what, ())]
     if wrong:
-        raise _refused(folder, f"its weights are not those of its recipe: {sorted(wrong)[0]}")
+        raise _refused(folder, f"its weights don't match its recipe: {sorted(wrong)[0]}")
     check_finite(model.state_dict(), {}, folder)
     if type(model) is kind:
         model.__class__ = plain
-    replaced_modules(model).to("meta")  # transformers knows nothing of them
+    replaced_modules(model).to("meta")  # unknown to transformers
     assert isinstance(model, nn.Module)
     return model
 
 
 def _refused(folder: Path, message: str) -> ComposerError:
-    way_out = "was it written by save_pretrained of a composed model, and by nothing else since?"
+    way_out = "was it written by save_pretrained of a composed model, and not changed since?"
     return ComposerError(Diagnostic("weights", message, way_out, file=str(folder)))

@@ -1,9 +1,9 @@
-"""What a composition learns from its first step on: which new parameters get a gradient.
+"""Whether a composition can learn: which new parameters get a gradient in the first step.
 
-That something is read is a question of structure. A gradient of zero does not tell: where a norm
-of the backbone begins at zero, what stands beside it has none at the first step, and learns from
-then on. So parameters that begin at zero are given other numbers for a second pass; and what has
-no gradient even then is made NaN in evaluation, which reaches the output wherever it is read.
+Whether a value is used is a question of structure. A zero gradient does not answer it: where a
+norm of the backbone starts at zero, its branch has no gradient in the first step, but learns from
+then on. So parameters that start at zero are given other numbers for a second pass; and what has
+no gradient even then is set to NaN in evaluation, which reaches the output wherever it is used.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class Learning:
     """Which of the new parameter tensors get a gradient in a first training step.
 
     Attributes:
-        count: how many there are.
-        zero: those whose gradient is zero in the first step, of modules whose output is read.
-        begin_at_zero: the parameters of the backbone at zero that are why.
-        own_begin_at_zero: those of what was inserted, likewise.
-        unread: the inserted modules whose output nothing reads.
-        prefix_alone: those of them after which the prefix tokens alone are read.
-        prefix_tokens: how many these are.
-        cut_off: the inserted modules whose output is read, and that no gradient reaches.
+        count: their number.
+        zero: those of used modules whose gradient is zero in the first step.
+        begin_at_zero: the zero parameters of the backbone that cause it.
+        own_begin_at_zero: the zero parameters of the inserted modules that cause it.
+        unread: the inserted modules whose output is not used.
+        prefix_alone: those of them after which only the prefix tokens are used.
+        prefix_tokens: the number of prefix tokens.
+        cut_off: the inserted modules whose output is used, but that no gradient reaches.
     """
 
     count: int
@@ -58,18 +58,18 @@ class Learning:
         one = self.prefix_tokens == 1
         tokens = "class token is" if one else f"{self.prefix_tokens} prefix tokens are"
         said = (
-            (f"its output is not used: only the {tokens} read after it", self.prefix_alone),
+            (f"its output is not used: only the {tokens} used after it", self.prefix_alone),
             ("its output is not used, so it learns nothing", nothing),
-            ("its output is used, and no gradient reaches it: the model's forward cuts it off, "
+            ("its output is used, but no gradient reaches it: the model's forward cuts it off, "
              "as detach() and no_grad() do", self.cut_off),
         )  # fmt: skip
         return tuple(f"{what} ({some(paths, 'place')})" for what, paths in said if paths)
 
     def __str__(self) -> str:
-        """Say it in a sentence."""
+        """Return a sentence that summarises it."""
         if not self.count:
-            return "there is no new parameter"
-        but = ", but for the places named above" if self.unread or self.cut_off else ""
+            return "there are no new parameters"
+        but = ", except at the places named above" if self.unread or self.cut_off else ""
         one = self.count == 1
         each = "the" if one else "each of the"
         said = f"{each} {counted(self.count, 'new parameter tensor')} has a gradient{but}"
@@ -80,18 +80,18 @@ class Learning:
             f"{some(names, None)} {whose}"
             for names, whose in (
                 (self.begin_at_zero, "of the backbone"),
-                (self.own_begin_at_zero, "of what is inserted"),
+                (self.own_begin_at_zero, "of the inserted module"),
             )
             if names
         ]
-        because = f", since these begin at zero: {', '.join(why)}" if why else " on this batch"
+        because = f", since these start at zero: {', '.join(why)}" if why else " on this batch"
         many = "all of them" if len(self.zero) == self.count else f"{len(self.zero)} of them"
         zeros = "it is zero" if one else f"{many} are zero"
         return f"{said}; {zeros} in the first step{because}"
 
 
 def some(names: Sequence[str], noun: str | None) -> str:
-    """Return the first of several names, and how many there are."""
+    """Return the first of several names, and their number."""
     if noun is None:
         return names[0] + (f" and {len(names) - 1} more" if names[1:] else "")
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
@@ -99,16 +99,16 @@ def some(names: Sequence[str], noun: str | None) -> str:
 
 
 def learning(model: nn.Module, verification: Verification) -> Learning:
-    """Run a training step's forward and backward; nothing of the model is changed.
+    """Run forward and backward of a training step; the model is not changed.
 
     Raises:
-        ComposerError: a pass fails, or a new parameter is one that no output depends on.
+        ComposerError: a pass fails, or no output depends on a new parameter.
     """
     return _Step(model, verification).learning()
 
 
 class _Step:
-    """One training step of a composed model, as it is or with other numbers in it."""
+    """One training step of a composed model, as it is or with other parameter values."""
 
     def __init__(self, model: nn.Module, verification: Verification) -> None:
         self.model, self.verification = model, verification
@@ -127,7 +127,7 @@ class _Step:
         self.sites = {site.module: site for site in inserted_sites(model)}
 
     def learning(self) -> Learning:
-        """Take the step, and find out why what has no gradient has none."""
+        """Take the step, and find the reason for each missing gradient."""
         gradients, outputs = self._gradients({})
         silent = {name for name, gradient in gradients.items() if not _any(gradient)}
         asleep = [path for path, gradient in outputs.items() if not _any(gradient)]
@@ -154,10 +154,10 @@ class _Step:
         )
 
     def _gradients(self, others: Mapping[str, Tensor]) -> tuple[_Gradients, _Gradients]:
-        """Return the gradients of the new parameters, and of what each inserted module gives.
+        """Return the gradients of the new parameters, and of the output of each inserted module.
 
         Args:
-            others: what some parameters are for this step, by their names.
+            others: values of some parameters for this step, by name.
         """
         state = {name: buffer.clone() for name, buffer in self.entered.named_buffers()}
         state |= {name.removeprefix(self.start): p for name, p in others.items()}
@@ -166,7 +166,7 @@ class _Step:
         image = inputs.image
         wanted = [*new.values()]
         if image is not None and image.is_floating_point():
-            wanted.append(image.requires_grad_())  # so that there is one at all
+            wanted.append(image.requires_grad_())  # so that there is a gradient at all
         given: dict[str, list[Tensor]] = {path: [] for path in self.sites}
         try:
             with in_mode(self.model, training=True), self._watching(given):
@@ -205,11 +205,11 @@ class _Step:
     # --------------------------------------------------------------------------- what is read
 
     def _is_read(self, path: str, all_of_it: bool) -> bool:
-        """Return whether any output depends on what an inserted module gives.
+        """Return whether any output depends on the output of an inserted module.
 
         Args:
             path: of the module.
-            all_of_it: of tokens, those too that it passes through.
+            all_of_it: whether the tokens that it passes through count as well.
         """
 
         def spoil(_: nn.Module, __: Any, out: Any) -> Any:
@@ -219,7 +219,7 @@ class _Step:
         handle = self.model.get_submodule(path).register_forward_hook(spoil)
         try:
             after = self.verification.output(self.model)
-        except ComposerError:  # of a forward that reads numbers, such as those of boxes
+        except ComposerError:  # a forward that reads numbers, such as those of boxes
             return True
         finally:
             handle.remove()
@@ -236,7 +236,7 @@ class _Step:
         return 0 if tokens is None or tokens.join else tokens.prefix
 
     def _changed(self, path: str, value: Tensor | None) -> Tensor | None:
-        """Return the part of a value that an inserted module may change: no prefix tokens."""
+        """Return the part of a value that an inserted module may change, without prefix tokens."""
         prefix = self._prefix(path)
         if value is None or not prefix:
             return value
@@ -248,9 +248,9 @@ class _Step:
     def _causes(
         self, zeros: Mapping[str, Tensor], others: Mapping[str, Tensor], woken: set[str]
     ) -> tuple[str, ...]:
-        """Return the parameters at zero that keep gradients at zero where no other does.
+        """Return the zero parameters that alone keep gradients at zero.
 
-        Those of one kind, as all ``bn3.weight``, are taken together.
+        Those of one kind, such as all ``bn3.weight``, are grouped.
 
         Args:
             zeros: numbers for the parameters in question.
@@ -304,7 +304,7 @@ def _axis_of_tokens(site: EditedSite) -> int:
 
 
 def _alike(one: Tensor, other: Tensor) -> bool:
-    """Return whether two tensors are the same, NaN where NaN is."""
+    """Return whether two tensors are the same; NaN equals NaN."""
     same = (one == other) | (one.isnan() & other.isnan())
     return bool(same.all())
 
@@ -314,7 +314,7 @@ def _any(gradient: Tensor | None) -> bool:
 
 
 def _filled(zeros: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return small random numbers for parameters that begin at zero."""
+    """Return small random numbers for parameters that start at zero."""
     draw = torch.Generator().manual_seed(0)
     return {
         name: (torch.randn(p.shape, generator=draw) / 8).to(p).requires_grad_()
@@ -323,7 +323,7 @@ def _filled(zeros: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _spoiled(out: Any, part: Callable[[Tensor], Tensor | None]) -> Any:
-    """Return what a module gives with NaN in a part of each tensor."""
+    """Return the output of a module with NaN in a part of each tensor."""
     if isinstance(out, (tuple, list)):
         return type(out)(_spoiled(value, part) for value in out)
     if not isinstance(out, Tensor) or not out.is_floating_point():

@@ -1,4 +1,4 @@
-"""What MODEL names: a backbone, or a folder that `insert` wrote."""
+"""What MODEL names: a backbone, or a folder written by `insert`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check_model(word: str) -> str:
-    """Return a short word for a MODEL; torch is not imported.
+    """Return a short word for a MODEL, without importing torch.
 
     Raises:
         ComposerError: there is no such composition, or no such name in its library.
@@ -36,11 +36,11 @@ def open_model(
     """Return the model that MODEL names, and the MODEL string of its backbone.
 
     Args:
-        word: a MODEL string, whose code is run, for who writes it means it; or a composition's
+        word: a MODEL string, whose code is run, since the user wrote it; or a composition's
             folder.
         pretrained: whether the library's published weights are loaded.
-        weights: a file of them.
-        trust_code: whether code may be run that a composition's recipe names.
+        weights: a weights file.
+        trust_code: whether code that a composition's recipe names may be run.
 
     Raises:
         ComposerError: it can't be made, or the weights don't fit.

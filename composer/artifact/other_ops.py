@@ -1,7 +1,7 @@
-"""The ops of other distributions that a recipe is made with: whose they are, and if they are here.
+"""The ops of other distributions in a recipe: their owners, and whether they are installed.
 
-An op of another version is taken as it is, as a backbone of another timm is; one of another
-distribution is another op.
+An op of another version is accepted, like a backbone of another timm; an op of another
+distribution is a different op.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from composer.primitives.structure import Repeating
 
 
 def owners_of_ops(specs: Iterable[Spec]) -> dict[str, str]:
-    """Return the distribution and version of each op that is not Composer's own, by its name."""
+    """Return the distribution and version of each op that is not Composer's own, by op name."""
     names = sorted({op for spec in specs for op in _ops_of(spec)})
     return {name: owner.owner for name in names if (owner := owner_of(name)) is not None}
 
 
 def _ops_of(spec: Spec) -> Iterator[str]:
-    """Yield the ops of a spec, of those inside others and of the specs that it uses."""
+    """Yield the ops of a spec, nested ones and those of the specs that it uses included."""
     for op in spec.nodes.values():
         yield op.op
         while isinstance(op, Repeating):
@@ -33,22 +33,22 @@ def _ops_of(spec: Spec) -> Iterator[str]:
 
 
 def check_ops(ops: Mapping[str, str]) -> None:
-    """Refuse ops that a recipe has and this machine has not.
+    """Refuse ops of a recipe that are not installed here.
 
     Args:
         ops: the distribution and version of each.
 
     Raises:
         MissingPartError: one is not installed, with the distribution that has it.
-        ComposerError: one is broken, or another distribution's.
+        ComposerError: one is broken, or of another distribution.
     """
     missing = {op: made for op, made in ops.items() if not _is_here(op, made)}
     if missing:
         raise MissingPartError([
             Diagnostic(
                 "missing-plugin",
-                f"the recipe's op {op!r} is of {made}, which is not installed",
-                f"install {made} from where its author keeps it; an op is code, which runs here",
+                f"the recipe's op {op!r} is from {made}, which is not installed",
+                f"install {made} from its author; note that an op is code, which runs here",
             )
             for op, made in missing.items()
         ])  # fmt: skip
@@ -58,7 +58,7 @@ def _is_here(op: str, made: str) -> bool:
     """Return whether an op is installed.
 
     Raises:
-        ComposerError: it is broken, or another's.
+        ComposerError: it is broken, or of another distribution.
     """
     project = made.rpartition(" ")[0]
     try:
@@ -70,11 +70,12 @@ def _is_here(op: str, made: str) -> bool:
     owner = owner_of(op)
     if owner is not None and owner.project == project:
         return True
-    here = f"of {owner.owner}" if owner else "Composer's own"
+    here = f"from {owner.owner}" if owner else "Composer's own"
     raise ComposerError(
         Diagnostic(
             "another-op",
-            f"the recipe's op {op!r} is of {made}, and here it is {here}",
-            f"load it where {made} is installed" + (f", and not {owner.project}" if owner else ""),
+            f"the recipe's op {op!r} is from {made}, and here it is {here}",
+            f"load it where {made} is installed"
+            + (f" and {owner.project} is not" if owner else ""),
         )
     )

@@ -29,12 +29,12 @@ from composer.files.putting import (
 from composer.files.room import Room, clean, flush, is_room, room
 
 RECIPE, WEIGHTS, REPORT, READABLE = "recipe.yaml", "model.safetensors", "report.json", "report.md"
-#: The weights of layers that something stands in for, where there are such.
+#: The weights of replaced layers, if any.
 REPLACED = "replaced.safetensors"
 
-#: What is said of a folder in which nothing may be made.
+#: System errors of a folder that is not writable.
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
-_ANOTHER = "name another with -o"
+_ANOTHER = "choose another with -o"
 
 
 def is_composition(folder: Path) -> bool:
@@ -49,30 +49,30 @@ def check_free(folder: Path, force: bool) -> None:
     """Refuse a folder that can't be written, before any work is done.
 
     Raises:
-        ComposerError: it exists and `force` is not said, it is no composition, or its parent
+        ComposerError: it exists and `force` is not set, it is not a composition, or its parent
             can't be written.
     """
     try:
         _check(folder, force)
-        with _room_for(real(folder)):  # whether something can be made there
+        with _room_for(real(folder)):  # is the parent writable?
             pass
     except (OSError, ValueError) as failure:
         raise unwritable(folder, failure) from None
 
 
 def write_whole(folder: Path, fill: Callable[[Path], None], *, force: bool = False) -> None:
-    """Fill a folder in a room beside `folder`, whose name it takes in one step.
+    """Fill a temporary folder next to `folder`, which takes its name in one step.
 
-    A link to a folder is followed. An empty folder that is held, such as a mounted one, is kept,
-    and filled recipe last.
+    A link to a folder is followed. An empty folder that can't be replaced, such as a mount point,
+    is kept and filled, with the recipe last.
 
     Args:
         folder: where to.
-        fill: writes what is in it, in the folder that it is given.
-        force: whether a composition that is there is replaced; one that comes meanwhile never is.
+        fill: writes the contents into the folder that it is given.
+        force: whether an existing composition is replaced; one created meanwhile never is.
 
     Raises:
-        ComposerError: it can't be written; all is as it was before.
+        ComposerError: it can't be written; nothing has changed.
     """
     try:
         _check(folder, force)
@@ -85,7 +85,7 @@ def write_whole(folder: Path, fill: Callable[[Path], None], *, force: bool = Fal
         raise refused(
             folder,
             f"cannot be written: {failure.strerror or failure}",
-            "nothing was left behind; make room, or name another with -o",
+            "nothing was left behind; free some space, or choose another with -o",
         ) from None
     except ValueError as failure:
         raise unwritable(folder, failure) from None
@@ -103,9 +103,11 @@ def _check(folder: Path, force: bool) -> None:
         if _is_empty(folder):
             return
     if not (folder / RECIPE).is_file():
-        raise refused(folder, "exists and is not a composition, so it is never replaced", _ANOTHER)
+        raise refused(folder, "exists and is not a composition, so it is not replaced", _ANOTHER)
     if not force:
-        raise refused(folder, "exists already", "replace it with --force, or name another with -o")
+        raise refused(
+            folder, "exists already", "replace it with --force, or choose another with -o"
+        )
 
 
 def _write(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -136,7 +138,7 @@ def _write(folder: Path, fill: Callable[[Path], None]) -> None:
 
 @contextmanager
 def _room_for(folder: Path) -> Iterator[Room]:
-    """Make a room beside a folder; in it, where it is empty and another can't have its name."""
+    """Make a temporary folder next to a folder, or inside an empty one that can't be replaced."""
     is_empty = folder.is_dir() and _is_empty(folder)
     inside = is_empty and (os.path.ismount(folder) or folder == Path.cwd())
     with ExitStack() as stack:
@@ -151,15 +153,15 @@ def _room_for(folder: Path) -> Iterator[Room]:
 
 
 def _is_empty(folder: Path) -> bool:
-    """Return whether a folder holds nothing but what others write at the moment."""
+    """Return whether a folder is empty, apart from temporary folders of other writers."""
     return all(is_room(path.name) for path in folder.iterdir())
 
 
 def _nearest(folder: Path) -> Path:
-    """Return the folder itself, or the nearest above it that is there."""
+    """Return the folder itself, or its nearest existing parent."""
     return next(place for place in (folder, *folder.parents) if place.exists())
 
 
 def _missing(folder: Path) -> list[Path]:
-    """Return the folders that have to be made for this one, the innermost first."""
+    """Return the missing folders that this one needs, the innermost first."""
     return [place for place in (folder, *folder.parents) if not place.exists()]

@@ -1,4 +1,4 @@
-"""`recipe`: all that is needed to make a composition again, as one YAML file."""
+"""`recipe`: all that is needed to make a composition again, in one YAML file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from composer.surgery.composition import (
 from composer.surgery.origin import check_origin
 from composer.surgery.own_modules import difference_of_modules, own_modules
 
-#: Of the recipes that are written; those of every version before are read, too.
+#: Of the recipes that are written; earlier versions can be read as well.
 VERSION = 1
 
 
@@ -54,7 +54,7 @@ class RecipeSite(Model):
 class RecipeEdit(Model):
     """One insertion: the spec's own text, its params, and every site.
 
-    `uses` are the texts of the specs that it uses or extends, by the words that lead to them.
+    `uses` are the texts of the specs that it uses or extends, by the words that refer to them.
     """
 
     spec: str
@@ -70,7 +70,7 @@ class RecipeEdit(Model):
 
 
 class RecipeInputs(Model):
-    """What the backbone takes, where that is more than an image: its arguments.
+    """The inputs of the backbone, if more than one image: its arguments.
 
     A tensor is ``{shape: [1, 4, 64, 64], dtype: float32}``.
     """
@@ -82,7 +82,7 @@ class RecipeInputs(Model):
 class Recipe(Model):
     """A composition: the backbone, the edits in order, and the versions that made it.
 
-    `ops` are those that are not Composer's own, each with its distribution and version.
+    `ops` are those of other distributions, each with its distribution and version.
     """
 
     composer: Literal[1] = 1
@@ -97,11 +97,11 @@ class Recipe(Model):
 
     @property
     def origin(self) -> Source:
-        """The text that it was read from, with the place of each value."""
+        """The text that it was read from, with the position of each value."""
         return self._source
 
     def __eq__(self, other: object) -> bool:
-        """Return whether all fields agree, wherever they were read from."""
+        """Return whether all fields agree, whatever text they were read from."""
         return isinstance(other, Recipe) and self.model_dump() == other.model_dump()
 
     def __hash__(self) -> int:
@@ -123,7 +123,7 @@ class Recipe(Model):
         """Read a recipe.
 
         Raises:
-            ComposerError: it is none, or a spec's text is not the one its hash is of.
+            ComposerError: it is not a recipe, or a spec's text does not match its hash.
         """
         data, source = parse_recipe(text, file)
         _refuse_newer(data, source, file)
@@ -144,8 +144,8 @@ class Recipe(Model):
                     Diagnostic(
                         "changed-spec",
                         f"the text of the spec {edit.spec!r} is not the one that was inserted",
-                        "insert the changed spec into the backbone anew; "
-                        "a recipe is a record, and is not edited",
+                        "insert the changed spec into the backbone again; "
+                        "a recipe is a record, not a file to edit",
                         source.at(("edits", index, "text")),
                         file,
                     )
@@ -172,7 +172,7 @@ def _refuse_newer(data: Any, source: Source, file: str) -> None:
         raise ComposerError(
             Diagnostic(
                 "newer-recipe",
-                f"this recipe is of version {number}, and this Composer reads up to {VERSION}",
+                f"this recipe has version {number}, and this Composer reads up to {VERSION}",
                 "upgrade: pip install --upgrade attention-composer",
                 source.at(("composer",)),
                 file,
@@ -188,7 +188,7 @@ def recipe(model: nn.Module) -> Recipe:
     """Return the recipe of a composed model.
 
     Raises:
-        ComposerError: nothing was inserted, or it is not known where the backbone came from.
+        ComposerError: nothing was inserted, or the origin of the backbone is unknown.
     """
     record = composed(model)
     _refuse_parametrized(model)
@@ -207,16 +207,16 @@ def recipe(model: nn.Module) -> Recipe:
         raise error(
             "unknown-origin",
             f"{reason}, so a recipe could not make it again",
-            f"say which MODEL it is: {way_out}",
+            f"name its MODEL: {way_out}",
         )
     return recipe_of(model, backbone)
 
 
 def recipe_as(model: nn.Module, backbone: str) -> Recipe:
-    """Return the recipe of a composed model whose backbone is said to be what MODEL names.
+    """Return the recipe of a composed model whose backbone is declared to be MODEL.
 
     Raises:
-        ComposerError: nothing was inserted, or MODEL makes another model.
+        ComposerError: nothing was inserted, or MODEL makes a different model.
     """
     composed(model)
     _refuse_parametrized(model)
@@ -225,7 +225,7 @@ def recipe_as(model: nn.Module, backbone: str) -> Recipe:
 
 
 def _refuse_parametrized(model: nn.Module) -> None:
-    """Refuse inserted weights that are computed of others: no recipe makes their keys again."""
+    """Refuse inserted weights that are computed from others: no recipe restores their keys."""
     inside = inserted_prefixes(model)
     for path, module in model.named_modules():
         if not f"{path}.".startswith(inside):
@@ -233,9 +233,9 @@ def _refuse_parametrized(model: nn.Module) -> None:
         if is_parametrized(module) or any(name.endswith("_orig") for name in module._parameters):
             raise error(
                 "parametrized",
-                f"the weights of {path} are computed of others, as by spectral_norm or pruning, "
+                f"the weights of {path} are computed from others, as by spectral_norm or pruning, "
                 "and a recipe has no such keys",
-                "make them plain first, by remove_parametrizations or prune.remove, or save the "
+                "make them plain first with remove_parametrizations or prune.remove, or save the "
                 "state_dict() yourself",
             )
 
@@ -293,7 +293,7 @@ def _recipe_edit(edit: Edit) -> RecipeEdit:
 
 
 def versions(backbone: str) -> dict[str, str]:
-    """Return the versions of what a composition depends on."""
+    """Return the versions of the libraries that a composition depends on."""
     packages = ["attention-composer", "torch", "torchvision", "timm"]
     libraries = {"hf:": "transformers", "ultralytics:": "ultralytics"}
     packages += [name for prefix, name in libraries.items() if backbone.startswith(prefix)]
@@ -307,7 +307,7 @@ def versions(backbone: str) -> dict[str, str]:
 
 
 def _sha256(text: str, uses: Mapping[str, str]) -> str:
-    """Return the hash of a spec's text, and of those of the specs that it is made of."""
+    """Return the hash of a spec's text and of the texts of the specs that it uses."""
     more = "".join(f"\0{word}\0{uses[word]}" for word in sorted(uses))
     return hashlib.sha256(f"{text}{more}".encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""The backbone that a recipe names: made of what only builds, or with trust in its code."""
+"""The backbone that a recipe names, made safely or with trust in its code."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def backbone_of(backbone: str, origin: Source, folder: Path | None, trust_code: 
     Args:
         backbone: its MODEL string.
         origin: the recipe's text, for messages.
-        folder: the composition's; a relative file is looked for from there, too, where code is
-            trusted.
-        trust_code: whether code and files may be used that the recipe names.
+        folder: the composition's; where code is trusted, a relative file is also searched from
+            there.
+        trust_code: whether code and files that the recipe names may be used.
 
     Raises:
-        ComposerError: code ``untrusted-code`` where that is needed and not said; or it can't be
+        ComposerError: code ``untrusted-code`` where that is needed and not set; or it can't be
             made.
     """
     source = ModelString.parse(backbone)
@@ -37,7 +37,7 @@ def backbone_of(backbone: str, origin: Source, folder: Path | None, trust_code: 
 
 
 def check_trusted(backbone: str, origin: Source) -> None:
-    """Refuse the backbone of a recipe that takes more than what only builds.
+    """Refuse the backbone of a recipe that would do more than build a model.
 
     Raises:
         ComposerError: code ``untrusted-code``.
@@ -48,7 +48,7 @@ def check_trusted(backbone: str, origin: Source) -> None:
 
 
 def needs_trust(backbone: str) -> bool:
-    """Return whether a saved composition of a backbone loads with trust in its code alone."""
+    """Return whether a saved composition of a backbone loads only with trust in its code."""
     return refusal(ModelString.parse(backbone)) is not None
 
 

@@ -1,4 +1,4 @@
-"""A recipe's text, read as strictly as a spec's: every problem at once, each at its place."""
+"""A recipe's text, read as strictly as a spec's: every problem at once, each with its line."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ MAX_AXES = 8
 
 _EDITED = "was the recipe edited?"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-#: A module's path: no pattern, which would choose others, and nothing that is no name.
+#: A module's path: only names, and no pattern, which would choose others.
 _PATH = re.compile(r"(?!re:)[^\s*?\[\]\x00-\x1f]{0,400}")
-#: What the reader of specs says, as it is of a recipe.
+#: The messages of the spec reader, reworded for a recipe.
 _OF_A_RECIPE = {
-    "empty-file": ("there is nothing in this recipe", "give a recipe.yaml as composer.save writes"),
-    "not-a-mapping": (None, "give a recipe.yaml as composer.save writes it"),
+    "empty-file": ("this recipe is empty", "give a recipe.yaml written by composer.save"),
+    "not-a-mapping": (None, "give a recipe.yaml written by composer.save"),
     "file-too-large": (None, "is this the right file?"),
     "unknown-tag": (None, None),
     "bad-key": (None, "write the fields out"),
@@ -36,10 +36,10 @@ _OF_A_RECIPE = {
 
 
 def parse_recipe(text: str, file: str) -> tuple[dict[str, Any], Source]:
-    """Return what a recipe's text holds, and where.
+    """Return the values of a recipe's text, with their positions.
 
     Raises:
-        ComposerError: it is no YAML, or a key is there twice, or has a tag.
+        ComposerError: it is not YAML, or has a duplicate key or a tag.
     """
     try:
         data, source = parse(text, file)
@@ -59,13 +59,13 @@ def _of_a_recipe(said: Diagnostic) -> Diagnostic:
 def wrong_field(
     detail: ErrorDetails, source: Source, file: str, fields: Mapping[str, Sequence[str]]
 ) -> Diagnostic:
-    """Return what is said of a field that is not as a recipe has it.
+    """Return the message for an invalid field of a recipe.
 
     Args:
-        detail: what pydantic says of it.
+        detail: what pydantic reports.
         source: the recipe's text.
         file: its name.
-        fields: those of a recipe, and of what is in it, by the field that it stands under.
+        fields: those of a recipe and of its parts, by the field that holds the part.
     """
     path: YamlPath = detail["loc"]
     said = f"{detail['msg'][0].lower()}{detail['msg'][1:]}"
@@ -84,25 +84,24 @@ def wrong_field(
             | "list_type"
             | ("tuple_type" | "dict_type" | "mapping_type" | "model_type" | "model_attributes_type")
         ):
-            wanted = {"int": "a whole number", "str": "a text", "lis": "a list", "tup": "a list"}
-            said = f"{wanted.get(detail['type'][:3], 'a mapping')} is wanted here, not " + kind_of(
-                detail["input"]
-            )
+            expected = {"int": "an integer", "str": "text", "lis": "a list", "tup": "a list"}
+            kind = expected.get(detail["type"][:3], "a mapping")
+            said = f"expected {kind} but got {kind_of(detail['input'])}"
             way_out = _EDITED
     return Diagnostic("bad-recipe", f"{'.'.join(map(str, path))}: {said}", way_out, where, file)
 
 
 def problems_of(data: Mapping[str, Any], source: Source, file: str) -> Iterator[Diagnostic]:
-    """Yield what is wrong with the values of a recipe whose fields are of the right kinds."""
+    """Yield what is wrong with the values of a recipe whose fields have the right types."""
 
     def wrong(path: YamlPath, message: str, way_out: str = _EDITED) -> Diagnostic:
         return Diagnostic("bad-recipe", message, way_out, source.at(path), file)
 
     if data["dtype"] not in MODEL_DTYPES:
         known = suggestion(data["dtype"], MODEL_DTYPES, "Dtypes")
-        yield wrong(("dtype",), f"{data['dtype']!r} is no dtype of a model", known)
+        yield wrong(("dtype",), f"{data['dtype']!r} is not a dtype of a model", known)
     if not data["edits"]:
-        yield wrong(("edits",), "a recipe has at least one edit, and this has none")
+        yield wrong(("edits",), "a recipe needs at least one edit")
     for number, edit in enumerate(data["edits"]):
         at: YamlPath = ("edits", number)
         if _SHA256.fullmatch(edit["sha256"]) is None:
@@ -110,19 +109,19 @@ def problems_of(data: Mapping[str, Any], source: Source, file: str) -> Iterator[
         if why := _odd_position(edit["position"]):
             yield wrong((*at, "position"), why)
         if not edit["sites"]:
-            yield wrong((*at, "sites"), "an edit has at least one site, and this has none")
+            yield wrong((*at, "sites"), "an edit needs at least one site")
         seen: set[tuple[str, str | None]] = set()
         for index, site in enumerate(edit["sites"]):
             here: YamlPath = (*at, "sites", index)
             for key in ("path", "name"):
                 value = site.get(key)
                 if value is not None and _PATH.fullmatch(value) is None:
-                    yield wrong((*here, key), f"{_short(value)} is no {key} of a module")
+                    yield wrong((*here, key), f"{_short(value)} is not a {key} of a module")
             if why := _odd_position(site["position"]):
                 yield wrong((*here, "position"), why)
             one = (site["path"], site.get("name"))
             if one in seen:
-                yield wrong((*here, "path"), f"the site {_short(site['path'])} is there twice")
+                yield wrong((*here, "path"), f"duplicate site {_short(site['path'])}")
             seen.add(one)
     inputs = data.get("inputs") or {}
     for key, values in (("args", inputs.get("args", [])), ("kwargs", inputs.get("kwargs", {}))):
@@ -147,7 +146,7 @@ def _odd_inputs(value: Any, path: YamlPath, source: Source, file: str) -> Iterat
         sound = isinstance(shape, list) and all(type(n) is int and n >= 0 for n in shape)
         message = None
         if not sound or len(shape) > MAX_AXES or dtype not in DTYPES:
-            message = f"no tensor is of shape {_short(shape)} and dtype {_short(dtype)}"
+            message = f"there is no tensor of shape {_short(shape)} and dtype {_short(dtype)}"
         elif (elements := math.prod(shape)) > MAX_ELEMENTS:
             message = f"an example input of {elements:,} numbers is more than {MAX_ELEMENTS:,}"
         if message is not None:
@@ -164,7 +163,7 @@ def _short(value: object) -> str:
 
 @contextmanager
 def placed(source: Source, path: YamlPath) -> Iterator[None]:
-    """Let what is said of a part of a recipe, and has no place, have the place of that part."""
+    """Give problems in a part of a recipe that have no position that of the part."""
     try:
         yield
     except ComposerError as failure:

@@ -1,4 +1,4 @@
-"""The text of a recipe: YAML that people read, and that YAML 1.2 reads as it was meant."""
+"""The text of a recipe: readable YAML that YAML 1.2 parsers read as intended."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class OneLine(dict[str, Any]):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as blocks, and quotes what YAML 1.2 would read as a number."""
+    """Writes multi-line strings as blocks, and quotes what YAML 1.2 would read as a number."""
 
     def analyze_scalar(self, scalar: str) -> ScalarAnalysis:
-        """Let a block end its lines with spaces, as a spec that people write may."""
+        """Allow a block to have trailing spaces, as a hand-written spec may."""
         found = super().analyze_scalar(scalar)
         plain = all(c == "\n" or (c.isprintable() and c not in "\ufeff") for c in scalar)
         found.allow_block = found.allow_block or (found.multiline and plain)

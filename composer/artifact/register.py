@@ -26,37 +26,37 @@ from composer.models.weights import check_finite
 from composer.models.weights_file import read_safetensors
 
 _PREFIX = "composed_"
-#: What timm passes to every function of its registry, and no model takes.
+#: Arguments that timm passes to every function of its registry, and no model takes.
 _OF_THE_REGISTRY = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
 
 
 def register(folder: str | Path, name: str | None = None, *, trust_code: bool = False) -> str:
-    """Let timm make the composed model of a folder, and return the name it has there.
+    """Let timm create the composed model of a folder, and return its name in timm.
 
     ::
 
         composer.register("se-resnet50")
         model = timm.create_model("composed_se_resnet50", pretrained=True, num_classes=10)
 
-    timm's names hold no ``/``, which is for paths and the Hub, and what follows a dot is a tag. So
-    ``composed_`` comes before the folder's name, and whatever is no letter or digit becomes ``_``.
+    timm's names have no ``/``, which is for paths and the Hub, and what follows a dot is a tag. So
+    the name is ``composed_`` and the folder's name, with ``_`` for all but letters and digits.
     timm's ``train.py`` and ``validate.py`` take the model in a process that registered it first:
     ``python -c "import composer, runpy; composer.register('se-resnet50');
     runpy.run_path('train.py', run_name='__main__')" --model composed_se_resnet50``.
 
-    What `create_model` is given beside (``num_classes``, ``in_chans``, ``drop_path_rate``, …) goes
-    to the backbone, which is made with it, and the edits are repeated. With ``pretrained=True`` the
-    folder's weights are loaded, as timm loads its own: a head of other classes stays fresh, and
-    the first convolution is summed or repeated over other channels.
+    Other arguments of `create_model` (``num_classes``, ``in_chans``, ``drop_path_rate``, …) go to
+    the backbone, and the edits are repeated. With ``pretrained=True`` the folder's weights are
+    loaded as timm loads its own: a head with another number of classes stays fresh, and the first
+    convolution is summed or repeated over other channels.
 
     Args:
-        folder: what `save` or ``composer insert`` wrote, of a backbone of timm.
+        folder: written by `save` or ``composer insert``, with a backbone of timm.
         name: the name after ``composed_``; the folder's by default.
-        trust_code: whether the recipe may give timm other arguments than those that only build.
+        trust_code: whether the recipe may pass timm more than the safe arguments.
 
     Raises:
-        ComposerError: it is no composition, its backbone is not of timm or has arguments that do
-            more than build, or the name is taken.
+        ComposerError: it is not a composition, its backbone is not of timm or has unsafe
+            arguments, or the name is taken.
         MissingPartError: timm is not installed.
     """
     timm_models = library("timm.models")
@@ -79,7 +79,7 @@ def register(folder: str | Path, name: str | None = None, *, trust_code: bool = 
             return word
         raise error(
             "name-taken",
-            f"timm has a model {word!r} already{f', of {there}' if there else ''}",
+            f"timm already has a model {word!r}{f', of {there}' if there else ''}",
             f"choose another name: register({folder.name!r}, name='…')",
         )
     entry = _entry_point(folder, word, trust_code)
@@ -104,8 +104,8 @@ def _entry_point(folder: Path, word: str, trust_code: bool) -> Callable[..., nn.
 def _model(
     folder: Path, word: str, pretrained: bool, arguments: Mapping[str, Any], trust_code: bool
 ) -> nn.Module:
-    """Make a folder's composed model with other arguments of its backbone."""
-    made = read_recipe(folder)  # which may be another by now
+    """Make a folder's composed model with other arguments for its backbone."""
+    made = read_recipe(folder)  # it may have changed since
     if not trust_code:
         check_trusted(made.backbone, made.origin)
     source = ModelString.parse(made.backbone)

@@ -1,4 +1,4 @@
-"""A recipe made again: its backbone, and each edit at the sites that it records."""
+"""Replay a recipe: make its backbone, and repeat each edit at the recorded sites."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def replay(made: Recipe, beside: Path | None = None, *, trust_code: bool = False
 
     Args:
         made: the recipe.
-        beside: the composition's folder, from where a relative file is looked for too.
-        trust_code: whether a backbone may be made by code, or by files, that the recipe names.
+        beside: the composition's folder, in which a relative file is also searched.
+        trust_code: whether code or files that the recipe names may be used for the backbone.
 
     Raises:
         ComposerError: the backbone can't be made, an op is not installed, or an edit no longer
@@ -43,8 +43,8 @@ def repeat_edits(model: nn.Module, made: Recipe, *, as_recorded: bool = True) ->
     Args:
         model: the backbone.
         made: the recipe.
-        as_recorded: whether the sites must have the channels and sizes that are recorded; not so
-            where the backbone is made with other arguments.
+        as_recorded: whether the sites must have the recorded channels and sizes; False where the
+            backbone is made with other arguments.
 
     Raises:
         ComposerError: an edit no longer finds its sites, or finds them changed.
@@ -58,7 +58,7 @@ def repeat_edits(model: nn.Module, made: Recipe, *, as_recorded: bool = True) ->
             raise ComposerError([p for p in problems if p.severity == "error"])
         if spec.name != edit.spec:
             where = made.origin.at(("edits", number, "spec"))
-            message = f"the edit says {edit.spec!r}, and its text is of {spec.name!r}"
+            message = f"the edit names {edit.spec!r}, and its text is the spec {spec.name!r}"
             raise ComposerError(Diagnostic("bad-recipe", message, "was the recipe edited?", where))
         with placed(made.origin, ("edits", number)):
             found = plan_again(
@@ -70,7 +70,7 @@ def repeat_edits(model: nn.Module, made: Recipe, *, as_recorded: bool = True) ->
 
 
 def _check_sites(made: Recipe, number: int, found: Sequence[Site], as_recorded: bool) -> None:
-    """Refuse sites that are not those that a recipe records.
+    """Refuse sites that differ from those that a recipe records.
 
     Raises:
         ComposerError: code ``changed-backbone``, at the first that differs.
@@ -80,10 +80,12 @@ def _check_sites(made: Recipe, number: int, found: Sequence[Site], as_recorded: 
     recorded = [(site.path, site.name, site.position) for site in wanted]
     way_out = f"it was made with {_made_with(made.versions)}"
     if there != recorded:
-        differing = sorted({str(x[0]) for x in set(there) ^ set(recorded)}) or ["in another order"]
+        differing = sorted({str(x[0]) for x in set(there) ^ set(recorded)}) or [
+            "in a different order"
+        ]
         index = next((n for n, one in enumerate(recorded) if one not in there), 0)
         where = made.origin.at(("edits", number, "sites", index))
-        message = f"{made.backbone} has other sites than the recipe: {', '.join(differing[:3])}"
+        message = f"{made.backbone} has different sites than the recipe: {', '.join(differing[:3])}"
         raise ComposerError(Diagnostic("changed-backbone", message, way_out, where))
     for index, (site, record) in enumerate(zip(found, wanted, strict=True)):
         for what in ("channels", "size") if as_recorded else ():
@@ -100,7 +102,7 @@ def _check_sites(made: Recipe, number: int, found: Sequence[Site], as_recorded: 
 def _shown(value: int | tuple[int, ...]) -> str:
     if isinstance(value, int):
         return counted(value, "channel")
-    return f"the size {'×'.join(map(str, value))}" if value else "one place"
+    return f"the size {'×'.join(map(str, value))}" if value else "a single place"
 
 
 def _made_with(made: dict[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""The report of an insertion: for machines, and for a person."""
+"""The report of an insertion, for programs and for people."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Weights:
 
 @dataclass(frozen=True, kw_only=True)
 class SiteReport(Inserted):
-    """One inserted module, as it is reported."""
+    """One inserted module in the report."""
 
     spec: str
     parameters: int
@@ -47,7 +47,7 @@ class SiteReport(Inserted):
 
     @property
     def shown_size(self) -> str:
-        """The size as people write it: ``14×14``."""
+        """The size in words: ``14×14``."""
         return "×".join(map(str, self.size))
 
 
@@ -150,12 +150,12 @@ def change(pair: tuple[int, int]) -> str:
 
 
 def _markdown(text: str) -> str:
-    """Return a text that Markdown shows as it stands: no link, no HTML, no cell of a table."""
+    """Return a text escaped for Markdown: no link, no HTML, no table cell."""
     return re.sub(r"[\\`\[\]<>|&]", r"\\\g<0>", visible_line(text))
 
 
 def _code(text: str) -> str:
-    """Return a text as code in a cell of a table."""
+    """Return a text as code in a table cell."""
     shown = visible_line(text).replace("|", r"\|")
     return f"`` {shown} ``" if "`" in shown else f"`{shown}`"
 
@@ -174,14 +174,14 @@ def describe(
     """Return the report of a composed model.
 
     Args:
-        model: what `insert` gave.
+        model: a model returned by `insert`.
         backbone: the MODEL string.
-        difference: the largest difference of the outputs, where it was measured.
-        flops_before: the original's multiply-adds where they are known; they are counted otherwise.
-        notes: remarks on sites, for the person who reads.
-        against: whose output the difference is from: the original, or an earlier composition.
-        done: the last plan that was carried out, where the model has run since: what it counts
-            need not be counted again.
+        difference: the largest difference of the outputs, if measured.
+        flops_before: the original's multiply-adds if known; counted otherwise.
+        notes: remarks on sites, for the reader.
+        against: the model that the difference is measured from: the original, or an earlier
+            composition.
+        done: the last applied plan, if the model has run since: its counts are used again.
         image: the file that it was verified on; random numbers by default.
         weights: where the backbone's numbers came from; by default, the model that was given.
 

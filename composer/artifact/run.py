@@ -1,4 +1,4 @@
-"""The proof of a composition: it runs forward and backward, and what it gives is compared."""
+"""The verification of a composition: it runs forward and backward, and its output is compared."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from composer.surgery.site import Plan
 class Verification:
     """Runs a model on one batch: examples, an image, or random numbers from a fixed seed.
 
-    `entry` is the module that takes the inputs: the model itself, or of a detector its backbone.
+    `entry` is the module that takes the inputs: the model itself, or the backbone of a detector.
     """
 
     inputs: Inputs
@@ -37,14 +37,14 @@ class Verification:
     ) -> Verification:
         """Prepare the batch, on the model's device and in its dtype.
 
-        Where the model ran before, `ran` knows what it takes.
+        Where the model ran before, `ran` has its inputs.
         """
         ran = ran or probe(model)
         inputs = ran.inputs.filled()
         return cls((inputs if pixels is None else inputs.with_image(pixels)).on(model), ran.entry)
 
     def output(self, model: nn.Module) -> list[Tensor]:
-        """Return the tensors that the model gives in evaluation mode.
+        """Return the output tensors of the model in evaluation mode.
 
         Raises:
             ComposerError: the forward pass fails.
@@ -62,16 +62,16 @@ class Verification:
         """Return the largest difference between two outputs.
 
         Raises:
-            ComposerError: they are not alike in shape, or one alone is not finite.
+            ComposerError: their shapes differ, or only one is not finite.
         """
         if [t.shape for t in before] != [t.shape for t in after]:
-            raise error("other-output", "the composed model gives outputs of other shapes")
+            raise error("other-output", "the outputs of the composed model have different shapes")
         largest = max(map(_difference, before, after), default=0.0)
         if not math.isfinite(largest):
             raise error(
                 "not-finite",
-                "the composed model gives NaN or infinity where the original gives a number",
-                "try --dtype float32, and look at the spec for a division by zero",
+                "the composed model outputs NaN or infinity where the original outputs a number",
+                "try --dtype float32, and check the spec for a division by zero",
             )
         return largest
 
@@ -79,7 +79,7 @@ class Verification:
         """Run the model through ``torch.compile(fullgraph=True)`` and compare.
 
         Raises:
-            ComposerError: it does not compile to one graph, or gives other numbers.
+            ComposerError: it does not compile to one graph, or its output differs.
         """
         expected = self.output(model)
         try:
@@ -92,14 +92,14 @@ class Verification:
         if not difference <= 1e-2 * scale:
             raise error(
                 "compiled-differs",
-                f"the compiled model differs by {difference:.3g} from the model as it is",
+                f"the compiled model differs by {difference:.3g} from the uncompiled model",
                 "report this with the spec: it is a fault of the compiler or of Composer",
             )
 
 
 @contextmanager
 def in_mode(model: nn.Module, training: bool) -> Iterator[None]:
-    """Put every module into one mode, and back into its own afterwards."""
+    """Put every module into one mode, and restore its own mode afterwards."""
     was = {module: module.training for module in model.modules()}
     model.train(training)
     try:
@@ -110,10 +110,10 @@ def in_mode(model: nn.Module, training: bool) -> Iterator[None]:
 
 
 def target(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
-    """Return the device and the dtype that two words name.
+    """Return the device and the dtype with these names.
 
     Raises:
-        UsageError: there is no such device here.
+        UsageError: the device is not available.
     """
     try:
         place = torch.device(device)
@@ -122,8 +122,8 @@ def target(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
         raise UsageError(
             Diagnostic(
                 "no-device",
-                f"there is no device {device!r} here",
-                "take --device cpu" + (", or cuda:N" if torch.cuda.is_available() else ""),
+                f"the device {device!r} is not available",
+                "use --device cpu" + (", or cuda:N" if torch.cuda.is_available() else ""),
             )
         ) from None
     number = getattr(torch, dtype)
@@ -132,13 +132,13 @@ def target(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
 
 
 def read_image(path: Path, model: nn.Module) -> Tensor:
-    """Return an image as the batch of one that the model was trained on.
+    """Return an image as a batch of one, preprocessed as in the model's training.
 
     The size, crop, mean and deviation are those of the model's own configuration (timm), else
     ImageNet's at the size that the model takes.
 
     Raises:
-        ComposerError: the file is no image.
+        ComposerError: the file is not an image.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -149,7 +149,7 @@ def read_image(path: Path, model: nn.Module) -> Tensor:
         raise _no_image(path, "there is no such file") from None
     except IsADirectoryError:
         raise _no_image(path, "this is a folder") from None
-    except (UnidentifiedImageError, ImportError):  # Ultralytics lets more formats be tried
+    except (UnidentifiedImageError, ImportError):  # Ultralytics adds more image formats
         raise _no_image(path, "this is not an image") from None
     except (OSError, ValueError, Image.DecompressionBombError) as failure:
         raise _no_image(path, f"this image cannot be read: {failure}") from None
@@ -164,12 +164,12 @@ def read_image(path: Path, model: nn.Module) -> Tensor:
         return batch.mean(1, keepdim=True)
     if channels != batch.shape[1]:
         message = f"the backbone takes {channels} channels, and an image has 3"
-        raise ComposerError(Diagnostic("image", message, "leave --input away", file=str(path)))
+        raise ComposerError(Diagnostic("image", message, "omit --input", file=str(path)))
     return batch
 
 
 def as_seen(model: nn.Module, image: Tensor) -> Tensor:
-    """Return one image of a batch of `read_image` as it looks: [3, height, width] from 0 to 1."""
+    """Return one image of a batch of `read_image` for display: [3, height, width] from 0 to 1."""
     config = _data_config(model)
     mean, deviation = (image.new_tensor(config[key])[:, None, None] for key in ("mean", "std"))
     if len(image) == 1:
@@ -178,7 +178,7 @@ def as_seen(model: nn.Module, image: Tensor) -> Tensor:
 
 
 def transform_for(model: nn.Module) -> Any:
-    """Return the function from a picture to a tensor that suits a model."""
+    """Return the function that turns a picture into an input of a model."""
     from timm.data.transforms_factory import create_transform
 
     return create_transform(**_data_config(model))
@@ -195,7 +195,7 @@ def _data_config(model: nn.Module) -> dict[str, Any]:
 
 
 def _difference(before: Tensor, after: Tensor) -> float:
-    """Return the largest difference; what is the same, be it NaN or infinite, differs by 0."""
+    """Return the largest difference; equal values, NaN and infinity included, differ by 0."""
     a, b = before.double(), after.double()
     same = (a == b) | (a.isnan() & b.isnan())
     return float((a - b).abs().masked_fill(same, 0.0).amax()) if a.numel() else 0.0
@@ -206,24 +206,24 @@ def _no_image(path: Path, message: str) -> ComposerError:
 
 
 def tensors_of(out: Any) -> list[Tensor]:
-    """Return the tensors of numbers in what a model gives.
+    """Return the floating-point tensors in a model's output.
 
     Raises:
         ComposerError: there is none.
     """
     found = [t for t in tree_leaves(out) if isinstance(t, Tensor) and t.is_floating_point()]
     if not found:
-        raise error("no-output", "the model gives no tensor", None)
+        raise error("no-output", "the model outputs no tensor", None)
     return found
 
 
 def pass_failed(what: str, failure: Exception) -> ComposerError:
-    """Return the error for a pass of the composed model that fails."""
+    """Return the error for a failed pass of the composed model."""
     if isinstance(failure, ComposerError):
         return failure
     lines = str(failure).strip().splitlines() or [type(failure).__name__]
     return error(
         f"{what}-failed",
         f"the {what} pass of the composed model fails: {lines[0]}",
-        "does the backbone run alone? 'composer sites' shows what it was seen to do",
+        "does the backbone run alone? 'composer sites' shows how it was read",
     )

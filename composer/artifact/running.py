@@ -1,4 +1,4 @@
-"""How a model is run to see what it costs: on random images, forward, or forward and backward."""
+"""How a model is run to measure its cost: on random images, forward, or forward and backward."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Mode = Literal["inference", "training"]
 
 @dataclass(frozen=True)
 class Running:
-    """How models are run: on random images of the size that each takes.
+    """How models are run: on random images of the size that each expects.
 
     Attributes:
         mode: ``"inference"``, or ``"training"`` for a pass forward and backward.
-        compiled: whether by ``torch.compile(fullgraph=True)``.
-        channels_last: whether maps lie with the channels last.
-        device: where.
-        dtype: float32; or half precision, to which autocast brings what allows it.
-        seconds: for how long each model is timed.
+        compiled: whether under ``torch.compile(fullgraph=True)``.
+        channels_last: whether to use the channels-last memory format.
+        device: the device.
+        dtype: float32, or half precision by autocast.
+        seconds: how long each model is timed.
     """
 
     mode: Mode = "inference"
@@ -40,7 +40,7 @@ class Running:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Set what holds for all models: no gradients for inference; half precision."""
+        """Set what applies to all models: no gradients for inference; half precision."""
         half = self.dtype != torch.float32
         contexts: list[AbstractContextManager[Any]] = [
             *([] if self.mode == "training" else [torch.inference_mode()]),
@@ -52,7 +52,7 @@ class Running:
             yield
 
     def step(self, model: nn.Module, ran: Probe, batch: int) -> Callable[[], object]:
-        """Return what is timed: one pass of a model on a batch."""
+        """Return the function to time: one pass of a model on a batch."""
         entered = model.get_submodule(ran.entry)
         model.to(self.device).train(self.mode == "training")
         inputs = ran.inputs.filled().batch(batch).on(model)
@@ -70,7 +70,7 @@ class Running:
 
 
 def _trained(call: Callable[..., Any], model: nn.Module, inputs: Inputs) -> None:
-    """Run a pass forward and backward; its gradients are dropped."""
+    """Run a pass forward and backward, and drop its gradients."""
     image = inputs.image
     if image is not None and image.is_floating_point():
         image.requires_grad_()

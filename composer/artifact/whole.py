@@ -1,4 +1,4 @@
-"""What `save` writes of a model that was trained: without wrappers, with whole tensors."""
+"""What `save` writes of a trained model: no wrappers, only whole tensors."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from composer.surgery.composition import replaced_modules
 
 
 def whole(model: nn.Module, made: Recipe, state: Mapping[str, Tensor] | None) -> nn.Module:
-    """Return a model that holds every number to be written.
+    """Return a model that holds every value to be written.
 
     Args:
         model: a composed model without wrappers.
         made: its recipe.
-        state: a full state dict, whose tensors take the place of the model's own.
+        state: a full state dict, whose tensors are used instead of the model's own.
 
     Raises:
-        ComposerError: some tensors are shards or without numbers, or the state dict does not fit.
+        ComposerError: some tensors are shards or on the meta device, or the state dict does not
+        fit.
     """
     if state is None:
         _check_numbers(model.state_dict())
@@ -37,7 +38,7 @@ def whole(model: nn.Module, made: Recipe, state: Mapping[str, Tensor] | None) ->
     _check_numbers(state)
     kept = replaced_modules(model).state_dict()
     _check_numbers(kept)
-    twin = replay(made, trust_code=True)  # what made the model at hand
+    twin = replay(made, trust_code=True)  # its code made this model already
     load_each(twin, state, Path("state"), made.backbone)
     load_each(replaced_modules(twin), kept, Path("state"), f"what was replaced in {made.backbone}")
     return twin
@@ -49,10 +50,10 @@ def load_each(
     """Load a state dict into a model, each tensor in the dtype that it has there.
 
     Args:
-        model: whose it is.
-        state: the tensors by their names.
-        file: where they come from.
-        name: what messages call the model.
+        model: the model to load into.
+        state: the tensors by name.
+        file: their source.
+        name: the model's name in messages.
         finite: whether NaN and infinity are refused.
 
     Raises:
@@ -60,7 +61,7 @@ def load_each(
     """
     check_fit(model, state, file, name)
     for key, tensor in model.state_dict(keep_vars=True).items():
-        if key in state and tensor.dtype != state[key].dtype:  # a norm in float32, say
+        if key in state and tensor.dtype != state[key].dtype:  # such as a norm in float32
             tensor.data = tensor.data.to(state[key].dtype)
     fit_weights(model, state, file, name, finite)
 
@@ -70,8 +71,8 @@ def _check_numbers(state: Mapping[str, Tensor]) -> None:
         if isinstance(tensor, DTensor):
             raise error(
                 "sharded",
-                f"{key} is in shards, and a composition holds whole tensors",
-                "on every rank say state = get_model_state_dict(model, "
+                f"{key} is sharded, and a composition holds whole tensors",
+                "on every rank run state = get_model_state_dict(model, "
                 "options=StateDictOptions(full_state_dict=True, cpu_offload=True)), and on the "
                 "first one composer.save(model, folder, state=state)",
             )
@@ -79,12 +80,12 @@ def _check_numbers(state: Mapping[str, Tensor]) -> None:
             raise error(
                 "no-numbers",
                 f"{key} is on the meta device, without numbers",
-                "load the model's weights first, or give them: "
+                "load the model's weights first, or pass them: "
                 "composer.save(model, folder, state=state_dict)",
             )
         if not isinstance(tensor, torch.Tensor):
             raise error(
                 "weights",
                 f"{key} of the state dict is {type(tensor).__name__}, not a tensor",
-                "give what get_model_state_dict or state_dict() returns",
+                "pass what get_model_state_dict or state_dict() returns",
             )

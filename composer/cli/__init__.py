@@ -1,7 +1,7 @@
 """The command line: parse, one public call, print.
 
-Data goes to stdout, everything else to stderr. Exit status 0 done, 1 the spec or the model is at
-fault, 2 usage, 3 an optional part is missing.
+Data goes to stdout, everything else to stderr. Exit status: 0 done, 1 an error
+in the spec or the model, 2 wrong usage, 3 an optional package is missing.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ class _Commands(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError:
             word = suggestion(args[0], list(_COMMANDS), "Commands")
-            raise UsageError(Diagnostic("usage", f"no command {args[0]!r}", word)) from None
+            raise UsageError(Diagnostic("usage", f"unknown command {args[0]!r}", word)) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # the reader, such as head, has enough
+        except BrokenPipeError:  # the reader, such as head, closed the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise click.exceptions.Exit(0) from None
 
@@ -85,7 +85,7 @@ class _Commands(click.Group):
     TRACEBACK_OPTION,
     is_flag=True,
     expose_value=False,
-    help=f"Of an internal fault, show the traceback; so does {TRACEBACK}=1.",
+    help=f"Show the traceback of an internal fault; {TRACEBACK}=1 does the same.",
 )
 @click.pass_context
 def composer(context: click.Context) -> None:
@@ -97,9 +97,9 @@ def composer(context: click.Context) -> None:
 def main(args: list[str] | None = None) -> None:
     """Run the command line and leave with its exit status."""
     given = sys.argv[1:] if args is None else args
-    if args is None:  # the process is this command alone
+    if args is None:  # the process is only this command
         guard_others()
-    words = [word for word in given if word != TRACEBACK_OPTION]  # it may stand anywhere
+    words = [word for word in given if word != TRACEBACK_OPTION]  # it may come anywhere
     try:
         status = composer.main(words, prog_name="composer", standalone_mode=False)
     except click.ClickException as wrong:
@@ -123,7 +123,7 @@ def _problem(wrong: click.ClickException) -> UsageError:
 
 
 def _show_fault(failure: Exception, given: list[str]) -> int:
-    """Show what no message foresaw as one line, and what to send; the traceback to who asks."""
+    """Print an unexpected exception as one line and what to send; the traceback on request."""
     if isinstance(failure, OSError) and failure.filename is None and failure.strerror:
         return _show(error("output", f"the output cannot be written: {failure.strerror}"), given)
     if wants_traceback(given):

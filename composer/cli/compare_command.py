@@ -1,4 +1,4 @@
-"""`composer compare`: what mechanisms cost in a backbone, beside one another."""
+"""`composer compare`: what mechanisms cost in a backbone, side by side."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ MIB = 2**20
     required=True,
     metavar="MODEL",
     shell_complete=complete_model,
-    help="The backbone, which is the first row and what the ratios are to.",
+    help="The backbone: the first row, and the base of the ratios.",
 )
 @click.option(
     "--spec",
@@ -51,14 +51,14 @@ MIB = 2**20
     multiple=True,
     metavar="SPEC",
     shell_complete=complete_spec,
-    help="A YAML file or a shipped name; each of several is inserted alone.",
+    help="A YAML file or a shipped name; each one is inserted on its own.",
 )
 @click.option(
     "--against",
     multiple=True,
     metavar="MODEL",
     shell_complete=complete_model,
-    help="Another model, as it is: timm:seresnet50, or a folder that insert wrote.",
+    help="Another model, unchanged: timm:seresnet50, or a folder written by insert.",
 )
 @click.option("--at", type=click.Choice(get_args(Place)), help="As in insert, for every --spec.")
 @click.option("--position", metavar="residual|input|output|after:NAME", help="Likewise.")
@@ -77,31 +77,36 @@ MIB = 2**20
     default="1",
     show_default=True,
     metavar="N,N",
-    help="How many images at once; with several, a row for each.",
+    help="The batch size; with several, one row for each.",
 )
 @click.option(
     "--mode",
     type=click.Choice(["inference", "training"]),
     default="inference",
     show_default=True,
-    help="Forward, or forward and backward.",
+    help="Time the forward pass, or forward and backward.",
 )
-@click.option("--compile", "compiled", is_flag=True, help="By torch.compile(fullgraph=True).")
-@click.option("--channels-last", is_flag=True, help="With the channels last in memory.")
+@click.option(
+    "--compile",
+    "compiled",
+    is_flag=True,
+    help="Time the model under torch.compile(fullgraph=True).",
+)
+@click.option("--channels-last", is_flag=True, help="Use the channels-last memory format.")
 @click.option("--device", default="cpu", show_default=True)
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "bfloat16", "float16"]),
     default="float32",
     show_default=True,
-    help="The half ones by autocast.",
+    help="Half precision uses autocast.",
 )
 @click.option(
     "--seconds",
     type=click.FloatRange(0, min_open=True),
     default=3.0,
     show_default=True,
-    help="For how long each model is timed.",
+    help="How long each model is timed, in seconds.",
 )
 @input_size_option
 @trust_option
@@ -134,7 +139,7 @@ def command(
 ) -> None:
     """Show what mechanisms cost in a backbone: parameters, multiply-adds, time and memory.
 
-    The first row is the backbone as it is. All are timed in turn, on random images.
+    The first row is the unchanged backbone. The models take turns, on random images.
 
     \b
     composer compare --into resnet50 --spec se --spec cbam --against timm:seresnet50
@@ -142,7 +147,7 @@ def command(
     """  # noqa: D301
     if not specs and not against:
         raise usage(
-            f"nothing is compared with {backbone}", "say --spec cbam, or --against timm:seresnet50"
+            f"nothing is compared with {backbone}", "use --spec cbam, or --against timm:seresnet50"
         )
     backbone = at_input_size(backbone, input_size)
     against = tuple(at_input_size(word, input_size) for word in against)
@@ -156,7 +161,7 @@ def command(
     read = read_specs(specs)
     names = [spec.name for spec in read]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise usage(f"two of the specs are named {twice!r}", "give each a name of its own")
+        raise usage(f"two of the specs are named {twice!r}", "give each a different name")
     params = params_of(settings, {spec.name: set(spec.params) for spec in read})
     check_params(read, params)
     for word in (backbone, *against):
@@ -229,17 +234,17 @@ def _batches_of(text: str) -> list[int]:
     """Read ``8`` or ``1,8``.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: it is not of this form.
     """
     words = text.split(",")
     if not all(word.isdecimal() and len(word) < 6 and int(word) > 0 for word in words):
-        message = f"--batch {text!r} is not a number of images"
+        message = f"--batch {text!r} is not a batch size"
         raise usage(message, "write --batch 8, or --batch 1,8")
     return list(dict.fromkeys(map(int, words)))
 
 
 def _print(costs: list[Cost]) -> None:
-    """Print a row for each model, for one batch after the other."""
+    """Print one row per model, one batch size after another."""
     from composer.cli.tables import table
     from composer.measure.numbers import giga
 

@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 def complete_spec(
     _context: click.Context, _parameter: click.Parameter, begun: str
 ) -> list[CompletionItem]:
-    """Return the specs with names that begin so, and files."""
+    """Return the specs whose names begin with this, and files."""
     from composer.language.library import shipped_names
     from composer.language.packs import packed_names
 
@@ -21,7 +21,7 @@ def complete_spec(
 def complete_op(
     context: click.Context, _parameter: click.Parameter, begun: str
 ) -> list[CompletionItem]:
-    """Return the ops that begin so, with what each does."""
+    """Return the ops whose names begin with this, each with its description."""
     if context.params.get("what") != "ops":
         return []
     from composer.primitives import ops
@@ -36,7 +36,7 @@ def complete_op(
 def complete_model(
     _context: click.Context, _parameter: click.Parameter, begun: str
 ) -> list[CompletionItem]:
-    """Return the models of timm and torchvision that begin so, and files."""
+    """Return the models of timm and torchvision that begin with this, and files."""
     from composer.errors import ComposerError
     from composer.models.names import timm_names, torchvision_names
 
@@ -48,7 +48,7 @@ def complete_model(
             continue
         names += found if library == "timm" else []
         names += [f"{library}:{name}" for name in found]
-    if ":" not in begun:  # of a library that is to be named, its name first
+    if ":" not in begun:  # complete the name of the library first
         names = [*(name for name in names if ":" not in name), "timm:", "torchvision:"]
     return [_files(begun), *_named(names, begun)]
 
@@ -56,7 +56,7 @@ def complete_model(
 def complete_spec_or_model(
     _context: click.Context, _parameter: click.Parameter, begun: str
 ) -> list[CompletionItem]:
-    """Return both: what `render` draws."""
+    """Return specs and models: what `render` draws."""
     models = complete_model(_context, _parameter, begun)
     return [*complete_spec(_context, _parameter, begun), *models[1:]]
 
@@ -64,7 +64,7 @@ def complete_spec_or_model(
 def complete_code(
     _context: click.Context, _parameter: click.Parameter, begun: str
 ) -> list[CompletionItem]:
-    """Return the layers of timm that begin so, and files."""
+    """Return the layers of timm that begin with this, and files."""
     from composer.errors import ComposerError
     from composer.models.names import timm_layers
 

@@ -1,4 +1,4 @@
-"""`composer diff A B`: in what two compositions, or two specs, differ."""
+"""`composer diff A B`: the differences between two compositions, or two specs."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 _MOST = 8  # tensors that are named; --json names them all
 
 
-@click.command("diff", short_help="Show in what two compositions, or two specs, differ.")
+@click.command("diff", short_help="Show how two compositions, or two specs, differ.")
 @click.argument("a", metavar="A", shell_complete=complete_spec_or_model)
 @click.argument("b", metavar="B", shell_complete=complete_spec_or_model)
 @json_option
 @click.pass_context
 def command(context: click.Context, a: str, b: str, as_json: bool) -> None:
-    """Compare two folders that insert wrote, or two specs; no model is made.
+    """Compare two folders written by insert, or two specs; no model is built.
 
-    Of compositions the backbone, the edits with their sites, params and specs, the parameters and
-    multiply-adds, and the weights. The exit status is that of diff: 0 where nothing differs, 1
-    where something does, 2 where they cannot be compared.
+    For compositions this compares the backbone, the edits with their sites, params and specs, the
+    parameters and multiply-adds, and the weights. The exit status is that of diff: 0 where nothing
+    differs, 1 where something does, 2 where they cannot be compared.
     """
     folders = [is_composition(Path(word)) for word in (a, b)]
     if folders[0] is not folders[1]:
         folder, other = (a, b) if folders[0] else (b, a)
-        message = f"{folder!r} is a composition, and {other!r} is none"
-        raise usage(message, "compare two folders that insert wrote, or two specs")
+        message = f"{folder!r} is a composition, and {other!r} is not"
+        raise usage(message, "compare two folders written by insert, or two specs")
     try:
         if folders[0]:
             from composer.looking.composition_diff import composition_difference
@@ -54,7 +54,7 @@ def command(context: click.Context, a: str, b: str, as_json: bool) -> None:
     except ComposerError as failure:
         if failure.exit_code != 1:
             raise
-        raise UsageError(failure.diagnostics) from None  # for 1 says that they differ
+        raise UsageError(failure.diagnostics) from None  # 1 would mean that they differ
     if as_json:
         told = {"version": 1, "a": a, "b": b, "same": same, **found}
         say_json(told)
@@ -69,7 +69,7 @@ def _specs(between: SpecDifference) -> Iterator[str]:
         yield "the texts are the same"
     yield from (text.rstrip("\n") for text in between.texts.values())
     if between.texts and between.says_the_same:
-        yield "both say the same: comments or spacing differ alone"
+        yield "both mean the same: only comments or spacing differ"
 
 
 def _compositions(between: CompositionDifference) -> Iterator[str]:
@@ -96,7 +96,7 @@ def _edit(edit: EditDifference) -> Iterator[str]:
         side, modules = ("B", edit.only_b) if first is None else ("A", edit.only_a)
         number = second if first is None else first
         sites = counted(len(modules), "site")
-        yield f"edit {number} of {side} alone, {edit.spec}: {sites}, {shown(modules)}"
+        yield f"edit {number} only in {side}, {edit.spec}: {sites}, {shown(modules)}"
         return
     yield f"edit {first}, {edit.spec}:" if first == second else (
         f"edit {first} of A and {second} of B, {edit.spec}:")  # fmt: skip
@@ -107,7 +107,7 @@ def _edit(edit: EditDifference) -> Iterator[str]:
         yield f"  param {name}: {_arrow(said)}"
     for side, modules in (("A", edit.only_a), ("B", edit.only_b)):
         if modules:
-            yield f"  {counted(len(modules), 'site')} of {side} alone: {shown(modules)}"
+            yield f"  {counted(len(modules), 'site')} only in {side}: {shown(modules)}"
     for module, pair in edit.moved.items():
         yield f"  {module}: {_arrow(pair)}"
     for text in edit.texts.values():
@@ -119,8 +119,8 @@ def _weights(between: CompositionDifference) -> Iterator[str]:
 
     weights = between.weights
     counts: Mapping[str, Sequence[Any] | Mapping[str, Any]] = {
-        "equal": weights.equal, "changed": weights.changed, "of another shape or dtype":
-        weights.reshaped, "of A alone": weights.only_a, "of B alone": weights.only_b,
+        "equal": weights.equal, "changed": weights.changed, "of different shape or dtype":
+        weights.reshaped, "only in A": weights.only_a, "only in B": weights.only_b,
     }  # fmt: skip
     parts = ", ".join(f"{len(found)} {word}" for word, found in counts.items() if found)
     yield f"tensors: {parts or 'none'}"
@@ -129,10 +129,10 @@ def _weights(between: CompositionDifference) -> Iterator[str]:
     lines += [f"  {name}: {_arrow(pair)}" for name, pair in weights.reshaped.items()]
     yield from lines[:_MOST]
     if len(lines) > _MOST:
-        yield f"  and {len(lines) - _MOST} more; --json names all"
+        yield f"  and {len(lines) - _MOST} more; --json lists all"
     for side, names in (("A", weights.only_a), ("B", weights.only_b)):
         if names:
-            yield f"  of {side} alone: {shown(names)}"
+            yield f"  only in {side}: {shown(names)}"
 
 
 def _arrow(pair: tuple[Any, ...]) -> str:

@@ -11,21 +11,23 @@ from composer.cli.output import say_json, say_line
 from composer.cli.steps import Steps
 
 
-@click.command("eject", short_help="Take the insertion out: the backbone's own weights again.")
+@click.command("eject", short_help="Remove the insertion: restore the backbone's own weights.")
 @click.argument("folder", metavar="DIR", type=click.Path())
 @click.option(
-    "-o", "--output", metavar="FILE", help="Where to; ./BACKBONE.safetensors unless told."
+    "-o", "--output", metavar="FILE", help="The file to write; ./BACKBONE.safetensors by default."
 )
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @trust_option
 @json_option
 def command(folder: str, output: str | None, force: bool, trust_code: bool, as_json: bool) -> None:
     """Write the weights of the backbone without what was inserted.
 
-    The file loads into the plain backbone. The composition stays as it is.
+    The file loads into the plain backbone. The composition is not changed.
     """
     if output and Path(output).suffix != ".safetensors":
-        raise usage(f"-o {output!r} does not end in .safetensors", "that is what is written")
+        raise usage(
+            f"-o {output!r} does not end in .safetensors", "eject writes safetensors: name it so"
+        )
     steps = Steps(total=2)
     with steps.step("loading the composition"):
         from composer.artifact.folder import load, read_recipe

@@ -24,7 +24,7 @@ def _complete(
 @click.argument("code", required=False, metavar="[CODE]", shell_complete=_complete)
 @json_option
 def command(code: str | None, as_json: bool) -> None:
-    """Explain the code that stands in brackets in a message; without CODE, list them all.
+    """Explain the code in the brackets of a message; without CODE, list all codes.
 
     \b
     composer explain unknown-axis

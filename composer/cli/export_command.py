@@ -1,4 +1,4 @@
-"""`composer export DIR|SPEC`: what was composed, in a format that others read."""
+"""`composer export DIR|SPEC`: a composition or a spec in a format that other tools read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from composer.cli.steps import Steps, loading
 if TYPE_CHECKING:
     from composer.exporting.exported import Exported
 
-#: The end of each format's files; the formats themselves are known once torch is loaded.
+#: The suffix of each format; the formats themselves are known once torch is loaded.
 _SUFFIXES = {"python": ".py", "onnx": ".onnx", "pt2": ".pt2", "aoti": ".pt2"}
 
 
@@ -26,21 +26,24 @@ _SUFFIXES = {"python": ".py", "onnx": ".onnx", "pt2": ".pt2", "aoti": ".pt2"}
     type=click.Choice(tuple(_SUFFIXES)),
     metavar="FORMAT",
     help="python; onnx; pt2, the file of torch.export; or aoti, the package of "
-    "AOTInductor. By default the end of FILE says which.",
+    "AOTInductor. By default the suffix of FILE decides.",
 )
 @click.option(
-    "-o", "--output", metavar="FILE", help="Where to; ./NAME.py, .onnx or .pt2 by default."
+    "-o", "--output", metavar="FILE", help="The file to write; ./NAME.py, .onnx or .pt2 by default."
 )
 @click.option(
-    "--channels", type=click.IntRange(1), metavar="N", help="Of a spec's input; 256 by default."
+    "--channels",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Channels of a spec's input; 256 by default.",
 )
 @click.option(
     "--size",
     metavar="[Dx]H[xW]",
-    help="Of a spec's input; 14 by default. t=100 is that of a signal.",
+    help="Size of a spec's input; 14 by default. t=100 for a signal.",
 )
 @set_option
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @trust_option
 @json_option
 def command(
@@ -56,8 +59,8 @@ def command(
 ) -> None:
     """Write a composition or a mechanism so that it runs without Composer.
 
-    A fresh process that can't import Composer runs the file beside the model before it is moved
-    to its place. Batch, height and width stay open where the model allows it.
+    Before the file is moved to its place, a fresh process that can't import Composer runs it and
+    compares it with the model. Batch, height and width stay dynamic where the model allows it.
 
     \b
     composer export se-resnet50 --to onnx
@@ -65,7 +68,7 @@ def command(
     composer export cbam --to pt2 --channels 64 --size 56
     """  # noqa: D301
     if to is None and output is None:
-        raise usage("neither --to nor -o says the format", "write --to python, onnx, pt2 or aoti")
+        raise usage("neither --to nor -o gives the format", "write --to python, onnx, pt2 or aoti")
     lengths = size_of(size) if size is not None else None
     path = Path(output or f"{_name(what)}{_SUFFIXES[to or 'onnx']}")
     params = params_of(settings, {"": set()})[""] if settings else {}

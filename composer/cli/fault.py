@@ -1,4 +1,4 @@
-"""An internal fault: what to send, and the traceback in a file, not on the terminal."""
+"""An internal fault: what to report, with the traceback in a file and not on the terminal."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from composer.errors import ComposerError, Diagnostic
 from composer.plugins import at_fault
 from composer.visible import visible
 
-#: Whose versions are told.
+#: Libraries whose versions are reported.
 _LIBRARIES = ("torch", "timm", "torchvision", "transformers")
 TRACEBACK, TRACEBACK_OPTION = "COMPOSER_TRACEBACK", "--traceback"
 
 
 @dataclass(frozen=True)
 class Fault:
-    """An exception that no message foresaw, with what whoever repairs it needs."""
+    """An unexpected exception, with what is needed to repair it."""
 
     error: ComposerError
     facts: dict[str, str]
 
     def lines(self) -> list[str]:
-        """Return the facts, one on a line."""
+        """Return the facts, one per line."""
         width = max(map(len, self.facts))
         return [f"    {name:{width}}  {value}" for name, value in self.facts.items()]
 
 
 def fault_of(failure: Exception, given: list[str]) -> Fault:
-    """Return what is said of an exception, after writing its traceback to a temporary file.
+    """Return the report of an exception, after writing its traceback to a temporary file.
 
     Args:
         failure: the exception.
@@ -53,26 +53,26 @@ def fault_of(failure: Exception, given: list[str]) -> Fault:
     report = "\n".join(f"{name}: {value}" for name, value in facts.items())
     try:
         facts["traceback"] = _written(f"{report}\n\n{traceback_of(failure)}")
-        way_out = f"this is a fault of {whose}; please send what follows and the file to {to}"
+        way_out = f"this is a fault of {whose}; please send the lines below and the file to {to}"
     except OSError as problem:
         facts["traceback"] = f"not written: {problem.strerror or problem}"
-        way_out = (f"this is a fault of {whose}; please send what follows to {to}, with what "
+        way_out = (f"this is a fault of {whose}; please send the lines below to {to}, with what "
                    f"{TRACEBACK_OPTION} shows")  # fmt: skip
     return Fault(ComposerError(Diagnostic("fault", message, way_out)), facts)
 
 
 def traceback_of(failure: BaseException) -> str:
-    """Return the traceback of an exception, in which every character shows."""
+    """Return the traceback of an exception, with every character made visible."""
     return visible("".join(traceback.format_exception(failure)))
 
 
 def wants_traceback(given: list[str]) -> bool:
-    """Return whether the traceback is asked for, by a variable or on the command line."""
+    """Return whether the traceback was requested, by a variable or on the command line."""
     return bool(os.environ.get(TRACEBACK)) or TRACEBACK_OPTION in given
 
 
 def _written(text: str) -> str:
-    """Write a report to a file that others can't read, and return its path."""
+    """Write a report to a file that only the user can read, and return its path."""
     number, path = tempfile.mkstemp(prefix="composer-fault-", suffix=".txt")
     with os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(text)

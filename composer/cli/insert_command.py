@@ -53,8 +53,8 @@ if TYPE_CHECKING:
     "--recipe",
     type=click.Path(),
     metavar="FILE",
-    help="Instead of --spec: the edits of a recipe.yaml, at the places of this backbone "
-    "that its sites stand for.",
+    help="Instead of --spec: repeat the edits of a recipe.yaml at the sites of this backbone "
+    "that correspond to the recorded ones.",
 )
 @click.option(
     "--into",
@@ -64,37 +64,46 @@ if TYPE_CHECKING:
     shell_complete=complete_model,
     help="resnet50, torchvision:resnet50, hf:config.json, ultralytics:yolov8n.yaml, "
     "package.module:factory, "
-    "file.py:factory, or a folder that insert wrote.",
+    "file.py:factory, or a folder written by insert.",
 )
-@click.option("-o", "--output", metavar="DIR", help="Where to; ./BACKBONE-SPEC unless told.")
+@click.option(
+    "-o", "--output", metavar="DIR", help="The folder to write; ./BACKBONE-SPEC by default."
+)
 @click.option(
     "--at",
     type=click.Choice(get_args(Place)),
     help="At blocks or stages, after the stem, before the head, at any --select module, "
     "or in place of convolutions, attention modules, norms, MLPs or the global pool; "
-    "where the spec says by default.",
+    "by default where the spec says.",
 )
 @click.option(
     "--position",
     metavar="residual|input|output|after:NAME",
-    help="The end of the residual branch, before or behind the block, or behind a child "
-    "or the n-th convolution of it: after:conv2.",
+    help="At the end of the residual branch, before or after the block, or after a child "
+    "of it or its n-th convolution: after:conv2.",
 )
 @click.option(
     "--branch",
     metavar="NAME|N",
-    help="Which of several residual branches: attn, mlp or 1; the last unless told.",
+    help="Which of several residual branches: attn, mlp or 1; the last by default.",
 )
 @click.option(
     "--prefix-tokens",
     type=click.Choice(["pass", "join"]),
     default="pass",
     show_default=True,
-    help="What class tokens do: pass through, or take part.",
+    help="Whether class tokens pass by the mechanism or take part in it.",
 )
-@click.option("--stages", metavar="N,N..N", help="Which stages, from 1: 1,3 or 1..-2.")
-@click.option("--blocks", metavar="N,N..N", help="Which blocks of each stage, likewise.")
-@click.option("--every", type=click.IntRange(1), metavar="N", help="The first site and each N-th.")
+@click.option("--stages", metavar="N,N..N", help="Which stages, counted from 1: 1,3 or 1..-2.")
+@click.option(
+    "--blocks", metavar="N,N..N", help="Which blocks of each stage, counted the same way."
+)
+@click.option(
+    "--every",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Only the first site and every N-th after it.",
+)
 @click.option(
     "--select",
     multiple=True,
@@ -108,7 +117,7 @@ if TYPE_CHECKING:
     "matches",
     multiple=True,
     metavar="K=V",
-    help="Which convolutions: kernel=3, depthwise=false, position=2..-1; null for any.",
+    help="Which convolutions: kernel=3, depthwise=false, position=2..-1; null matches any.",
 )
 @set_option
 @click.option(
@@ -116,14 +125,14 @@ if TYPE_CHECKING:
     type=click.Choice(["paper", "identity"]),
     default="paper",
     show_default=True,
-    help="As published, or computing exactly what it did before.",
+    help="Start as published, or so that the model computes exactly what it did before.",
 )
 @click.option("--pretrained", is_flag=True, help="Load the library's published weights.")
 @click.option(
     "--weights",
     type=click.Path(),
     metavar="FILE",
-    help="Load these: .safetensors, or a state dict, which may hold the mechanism.",
+    help="Load these weights: .safetensors, or a state dict, which may include the mechanism's.",
 )
 @input_size_option
 @click.option(
@@ -141,11 +150,14 @@ if TYPE_CHECKING:
     show_default=True,
 )
 @click.option(
-    "--compile", "compiled", is_flag=True, help="Verify through torch.compile(fullgraph=True) too."
+    "--compile",
+    "compiled",
+    is_flag=True,
+    help="Verify under torch.compile(fullgraph=True) as well.",
 )
 @click.option("--dry-run", is_flag=True, help="Show the plan; write nothing.")
 @click.option("--expect", type=click.IntRange(1), metavar="N", help="Fail unless N sites match.")
-@click.option("--force", is_flag=True, help="Replace a composition that is there.")
+@click.option("--force", is_flag=True, help="Overwrite an existing composition.")
 @trust_option
 @costs_json_option
 @click.pass_context
@@ -202,8 +214,8 @@ def command(
         raise usage("--pretrained and --weights are both given", "choose one of them")
     if stacked and (pretrained or weights):
         raise usage(
-            f"{backbone} is a composition with weights of its own",
-            "leave --pretrained and --weights away",
+            f"{backbone} is a composition, which has its own weights",
+            "omit --pretrained and --weights",
         )
     backbone = at_input_size(backbone, input_size)
     check_selection("--stages", stages)
@@ -216,7 +228,7 @@ def command(
     if recipe is not None:
         check_recipe_alone(context)
         _need("recipe", recipe)
-        with loading(), steps.step("finding the rules of the recipe"):
+        with loading(), steps.step("reading the rules of the recipe"):
             from composer.artifact.carried import carried, read_recipe_at
 
             rules = carried(*read_recipe_at(Path(recipe)), trust_code=trust_code)
@@ -252,8 +264,8 @@ def command(
                 names = [spec.name for spec in read]
                 held = load_first(model, Path(weights), name, names, init)
             if any(p.is_meta for p in model.parameters()):
-                message = f"{backbone} makes a model without numbers, on the meta device"
-                raise ComposerError(Diagnostic("no-numbers", message, "make it on the CPU"))
+                message = f"{backbone} makes a model on the meta device, without weights"
+                raise ComposerError(Diagnostic("no-numbers", message, "create it on the CPU"))
             model = model.to(device=place, dtype=number)
     with steps.step("running the original"):
         pixels = read_image(Path(image), model) if image else None
@@ -286,7 +298,7 @@ def command(
             )
             plans.append(found)
             if dry_run and spec is read[-1] and not found.has_numbers:
-                model = model.to("meta")  # what a plan counts needs no memory
+                model = model.to("meta")  # planning needs no memory
             model = apply(model, found, name)
     notes = (*(f"{rule.spec.name}: {rule}" for rule in rules), *_notes(plans, in_full=dry_run))
     if held is not None and weights and not dry_run:
@@ -303,8 +315,8 @@ def command(
             if compiled:
                 verification.compiled(model)
         if needs_trust(name):
-            notes = (*notes, "what is saved loads with --trust-code (trust_code=True) alone, for "
-                     f"its backbone is {name}")  # fmt: skip
+            notes = (*notes, "the composition loads only with --trust-code (trust_code=True), "
+                     f"since its backbone is {name}")  # fmt: skip
     with steps.step("counting"):
         flops_before = None if stacked else plans[0].flops_before
         against = backbone if stacked else "the original"
@@ -331,15 +343,13 @@ def command(
 
 def _need(code: str, file: str | None) -> None:
     if file and not Path(file).exists():
-        raise ComposerError(
-            Diagnostic(code, "there is no such file", "look at the path", file=file)
-        )
+        raise ComposerError(Diagnostic(code, "there is no such file", "check the path", file=file))
 
 
 def _notes(plans: list[Plan], in_full: bool) -> tuple[str, ...]:
-    """Return each remark once, with the number of sites that it is about.
+    """Return each remark once, with the number of sites that it concerns.
 
-    Why a place was not chosen is told in full in a dry run, which is for looking.
+    A dry run reports in full why a place was not chosen.
     """
     from composer.artifact.learning import some
     from composer.errors import counted
@@ -355,7 +365,7 @@ def _notes(plans: list[Plan], in_full: bool) -> tuple[str, ...]:
                 remarks.setdefault(taken, []).append(site.path)
         if found.shared:
             total = counted(sum(shared.parameters for shared in found.shared), "parameter")
-            remark = f"one for all that it replaces in a block, {total} in all"
+            remark = f"one for all that it replaces in a block, {total} in total"
             remarks[remark] = [shared.module for shared in found.shared]
         for miss in found.near_misses:
             brief = miss.by_choice and not in_full
@@ -387,7 +397,7 @@ def _print(
         say_line(f"{read}  ({spec.title or 'untitled'})")
     say_line(
         f"{report.backbone} on {'×'.join(map(str, report.input_shape))}: "
-        f"{counted(new, 'site')}{f', {earlier} from before' if earlier else ''}"
+        f"{counted(new, 'site')}{f', {earlier} from earlier insertions' if earlier else ''}"
     )
     rows = [
         [

@@ -1,4 +1,4 @@
-"""`composer lift MODULE`: a module of torch as a spec, or what of it has no counterpart."""
+"""`composer lift MODULE`: a torch module as a spec, or what in it has no counterpart."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _AXES = ("b", "c", "h", "w", "n")
 
 
-@click.command("lift", short_help="Turn a module of torch into a spec that computes the same.")
+@click.command("lift", short_help="Turn a torch module into a spec that computes the same.")
 @click.argument("module", shell_complete=complete_code)
 @click.option(
     "--channels",
@@ -26,27 +26,27 @@ _AXES = ("b", "c", "h", "w", "n")
     default=64,
     show_default=True,
     metavar="N",
-    help="Of its input; the class is made for others, too, to see what follows from them.",
+    help="Channels of its input; other counts are tried to see what depends on them.",
 )
 @click.option(
-    "--size", metavar="H[xW]", help="Of the map that it runs on; one that suits by default."
+    "--size", metavar="H[xW]", help="Size of its feature map; by default one that it accepts."
 )
 @click.option(
     "--layout",
     metavar="AXES",
-    help="Of its input: b,c,h,w or b,n,c or b,h,w,c; the first that runs by default.",
+    help="Layout of its input: b,c,h,w, b,n,c or b,h,w,c; by default the first that runs.",
 )
 @click.option(
     "--with",
     "arguments",
     metavar="K=V",
     multiple=True,
-    help="An argument of the class, beside the channels; it may follow from them: "
+    help="An argument of the class besides the channels; it may depend on them: "
     "--with out_channels=c, --with 'hidden=4 * c'.",
 )
-@click.option("--name", metavar="NAME", help="Of the spec; the class's by default.")
-@click.option("-o", "--output", metavar="FILE", help="Where to: stdout by default.")
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--name", metavar="NAME", help="Name of the spec; by default that of the class.")
+@click.option("-o", "--output", metavar="FILE", help="The file to write; stdout by default.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @json_option
 def command(
     module: str,
@@ -59,10 +59,10 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Write a spec that computes what a module does, proven on random weights and inputs.
+    """Write a spec that computes what a module does, checked on random weights and inputs.
 
-    MODULE is a class, or a function that makes one: package.module:Class, or file.py:Class. Where
-    an operation has no counterpart in the language, all of these are listed, each with its line.
+    MODULE is a class, or a function that returns a module: package.module:Class, or file.py:Class.
+    Operations without a counterpart in the language are all listed, each with its line.
 
     \b
     composer lift timm.layers:SEModule -o se_module.yaml
@@ -102,16 +102,16 @@ def command(
 
 
 def _check_name(name: str) -> None:
-    """Refuse what may not be the name of a spec.
+    """Refuse what can't be the name of a spec.
 
     Raises:
-        UsageError: with one that may.
+        UsageError: with a name that can.
     """
     from composer.language.library import shipped_names
     from composer.language.starter import check_spec_name
 
     if name in shipped_names():
-        said = f"--name {name!r} is a shipped spec, which would be read in its place"
+        said = f"--name {name!r} is the name of a shipped spec, which would be read instead"
         raise usage(said, f"choose another name, such as my_{name}")
     check_spec_name(name)
 
@@ -120,7 +120,7 @@ def _layout(text: str | None) -> tuple[str, ...] | None:
     """Read the axes of the input.
 
     Raises:
-        UsageError: they are none that a module of torch may take.
+        UsageError: a torch module can't take these axes.
     """
     if text is None:
         return None
@@ -169,7 +169,7 @@ def _as_json(found: Lifted, path: Path | None) -> dict[str, Any]:
 
 
 def _told(found: Lifted) -> str:
-    """Return in words where the spec was compared with the module."""
+    """Return in words at which sizes the spec was compared with the module."""
     from composer.errors import listing
 
     places = dict.fromkeys((one.at.channels, one.at.size) for one in found.compared)
@@ -177,6 +177,6 @@ def _told(found: Lifted) -> str:
     modes = {one.training for one in found.compared}
     mode = "in evaluation and training" if len(modes) > 1 else "in evaluation"
     return (
-        f"outputs and gradients are those of the module at {shown} {mode}: "
-        f"{found.difference:.1g} apart in float64"
+        f"outputs and gradients match those of the module at {shown} {mode}: "
+        f"largest difference {found.difference:.1g} in float64"
     )

@@ -1,4 +1,4 @@
-"""`composer list specs|ops|backbones`: what there is."""
+"""`composer list specs|ops|backbones`: what is available."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from composer.errors import Diagnostic, did_you_mean, error, listing
     "filters",
     metavar="WORD",
     multiple=True,
-    help="Only names with this in them, or that this glob matches: resnet, "
+    help="List only names that contain this or match this glob: resnet, "
     "'vit_*_224'; may be repeated.",
 )
 @json_option
 def command(what: str, name: str | None, filters: tuple[str, ...], as_json: bool) -> None:
-    """List the named specs, the ops of the language, or the backbones' names.
+    """List the installed specs, the ops of the language, or the names of the backbones.
 
-    With the name of an op, as in 'composer list ops pool', print the reference of that op: its
-    fields, what each takes, and an example that checks.
+    With the name of an op, as in 'composer list ops pool', print its reference: the fields,
+    what each takes, and a valid example.
     """
     if name is not None:
         _reference(what, name, filters, as_json)
@@ -56,7 +56,7 @@ def _reference(what: str, name: str, filters: tuple[str, ...], as_json: bool) ->
     """Print the reference of one op.
 
     Raises:
-        UsageError: it is not asked of the ops, or together with a filter.
+        UsageError: it is not about the ops, or a filter is also given.
         ComposerError: there is no such op.
     """
     from composer.cli.tables import fitted
@@ -66,9 +66,9 @@ def _reference(what: str, name: str, filters: tuple[str, ...], as_json: bool) ->
 
     if what != "ops":
         ways = {"specs": f"composer show {name}", "backbones": f"composer sites {name}"}
-        raise usage(f"only an op has a reference, not one of the {what}", f"say {ways[what]}")
+        raise usage(f"only ops have a reference, not {what}", f"use '{ways[what]}'")
     if filters:
-        raise usage(f"the op {name!r} is named, and --filter names others", "omit one of them")
+        raise usage(f"the op {name!r} is given, and so is --filter", "omit one of them")
     known = ops()
     _refuse_broken(name)
     if name not in known:
@@ -88,7 +88,7 @@ def _reference(what: str, name: str, filters: tuple[str, ...], as_json: bool) ->
 
 
 def _refuse_broken(op: str) -> None:
-    """Refuse an op of another distribution that is broken, with what is wrong with it."""
+    """Refuse an op of another distribution that can't be loaded, and say why."""
     from composer.plugins import PluginError
     from composer.primitives.found import find_op
 
@@ -120,7 +120,7 @@ def _matching(
 
 
 def _matches(name: str, filters: tuple[str, ...]) -> bool:
-    """Return whether a filter matches a name, with its library or without, in either case."""
+    """Return whether a filter matches a name, with or without its library, ignoring case."""
     forms = {name.lower(), name.lower().rpartition(":")[2]}
     for word in map(str.lower, filters):
         if any(c in word for c in "*?["):
@@ -183,14 +183,14 @@ def _ops() -> list[dict[str, Any]]:
 
 
 def _with_owners(rows: list[dict[str, Any]], own: str) -> list[dict[str, Any]]:
-    """Return rows that say whose each is where any is of another distribution."""
+    """Return rows with their owners, where any comes from another distribution."""
     if any(row["from"] != own for row in rows):
         return rows
     return [{key: value for key, value in row.items() if key != "from"} for row in rows]
 
 
 def _warn(warnings: Iterable[Diagnostic]) -> None:
-    """Say on stderr what is wrong with what other distributions add; the list goes on."""
+    """Warn on stderr of broken parts of other distributions; the list goes on."""
     for warning in warnings:
         note(replace(warning, severity="warning").render())
 

@@ -1,4 +1,4 @@
-"""`composer new NAME`: a commented spec to begin with; with --op, a package with a new op."""
+"""`composer new NAME`: a commented spec to start from; with --op, a package with a new op."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from composer.cli.options import json_option, usage
 from composer.cli.output import note_line, say_json, say_line
 
 
-@click.command("new", short_help="Write a commented spec, or an op, to begin with.")
+@click.command("new", short_help="Write a commented spec, or an op, to start from.")
 @click.argument("name")
 @click.option(
     "--from",
     "base",
     metavar="SPEC",
     shell_complete=complete_spec,
-    help="Begin with the text of this spec, not with squeeze and excitation.",
+    help="Start from the text of this spec instead of squeeze and excitation.",
 )
 @click.option(
     "--op",
     "is_op",
     is_flag=True,
-    help="A new op: a package in a folder, with a spec that uses it and its tests.",
+    help="Write a new op: a package in a folder, with its tests and a spec that uses it.",
 )
 @click.option(
     "-o",
     "--output",
     metavar="PATH",
-    help="Where to: ./NAME.yaml by default; with --op, the folder ./NAME.",
+    help="The file to write, ./NAME.yaml by default; with --op the folder, ./NAME by default.",
 )
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @json_option
 def command(
     name: str, base: str | None, is_op: bool, output: str | None, force: bool, as_json: bool
 ) -> None:
-    """Write a spec that checks and that says in comments what its parts are.
+    """Write a valid spec whose comments explain its parts.
 
-    With --op, write a small package with an op that computes something, to be changed.
+    With --op, write a small package with a working op for you to change.
 
     \b
     composer new mine
@@ -73,9 +73,9 @@ def _new_op(name: str, base: str | None, output: str | None, force: bool, as_jso
     from composer.primitives.found import op_names
 
     if base is not None:
-        raise usage("--from begins a spec, and --op an op", "omit one of them")
+        raise usage("--from is for a spec, and --op is for an op", "omit one of them")
     if force:
-        raise usage("--force replaces a file, and an op is a folder", "name another with -o")
+        raise usage("--force overwrites a file, and an op is a folder", "choose another with -o")
     check_op_name(name, op_names())
     folder = Path(output if output is not None else name)
     _check_folder_free(folder)
@@ -97,7 +97,7 @@ def _new_op(name: str, base: str | None, output: str | None, force: bool, as_jso
 
 
 def _check_folder_free(folder: Path) -> None:
-    """Refuse a folder that holds anything, or a file of its name.
+    """Refuse a folder that is not empty, or a file of the same name.
 
     Raises:
         ComposerError: with the way out.
@@ -110,11 +110,11 @@ def _check_folder_free(folder: Path) -> None:
     except OSError as failure:
         raise unwritable(folder, failure) from None
     if taken:
-        raise refused(folder, "exists already", "name another with -o")
+        raise refused(folder, "exists already", "choose another with -o")
 
 
 def _check(text: str, path: Path) -> None:
-    """Refuse a spec that is not sound at its path, as the one that it begins with may be.
+    """Refuse a spec that is not valid at its path, as the one that it starts from may not be.
 
     Raises:
         ComposerError: with its errors.

@@ -21,41 +21,41 @@ from composer.models.model_string import INPUT_SIZE, ModelString
 if TYPE_CHECKING:
     from composer.primitives import Spec
 
-_JSON = "Print JSON, for machines"
+_JSON = "Print JSON"
 
 json_option = click.option("--json", "as_json", is_flag=True, help=f"{_JSON}.")
 
-#: Of commands that count.
+#: For commands that count multiply-adds.
 costs_json_option = click.option("--json", "as_json", is_flag=True,
-                                 help=f"{_JSON}; its flops are multiply-adds.")  # fmt: skip
+                                 help=f"{_JSON}; flops counts multiply-adds.")  # fmt: skip
 
 set_option = click.option(
     "--set",
     "settings",
     metavar="K=V",
     multiple=True,
-    help="Another value for a param of the spec; SPEC.K=V for one spec of several.",
+    help="Set a param of the spec; with several specs, SPEC.K=V sets that of one.",
 )
 
 
 input_size_option = click.option(
     "--input-size",
     metavar="C,H,W",
-    help="The image to run the model on, as 3,64,64; the size that the model says, by default.",
+    help="Size of the image to run the model on: 3,64,64; by default what the model declares.",
 )
 
 
 trust_option = click.option(
     "--trust-code", is_flag=True,
-    help="Run code that the recipe of a composition names, such as its file.py:factory.",
+    help="Allow code that the recipe of a composition names, such as file.py:factory, to run.",
 )  # fmt: skip
 
 
 def at_input_size(model: str, size: str | None) -> str:
-    """Return MODEL with the size of its image, where one is given.
+    """Return MODEL with the image size added, where one is given.
 
     Raises:
-        UsageError: it is none, or the model has one already.
+        UsageError: it is not a size, or the model has one already.
     """
     if size is None:
         return model
@@ -64,20 +64,20 @@ def at_input_size(model: str, size: str | None) -> str:
         message = f"--input-size {size!r} is not the channels, height and width of an image"
         raise usage(message, "write --input-size 3,64,64")
     if is_composition(Path(model)):
-        raise usage(f"{model} is a composition, which knows its input", "omit --input-size")
+        raise usage(f"{model} is a composition, which records its input", "omit --input-size")
     source = ModelString.parse(model)
     if INPUT_SIZE in dict(source.arguments):
-        raise usage(f"{model!r} says its input size, and so does --input-size", "omit one of them")
+        raise usage(f"{model!r} gives the input size, and so does --input-size", "omit one of them")
     return str(source.at_size(tuple(map(int, numbers))))
 
 
 def size_of(text: str, dimensions: int = 2) -> tuple[int, ...]:
     """Read ``14``, ``14x7``, ``8x14x14`` for a volume, or ``t=100`` for a signal.
 
-    One number is that of all `dimensions`.
+    A single number applies to all `dimensions`.
 
     Raises:
-        UsageError: it is none of these.
+        UsageError: it has none of these forms.
     """
     words = text.lower().replace("×", "x")
     signal = words.startswith("t=")
@@ -91,10 +91,10 @@ def size_of(text: str, dimensions: int = 2) -> tuple[int, ...]:
 
 
 def read_specs(words: tuple[str, ...]) -> list[Spec]:
-    """Return the specs that words name; warnings go to stderr.
+    """Return the specs with these names or paths; warnings go to stderr.
 
     Raises:
-        ComposerError: one is not found or not sound; it carries the problems of all.
+        ComposerError: one is not found or not valid; it holds the problems of all.
     """
     from composer.graph.frontend import check_text
     from composer.language.library import find_spec
@@ -117,10 +117,10 @@ def read_specs(words: tuple[str, ...]) -> list[Spec]:
 
 
 def check_params(specs: list[Spec], params: dict[str, dict[str, Value]]) -> None:
-    """Refuse params that a spec has not, or values that they may not have, before torch loads.
+    """Refuse params that a spec does not have, or values they can't take, before torch loads.
 
     Raises:
-        UsageError: with each of them.
+        UsageError: with all of them.
     """
     from composer.graph.frontend import graph_of
     from composer.graph.graph import Settings
@@ -139,7 +139,7 @@ def check_selection(option: str, text: str | None) -> None:
     """Refuse a selection that can't be read.
 
     Raises:
-        UsageError: it can't.
+        UsageError: it can't be read.
     """
     try:
         Selection.parse(text or "1")
@@ -147,50 +147,50 @@ def check_selection(option: str, text: str | None) -> None:
         raise usage(f"{option} {text!r}: {failure}", None) from None
 
 
-#: To go below ``--select``.
+#: Listed below ``--select``.
 replace_option = click.option(
     "--replace", is_flag=True,
-    help="With --at module: in place of the modules that --select or --type names.",
+    help="With --at module: replace the modules that --select or --type matches.",
 )  # fmt: skip
 type_option = click.option(
     "--type", "types", multiple=True, metavar="CLASS",
-    help="With --replace: modules of this class, or of one derived from it: SqueezeExcite.",
+    help="With --replace: modules of this class or of a subclass: SqueezeExcite.",
 )  # fmt: skip
 
 
 def check_replacing(
     at: str | None, replace: bool, select: tuple[str, ...], types: tuple[str, ...], init: str
 ) -> None:
-    """Refuse what does not go with replacing modules, or what replacing needs.
+    """Refuse options that don't go with replacing modules, or a missing one that it needs.
 
     Raises:
         UsageError: with the way out.
     """
     if types and not replace:
-        raise usage("--type names modules to replace", "say --replace too, or choose by --select")
+        raise usage("--type chooses modules to replace", "add --replace, or choose with --select")
     if not replace:
         return
     if at in STANDS_FOR:
-        raise usage(f"--at {at} replaces already", "omit --replace, or say --at module --replace")
+        raise usage(f"--at {at} replaces already", "omit --replace, or use --at module --replace")
     if at != "module":
-        raise usage("--replace is for --at module", "say --at module --replace")
+        raise usage("--replace is for --at module", "use --at module --replace")
     if not select and not types:
         raise usage(
-            "--replace is given, and not what is replaced",
-            "say --type SqueezeExcite, or --select 'blocks.*.se'",
+            "--replace is given without what to replace",
+            "use --type SqueezeExcite, or --select 'blocks.*.se'",
         )
     if init == "identity":
         raise usage(
-            "--replace puts something else in place of a module, which is no identity",
-            "say --init paper; or omit --replace, to put it after the module",
+            "--replace puts something else in place of a module, so it can't start as identity",
+            "use --init paper; or omit --replace, to insert after the module",
         )
 
 
 def check_recipe_alone(context: click.Context) -> None:
-    """Refuse what a recipe says itself: the specs, where they go, their params, how they begin.
+    """Refuse options that a recipe decides: the specs, their sites, params and init.
 
     Raises:
-        UsageError: such an option is given, too.
+        UsageError: such an option is given.
     """
     theirs = ("specs", "at", "position", "branch", "prefix_tokens", "stages", "blocks", "every",
               "select", "replace", "types", "matches", "settings", "init", "expect")  # fmt: skip
@@ -198,21 +198,21 @@ def check_recipe_alone(context: click.Context) -> None:
         source = context.get_parameter_source(option.name or "")
         if option.name in theirs and source is click.core.ParameterSource.COMMANDLINE:
             raise usage(
-                f"--recipe says what goes where, and {option.opts[0]} is given, too",
+                f"--recipe decides what goes where, and {option.opts[0]} is also given",
                 f"omit {option.opts[0]}, or insert with --spec",
             )
 
 
 def check_paths(at: str | None, patterns: tuple[str, ...], types: tuple[str, ...] = ()) -> None:
-    """Refuse module paths that can't be read, or that are wanted and not given.
+    """Refuse module paths that can't be read, or that are required and missing.
 
     Raises:
-        UsageError: they are so.
+        UsageError: with the way out.
     """
     if at == "module" and not patterns and not types:
         raise usage(
-            "--at module is any module, and none is selected",
-            "say --select 'layer3.*.conv2', or --select 're:layer[34].*'",
+            "--at module needs a choice of modules, and none is given",
+            "use --select 'layer3.*.conv2', or --select 're:layer[34].*'",
         )
     for pattern in patterns:
         try:
@@ -222,10 +222,10 @@ def check_paths(at: str | None, patterns: tuple[str, ...], types: tuple[str, ...
 
 
 def position_of(position: str | None, branch: str | None) -> Position | None:
-    """Return where inside a block is meant, by what was written.
+    """Return the position inside a block that the options give.
 
     Raises:
-        UsageError: that is no position, or it has no branches.
+        UsageError: it is not a position, or it has no branches.
     """
     try:
         where = Position(position or "residual")
@@ -233,8 +233,8 @@ def position_of(position: str | None, branch: str | None) -> Position | None:
             return None if position is None else where
         if where.kind != "residual" or where.of not in (None, branch):
             raise usage(
-                f"--branch {branch!r} is of the residual branches, and --position is {position!r}",
-                "leave one of them away",
+                f"--branch {branch!r} needs --position residual, and --position is {position!r}",
+                "omit one of them",
             )
         return Position(f"residual:{branch}")
     except PositionError as failure:
@@ -242,10 +242,10 @@ def position_of(position: str | None, branch: str | None) -> Position | None:
 
 
 def match_of(settings: tuple[str, ...]) -> dict[str, object]:
-    """Return which convolutions are meant, by what was written: ``kernel=3``.
+    """Return which convolutions are meant, from settings such as ``kernel=3``.
 
     Raises:
-        UsageError: a setting is not K=V, its key is none, or its value does not suit.
+        UsageError: a setting is not K=V, or its key or value is not valid.
     """
     from composer.surgery.match import overlaid
 
@@ -266,7 +266,7 @@ def params_of(settings: tuple[str, ...], specs: dict[str, set[str]]) -> dict[str
     """Return the params set for each spec.
 
     Args:
-        settings: what was written: ``reduction=8`` or ``cbam.reduction=8``.
+        settings: such as ``reduction=8`` or ``cbam.reduction=8``.
         specs: the params of each spec.
 
     Raises:
@@ -280,18 +280,18 @@ def params_of(settings: tuple[str, ...], specs: dict[str, set[str]]) -> dict[str
         target, dot, inner = key.rpartition(".")
         if dot and target not in specs:
             raise usage(
-                f"--set {setting!r} names no spec that is inserted",
+                f"--set {setting!r} names a spec that is not inserted",
                 f"the specs are {', '.join(specs)}",
             )
         value = resolve_scalar(text)
         if value is None:
             raise usage(f"--set {setting!r} gives no value", "write --set reduction=8")
         takers = [target] if dot else [n for n, params in specs.items() if inner in params]
-        for name in takers or list(specs):  # the spec itself refuses a param that it has not
+        for name in takers or list(specs):  # the spec itself refuses an unknown param
             found[name][inner] = value
     return found
 
 
 def usage(message: str, way_out: str | None) -> UsageError:
-    """Return a problem with how the command was used."""
+    """Return the error for a wrongly used command."""
     return UsageError(Diagnostic("usage", message, way_out))

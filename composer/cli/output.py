@@ -1,6 +1,6 @@
 """What the commands print: the one place where text goes to a terminal.
 
-Data goes to stdout, all else to stderr; a test reads that no command prints in another way.
+Data goes to stdout, all else to stderr; a test checks that no command prints otherwise.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from composer.visible import visible, visible_line
 
 
 def say(text: str) -> None:
-    """Print data, in which every character shows."""
+    """Print data, with every character made visible."""
     click.echo(visible(text))
 
 
 def say_line(text: str) -> None:
-    """Print one line of data, which may hold what others wrote: it stays one line."""
+    """Print one line of data; foreign text in it can't add a line."""
     click.echo(visible_line(text))
 
 
 def note(text: str) -> None:
-    """Print what is no data, to stderr."""
+    """Print what is not data, to stderr."""
     click.echo(visible(text), err=True)
 
 
 def note_line(text: str) -> None:
-    """Print one line of what is no data, to stderr."""
+    """Print one line of what is not data, to stderr."""
     click.echo(visible_line(text), err=True)
 
 
 def say_json(value: Any) -> None:
-    """Print data for machines: JSON in ASCII, in which no control character is."""
+    """Print data for machines: JSON in ASCII, without control characters."""
     click.echo(json_text(value))
 
 
@@ -47,12 +47,12 @@ def json_text(value: Any) -> str:
 
 
 def say_document(text: str) -> None:
-    """Print the text of a file: as it is to a file or a program, and made visible to a person."""
+    """Print the text of a file: unchanged to a file or a program, made visible on a terminal."""
     click.echo(visible(text) if sys.stdout.isatty() else text, nl=False)
 
 
 def guard_others() -> None:
-    """Let what libraries warn of, and log where nothing is set up, pass here, too."""
+    """Send the warnings of libraries, and their logs where none are configured, through here."""
     warnings.showwarning = _show_warning
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(_Visible())

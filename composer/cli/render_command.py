@@ -25,28 +25,28 @@ if TYPE_CHECKING:
     "-o",
     "--output",
     metavar="FILE",
-    help="Where to: .svg .png .pdf .dot .mmd .tex .html; the default is ./NAME.svg.",
+    help="The file to write: .svg .png .pdf .dot .mmd .tex .html; by default ./NAME.svg.",
 )
 @click.option(
     "--theme",
     type=click.Choice(get_args(ThemeName)),
     default="paper",
     show_default=True,
-    help="The colours.",
+    help="The colour theme.",
 )
 @click.option(
     "--depth",
     type=click.IntRange(1),
     metavar="N",
-    help="How much is open: 1 stages, 2 blocks, 3 what is in them, 4 in insertions.",
+    help="How much is expanded: 1 stages, 2 blocks, 3 their contents, 4 insertions.",
 )
 @click.option(
     "--expand",
     multiple=True,
     metavar="PATH",
-    help="Open what is at a path, such as layer1.0 or layer1.0.cbam.",
+    help="Expand the group at a path, such as layer1.0 or layer1.0.cbam.",
 )
-@click.option("--before-after", is_flag=True, help="Draw the backbone as it was beside it.")
+@click.option("--before-after", is_flag=True, help="Draw the original backbone beside it.")
 @click.option(
     "--beside",
     metavar="MODEL|DIR",
@@ -58,32 +58,39 @@ if TYPE_CHECKING:
     type=click.Choice(get_args(Direction)),
     default="tb",
     show_default=True,
-    help="From top to bottom, or from left to right; not of .html.",
+    help="From top to bottom, or from left to right; not for .html.",
 )
 @click.option(
     "--width",
     metavar="LENGTH",
-    help="Such as 8.5cm, a column: texts are folded, then groups closed; no text is "
-    "below 7 pt. Of .svg .png .pdf .tex.",
+    help="Width, such as 8.5cm for a column: text is wrapped, then groups are closed; no text is "
+    "below 7 pt. For .svg .png .pdf .tex.",
 )
 @click.option("--no-title", is_flag=True, help="Omit the title and the lines below it.")
 @click.option("--no-sizes", is_flag=True, help="Omit the sizes of values.")
 @click.option("--no-legend", is_flag=True, help="Omit the legend.")
 @click.option(
-    "--channels", type=click.IntRange(1), metavar="N", help="Of a spec's input; the default is 256."
+    "--channels",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Channels of a spec's input; 256 by default.",
 )
-@click.option("--size", metavar="H[xW]", help="Of a spec's input; the default is 14.")
+@click.option("--size", metavar="H[xW]", help="Size of a spec's input; 14 by default.")
 @set_option
 @click.option(
     "--input",
     "image",
     metavar="IMAGE",
-    help="Of a composition: what each mechanism attends to on this image.",
+    help="For a composition: draw what each mechanism attends to on this image.",
 )
 @click.option(
-    "--dpi", type=click.IntRange(10, 2400), default=DPI, show_default=True, help="Of a PNG."
+    "--dpi",
+    type=click.IntRange(10, 2400),
+    default=DPI,
+    show_default=True,
+    help="Resolution of a PNG.",
 )
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @trust_option
 @json_option
 def command(
@@ -110,9 +117,9 @@ def command(
 ) -> None:
     """Draw a spec as its graph of primitives, or a backbone as its stages and blocks.
 
-    A spec with an error is drawn as far as it is known, with what is wrong in red; the exit status
-    is 1 then. Of a backbone, repeats are one box with ×N, and what was inserted stands out. With
-    --input the gates and the attention of a composition are drawn over an image.
+    A spec with an error is drawn as far as it is known, with the problems in red, and the exit
+    status is 1. In a backbone, repeats are one box with ×N, and insertions are highlighted. With
+    --input, the gates and the attention of a composition are drawn over an image.
     """
     file = Path(output) if output else Path(f"{_short(what)}.svg")
     height_width = size_of(size) if size is not None else None
@@ -135,7 +142,7 @@ def command(
 
 
 def _short(what: str) -> str:
-    """Return a word for the picture's name: of a path its own, of a MODEL the word it goes by."""
+    """Return a word for the picture's name: that of a path, or the short name of a MODEL."""
     from composer.errors import ComposerError
     from composer.models.model_string import ModelString
 

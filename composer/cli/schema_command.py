@@ -11,7 +11,7 @@ from composer.cli.output import note, say_json
 def command() -> None:
     """Print the JSON Schema (draft 7) of a spec file, for completion and checks in an editor.
 
-    Save it as composer.schema.json beside your specs, and begin each with
+    Save it as composer.schema.json next to your specs, and start each with
     "# yaml-language-server: $schema=./composer.schema.json".
     """
     from composer.primitives.found import broken_ops

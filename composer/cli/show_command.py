@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     default="14",
     show_default=True,
     metavar="[Dx]H[xW]",
-    help="Of the map; t=100 is that of a signal.",
+    help="Size of the feature map; t=100 for a signal.",
 )
 @set_option
-@click.option("--code", is_flag=True, help="Print the Python of the module too.")
-@click.option("--yaml", "as_yaml", is_flag=True, help="Print the spec's text as it is.")
+@click.option("--code", is_flag=True, help="Also print the Python code of the module.")
+@click.option("--yaml", "as_yaml", is_flag=True, help="Print the text of the spec, unchanged.")
 @click.option("--latex", "as_latex", is_flag=True, help="Print the formulas in LaTeX.")
 @costs_json_option
 def command(
@@ -48,14 +48,14 @@ def command(
     as_latex: bool,
     as_json: bool,
 ) -> None:
-    """Show what a spec becomes at a number of channels and a size of the map.
+    """Show what a spec becomes for a number of channels and a size of the feature map.
 
     After the nodes come their formulas, how the cost grows with the sizes, and the receptive field.
     """
     forms = {"--yaml": as_yaml, "--latex": as_latex, "--json": as_json, "--code": code}
     said = [form for form, is_said in forms.items() if is_said]
     if len(said) > 1 and said != ["--json", "--code"]:
-        raise usage(f"{said[0]} and {said[1]} are two ways to show it", "say one of them")
+        raise usage(f"{said[0]} and {said[1]} exclude each other", "choose one of them")
     if as_yaml:
         from composer.language.library import find_spec
 
@@ -72,7 +72,7 @@ def command(
     from composer.graph.receptive import receptive_field, shown
     from composer.graph.sizes import settings_at
 
-    size_of(size)  # which may be wrong in any case
+    size_of(size)  # refused early if it is not a size
     read = load_spec(spec)
     chosen = params_of(settings, {read.name: set(read.params)})
     check_params([read], chosen)

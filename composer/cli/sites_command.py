@@ -1,4 +1,4 @@
-"""`composer sites MODEL`: the anatomy, and every place something can go."""
+"""`composer sites MODEL`: the anatomy, and every place where something can go."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     "--why",
     "path",
     metavar="PATH",
-    help="Say what was seen of one module, and why it is a block or none.",
+    help="Explain what was seen of one module, and why it is a block or not.",
 )
 @input_size_option
 @trust_option

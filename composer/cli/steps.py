@@ -1,4 +1,4 @@
-"""The steps of a command: libraries loaded fast, and a bar for what takes over two seconds."""
+"""The steps of a command: fast loading of libraries, and a bar for steps over two seconds."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PATIENCE = 2.0  # seconds before a step shows
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Load torch and the libraries around it, in four fifths of the time.
+    """Load torch and the libraries around it in four fifths of the usual time.
 
-    Python's garbage collector would look again and again through the millions of objects that
-    these make, and which stay. So it waits, and leaves them alone until the process ends, when
-    some libraries report what nobody collected. Where torch has been loaded before, as in a test,
-    this does nothing: there some of what is there is garbage.
+    Python's garbage collector would scan the millions of long-lived objects that these create
+    again and again. So it is paused, and ignores them until the process ends, when some
+    libraries report uncollected objects. Where torch is already loaded, as in a test, this does
+    nothing, since some existing objects are garbage.
     """
     if "torch" in sys.modules or not gc.isenabled():
         yield
@@ -45,7 +45,7 @@ class Steps:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Run one step; what the backbone's code prints in it goes to stderr, for it is no data."""
+        """Run one step; what the backbone's code prints in it goes to stderr: it is not data."""
         bar: list[Any] = []
         timer = threading.Timer(PATIENCE, lambda: bar.append(self._start(name)))
         timer.daemon = True

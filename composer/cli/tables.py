@@ -14,7 +14,7 @@ from composer.visible import columns, visible_line
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     """Return rows under headings; the columns in `right` are aligned to the right.
 
-    Every character of a cell shows, on one line.
+    A cell is one line, with every character made visible.
     """
     rows = [list(map(visible_line, row)) for row in rows]
     widths = [
@@ -33,7 +33,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequenc
 
 
 def fitted(headings: Sequence[str], rows: Sequence[Sequence[str]], folding: Sequence[int]) -> str:
-    """Return a table in which the columns `folding` are folded to the width of the terminal.
+    """Return a table whose columns `folding` are wrapped to the width of the terminal.
 
     What goes to a file or to another program keeps each row on one line.
     """

@@ -1,4 +1,4 @@
-"""`composer verify SPEC…`: the certificate that a mechanism is the paper's."""
+"""`composer verify SPEC…`: the certificate that a mechanism matches its paper."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from composer.certificate.row import CertificateRow
 
 
-@click.command("verify", short_help="Certify that specs are what their papers say.")
+@click.command("verify", short_help="Certify that specs match their papers.")
 @click.argument("specs", nargs=-1, metavar="SPEC…", shell_complete=complete_spec)
 @click.option("--all", "everything", is_flag=True, help="Certify every shipped spec.")
 @json_option
 def command(specs: tuple[str, ...], everything: bool, as_json: bool) -> None:
-    """Certify that specs are what their papers say.
+    """Certify that specs match their papers.
 
     Each is compared with its paper's formula, with an independent implementation weight by weight,
-    and with the counts published for whole networks. SPEC is the name of a shipped spec, or a YAML
-    file whose name is that of one: so a variant of it is judged. Exit status 1 where a check fails.
+    and with the counts published for whole networks. SPEC is a shipped spec, or a YAML file whose
+    name is that of a shipped spec, to judge a variant of it. Exit status 1 where a check fails.
     """
     if everything == bool(specs):
-        raise usage("it is not said which specs", "name some, or say --all, not both")
+        raise usage("give either specs or --all", "name some specs, or use --all")
     from composer.language.library import shipped_names
 
     read = read_specs(tuple(shipped_names()) if everything else specs)
@@ -36,7 +36,7 @@ def command(specs: tuple[str, ...], everything: bool, as_json: bool) -> None:
 
     from composer.certificate.certify import certificate, shipped_certificate
 
-    torch.set_num_threads(1)  # for tensors this small, more of them only wait for each other
+    torch.set_num_threads(1)  # for tensors this small, more threads only wait for each other
     certificates = [(shipped_certificate if everything else certificate)(spec) for spec in read]
     steps = Steps(total=sum(map(len, certificates)))
     rows: list[CertificateRow] = []

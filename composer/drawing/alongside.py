@@ -1,4 +1,4 @@
-"""What stands side by side, in rows that line up: before and after, or two compositions."""
+"""Two models side by side, with aligned rows: before and after, or two compositions."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ if TYPE_CHECKING:
     from composer.drawing.layout import Layout
     from composer.drawing.sheet import Point, Rect
 
-#: How far before a box what moves begins to move, in points: where the head of an arrow begins.
+#: How far before a box a shift starts, in points: at the head of an arrow.
 GAP = 8.0
 _NEAR = 0.3
 
 
 @dataclass
 class _Side:
-    """One of the two: its places along the picture, and how far each moves from where on."""
+    """One of the two: its positions along the picture, and the shifts with their starts."""
 
     boxes: dict[str, tuple[float, float]]
     starts: dict[str, float]
     shifts: list[tuple[float, float]] = field(default_factory=list)
 
     def moved(self, place: float) -> float:
-        """Return where a place comes to be."""
+        """Return the shifted position."""
         return place + sum(by for since, by in self.shifts if place >= since)
 
     def may_begin(self, place: float) -> bool:
-        """Return whether what is from a place on may move away from what is before it."""
+        """Return whether everything after a position may move away from what is before it."""
         after_the_last = not self.shifts or place > self.shifts[-1][0]
         return after_the_last and not any(a < place < b for a, b in self.boxes.values())
 
 
 def lined_up(diagram: Diagram, layout: Layout, across: int = 0) -> Layout:
-    """Return a layout of two models side by side, in which what has the same name lines up.
+    """Return a layout of two models side by side, in which boxes of the same name are aligned.
 
-    What both have begins at one height, where nothing else is in the way; only gaps grow.
+    Boxes that both have start at one height, unless something is in the way; only gaps grow.
 
     Args:
-        diagram: the picture; another than that of two such groups stays as it is.
-        layout: its places.
+        diagram: the picture; one without two such groups is not changed.
+        layout: its layout.
         across: the axis across the picture: 0 where that goes from top to bottom.
     """
     names = [item.name if isinstance(item, Group) else "" for item in diagram.items]
@@ -75,7 +75,7 @@ def lined_up(diagram: Diagram, layout: Layout, across: int = 0) -> Layout:
     groups = [group(g.name, r) for g, r in zip(diagram.groups, layout.groups, strict=True)]
     outer = [numbers[name] for name in names]
     last = max(_of(groups[number], along)[1] for number in outer)
-    for number in outer:  # both end alike
+    for number in outer:  # both end at the same height
         rect = groups[number]
         long = {"height": last - rect.y} if along else {"width": last - rect.x}
         groups[number] = replace(rect, **long)
@@ -117,7 +117,7 @@ def _side(
 
 
 def _shift(before: _Side, after: _Side) -> None:
-    """Move on what comes too early of each two that are equal, from the first to the last."""
+    """Shift the earlier one of each equal pair, from the first pair to the last."""
     for name in _in_both(before, after):
         late = [side.moved(side.starts[name]) for side in (before, after)]
         early = before if late[0] < late[1] else after
@@ -127,7 +127,7 @@ def _shift(before: _Side, after: _Side) -> None:
 
 
 def _in_both(before: _Side, after: _Side) -> Iterator[str]:
-    """Yield the names of what both have, as far as both have it in the same order."""
+    """Yield the names that both have, as far as they are in the same order."""
     reached = float("-inf")
     common = before.starts.keys() & after.starts.keys()
     for name in sorted(common, key=lambda name: (after.starts[name], before.starts[name])):

@@ -1,4 +1,4 @@
-"""A picture that is no wider than a column: its texts are folded, and then groups are closed.
+"""A picture no wider than a column: its texts are wrapped, and then groups are closed.
 
 Nothing is made smaller, so no letter is below the 7.5 points of the smallest text.
 """
@@ -14,9 +14,9 @@ from composer.drawing.frame import folded
 from composer.drawing.layout import Layout, lay_out
 from composer.errors import error
 
-#: In points: what one page is high, with a caption below the picture.
+#: In points: the height of one page, with a caption below the picture.
 PAGE = 660.0
-#: Letters of a line, from what is easy to read to what is just readable.
+#: Characters per line, from easy to read to just readable.
 _LETTERS = (28, 23, 18, 15, 12, 9)
 _CM = 72 / 2.54
 
@@ -28,16 +28,16 @@ def placed_in_column(
     margin: float = 0.0,
     direction: Direction = "tb",
 ) -> tuple[Diagram, Layout]:
-    """Return a picture that is no wider than asked for, with its places.
+    """Return a picture no wider than requested, with its layout.
 
-    Of those that are, the first that fits on a page: texts are folded more and more, then groups
-    closed, the innermost first. Where none fits on a page it is the first that is narrow enough.
+    The first narrow enough one that fits on a page is used: texts are wrapped more and more, then
+    groups are closed, the innermost first. If none fits on a page, the first narrow enough one is.
 
     Args:
         diagram: the picture.
-        opened: the names of the groups that are open, as long as there is room.
+        opened: the names of the groups to keep open while there is room.
         width: of the picture, in points.
-        margin: of that, what is free on both sides together.
+        margin: the free part of that width, both sides together.
         direction: from top to bottom, or from left to right.
 
     Raises:
@@ -58,19 +58,19 @@ def placed_in_column(
         if any(link.sizes for link in diagram.links):
             ways.append("omit the sizes with --no-sizes")
         if direction == "lr":
-            ways.append("let it go from top to bottom with --direction tb")
+            ways.append("draw it from top to bottom with --direction tb")
         raise error(
             "too-narrow",
-            f"this picture is at least {least:g} cm wide, and {width / _CM:.3g} cm was asked for",
+            f"this picture is at least {least:g} cm wide, but {width / _CM:.3g} cm was requested",
             ", or ".join(ways),
         )
     return next((one for one in narrow if one[1].height <= PAGE), narrow[0])
 
 
 def narrowed(diagram: Diagram, letters: int | None, joined: bool = False) -> Diagram:
-    """Return a picture with lines of no more than so many letters, where words allow that.
+    """Return a picture with at most this many characters per line, where words allow it.
 
-    What is written at a link is `joined` to one line if that is asked for.
+    The label of a link is `joined` to one line if requested.
     """
     if joined:
         links = (
@@ -93,7 +93,7 @@ def narrowed(diagram: Diagram, letters: int | None, joined: bool = False) -> Dia
 
 
 def _lines(texts: tuple[str, ...], letters: int) -> tuple[str, ...]:
-    """Return texts in lines; one with a dot in its middle is parted there first."""
+    """Return texts in lines; one with a middle dot is split there first."""
     found: list[str] = []
     for text in texts:
         parts = [text] if len(text) <= letters else text.split(" · ")
@@ -102,7 +102,7 @@ def _lines(texts: tuple[str, ...], letters: int) -> tuple[str, ...]:
 
 
 def _ever_fewer(diagram: Diagram, opened: frozenset[str]) -> Iterator[frozenset[str]]:
-    """Yield the open groups, then those without one, the innermost and last, until none is open."""
+    """Yield the open groups, then ever one fewer, the innermost and last first, down to none."""
     names = sorted(_depths(diagram.items, opened, 0), key=lambda pair: pair[1])
     kept = [name for name, _ in names]
     for count in _counts(len(kept)):
@@ -110,7 +110,7 @@ def _ever_fewer(diagram: Diagram, opened: frozenset[str]) -> Iterator[frozenset[
 
 
 def _counts(most: int) -> list[int]:
-    """Return how many groups to try: each number where they are few, else ever fewer."""
+    """Return the numbers of groups to try: each one if they are few, else decreasing faster."""
     counts = [most]
     while counts[-1] > 0:
         counts.append(counts[-1] - max(1, counts[-1] // 6))

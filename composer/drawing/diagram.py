@@ -1,4 +1,4 @@
-"""A picture as a value: boxes, the groups that hold them, and the links between them."""
+"""A picture as a value: boxes, the groups that contain them, and the links between them."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-#: What a colour stands for; a legend names those that a picture has.
+#: What a colour stands for; the legend names those in the picture.
 Kind = Literal[
     "end", "reduce", "layer", "gate", "reweight", "combine", "plain", "inserted", "problem"
 ]
 
-#: Where a picture goes: from top to bottom, or from left to right.
+#: The direction of a picture: from top to bottom, or from left to right.
 Direction = Literal["tb", "lr"]
 
-#: A link of these is drawn dashed: weights that two boxes share; what is wrong.
+#: Links of these kinds are dashed: weights that two boxes share; problems.
 Mark = Literal["shared", "problem"]
 
 
 @dataclass(frozen=True)
 class Fact:
-    """What a reader who asks for more is told: ``Fact("axes", "b c h w")``."""
+    """A detail shown on request: ``Fact("axes", "b c h w")``."""
 
     label: str
     text: str
-    code: bool = False  # kept as it is, line by line
+    code: bool = False  # kept unchanged, line by line
 
 
 @dataclass(frozen=True)
 class Box:
     """One thing in a picture.
 
-    `lines` say what it does and `small` what it costs; `badges` are what was inserted into it.
-    One that is `faint` is there, but nothing is made of it.
+    `lines` say what it does and `small` what it costs; `badges` are insertions in it. A `faint`
+    one exists, but its value is not used.
     """
 
     name: str
@@ -48,9 +48,9 @@ class Box:
 
 @dataclass(frozen=True)
 class Group:
-    """Things that belong together; `closed` stands for them where they are not shown.
+    """Things that belong together; the box `closed` replaces them while they are hidden.
 
-    It opens at the depth `level`, or at one more than what is around it.
+    It opens at the depth `level`, or one deeper than its enclosing group.
     """
 
     name: str
@@ -63,13 +63,13 @@ class Group:
 
 
 def closed_name(name: str) -> str:
-    """Return the name of the box that stands for a closed group; no path and no node ends so."""
+    """Return the name of the box for a closed group; no path or node has this suffix."""
     return f"{name}."
 
 
 @dataclass(frozen=True)
 class Link:
-    """A value on its way from a box to another; the main `road` is drawn bold.
+    """A value that goes from one box to another; the main `road` is drawn bold.
 
     The last `sizes` lines of its label are sizes.
     """
@@ -84,10 +84,10 @@ class Link:
 
 @dataclass(frozen=True)
 class Diagram:
-    """A picture: its caption, what is in it from top to bottom, and remarks below.
+    """A picture: its caption, its contents from top to bottom, and remarks below.
 
-    The links name boxes, also those in groups that are closed. Of equal things one is drawn:
-    `drawn_as` has its name by the names of the others.
+    The links name boxes, also those in closed groups. Of equal things only one is drawn: `drawn_as`
+    maps the names of the others to it.
     """
 
     title: str
@@ -108,9 +108,9 @@ class Diagram:
         return groups_in(self.items)
 
     def opened(self, names: frozenset[str]) -> Diagram:
-        """Return the picture with these groups open, where those around them are, and no others.
+        """Return the picture with only these groups open, if their enclosing groups are.
 
-        What a closed group's boxes are linked to is linked to the box that stands for it.
+        Links of a closed group's boxes go to the box that replaces it.
         """
         stands_for: dict[str, str] = {}
         items = tuple(_seen(item, names, stands_for) for item in self.items)
@@ -138,7 +138,7 @@ class Diagram:
         return replace(self, links=tuple(links))
 
     def to_depth(self, depth: int) -> frozenset[str]:
-        """Return the names of the groups that are open at a depth; at 1 none is."""
+        """Return the names of the groups that are open at a depth; none at 1."""
         return frozenset(_to_depth(self.items, depth, 2))
 
 

@@ -1,4 +1,4 @@
-"""A diagram in the DOT language, for those who draw with it; each box has the size of its text."""
+"""A diagram in the DOT language; each box has the size of its text."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _box(box: Box, identity: str, theme: Theme) -> dict[str, str]:
 
 
 def _half(frame: Frame) -> Frame:
-    """Return the room for a heading: a narrow one fits into half of its group.
+    """Return the width for a heading: a narrow one fits into half of its group.
 
     The main road often enters a group in its middle.
     """
@@ -123,7 +123,7 @@ def _rows(frame: Frame, theme: Theme) -> Iterator[str]:
 
 
 def _label(frame: Frame, theme: Theme) -> str:
-    """Return a label that takes the room of a frame, whatever the engine's own estimate is."""
+    """Return a label with the size of a frame, whatever the engine's own estimate."""
     room = f'width="{frame.width:.0f}" height="{frame.height:.0f}" fixedsize="true"'
     cell = f"<tr><td {room}>{'<br/>'.join(_rows(frame, theme))}</td></tr>"
     return f'<<table border="0" cellborder="0" cellspacing="0">{cell}</table>>'

@@ -1,4 +1,4 @@
-"""The engine that lays graphs out: Graphviz from a wheel, else the one of the system."""
+"""The layout engine: Graphviz from a wheel, else that of the system."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ SECONDS = 60
 
 
 def run(source: str, wanted: str = "json0") -> str:
-    """Return what Graphviz makes of DOT.
+    """Return the output of Graphviz for DOT.
 
     Args:
-        source: DOT, of one graph or of several.
-        wanted: the engine's own format.
+        source: DOT of one graph or several.
+        wanted: the engine's output format.
 
     Raises:
         MissingPartError: there is no engine.
@@ -47,21 +47,21 @@ def run(source: str, wanted: str = "json0") -> str:
         raise MissingPartError(
             Diagnostic(
                 "no-engine",
-                "there is no Graphviz here, which finds the places of boxes",
-                f"{INSTALL}, or install your system's Graphviz; .dot and .mmd need none",
+                "Graphviz, which does the layout, is not installed",
+                f"{INSTALL}, or install your system's Graphviz; .dot and .mmd don't need it",
             )
         )
     raise ComposerError(
         Diagnostic(
             "engine-failed",
-            f"Graphviz cannot lay this picture out ({failed})",
+            f"Graphviz cannot lay out this picture ({failed})",
             "show less of it with --depth, or write .dot or .mmd, which need no Graphviz",
         )
     )
 
 
 def engines() -> Iterator[Path]:
-    """Yield the engines to try: that of the wheel, wherever pip put it, then the system's."""
+    """Yield the engines to try: that of the wheel, wherever pip installed it, then the system's."""
     folders = (sysconfig.get_path("scripts"), str(Path(sys.executable).parent), None)
     found = [shutil.which("graphviz-pure", path=folder) for folder in folders]
     return (Path(path) for path in dict.fromkeys([*found, shutil.which("dot")]) if path)

@@ -1,4 +1,4 @@
-"""Equations in LaTeX: names upright, the maths of a figure as maths."""
+"""Equations in LaTeX: names upright, formulas as maths."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def aligned(equations: Sequence[Equation], names: Collection[str]) -> str:
 
     Args:
         equations: of a graph, in order.
-        names: those of all values, which are set upright.
+        names: those of all values, typeset upright.
     """
     lines = [f"  {_left(e, names)} &= {right(e, names)}" for e in equations]
     return "\n".join([r"\begin{aligned}", " \\\\\n".join(lines), r"\end{aligned}"])
 
 
 def right(equation: Equation, names: Collection[str]) -> str:
-    """Return what stands right of the sign of equality."""
+    """Return the right-hand side."""
     if not equation.is_maths:
         return rf"\mathrm{{{_text(equation.formula)}}}"
     return _maths(equation.formula, names)
@@ -75,5 +75,5 @@ def _token(token: str, names: Collection[str]) -> str:
 
 
 def _text(words: str) -> str:
-    """Return words as they stand inside an upright font of maths, where a space is a command."""
+    """Return words for an upright maths font, where a space is a command."""
     return "".join(_ESCAPED.get(c, c) if c.isascii() else _token(c, ()) for c in words)

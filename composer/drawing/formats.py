@@ -1,4 +1,4 @@
-"""A diagram in a file format, which the file's suffix names."""
+"""A diagram in the file format of the file's suffix."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def format_of(path: Path) -> Format:
     """Return the format that a file's suffix names.
 
     Raises:
-        UsageError: it names none.
+        UsageError: it names no format.
     """
     known = get_args(Format)
     suffix = path.suffix.removeprefix(".").lower()
     if suffix not in known:
-        said = f"{path.suffix!r} is no format of pictures" if suffix else "no format is named"
+        said = f"{path.suffix!r} is not a picture format" if suffix else "the file has no suffix"
         way_out = f"end the name in {listing([f'.{form}' for form in known], 'or')}"
         raise UsageError(Diagnostic("unknown-format", said, way_out, file=str(path)))
     return cast("Format", suffix)
@@ -46,16 +46,16 @@ def written(
 
     Args:
         diagram: the picture.
-        opened: the groups that are open; in HTML, at first.
+        opened: the open groups; in HTML, those open at first.
         form: the format.
         theme: the colours.
-        dpi: of a PNG, pixels for each inch.
-        look: its direction and width, and what is around it.
+        dpi: of a PNG, pixels per inch.
+        look: its direction and width, and its title and legend.
 
     Raises:
-        UsageError: the format has no such look.
-        MissingPartError: the format needs an engine, and there is none.
-        ComposerError: the engine fails, the picture cannot be as narrow as asked for, or it would
+        UsageError: the format does not support the look.
+        MissingPartError: the format needs an engine, and none is installed.
+        ComposerError: the engine fails, the picture cannot be as narrow as requested, or it would
             be too large.
     """
     _check_look(form, look)
@@ -106,7 +106,7 @@ def written(
     return pdf(drawn, seen.title) if form == "pdf" else png(drawn, dpi)
 
 
-#: What a format cannot do, and why not.
+#: What a format does not support, and why.
 _HAS_NOT: Mapping[str, tuple[str, ...]] = {
     "html": ("direction", "width", "title", "legend"), "dot": ("width",), "mmd": ("width",),
 }  # fmt: skip
@@ -117,7 +117,7 @@ def _check_look(form: Format, look: Look) -> None:
         name for name in _HAS_NOT.get(form, ()) if getattr(look, name) != getattr(LOOK, name)
     ]
     if changed:
-        message = f"{listing(changed)} cannot be chosen for a picture in .{form}"
+        message = f"{listing(changed)} cannot be set for a picture in .{form}"
         it = "it" if len(changed) == 1 else "them"
         others = [f".{other}" for other in get_args(Format)
                   if not set(changed) & set(_HAS_NOT.get(other, ()))]  # fmt: skip

@@ -1,4 +1,4 @@
-"""How large a box and what is written in it are, before anything is laid out; all in points."""
+"""The size of a box and its text before layout; all in points."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Ink = Literal["text", "faint", "problem", "badge"]
 TITLE, LINE, SMALL = 10.0, 8.5, 7.5
 LEADING = 1.28
 PAD_X, PAD_Y = 9.0, 6.0
-#: What texts may be wider than estimated, where another font stands in.
+#: How much wider than estimated texts may be in a substitute font.
 SLACK = 1.04
 SIGN = 20.0  # the diameter of a circle with a sign in it
 MOST_LETTERS = 64
 LETTERS_OF_A_PROBLEM = 44
-_BADGE = 22.0  # what a badge needs around its text, with its sign on both sides
-_FEWEST = 20  # letters of a line, however narrow its room
+_BADGE = 22.0  # the padding of a badge around its text, with its sign on both sides
+_FEWEST = 20  # least characters per line, however narrow
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of text: its letters, and where its baseline is below the top of the box."""
+    """One line of text: its font size, and its baseline below the top of the box."""
 
     text: str
     size: float
@@ -62,7 +62,7 @@ def frame_of(box: Box) -> Frame:
 
 
 def heading_of(group: Group, room: float | None = None) -> Frame:
-    """Return the size of what stands at the top of an open group, folded where it has less room."""
+    """Return the size of the heading of an open group, wrapped if it has less room."""
     written: list[tuple[str, float, Ink, bool]] = [(_line(group.title), LINE, "text", True)]
     written += [(_line(text), SMALL, "faint", False) for text in group.small]
     if room is not None:
@@ -74,7 +74,7 @@ def heading_of(group: Group, room: float | None = None) -> Frame:
 
 
 def label_of(link: Link) -> Frame:
-    """Return the size of what is written beside a link."""
+    """Return the size of a link's label."""
     return label_frame(link.label)
 
 
@@ -84,7 +84,7 @@ def label_frame(lines: tuple[str, ...]) -> Frame:
 
 
 def folded(text: str, letters: int = LETTERS_OF_A_PROBLEM, whole_words: bool = False) -> list[str]:
-    """Return a text in lines of at most so many letters; a long word is broken, or kept whole."""
+    """Return a text in lines of at most this many characters; a long word is broken or kept."""
     lines = textwrap.wrap(
         shown(text), letters, break_on_hyphens=False, break_long_words=not whole_words
     )
@@ -92,9 +92,9 @@ def folded(text: str, letters: int = LETTERS_OF_A_PROBLEM, whole_words: bool = F
 
 
 def fitted(text: str, size: float, bold: bool, room: float, fewest: int = _FEWEST) -> list[str]:
-    """Return a text in lines that are no wider than the room, where words allow that.
+    """Return a text in lines that are no wider than the room, where words allow it.
 
-    A word is broken only where it has more than `fewest` letters and does not fit.
+    A word is broken only if it has more than `fewest` characters and does not fit.
     """
     longest = max(map(len, shown(text).split()), default=1)
     fewest = max(fewest, min(longest, _FEWEST))

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-#: From dark to bright, and so in print and to every eye; red, green, blue at even steps.
+#: From dark to bright, also in print and for colour-blind readers; RGB at even steps.
 _STEPS = (
     (8, 8, 40), (60, 16, 104), (120, 28, 109), (177, 47, 88), (224, 84, 54), (247, 140, 28),
     (250, 198, 60), (252, 250, 170),
@@ -27,11 +27,11 @@ def coloured(values: Tensor) -> Tensor:
 
 
 def over(image: Tensor, values: Tensor) -> Tensor:
-    """Return an image in grey under the colours of a map [h, w]; grey alone where it is even.
+    """Return an image in grey under the colours of a map [h, w]; only grey where it is constant.
 
     Args:
         image: [3, height, width], from 0 to 1.
-        values: a map of any size, which is laid over the whole image.
+        values: a map of any size, resized to the whole image.
     """
     grey = (image * image.new_tensor(_GREY)[:, None, None]).sum(0)
     if bool(values.max() == values.min()):
@@ -44,7 +44,7 @@ def over(image: Tensor, values: Tensor) -> Tensor:
 
 
 def matrix(values: Tensor) -> Tensor:
-    """Return a matrix as colours, each number at least some pixels large."""
+    """Return a matrix as colours, each entry at least some pixels large."""
     times = max(1, _MOST // max(values.shape))
     large = _even(values).repeat_interleave(times, 0).repeat_interleave(times, 1)
     return coloured(large)
@@ -65,6 +65,6 @@ def uri(image: Tensor, form: Literal["JPEG", "PNG"] = "JPEG") -> str:
 
 
 def _even(values: Tensor) -> Tensor:
-    """Return numbers spread from 0 to 1; where all are the same, 0.5."""
+    """Return numbers rescaled to 0 to 1; 0.5 if all are the same."""
     low, high = values.min(), values.max()
     return (values - low) / (high - low) if high > low else torch.full_like(values, 0.5)

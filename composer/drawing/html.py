@@ -1,4 +1,4 @@
-"""A diagram as one HTML file to look around in: nothing is fetched, and nothing leaves it."""
+"""A diagram as one interactive HTML file that uses no network."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ from composer.drawing.theme import MEANING, NAMED, THEMES, Theme, ThemeName, var
 
 
 def html(diagram: Diagram, opened: frozenset[str], theme: ThemeName) -> str:
-    """Return a diagram as a page that is whole by itself, in a browser or in an ``<iframe>``.
+    """Return a diagram as a self-contained page, for a browser or an ``<iframe>``.
 
     Args:
-        diagram: what to show, with all its groups.
+        diagram: the picture, with all its groups.
         opened: the names of the groups that are open at first.
-        theme: how the page begins; ``dark`` is dark, the others as the reader's system is.
+        theme: the first theme of the page; ``dark`` is dark, the others follow the reader's system.
 
     Raises:
-        MissingPartError: a part needs an engine to lay it out, and there is none.
+        MissingPartError: a part needs a layout engine, and none is installed.
         ComposerError: the engine fails.
     """
     return _Page(diagram, opened, theme).written()
@@ -92,7 +92,7 @@ class _Page:
     # ------------------------------------------------------------------------------------- data
 
     def _number(self, items: tuple[Box | Group, ...], around: tuple[int, ...]) -> None:
-        """Give each box, and each group, its number, by which the page knows it."""
+        """Give each box and each group the number that identifies it in the page."""
         for item in items:
             number = len(self.entries)
             if isinstance(item, Box):
@@ -199,7 +199,7 @@ class _Page:
 
 
 def _passing(body: Body) -> tuple[Link | None, Link | None]:
-    """Return the link that enters a body at the middle of its top, and that which leaves it."""
+    """Return the link that enters a body at the middle of its top, and the one that leaves it."""
     if isinstance(body, Chain):
         return body.enters, body.leaves
     if isinstance(body, BoxRow):
@@ -227,7 +227,7 @@ def _entry(box: Box, name: str, around: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _json(value: object) -> str:
-    """Return JSON that means nothing to a reader of HTML, whatever texts are in it."""
+    """Return JSON that is safe inside HTML, whatever texts are in it."""
     text = json.dumps(value, separators=(",", ":"))  # ASCII only, so without U+2028 and U+2029
     return "".join(f"\\u{ord(c):04x}" if c in "<>&" else c for c in text)
 

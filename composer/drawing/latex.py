@@ -41,20 +41,20 @@ _ACCENTS: Mapping[str, str] = {
 }  # fmt: skip
 
 _NUMBER = re.compile(r"<U\+[0-9A-F]{4,6}>")
-#: Two characters that a font of TeX would join to another: --, '', ,, and so on.
+#: Pairs of characters that TeX fonts join as ligatures: --, '', ,, and so on.
 _JOINED = re.compile(r"(?<=-)(?=-)|(?<=')(?=')|(?<=,)(?=,)|(?<=[?!])(?=`)")
 
 
 def told(text: str) -> str:
-    """Return a text on one line in which a character that LaTeX lacks is its number.
+    """Return a text on one line in which characters that LaTeX lacks are numbers.
 
-    That is ``<U+1F600>``. What is wide in LaTeX is then as wide where widths are reckoned.
+    Such as ``<U+1F600>``. So estimated widths match those in LaTeX.
     """
     return "".join(c if _command(c) is not None else numbered(c) for c in shown(text))
 
 
 def latex(text: str) -> str:
-    """Return a text that LaTeX prints as it stands, whatever is in it: ASCII, on one line."""
+    """Return a text that LaTeX prints literally: ASCII, on one line."""
     known = told(text)
     parts = []
     at = 0
@@ -70,7 +70,7 @@ def _plain(text: str) -> str:
 
 
 def _command(char: str) -> str | None:
-    """Return what prints a character; None where LaTeX has nothing for it."""
+    """Return the command that prints a character; None where LaTeX has none."""
     if " " <= char <= "~":
         return _ASCII.get(char, char)
     if char in _TEXT:
@@ -93,7 +93,7 @@ def _greek(char: str) -> str | None:
 
 
 def _raised(char: str) -> str | None:
-    """Return a letter or digit above or below the line."""
+    """Return a letter or digit as superscript or subscript."""
     sort, _, plain = unicodedata.decomposition(char).partition(" ")
     signs = {"<sub>": "_", "<super>": "^"}
     if sort not in signs or " " in plain:

@@ -1,9 +1,9 @@
-"""Where everything in a picture is: the boxes, the groups, and the way of each link; in points.
+"""The layout of a picture: the boxes, the groups, and the route of each link; in points.
 
-Graphviz places what is in each group by itself, the inner groups before the outer; to what is
-around it a group is one node with a port for each value that enters or leaves. So a group is as
-wide as what is in it, its title is always at its upper left, and the main road runs straight
-through its border.
+Graphviz places the contents of each group separately, the inner groups before the outer; for its
+surroundings a group is one node with a port for each value that enters or leaves. So a group is as
+wide as its contents, its title is always at its upper left, and the main road runs straight through
+its border.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from composer.drawing.diagram import Box, Diagram, Direction, Group, Link
 from composer.drawing.frame import Frame, frame_of, heading_of
 from composer.drawing.sheet import Node, Placed, Point, Rect, Sheet, Way, Wire, place_sheets
 
-#: In points: between the border of a group and what is in it; between a title and a link.
+#: In points: between the border of a group and its contents; between a title and a link.
 BORDER, BESIDE_TITLE = 9.0, 6.0
-#: A title is not folded to less than this; the second where gaps are narrow.
+#: A title is not wrapped below this width; the second where gaps are narrow.
 NARROWEST_TITLE = 78.0, 58.0
 
 
 @dataclass(frozen=True)
 class Heading:
-    """Where the title of a group begins, and how it is folded there."""
+    """The left edge of a group's title, and how it is wrapped."""
 
     x: float
     y: float
@@ -36,7 +36,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Layout:
-    """The places in one picture, y downwards; the boxes by name, the rest in its own order."""
+    """The positions in one picture, y downwards; the boxes by name, the rest in order."""
 
     width: float
     height: float
@@ -49,7 +49,7 @@ class Layout:
 def lay_out(
     diagrams: Sequence[Diagram], direction: Direction = "tb", tight: bool = False
 ) -> list[Layout]:
-    """Return the places in each of some pictures, whose closed groups are boxes already.
+    """Return the layout of each of some pictures, whose closed groups are already boxes.
 
     Args:
         diagrams: the pictures.
@@ -70,23 +70,23 @@ def lay_out(
     return [lined_up(plan.diagram, plan.layout(), across) for plan in plans]
 
 
-#: A value on its way across a border: the box that it comes from, and the number of the link where
-#: that stands for no value but for shared weights.
+#: A value that crosses a border: its source box, and the number of the link if that stands for
+#: shared weights and not for a value.
 _Value = tuple[str, int | None]
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A group, or the whole picture, which has no number; by the numbers of what is in it."""
+    """A group, or the whole picture, which has no number, with the numbers of its contents."""
 
     number: int | None
     items: tuple[Box | Group, ...]
-    height: int  # over what has no group in it
+    height: int  # in levels above a part without groups
 
 
 @dataclass(frozen=True)
 class _Inside:
-    """A group whose inside is placed: its size, where that begins, and its ports."""
+    """A group with its contents placed: its size, their origin, and its ports."""
 
     node: Node
     begins: Point
@@ -102,7 +102,7 @@ class _Plan:
         self.homes: dict[str, tuple[int | None, ...]] = {}  # the groups around a box, outer first
         self.inside: dict[int | None, _Inside] = {}
         self.wires: dict[int | None, dict[int, int]] = {}  # by part: the wire of each link
-        self.labelled: set[int] = set()  # the links at whose wire their label is
+        self.labelled: set[int] = set()  # the links whose wire carries their label
         top = self._part(None, diagram.items, ())
         self.levels = top + 1
         self.by_number = {part.number: part for part in self.parts}
@@ -118,7 +118,7 @@ class _Plan:
     def _part(
         self, number: int | None, items: tuple[Box | Group, ...], around: tuple[int | None, ...]
     ) -> int:
-        """Note a part and those in it, and return how many levels of groups are below it."""
+        """Record a part and those in it, and return the number of levels of groups below it."""
         here, below = (*around, number), -1
         for item in items:
             if isinstance(item, Box):
@@ -129,7 +129,7 @@ class _Plan:
         return below + 1
 
     def _beside(self) -> Iterator[int]:
-        """Yield the links of shared weights that put nothing below another: none else does so."""
+        """Yield the links of shared weights that don't affect the order of boxes."""
         for number, link in enumerate(self.diagram.links):
             if link.mark != "shared":
                 continue
@@ -157,7 +157,7 @@ class _Plan:
     # ------------------------------------------------------------------------------- the sheet
 
     def _item(self, part: _Part, name: str) -> int | None:
-        """Return which item of a part a box is, or is in; None where it is outside."""
+        """Return the item of a part that is or contains a box; None if it is outside."""
         home = self.homes[name]
         if part.number not in home:
             return None
@@ -178,7 +178,7 @@ class _Plan:
         return link.source, number if link.mark == "shared" else None
 
     def sheet(self, part: _Part) -> Sheet:
-        """Return what Graphviz is to place in a part, and keep which wire each link is."""
+        """Return what Graphviz is to place in a part, and record the wire of each link."""
         nodes = [self._node(item) for item in part.items]
         enters: dict[_Value, int] = {}
         leaves: dict[_Value, int] = {}
@@ -240,10 +240,10 @@ class _Plan:
             return Node(frame.width, frame.height, round=frame.sign)
         return self.inside[self.numbers[id(item)]].node
 
-    # ---------------------------------------------------------------------------- what is found
+    # ---------------------------------------------------------------------------- results
 
     def keep(self, part: _Part, found: Placed) -> None:
-        """Keep the places in a part, and what it is to the one around it."""
+        """Record the positions in a part, and its size for the enclosing one."""
         if part.number is None:
             self.inside[None] = _Inside(Node(found.width, found.height), (0, 0), None, found)
             return
@@ -253,7 +253,7 @@ class _Plan:
         least = NARROWEST_TITLE[self.tight]
         left, frame = _titled(group, min(across) if across else None, least)
         top = frame.height + 4
-        # Cells of a table are whole points: so are ports, or the main road has a bend there.
+        # Table cells are whole points, so ports must be too, or the main road would bend there.
         x, y = next(iter((found.enters | found.leaves).values()), (0.0, 0.0))
         if down:
             left += ceil(left + x) - left - x
@@ -307,7 +307,7 @@ class _Plan:
                 self._put(inner, x + rect.x, y + rect.y, boxes, groups, headings, corners)
 
     def _way(self, number: int, link: Link, corners: dict[int | None, Point]) -> Way:
-        """Join what each part has of a link, from the inside out, and in again."""
+        """Join the pieces of a link in each part, from the inside out and in again."""
         source, target = self.homes[link.source], self.homes[link.target]
         shared = _common(source, target)
         out, into = list(reversed(source[shared:])), list(target[shared:])
@@ -329,12 +329,12 @@ class _Plan:
 
 
 def _titled(group: Group, enters: float | None, least: float) -> tuple[float, Frame]:
-    """Return how far right what is in a group begins, and its title, which no link crosses.
+    """Return the left edges of a group's contents and of its title, which no link crosses.
 
     Args:
         group: the group.
-        enters: how far right in it the first link enters from above, if one does.
-        least: the room that a title has at least.
+        enters: the x position at which the first link enters from above, if any.
+        least: the least width of a title.
     """
     frame = heading_of(group)
     if enters is None:
@@ -346,12 +346,12 @@ def _titled(group: Group, enters: float | None, least: float) -> tuple[float, Fr
 
 
 def _common(one: tuple[int | None, ...], other: tuple[int | None, ...]) -> int:
-    """Return how many of the parts around two boxes are around both."""
+    """Return how many enclosing parts two boxes share."""
     return sum(1 for a, b in zip(one, other, strict=False) if a == b)
 
 
 def _joined(points: list[Point], more: list[Point]) -> list[Point]:
-    """Return two splines as one, with a straight piece from the one to the other."""
+    """Return two splines as one, joined by a straight piece."""
     if not points:
         return more
     (x0, y0), (x1, y1) = points[-1], more[0]

@@ -1,28 +1,28 @@
-"""How much of a diagram is laid out at most: Graphviz's time grows faster than boxes and links."""
+"""The largest diagram that is laid out: Graphviz's time grows faster than its size."""
 
 from __future__ import annotations
 
 from composer.drawing.diagram import Diagram
 from composer.errors import error
 
-#: Of one picture: it takes two seconds, and is some 20,000 points long.
+#: For one picture: it takes two seconds, and is about 20,000 points long.
 MOST_BOXES, MOST_LINKS = 400, 800
-#: Of a page, all groups open: it is laid out group by group.
+#: For a page with all groups open: it is laid out group by group.
 MOST_OF_A_PAGE = 3_000
-#: Formats of one picture that is laid out.
+#: Formats with one picture that is laid out.
 LAID_OUT = ("svg", "png", "pdf", "tex")
 
 
 def check_size(diagram: Diagram, opened: frozenset[str], form: str) -> None:
-    """Refuse a diagram with more boxes or links than are laid out, before Graphviz is started.
+    """Refuse a diagram with too many boxes or links, before Graphviz is started.
 
     Args:
         diagram: the picture.
         opened: the groups that are open.
-        form: the suffix of its format; a format without layout passes.
+        form: the suffix of its format; formats without layout are accepted.
 
     Raises:
-        ComposerError: code ``too-large``, with what to do instead.
+        ComposerError: code ``too-large``, with the way out.
     """
     if form == "html":
         every = diagram.opened(frozenset(group.name for group in diagram.groups))

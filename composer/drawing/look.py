@@ -1,4 +1,4 @@
-"""How a picture is to look: its direction, its width, and what is around it."""
+"""The look of a picture: its direction, its width, its title and its legend."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ NARROWEST, WIDEST = 2.0, 200.0  # in centimetres
 
 @dataclass(frozen=True)
 class Look:
-    """How a picture is to look.
+    """The look of a picture.
 
     Attributes:
         direction: ``"tb"``, from top to bottom, or ``"lr"``, from left to right.
-        width: how wide it is, in points; None for what it needs.
-        title: whether the title and what is below it are written.
-        sizes: whether the sizes of values are beside the links.
-        legend: whether kinds of boxes are explained.
+        width: its width in points; None for what it needs.
+        title: whether to write the title and the lines below it.
+        sizes: whether to write the sizes of values beside the links.
+        legend: whether to explain the kinds of boxes.
     """
 
     direction: Direction = "tb"
@@ -35,15 +35,15 @@ class Look:
 
 
 def look(direction: str, width: str | None, title: bool, sizes: bool, legend: bool) -> Look:
-    """Return the look that a user asks for.
+    """Return the look that a user requests.
 
     Raises:
-        UsageError: there is no such direction, or the width is no length.
+        UsageError: there is no such direction, or the width is not a length.
     """
     known = get_args(Direction)
     if direction not in known:
         help_ = suggestion(direction, known, "Directions")
-        raise UsageError(Diagnostic("usage", f"no direction {direction!r}", help_))
+        raise UsageError(Diagnostic("usage", f"unknown direction {direction!r}", help_))
     chosen: Direction = "lr" if direction == "lr" else "tb"
     return Look(chosen, None if width is None else points_of(width), title, sizes, legend)
 
@@ -52,7 +52,7 @@ def points_of(width: str) -> float:
     """Return a length such as ``8.5cm`` in points.
 
     Raises:
-        UsageError: it is none, or too small or too large for a picture.
+        UsageError: it is not a length, or too small or too large for a picture.
     """
     found = _LENGTH.fullmatch(width.strip()) if isinstance(width, str) else None
     if found is None:

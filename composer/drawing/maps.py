@@ -1,4 +1,4 @@
-"""What inserted mechanisms attend to on an image, as one picture of panels."""
+"""What inserted mechanisms attend to on an image, in one picture of panels."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ def maps_drawn(
 
     Args:
         model: the composed model.
-        name: what it is called.
-        file: the image, of which the model sees what it was made to see: its size and its crop.
+        name: its name.
+        file: the image, resized and cropped as the model expects.
         form: svg, png, pdf or html.
         theme: the colours.
-        dpi: of a PNG, pixels for each inch.
+        dpi: of a PNG, pixels per inch.
 
     Raises:
-        UsageError: the format has no place for images.
-        ComposerError: the file is no image, nothing was inserted, or it has nothing to show.
+        UsageError: the format can't contain images.
+        ComposerError: the file is not an image, nothing was inserted, or there is nothing to show.
     """
     if form in ("dot", "mmd", "tex"):
-        message = f"a .{form} holds no image, and --input is drawn on one"
-        way_out = "end the name in .svg, .png, .pdf or .html"
+        message = f"a .{form} file can't contain the image of --input"
+        way_out = "use a name in .svg, .png, .pdf or .html"
         raise UsageError(Diagnostic("unknown-format", message, way_out))
     specs = list(dict.fromkeys(edit.spec.name for edit in composed(model).edits))
     pixels = read_image(file, model)
@@ -89,7 +89,7 @@ class _Page:
             self._text(_fitted(self.title, 11, wide - 2 * _MARGIN), _MARGIN, _MARGIN + 9, 11, True),
             *self._scale(_MARGIN, _MARGIN + 16),
         ]
-        # the input has room for as many as a mechanism has, so that these stand in one row
+        # the input row is as wide as that of a mechanism, so that panels align
         places = (0, *range(each, each + len(self.drawn)))
         for number, panel in zip(places, (None, *self.drawn), strict=True):
             x = _MARGIN + number % columns * (_SIDE + _GAP)
@@ -102,7 +102,7 @@ class _Page:
         return _SIDE * self.image.shape[1] / self.image.shape[2]
 
     def _columns(self) -> tuple[int, int]:
-        """Return how many panels a mechanism has, and a row: those of whole mechanisms."""
+        """Return the number of panels per mechanism, and per row of whole mechanisms."""
         paths = [panel.path for panel in self.drawn]
         counts = {paths.count(path) for path in paths}
         each = counts.pop() if len(counts) == 1 else 1
@@ -115,7 +115,7 @@ class _Page:
         yield self._text("lowest", x, y + 6, _SMALL)
         yield f'<image x="{x + 24:.1f}" y="{y:.1f}" width="64" height="7" xlink:href="{ramp}" ' \
               'preserveAspectRatio="none"/>'  # fmt: skip
-        yield self._text("highest, of each panel by itself", x + 92, y + 6, _SMALL)
+        yield self._text("highest, scaled per panel", x + 92, y + 6, _SMALL)
 
     def _panel(self, panel: Panel | None, x: float, y: float) -> Iterator[str]:
         words = ("input", "as the model sees it", _sizes(self.image)) if panel is None else (
@@ -141,7 +141,7 @@ class _Page:
         )
 
     def _bars(self, values: Tensor, x: float, y: float, height: float) -> Iterator[str]:
-        """Yield bars from zero; up to 1 where that is near, for gates are meant to be below it."""
+        """Yield bars from zero; up to 1 if the values are near it, since gates are below 1."""
         low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
         high = 1.0 if 0.25 < high <= 1 else high
         low = -1.0 if -1 <= low < -0.25 else low
@@ -182,7 +182,7 @@ def _sizes(image: Tensor) -> str:
 
 
 def _fitted(text: str, size: float, room: float, bold: bool = False) -> str:
-    """Return a text that is no wider than there is room; what differs is mostly at its end."""
+    """Return a text that fits the width; its end, which mostly differs, is kept."""
     text = shown(text)
     while width_of(text, size, bold) > room and len(text) > 2:
         text = f"…{text.removeprefix('…')[1:]}"
@@ -194,7 +194,7 @@ def _safe(text: str) -> str:
 
 
 def _html(title: str, picture: str, theme: Theme) -> str:
-    """Return a page of one picture, as wide as the window; nothing is fetched."""
+    """Return a page with one picture, as wide as the window; it uses no network."""
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

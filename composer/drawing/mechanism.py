@@ -1,7 +1,7 @@
 """A spec's graph as a diagram: one box for each node, the reweighted path as the main road.
 
-What `use`, `branch` and `repeat` made of one node is a group. A faulty graph is drawn as far as it
-is known, with what is wrong at the node where it stands.
+The expansion of a node by `use`, `branch` or `repeat` is a group. A faulty graph is drawn as far as
+it is known, with each problem at its node.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from composer.primitives.use import Use
 
 LETTERS_OF_A_LINE = 28
 
-#: The box of what the spec gives; no node can have this name.
+#: The box of the spec's output; no node can have this name.
 OUTPUT = ".output"
 
 
 @dataclass(frozen=True)
 class Said:
-    """What else is known of a graph than the graph itself.
+    """What is known of a graph besides the graph itself.
 
     Attributes:
-        problems: what is wrong with it.
-        written: the fields of the file, of which faulty nodes still tell something.
+        problems: its problems.
+        written: the fields of the file, which still describe faulty nodes.
         code: lines of fx code by node.
-        inside: what the names of its boxes begin with, where it is drawn inside a backbone.
+        inside: the prefix of its boxes' names, if it is drawn inside a backbone.
     """
 
     problems: Sequence[Diagnostic] = ()
@@ -51,11 +51,11 @@ class Said:
 
 
 def mechanism(graph: Graph, said: Said | None = None) -> Diagram:
-    """Return the diagram of a graph that has been through the checks.
+    """Return the diagram of a checked graph.
 
     Args:
-        graph: as `composer.graph.passes.analyse` gives it, sound or not.
-        said: what else there is to know.
+        graph: as returned by `composer.graph.passes.analyse`, valid or not.
+        said: what else is known.
     """
     return _Drawing(graph, said or Said()).diagram()
 
@@ -145,7 +145,7 @@ class _Drawing:
         return Group(self._box_name(name), title, (*inner, *own), closed, (*lines, *spent))
 
     def _of_structure(self, name: str, parts: Sequence[Box | Group]) -> tuple[str, ...]:
-        """Return what a node does that was expanded into parts."""
+        """Return the description of a node that was expanded into parts."""
         op, used = self._written_at(name.split("."))
         if isinstance(op, Use):
             return (used.title or used.name if used is not None else op.label(),)
@@ -154,7 +154,7 @@ class _Drawing:
         return (f"{len(parts)} steps",) if op is not None else ()
 
     def _written_at(self, words: list[str]) -> tuple[Primitive | None, Spec | None]:
-        """Return the op that the text has at a dotted name, and the spec that it uses, if any.
+        """Return the op in the text at a dotted name, and the spec that it uses, if any.
 
         The name may lead into the specs that are used.
         """
@@ -191,13 +191,13 @@ class _Drawing:
         )
 
     def _shares(self, node: GraphNode) -> bool:
-        """Return whether a node has the weights of another, where that has some."""
+        """Return whether a node shares the weights of another, if that has any."""
         if node.weights is None or node.weights == node.name:
             return False
         return self.costs.get(node.weights, Cost()).parameters > 0
 
     def _formula(self, node: GraphNode) -> str:
-        """Return what a node computes, with the names of its operands as its own spec has them."""
+        """Return the formula of a node, with its operands' names in its own spec."""
         op = node.op or node.written
         around = node.name.rpartition(".")[0]
         formula = op.formula() if op is not None else ""
@@ -254,7 +254,7 @@ class _Drawing:
         return Link(self._missing_name(source), end, mark="problem")
 
     def _missing(self) -> Iterable[Box]:
-        """Yield a box for each operand that is not there, with what is said of it."""
+        """Yield a box for each missing operand, with its message."""
         found: dict[str, list[str]] = {}
         for name in self.nodes:
             for read in self.reads.of(name):
@@ -268,7 +268,7 @@ class _Drawing:
         return self._box_name(f".missing {word}")
 
     def _labelled(self, links: list[Link]) -> Iterable[Link]:
-        """Write at one link of each value what it is: at that of the main road, else the first."""
+        """Label one link of each value: that of the main road, else the first."""
         best: dict[str, int] = {}
         for number, link in enumerate(links):
             if link.mark is None:
@@ -292,7 +292,7 @@ class _Drawing:
 
 
 def _said(label: str, formula: str) -> tuple[str, ...]:
-    """Return what a node does in words and as a formula, on one line where both are short."""
+    """Return a node's description and formula, on one line if both are short."""
     if not formula or formula == label:
         return (label,)
     if label in formula:
@@ -302,13 +302,13 @@ def _said(label: str, formula: str) -> tuple[str, ...]:
 
 
 def _title(name: str) -> str:
-    """Return the last word of a dotted name; of a number the one before it, too."""
+    """Return the last word of a dotted name; for a number also the one before it."""
     *before, last = name.split(".")
     return f"{before[-1]} {last}" if last.isdigit() and before else last
 
 
 def _sizes(axes: Axes, of_batch: bool = False) -> str:
-    """Return the sizes with crosses between them; an open one, such as the batch, is a name."""
+    """Return the sizes joined by crosses; an open one, such as the batch, as a name."""
     sizes = [
         f"({size})" if size.args else str(size)
         for axis, size in axes.sizes

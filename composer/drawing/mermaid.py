@@ -1,4 +1,4 @@
-"""A diagram in Mermaid: a flowchart for a README or an issue, where the reader's page draws it."""
+"""A diagram in Mermaid: a flowchart for a README or an issue, drawn by the reader's page."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from composer.drawing.text import cut, shown
 from composer.drawing.theme import Theme
 
 MOST_LETTERS = 64
-#: Of a chart, by Mermaid's own limits, which only a page that shows it can raise.
+#: Mermaid's own limits for a chart, which only the page that shows it can raise.
 MOST_LINKS, MOST_TEXT = 499, 50_000
-#: What a label does not show as it is: all but letters, digits, and marks that mean nothing where
-#: they stand. `ﬂ` is Mermaid's own mark of an entity.
+#: What must be escaped in a label: all but letters, digits, and marks without a meaning in their
+#: position. `ﬂ` is Mermaid's own mark of an entity.
 _UNSAFE = re.compile(r"(?<!\w)[.-]|[.-](?!\w)|[^\w ,+/=×·.-]|[_\ufb02]")
 
 
 def mermaid(
     diagram: Diagram, theme: Theme, titled: bool = True, direction: Direction = "tb"
 ) -> str:
-    """Return a diagram, whose closed groups are boxes already, as a Mermaid flowchart.
+    """Return a diagram, whose closed groups are already boxes, as a Mermaid flowchart.
 
     Boxes and groups have the ids ``b0`` and ``g0``, counted in the order of the diagram. Notes
-    and what is below the title are comments, and the description that screen readers tell.
+    and the lines below the title are comments, and the description for screen readers.
     """
     return "\n".join(_Chart(diagram, theme).lines(titled, direction)) + "\n"
 
 
 def escaped(text: str) -> str:
-    """Return a text as Mermaid shows it, on one line, whatever is in it.
+    """Return a text escaped for Mermaid, on one line.
 
-    What could be syntax is an entity code (``#35;``).
+    Possible syntax becomes an entity code (``#35;``).
     """
     return _UNSAFE.sub(lambda found: f"#{ord(found[0])};", shown(text))
 
@@ -88,7 +88,7 @@ class _Chart:
         return f"{self.ids[link.source]} {arrow}{said} {self.ids[link.target]}"
 
     def _colours(self) -> Iterator[str]:
-        """Say what is how coloured; a style that nothing has is not written."""
+        """Yield the colours; unused styles are omitted."""
         theme = self.theme
         for kind in dict.fromkeys(_kind(box) for box in self.diagram.boxes):
             colours = f"fill:{theme.fills[kind]},stroke:{theme.edges[kind]},color:{theme.text}"

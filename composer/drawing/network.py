@@ -1,7 +1,7 @@
-"""An outline as a diagram: the road of stages and blocks, repeats in one box as ×N.
+"""An outline as a diagram: the main road of stages and blocks, with repeats in one box as ×N.
 
-What was inserted stands out. At depth 1 the stages are closed, at 2 their blocks, at 3 what was
-inserted into these, at 4 what that is made of.
+Insertions are highlighted. At depth 1 the stages are closed, at 2 their blocks, at 3 the insertions
+in these, at 4 the contents of insertions.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from composer.drawing.words import badges, facts_of, from_to, spent_and_added
 from composer.errors import counted, listing
 from composer.measure.numbers import cost_line, giga
 
-#: Of a part, whose values it reads; of more, the last alone is linked.
+#: Most links into a part; with more, only the last is drawn.
 MOST_READ = 2
-#: Rows of one kind that stand in a group, since they differ but in size.
+#: Fewest rows of one kind that form a group, since they differ only in size.
 MANY_ALIKE = 5
-#: Parameters of no box that a note names.
+#: Most parameters outside all boxes that a note names.
 MOST_NAMED = 6
 DEPTH = 2  # the default
 
@@ -33,7 +33,7 @@ def network(outline: Outline) -> Diagram:
 
 
 def before_and_after(outline: Outline) -> Diagram:
-    """Return the diagram of a backbone beside that of what it became."""
+    """Return the diagram of a backbone beside that of its composition."""
     before, after = _side(outline.before, "before"), _side(outline, "after")
     both = _both(before, after, [f"{name} · {side.title}" for name, side in
                                  (("before", before), ("after", after))])  # fmt: skip
@@ -53,7 +53,7 @@ def _side(outline: Outline, name: str) -> Diagram:
 
 
 def _both(one: Diagram, other: Diagram, headings: Sequence[str]) -> Diagram:
-    """Return two diagrams, all of whose names begin with that of a side, as two groups."""
+    """Return two diagrams, with the side as prefix of all names, as two groups."""
     groups: list[Group] = []
     same: dict[str, str] = {}
     for side, heading in zip((one, other), headings, strict=True):
@@ -69,8 +69,8 @@ class _Network:
         self.outline, self.prefix = outline, prefix
         self.links: list[Link] = []
         self.entries: dict[str, list[tuple[str, bool]]] = {}  # the boxes that take a part's input
-        self.exits: dict[str, str] = {}  # the box that gives a part's value
-        self.given: dict[str, list[str]] = {}  # the boxes that take what a block's parts share
+        self.exits: dict[str, str] = {}  # the box with a part's output
+        self.given: dict[str, list[str]] = {}  # the boxes that take values shared in a block
         self.drawn: dict[str, DrawnPart] = {}  # which of the equal parts is drawn
         self.notes: dict[str, None] = {}
 
@@ -128,9 +128,9 @@ class _Network:
         return Group(name, title, tuple(self._rows(stage.parts)), closed, small)
 
     def _beside(self, place: str, parts: tuple[DrawnPart, ...]) -> Iterator[Box | Group]:
-        """Yield what stands before, between or behind the stages, as one box where that is plain.
+        """Yield what is before, between or after the stages, as one box if it is plain.
 
-        What was inserted there stays a box of its own.
+        Insertions there stay separate boxes.
         """
         run: list[DrawnPart] = []
         for part in (*parts, None):
@@ -157,7 +157,7 @@ class _Network:
         return Group(name, place, tuple(boxes), closed, closed.small, level=3)
 
     def _rows(self, parts: Sequence[DrawnPart]) -> Iterator[Box | Group]:
-        """Yield the parts of a stage: equal ones as one, and many that are but alike in a group."""
+        """Yield the parts of a stage: equal ones as one, and many similar ones in a group."""
         for _, together in groupby(runs(parts), key=likeness):
             alike = list(together)
             items = [self._run(run) for run in alike]
@@ -167,7 +167,7 @@ class _Network:
                 yield self._alike(alike, tuple(items))
 
     def _run(self, run: Run) -> Box | Group:
-        """Return parts that follow one another again and again, drawn once."""
+        """Return a repeated sequence of parts, drawn once."""
         pattern, first, last = run.pattern, run.parts[0].path, run.parts[-1].path
         for number, part in enumerate(run.parts):
             self.drawn[part.path] = pattern[number % len(pattern)]
@@ -186,7 +186,7 @@ class _Network:
         return Group(group, f"×{run.times}", rows, closed, level=2)
 
     def _alike(self, runs: Sequence[Run], items: tuple[Box | Group, ...]) -> Group:
-        """Return many parts of one kind, which differ in their sizes alone, as a group."""
+        """Return many parts of one kind, which differ only in their sizes, as a group."""
         parts = [part for run in runs for part in run.parts]
         first, last = parts[0], parts[-1]
         where, title = f"{first.path} … {last.path}", f"{first.kind} ×{len(parts)}"
@@ -271,7 +271,7 @@ class _Network:
         return Group(name, closed.title, tuple(items), closed, small)
 
     def _insertion(self, one: Insertion, path: str, part: DrawnPart | None) -> Group:
-        """Return what was inserted, with the graph of its spec inside."""
+        """Return an insertion, with the graph of its spec inside."""
         inside = f"{self.prefix}{path}/"
         drawing = mechanism(one.graph, Said(inside=inside, code=one.code))
         boxes = {box.name for box in drawing.boxes}
@@ -314,7 +314,9 @@ class _Network:
             drawn = self.drawn.get(part.path, part)
             reads = list(part.reads)
             if len(reads) > MOST_READ:
-                self.notes["a part that reads many others is linked to the last of them"] = None
+                self.notes["a part that reads many others is linked only to the last of them"] = (
+                    None
+                )
                 reads = reads[-1:]
             if not reads and before is not None:
                 reads = [before.path]
@@ -323,7 +325,7 @@ class _Network:
             for read in reads:
                 source = parts[place[read]]
                 given = self.drawn.get(read, source)
-                if place[given.path] < place[drawn.path]:  # else it is a repeat, which ×N tells
+                if place[given.path] < place[drawn.path]:  # else it is a repeat, shown by ×N
                     self._enter(self.exits[given.path], drawn.path, source.gives)
             before = part
         if before is not None:
@@ -338,7 +340,7 @@ class _Network:
         self.links = list(known.values())
 
     def _enter(self, source: str, path: str, gives: str) -> None:
-        """Link a value to all that reads it inside a part, and say at one link what it is."""
+        """Link a value to all its readers inside a part, and label one link."""
         targets = self.entries[path]
         labelled = next((n for n, (_, road) in enumerate(targets) if road), 0)
         for number, (target, road) in enumerate(targets):
@@ -347,7 +349,7 @@ class _Network:
 
 
 def _unseen(count: int, named: Sequence[tuple[str, int]]) -> str:
-    """Return a note on parameters of no box, by name."""
+    """Return a note on parameters outside all boxes, by name."""
     words = [f"{name} ({number:,})" for name, number in named]
     if len(words) > MOST_NAMED:
         words = [*words[:MOST_NAMED], f"{len(words) - MOST_NAMED} more"]
@@ -356,7 +358,7 @@ def _unseen(count: int, named: Sequence[tuple[str, int]]) -> str:
 
 
 def _where(stage: DrawnStage) -> str:
-    """Return the path of a stage, or of its first and last part where it has none of its own."""
+    """Return the path of a stage, or of its first and last part if it has no module."""
     paths = [part.path for part in stage.parts]
     if stage.path not in paths or len(paths) == 1:
         return stage.path
@@ -364,7 +366,7 @@ def _where(stage: DrawnStage) -> str:
 
 
 def _road(steps: tuple[Step, ...]) -> set[tuple[str, str]]:
-    """Return the links on the way from the last step back to what the block is given."""
+    """Return the links on the path from the last step back to the block's input."""
     by_name = {step.name: step for step in steps}
     found: set[tuple[str, str]] = set()
     waiting = [steps[-1].name]

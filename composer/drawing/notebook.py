@@ -1,7 +1,7 @@
-"""What Jupyter shows of a spec, a graph, a plan or a composed model: its picture.
+"""The picture that Jupyter shows of a spec, a graph, a plan or a composed model.
 
-Jupyter is told of the types by name (`composer.load_ipython_extension`), so none of them knows of
-pictures, and nothing is imported until one is shown.
+The types are registered in Jupyter by name (`composer.load_ipython_extension`), so they don't
+depend on pictures, and nothing is imported until one is shown.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from composer.visible import visible
 def shown(value: Any) -> str | None:
     """Return the picture of a value as HTML: an SVG, or why there is none.
 
-    None for a model into which nothing was inserted: Jupyter then shows it as it does without us.
+    None for a model without insertions: Jupyter then shows its usual form.
     """
     if hasattr(value, "_parameters") and not _is_composed(value):
         return None

@@ -1,4 +1,4 @@
-"""A backbone as a picture sees it: its stages, their parts, and what was inserted; plain values."""
+"""A backbone for a picture: its stages, their parts, and the insertions; plain values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 from composer.graph.graph import Graph
 
-#: Where something stands that several insertions of a block share.
+#: The location of something that several insertions of a block share.
 SHARED = "shared in the block"
 
 StepKind = Literal["layer", "reduce", "combine", "plain"]
@@ -30,10 +30,10 @@ class Spent:
 
 @dataclass(frozen=True)
 class Insertion:
-    """Something that was inserted: its spec, its path, where it is, and what stood there before.
+    """An insertion: its spec, its path, its location, and what it replaced.
 
-    `where` is said in words, such as ``before the add``; `name` is the path from the part it is in.
-    `digest` tells its graph from others, and `code` has the Python of its nodes.
+    `where` is in words, such as ``before the add``; `name` is the path from its part. `digest`
+    identifies its graph, and `code` has the Python of its nodes.
     """
 
     spec: str
@@ -52,7 +52,7 @@ class Insertion:
 
     @property
     def added(self) -> Spent:
-        """What the insertion adds, less what it took the place of."""
+        """What the insertion adds, minus what it replaced."""
         return self.spent - sum((step.spent for step in self.instead), Spent())
 
 
@@ -60,8 +60,8 @@ class Insertion:
 class Step:
     """One step inside a part: a module that runs, or an operation between values.
 
-    `name` tells it from the other steps; `reads` are the names of those that it reads, where an
-    empty name is what the part is given.
+    `name` identifies the step; `reads` are the names of the steps that it reads, where an empty
+    name is the input of the part.
     """
 
     name: str
@@ -77,9 +77,9 @@ class Step:
 class DrawnPart:
     """A block, another module beside the blocks, or something inserted between them.
 
-    Two parts are equal where they differ in their paths alone. `steps` are what runs inside it,
-    the last of which gives the value; there are none where its forward can't be read, and `note`
-    says why. `reads` are the paths of the parts whose values it takes; it runs `runs` times.
+    Two parts are equal if they differ only in their paths. `steps` are what runs inside it; the
+    last one gives its output. There are none where its forward can't be read, and `note` says why.
+    `reads` are the paths of the parts whose outputs it takes; it runs `runs` times.
     """
 
     path: str = field(compare=False)
@@ -96,13 +96,13 @@ class DrawnPart:
 
     @property
     def whole(self) -> Insertion | None:
-        """What was inserted, where the part is just that."""
+        """The insertion, if the part is just that."""
         alone = len(self.inserted) == 1 and self.inserted[0].name == ""
         return self.inserted[0] if alone else None
 
     @property
     def before(self) -> DrawnPart | None:
-        """The part as it was before anything was inserted; None where it was not there."""
+        """The part as it was before all insertions; None if it did not exist."""
         if self.whole is not None and not self.whole.instead:
             return None
         added = sum((one.added for one in self.inserted), Spent())
@@ -121,7 +121,7 @@ class DrawnPart:
 
 
 def _one(steps: tuple[Step, ...]) -> Step:
-    """Return a layer with what followed it as one step."""
+    """Return a layer and what follows it as one step."""
     return replace(
         steps[0],
         title=" · ".join(step.title for step in steps),
@@ -151,9 +151,9 @@ class DrawnStage:
 
 @dataclass(frozen=True)
 class Outline:
-    """A model: its name, an image that it takes, and its stages with what is around them.
+    """A model: its name, its input image, and its stages with what is around them.
 
-    `unseen` are the parameters of no part, and how many numbers each has.
+    `unseen` are the parameters outside all parts, with their sizes.
     """
 
     name: str
@@ -176,7 +176,7 @@ class Outline:
 
     @property
     def before(self) -> Outline:
-        """The backbone as it was before anything was inserted."""
+        """The backbone as it was before all insertions."""
         rows: list[DrawnStage | tuple[DrawnPart, ...]] = []
         gone: dict[str, tuple[str, ...]] = {}
         for row in self.rows:

@@ -1,4 +1,4 @@
-"""A model, composed or not, as an outline: what a picture of it shows."""
+"""The outline of a model, composed or not, for its picture."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def outline(model: nn.Module, name: str, code: bool = False) -> Outline:
 
     Args:
         model: as its library made it, or composed.
-        name: what the picture calls it, such as its MODEL string.
-        code: whether insertions tell the Python of their nodes.
+        name: its name in the picture, such as its MODEL string.
+        code: whether insertions include the Python of their nodes.
 
     Raises:
         ComposerError: the model's forward pass fails.
@@ -101,7 +101,7 @@ class _Outliner:
         )
 
     def _unseen(self, parts: list[DrawnPart]) -> Iterator[tuple[str, int]]:
-        """Yield the parameters of no part: their names, or of a module that is not seen its own."""
+        """Yield the parameters outside all parts: their names, or the name of an unseen module."""
         seen = {id(p) for part in parts for p in self.model.get_submodule(part.path).parameters()}
         around = {""} | {
             part.path[:at] for part in parts
@@ -160,7 +160,7 @@ class _Outliner:
             forward = self.known.traces.of(call).evaluation
             steps = steps_of(module, forward, self._inside(path), self._by_name(inserted))
         except Untraceable as why:
-            note = f"its forward can't be followed: {why}"
+            note = f"its forward can't be traced: {why}"
         inserted, steps = _where_there_is_an_add(inserted, steps)
         kind = class_before_edits(module).__name__
         own = tuple((name, p.numel()) for name, p in module.named_parameters(recurse=False))
@@ -172,7 +172,7 @@ class _Outliner:
         return {one.name: one for one in inserted}
 
     def _inside(self, path: str) -> dict[str, list[Call]]:
-        """Return the calls of a block's modules by the names they have in it."""
+        """Return the calls of a block's modules by their names in it."""
         return {
             p.removeprefix(f"{path}."): calls for p, calls in self.calls.items()
             if p.startswith(f"{path}.")
@@ -187,7 +187,7 @@ class _Outliner:
     def _numbers(self, parts: list[DrawnPart]) -> list[int]:
         """Return the number of the stage that each part is in; 0 for none.
 
-        What runs between two parts of a stage is in it, too.
+        What runs between two parts of a stage also belongs to it.
         """
         placed = [self.known.place_of(part.path)[0] or 0 for part in parts]
         for number in range(1, len(self.known.stages) + 1):
@@ -210,10 +210,10 @@ class _Outliner:
         return Insertion(edit.spec.name, name, where, spent, graph, digest, instead, code)
 
     def _graph(self, edit: Edit, site: EditedSite) -> tuple[Graph, str]:
-        """Return the graph of a site as its spec has it, and what tells it from others."""
+        """Return the graph of a site as in its spec, and its digest."""
         chosen = site.settings.closed
         if not (site.replaced or site.position == "shared"):
-            chosen = replace(chosen, init=edit.init)  # which the graph forgets once it is so
+            chosen = replace(chosen, init=edit.init)  # the graph drops it once applied
         key = (id(edit), tuple(chosen.sizes.items()), chosen.layout, chosen.tokens, chosen.part)
         if key not in self.graphs:
             graph = compile_graph(graph_of(edit.spec, chosen), as_written=True)
@@ -222,11 +222,11 @@ class _Outliner:
         return self.graphs[key]
 
     def _replaced(self, site: EditedSite, call: Call, name: str) -> Iterator[Step]:
-        """Yield what something stands in for: the layer first, then what went with it."""
+        """Yield what a stand-in replaced: the layer first, then what was removed with it."""
         for number, (path, module) in enumerate(site.replaced):
             local = path.rpartition(".")[2]
             cost = 0
-            with suppress(Exception):  # it may want more than one value
+            with suppress(Exception):  # it may need more than one value
                 if number == 0:
                     cost = _flops_of(module, call)
                 else:
@@ -244,7 +244,7 @@ class _Outliner:
 def _where_there_is_an_add(
     inserted: tuple[Insertion, ...], steps: tuple[Step, ...]
 ) -> tuple[tuple[Insertion, ...], tuple[Step, ...]]:
-    """Return insertions and steps in which only that is before an add whose value one adds."""
+    """Return insertions and steps; "before the add" stays only where an add reads the insertion."""
     added: set[str] = set()
     for step in reversed(steps):
         if step.title == "+" or (step.insertion is not None and step.name in added):
@@ -261,14 +261,14 @@ def _where_there_is_an_add(
 
 
 def _flops_of(module: nn.Module, call: Call) -> int:
-    """Return the multiply-adds of a layer on the first value that a call was given."""
+    """Return the multiply-adds of a layer on the first input of a call."""
     counter = FlopCounter()
     FakeRun.of(module)(module, lambda: blank(call.args[:1]), counter)
     return counter.total
 
 
 def _where(edit: Edit, site: EditedSite, name: str) -> str:
-    """Return where in its part something stands, in words."""
+    """Return the location of an insertion in its part, in words."""
     if site.position == "replace":
         return f"for {name}" if name else f"for {_LAYERS[edit.at]}"
     kind, _, of = site.position.partition(":")

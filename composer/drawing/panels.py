@@ -1,11 +1,11 @@
-"""What an attention map is drawn as: heat over the image, a matrix, or bars.
+"""How an attention map is drawn: as heat over the image, a matrix, or bars.
 
-- Where its axes are places of the map: heat over the image, the mean over all other axes (the
-  largest where that mean is the same everywhere, as of a softmax over them); an axis of up to four,
-  such as branches, has one panel for each.
-- Attention: how much each place is looked at, the mean over heads and queries.
-- Else one axis has bars, in their order up to 32 of them, and sorted from there on; of several the
-  shortest, as branches are, has them if it has no more than 16; else a matrix of the last two.
+- If its axes are places of the map: heat over the image, the mean over all other axes (the maximum
+  if that mean is constant, as for a softmax over them); an axis of size up to four, such as
+  branches, has one panel for each index.
+- Attention: how much each place is attended to, the mean over heads and queries.
+- Else one axis has bars, in order up to 32 of them, and sorted above that; of several axes the
+  shortest, such as branches, has bars if it has at most 16; else a matrix of the last two.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from torch import Tensor
 from composer.looking.attention_maps import AttentionMap
 
 MOST_PANELS, MOST_BARS, MOST_IN_ORDER = 4, 16, 32
-_MOST_PREFIX = 8  # tokens that are no place: class, distillation and register tokens
+_MOST_PREFIX = 8  # tokens without a place: class, distillation and register tokens
 
 Look = Literal["heat", "matrix", "bars"]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One drawing: its two titles, what is said of the numbers, and these.
+    """One drawing: its two titles, a line about the values, and the values.
 
     `values` are [height, width] as heat or as a matrix, and [n] as bars.
     """
@@ -44,7 +44,7 @@ def panels(one: AttentionMap, image: tuple[int, int]) -> Iterator[Panel]:
 
     Args:
         one: the map.
-        image: the height and width of the image, of which tokens have the aspect.
+        image: the height and width of the image, whose aspect the tokens have.
     """
     axes, values = _of_first(one)
     if one.keys:
@@ -81,9 +81,9 @@ def _of_first(one: AttentionMap) -> tuple[tuple[str, ...], Tensor]:
 def _on_places(
     axes: tuple[str, ...], values: Tensor, size: tuple[int, ...], image: tuple[int, int]
 ) -> tuple[tuple[str, ...], Tensor] | None:
-    """Return values with axes h and w, where they have places of the image; else None.
+    """Return values with axes h and w, if these are places of the image; else None.
 
-    What a spec calls h or w need be no place, as where it turned the map around: the sizes tell.
+    An axis h or w of a spec may not be a place, for example after a transpose: the sizes decide.
     """
     if "n" in axes and "h" not in axes and "w" not in axes:
         place = axes.index("n")
@@ -107,7 +107,7 @@ def _on_places(
 
 
 def _grid(places: int, image: tuple[int, int]) -> tuple[int, int] | None:
-    """Return the map of the image's aspect that so many tokens hold, but for some before them."""
+    """Return the map of the image's aspect that this many tokens form, without prefix tokens."""
     for prefix in range(_MOST_PREFIX):
         count = places - prefix
         height = round(math.sqrt(count * image[0] / image[1])) if count > 0 else 0
@@ -127,7 +127,7 @@ def _heat(one: AttentionMap, node: str, axes: tuple[str, ...], values: Tensor) -
 def _attention(
     one: AttentionMap, axes: tuple[str, ...], values: Tensor, image: tuple[int, int]
 ) -> Panel:
-    """Return how much each key is looked at, over the image where keys are its places."""
+    """Return how much each key is attended to, over the image if keys are its places."""
     places = [axes.index(key) for key in one.keys]
     others = [place for place in range(len(axes)) if place not in places]
     on_tokens = "n" in axes or {"h", "w"} <= set(axes)
@@ -139,7 +139,7 @@ def _attention(
     if grid is None:
         return _plain(one, axes, values)
     found = values.mean(others).flatten()[-math.prod(grid) :].view(grid)
-    said = f"{_sizes(found)}, looked at: {_range(found)}"
+    said = f"{_sizes(found)}, attended to: {_range(found)}"
     return Panel(one.path, one.node, said, "heat", found)
 
 

@@ -1,6 +1,6 @@
-"""SVG to PDF whose text stays text, and PDF to sharp pixels, with a font of Composer's own.
+"""SVG to PDF with selectable text, and PDF to pixels, with Composer's own font.
 
-So a figure is the same on a machine that has no fonts.
+So a figure is the same on a machine without fonts.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _POINTS = 72  # of an inch
 _TEXT = re.compile(r"(<text [^>]*>)([^<]*)(</text>)")
 
 
-@in_turn  # fonts are registered for all
+@in_turn  # fonts are registered for the whole process
 def pdf(svg: str, title: str = "") -> bytes:
-    """Return a picture as PDF of one page, as large as the SVG, the font inside it.
+    """Return a picture as a one-page PDF of the size of the SVG, with the font embedded.
 
-    A character that the font has not stands as its number (``<U+1F600>``).
+    A character missing in the font becomes its number (``<U+1F600>``).
     """
     from reportlab.graphics import renderPDF
     from reportlab.pdfgen.canvas import Canvas
@@ -43,9 +43,9 @@ def pdf(svg: str, title: str = "") -> bytes:
     return out.getvalue()
 
 
-@in_turn  # pdfium serves one thread
+@in_turn  # pdfium is not thread-safe
 def png(svg: str, dpi: int) -> bytes:
-    """Return a picture as PNG of so many pixels for each inch.
+    """Return a picture as PNG with this many pixels per inch.
 
     Raises:
         ComposerError: it would have more pixels than programs can show.
@@ -60,7 +60,7 @@ def png(svg: str, dpi: int) -> bytes:
         raise error(
             "too-large",
             f"at {dpi} dpi this picture has {wide:,.0f} × {high:,.0f} pixels",
-            f"take --dpi {most} or less, show less of it with --depth, or write .svg or .pdf",
+            f"use --dpi {most} or less, show less of it with --depth, or write .svg or .pdf",
         )
     image = page.render(scale=scale).to_pil()
     out = io.BytesIO()

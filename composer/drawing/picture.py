@@ -1,4 +1,4 @@
-"""`render`: a picture of a spec, a graph, or a backbone with what was inserted into it."""
+"""`render`: a picture of a spec, a graph, or a backbone with its insertions."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ from composer.primitives import Spec
 if TYPE_CHECKING:
     from torch import nn
 
-#: Of a spec's input, unless told.
+#: Of a spec's input, by default.
 CHANNELS, SIZE = 256, (14, 14)
-#: A spec of more boxes is drawn with its groups closed, unless told.
+#: A spec with more boxes is by default drawn with its groups closed.
 MOST_BOXES = 40
 MOST_IN_A_GROUP = 8
-_TWO_MODELS = "only a model stands beside another, and this is a spec"
+_TWO_MODELS = "only models can be side by side, and this is a spec"
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What is drawn, the groups that are open in it, and what is wrong with the spec."""
+    """The diagram, its open groups, and the problems of the spec."""
 
     diagram: Diagram
     opened: frozenset[str]
@@ -77,42 +77,42 @@ def render(
     input: str | PathLike[str] | None = None,  # noqa: A002 - the word of the command line
     trust_code: bool = False,
 ) -> Path:
-    """Draw a spec, or a backbone with what was inserted into it, or what that attends to.
+    """Draw a spec, or a backbone with its insertions, or what these attend to.
 
     Args:
         what: a spec, its name, path or text; a graph; a model, composed or not, a MODEL string, or
-            a folder that `save` wrote.
-        path: the file, whose suffix names the format: svg, png, pdf, dot, mmd (Mermaid), tex
+            a folder written by `save`.
+        path: the file, whose suffix is the format: svg, png, pdf, dot, mmd (Mermaid), tex
             (TikZ) or html.
         theme: ``"paper"``, ``"light"`` or ``"dark"``.
-        depth: how much is open. Of a spec, 1 closes all that a node stands for. Of a backbone, 1
-            shows its stages, 2 their blocks, 3 what is in these, 4 what is in insertions.
-        expand: what else is open, by the paths of blocks, insertions or nodes.
-        before_after: whether the backbone as it was stands beside it.
-        beside: another model, given as `what` is, that stands beside it.
-        channels: of a spec's input; 256 unless told.
-        size: height and width of a spec's input; 14 and 14 unless told.
+        depth: how much is expanded. For a spec, 1 closes all groups. For a backbone, 1 shows its
+            stages, 2 their blocks, 3 the contents of these, 4 the contents of insertions.
+        expand: further groups to open, by the paths of blocks, insertions or nodes.
+        before_after: whether to draw the original backbone beside it.
+        beside: another model to draw beside it, in any form of `what`.
+        channels: of a spec's input; 256 by default.
+        size: height and width of a spec's input; 14 and 14 by default.
         params: other values for a spec's params.
-        dpi: of a PNG, pixels for each inch.
-        direction: ``"tb"``, from top to bottom, or ``"lr"``, from left to right; not of html.
-        width: how wide the picture is, such as ``"8.5cm"``: texts are folded for that, and groups
-            closed, but no letter is made smaller; of svg, png, pdf and tex.
-        title: whether the title and what is below it are written; html has them always.
-        sizes: whether the sizes of values are beside the links.
-        legend: whether kinds of boxes are explained; of svg, png and pdf, and html has it always.
-        force: replace a file that is there.
-        input: an image; what is drawn is then what each mechanism attends to on it, as svg, png,
-            pdf or html (see `composer.attention_maps`).
-        trust_code: of a folder, whether code may be run that its recipe names; see
+        dpi: of a PNG, pixels per inch.
+        direction: ``"tb"``, from top to bottom, or ``"lr"``, from left to right; not for html.
+        width: the width of the picture, such as ``"8.5cm"``: texts are wrapped and groups closed,
+            but fonts never shrink; for svg, png, pdf and tex.
+        title: whether to write the title and the lines below it; html always does.
+        sizes: whether to write the sizes of values beside the links.
+        legend: whether to explain the kinds of boxes; for svg, png and pdf; html always does.
+        force: overwrite an existing file.
+        input: an image: draw what each mechanism attends to on it, as svg, png, pdf or html (see
+            `composer.attention_maps`).
+        trust_code: for a folder, whether code that its recipe names may be run; see
             `composer.load`.
 
     Returns:
         The path of the file.
 
     Raises:
-        UsageError: the suffix names no format, or an option does not suit it.
-        MissingPartError: no Graphviz is installed; dot and mmd need none.
-        ComposerError: the spec is at fault: the picture is written all the same, and shows where.
+        UsageError: the suffix is not a format, or an option does not apply to it.
+        MissingPartError: Graphviz is not installed; dot and mmd don't need it.
+        ComposerError: the spec is faulty: the picture is still written, and shows where.
     """
     file = Path(path)
     form = format_of(file)
@@ -123,7 +123,7 @@ def render(
         given = (depth, expand, before_after, beside is not None, channels, size, params)
         if any(given) or looks != Look():
             raise _usage("depth, expand, before_after, beside, channels, size, params, direction, "
-                         "width, title, sizes and legend are of another picture than that on an "
+                         "width, title, sizes and legend do not apply to a picture on an "
                          "image", "omit them, or omit input")  # fmt: skip
         content = _on_image(what, Path(input), form, theme, dpi, trust_code)
         write_file(file, lambda place: place.write_bytes(content), force=force)
@@ -154,18 +154,18 @@ def drawn(
     code: bool = False,
     trust_code: bool = False,
 ) -> Picture:
-    """Return what `render` writes; with `code` a spec's boxes tell what Python they become.
+    """Return what `render` writes; with `code` a spec's boxes include their Python.
 
     Raises:
-        ComposerError: there is no such spec or model, or it leaves nothing to draw.
+        ComposerError: there is no such spec or model, or there is nothing to draw.
     """
     found = _found(what, trust_code)
     problems: tuple[Diagnostic, ...] = ()
     if isinstance(found, (Spec, Graph, Examined)):
         if before_after:
-            raise _usage("before and after are of a backbone, and this is a spec", None)
+            raise _usage("before_after needs a backbone, and this is a spec", None)
         if beside is not None:
-            raise _usage(_TWO_MODELS, "give two models, or folders that insert wrote")
+            raise _usage(_TWO_MODELS, "give two models, or folders written by insert")
         diagram, problems = _of_spec(found, channels or CHANNELS, size or SIZE, params or {}, code)
         usual = _usual_of_spec(diagram)
     else:
@@ -173,16 +173,16 @@ def drawn(
 
         model, name = found
         if channels is not None or size is not None or params:
-            raise _usage(f"channels, size and params are of a spec, and {name} is a model", None)
+            raise _usage(f"channels, size and params are for a spec, and {name} is a model", None)
         seen = outline(model, name, code)
         if before_after and not seen.specs:
-            raise _usage(f"nothing was inserted into {name}", "give a folder that insert wrote")
+            raise _usage(f"nothing was inserted into {name}", "give a folder written by insert")
         if beside is not None:
             if before_after:
-                raise _usage("before_after and beside are two pictures", "omit one of them")
+                raise _usage("before_after and beside exclude each other", "omit one of them")
             second = _found(beside, trust_code)
             if not isinstance(second, tuple):
-                raise _usage(_TWO_MODELS, "give two models, or folders that insert wrote")
+                raise _usage(_TWO_MODELS, "give two models, or folders written by insert")
             diagram = side_by_side(seen, outline(*second, code))
         else:
             diagram = before_and_after(seen) if before_after else network(seen)
@@ -202,8 +202,8 @@ def _on_image(
 ) -> bytes:
     found = _found(what, trust_code)
     if not isinstance(found, tuple):
-        message = "input is an image for a composed model, and this is a spec"
-        raise _usage(message, "give a folder that insert wrote")
+        message = "input is for a composed model, and this is a spec"
+        raise _usage(message, "give a folder written by insert")
     from composer.drawing.maps import maps_drawn
 
     return maps_drawn(*found, image, form, theme, dpi)
@@ -215,7 +215,7 @@ def _on_image(
 def _found(
     what: Spec | Graph | nn.Module | str | PathLike[str], trust_code: bool
 ) -> Spec | Graph | Examined | tuple[nn.Module, str]:
-    """Return what a word names, and of a model the name, too.
+    """Return what a word names, and the name if it is a model.
 
     Raises:
         ComposerError: it names neither a spec nor a model.
@@ -249,7 +249,7 @@ def _examined(text: str, file: str) -> Spec | Examined:
 
 
 def _check_model(word: str, not_a_spec: ComposerError) -> None:
-    """Refuse a word that is the name of no spec and of no model, before torch is imported."""
+    """Refuse a word that names neither a spec nor a model, before torch is imported."""
     try:
         check_name(ModelString.parse(word))
     except ComposerError as not_a_model:
@@ -257,7 +257,7 @@ def _check_model(word: str, not_a_spec: ComposerError) -> None:
             raise
         said = [d for f in (not_a_spec, not_a_model) for d in f.diagnostics]
         ways = [d.help for d in said if d.help and d.severity == "error"]
-        message = f"{word!r} names no spec and no model"
+        message = f"{word!r} is neither a spec nor a model"
         raise error("unknown-name", message, "; ".join(ways)) from None
 
 
@@ -302,7 +302,7 @@ def _of_spec(
 
 
 def _code(graph: Graph) -> dict[str, str]:
-    """Return the Python that each node becomes; none where a size that it needs is open."""
+    """Return the Python of each node; none if a size that it needs is open."""
     import torch
 
     from composer.lower.build import lower
@@ -317,7 +317,7 @@ def _code(graph: Graph) -> dict[str, str]:
 
 
 def _usual_of_spec(diagram: Diagram) -> frozenset[str]:
-    """Return the groups that are open unless told: all that leave a picture small enough."""
+    """Return the groups that are open by default: all, if the picture stays small enough."""
     small = [g.name for g in diagram.groups if len(g.items) <= MOST_IN_A_GROUP]
     deepest = 1
     for depth in range(2, len(small) + 2):
@@ -332,7 +332,7 @@ def _usual_of_spec(diagram: Diagram) -> frozenset[str]:
 
 
 def _expanded(diagram: Diagram, wanted: Iterable[str]) -> frozenset[str]:
-    """Return the groups of these paths with those around them; what was inserted opens whole.
+    """Return the groups of these paths and those around them; insertions open completely.
 
     Raises:
         UsageError: there is no such group.
@@ -349,27 +349,27 @@ def _expanded(diagram: Diagram, wanted: Iterable[str]) -> frozenset[str]:
         if not found:
             known = list(dict.fromkeys(p for n, p in names.items() if p and not _is_deep(n)))
             shown = known if len(known) <= 24 else [*known[:24], "…"]
-            way_out = suggestion(path, shown, "These can be")
-            raise _usage(f"nothing at {path!r} can be expanded", way_out)
+            way_out = suggestion(path, shown, "Groups")
+            raise _usage(f"{path!r} is not a group", way_out)
         for name in found:
             opened |= _around(diagram.items, name) or set()
     return frozenset(opened)
 
 
 def _plain(name: str) -> str:
-    """Return the name of a group as a user writes it: a path, or such as ``stage 1``."""
+    """Return the name of a group for the user: a path, or for example ``stage 1``."""
     for side in ("before/", "after/", "left/", "right/"):
         name = name.removeprefix(side)
     return name.removeprefix(".")
 
 
 def _is_deep(name: str) -> bool:
-    """Return whether a group is a part of what was inserted."""
+    """Return whether a group is part of an insertion."""
     return "/" in _plain(name)
 
 
 def _around(items: tuple[Any, ...], name: str) -> set[str] | None:
-    """Return a group with those around it, and those inside it where it was inserted."""
+    """Return a group with those around it, and those inside it if it is an insertion."""
     for item in items:
         if not isinstance(item, Group):
             continue
@@ -384,11 +384,13 @@ def _around(items: tuple[Any, ...], name: str) -> set[str] | None:
 
 def _check_options(theme: str, depth: int | None, dpi: int) -> None:
     if theme not in get_args(ThemeName):
-        raise _usage(f"no theme {theme!r}", suggestion(theme, get_args(ThemeName), "Themes"))
+        raise _usage(f"unknown theme {theme!r}", suggestion(theme, get_args(ThemeName), "Themes"))
     if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 1):
-        raise _usage(f"the depth {depth!r} is no whole number from 1", "1 shows the least")
+        raise _usage(f"the depth {depth!r} is not an integer from 1", "1 shows the least")
     if isinstance(dpi, bool) or not isinstance(dpi, int) or not 10 <= dpi <= 2400:
-        raise _usage(f"{dpi!r} dpi is no whole number from 10 to 2400", "216: three for each point")
+        raise _usage(
+            f"{dpi!r} dpi is not an integer from 10 to 2400", "216 is three pixels per point"
+        )
 
 
 def _usage(message: str, way_out: str | None) -> UsageError:

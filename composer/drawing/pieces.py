@@ -1,7 +1,7 @@
-"""A diagram taken apart, so that a page can open and close each group without an engine.
+"""A diagram divided into pieces, so that a page can open and close each group without an engine.
 
-What has items one below the other, or side by side, a page can put there by itself. Where the
-links are more than that an engine lays the items out, in advance, for some sets of open groups.
+Items in a column or side by side can be placed by the page itself. With more complex links an
+engine lays the items out in advance, for some sets of open groups.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from itertools import pairwise
 
 from composer.drawing.diagram import Box, Diagram, Group, Link
 
-MOST_GROUPS = 4  # of a piece that has a view for each set of them
+MOST_GROUPS = 4  # of a piece with a view for each set of open ones
 MOST_BOXES = 2000  # in all views of a piece
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Items one below the other, an arrow between each two, and what enters and leaves."""
+    """Items in a column, with arrows between them, and what enters and leaves."""
 
     parts: tuple[Part, ...]
     arrows: tuple[Link, ...]
@@ -28,16 +28,16 @@ class Chain:
 
 @dataclass(frozen=True)
 class BoxRow:
-    """Items side by side that have nothing to do with one another."""
+    """Independent items side by side."""
 
     parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True)
 class Piece:
-    """What an engine lays out: the names of the groups that are open, for each of its views.
+    """A piece laid out by the engine: the names of the open groups for each view.
 
-    The views begin with the smallest. Boxes that stand for what is outside are `stubs`.
+    The smallest view is first. Boxes for things outside are `stubs`.
     """
 
     diagram: Diagram
@@ -47,7 +47,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Fold:
-    """A group that is opened and closed where it stands."""
+    """A group that is opened and closed in place."""
 
     group: Group
     body: Body
@@ -122,7 +122,7 @@ def _body(
 
 
 def _merged(links: Sequence[Link]) -> Link:
-    """Return what stands for some links: a road if one is, marked if one is."""
+    """Return one link for several: a road if one is, marked if one is."""
     return replace(
         links[0],
         road=any(link.road for link in links),
@@ -133,7 +133,7 @@ def _merged(links: Sequence[Link]) -> Link:
 
 
 def _solid(item: Box | Group) -> Box | Group:
-    """Return an item in which no group is empty; of one that is, the box that stands for it."""
+    """Return an item without empty groups; an empty group becomes its box."""
     if isinstance(item, Box):
         return item
     if not any(names_within([item])):
@@ -142,7 +142,7 @@ def _solid(item: Box | Group) -> Box | Group:
 
 
 def _in_a_row(count: int, between: dict[tuple[int, int], Link]) -> list[int] | None:
-    """Return the order in which each item is linked to the next and to no other, if there is."""
+    """Return the order in which each item is linked only to the next, if there is one."""
     following = dict(between.keys())
     first = set(range(count)) - set(following.values())
     marked = any(link.mark for link in between.values())
@@ -190,7 +190,7 @@ def _free(name: str, taken: set[str]) -> str:
 
 
 def _views(diagram: Diagram, opened: frozenset[str]) -> set[frozenset[str]]:
-    """Return the sets of groups to lay a piece out with; a group only with those around it."""
+    """Return the sets of open groups to lay a piece out with; a group only with its parents."""
     around = dict(_around(diagram.items, frozenset()))
     every = frozenset(around)
     wanted = frozenset(name for name in every & opened if around[name] <= opened)
@@ -214,7 +214,7 @@ def _around(
 
 
 def _sets(items: Iterable[Box | Group]) -> list[frozenset[str]]:
-    """Return every set of groups in which none is without those around it."""
+    """Return every set of groups that contains the parents of its members."""
     found = [frozenset[str]()]
     for item in items:
         if isinstance(item, Group):

@@ -1,6 +1,6 @@
-"""What each node of a graph reads, which nodes count, and which links are the main road.
+"""What each node of a graph reads, which nodes are used, and which links are the main road.
 
-The graph may be faulty: of a node that could not be read, the file's own words tell.
+The graph may be faulty: for a node that could not be read, the fields of the file are used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _OPERANDS = ("x", "by", "q", "k", "v", "weight")
 
 @dataclass(frozen=True)
 class Reads:
-    """The operands of a graph's nodes; names that structures left behind are looked through.
+    """The operands of a graph's nodes; aliases left by structures are resolved.
 
     `written` are the fields of the file.
     """
@@ -33,19 +33,19 @@ class Reads:
 
     @cached_property
     def output(self) -> str:
-        """The node that gives the spec's value."""
+        """The node with the spec's output."""
         return self.meant(self.graph.output)
 
     def of(self, name: str) -> list[str]:
-        """Return what a node reads, in order; some of it may not be there."""
+        """Return the operands of a node, in order; some may be missing."""
         return self._of[name]
 
     def is_there(self, name: str) -> bool:
-        """Return whether something is the input or a node."""
+        """Return whether a name is the input or a node."""
         return name == INPUT or name in self.nodes
 
     def meant(self, name: str) -> str:
-        """Return the node that a name stands for."""
+        """Return the node of a name."""
         seen = set()
         while name in self.graph.by_name and name not in seen:
             seen.add(name)
@@ -56,14 +56,14 @@ class Reads:
         return name
 
     def told(self, node: GraphNode) -> Mapping[str, Any]:
-        """Return the fields that the file has for a node; none where it is no mapping."""
+        """Return the fields of a node in the file; none if it is not a mapping."""
         nodes = self.written.get("nodes")
         told = nodes.get(node.name) if isinstance(nodes, dict) else None
         return told if isinstance(told, dict) else {}
 
     @cached_property
     def reached(self) -> set[str]:
-        """The nodes that the output is made from."""
+        """The nodes that the output depends on."""
         found: set[str] = set()
         waiting = [self.output]
         while waiting:
@@ -75,12 +75,12 @@ class Reads:
 
     @cached_property
     def given(self) -> set[str]:
-        """The nodes whose value comes in beside the input, and so is made elsewhere."""
+        """The nodes whose value is a further input, made elsewhere."""
         return {name for name, node in self.nodes.items() if isinstance(node.op, Given)}
 
     @cached_property
     def off(self) -> set[str]:
-        """The nodes that are not reached, but would be under other params."""
+        """The nodes that are unused, but would be used with other params."""
         away = self.nodes.keys() - self.reached
         return {name for name in away if name.partition(".")[0] in self.graph.unreached}
 

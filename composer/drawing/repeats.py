@@ -1,4 +1,4 @@
-"""Repeats in a row of parts: equal ones, patterns that come in turn, and those that are alike."""
+"""Repeats in a row of parts: equal ones, alternating patterns, and similar ones."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 from composer.drawing.outline import DrawnPart
 
-#: Of parts in turn, such as a block with an insertion and one without.
+#: Longest pattern, such as a block with an insertion and one without.
 LONGEST_PATTERN = 8
 
 
 @dataclass(frozen=True)
 class Run:
-    """Parts that follow one another, the first of them `times` times."""
+    """Consecutive parts: a pattern, repeated `times` times."""
 
     parts: tuple[DrawnPart, ...]
     times: int
 
     @property
     def pattern(self) -> tuple[DrawnPart, ...]:
-        """Those that come again and again."""
+        """The repeated parts."""
         return self.parts[: len(self.parts) // self.times]
 
 
@@ -41,7 +41,7 @@ def runs(parts: Sequence[DrawnPart]) -> Iterator[Run]:
 
 
 def likeness(run: Run) -> tuple[object, ...]:
-    """Return what parts have in common that look alike: their class, and what was inserted."""
+    """Return what similar parts have in common: their class, and their insertions."""
     part = run.parts[0]
     inserted = tuple((one.spec, one.where) for one in part.inserted)
     return (part.path,) if len(run.pattern) > 1 else (part.kind, part.is_block, inserted)

@@ -1,7 +1,7 @@
-"""One sheet of a picture: what Graphviz places at once, as DOT, and the places that it finds.
+"""One sheet of a picture: what Graphviz places at once, as DOT, and the resulting positions.
 
 A sheet has nodes of a known size, points at its border where values enter and leave, and wires
-between these. A node may have ports, each at a place of its border.
+between these. A node may have ports at positions on its border.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from composer.drawing.frame import label_frame
 
 Point = tuple[float, float]
 
-#: How hard Graphviz draws a link straight: the main road, a chain of boxes beside it, what else is
-#: bold, and all others.
+#: How strongly Graphviz straightens a link: the main road, a chain of boxes beside it, other bold
+#: links, and all others.
 STRAIGHT, CHAIN, BOLD, PLAIN = 500, 40, 3, 1
 _POINTS = 72  # of an inch
 
@@ -40,7 +40,7 @@ class Rect:
 
 @dataclass(frozen=True)
 class Node:
-    """What has a size; its ports by side and value, in points from its upper left corner."""
+    """A node with a size; its ports by side and value, in points from its upper left corner."""
 
     width: float
     height: float
@@ -56,7 +56,7 @@ End = tuple[str, int, Any]
 class Wire:
     """A link, or the part of one that is on this sheet.
 
-    `tipped` are those that end in an arrow here; `beside` those that put nothing below another.
+    `tipped` ones end in an arrow here; `beside` ones don't affect the order of boxes.
     """
 
     source: End
@@ -71,7 +71,7 @@ class Wire:
 class Sheet:
     """What is placed at once; `enters` and `leaves` are the values at its border.
 
-    One that is `tight` has narrow gaps.
+    A `tight` one has narrow gaps.
     """
 
     direction: Direction
@@ -84,7 +84,7 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Way:
-    """The way of a link: a Bézier spline, the tip of its arrow, and the middle of its label."""
+    """The route of a link: a Bézier spline, the tip of its arrow, and the middle of its label."""
 
     points: tuple[Point, ...]
     tip: Point | None
@@ -196,7 +196,7 @@ def _ported(node: Node, direction: str) -> str:
 
 
 def _cells(rows: list[list[tuple[str | None, float, float]]]) -> str:
-    """Return rows of cells, each row a table of its own, so that none changes another."""
+    """Return rows of cells, each row its own table, so that rows don't affect each other."""
     lines = []
     for row in rows:
         inner = f"<table {_BARE}><tr>{''.join(map(_cell, row))}</tr></table>"
@@ -226,7 +226,7 @@ def _cell(cell: tuple[str | None, float, float]) -> str:
 
 
 def _straight(wires: Sequence[Wire]) -> set[int]:
-    """Return the wires of the longest way along the main road: of a fork one side is straight."""
+    """Return the wires of the longest path along the main road: at a fork one side is straight."""
     graph: nx.DiGraph[tuple[str, int]] = nx.DiGraph()
     for number, wire in enumerate(wires):
         ends = wire.source[:2], wire.target[:2]
@@ -239,7 +239,7 @@ def _straight(wires: Sequence[Wire]) -> set[int]:
 
 
 def _chains(wires: Sequence[Wire]) -> set[int]:
-    """Return the wires that are the only one from where they begin and to where they end."""
+    """Return the wires that are the only one at both their ends."""
     own = [wire for wire in wires if not wire.beside]
     begins = Counter(wire.source[:2] for wire in own)
     ends = Counter(wire.target[:2] for wire in own)
@@ -249,7 +249,7 @@ def _chains(wires: Sequence[Wire]) -> set[int]:
     }  # fmt: skip
 
 
-# ------------------------------------------------------------------------------ what is found
+# ------------------------------------------------------------------------------ results
 
 
 def _read(sheet: Sheet, graph: dict[str, Any]) -> Placed:

@@ -1,6 +1,6 @@
-"""A sign for each kind of box, besides its colour: it tells kinds apart in grey, too.
+"""A sign for each kind of box, in addition to its colour: kinds also differ in grey.
 
-Each is lines in a square of `SIDE` points, y downwards; a filled one is a polygon.
+Each consists of lines in a square of `SIDE` points, y downwards; a filled one is a polygon.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FROM_EDGE = 2.8
 
 @dataclass(frozen=True)
 class Stroke:
-    """Points that lines join; a filled one ends where it begins."""
+    """Points joined by lines; a filled one is closed."""
 
     points: tuple[Point, ...]
     filled: bool = True
@@ -38,7 +38,7 @@ def _line(*points: Point) -> Stroke:
     return Stroke(points, filled=False)
 
 
-#: What has none is told by its shape: an end is round, and a plain box is plain.
+#: Kinds without a sign differ by shape: an end is round, and a plain box is plain.
 SIGNS: Mapping[Kind, tuple[Stroke, ...]] = {
     "reduce": (Stroke(((0.3, 0.8), (5.7, 0.8), (3, 5.4))),),
     "layer": (Stroke(((0.6, 0.6), (5.4, 0.6), (5.4, 5.4), (0.6, 5.4))),),
@@ -51,6 +51,6 @@ SIGNS: Mapping[Kind, tuple[Stroke, ...]] = {
 
 
 def sign_of(box: Box) -> tuple[Stroke, ...]:
-    """Return the sign of a box; none where the box is but a sign itself."""
+    """Return the sign of a box; none if the box itself is a sign."""
     kind: Kind = "problem" if box.problems else box.kind
     return () if len(box.title) == 1 and not box.lines else SIGNS.get(kind, ())

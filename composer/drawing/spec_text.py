@@ -1,4 +1,4 @@
-"""Where a spec's nodes stand in its text: their lines, and what is wrong in them."""
+"""The lines of a spec's nodes in its text, with their problems."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class SpecText:
     problems: Sequence[Diagnostic] = ()
 
     def lines(self, node: GraphNode) -> tuple[str, str] | None:
-        """Return where a node begins (``se.yaml:14``) and its lines, if it is in a text."""
+        """Return the start of a node (``se.yaml:14``) and its lines, if it is in a text."""
         return self._lines(node.source or self.graph.source, node.path[:2])
 
     def lines_at(self, name: str) -> tuple[str, str] | None:
@@ -42,7 +42,7 @@ class SpecText:
         return f"{at.file}:{at.line}", dedent("\n".join(lines))
 
     def problems_of(self, name: str) -> tuple[str, ...]:
-        """Return what is wrong in a node's lines."""
+        """Return the problems in a node's lines."""
         return tuple(problem.message for problem in self._by_node.get(name, []))
 
     @property
@@ -83,7 +83,7 @@ class SpecText:
         return found
 
     def _node_at(self, where: Location) -> str | None:
-        """Return the node in whose lines a place is; of several on one line the one before it."""
+        """Return the node at a position; of several on one line the one before it."""
         starts = [line for line in self._starts.get(where.file, []) if line <= where.line]
         here = self._places.get((where.file, starts[-1]), []) if starts else []
         before = [name for column, name in here if column <= where.column]

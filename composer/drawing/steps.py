@@ -1,4 +1,4 @@
-"""What runs inside a block, step by step, read from its traced forward."""
+"""The steps inside a block, read from its traced forward."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def steps_of(
     calls: Mapping[str, Sequence[Call]],
     inserted: Mapping[str, Insertion],
 ) -> tuple[Step, ...]:
-    """Return the steps of a block in the order they run, the last of which gives its value.
+    """Return the steps of a block in the order they run; the last one gives its output.
 
-    A layer and the norm and activation behind it are one step; what gives back what it takes in
-    evaluation mode, such as drop path, is none.
+    A layer and the norm and activation after it are one step; an identity in evaluation mode,
+    such as drop path, is not a step.
 
     Args:
         block: the block.
         forward: its traced forward.
-        calls: those of the modules inside, by the names they have in it.
-        inserted: what was inserted, likewise.
+        calls: those of the modules inside, by their names in it.
+        inserted: the insertions, in the same way.
     """
     return _Reader(block, calls, inserted).read(forward)
 
@@ -51,7 +51,7 @@ class _Reader:
         self.block, self.calls, self.inserted = block, calls, inserted
         self.steps: dict[str, Step] = {}
         self.called: dict[str, int] = {}
-        self.means: dict[fx.Node, str | None] = {}  # the step that gives a value; None for no value
+        self.means: dict[fx.Node, str | None] = {}  # the step that makes a value; None for no value
 
     def read(self, forward: fx.Graph) -> tuple[Step, ...]:
         first = next(iter(forward.find_nodes(op="placeholder")), None)
@@ -93,7 +93,7 @@ class _Reader:
                 self._add(node, _inserted(one, self._reads_of(node)))
 
     def _spent(self, name: str) -> Spent:
-        """Return what a call of a module costs; its parameters count at the first."""
+        """Return the cost of a call of a module; its parameters count only at the first."""
         done = self.called.get(name, 0)
         self.called[name] = done + 1
         calls = self.calls.get(name, ())
@@ -131,7 +131,7 @@ class _Reader:
         return name
 
     def _ending(self, last: str | None) -> tuple[Step, ...]:
-        """Return the steps, layers joined with what follows them, those without use left out."""
+        """Return the steps, layers joined with what follows them, without unused ones."""
         used: set[str] = set()
         waiting = [last] if last else []
         while waiting:
@@ -177,7 +177,7 @@ def _joined(steps: list[Step]) -> tuple[Step, ...]:
 
 
 def _follows(step: Step) -> bool:
-    """Return whether a step is a norm or an activation, as those behind a layer are."""
+    """Return whether a step is a norm or an activation, like those after a layer."""
     return step.kind == "plain" and (not step.lines or step.lines[0] in _SHORT.values())
 
 
@@ -195,7 +195,7 @@ _SHORT = {
 
 
 def described(module: nn.Module) -> tuple[str, ...]:
-    """Return what a module does in a few words: ``conv 3×3, 256, stride 2``."""
+    """Return a short description of a module: ``conv 3×3, 256, stride 2``."""
     kind = type(module).__name__
     if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
         words = [f"conv {'×'.join(map(str, module.kernel_size))}", str(module.out_channels)]
@@ -215,7 +215,7 @@ def described(module: nn.Module) -> tuple[str, ...]:
     if isinstance(module, nn.Identity):
         return ()
     if isinstance(getattr(module, "act", None), nn.Identity):
-        kind = kind.replace("NormAct", "Norm")  # of timm, which leaves the activation out
+        kind = kind.replace("NormAct", "Norm")  # of timm, without the activation
     return (_SHORT.get(kind, kind),)
 
 

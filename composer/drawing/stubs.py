@@ -1,7 +1,7 @@
-"""A piece of a page without the boxes that stand for what is outside: its links run to its edges.
+"""A piece of a page without the boxes for things outside: its links run to its edges.
 
-The piece is made as wide on both sides of the place where its value enters, so that a page which
-puts pieces one below the other has one straight line.
+The piece has the same width on both sides of the point where its value enters, so that pieces in a
+column have one straight line.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import replace
 from composer.drawing.diagram import Diagram
 from composer.drawing.layout import Layout, Point, Rect, Way
 
-#: In points: how long a link is that enters, or leaves.
+#: In points: the length of an entering or leaving link.
 ABOVE = 20.0
 
 
@@ -20,7 +20,7 @@ def without_stubs(
 ) -> tuple[Diagram, Layout] | None:
     """Return a piece without its stubs, whose links begin and end at the middle of its edges.
 
-    None where more than one value enters it, which have to be told apart.
+    None if more than one value enters it, since these must be distinguished.
     """
     enters = [box.name for box in seen.boxes if box.name in stubs
               and any(link.source == box.name for link in seen.links)]  # fmt: skip
@@ -64,7 +64,7 @@ def _middle(rect: Rect) -> float:
 
 
 def _straight(begin: Point, end: Point) -> list[Point]:
-    """Return a straight Bézier piece: its beginning and its two inner points."""
+    """Return a straight Bézier piece: its start and its two inner points."""
     inner = [
         (begin[0] + (end[0] - begin[0]) * t, begin[1] + (end[1] - begin[1]) * t)
         for t in (1 / 3, 2 / 3)

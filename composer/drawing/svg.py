@@ -1,4 +1,4 @@
-"""A laid-out diagram as SVG: text stays text, and every font of the list is equally wide."""
+"""A laid-out diagram as SVG: text stays text, and all fonts of the list have the same widths."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def svg(
     """Return a picture as SVG.
 
     Args:
-        diagram: what was laid out.
-        layout: where everything is.
+        diagram: the picture.
+        layout: its layout.
         theme: the colours.
         fonts: a CSS list of font families, all as wide as Helvetica.
-        look: whether the title and the legend are there, and how wide all is.
-        bare: neither title nor legend nor notes are there.
+        look: whether there are title and legend, and the width.
+        bare: whether to omit title, legend and notes.
     """
     return _Page(diagram, layout, theme, fonts, look, bare).written()
 
@@ -120,7 +120,7 @@ class _Page:
         yield "</g>"
 
     def _heading(self, group: Group, heading: Heading) -> Iterator[str]:
-        """Write what a group is."""
+        """Write the heading of a group."""
         yield from self._rows(heading.frame, heading.x + 2, heading.y, centred=False)
 
     def _box(self, box: Box, rect: Rect) -> Iterator[str]:
@@ -205,7 +205,7 @@ class _Page:
             yield self._text(row, middle, y - 3, centred=True)
 
     def _below(self, y: float) -> tuple[list[str], float]:
-        """Return the legend and the notes, and where they end."""
+        """Return the legend and the notes, and their lower end."""
         parts: list[str] = []
         kinds = {"problem" if box.problems else box.kind for box in self.diagram.boxes}
         legend = [kind for kind in MEANING if kind in kinds]
@@ -265,7 +265,7 @@ def _pair(point: Point) -> str:
 
 
 def _short_of(end: Point, tip: Point) -> Point:
-    """Return where a line ends, so that it does not show beside the tip of its arrow."""
+    """Return the end of a line, so that it does not show beside the tip of its arrow."""
     return tip[0] + (end[0] - tip[0]) * 0.6, tip[1] + (end[1] - tip[1]) * 0.6
 
 

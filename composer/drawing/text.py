@@ -1,4 +1,4 @@
-"""How wide a text is, and what of it can be shown.
+"""The width of a text, and its displayable form.
 
 Widths are those of Helvetica, which Arial, Liberation Sans and Arimo share.
 """
@@ -10,7 +10,7 @@ import unicodedata
 from functools import cache
 from importlib.resources import files
 
-#: Named in every picture, so that one of them is there on any machine; all are equally wide.
+#: Listed in every picture, so that any machine has one of them; all have the same widths.
 FONTS = "Helvetica, Arial, 'Liberation Sans', Arimo, sans-serif"
 
 _UNITS = 2048  # of an em
@@ -19,41 +19,40 @@ _UNITS = 2048  # of an em
 def width(text: str, size: float, bold: bool = False) -> float:
     """Return the width of a text in points at a size in points.
 
-    A character that the font has not counts as wide as it is high, as those of other scripts are
-    at most.
+    A character missing in the font counts as wide as it is high, the most for other scripts.
     """
     widths = _widths()["bold" if bold else "regular"]
     return sum(widths.get(char, _UNITS) for char in text) * size / _UNITS
 
 
 def shown(text: str) -> str:
-    """Return a text on one line, with characters that are not seen, or that turn others, told.
+    """Return a text on one line, with invisible and bidirectional characters as numbers.
 
-    A name may hold anything: a control character, or one that turns the text behind it around,
-    stands as its number (``<U+202E>``).
+    A name may contain anything: a control character, or one that reverses the following text,
+    becomes its number (``<U+202E>``).
     """
     return "".join(_visible(char) for char in " ".join(text.split()))
 
 
 def shown_lines(text: str) -> str:
-    """Return a text of many lines with its spaces, and each such character told as in `shown`."""
+    """Return a text of many lines with its spaces, and such characters as in `shown`."""
     lines = text.expandtabs().splitlines()
     return "\n".join("".join(_visible(char) for char in line) for line in lines)
 
 
 def cut(text: str, most: int = 60) -> str:
-    """Return a text of so many characters at the most; an ellipsis stands for what is left out."""
+    """Return a text of at most this many characters; an ellipsis marks the omitted end."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def in_font(text: str) -> str:
-    """Return a text whose characters the font has; of others the number stands there."""
+    """Return a text with only characters of the font; others become their numbers."""
     known = _widths()["regular"]
     return "".join(c if c in known else numbered(c) for c in text)
 
 
 def numbered(char: str) -> str:
-    """Return what stands for a character that can't be shown: ``<U+1F600>``."""
+    """Return the number of a character that can't be shown: ``<U+1F600>``."""
     return f"<U+{ord(char):04X}>"
 
 

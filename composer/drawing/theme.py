@@ -13,20 +13,20 @@ ThemeName = Literal["paper", "light", "dark"]
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours as ``#rrggbb``: of each kind of box what fills it and what surrounds it."""
+    """Colours as ``#rrggbb``: for each kind of box the fill and the edge."""
 
     page: str
     text: str
-    faint: str  # what is said in small letters
+    faint: str  # small text
     line: str
     road: str
-    group: str  # what surrounds a group
-    inside: str  # what fills one
+    group: str  # the edge of a group
+    inside: str  # the fill of a group
     fills: Mapping[Kind, str]
     edges: Mapping[Kind, str]
 
 
-#: What a legend says of the kinds that it names.
+#: The texts of the legend.
 MEANING: Mapping[Kind, str] = {
     "reduce": "pool",
     "layer": "learned",
@@ -37,9 +37,9 @@ MEANING: Mapping[Kind, str] = {
     "problem": "problem",
 }
 
-# Any two kinds differ by a CIE76 colour difference of at least 15 in what fills them or in what
-# surrounds them: as they are, in grey, and as simulated for protanopia and deuteranopia. For that
-# fills are at three lightnesses and edges at four; a test measures it.
+# Any two kinds differ by a CIE76 colour difference of at least 15 in fill or edge: in colour, in
+# grey, and as simulated for protanopia and deuteranopia. So there are three lightnesses of fills
+# and four of edges; a test measures it.
 _PAPER = Theme(
     page="#ffffff", text="#111111", faint="#333333", line="#6a6a6a", road="#111111",
     group="#8a8a8a", inside="#fafafa",
@@ -79,7 +79,7 @@ THEMES: Mapping[ThemeName, Theme] = {"paper": _PAPER, "light": _LIGHT, "dark": _
 
 
 def variables(theme: Theme) -> dict[str, str]:
-    """Return the colours of a theme by the names that `NAMED` has for them."""
+    """Return the colours of a theme by their names in `NAMED`."""
     plain = {n: getattr(theme, n) for n in ("page", "text", "faint", "line", "road", "group",
                                             "inside")}  # fmt: skip
     kinds = get_args(Kind)
@@ -100,5 +100,5 @@ def _named() -> Theme:
     )
 
 
-#: Names in place of colours, for a page that says elsewhere what they are.
+#: Names in place of colours, for a page that defines them elsewhere.
 NAMED = _named()

@@ -44,14 +44,14 @@ _BADGE = (
     r"\fcolorbox{composerInsertedEdge}{composerInserted}{\footnotesize\bfseries\strut #1}}}"
 )
 
-#: That TeX can place in one picture, with some to spare.
+#: The most that TeX can place in one picture, with some margin.
 MOST_POINTS = 16_000
 
 
 def tikz(diagram: Diagram, theme: Theme) -> str:
-    """Return a diagram, whose closed groups are boxes already, as a LaTeX document.
+    """Return a diagram, whose closed groups are already boxes, as a LaTeX document.
 
-    Its only picture is a tikzpicture that needs TikZ and what comes with it. Boxes and groups are
+    Its only picture is a tikzpicture that needs only TikZ. Boxes and groups are
     the nodes ``b0`` and ``g0``, counted in the order of the diagram; places are in points. Title,
     caption and notes are comments.
     """
@@ -61,7 +61,7 @@ def tikz(diagram: Diagram, theme: Theme) -> str:
 
 
 def tikz_of(drawn: Diagram, layout: Layout, theme: Theme, whole: Diagram) -> str:
-    """Return a diagram that `in_latex` made of a `whole` one as a LaTeX document."""
+    """Return a diagram that `in_latex` made from a `whole` one as a LaTeX document."""
     return "\n".join(_Document(drawn, layout, theme, whole).lines()) + "\n"
 
 
@@ -163,7 +163,7 @@ class _Document:
         )
 
     def _sign(self, box: Box) -> Iterator[str]:
-        """Write the sign of a box's kind, which follows the box where that is moved."""
+        """Write the sign of a box's kind, attached to the box."""
         for stroke in sign_of(box):
             corner = f"({self.ids[box.name]}.north west)"
             points = " -- ".join(
@@ -201,7 +201,7 @@ class _Document:
         return rf"\draw[composer {style}] {' '.join(words)};"
 
     def _anchor(self, name: str, at: Point) -> str:
-        """Return a place at the edge of a box so that it follows the box where that is moved."""
+        """Return a point on the edge of a box, relative to the box."""
         rect, identity = self.layout.boxes[name], self.ids[name]
         x, y = at[0] - rect.x - rect.width / 2, at[1] - rect.y - rect.height / 2
         if rect.width == rect.height:
@@ -223,7 +223,7 @@ def _heading(number: int, heading: Heading) -> str:
 
 
 def _lines(rows: Iterable[str]) -> str:
-    """Return lines of a node; each in braces, so that none begins as an argument of the break."""
+    """Return lines of a node; each in braces, so that none is read as an argument of the break."""
     found = ""
     for row in rows:
         gap = r" \\[2pt] " if row.startswith(r"\composerbadge") else r" \\ "
@@ -257,7 +257,7 @@ def _names(group: Group) -> Iterator[str]:
 
 
 def in_latex(diagram: Diagram) -> Diagram:
-    """Return a diagram with the texts that LaTeX will print, which are as wide as those."""
+    """Return a diagram with the texts that LaTeX will print, so that widths match."""
 
     def of(texts: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(told(text) for text in texts)

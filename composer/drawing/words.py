@@ -1,4 +1,4 @@
-"""What a backbone's picture says of its parts: what they cost, and what was inserted where."""
+"""The texts of a backbone's picture: the cost of its parts, and the insertions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from composer.measure.numbers import cost_line, giga
 
 
 def badges(inserted: Sequence[Insertion]) -> tuple[str, ...]:
-    """Return what was inserted in a few words: ``cbam before the add, +8,562``."""
+    """Return the insertions in a few words: ``cbam before the add, +8,562``."""
     found: dict[str, list[Insertion]] = {}
     for one in inserted:
         own_name = one.name.rpartition(".")[2]
@@ -28,7 +28,7 @@ def badges(inserted: Sequence[Insertion]) -> tuple[str, ...]:
 
 
 def spent_and_added(spent: Spent, added: Spent) -> tuple[str, ...]:
-    """Return what a stage costs, and how much of that insertions added."""
+    """Return the cost of a stage, and how much of it insertions added."""
     if added == Spent():
         return (*cost_line(spent.parameters, 0), *cost_line(0, spent.flops))
     sign = "−" if added.flops < 0 else "+"
@@ -39,7 +39,7 @@ def spent_and_added(spent: Spent, added: Spent) -> tuple[str, ...]:
 
 
 def facts_of(spent: Spent, added: Spent, path: str = "") -> Iterator[Fact]:
-    """Yield what a reader is told who asks for more."""
+    """Yield the details shown on request."""
     if path:
         yield Fact("path", path)
     yield Fact("parameters", f"{spent.parameters:,}")

@@ -1,4 +1,4 @@
-"""Models without Composer: what was composed, in the formats that others read.
+"""Models without Composer: compositions in formats that other tools read.
 
-The package is not called `export`, for `composer.export` is the call.
+The package is not called `export`, since `composer.export` is the function.
 """

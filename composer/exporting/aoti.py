@@ -1,4 +1,4 @@
-"""AOTInductor's package: the program as a library in machine code, with its weights."""
+"""AOTInductor's package: the program as a compiled library, with its weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from composer.errors import Diagnostic, MissingPartError
 from composer.exporting.made import Made, made
 from composer.exporting.subject import Subject
 
-#: Python that makes ``call`` of ``file``; see `composer.exporting.proof`.
+#: Python that defines ``call`` from ``file``; see `composer.exporting.proof`.
 OPENING = """
 package = torch._inductor.aoti_load_package(file)
 
@@ -29,38 +29,38 @@ def call(args, kwargs):
 
 
 def check() -> None:
-    """Refuse to begin without a compiler of C++.
+    """Refuse to start without a C++ compiler.
 
     Raises:
-        MissingPartError: with the way to one.
+        MissingPartError: with how to install one.
     """
     compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     if shutil.which(compiler) is None:
         raise MissingPartError(
             Diagnostic(
                 "no-compiler",
-                f"AOTInductor compiles C++, and there is no {compiler} here",
-                "install one, as by 'apt install g++', or name another by CXX=clang++; "
-                "--to onnx and --to pt2 need none",
+                f"AOTInductor needs a C++ compiler, and {compiler} is not installed",
+                "install one, for example with 'apt install g++', or choose another with "
+                "CXX=clang++; --to onnx and --to pt2 need none",
             )
         )
 
 
 def to_aoti(subject: Subject, file: Path) -> Made:
-    """Write a model as AOTInductor compiles it, for the device that it is on.
+    """Write a model compiled by AOTInductor, for its device.
 
     Raises:
-        ComposerError: it does not compile, or the numbers are others.
+        ComposerError: it does not compile, or its outputs differ.
     """
     return made(_with_dotted_names(subject), file, "aoti", _write, OPENING)
 
 
 def _with_dotted_names(subject: Subject) -> Subject:
-    """Return the same with the tensors of a bare mechanism under its name.
+    """Return the subject with the tensors of a bare mechanism under its name.
 
-    AOTInductor makes a variable of C++ for each tensor, by its name, beside its own: `kernels`, a
-    parameter of a conditional convolution, would be declared twice. ``a.kernels`` becomes another
-    word.
+    AOTInductor makes a C++ variable for each tensor, by its name, next to its own variables:
+    `kernels`, a parameter of a conditional convolution, would be declared twice. ``a.kernels``
+    becomes another word.
     """
     one_input = len(subject.inputs.args) == 1 and not subject.inputs.kwargs
     if not one_input or all("." in key for key in subject.model.state_dict()):

@@ -1,4 +1,4 @@
-"""`composer.export`: a model or a spec in a format that others read, proven before it is there."""
+"""`composer.export`: a model or a spec in another format, verified before it is put in place."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from composer.primitives import Spec
 
 @dataclass(frozen=True)
 class Format:
-    """One format: the end of its files' names, what it needs, and how it is written and proven."""
+    """One format: its suffix, its requirements, and how it is written and verified."""
 
     suffix: str
     check: Callable[[], None]
     write: Callable[[Subject, Path], Made]
 
 
-#: By the word of ``--to``. A suffix means the first format that has it.
+#: By the value of ``--to``. A suffix means the first format that has it.
 FORMATS: Mapping[str, Format] = {
     "python": Format(".py", to_python.check, to_python.to_python),
     "onnx": Format(".onnx", onnx.check, onnx.to_onnx),
@@ -46,12 +46,12 @@ class Exported:
 
     Attributes:
         format: of the file.
-        file: where it is.
-        bytes: how large it is, with the weights that lie beside it.
-        difference: the largest from what the model gives, on two batches and two sizes.
+        file: its path.
+        bytes: its size, including the weights beside it.
+        difference: the largest from the model's output, on two batch sizes and two image sizes.
         dynamic: the axes of the input that may have any size.
-        fixed: those of batch and map that may not, with the reason.
-        shape: of the input that it was made with; its batch is one.
+        fixed: the axes of batch and map that are fixed, with the reason.
+        shape: that of the input it was made with; its batch is one.
     """
 
     format: str
@@ -91,19 +91,19 @@ def export(
 
     It is written to a temporary folder, run there in a fresh process that can't import Composer,
     compared with the model in evaluation mode, and only then moved to its place. Batch, height and
-    width may have any size where the model allows it and the file gives the right numbers.
+    width are dynamic where the model allows it and the file's outputs are right.
 
     Args:
-        what: a model, composed or not; a folder that `save` wrote; or a spec.
-        file: where to.
-        to: ``"python"``, a class of plain torch, or a composed model whose weights lie beside;
+        what: a model, composed or not; a folder written by `save`; or a spec.
+        file: the file to write.
+        to: ``"python"``, a class of plain torch, or a composed model with its weights beside it;
             ``"onnx"``; ``"pt2"``, the file of `torch.export`; or ``"aoti"``, the package of
-            AOTInductor. By default the suffix of the file says which: .py, .onnx or .pt2.
+            AOTInductor. By default the suffix of the file decides: .py, .onnx or .pt2.
         channels: of a spec's input; 256 by default.
         size: of a spec's input; 14×14 by default.
         params: other values for a spec's params.
-        force: replace a file that is there.
-        trust_code: of a folder, whether code may be run that its recipe names; see
+        force: overwrite an existing file.
+        trust_code: for a folder, whether code that its recipe names may be run; see
             `composer.load`.
 
     Returns:
@@ -111,7 +111,7 @@ def export(
 
     Raises:
         ComposerError: the file exists, there is no such format, the model can't be written in it,
-            or what was written does not give what the model gives.
+            or the outputs of the written file differ from the model's.
         MissingPartError: a package or a compiler that the format needs is not installed.
     """
     path = Path(file)
@@ -138,22 +138,20 @@ def _copy(one: Path, place: Path, force: bool) -> None:
 
 
 def format_of(file: Path, to: str | None) -> str:
-    """Return the format that is meant.
+    """Return the requested format.
 
     Raises:
-        UsageError: there is no such format, or the file's name ends as of another.
+        UsageError: there is no such format, or the suffix is that of another.
     """
     if to is not None and to not in FORMATS:
         known = suggestion(str(to), list(FORMATS), "formats")
-        raise UsageError(Diagnostic("usage", f"there is no format {to!r}", known))
+        raise UsageError(Diagnostic("usage", f"unknown format {to!r}", known))
     if to is None:
         found = [name for name, one in FORMATS.items() if one.suffix == file.suffix.lower()]
         if not found:
             suffixes = listing(list(dict.fromkeys(f.suffix for f in FORMATS.values())), last="or")
-            message = f"{file.name!r} does not say its format by its end"
-            raise UsageError(
-                Diagnostic("usage", message, f"let it end in {suffixes}, or say to='onnx'")
-            )
+            message = f"{file.name!r} has no suffix that gives the format"
+            raise UsageError(Diagnostic("usage", message, f"use {suffixes}, or to='onnx'"))
         return found[0]
     if file.suffix.lower() != FORMATS[to].suffix:
         message = f"{file.name!r} does not end in {FORMATS[to].suffix}, as files of {to} do"

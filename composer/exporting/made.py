@@ -1,4 +1,4 @@
-"""A file made of a program: with as many open axes as it and the model bear, and proven."""
+"""A file made from a program: verified, with as many dynamic axes as possible."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from composer.exporting.proof import (
 )
 from composer.exporting.subject import WORDS, Subject
 
-#: Writes a program to a file, given the axes that are open in it and the symbol of each.
+#: Writes a program to a file, given its dynamic axes and their symbols.
 Writer = Callable[[ExportedProgram, Mapping[str, str], Path], None]
 
 
 @dataclass(frozen=True)
 class Made:
-    """What a file was found to be.
+    """The properties of a file, as verified.
 
     Attributes:
-        difference: the largest between what it gives and what the model gives.
+        difference: the largest between its outputs and the model's.
         dynamic: the axes that may have any size.
-        fixed: for each axis of batch and map that may not: why.
+        fixed: the reason for each axis of batch and map that is fixed.
     """
 
     difference: float
@@ -40,23 +40,23 @@ class Made:
 
 
 class CantBeWrittenError(Exception):
-    """A program that a format has no words for; its words say which operator."""
+    """A program that a format can't express; the message names the operator."""
 
 
 def made(subject: Subject, file: Path, format_: str, write: Writer, opening: str) -> Made:
-    """Write a program and run it beside the model, with the batch and the map open if that holds.
+    """Write a program and compare it with the model, with dynamic batch and map if that works.
 
-    Where it fails so, the map is fixed at the size of the inputs, and then the batch, too.
+    Where it fails, the map is fixed at the size of the inputs, and then also the batch.
 
     Args:
         subject: what is exported.
-        file: where to.
-        format_: what the format is called in messages.
+        file: the file to write.
+        format_: the format's name in messages.
         write: see `Writer`.
         opening: see `proof.difference`.
 
     Raises:
-        ComposerError: it can't be written, or does not give what the model gives.
+        ComposerError: it can't be written, or its outputs differ from the model's.
     """
     sized = tuple(subject.sized)
     fixed: dict[str, str] = {}
@@ -73,7 +73,7 @@ def made(subject: Subject, file: Path, format_: str, write: Writer, opening: str
             why = str(failure)
         except ComposerError:
             raise
-        except Exception as failure:  # of torch and its backends, of every kind
+        except Exception as failure:  # torch and its backends raise any kind
             why = first_line(failure)
         else:
             for axis in ("b", *sized):
@@ -81,20 +81,20 @@ def made(subject: Subject, file: Path, format_: str, write: Writer, opening: str
                     fixed.setdefault(WORDS[axis], _alone(subject, axis))
             return Made(largest, named(tuple(found)), fixed)
         if number == len(rungs) - 1:
-            raise refused(subject, format_, why, "the other formats may do: see docs/export.md")
+            raise refused(subject, format_, why, "try another format: see docs/export.md")
         for axis in set(wanted) - set(rungs[number + 1]):
             fixed[WORDS[axis]] = why
     raise AssertionError("every rung returns or raises")
 
 
 def _alone(subject: Subject, axis: str) -> str:
-    """Return why an axis that was to be open is not, where nothing failed."""
+    """Return why an axis is fixed although nothing failed."""
     size = 1 if axis == "b" else subject.sized[axis]
-    return f"its operators hold for {WORDS[axis]} {size} alone"
+    return f"its operators require {WORDS[axis]} {size}"
 
 
 def told(fixed: Mapping[str, str]) -> list[str]:
-    """Return the axes that are fixed, those with the same reason together."""
+    """Return the fixed axes, grouped by reason."""
     together: dict[str, list[str]] = {}
     for axis, why in fixed.items():
         together.setdefault(why, []).append(axis)

@@ -1,4 +1,4 @@
-"""ONNX, which onnxruntime, TensorRT, OpenVINO and others read."""
+"""ONNX, which onnxruntime, TensorRT, OpenVINO and other tools read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 _NO_FUNCTION = re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)'")
 _SUMMARY = re.compile(r"<class '[\w.]+'>: (.+)")
 
-#: Python that makes ``call`` of ``file``; see `composer.exporting.proof`.
+#: Python that defines ``call`` from ``file``; see `composer.exporting.proof`.
 OPENING = """
 import onnxruntime
 
@@ -41,7 +41,7 @@ def call(args, kwargs):
 
 
 def check() -> None:
-    """Refuse to begin without the packages that write and run ONNX.
+    """Refuse to start without the packages that write and run ONNX.
 
     Raises:
         MissingPartError: with the command that installs them.
@@ -58,10 +58,10 @@ def check() -> None:
 
 
 def to_onnx(subject: Subject, file: Path) -> Made:
-    """Write a model as ONNX, checked, and run by onnxruntime beside it.
+    """Write a model as ONNX, checked, and compare it in onnxruntime.
 
     Raises:
-        ComposerError: an operator has no counterpart in ONNX, or the numbers are others.
+        ComposerError: an operator has no counterpart in ONNX, or the outputs differ.
     """
     return made(subject, file, "onnx", _write, OPENING)
 
@@ -69,12 +69,12 @@ def to_onnx(subject: Subject, file: Path) -> Made:
 def _write(program: ExportedProgram, opened: Mapping[str, str], file: Path) -> None:
     import onnx
 
-    # torch's fast attention lays its result out otherwise than the products and the softmax that
-    # ONNX is given: views of the one are none of the other
+    # torch's fast attention has another memory layout than the products and the softmax that
+    # ONNX gets: views of one are not valid for the other
     with _quiet(), sdpa_kernel(SDPBackend.MATH):
         try:
             exported = torch.onnx.export(program, (), dynamo=True, verbose=False)
-        except Exception as failure:  # torch's own classes for this have moved between versions
+        except Exception as failure:  # torch's own exception classes have moved between versions
             raise CantBeWrittenError(_reason(failure)) from None
         assert exported is not None
         exported.save(str(file))
@@ -85,7 +85,7 @@ def _write(program: ExportedProgram, opened: Mapping[str, str], file: Path) -> N
 
 
 def _reason(failure: Exception) -> str:
-    """Return which operator ONNX has no words for, out of what torch says."""
+    """Return the operator that ONNX lacks, from torch's message."""
     said: list[str] = []
     cause: BaseException | None = failure
     while cause is not None:
@@ -100,7 +100,7 @@ def _reason(failure: Exception) -> str:
 
 
 def _rename(model: object, names: Mapping[str, str]) -> None:
-    """Call the open sizes of inputs and outputs by their words, in place of torch's symbols."""
+    """Name the dynamic sizes of inputs and outputs, instead of torch's symbols."""
     graph = model.graph  # type: ignore[attr-defined]
     for value in (*graph.input, *graph.output, *graph.value_info):
         for size in value.type.tensor_type.shape.dim:
@@ -112,7 +112,7 @@ def _rename(model: object, names: Mapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep torch's progress, and its warnings of versions, from the user's terminal."""
+    """Hide torch's progress and version warnings."""
     with TURN, contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         before = logging.root.manager.disable
         logging.disable(logging.ERROR)

@@ -1,4 +1,4 @@
-"""The program of a module: one graph of torch's operators, with the sizes that stay open."""
+"""The program of a module: one graph of torch's operators, with its dynamic sizes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from torch.utils._pytree import tree_map
 from composer.artifact.run import in_mode
 from composer.exporting.subject import WORDS, Subject
 
-#: Samples that a program is traced with: one or none would be taken for what is always there.
+#: Samples that a program is traced with: 0 and 1 would be specialised.
 SAMPLES = 2
 
 
 def program_of(subject: Subject, opened: Collection[str]) -> ExportedProgram:
-    """Return the program that `torch.export` finds, with these axes open where it can leave them.
+    """Return the program from `torch.export`, with these axes dynamic where possible.
 
     Args:
         subject: what is exported.
-        opened: axes by the letters that a spec has for them, of those that the subject names.
+        opened: the axes to make dynamic, by their letters in a spec.
     """
     inputs = subject.given(SAMPLES if "b" in opened else 1)
     image = inputs.image
@@ -46,13 +46,13 @@ def program_of(subject: Subject, opened: Collection[str]) -> ExportedProgram:
 
 
 def _by_name(subject: Subject, dynamic: Any) -> dict[str, Any]:
-    """Return shapes by the names of arguments, which torch wants where some are given by name."""
+    """Return shapes by argument name, which torch requires where some are keyword arguments."""
     names = list(inspect.signature(subject.model.forward).parameters)
     return {**dict(zip(names, dynamic[0], strict=False)), **dynamic[1]}
 
 
 def open_axes(program: ExportedProgram, subject: Subject) -> Mapping[str, str]:
-    """Return the axes that stayed open: the letter of each, and its symbol in the program."""
+    """Return the dynamic axes: the letter of each, and its symbol in the program."""
     shape = _image_of(program, subject).shape
     return {
         axis: str(size)
@@ -62,10 +62,10 @@ def open_axes(program: ExportedProgram, subject: Subject) -> Mapping[str, str]:
 
 
 def _image_of(program: ExportedProgram, subject: Subject) -> Tensor:
-    """Return what stands for the image in a program: the input of as many axes, and its channels.
+    """Return the image input of a program: the one with as many axes and the same channels.
 
     Raises:
-        LookupError: there is none.
+        LookupError: there is no such input.
     """
     names = set(program.graph_signature.user_inputs)
     own = [size for axis, size in zip(subject.axes, subject.image.shape, strict=True)

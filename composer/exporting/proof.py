@@ -1,4 +1,4 @@
-"""The proof of a file: a fresh process, which can't import Composer, runs it beside the model."""
+"""The verification of a file: a fresh process, which can't import Composer, runs it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from composer.errors import ComposerError, Diagnostic
 from composer.exporting.subject import WORDS, Subject
 from composer.measure.inputs import Inputs
 
-#: Of the largest number that the model gives, by the width of its numbers.
+#: Relative to the largest output of the model, by the width of its dtype.
 TOLERANCE = {8: 1e-6, 4: 1e-4, 2: 3e-2, 1: 0.3}
 
-#: What every process does: `call` takes (args, kwargs) and returns tensors, however nested.
+#: The script of every process: `call` takes (args, kwargs) and returns nested tensors.
 _PROCESS = """
 import sys
 
@@ -46,14 +46,14 @@ for case in range(cases):
 
 
 class UnprovenError(Exception):
-    """A file that does not give what the model gives, or does not run; its words say so."""
+    """A file that does not run, or whose outputs differ from the model's, as the message says."""
 
 
 def cases_of(subject: Subject, opened: Sequence[str]) -> list[Inputs]:
-    """Return what a file is run on: two batches and, where they are open, two sizes.
+    """Return the inputs to run a file on: two batch sizes and, if dynamic, two image sizes.
 
     Raises:
-        UnprovenError: the sizes are to be open, and the model takes no other.
+        UnprovenError: the sizes should be dynamic, but the model takes no other.
     """
     if "b" not in opened:
         return [subject.given(1)]
@@ -63,10 +63,10 @@ def cases_of(subject: Subject, opened: Sequence[str]) -> list[Inputs]:
 
 
 def _at_another_size(subject: Subject, opened: Sequence[str]) -> Inputs:
-    """Return inputs of another size that the model takes: an odd one where it does.
+    """Return inputs of another size that the model takes: an odd one if possible.
 
     Raises:
-        UnprovenError: it takes none.
+        UnprovenError: it takes no other size.
     """
     sizes = subject.sized
     odd = {axis: sizes[axis] + 2 * place + 1 for place, axis in enumerate(opened)}
@@ -84,16 +84,16 @@ def _at_another_size(subject: Subject, opened: Sequence[str]) -> Inputs:
 
 
 def difference(subject: Subject, file: Path, opening: str, cases: Sequence[Inputs]) -> float:
-    """Return the largest difference between what a file gives and what the model gives.
+    """Return the largest difference between the outputs of a file and of the model.
 
     Args:
-        subject: what was exported.
-        file: as what.
-        opening: Python that makes ``call(args, kwargs)`` out of ``file``.
-        cases: what both are given.
+        subject: the exported model or mechanism.
+        file: the exported file.
+        opening: Python that defines ``call(args, kwargs)`` from ``file``.
+        cases: the inputs of both.
 
     Raises:
-        UnprovenError: the file does not run, or gives something else.
+        UnprovenError: the file does not run, or its outputs differ.
     """
     largest = 0.0
     with TemporaryDirectory(prefix="composer-proof-") as folder:
@@ -120,7 +120,7 @@ def _largest(subject: Subject, inputs: Inputs, found: list[Tensor]) -> float:
     if [t.shape for t in found] != [t.shape for t in wanted]:
         shapes = [", ".join("×".join(map(str, t.shape)) for t in ts) for ts in (found, wanted)]
         raise UnprovenError(
-            f"on an input of {shape} it gives {shapes[0]}, and the model {shapes[1]}"
+            f"on an input of {shape} its output is {shapes[0]}, and the model's {shapes[1]}"
         )
     largest = 0.0
     for ours, theirs in zip(wanted, found, strict=True):
@@ -129,21 +129,21 @@ def _largest(subject: Subject, inputs: Inputs, found: list[Tensor]) -> float:
         scale = float(ours.double().abs().max()) or 1.0
         if off > TOLERANCE[ours.element_size()] * scale:
             raise UnprovenError(
-                f"on an input of {shape} it differs by {off:.3g} from the model, whose numbers "
-                f"go to {scale:.3g}"
+                f"on an input of {shape} it differs by {off:.3g} from the model, whose outputs "
+                f"are up to {scale:.3g}"
             )
         largest = max(largest, off)
     return largest
 
 
 def refused(subject: Subject, format_: str, why: str, way_out: str) -> ComposerError:
-    """Return the error for what can't be exported so."""
+    """Return the error for a failed export."""
     message = f"{subject.name} can't be exported as {format_}: {why}"
     return ComposerError(Diagnostic("no-export", message, way_out))
 
 
 def first_line(failure: BaseException) -> str:
-    """Return what a failure says, on one line."""
+    """Return the message of a failure, on one line."""
     lines = [line.strip() for line in str(failure).splitlines() if line.strip()]
     return _shown(lines[0] if lines else type(failure).__name__)
 
@@ -153,5 +153,5 @@ def _shown(line: str) -> str:
 
 
 def named(axes: Sequence[str]) -> tuple[str, ...]:
-    """Return the words for axes."""
+    """Return the names of axes."""
     return tuple(WORDS[axis] for axis in axes)

@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 from composer.exporting.made import Made, made
 from composer.exporting.subject import Subject
 
-#: Python that makes ``call`` of ``file``; see `composer.exporting.proof`.
+#: Python that defines ``call`` from ``file``; see `composer.exporting.proof`.
 OPENING = """
 program = torch.export.load(file).module()
 
@@ -22,14 +22,14 @@ def call(args, kwargs):
 
 
 def check() -> None:
-    """Find nothing missing: torch is all that it takes."""
+    """Check nothing: torch is all that is needed."""
 
 
 def to_pt2(subject: Subject, file: Path) -> Made:
     """Write a model as `torch.export.save` does.
 
     Raises:
-        ComposerError: its forward is no single graph, or the numbers are others.
+        ComposerError: its forward is not a single graph, or the outputs differ.
     """
     return made(subject, file, "pt2", _write, OPENING)
 

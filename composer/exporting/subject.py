@@ -1,4 +1,4 @@
-"""What is exported: a module, and what it is given."""
+"""The subject of an export: a module, and its inputs."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from composer.measure.inputs import Inputs
 from composer.primitives import Spec
 from composer.primitives.places import PLACES
 
-#: Of a spec's input, by default.
+#: Defaults for a spec's input.
 CHANNELS, SIZE = 256, (14, 14)
 
-#: What an axis that may have any size is called in a file.
+#: The names of dynamic axes in a file.
 WORDS = {
     "b": "batch", "h": "height", "w": "width", "d": "depth", "t": "length", "n": "tokens",
 }  # fmt: skip
@@ -38,8 +38,8 @@ WORDS = {
 class Subject:
     """A module in evaluation mode, its inputs for one sample, and the axes of the image in these.
 
-    `axes` are named where they may have any size: batch first, then places of the map or tokens.
-    A mechanism by itself has a spec, and what it was built with.
+    `axes` are named where they may be dynamic: batch first, then places of the map or tokens.
+    A mechanism on its own has a spec, and its settings.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Subject:
         return {axis: size for axis, size in sizes if axis in WORDS}
 
     def given(self, batch: int, sizes: Mapping[str, int] | None = None) -> Inputs:
-        """Return as many samples, no two alike, with these sizes of the axes that have names."""
+        """Return this many different samples, with these sizes of the named axes."""
         wanted = dict(sizes or {})
         own = zip(self.axes[1:], self.image.shape[1:], strict=True)
         shape = (batch, *(wanted.get(axis, size) for axis, size in own))
@@ -70,10 +70,10 @@ class Subject:
         return self.inputs.with_image(torch.randn(shape, generator=draw).to(self.image))
 
     def output(self, inputs: Inputs) -> list[Tensor]:
-        """Return the tensors that the module gives.
+        """Return the output tensors of the module.
 
         Raises:
-            ComposerError: they are none.
+            ComposerError: there are none.
         """
         with in_mode(self.model, training=False), torch.no_grad():
             return tensors_of(self.model(*inputs.args, **inputs.kwargs))
@@ -87,14 +87,14 @@ def subject_of(
     *,
     trust_code: bool = False,
 ) -> Subject:
-    """Return what is exported.
+    """Return the subject of an export.
 
     Args:
-        what: a model, composed or not; a folder that `save` wrote; or a spec.
+        what: a model, composed or not; a folder written by `save`; or a spec.
         channels: of a spec's input; 256 by default.
         size: of a spec's input; 14×14 by default.
         params: other values for a spec's params.
-        trust_code: of a folder, whether code may be run that its recipe names; see
+        trust_code: for a folder, whether code that its recipe names may be run; see
             `composer.load`.
 
     Raises:
@@ -118,7 +118,7 @@ def _need_no_sizes(
 ) -> None:
     for word, given in (("channels", channels), ("size", size), ("params", params)):
         if given:
-            message = f"{word} is of a spec, and {what} has its own"
+            message = f"{word} is only for a spec, and {what} has its own"
             raise UsageError(Diagnostic("usage", message, f"omit {word}"))
 
 
@@ -127,7 +127,7 @@ def _of_model(model: nn.Module, name: str) -> Subject:
     if ran.entry:
         raise error(
             "invalid-inputs",
-            f"{name} takes more than images, and only its part {ran.entry!r} ran",
+            f"{name} takes more than images, and only its part {ran.entry!r} was run",
             f"export that part: composer.export(model.get_submodule({ran.entry!r}), ...)",
         )
     inputs = ran.inputs.filled().on(model)

@@ -1,4 +1,4 @@
-"""What was made in a room takes its name: where that is free, or in exchange for what had it."""
+"""The last step of writing: rename what is new, onto a free name or in exchange for the old one."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from pathlib import Path
 from composer.files.renaming import NoExchangeError, exchange, rename_to_free
 from composer.files.room import Room, alone, flush_one, is_room
 
-#: Device and inode of what has a name; None where nothing has it.
+#: Device and inode of a name; None where it is free.
 Identity = tuple[int, int] | None
 
 
 class CameMeanwhileError(Exception):
-    """Something came to have the name after it was looked at, and is never replaced."""
+    """Something took the name after it was checked; it is never replaced."""
 
 
 class UnconfirmedError(Exception):
-    """What was written has its name, and the disk failed to say that this lasts."""
+    """The new file has its name, but the disk failed to confirm it."""
 
 
 def identity_of(path: Path) -> Identity:
-    """Return what has a name, without following a link.
+    """Return the identity of a name, without following a link.
 
     Raises:
-        OSError: it can't be said.
+        OSError: it can't be read.
     """
     try:
         found = path.lstat()
@@ -35,17 +35,17 @@ def identity_of(path: Path) -> Identity:
 
 
 def put(room: Room, target: Path, seen: Identity) -> None:
-    """Give what is new in a room its name, in one step; what had it is in the room then.
+    """Rename the new file of a room to its name, in one step; the old one is then in the room.
 
     Args:
-        room: in the folder of the target.
+        room: a room in the folder of the target.
         target: the name.
-        seen: what had the name when it was looked at, and may be replaced.
+        seen: the file that had the name when checked, and may be replaced.
 
     Raises:
-        CameMeanwhileError: another has the name by now; it keeps it.
-        UnconfirmedError: it has its name, and the disk failed then.
-        OSError: it can't be renamed; all is as it was.
+        CameMeanwhileError: another has taken the name; it keeps it.
+        UnconfirmedError: it has its name, but the disk failed afterwards.
+        OSError: it can't be renamed; nothing has changed.
     """
     with alone(target.parent):
         if identity_of(target) != seen:
@@ -65,7 +65,7 @@ def _replace(room: Room, target: Path, seen: Identity) -> None:
         exchange(room.new, target)
     except NoExchangeError:
         _replace_plainly(room, target)
-    except FileNotFoundError:  # what was there is gone
+    except FileNotFoundError:  # the old file is gone
         raise CameMeanwhileError from None
     else:
         try:
@@ -73,7 +73,7 @@ def _replace(room: Room, target: Path, seen: Identity) -> None:
         except OSError:
             exchange(room.new, target)
             raise
-        if not is_seen:  # one of another program came in the last moment
+        if not is_seen:  # another program took the name in the last moment
             exchange(room.new, target)
             raise CameMeanwhileError
 
@@ -81,7 +81,7 @@ def _replace(room: Room, target: Path, seen: Identity) -> None:
 def _replace_plainly(room: Room, target: Path) -> None:
     """Replace where two names can't be exchanged: a file in one step, a folder in two.
 
-    A kill between the two leaves the old folder in the room, and whoever cleans gives it back.
+    A kill between the two leaves the old folder in the room, and the next clean-up restores it.
     """
     if not room.new.is_dir():
         room.new.replace(target)
@@ -95,13 +95,13 @@ def _replace_plainly(room: Room, target: Path) -> None:
 
 
 def put_onto_empty(room: Room, target: Path) -> bool:
-    """Give a new folder the name of an empty one, which it replaces in one step.
+    """Rename a new folder onto an empty one, which it replaces in one step.
 
     Returns:
-        Whether it has it; not where the empty one is held: mounted, or the current folder.
+        Whether that worked; not if the empty one is a mount point or the current folder.
 
     Raises:
-        CameMeanwhileError: it is not empty any more.
+        CameMeanwhileError: it is no longer empty.
         OSError: it can't be renamed.
     """
     with alone(target.parent):
@@ -119,16 +119,16 @@ def put_onto_empty(room: Room, target: Path) -> bool:
 
 
 def put_into(room: Room, folder: Path, last: str) -> None:
-    """Move the files of a new folder one by one to an empty one; a kill half-way is undone later.
+    """Move the files of a new folder one by one into an empty one; a kill half-way is undone later.
 
     Args:
-        room: in the folder itself, or beside it.
+        room: a room in the folder itself, or next to it.
         folder: an empty folder.
-        last: the file that says that the folder is whole.
+        last: the file that marks the folder as complete.
 
     Raises:
-        CameMeanwhileError: the folder is not empty any more.
-        OSError: they can't be moved; those that were are back.
+        CameMeanwhileError: the folder is no longer empty.
+        OSError: they can't be moved; moved ones are moved back.
     """
     with alone(folder):
         if not all(map(is_room, os.listdir(folder))):  # noqa: PTH208

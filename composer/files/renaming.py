@@ -1,7 +1,7 @@
-"""Renames in one step: onto a name that is free, or in exchange for what has the name.
+"""Renames in one step: onto a free name, or in exchange for the file that has it.
 
-Linux has a call for both (``renameat2``, man 2 rename); where the system or the file system has
-none, `NoExchangeError` says so, and who called goes the plain way.
+Linux has a system call for both (``renameat2``, man 2 rename); where the system or the file system
+lacks it, `NoExchangeError` is raised, and the caller falls back to plain renames.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 _AT_FDCWD = -100
 _NOREPLACE, _EXCHANGE = 1, 2
-#: What a kernel or a file system says that lacks the call or its flags.
+#: Errors of a kernel or a file system that lacks the call or its flags.
 _UNKNOWN = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
 
 Renameat2 = Callable[[int, bytes, int, bytes, int], int]
@@ -27,10 +27,10 @@ class NoExchangeError(OSError):
 
 
 def rename_to_free(source: Path, target: Path) -> None:
-    """Rename a file or a folder to a name that nothing has.
+    """Rename a file or a folder to a free name.
 
     Raises:
-        FileExistsError: something has it.
+        FileExistsError: the name is taken.
         OSError: it can't be renamed.
     """
     try:
@@ -40,10 +40,10 @@ def rename_to_free(source: Path, target: Path) -> None:
 
 
 def exchange(one: Path, other: Path) -> None:
-    """Exchange what two names of one file system mean.
+    """Exchange two names of one file system.
 
     Raises:
-        NoExchangeError: there is no way to do so in one step here.
+        NoExchangeError: it can't be done in one step here.
         OSError: it can't be done.
     """
     _rename(one, other, _EXCHANGE)
@@ -62,10 +62,10 @@ def _rename(source: Path, target: Path, flag: int) -> None:
 
 
 def _rename_plainly(source: Path, target: Path) -> None:
-    """Rename where nothing but a look before says that the name is free.
+    """Rename after only a check that the name is free.
 
-    A second name for a file is refused by the system where there is one; a folder is renamed onto
-    an empty folder alone, so what may be lost is at most an empty folder.
+    The system refuses a hard link onto an existing name; a folder can only be renamed onto an empty
+    folder, so at most an empty folder may be lost.
     """
     if source.is_dir():
         if os.path.lexists(target):
@@ -76,12 +76,12 @@ def _rename_plainly(source: Path, target: Path) -> None:
         os.link(source, target)
     except FileExistsError:
         raise
-    except OSError:  # a file system without second names
+    except OSError:  # a file system without hard links
         if os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
         source.rename(target)
         return
-    with suppress(OSError):  # it has its name; the other one is removed with the room
+    with suppress(OSError):  # it has its name; the other link is removed with the room
         source.unlink()
 
 

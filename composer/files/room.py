@@ -1,16 +1,16 @@
-"""A room beside a file or a folder, where it is made until it takes its name.
+"""A room: a temporary folder next to a file or a folder, in which it is written before the rename.
 
-A room is a hidden folder, ``.composer-`` and 32 digits, which the process that writes keeps locked.
-A kill leaves it there, without its lock: the next that writes in the same folder finishes or undoes
-what was begun, and removes it. Nothing but the lock says that a process lives, so a process on
-another machine, or in another container, is never taken for dead.
+A room is a hidden folder, ``.composer-`` and 32 digits, which the writing process keeps locked. A
+kill leaves it there without its lock: the next writer in the same folder finishes or undoes what
+was started, and removes it. Only the lock shows whether a process is alive, so a process on another
+machine or in another container is never mistaken for dead.
 
-In a room are:
+A room contains:
 
-``target``   the name that is written
-``new``      what takes the name
-``old``      what had the name, where the system can't exchange the two in one step
-``placing``  the files that are moved one by one to an empty folder: for each its inode and name
+``target``   the name to write
+``new``      the file or folder that will have the name
+``old``      the one that had the name, where the system can't exchange the two in one step
+``placing``  the files that are moved one by one into an empty folder: inode and name of each
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from uuid import uuid4
 
 try:
     import fcntl as _fcntl
-except ImportError:  # Windows: nothing is locked there, so nothing is cleaned
+except ImportError:  # Windows: no locks, so nothing is cleaned up
     _fcntl = None  # type: ignore[assignment]
 
 #: Takes a file and a flag; None where files can't be locked.
@@ -38,42 +38,42 @@ fcntl: Any = _fcntl
 _NAME = re.compile(r"\.composer-[0-9a-f]{32}")
 _ATTEMPTS = 100
 PATIENCE = 10.0  # seconds that one writer waits for another to rename
-#: What file systems say that keep no locks, or don't flush folders.
+#: Errors of file systems without locks, or that don't flush folders.
 _UNKNOWN = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EBADF})
 
 
 @dataclass(frozen=True)
 class Room:
-    """A folder of one writer's own, in the file system of what is written."""
+    """A folder of a single writer, in the file system of the target."""
 
     path: Path
 
     @property
     def new(self) -> Path:
-        """Where what is written is made."""
+        """The path of the new file or folder."""
         return self.path / "new"
 
     @property
     def old(self) -> Path:
-        """Where what had the name is kept until the new one has it."""
+        """The path of the old one until the new one has its name."""
         return self.path / "old"
 
     def will_place(self, files: list[Path]) -> None:
-        """Note what is moved out of the room one by one, so that a kill half-way is undone."""
+        """Record the files moved out of the room one by one, so that a kill can be undone."""
         lines = [f"{file.stat().st_ino} ".encode() + os.fsencode(file.name) for file in files]
         _write(self.path / "placing", b"\0".join(lines))
 
 
 @contextmanager
 def room(folder: Path, target: str) -> Iterator[Room]:
-    """Make a room in a folder, and remove it in the end; rooms of dead processes are removed first.
+    """Make a room in a folder, and remove it at the end; rooms of dead processes are removed first.
 
     Args:
-        folder: that of the file or folder that is written, or that folder itself.
-        target: the name that is written.
+        folder: the parent of the file or folder to write, or that folder itself.
+        target: the name to write.
 
     Raises:
-        OSError: nothing can be made there.
+        OSError: nothing can be created there.
     """
     clean(folder)
     made, lock = _made(folder)
@@ -102,7 +102,7 @@ def clean(folder: Path) -> None:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Keep other writers from renaming in a folder meanwhile, where it can be locked."""
+    """Keep other writers from renaming in a folder meanwhile, if it can be locked."""
     lock = None
     with suppress(OSError):
         lock = os.open(folder, os.O_RDONLY)
@@ -116,7 +116,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def flush(path: Path) -> None:
-    """Have a file, or a folder with all that is in it, on the disk.
+    """Flush a file, or a folder with all its contents, to the disk.
 
     Raises:
         OSError: the disk refuses it.
@@ -128,14 +128,14 @@ def flush(path: Path) -> None:
 
 
 def flush_one(path: Path) -> None:
-    """Have a file, or the names in a folder, on the disk.
+    """Flush a file, or the names in a folder, to the disk.
 
     Raises:
         OSError: the disk refuses it.
     """
     try:
         opened = os.open(path, os.O_RDONLY)
-    except PermissionError:  # a folder in which one may write, and not look
+    except PermissionError:  # a folder that is writable but not readable
         return
     try:
         os.fsync(opened)
@@ -162,7 +162,7 @@ def _made(folder: Path) -> tuple[Room, int]:
 
 
 def _locked(path: Path) -> int | None:
-    """Open a new room and lock it; None where one that cleans took it for left, and removed it."""
+    """Open a new room and lock it; None if a clean-up mistook it for abandoned and removed it."""
     try:
         lock = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -180,7 +180,7 @@ def _locked(path: Path) -> int | None:
 
 
 def _is_locked(lock: int) -> bool:
-    """Lock a new room, after one who may be cleaning it; true where nothing can be locked, too."""
+    """Lock a new room, after any clean-up of it; also true where nothing can be locked."""
     if fcntl is None:
         return True
     try:
@@ -191,7 +191,7 @@ def _is_locked(lock: int) -> bool:
 
 
 def _wait_for(lock: int) -> None:
-    """Wait for a lock, for a while: a program of another kind may hold it for good."""
+    """Wait for a lock, for a while: another program may never release it."""
     end = time.monotonic() + PATIENCE
     while fcntl is not None:
         try:
@@ -208,7 +208,7 @@ def _wait_for(lock: int) -> None:
 def _clean(left: Room) -> None:
     lock = os.open(left.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where its process lives
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails if its process is alive
         _give_back_old(left)
         _take_back_placed(left)
         shutil.rmtree(left.path, ignore_errors=True)
@@ -217,10 +217,10 @@ def _clean(left: Room) -> None:
 
 
 def _give_back_old(left: Room) -> None:
-    """Let what had the name have it again, where the new one never got it."""
+    """Restore the old file where the new one never got the name."""
     if not left.old.exists():
         return
-    with suppress(FileNotFoundError):  # the note is gone where the room was being removed
+    with suppress(FileNotFoundError):  # the note is gone if the room was being removed
         name = os.fsdecode((left.path / "target").read_bytes())
         target = left.path.parent / name
         if _is_plain(name) and not os.path.lexists(target):
@@ -228,10 +228,10 @@ def _give_back_old(left: Room) -> None:
 
 
 def _take_back_placed(left: Room) -> None:
-    """Remove the files of a folder that was not filled to the end; the last one says that it was.
+    """Remove the files of a folder that was not completed; the last file marks completion.
 
-    Each has to be the file that was noted, by its inode: a note in a stranger's archive, unpacked
-    here, names files in vain.
+    Each must be the recorded file, by its inode: a note in an unpacked archive of somebody else has
+    no effect.
     """
     with suppress(FileNotFoundError):
         noted = [line.partition(b" ") for line in (left.path / "placing").read_bytes().split(b"\0")]

@@ -1,1 +1,1 @@
-"""Looking at compositions: what their mechanisms attend to, and in what two of them differ."""
+"""Inspecting compositions: what their mechanisms attend to, and how two of them differ."""

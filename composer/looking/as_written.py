@@ -1,6 +1,6 @@
-"""An inserted mechanism as its spec has it, so that each value of the spec can be read by name.
+"""An inserted mechanism lowered as written in its spec, so that each value can be read by name.
 
-The module that runs was made fast: a product by a gate may be fused into a sum, and a softmax into
+The module that runs is optimised: a product by a gate may be fused into a sum, and a softmax into
 one call of torch's attention. Its spec, lowered without those passes, uses the same weights.
 """
 
@@ -34,7 +34,7 @@ Kind = Literal["gate", "attention"]
 class Seen:
     """One value of a mechanism: the name of its node, its axes in order, its numbers.
 
-    Of attention, `keys` are those of the axes that the keys have, along which the weights sum to 1.
+    For attention, `keys` are the axes of the keys, along which the weights sum to 1.
     """
 
     node: str
@@ -46,9 +46,9 @@ class Seen:
 
 @dataclass(frozen=True)
 class AsWritten:
-    """A mechanism's own nodes as an fx graph, and those of them that say what is attended to.
+    """A mechanism's own nodes as an fx graph, and those that show what is attended to.
 
-    These are its gates and its attention; where it has neither, what its reweights multiply by.
+    These are its gates and its attention; if it has neither, the factors of its reweights.
     """
 
     graph: fx.Graph
@@ -57,10 +57,10 @@ class AsWritten:
 
     @classmethod
     def of(cls, spec: Spec, settings: Settings) -> AsWritten:
-        """Lower a spec as it is written; nothing in it has numbers.
+        """Lower a spec as it is written, without weights.
 
         Raises:
-            ComposerError: the spec is at fault.
+            ComposerError: the spec is faulty.
         """
         graph = compile_graph(graph_of(spec, settings), as_written=True)
         with torch.device("meta"):
@@ -84,7 +84,7 @@ class AsWritten:
         return cls(emitter.fx, gates, attention)
 
     def seen(self, module: fx.GraphModule, args: tuple[Any, ...]) -> list[Seen]:
-        """Run it with the weights of the module that was inserted, on what that is given."""
+        """Run it with the weights of the inserted module, on that module's input."""
         run = _Run(module, self)
         run.run(*args)
         return run.found
@@ -92,13 +92,13 @@ class AsWritten:
 
 @dataclass(frozen=True)
 class _Attention:
-    """Attention's values, each with its axes, and the axes that its weights have."""
+    """The operands of attention, each with its axes, and the axes of its weights."""
 
     name: str
     values: tuple[tuple[fx.Node, tuple[str, ...]], ...]
-    queries: tuple[str, ...]  # with those that ride along before them
+    queries: tuple[str, ...]  # with the shared axes before them
     keys: tuple[str, ...]
-    named: tuple[str, ...]  # what the keys are called, where the queries have the same axes
+    named: tuple[str, ...]  # names of the keys, where the queries have the same axes
 
     @classmethod
     def of(cls, name: str, op: Attention, emitter: FxEmitter) -> _Attention:
@@ -109,7 +109,7 @@ class _Attention:
         return cls(name, values, (*parts.riding, *parts.over), parts.in_keys, own)
 
     def seen(self, weights: Tensor, env: Mapping[fx.Node, Tensor]) -> Seen:
-        """Return weights of [batch, heads, queries, keys] by their own axes."""
+        """Return weights of [batch, heads, queries, keys] with their own axes."""
         sizes: dict[str, int] = {}
         for node, axes in self.values:
             for axis, size in zip(axes, env[node].shape, strict=True):
@@ -120,16 +120,16 @@ class _Attention:
 
 
 class _Run(fx.Interpreter):
-    """Runs the nodes of a mechanism on the weights of the one that was inserted."""
+    """Runs the nodes of a mechanism with the weights of the inserted one."""
 
     def __init__(self, module: fx.GraphModule, written: AsWritten) -> None:
         super().__init__(module, graph=written.graph)
         self.written, self.found = written, list[Seen]()
-        self.kept = dict[fx.Node, Tensor]()  # while the others are let go
+        self.kept = dict[fx.Node, Tensor]()  # the others are freed
         self.keep = {n for one in written.attention.values() for n, _ in one.values}
 
     def run_node(self, n: fx.Node) -> Any:
-        """Run one node, and note what it gives where that is wanted."""
+        """Run one node, and keep its output if requested."""
         value = super().run_node(n)
         if n in self.keep:
             self.kept[n] = value
@@ -144,16 +144,16 @@ class _Run(fx.Interpreter):
 
 
 def _weights(q: Tensor, k: Tensor, **options: Any) -> Tensor:
-    """Return what attention multiplies its values by, [batch, heads, queries, keys].
+    """Return the weights of attention, [batch, heads, queries, keys].
 
-    It takes them from the keys' unit vectors as values, so that mask, bias and scale are its own.
+    Unit vectors as values give the weights, so that mask, bias and scale are its own.
     """
     one = torch.eye(k.shape[-2], dtype=k.dtype, device=k.device)
     return _ATTENTION(q, k, one.expand(*k.shape[:-1], k.shape[-2]), **options)
 
 
 def need_same_state(module: fx.GraphModule, written: AsWritten, path: str) -> None:
-    """Refuse a module that has not what its spec asks for, as after another tool changed it.
+    """Refuse a module that does not match its spec, for example after another tool changed it.
 
     Raises:
         ComposerError: code ``changed-since``.
@@ -164,5 +164,5 @@ def need_same_state(module: fx.GraphModule, written: AsWritten, path: str) -> No
             raise error(
                 "changed-since",
                 f"{path} was changed after it was inserted: it has no {node.target!r}",
-                "look at the model as composer.insert or composer.load gave it",
+                "use the model as returned by composer.insert or composer.load",
             )

@@ -22,18 +22,18 @@ from composer.turns import TURN
 
 @dataclass(frozen=True)
 class AttentionMap:
-    """What one node of one inserted mechanism attends to.
+    """What a node of an inserted mechanism attends to.
 
     Attributes:
         path: the inserted module in the model, ``layer1.0.cbam``.
         node: the node of its spec, ``channel.gate``.
-        kind: ``"gate"``, or ``"attention"`` for the weights of each query's keys.
-        axes: the names of the axes of `values`, in order: ``("b", "c")``. Where attention's keys
-            have the axes of its queries, those of the keys are ``key_h`` and ``key_w``.
-        values: the numbers, without gradients.
-        keys: of attention, those of the axes that the keys have, along which the weights sum to 1.
-        size: the height and width of the map that the mechanism was planned for; of tokens, that
-            of the map that they hold.
+        kind: ``"gate"``, or ``"attention"`` for the attention weights.
+        axes: the names of the axes of `values`, in order: ``("b", "c")``. If attention's keys have
+            the same axes as its queries, those of the keys are ``key_h`` and ``key_w``.
+        values: the values, without gradients.
+        keys: for attention, the axes of the keys, along which the weights sum to 1.
+        size: the height and width of the map that the mechanism was planned for; for tokens,
+            those of their map.
     """
 
     path: str
@@ -52,29 +52,29 @@ class AttentionMap:
 def attention_maps(model: nn.Module, images: Any) -> dict[str, AttentionMap]:
     """Return what each inserted mechanism attends to, on given images.
 
-    These are the values of all `gate` nodes (a sigmoid, a softmax and so on) of each mechanism,
-    and of each `attention` node the weights of its keys, softmax(q k / √d), with its bias and mask;
-    of a mechanism with neither, what its `reweight` nodes multiply by.
+    These are, for each mechanism, the values of all `gate` nodes (a sigmoid, a softmax and so on),
+    and the weights softmax(q k / √d) of each `attention` node, with its bias and mask; for a
+    mechanism with neither, the factors of its `reweight` nodes.
 
-    The model runs once as it is, in evaluation and without gradients; after that it is in the mode
-    that it was in. Each mechanism runs a second time, node by node as its spec has it, for what
-    runs in the model may never make these values. The weights of attention have a number for each
-    query and key, which the model itself does not keep.
+    The model runs once, in evaluation mode and without gradients; then its mode is restored. Each
+    mechanism runs a second time, node by node as in its spec, since the optimised module may never
+    compute these values. Attention weights have a value for each query and key, which the model
+    itself does not keep.
 
     Args:
-        model: what `insert` or `load` gave.
-        images: what the model takes: a batch, a tuple of arguments, or a mapping of keyword
+        model: a model returned by `insert` or `load`.
+        images: the model's input: a batch, a tuple of arguments, or a mapping of keyword
             arguments.
 
     Returns:
-        The maps by name, such as ``layer1.0.cbam.spatial.gate``, in the order that they were made.
-        Where the model runs a mechanism again, the name of the second time ends in ``@2``.
+        The maps by name, such as ``layer1.0.cbam.spatial.gate``, in the order of computation. If
+        the model runs a mechanism twice, the name of the second run ends in ``@2``.
 
     Raises:
         ComposerError: nothing was inserted, no mechanism has a gate or attention, or the model
             does not run on the images.
     """
-    model = unwrapped(getattr(model, "_orig_mod", model))  # of what torch.compile returned
+    model = unwrapped(getattr(model, "_orig_mod", model))  # from torch.compile
     model = shell_of(model)
     record = composed(model)
     found: dict[str, AttentionMap] = {}
@@ -84,7 +84,7 @@ def attention_maps(model: nn.Module, images: Any) -> dict[str, AttentionMap]:
         names = listing(list(dict.fromkeys(spec.name for spec, _ in sites)))
         raise error(
             "no-maps",
-            f"no gate, attention or reweight in {names}, so there is nothing to look at",
+            f"no gate, attention or reweight in {names}, so there is nothing to show",
             "read other values with forward hooks on the inserted modules",
         )
     with _hooks(model, [site for _, site in sites], written, found):
@@ -113,7 +113,7 @@ def _hooks(
     written: Sequence[AsWritten],
     found: dict[str, AttentionMap],
 ) -> Iterator[None]:
-    """Note what each mechanism attends to, before it runs, while this lasts."""
+    """Record what each mechanism attends to, before it runs, inside this context."""
     handles = []
     try:
         for site, one in zip(sites, written, strict=True):
@@ -135,8 +135,8 @@ def _inserted(model: nn.Module, site: EditedSite) -> fx.GraphModule:
         return module
     raise error(
         "changed-since",
-        f"{site.module} is no longer what was inserted there",
-        "look at the model as composer.insert or composer.load gave it",
+        f"{site.module} is no longer the module that was inserted there",
+        "use the model as returned by composer.insert or composer.load",
     )
 
 
@@ -163,5 +163,5 @@ def _of(site: EditedSite, seen: Seen) -> AttentionMap:
 
 
 def _not_compiled() -> Any:
-    """Let modules that were compiled in place run as they are, so that the hooks are called."""
+    """Run modules that were compiled in place uncompiled, so that the hooks are called."""
     return torch.compiler.set_stance("force_eager")

@@ -1,4 +1,4 @@
-"""In what two compositions differ: backbone, edits, sites, params, specs, costs, weights."""
+"""The differences of two compositions: backbone, edits, sites, params, specs, costs, weights."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ Pair = tuple[Any, Any]
 
 @dataclass(frozen=True)
 class EditDifference:
-    """Two edits by one spec, or one that a composition alone has.
+    """Two edits by the same spec, or one that only one composition has.
 
     Attributes:
         spec: the name of the spec.
-        numbers: which edit it is in each, from 1; None where it has none.
-        fields: what differs of where it goes and how it begins.
-        params: what differs of the params that were set; None where one was not.
-        only_a: the modules that the first alone has.
-        only_b: the modules that the second alone has.
-        moved: modules of another position, channels or size.
-        texts: unified diffs of the spec's text, and of those that it uses.
+        numbers: its number in each, from 1; None where it is missing.
+        fields: the differences in placement and init.
+        params: the differences of the params that were set; None where one was not.
+        only_a: the modules only in the first.
+        only_b: the modules only in the second.
+        moved: modules with different position, channels or size.
+        texts: unified diffs of the spec's text, and of the specs that it uses.
     """
 
     spec: str
@@ -71,9 +71,9 @@ class EditDifference:
 
 @dataclass(frozen=True)
 class CompositionDifference:
-    """What differs between two compositions; `versions` alone make no difference.
+    """The differences between two compositions; `versions` alone don't count as one.
 
-    `costs` are parameters and multiply-adds of the whole model, as the reports have them.
+    `costs` are parameters and multiply-adds of the whole model, from the reports.
     """
 
     fields: Mapping[str, Pair]
@@ -84,7 +84,7 @@ class CompositionDifference:
 
     @property
     def is_same(self) -> bool:
-        """Whether both are one model with one history."""
+        """Whether both have the same model and the same history."""
         return not self.fields and not self.edits and not self.costs and self.weights.is_same
 
     def as_json(self) -> dict[str, Any]:
@@ -99,10 +99,10 @@ class CompositionDifference:
 
 
 def composition_difference(a: Path, b: Path) -> CompositionDifference:
-    """Return in what two folders differ that `insert` or `save` wrote; no model is made.
+    """Return the differences of two folders written by `insert` or `save`; no model is built.
 
     Raises:
-        ComposerError: one is no composition, or its weights can't be read.
+        ComposerError: one is not a composition, or its weights can't be read.
     """
     recipes = read_recipe(a), read_recipe(b)
     one, other = recipes
@@ -129,7 +129,7 @@ def _apart(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Pair]:
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:
-    """Return all tensors of a composition; those of replaced layers under a name of their own."""
+    """Return all tensors of a composition; those of replaced layers are marked in their names."""
     for name in (WEIGHTS, REPLACED):
         check_inside(folder / name, folder)
     found = read_safetensors(folder / WEIGHTS)
@@ -140,7 +140,7 @@ def _weights(folder: Path) -> dict[str, Tensor]:
 
 
 def _costs(folder: Path) -> dict[str, int]:
-    """Return the parameters and multiply-adds of a report; nothing where that is not readable."""
+    """Return the parameters and multiply-adds of a report; nothing if it is not readable."""
     try:
         report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
         costs = {"parameters": report["parameters"]["after"], "flops": report["flops"]["after"]}
@@ -153,7 +153,7 @@ def _costs(folder: Path) -> dict[str, int]:
 
 
 def _edits(recipes: tuple[Recipe, Recipe], names: tuple[str, str]) -> tuple[EditDifference, ...]:
-    """Return what differs of the edits; those by one spec are paired in their order."""
+    """Return the differences of the edits; those by the same spec are paired in order."""
     a, b = (recipe.edits for recipe in recipes)
     specs = [[edit.spec for edit in edits] for edits in (a, b)]
     found: list[EditDifference] = []
@@ -211,6 +211,6 @@ def _told(site: RecipeSite) -> str:
 
 
 def shown(names: Sequence[str], most: int = 4) -> str:
-    """Return some names, and how many there are beside."""
+    """Return some names, and the number of the others."""
     more = f", and {len(names) - most} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"

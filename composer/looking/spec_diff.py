@@ -1,4 +1,4 @@
-"""In what two specs differ: their texts as a unified diff, and whether that changes what they say.
+"""The differences of two specs: a unified diff, and whether it changes their meaning.
 
 Nothing here imports torch.
 """
@@ -15,9 +15,9 @@ from composer.primitives import Spec
 
 @dataclass(frozen=True)
 class SpecDifference:
-    """The diffs of two specs' texts, and of the specs that they use, by the words for these.
+    """The diffs of two specs' texts, and of the specs that they use, by their names there.
 
-    `says_the_same` is whether both texts mean one spec, as where a comment alone differs.
+    `says_the_same` is whether both texts mean the same spec, as when only a comment differs.
     """
 
     texts: Mapping[str, str]
@@ -34,12 +34,12 @@ class SpecDifference:
 
 
 def spec_difference(a: Spec, b: Spec, names: tuple[str, str]) -> SpecDifference:
-    """Return in what two specs differ.
+    """Return the differences of two specs.
 
     Args:
         a: one spec.
         b: the other.
-        names: what the diff calls them.
+        names: their names in the diff.
     """
     texts = text_differences({"": a.origin.text, **a.texts}, {"": b.origin.text, **b.texts}, names)
     same = a.model_dump(mode="json") == b.model_dump(mode="json") and not any(texts.keys() - {""})
@@ -49,9 +49,9 @@ def spec_difference(a: Spec, b: Spec, names: tuple[str, str]) -> SpecDifference:
 def text_differences(
     a: Mapping[str, str], b: Mapping[str, str], names: tuple[str, str]
 ) -> dict[str, str]:
-    """Return the unified diffs of texts that differ, by the words for them.
+    """Return the unified diffs of texts that differ, by their names.
 
-    The word of the spec itself is empty; a text that one side alone has differs from an empty one.
+    The name of the spec itself is empty; a text on one side only is compared with an empty one.
     """
     found = {}
     for word in dict.fromkeys((*a, *b)):

@@ -1,4 +1,4 @@
-"""In what two sets of tensors differ: by name, shape, dtype and number."""
+"""The differences of two sets of tensors: names, shapes, dtypes and values."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class WeightDifference:
     """The tensors of two files, by name.
 
     Attributes:
-        equal: those with the same numbers, bit by bit but for the sign of zero.
-        changed: those of one shape with others, and the largest difference.
-        reshaped: those of another shape or dtype, as words for both.
-        only_a: those that the first file alone has.
-        only_b: those that the second file alone has.
+        equal: those with the same values, bit by bit except for the sign of zero.
+        changed: those of the same shape with different values, and the largest difference.
+        reshaped: those of different shape or dtype, both in words.
+        only_a: those only in the first file.
+        only_b: those only in the second file.
     """
 
     equal: tuple[str, ...]
@@ -44,7 +44,7 @@ class WeightDifference:
 
 
 def weight_difference(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> WeightDifference:
-    """Return in what two sets of tensors differ."""
+    """Return the differences of two sets of tensors."""
     equal: list[str] = []
     changed: dict[str, float] = {}
     reshaped: dict[str, tuple[str, str]] = {}
@@ -70,7 +70,7 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 
 def _largest(one: Tensor, other: Tensor) -> float:
-    """Return the largest difference; infinite where one alone is no number."""
+    """Return the largest difference; infinite where only one is NaN."""
     apart = (one.double() - other.double()).abs()
     apart = apart.masked_fill((one != one) & (other != other), 0.0)
     return float(apart.nan_to_num(nan=float("inf")).max())

@@ -165,7 +165,7 @@ def settings_for(
         ComposerError: they do not fit the spec.
     """
     if init not in get_args(Init):
-        raise error("invalid-init", f"init cannot be {init!r}", "write 'paper' or 'identity'")
+        raise error("invalid-init", f"{init!r} is not an init", "use 'paper' or 'identity'")
     order, tokens, places = _checked_layout(spec, layout, prefix, size, like)
     if tokens is not None and "n" not in (order or ("n",)) and size is None:
         raise error(

@@ -1,8 +1,8 @@
 """Parameters and multiply-adds, counted as vision papers count them.
 
 Multiply-adds are those of every convolution and matrix product, and two for each element of a
-norm. ResNet-50 at 224 comes to 4.11 G. Reductions, activations and products of elements are left
-out, as they are there; so are those of a norm that is written in products of elements.
+norm. ResNet-50 at 224 comes to 4.11 G. Reductions, activations and elementwise products are
+omitted, as in the papers; so are those of a norm written in elementwise products.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _CONTAINERS = (dict, OrderedDict, list, set)
 def untouched(model: nn.Module) -> Iterator[list[str]]:
     """Undo what a forward pass leaves on the modules: caches, counters, flags.
 
-    Gives a list that holds, afterwards, the names of the attributes that had changed.
+    Yields a list that afterwards holds the names of the changed attributes.
     """
     changed: list[str] = []
     saved = [(m, dict(vars(m)), _contents(m)) for m in model.modules()]
@@ -77,7 +77,7 @@ def untouched(model: nn.Module) -> Iterator[list[str]]:
 
 
 def _contents(module: nn.Module) -> dict[str, tuple[Any, Any]]:
-    """Return the containers of a module, each with what it holds; most of them hold nothing."""
+    """Return the containers of a module, each with its contents; most are empty."""
     return {
         name: (value, value.copy() if value else ())
         for name, value in vars(module).items()
@@ -97,14 +97,14 @@ def _same(container: Any, items: Any) -> bool:
 
 @dataclass(frozen=True)
 class FakeRun:
-    """Runs a model on fake tensors: shapes without numbers, and without its memory."""
+    """Runs a model on fake tensors: shapes without values or memory."""
 
     mode: FakeTensorMode
     state: dict[str, Tensor]
 
     @classmethod
     def of(cls, model: nn.Module) -> FakeRun:
-        """Prepare fake copies of all parameters and buffers; the model is not touched.
+        """Prepare fake copies of all parameters and buffers; the model is not changed.
 
         Raises:
             ComposerError: some of them have no size yet.
@@ -116,10 +116,10 @@ class FakeRun:
             raise error(
                 "lazy-model",
                 f"{path} is a {kind} that has not seen an image, so its sizes are not known",
-                "run the model once on a batch of images before",
+                "first run the model once on a batch of images",
             )
         mode = FakeTensorMode(allow_non_fake_inputs=True)
-        with torch.inference_mode(False):  # a caller's; what is made there records no gradients
+        with torch.inference_mode(False):  # a caller's; tensors made in it record no gradients
             return cls(mode, {name: mode.from_tensor(t) for name, t in tensors.items()})
 
     def inside(self, path: str) -> FakeRun:
@@ -131,7 +131,7 @@ class FakeRun:
         return FakeRun(self.mode, state)
 
     def without(self, path: str) -> FakeRun:
-        """Return the run of the model with something else in place of a module inside it."""
+        """Return the run of the model with a module inside it replaced."""
         state = {k: t for k, t in self.state.items() if not k.startswith(f"{path}.")}
         return FakeRun(self.mode, state)
 
@@ -147,14 +147,14 @@ class FakeRun:
         """Run the forward pass inside `watch`; inputs are made fake.
 
         Args:
-            model: what was prepared.
-            inputs: makes what it is given.
-            watch: around the pass.
-            named: makes what it is given by name.
-            training: the mode of the model and all inside it.
+            model: the prepared model.
+            inputs: makes its inputs.
+            watch: the context around the pass.
+            named: makes its keyword arguments.
+            training: the mode of the model and all modules inside.
             gradients: whether the pass records them.
         """
-        # in a caller's inference mode whole layers would reach `watch`, not what they are made of
+        # in a caller's inference mode whole layers would reach `watch`, not their operators
         with TURN, nothing_fake_remembered(), untouched(model), torch.inference_mode(False):
             for module in model.modules():
                 module.training = training
@@ -165,21 +165,21 @@ class FakeRun:
                 return torch.func.functional_call(model, self.state, inputs(), named())
 
 
-#: What libraries call the flag by which a forward goes another way to save memory.
+#: Names of the flag by which a forward saves memory, such as checkpointing.
 _CHECKPOINTING = ("grad_checkpointing", "gradient_checkpointing", "use_checkpoint", "with_cp")
 
 
 def without_checkpointing(module: nn.Module) -> None:
-    """Let a module run as it does where it need not save memory: what is seen is the same."""
+    """Run a module without saving memory: its operations are the same."""
     for name in _CHECKPOINTING:
         if vars(module).get(name) is True:
             setattr(module, name, False)
 
 
 def _run_uncompiled(module: nn.Module) -> None:
-    """Let a module that was compiled run as it was: what is fake has no numbers.
+    """Run a compiled module uncompiled, since fake tensors have no values.
 
-    torch's own stance for this is one for all threads, and a compiled model may serve in another.
+    torch's own switch for this applies to all threads, and a compiled model may serve in another.
     """
     if module._compiled_call_impl is not None:
         module._compiled_call_impl = None
@@ -188,7 +188,7 @@ def _run_uncompiled(module: nn.Module) -> None:
 def on_numbers(
     model: nn.Module, args: Any, kwargs: Any, watch: AbstractContextManager[Any]
 ) -> None:
-    """Run a model on real numbers in evaluation inside `watch`; it is left as it was."""
+    """Run a model on real tensors in evaluation inside `watch`; the model is left unchanged."""
     modes = [(module, module.training) for module in model.modules()]
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     try:
@@ -204,7 +204,7 @@ def on_numbers(
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Where a model refuses a size, the exception says so; torch would log a traceback besides."""
+    """Silence torch's log of a traceback where a model refuses a size; the exception is enough."""
     log = logging.getLogger("torch._subclasses.fake_tensor")
     was, log.disabled = log.disabled, True
     try:

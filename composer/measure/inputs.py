@@ -1,4 +1,4 @@
-"""What a model is given when it runs: its arguments by place and by name."""
+"""The inputs of a model: its positional and keyword arguments."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Inputs:
     """The arguments of one forward pass on a batch of one.
 
     Attributes:
-        args: by place.
-        kwargs: by name.
-        are_examples: whether the numbers in them are a user's; else only the sizes are meant.
+        args: positional.
+        kwargs: keyword.
+        are_examples: whether the values are a user's; else only the sizes matter.
     """
 
     args: tuple[Any, ...]
@@ -40,18 +40,18 @@ class Inputs:
 
     @classmethod
     def images(cls, model: nn.Module, shape: Sequence[int]) -> Inputs:
-        """Return one image of (channels, height, width), on a model's device, of its dtype."""
+        """Return one image of (channels, height, width), on a model's device, in its dtype."""
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
         return cls((torch.empty((1, *shape), device=device, dtype=floating_dtype(model)),))
 
     @classmethod
     def examples(cls, model: nn.Module, given: Any) -> Inputs:
-        """Read what a user gives as example inputs; of a batch the first is taken.
+        """Read a user's example inputs; of a batch the first sample is used.
 
         Args:
-            model: whose inputs they are.
-            given: a tensor; a tuple or list of arguments; a mapping, which is keyword arguments
-                where the forward names them all, else one argument; or a tuple of both, as in
+            model: the model.
+            given: a tensor; a tuple or list of arguments; a mapping, which means keyword arguments
+                if the forward names them all, else one argument; or a tuple of both, as in
                 ``((image,), {"text": text})``.
 
         Raises:
@@ -75,7 +75,7 @@ class Inputs:
             raise error(
                 "invalid-inputs",
                 "there is no tensor in example_inputs",
-                "give what the model's forward takes: a tensor, (image, text), or "
+                "pass the inputs of the model's forward: a tensor, (image, text), or "
                 "{'pixel_values': image}",
             )
         batch = found.image.shape[0] if found.image.dim() else 1
@@ -83,7 +83,7 @@ class Inputs:
 
     @property
     def image(self) -> Tensor | None:
-        """The tensor that has the map: the first of most axes that holds no whole numbers."""
+        """The tensor with the map: the first non-integer one with the most axes."""
         numbers = [t for t in self._tensors if t.is_floating_point()] or self._tensors
         return max(numbers, key=Tensor.dim, default=None)
 
@@ -103,12 +103,12 @@ class Inputs:
         return () if self.image is None else tuple(self.image.shape[1:])
 
     def made(self, device: torch.device | None = None) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return tensors of the same sizes whose numbers are none in particular."""
+        """Return tensors of the same sizes with arbitrary values."""
         blank = self._each(lambda t: torch.empty(t.shape, dtype=t.dtype, device=device or t.device))
         return blank.args, dict(blank.kwargs)
 
     def on(self, model: nn.Module) -> Inputs:
-        """Return the same on a model's device; numbers that are not whole in its dtype."""
+        """Return the same on a model's device, with floating-point tensors in its dtype."""
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
         dtype = floating_dtype(model)
         return self._each(
@@ -116,14 +116,14 @@ class Inputs:
         )
 
     def filled(self) -> Inputs:
-        """Return inputs with numbers: those of examples as they are, else random ones."""
+        """Return inputs with values: those of the examples, else random ones."""
         if self.are_examples:
             return self
         draw = torch.Generator().manual_seed(0)
         return self._each(lambda t: torch.randn(t.shape, generator=draw).to(t))
 
     def larger(self, more: int, dimensions: int) -> Inputs:
-        """Return inputs whose image, and what is as large, has more places along each axis."""
+        """Return inputs with a larger image, and other inputs of its size enlarged with it."""
         size = self.shape[-dimensions:]
 
         def grown(t: Tensor) -> Tensor:
@@ -152,7 +152,7 @@ class Inputs:
         return twice.with_image(torch.cat([own, own.flip(-1)]).detach())
 
     def with_image(self, image: Tensor) -> Inputs:
-        """Return the same with another image, or a batch of them."""
+        """Return the same with another image or batch of images."""
         own = self.image
         return self._each(
             lambda t: image if t is own
@@ -168,7 +168,7 @@ def described(inputs: Inputs) -> tuple[list[Any], dict[str, Any]]:
     """Return inputs as plain values: a tensor is its shape and its dtype.
 
     Raises:
-        ComposerError: they hold something else than tensors and plain values.
+        ComposerError: they hold something other than tensors and plain values.
     """
     return [_plain(value) for value in inputs.args], {
         name: _plain(value) for name, value in inputs.kwargs.items()
@@ -176,7 +176,7 @@ def described(inputs: Inputs) -> tuple[list[Any], dict[str, Any]]:
 
 
 def from_description(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Inputs:
-    """Return inputs like those that were described, their numbers all zero.
+    """Return inputs as described, filled with zeros.
 
     Raises:
         ComposerError: a tensor has no such shape or dtype.
@@ -197,7 +197,7 @@ def _plain(value: Any) -> Any:
         return value
     raise error(
         "invalid-inputs",
-        f"the example inputs hold {type(value).__name__}, which a recipe can't say",
+        f"the example inputs hold {type(value).__name__}, which a recipe can't hold",
         "name the backbone as file.py:factory, and let the factory return (model, example_inputs)",
     )
 
@@ -207,7 +207,7 @@ def _read(value: Any) -> Any:
         shape, dtype = value["shape"], DTYPES.get(str(value["dtype"]))
         sound = isinstance(shape, list) and all(type(n) is int and n >= 0 for n in shape)
         if not sound or dtype is None:
-            message = f"no tensor is of shape {shape} and dtype {value['dtype']}"
+            message = f"there is no tensor of shape {shape} and dtype {value['dtype']}"
             raise error("bad-recipe", message, "was the recipe edited?")
         return torch.zeros(shape, dtype=dtype)
     if isinstance(value, dict):
@@ -216,19 +216,19 @@ def _read(value: Any) -> Any:
 
 
 def remember_inputs(model: nn.Module, inputs: Inputs | None) -> None:
-    """Keep on the model what it takes; None keeps what is there."""
+    """Remember the inputs on the model; None keeps the earlier ones."""
     if inputs is not None:
         vars(model)[_ATTRIBUTE] = inputs
 
 
 def remembered_inputs(model: nn.Module) -> Inputs | None:
-    """Return what was said that a model takes, if anything was."""
+    """Return the inputs remembered for a model, if any."""
     found = vars(model).get(_ATTRIBUTE)
     return found if isinstance(found, Inputs) else None
 
 
 def _names(model: nn.Module, given: Mapping[str, Any]) -> bool:
-    """Return whether a model's forward takes what is given by these names."""
+    """Return whether a model's forward takes these keyword arguments."""
     if not all(isinstance(name, str) for name in given):
         return False
     try:

@@ -1,7 +1,7 @@
-"""How long calls take, measured side by side.
+"""The latency of calls, measured side by side.
 
-What a machine gives drifts while others use it, and while it warms up. So the calls take turns,
-round after round, each time another one first, and two of them are compared round by round.
+The speed of a machine drifts while others use it, and while it warms up. So the calls alternate,
+round after round, each time starting with another one, and are compared round by round.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 
 import torch
 
-#: What a timed stretch takes at least, in seconds: shorter calls are repeated within it.
+#: The least duration of a timed stretch, in seconds: shorter calls are repeated within it.
 STRETCH = 5e-4
-_WARM_UP = 3  # calls that don't count, two of a slow one; what is compiled is so in the first
+_WARM_UP = 3  # uncounted calls, two for a slow one; compilation happens in the first
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What one call took, in seconds, in each round."""
+    """The time of one call, in seconds, in each round."""
 
     rounds: tuple[float, ...]
 
@@ -39,7 +39,7 @@ class Timing:
 
     @property
     def least(self) -> float:
-        """The fastest round, in seconds: on a busy machine the one that was least disturbed."""
+        """The fastest round, in seconds: on a busy machine the least disturbed one."""
         return min(self.rounds)
 
     @property
@@ -51,7 +51,7 @@ class Timing:
         return first, third
 
     def ratio(self, other: Timing) -> float:
-        """Return how many times as long this took as another of the same rounds, as a median."""
+        """Return the median ratio of this time to that of another call in the same rounds."""
         return statistics.median(a / b for a, b in zip(self.rounds, other.rounds, strict=True))
 
 
@@ -61,16 +61,16 @@ def interleaved(
     seconds: float = 1.0,
     least_runs: int = 5,
 ) -> dict[str, Timing]:
-    """Time calls in turn, after a warm-up.
+    """Time calls alternately, after a warm-up.
 
     Args:
-        calls: what is timed, by name; each has to do its work on the device.
-        device: where that is; on CUDA the device's own clock is read.
-        seconds: for how long, for each call; the warm-up comes on top.
-        least_runs: how many rounds there are at least, however long they take.
+        calls: the calls to time, by name; each does its work on the device.
+        device: the device; on CUDA its own clock is used.
+        seconds: the time for each call, without the warm-up.
+        least_runs: the least number of rounds, however long they take.
 
     Returns:
-        The timing of each call; all have equally many rounds.
+        The timing of each call; all have the same number of rounds.
     """
     place = torch.device(device)
     stretch = partial(_cuda_stretch, place) if place.type == "cuda" else _cpu_stretch
@@ -98,7 +98,7 @@ def _repeats(call: _Call, stretch: _Stretch, seconds: float) -> int:
 
 
 def _cpu_stretch(call: _Call, repeats: int) -> float:
-    """Return the seconds of one call out of several in a row."""
+    """Return the seconds of one call, averaged over several in a row."""
     begin = time.perf_counter()
     for _ in range(repeats):
         call()
@@ -106,7 +106,7 @@ def _cpu_stretch(call: _Call, repeats: int) -> float:
 
 
 def _cuda_stretch(device: torch.device, call: _Call, repeats: int) -> float:
-    """Return the same by the device's clock: launches count where the device waits for them."""
+    """Return the same by the device's clock: launches count only if the device waits for them."""
     with torch.cuda.device(device):
         event: Any = torch.cuda.Event
         begin, end = event(enable_timing=True), event(enable_timing=True)

@@ -1,4 +1,4 @@
-"""What was measured on: the machine and the versions."""
+"""The measurement environment: the machine and the versions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CPUS = Path("/proc/cpuinfo")
 
 @dataclass(frozen=True)
 class Machine:
-    """What times depend on, besides what is timed; `name` is that of the CPU or the device."""
+    """What times depend on, besides the timed code; `name` is that of the CPU or the device."""
 
     name: str
     cores: int
@@ -63,7 +63,7 @@ def _cores() -> int:
 
 
 def _processor() -> str:
-    """Return the name of the CPU as the system tells it."""
+    """Return the name of the CPU as reported by the system."""
     if _CPUS.is_file():
         for line in _CPUS.read_text(encoding="utf-8").splitlines():
             key, _, value = line.partition(":")

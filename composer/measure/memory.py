@@ -1,4 +1,4 @@
-"""How much memory one step takes at its peak, on top of what is there before."""
+"""The peak memory of one step, on top of what is allocated before."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 
 import torch
 
-#: The profiler's own log, on stderr, says when it starts and stops; at this level it says nothing.
+#: The profiler logs its start and stop on stderr; at this level it is silent.
 _LOG, _SILENT = "KINETO_LOG_LEVEL", "99"
 
 
 def peak_memory(step: Callable[[], object], device: torch.device | str = "cpu") -> int:
-    """Return the most bytes that a step has newly allocated at any one time.
+    """Return the peak of the bytes that a step newly allocates.
 
-    What the step frees of what was there before counts against it: leave nothing, such as the
-    gradients of an earlier step, for it to free. Run it once before, for what is made only once.
+    Earlier allocations that the step frees are subtracted: leave nothing, such as the gradients of
+    an earlier step, for it to free. Run it once before, for allocations made only once.
 
     Args:
-        step: what is measured; it runs once.
-        device: where it allocates: CUDA's own counter is read, and on the CPU torch's profiler,
-            which sees every tensor, those of compiled code and of libraries' workspaces that torch
-            allocates for them among them.
+        step: the step to measure; it runs once.
+        device: where it allocates. On CUDA its own counter is used, and on the CPU torch's
+            profiler, which sees every tensor, including those of compiled code and workspaces that
+            torch allocates for libraries.
     """
     place = torch.device(device)
     if place.type == "cuda":

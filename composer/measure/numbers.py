@@ -12,7 +12,7 @@ def giga(number: int) -> str:
 
 
 def cost_line(parameters: int, flops: int) -> tuple[str, ...]:
-    """Return parameters and multiply-adds on one line; no line where there are none."""
+    """Return parameters and multiply-adds on one line; no line if there are none."""
     said = [f"{parameters:,} param{'s' if parameters > 1 else ''}"] if parameters else []
     said += [f"{giga(flops)} multiply-adds"] if flops else []
     return (" · ".join(said),) if said else ()

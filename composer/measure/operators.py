@@ -1,9 +1,9 @@
-"""How many multiply-adds an operator of torch computes, from the shapes that it is given.
+"""The number of multiply-adds of a torch operator, from the shapes of its inputs.
 
-Which operators a model runs depends on the device, on whether gradients are recorded, and on the
-fast paths that torch takes; what they compute does not. So each one has its count here, whichever
-way leads to it: `nn.MultiheadAttention` and `nn.TransformerEncoderLayer` cost the same in one
-operator as in twenty.
+Which operators a model runs depends on the device, on whether gradients are recorded, and on
+torch's fast paths; what they compute does not. So each operator has its count here, whatever the
+path: `nn.MultiheadAttention` and `nn.TransformerEncoderLayer` cost the same in one operator as in
+twenty.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 from torch import Tensor
 from torch.utils.flop_counter import flop_registry
 
-#: The multiply-adds of one call: its arguments in order, those by name with defaults, its result.
+#: Multiply-adds of one call, from its arguments in order, keyword ones with defaults, and result.
 Count = Callable[..., int]
 
-#: Torch's names of a norm's operator; the values come first. Each costs two for each element.
+#: Torch's names of norm operators; the values come first. Each costs two per element.
 _NORMS = (
     "native_batch_norm",
     "_native_batch_norm_legit",
@@ -38,9 +38,9 @@ def multiply_adds(
 
     Args:
         operator: an overload packet, such as ``torch.ops.aten.mm``.
-        args: what it was given.
-        kwargs: what it was given by name.
-        out: what it gave.
+        args: its positional arguments.
+        kwargs: its keyword arguments.
+        out: its output.
     """
     own = _COUNTS.get(operator.__name__)
     if own is not None:

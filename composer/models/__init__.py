@@ -1,1 +1,1 @@
-"""A MODEL string to an `nn.Module`."""
+"""From a MODEL string to an `nn.Module`."""

@@ -1,4 +1,4 @@
-"""The config.json that ``hf:PATH`` names, found and read; neither transformers nor torch is."""
+"""Find and read the config.json that ``hf:PATH`` names, without importing transformers or torch."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Data = dict[str, Any]
 
 
 def read_config(name: str, beside: Path | None = None) -> tuple[Path, Data]:
-    """Return a config's file and what it holds; transformers is not imported.
+    """Return a config's file and its contents, without importing transformers.
 
     Args:
         name: a config.json, or a folder that holds one.
         beside: see `open_backbone`.
 
     Raises:
-        ComposerError: there is none, or it is no config of a transformers model.
+        ComposerError: it does not exist, or is not a config of a transformers model.
     """
     path = look_for(name, beside, lambda p: p.is_file() or (p / CONFIG).is_file())
     if path is None:
@@ -33,14 +33,14 @@ def read_config(name: str, beside: Path | None = None) -> tuple[Path, Data]:
         raise error(
             "unknown-backbone",
             f"there is {what}{'' if here else looked(beside)}",
-            "hf: reads from this machine alone: fetch a config with "
+            "hf: reads only from this machine: download a config with "
             "'hf download ORG/NAME config.json --local-dir vit', then write hf:vit",
         )
     file = path if path.is_file() else path / CONFIG
     data = _json_of(file)
     if not isinstance(data, dict):
         kind = "list" if isinstance(data, list) else "single value"
-        raise refused(file, f"this holds a {kind}, not a JSON object", f"give a {CONFIG}")
+        raise refused(file, f"it holds a {kind}, not a JSON object", f"give a {CONFIG}")
     if not isinstance(data.get("model_type"), str):
         timm = data.get("architecture")
         raise refused(
@@ -48,7 +48,7 @@ def read_config(name: str, beside: Path | None = None) -> tuple[Path, Data]:
             "it names no model_type",
             f"this is a config of timm: write timm:{timm}"
             if isinstance(timm, str)
-            else 'a config of transformers says which model it is of: "model_type": "vit"',
+            else 'a config of transformers names its model: "model_type": "vit"',
         )
     names = data.get("architectures") or []
     if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
@@ -61,7 +61,7 @@ def read_config(name: str, beside: Path | None = None) -> tuple[Path, Data]:
 
 
 def without_notes(value: Any) -> Any:
-    """Leave out what a config notes of the run that wrote it: kernels, and where weights were."""
+    """Omit what a config records of the run that wrote it: kernels, and the location of weights."""
     if isinstance(value, list):
         return [without_notes(item) for item in value]
     if not isinstance(value, dict):
@@ -80,7 +80,7 @@ def _json_of(file: Path) -> Any:
         raise refused(file, "this is not a .json file", way_out)
     try:
         if (size := file.stat().st_size) > MAX_BYTES:
-            message = f"{size:,} bytes is more than a config may have ({MAX_BYTES:,})"
+            message = f"the file has {size:,} bytes, and a config may have {MAX_BYTES:,}"
             raise refused(file, message, way_out)
         text = file.read_text(encoding="utf-8-sig")
         found = json.loads(text)
@@ -112,5 +112,5 @@ def _is_deep(value: Any) -> bool:
 
 
 def refused(file: Path, message: str, way_out: str | None) -> ComposerError:
-    """Return the error for a config that is at fault."""
+    """Return the error for a faulty config."""
     return ComposerError(Diagnostic("bad-config", message, way_out, file=str(file)))

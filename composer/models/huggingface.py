@@ -1,6 +1,6 @@
 """``hf:PATH``: a vision model of Hugging Face's transformers, made from a config on this machine.
 
-Nothing comes from the network, and neither code nor a pickle that lies beside the config is read.
+Nothing is downloaded, and neither code nor a pickle beside the config is read.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from composer.models.trusted import odd_timm_arguments
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 PICKLE = "pytorch_model.bin"
-#: What may be set in every config, beside the fields of its own class.
+#: What may be set in every config, in addition to the fields of its own class.
 ALWAYS_SET = {"num_labels", "attn_implementation"}
-#: What else says the same as a field, so that it goes where that is set.
+#: Fields with the same meaning as another one, removed where that is set.
 SAME = {
     "num_labels": {"id2label", "label2id"},
     "out_indices": {"out_features"},
     "out_features": {"out_indices"},
 }
-#: The fields that name a model of timm, and those that are passed to it.
+#: The fields that name a timm model, and those that are passed to it.
 _NAMES_OF_TIMM = ("backbone", "architecture")
 _GIVEN_TO_TIMM = ("backbone_kwargs", "model_args", "timm_kwargs")
 
 
 def hugging_face_factory(source: ModelString, beside: Path | None) -> Callable[..., Any]:
-    """Return what makes the model: by the fields of its config that are to be other ones.
+    """Return the function that makes the model; it takes new values for fields of the config.
 
     Raises:
         ComposerError: there is no config.
@@ -60,7 +60,7 @@ def hugging_face_factory(source: ModelString, beside: Path | None) -> Callable[.
 
 
 class _Maker:
-    """Makes the model that a config is of."""
+    """Makes the model of a config."""
 
     def __init__(self, source: ModelString, file: Path, data: Data, transformers: Any) -> None:
         self.source, self.file, self.transformers = source, file, transformers
@@ -68,7 +68,7 @@ class _Maker:
         self.model_type: str = data["model_type"]
 
     def model(self, fields: Data, pretrained: bool) -> Any:
-        """Return the model; of its config, `fields` are to be other ones.
+        """Return the model, with `fields` of its config replaced.
 
         Raises:
             ComposerError: it can't be made.
@@ -104,21 +104,21 @@ class _Maker:
         )
 
     def _usual(self, own: Any) -> Any:
-        """Return the class of a classifier made from a config, else of a model without a head."""
+        """Return the classifier class of a config, or else that of a model without a head."""
         for mapping in ("MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING", "MODEL_MAPPING"):
             kind = getattr(self.transformers, mapping).get(own, None)
             if kind is not None:
                 return kind[0] if isinstance(kind, (tuple, list)) else kind
         raise self._refused(
-            f"{self._library} has no model of model_type {self.model_type!r} but for a class "
-            "named in architectures, and none is",
+            f"{self._library} can't choose a model of model_type {self.model_type!r}: "
+            "no class is given in architectures",
             f"name it: hf:{self.source.name}?architectures=NAME",
         )
 
     def _part(self, own: Any, kind: Any) -> tuple[Any, Data]:
-        """Return the class of config that a model is made from, and which part of this one it is.
+        """Return the config class that a model is made from, and which part of this config that is.
 
-        A vision tower is made from the `vision_config` of a model that takes text too.
+        A vision tower is made from the `vision_config` of a model that also takes text.
         """
         if issubclass(own, kind.config_class):
             return own, self.data
@@ -128,11 +128,11 @@ class _Maker:
         usual = self._usual(own).__name__
         raise self._refused(
             f"{kind.__name__} is not made from a config of model_type {self.model_type!r}",
-            f"{usual} is: hf:{self.source.name}?architectures={usual}",
+            f"use {usual}: hf:{self.source.name}?architectures={usual}",
         )
 
     def _check_only_builds(self, data: Data) -> None:
-        """Refuse a config whose models of timm would read files, wherever in it they stand."""
+        """Refuse a config whose timm models would read files, wherever in it they are named."""
         for value in data.values():
             if isinstance(value, dict):
                 self._check_only_builds(value)
@@ -146,8 +146,8 @@ class _Maker:
         for name in names or [None]:
             if (why := odd_timm_arguments(name, given)) is not None:
                 raise self._refused(
-                    f"it has a model of timm that reads more than the config: {why}",
-                    "give a config that only builds: plain names, numbers, flags and words",
+                    f"it names a timm model that reads more than the config: {why}",
+                    "give a config with plain names, numbers, flags and words only",
                 )
 
     def _check_takes_images(self, own: Any, kind: Any) -> None:
@@ -167,7 +167,7 @@ class _Maker:
         )
 
     def _config(self, own: Any, data: Data, fields: Data) -> Any:
-        """Return a config object; what follows from the fields is worked out anew."""
+        """Return a config object; derived fields are computed again."""
         generic = self.transformers.PretrainedConfig
         known = _fields(own, generic)
         for key, value in fields.items():
@@ -180,7 +180,7 @@ class _Maker:
             if key == "attn_implementation" and "/" in str(value):
                 raise error(
                     "backbone-failed",
-                    f"{self.source} cannot be made: {value} is code of the Hub, which is never run",
+                    f"{self.source} cannot be made: {value} is Hub code, which is never run",
                     "write attn_implementation=sdpa or attn_implementation=eager",
                 )
         if fields:
@@ -189,10 +189,10 @@ class _Maker:
             data = {key: value for key, value in data.items() if key not in gone}
         try:
             return own.from_dict(copy.deepcopy({**data, **fields}))
-        except Exception as failure:  # each config class checks as it likes
+        except Exception as failure:  # each config class has its own checks
             if type(failure).__name__ == "OfflineModeIsEnabled":
                 raise self._refused(
-                    "it takes another config from the Hub, and hf: reads from this machine alone",
+                    "it needs another config from the Hub, and hf: reads only from this machine",
                     "write that config under backbone_config",
                 ) from None
             said = " ".join(str(failure).split())[:200]
@@ -201,9 +201,9 @@ class _Maker:
             raise self._refused(f"{own.__name__} refuses it: {said}", None) from None
 
     def _pretrained(self, kind: Any, config: Any, labels: int) -> Any:
-        """Return the model with the weights that lie beside its config.
+        """Return the model with the weights beside its config.
 
-        A head for another number of classes, where that was asked for, begins fresh.
+        A head for another number of classes, if requested, starts with fresh weights.
         """
         folder = self.file.parent
         check_weights_alone(folder)
@@ -213,7 +213,7 @@ class _Maker:
             raise error(
                 "no-pretrained",
                 f"there are no weights beside {self.file}: no {WEIGHTS[0]}{pickle}",
-                "give a file of your own with --weights, or leave --pretrained away",
+                "give a weights file with --weights, or omit --pretrained",
             )
         try:
             model, told = kind.from_pretrained(
@@ -240,10 +240,10 @@ class _Maker:
         return model.float().train()
 
     def _check_whole(self, missing: list[str], other: list[str], file: Path) -> None:
-        """Refuse weights that leave a part of the model as it was made."""
+        """Refuse weights that leave a part of the model uninitialised."""
         problems = [
             f"{counted(len(keys), 'key')} {what}: {', '.join(sorted(keys)[:3])}"
-            for what, keys in (("missing", missing), ("of another shape", other))
+            for what, keys in (("missing", missing), ("of different shape", other))
             if keys
         ]
         if problems:
@@ -266,7 +266,7 @@ class _Maker:
 
 
 def _fields(own: Any, generic: Any) -> set[str]:
-    """Return the names of a config's fields that may be set; the generic ones may not."""
+    """Return the names of a config's fields that may be set, without the generic ones."""
     stated = inspect.signature(own).parameters.keys() - inspect.signature(generic).parameters.keys()
     aliases = {alias for alias, name in own.attribute_map.items() if name in stated}
     outputs = {"out_features", "out_indices"} if hasattr(own, "out_features") else set()
@@ -277,7 +277,7 @@ def config_of(model: Any, kind: type) -> str:
     """Return the text of the config.json that a model of transformers was made from.
 
     Args:
-        model: what has the `config`.
+        model: it has the `config`.
         kind: its class, before anything was inserted.
     """
     data: Data = json.loads(model.config.to_json_string())
@@ -286,15 +286,15 @@ def config_of(model: Any, kind: type) -> str:
 
 
 def check_weights_alone(folder: Path) -> None:
-    """Refuse a folder whose weights transformers would look for elsewhere.
+    """Refuse a folder whose weights transformers would load from elsewhere.
 
     Raises:
-        ComposerError: it is an adapter, which names another model, or a shard lies outside.
+        ComposerError: it is an adapter, which names another model, or a shard is outside it.
     """
     if (adapter := folder / "adapter_config.json").is_file():
         raise refused(
             adapter,
-            "this makes the folder an adapter of another model, which is not read",
+            "this marks the folder as an adapter of another model, which is not read",
             "merge the adapter first (merge_and_unload), and save that",
         )
     index = folder / WEIGHTS[1]
@@ -306,18 +306,18 @@ def check_weights_alone(folder: Path) -> None:
         named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
         files = {str(name) for name in named}
     except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        raise refused(index, "this is no index of weights", None) from None
+        raise refused(index, "this is not an index of weights", None) from None
     for name in sorted(files):
         if Path(name).name != name or not is_inside(folder / name, folder):
             raise refused(
-                index, f"the shard {name!r} lies outside the folder, and is not read",
-                "put the shards beside their index",
+                index, f"the shard {name!r} is outside the folder, and is not read",
+                "put the shards next to their index",
             )  # fmt: skip
 
 
 @contextmanager
 def _quiet(transformers: Any) -> Iterator[None]:
-    """Keep the library's bars and notes from stderr; what is wrong is raised."""
+    """Silence the library's progress bars and logs; errors are still raised."""
     log = transformers.logging
     level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity_error()

@@ -1,4 +1,4 @@
-"""Whether a file of a composition lies in its folder, links followed: no other is read."""
+"""Whether a file of a composition is inside its folder, links followed; no other is read."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from composer.errors import ComposerError, Diagnostic
 
 
 def is_inside(file: Path, folder: Path) -> bool:
-    """Return whether a file lies in a folder once every link is followed.
+    """Return whether a file is inside a folder after following every link.
 
-    The cache of the Hub's client keeps a snapshot as links to ``blobs`` beside it, which count as
-    inside.
+    The cache of the Hub's client stores a snapshot as links to ``blobs`` beside it, which count
+    as inside.
     """
     try:
         real, home = file.resolve(), folder.resolve()
@@ -24,7 +24,7 @@ def is_inside(file: Path, folder: Path) -> bool:
 
 
 def check_inside(file: Path, folder: Path) -> None:
-    """Refuse a file of a folder that is a link to somewhere else; what is there is not read.
+    """Refuse a file of a folder that links to a place outside; its target is not read.
 
     Raises:
         ComposerError: code ``outside``.
@@ -34,7 +34,7 @@ def check_inside(file: Path, folder: Path) -> None:
             Diagnostic(
                 "outside",
                 "this is a link to a file outside the folder, which is not read",
-                "put the file itself there",
+                "replace the link with the file itself",
                 file=str(file),
             )
         )

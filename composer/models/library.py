@@ -13,8 +13,8 @@ from composer.errors import Diagnostic, MissingPartError
 def library(name: str) -> Any:
     """Return an imported library, or a module of it.
 
-    What it makes while it is imported is on the CPU, wherever the caller's is: torch 2.7 can't be
-    asked for torchvision inside ``torch.device("meta")``.
+    Tensors created during the import are on the CPU, whatever the caller's device: torch 2.7
+    can't import torchvision inside ``torch.device("meta")``.
 
     Raises:
         MissingPartError: it is not installed.
@@ -29,7 +29,7 @@ def library(name: str) -> Any:
 
 
 def folder_of(package: str) -> Path:
-    """Return the folder of an installed package, which is not imported.
+    """Return the folder of an installed package, without importing it.
 
     Raises:
         MissingPartError: it is not installed.

@@ -1,9 +1,9 @@
-"""What published code calls the tensors of a mechanism, and the same tensors by Composer's names.
+"""The tensor names of a mechanism in published code, mapped to Composer's names.
 
 A checkpoint of timm's seresnet18 has ``layer1.0.se.fc1.weight`` [8, 64, 1, 1] where a composed
-resnet18 has ``layer1.0.se_2.excite.fc1.weight`` [8, 64]. A table says which layer is which; axes of
-size 1 come and go; and where the code stacks two maps in the other order, so are the channels.
-What the table does not know, or knows in two ways, is refused: no tensor is guessed.
+resnet18 has ``layer1.0.se_2.excite.fc1.weight`` [8, 64]. A table maps the layers; axes of
+size 1 are added or removed; and where the code stacks two maps in the other order, the channels
+are swapped. Unknown or ambiguous tensors are refused: nothing is guessed.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from composer.errors import ComposerError, error, listing
 
 @dataclass(frozen=True)
 class Form:
-    """The names of one mechanism in one code: each layer of ours, and theirs.
+    """The names of one mechanism in one codebase: our name of each layer, and theirs.
 
-    `reversed` are layers of ours whose two input channels come in the other order. `around` are
-    expressions for other keys of the model, which the code calls otherwise for its sake.
+    `reversed` are our layers whose two input channels come in the other order. `around` are
+    expressions for other keys of the model that the mechanism renames in that code.
     """
 
     code: str
@@ -31,16 +31,16 @@ class Form:
     around: tuple[tuple[str, str], ...] = ()
 
 
-#: By the name of the spec.
+#: Keyed by the name of the spec.
 FORMS: dict[str, tuple[Form, ...]] = {
     "se": (
-        Form("timm", {"excite.fc1": "fc1", "excite.fc2": "fc2"}),  # Cadene's, too
+        Form("timm", {"excite.fc1": "fc1", "excite.fc2": "fc2"}),  # also Cadene's
         Form("senet.pytorch", {"excite.fc1": "fc.0", "excite.fc2": "fc.2"}),
     ),
     "eca": (Form("ECANet and timm", {"interact.conv": "conv"}),),
     "cbam": (
         Form(
-            "timm",  # which stacks the mean before the maximum
+            "timm",  # it stacks the mean before the maximum
             {
                 "channel.excite.fc1": "channel.fc1",
                 "channel.excite.fc2": "channel.fc2",
@@ -94,7 +94,7 @@ FORMS: dict[str, tuple[Form, ...]] = {
         ),
     ),
 }
-#: A layer of several that are numbered.
+#: One of several numbered layers.
 _NUMBERED = re.compile(r"(?<=\.)\d+(?=\.)")
 _COUNTER = "num_batches_tracked"
 _BLEND = "blend"  # see `composer.graph.passes.start_at_identity`
@@ -102,7 +102,7 @@ _BLEND = "blend"  # see `composer.graph.passes.start_at_identity`
 
 @dataclass(frozen=True)
 class Held:
-    """Something inserted: its spec, its path, and the module whose child it is, if it is one."""
+    """An inserted module: its spec, its path, and its parent module, if any."""
 
     spec: str
     path: str
@@ -111,7 +111,7 @@ class Held:
 
 @dataclass
 class Renamed:
-    """A state dict by Composer's names, and what was done to it."""
+    """A state dict with Composer's names, and what was changed."""
 
     state: dict[str, Tensor]
     renamed: int = 0
@@ -120,7 +120,7 @@ class Renamed:
 
 
 def may_hold(spec: str, keys: Sequence[str]) -> bool:
-    """Return whether keys, which a plain model has not, look like those of a mechanism."""
+    """Return whether keys that a plain model lacks look like those of a mechanism."""
     return any(
         all(any(_is_of(key, theirs) for key in keys) for theirs in form.layers.values())
         for form in FORMS.get(spec, ())
@@ -130,15 +130,15 @@ def may_hold(spec: str, keys: Sequence[str]) -> bool:
 def renamed(
     state: Mapping[str, Tensor], own: Mapping[str, Tensor], held: Sequence[Held]
 ) -> Renamed:
-    """Return a state dict by the names of a composed model; what is known by them already stays.
+    """Return a state dict with the names of a composed model; keys already so named stay.
 
     Args:
-        state: what a file holds.
+        state: the contents of a file.
         own: the composed model's state dict.
-        held: what was inserted into it.
+        held: the inserted modules.
 
     Raises:
-        ComposerError: the tensors of something inserted are not there, or there twice.
+        ComposerError: the tensors of an inserted module are missing, or found twice.
     """
     done = Renamed(dict(state))
     for one in held:
@@ -148,15 +148,15 @@ def renamed(
         if (blend := f"{one.path}.{_BLEND}") in ours and blend not in state:
             raise error(
                 "weights",
-                f"the file holds no {blend}, by which {one.path} ({one.spec}) begins as identity",
-                "a file that holds the mechanism trained fits what was inserted with init=paper",
+                f"the file has no {blend}, with which {one.path} ({one.spec}) starts as identity",
+                "a file with a trained mechanism needs init=paper",
             )
         form, prefix = _found(one, ours, state, own)
         for key in ours:
             layer, _, leaf = key.removeprefix(f"{one.path}.").rpartition(".")
             theirs = f"{prefix}.{_theirs(form, layer)}.{leaf}"
             if theirs not in done.state:
-                continue  # a counter that old files have not
+                continue  # a counter that old files lack
             tensor = done.state.pop(theirs)
             if layer in form.reversed and leaf == "weight":
                 tensor = tensor.flip(1)
@@ -174,7 +174,7 @@ def renamed(
 def _found(
     one: Held, ours: list[str], state: Mapping[str, Tensor], own: Mapping[str, Tensor]
 ) -> tuple[Form, str]:
-    """Return the form in which a file holds something inserted, and the path that it has there."""
+    """Return the naming form that a file uses for an inserted module, and its path there."""
     whole: list[tuple[Form, str]] = []
     part: list[tuple[int, str]] = []
     for form in FORMS.get(one.spec, ()):
@@ -189,14 +189,14 @@ def _found(
                 whole.append((form, prefix))
             elif len(missing) < len(wanted):
                 there = next(key for key in wanted if key in state)
-                part.append((len(missing), f"it has {there} and not {missing[0]}"))
+                part.append((len(missing), f"it has {there} but not {missing[0]}"))
     if len(whole) == 1:
         return whole[0]
     raise _unclear(one, [prefix for _, prefix in whole], part)
 
 
 def _prefixes(one: Held, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Iterator[str]:
-    """Yield where a file may hold it: its own path, or any child of its owner's."""
+    """Yield the possible paths in a file: its own path, or any child of its parent."""
     if one.owner is None:
         yield one.path
         return
@@ -210,21 +210,21 @@ def _unclear(one: Held, whole: list[str], part: list[tuple[int, str]]) -> Compos
     if whole:
         return error(
             "weights",
-            f"{listing(whole)} of the file both fit {one.path}",
-            "take out of the file what is not meant",
+            f"{listing(whole)} in the file both fit {one.path}",
+            "remove the ones that are not meant from the file",
         )
     codes = [form.code for form in FORMS.get(one.spec, ())]
-    known = f"by the names of {listing(codes, last='or')}" if codes else "by any known names"
+    known = f"under the names of {listing(codes, last='or')}" if codes else "under any known names"
     said = min(part)[1] if part else f"it has none of them {known}"
     return error(
         "weights",
-        f"the file does not hold the tensors of {one.path} ({one.spec}): {said}",
+        f"the file lacks the tensors of {one.path} ({one.spec}): {said}",
         "insert at the places and with the params that the file was made with, such as bias=false",
     )
 
 
 def _theirs(form: Form, layer: str) -> str:
-    """Return what a form calls a layer of ours; itself where it has no word for it."""
+    """Return a form's name for our layer, or the same name where it has none."""
     number = _NUMBERED.search(f"{layer}.")
     if number is not None:
         pattern = f"{layer[: number.start()]}N{layer[number.end() :]}"
@@ -234,7 +234,7 @@ def _theirs(form: Form, layer: str) -> str:
 
 
 def _rename_around(done: Renamed, form: Form, own: Mapping[str, Tensor]) -> None:
-    """Give other keys of the model the names that they have where the mechanism is not."""
+    """Give other keys of the model the names that they have without the mechanism."""
     for pattern, replacement in form.around:
         for key in [key for key in done.state if key not in own]:
             name = re.sub(pattern, replacement, key)

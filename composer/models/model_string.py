@@ -14,7 +14,7 @@ Library = Literal["timm", "torchvision", "hf", "ultralytics", "file", "module"]
 Argument = str | int | float | bool | None | tuple[int | float, ...]
 Arguments = tuple[tuple[str, Argument], ...]
 
-#: What would load weights again whenever a recipe is read.
+#: Arguments that would load weights again whenever a recipe is read.
 LOADING = ("pretrained", "pretrained_backbone", "weights", "weights_backbone")
 
 
@@ -32,10 +32,10 @@ class ModelString:
 
     @classmethod
     def parse(cls, text: str) -> ModelString:
-        """Read a MODEL string; what stands behind a ``?`` goes to the factory as keywords.
+        """Read a MODEL string; what follows a ``?`` goes to the factory as keyword arguments.
 
         Raises:
-            ComposerError: it is none, or of a kind that is not known.
+            ComposerError: it is not a MODEL string, or of an unknown kind.
         """
         where, mark, query = text.partition("?")
         arguments = tuple(_argument(pair, text) for pair in query.split("&")) if mark else ()
@@ -53,7 +53,7 @@ class ModelString:
             return cls("file", where, arguments)
         if prefix and all(part.isidentifier() for part in prefix.split(".")):
             return cls("module", where, arguments)
-        raise error("unknown-backbone", f"{text!r} names no backbone", FORMS)
+        raise error("unknown-backbone", f"{text!r} is not a backbone", FORMS)
 
     def at_size(self, size: tuple[int, ...]) -> ModelString:
         """Return the same backbone, run on an image of (channels, height, width)."""
@@ -79,14 +79,14 @@ class ModelString:
 
 FORMS = (
     "write a timm name (resnet50), torchvision:resnet50, hf:path/to/config.json, "
-    "ultralytics:yolov8n.yaml, package.module:factory, path/to/file.py:factory, or a folder that "
-    "'composer insert' wrote"
+    "ultralytics:yolov8n.yaml, package.module:factory, path/to/file.py:factory, or a folder "
+    "written by 'composer insert'"
 )
 
 
 def _named(name: str, text: str) -> str:
     if not name:
-        raise error("unknown-backbone", f"{text!r} names no backbone", FORMS)
+        raise error("unknown-backbone", f"{text!r} is not a backbone", FORMS)
     return name
 
 
@@ -96,7 +96,7 @@ def _without_weights(arguments: Arguments, text: str) -> Arguments:
             raise error(
                 "unknown-backbone",
                 f"{key!r} in {text!r} would load weights again whenever the recipe is read",
-                "for published weights say --pretrained (in Python pretrained=True)",
+                "for published weights use --pretrained (in Python pretrained=True)",
             )
     return arguments
 

@@ -21,10 +21,10 @@ _OLD_NAME = re.compile(r"""["'](\w+)["']\s*:""")
 
 
 def check_name(source: ModelString) -> None:
-    """Refuse a name that its library has not, before the library is imported.
+    """Refuse a name that its library lacks, before the library is imported.
 
     Raises:
-        ComposerError: there is no such model; it says which are near.
+        ComposerError: there is no such model; it suggests similar names.
         MissingPartError: the library is not installed.
     """
     if source.library == "timm":
@@ -42,10 +42,10 @@ def check_name(source: ModelString) -> None:
 
 
 def unknown_name(name: str, names: list[str], library: str) -> ComposerError:
-    """Return the error for a name that a library has not."""
+    """Return the error for a name that a library lacks."""
     if library == "timm" and name.endswith(".py"):
-        way_out = f"name the function that makes the model too: {name}:factory"
-        return error("unknown-backbone", f"{name!r} names a file and no function", way_out)
+        way_out = f"also name the function that makes the model: {name}:factory"
+        return error("unknown-backbone", f"{name!r} names a file without a function", way_out)
     if library == "timm" and ("/" in name or name.startswith(".") or Path(name).is_dir()):
         return error("unknown-backbone", f"there is no composition in {name!r}", FORMS)
     near = did_you_mean(name, names)
@@ -83,7 +83,7 @@ def _names(package: str, folder: str) -> list[str]:
 
 
 def _old_timm_names() -> set[str]:
-    """Return the names that timm still takes, and warns of."""
+    """Return the deprecated names that timm still accepts."""
     tables = [table for text in _sources("timm", "models") for table in _RENAMED.findall(text)]
     return {name for table in tables for name in _OLD_NAME.findall(table)}
 

@@ -1,4 +1,4 @@
-"""Published weights without a network: an answer at once, not five retries of each address."""
+"""Published weights without a network: fail at once, not after five retries of each address."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PATIENCE = 5.0  # seconds to wait for the Hub's machine to answer
 
 @contextmanager
 def cache_alone_if_offline() -> Iterator[None]:
-    """Let the Hub's client look in its cache alone where the Hub can't be reached."""
+    """Let the Hub's client use only its cache where the Hub can't be reached."""
     with _hub(lambda constants: constants.HF_HUB_OFFLINE or not _answers(constants.ENDPOINT)):
         yield
 
@@ -43,7 +43,7 @@ def _hub(is_offline: Callable[[Any], bool]) -> Iterator[None]:
 
 def _answers(address: str) -> bool:
     if getproxies():
-        return True  # a proxy knows the way; whether it leads there shows when it is gone
+        return True  # behind a proxy only the request itself can tell
     parts = urlsplit(address)
     port = parts.port or (80 if parts.scheme == "http" else 443)
     try:

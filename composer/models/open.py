@@ -1,4 +1,4 @@
-"""A MODEL string to a model, made by the library or the code that it names."""
+"""From a MODEL string to a model, made by the library or the code that it names."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ Factory = Callable[..., Any]
 def open_backbone(
     source: ModelString, pretrained: bool = False, beside: Path | None = None
 ) -> nn.Module:
-    """Make the backbone; what its factory says that it takes is remembered of it.
+    """Make the backbone, and remember the example inputs that its factory returns.
 
     Args:
-        source: which one.
-        pretrained: whether the library loads its published weights; of ``hf:PATH``, those that
-            lie beside the config.
-        beside: a folder; a relative path that is not found from the current folder is looked for
-            from there, and from each folder above.
+        source: the MODEL string.
+        pretrained: whether the library loads its published weights; for ``hf:PATH``, those
+            beside the config.
+        beside: a folder; a relative path that is not found from the current folder is searched
+            from there, and from each parent folder.
 
     Raises:
         ComposerError: there is no such backbone, or it cannot be made.
@@ -64,11 +64,11 @@ def open_backbone(
 
 
 def open_trusted(source: ModelString, folder: Path | None) -> nn.Module:
-    """Make a backbone that a stranger names, of what only builds; see `composer.models.trusted`.
+    """Make a backbone of an untrusted recipe, from safe parts; see `composer.models.trusted`.
 
     Args:
-        source: which one, such as a recipe has it.
-        folder: the folder that it came in, where the config of ``hf:PATH`` lies.
+        source: the MODEL string of a recipe.
+        folder: the folder of the recipe, with the config of ``hf:PATH``.
 
     Raises:
         ComposerError: code ``untrusted-code``, and nothing was imported or read; or it cannot be
@@ -88,15 +88,15 @@ def _config_inside(source: ModelString, folder: Path | None) -> Path:
     """Return the config that a composition carries.
 
     Raises:
-        ComposerError: there is none in the folder.
+        ComposerError: the folder has none.
     """
     file = None if folder is None else folder / CONFIG
     if folder is None or file is None or not is_inside(file, folder) or not file.is_file():
         raise ComposerError(
             Diagnostic(
                 CODE,
-                f"the recipe's backbone is of the config {source.name!r}, which does not lie "
-                f"beside it as {CONFIG}, and no file outside is read",
+                f"the recipe's backbone needs the config {source.name!r}, which is not beside "
+                f"it as {CONFIG}, and no file outside is read",
                 f"put the config there; or {TRUST}",
             )
         )
@@ -106,12 +106,12 @@ def _config_inside(source: ModelString, folder: Path | None) -> Path:
 def named_code(
     source: ModelString, forms: str = FORMS, noun: str = "function", beside: Path | None = None
 ) -> Factory:
-    """Return the class or function that ``package.module:name`` or ``file.py:name`` is.
+    """Return the class or function named by ``package.module:name`` or ``file.py:name``.
 
     Args:
-        source: which.
+        source: its name.
         forms: what a user may write in its place, for messages.
-        noun: what it is called in messages.
+        noun: its kind, for messages.
         beside: see `open_backbone`.
 
     Raises:
@@ -141,7 +141,7 @@ def _make(source: ModelString, factory: Factory, pretrained: bool) -> nn.Module:
     if pretrained:
         arguments |= _pretrained_argument(source, factory)
     try:
-        with TURN, _network(source, pretrained):  # its weights are drawn, too
+        with TURN, _network(source, pretrained):  # its weights are drawn at random
             made = factory(**arguments)
     except ComposerError:
         raise
@@ -169,7 +169,7 @@ def _has_parameter(factory: Factory, name: str) -> bool:
 
 
 def _sizes(source: ModelString, size: Any) -> tuple[int, ...]:
-    """Return the channels, height and width that a MODEL string says."""
+    """Return the channels, height and width given in a MODEL string."""
     sizes = tuple(size) if isinstance(size, list) else (size,)
     if len(sizes) < 2 or not all(type(n) is int and n > 0 for n in sizes):
         raise error(
@@ -181,7 +181,7 @@ def _sizes(source: ModelString, size: Any) -> tuple[int, ...]:
 
 
 def _network(source: ModelString, pretrained: bool) -> AbstractContextManager[None]:
-    """Return how far the Hub's client may reach while the model is made."""
+    """Return the context that limits the Hub's client while the model is made."""
     if source.library == "hf":
         return offline()
     return cache_alone_if_offline() if pretrained else nullcontext()
@@ -207,7 +207,7 @@ def _found(where: str, beside: Path | None, forms: str = FORMS) -> Path:
 
 
 def _file_module(path: Path, where: str) -> ModuleType:
-    """Run a file as a module of its own name, where that is free; so its classes can be found."""
+    """Run a file as a module of its own name, if that is free, so its classes can be found."""
     name, path = path.stem, path.resolve()
     taken = sys.modules.get(name)
     if taken is not None and getattr(taken, "__file__", None) != str(path):
@@ -235,7 +235,7 @@ def _module(dotted: str, forms: str = FORMS) -> ModuleType:
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Let what stands in a folder be imported, as Python does for the script that it runs."""
+    """Make a folder importable, as Python does for the script that it runs."""
     added = str(folder.resolve())
     with TURN:
         sys.path.insert(0, added)
@@ -258,7 +258,7 @@ def _attribute(module: ModuleType, name: str, where: str, noun: str = "function"
         and not key.startswith("_")
         and getattr(value, "__module__", None) == module.__name__
     ]
-    if not own:  # what a package hands on
+    if not own:  # what a package re-exports
         own = [key for key, value in vars(module).items() if key[0].isupper() and callable(value)]
     near = did_you_mean(name, own)
     listed = f"it has {', '.join(own[:12])}" if own else f"it defines no {noun}"
@@ -279,7 +279,7 @@ def _pretrained_argument(source: ModelString, factory: Factory) -> dict[str, Any
     raise error(
         "no-pretrained",
         f"{source} takes no argument 'pretrained'",
-        "load the weights in the factory, or give a file with --weights",
+        "load the weights in the factory, or give a weights file with --weights",
     )
 
 
@@ -288,16 +288,16 @@ def _failed(source: ModelString, failure: BaseException, pretrained: bool) -> Co
     if pretrained and "No pretrained weights exist" in why_not:
         return error(
             "no-pretrained",
-            f"there are no published weights of {source}",
-            "give a file of your own with --weights, or leave --pretrained away",
+            f"{source} has no published weights",
+            "give a weights file with --weights, or omit --pretrained",
         )
-    if pretrained and isinstance(failure, OSError):  # as are the clients' errors of a network
+    if pretrained and isinstance(failure, OSError):  # network errors of the clients are OSErrors
         reason = getattr(failure, "reason", None) or failure.strerror
         why = f": {reason}" if reason else ""
         return error(
             "no-pretrained",
             f"the published weights of {source} are not in the cache and cannot be downloaded{why}",
-            "run this once with a network, then the cache has them; or give a file with --weights",
+            "run this once with a network to fill the cache, or give a weights file with --weights",
         )
     return error("backbone-failed", f"{source} cannot be made: {why_not}", place_of(failure))
 
@@ -309,9 +309,9 @@ def _not_imported(what: str, failure: BaseException) -> ComposerError:
 
 
 def said(failure: BaseException) -> str:
-    """Return what an exception says, in one line."""
+    """Return the message of an exception, on one line."""
     if isinstance(failure, SystemExit):
-        return f"it ends with SystemExit({failure.code!r})"
+        return f"it calls SystemExit({failure.code!r})"
     if isinstance(failure, SyntaxError):
         return f"{type(failure).__name__}: {failure.msg}"
     lines = str(failure).strip().splitlines()
@@ -319,7 +319,7 @@ def said(failure: BaseException) -> str:
 
 
 def place_of(failure: BaseException) -> str | None:
-    """Say where it was raised: the last line that is not of the import system."""
+    """Return where it was raised: the last frame outside the import system."""
     if isinstance(failure, SyntaxError) and failure.filename:
         return f"look at {failure.filename}:{failure.lineno}"
     frames = [

@@ -1,4 +1,4 @@
-"""``torchvision:NAME``: its builder, made to fetch nothing unasked and to pass over no argument."""
+"""``torchvision:NAME``: its builder, without implicit downloads or silently ignored arguments."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 from composer.models.library import library
 from composer.models.names import unknown_name
 
-#: What mobilenet_v3 takes beside the arguments of its class.
+#: What mobilenet_v3 takes besides the arguments of its class.
 TAKEN_INSIDE = {"width_mult", "reduced_tail", "dilated"}
 
 
 def torchvision_factory(name: str) -> Callable[..., Any]:
     """Return the builder of a model for images, video or flow.
 
-    Of a detector or a segmenter, the weights of its backbone are not loaded either, unless those
-    of the whole are asked for, which hold them.
+    For a detector or a segmenter, the weights of its backbone are not loaded either, unless those
+    of the whole model, which include them, are requested.
 
     Raises:
         ComposerError: torchvision has no such model.
@@ -39,9 +39,9 @@ def torchvision_factory(name: str) -> Callable[..., Any]:
 
 
 def _check_taken(name: str, builder: Callable[..., Any], arguments: dict[str, Any]) -> None:
-    """Raise as Python does where torchvision would pass over an argument without a word.
+    """Raise a TypeError where torchvision would silently ignore an argument.
 
-    Its segmenters' builders do so, and those whose class takes any keyword.
+    The builders of its segmenters do so, and those whose class takes any keyword.
     """
     signature = inspect.signature(builder)
     kind = signature.return_annotation

@@ -1,9 +1,9 @@
-"""What a MODEL string of a stranger may name: models of libraries, with arguments that build.
+"""What an untrusted MODEL string may name: models of libraries, with arguments that only build.
 
-A recipe names its backbone so, and a recipe travels. So what it may name is an allow list: a model
-that a library knows by its name, and of its arguments those that its constructor takes, as plain
-numbers, flags and words. No such argument reads a file, reaches the network or runs code, and
-whatever is not on the list is refused, with what would run.
+A recipe names its backbone this way, and recipes are shared. So there is an allow list: models
+that a library has by name, and the arguments of their constructors, as plain numbers, flags and
+words. No such argument reads a file, uses the network or runs code. Anything else is refused, with
+a message that names what would run.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from composer.models.library import folder_of, library
 from composer.models.model_string import INPUT_SIZE, ModelString
 from composer.models.torchvision_builder import TAKEN_INSIDE
 
-#: What `timm.create_model` documents for every model, and its classes take under these names.
+#: Arguments that `timm.create_model` documents for every model, and its classes take.
 OF_EVERY_TIMM_MODEL = {
     "num_classes", "in_chans", "drop_rate", "drop_path_rate", "drop_block_rate", "img_size",
     "global_pool", "output_stride", "scriptable", "exportable", "no_jit",
 }  # fmt: skip
-#: Parameters of constructors that say where tensors lie, or are other objects.
+#: Constructor parameters that place tensors, or are other objects.
 _NOT_PLAIN = {"self", "args", "kwargs", "device", "dtype", "cfg"}
 _OF_ULTRALYTICS = {"ch", "nc"}
 _OF_WEIGHTS = {"weights", "weights_backbone", "progress"}
-#: Larger than any number of classes, channels, layers or pixels that one writes.
+#: Larger than any reasonable number of classes, channels, layers or pixels.
 MOST = 1_000_000
 _LONGEST = 64  # numbers in a list
 
@@ -37,17 +37,17 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,199}")
 _WORD = re.compile(r"[A-Za-z0-9_+\-]{1,60}")
 
 CODE = "untrusted-code"
-TRUST = "look at it first; where you trust it, say --trust-code, or trust_code=True in Python"
+TRUST = "look at it first; if you trust it, use --trust-code, or trust_code=True in Python"
 
 
 def refusal(source: ModelString, whose: str = "the recipe's backbone") -> Diagnostic | None:
-    """Return why a stranger's MODEL string is not opened; None where all that it does is build.
+    """Return why an untrusted MODEL string is not opened; None where it only builds a model.
 
-    Where the config of ``hf:PATH`` lies is not looked at here.
+    The location of the config of ``hf:PATH`` is not checked here.
 
     Args:
         source: the MODEL string.
-        whose: what the message calls it.
+        whose: its name in the message.
 
     Raises:
         MissingPartError: the library is not installed.
@@ -58,12 +58,14 @@ def refusal(source: ModelString, whose: str = "the recipe's backbone") -> Diagno
         return Diagnostic(CODE, f"{whose} would run code: {_call(name, source)} of {what}", TRUST)
     if source.library != "hf" and _NAME.fullmatch(source.name) is None:
         return Diagnostic(
-            CODE, f"{whose} is {source.name!r}, which is no plain name of {source.library}", TRUST
+            CODE,
+            f"{whose} is {source.name!r}, which is not a plain name of {source.library}",
+            TRUST,
         )
     if source.library == "ultralytics" and source.name not in (names := shipped_networks()):
         return Diagnostic(
             CODE,
-            f"{whose} is made from {source.name!r}, which is no configuration that Ultralytics "
+            f"{whose} is made from {source.name!r}, which is not a configuration that Ultralytics "
             "ships, and one can hold code",
             " ".join(filter(None, (did_you_mean(source.name, names), TRUST))),
         )
@@ -74,10 +76,10 @@ def refusal(source: ModelString, whose: str = "the recipe's backbone") -> Diagno
             return Diagnostic(
                 CODE,
                 f"{whose} gives {key}={value!r}, and {why}",
-                f"what only builds a model is plain numbers, flags and words; {TRUST}",
+                f"only plain numbers, flags and words are safe; {TRUST}",
             )
     if source.library == "hf":
-        return None  # what its config has no field for is refused where it is made
+        return None  # unknown fields of its config are refused where it is made
     given = [key for key, _ in source.arguments if key != INPUT_SIZE]
     return _refused_arguments(source, given, whose) if given else None
 
@@ -93,7 +95,7 @@ def _refused_arguments(source: ModelString, given: list[str], whose: str) -> Dia
             near = did_you_mean(key, known)
             return Diagnostic(
                 CODE,
-                f"{whose} gives {key!r}, which is none of the arguments that only build "
+                f"{whose} gives {key!r}, which is not an argument that only builds "
                 f"{source.name}: it would run {_call(source.name, source)}",
                 " ".join(filter(None, (near, TRUST))),
             )
@@ -101,29 +103,29 @@ def _refused_arguments(source: ModelString, given: list[str], whose: str) -> Dia
 
 
 def odd_timm_arguments(name: str | None, given: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with a model of timm that a config names; None where it only builds.
+    """Return what is wrong with a timm model that a config names; None where it only builds.
 
     Args:
-        name: of the model; None where the config does not say.
+        name: of the model; None where the config gives none.
         given: its arguments.
     """
     if name is not None and ":" in name:  # such as local-dir:PATH
-        return f"{name!r} is no plain name of timm"
+        return f"{name!r} is not a plain name of timm"
     known = None if name is None or "/" in name else timm_arguments(name)
     known = (known or OF_EVERY_TIMM_MODEL) | {"out_indices", "features_only"}
     for key, value in given.items():
         if key not in known:
-            return f"{key!r} is none of the arguments that only build {name or 'a model'}"
+            return f"{key!r} is not an argument that only builds {name or 'a model'}"
         if why := _odd_value(tuple(value) if isinstance(value, list) else value):
             return f"{key}={value!r} is given, and {why}"
     return None
 
 
 def timm_arguments(name: str) -> set[str] | None:
-    """Return the arguments of a model of timm that build it; None for a name that is none.
+    """Return the arguments of a timm model that build it; None for an unknown name.
 
-    They are those of its class; where its function does not say which that is, of each class of
-    its file.
+    They are those of its class, or where its function does not show the class, those of every
+    class in its file.
     """
     timm = library("timm")
     if not timm.is_model(name):
@@ -153,7 +155,7 @@ def _torchvision_arguments(name: str) -> set[str] | None:
 
 
 def _parameters(kind: type) -> set[str]:
-    """Return the parameters of a class and of those that it is derived from, but for torch's."""
+    """Return the parameters of a class and of its base classes, except torch's."""
     found: set[str] = set()
     for base in kind.__mro__:
         own = vars(base).get("__init__")
@@ -172,9 +174,9 @@ def shipped_networks() -> set[str]:
 
 
 def shipped_network(name: str) -> str:
-    """Return the path that stands for a configuration that Ultralytics ships.
+    """Return the path of a configuration that Ultralytics ships.
 
-    A file of that name in the current folder would be read in its place.
+    A file of that name in the current folder would be read instead.
     """
     return _shipped_files()[name]
 
@@ -190,7 +192,7 @@ def _shipped_files() -> dict[str, str]:
 
 
 def _odd_value(value: object) -> str | None:
-    """Return why a value is none that only builds; None where it is one."""
+    """Return why a value is not safe; None where it is."""
     if value is None or isinstance(value, bool):
         return None
     if isinstance(value, (int, float)):
@@ -201,9 +203,9 @@ def _odd_value(value: object) -> str | None:
             return f"a list here has at most {_LONGEST} numbers"
         return next((why for one in value if (why := _odd_value(one))), None)
     if not isinstance(value, str):
-        return f"a {type(value).__name__} is nothing plain"
+        return f"a {type(value).__name__} is not a plain value"
     if _WORD.fullmatch(value) is None:
-        return "that is no plain word, and could be a path"
+        return "that is not a plain word, and could be a path"
     return None
 
 

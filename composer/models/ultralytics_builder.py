@@ -12,7 +12,7 @@ from composer.models.library import library
 from composer.models.trusted import shipped_network
 from composer.models.ultralytics_name import check_ultralytics_name
 
-#: Height and width of the images that Ultralytics trains on by default, and those of classifiers.
+#: Height and width of the images that Ultralytics trains on by default, and for classifiers.
 _SIZE, _SIZE_OF_CLASSIFIERS = 640, 224
 
 
@@ -21,10 +21,10 @@ def ultralytics_factory(name: str, shipped: bool = False) -> Callable[..., nn.Mo
 
     Args:
         name: of the configuration.
-        shipped: whether it is the one that Ultralytics ships, whatever lies in the current folder.
+        shipped: whether to use the one that Ultralytics ships, whatever is in the current folder.
 
     Raises:
-        ComposerError: it is none.
+        ComposerError: it is not a configuration.
         MissingPartError: Ultralytics is not installed.
     """
     check_ultralytics_name(name)

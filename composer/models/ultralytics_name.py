@@ -1,4 +1,4 @@
-"""What may stand behind ``ultralytics:``, told without the library."""
+"""What may follow ``ultralytics:``, checked without the library."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from composer.errors import error
 
 
 def check_ultralytics_name(name: str) -> None:
-    """Refuse what is no configuration.
+    """Refuse what is not a configuration.
 
     Raises:
         ComposerError: it is a file of weights, or something else.
@@ -17,10 +17,10 @@ def check_ultralytics_name(name: str) -> None:
         raise error(
             "unknown-backbone",
             f"ultralytics:{name} is a pickle, and code in a file is never run",
-            "where you trust it, insert in Python: composer.insert(YOLO('yolov8n.pt').model, …)",
+            "if you trust it, insert in Python: composer.insert(YOLO('yolov8n.pt').model, …)",
         )
     raise error(
         "unknown-backbone",
-        f"ultralytics:{name} names no configuration",
+        f"ultralytics:{name} is not a configuration",
         f"write ultralytics:{name or 'yolov8n'}.yaml",
     )

@@ -1,4 +1,4 @@
-"""A weights file into a model: every tensor in its place, or a message that says which are not."""
+"""Load a weights file into a model: every tensor fits, or a message lists those that don't."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from composer.errors import counted
 from composer.files import write_file
 from composer.models.weights_file import read_weights, refused
 
-#: What data-parallel training and `torch.compile` put before every key.
+#: Prefixes that data-parallel training and `torch.compile` add to every key.
 PREFIXES = ("module.", "_orig_mod.")
 
 
 def load_weights(model: nn.Module, path: Path, name: str) -> None:
     """Load a safetensors file, or a state dict that `torch.save` wrote, into the model.
 
-    A state dict inside a training checkpoint is found, and what data-parallel training or
-    `torch.compile` put before every key is taken off.
+    A state dict inside a training checkpoint is found, and the prefixes that data-parallel
+    training or `torch.compile` add to every key are removed.
 
     Args:
-        model: what the weights are for.
+        model: the model to load into.
         path: the file.
-        name: what messages call the model.
+        name: the model's name in messages.
 
     Raises:
-        ComposerError: the file can't be read, or its keys or shapes are not the model's; the
-            model is not changed then.
+        ComposerError: the file can't be read, or its keys or shapes don't match the model's;
+            the model is then unchanged.
     """
 
     def check(state: dict[str, Tensor]) -> None:
@@ -45,18 +45,18 @@ def load_weights(model: nn.Module, path: Path, name: str) -> None:
 def fit_weights(
     model: nn.Module, state: Mapping[str, Tensor], path: Path, name: str, finite: bool = False
 ) -> None:
-    """Load what a file holds into the model; of tied tensors one name is enough.
+    """Load a state dict into the model; for tied tensors one name is enough.
 
     Args:
-        model: what the weights are for.
+        model: the model to load into.
         state: the tensors by their names.
         path: the file.
-        name: what messages call the model.
+        name: the model's name in messages.
         finite: whether NaN and infinity are refused; see `check_finite`.
 
     Raises:
-        ComposerError: the keys, shapes or kinds of numbers are not the model's; the model is not
-            changed then.
+        ComposerError: the keys, shapes or dtypes don't match the model's, which is then
+            unchanged.
     """
     check_fit(model, state, path, name)
     own = model.state_dict()
@@ -66,10 +66,10 @@ def fit_weights(
 
 
 def check_finite(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse numbers that are not finite where the model that was just made has finite ones.
+    """Refuse non-finite numbers where the freshly made model has finite ones.
 
-    A mask of a model's own may hold -inf. What else is not finite comes of a training that went
-    astray, and would make every output NaN without a word.
+    A mask of the model itself may hold -inf. Other non-finite values come from a diverged
+    training, and would silently make every output NaN.
 
     Raises:
         ComposerError: with the first tensor, and how many of its values are not finite.
@@ -79,13 +79,14 @@ def check_finite(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: P
     if not wrong:
         return
     key, count = next(iter(wrong.items()))
-    more = f", and {counted(len(wrong) - 1, 'other tensor')} likewise" if len(wrong) > 1 else ""
+    others = counted(len(wrong) - 1, "other tensor")
+    more = f", and {others} as well" if len(wrong) > 1 else ""
     raise refused(
         path,
         f"{key} holds {counted(count, 'value')} of {state[key].numel():,} that are not finite "
         f"(NaN or infinity){more}",
-        "take a checkpoint from before they came; or, to look at this one all the same, load it "
-        "in Python, put numbers in their place (torch.nan_to_num), and save that",
+        "use a checkpoint from before they appeared; or, to inspect this one anyway, load it "
+        "in Python, replace them by numbers (torch.nan_to_num), and save that",
     )
 
 
@@ -101,16 +102,16 @@ def _not_finite(tensor: Tensor, own: Tensor | None) -> int:
 
 
 def write_weights(model: nn.Module, path: Path, *, force: bool = False) -> None:
-    """Write a model's weights as safetensors: beside the file first, then renamed.
+    """Write a model's weights as safetensors: to a temporary file first, then renamed.
 
     Raises:
-        ComposerError: the file can't be written; an old one is as it was.
+        ComposerError: the file can't be written; an existing one is unchanged.
     """
     write_file(path, lambda place: save_weights(model, place), force=force)
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
-    """Write a model's weights as safetensors; of tied tensors the first name alone.
+    """Write a model's weights as safetensors; of tied tensors only the first name.
 
     Raises:
         OSError: the file can't be written.
@@ -127,7 +128,7 @@ def save_weights(model: nn.Module, path: Path) -> None:
         state[key] = state[key].contiguous()
         storages.add(storage)
     path.touch()
-    mode = path.stat().st_mode  # as the user's umask has it; safetensors would keep others out
+    mode = path.stat().st_mode  # by the user's umask; safetensors would exclude others
     try:
         save_file(state, path, metadata={"format": "pt"})
     except SafetensorError as failure:
@@ -136,7 +137,7 @@ def save_weights(model: nn.Module, path: Path) -> None:
 
 
 def _ties(model: nn.Module) -> Iterator[list[str]]:
-    """Yield the names of each tensor that has several."""
+    """Yield the names of each tensor with more than one."""
     names: dict[int, list[str]] = {}
     for name, tensor in chain(
         model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False)
@@ -146,9 +147,9 @@ def _ties(model: nn.Module) -> Iterator[list[str]]:
 
 
 def without_prefixes(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """Take off what data-parallel training or `torch.compile` put before every key."""
+    """Remove the prefixes that data-parallel training or `torch.compile` add to every key."""
     own = model.state_dict().keys()
-    for prefix in PREFIXES * 2:  # either may stand before the other
+    for prefix in PREFIXES * 2:  # in either order
         everywhere = all(key.startswith(prefix) for key in state)
         if everywhere and not any(key.startswith(prefix) for key in own):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
@@ -156,10 +157,10 @@ def without_prefixes(state: dict[str, Tensor], model: nn.Module) -> dict[str, Te
 
 
 def check_fit(model: nn.Module, state: Mapping[str, Tensor], path: Path, name: str) -> None:
-    """Refuse tensors, or those of a header, that are not the model's.
+    """Refuse tensors, or those of a header, that don't match the model's.
 
     Raises:
-        ComposerError: a key is missing or unexpected, or of another shape or kind of numbers.
+        ComposerError: a key is missing or unexpected, or of different shape or dtype.
     """
     own = model.state_dict()
     spared = {key for key in own if key.endswith("num_batches_tracked")}
@@ -181,16 +182,16 @@ def check_fit(model: nn.Module, state: Mapping[str, Tensor], path: Path, name: s
         for what, keys in (
             ("missing", missing),
             ("unexpected", unexpected),
-            ("of another shape", shapes),
-            ("of another kind of numbers", kinds),
+            ("of different shape", shapes),
+            ("of different dtype", kinds),
         )
         if keys
     ]
     if problems:
         matching = len(own.keys() & state.keys()) - len(shapes) - len(kinds)
         help_ = (
-            f"{matching:,} of {len(own):,} keys fit; are these the weights of another model, or of "
-            "one with another head (resnet50?num_classes=10)?"
+            f"{matching:,} of {len(own):,} keys match; are these the weights of another model, or "
+            "of one with another head (resnet50?num_classes=10)?"
         )
         raise refused(path, f"does not fit {name}: {'; '.join(problems)}", help_)
 
@@ -201,9 +202,9 @@ def _some(keys: list[str], most: int = 3) -> str:
 
 
 def suits(given: torch.dtype, own: torch.dtype) -> bool:
-    """Return whether numbers of one dtype may be loaded as those of another.
+    """Return whether numbers of one dtype may be loaded as another.
 
-    Of floating-point numbers, and of complex ones, any may; whole ones where every one fits.
+    Floating-point and complex numbers always may; integers may where every one fits.
     """
     if given == own:
         return True

@@ -1,8 +1,8 @@
-"""The tensors of a weights file: what it says of itself is read, and judged, before they are.
+"""The tensors of a weights file, whose header is read and checked first.
 
-The header of safetensors names every tensor with its dtype and shape, and the directory of what
-``torch.save`` wrote the size of every record; a file that says more than it holds is not read.
-Neither code nor any object but tensors comes out of one.
+The header of safetensors lists every tensor with its dtype and shape, and the directory of a
+``torch.save`` file the size of every record; a file that claims more than it holds is not read.
+Only tensors are read, never code or other objects.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from torch.serialization import safe_globals
 from composer.errors import ComposerError, Diagnostic
 from composer.turns import TURN
 
-#: What training scripts call the state dict inside a checkpoint.
+#: Keys under which training scripts store the state dict in a checkpoint.
 WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema")
-#: Bytes of a header; 50,000 tensors take as many.
+#: Most bytes of a header; enough for 50,000 tensors.
 MAX_HEADER = 8_000_000
-#: Bytes of a pickle that tells the tensors of ``torch.save`` and what is beside them.
+#: Most bytes of the pickle of ``torch.save``, which lists the tensors.
 MAX_PICKLE = 64_000_000
 _MAX_AXES = 64
 
@@ -54,9 +54,9 @@ def read_weights(path: Path, check: Check | None = None) -> dict[str, Tensor]:
     """Return the tensors of a weights file, on the CPU.
 
     Args:
-        path: safetensors, or what ``torch.save`` wrote of a state dict or a checkpoint.
+        path: safetensors, or a state dict or a checkpoint written by ``torch.save``.
         check: called with the tensors of a safetensors header, on the meta device, before any
-            number is read; it raises where they do not suit.
+            number is read; it raises where they don't fit.
 
     Raises:
         ComposerError: the file is missing, or holds something else.
@@ -68,7 +68,7 @@ def read_safetensors(path: Path, check: Check | None = None) -> dict[str, Tensor
     """Return the tensors of a safetensors file; see `read_weights`.
 
     Raises:
-        ComposerError: the file is missing, or is none.
+        ComposerError: the file is missing, or is not safetensors.
     """
     return _read(path, check, only_safetensors=True)
 
@@ -77,7 +77,7 @@ def header_at(path: Path) -> dict[str, Tensor]:
     """Return the tensors that a safetensors file names, on the meta device; no number is read.
 
     Raises:
-        ComposerError: the file is missing, or is none; see `header_of`.
+        ComposerError: the file is missing, or is not safetensors; see `header_of`.
     """
     with _said(path):
         _check_regular(path)
@@ -94,7 +94,7 @@ def _read(path: Path, check: Check | None, only_safetensors: bool) -> dict[str, 
             loaded: dict[str, Tensor] = load_file(path)
             return loaded
         _check_packing(path)
-        options: list[Any] = [argparse.Namespace]  # timm's train.py keeps it beside
+        options: list[Any] = [argparse.Namespace]  # timm's train.py stores it
         with TURN, safe_globals(options), warnings.catch_warnings(action="ignore"):
             loaded = _tensors(torch.load(path, map_location="cpu", weights_only=True), path)
         check_kinds(loaded, path)
@@ -103,34 +103,34 @@ def _read(path: Path, check: Check | None, only_safetensors: bool) -> dict[str, 
 
 @contextmanager
 def _said(path: Path) -> Iterator[None]:
-    """Let what goes wrong with a file be said as a message."""
+    """Turn any failure with a file into a message."""
     try:
         yield
     except ComposerError:
         raise
     except FileNotFoundError:
-        raise refused(path, "there is no such file", "look at the path") from None
+        raise refused(path, "there is no such file", "check the path") from None
     except pickle.UnpicklingError as failure:
         raise refused(path, *_unpickled(str(failure))) from None
     except OSError as failure:
         raise refused(path, f"cannot be read: {failure.strerror or failure}", None) from None
-    except Exception as failure:  # what is made of a stranger's bytes raises anything
+    except Exception as failure:  # parsing untrusted bytes may raise anything
         said = " ".join(str(failure).split())[:160] or "it is empty"
         if isinstance(failure, MemoryError):
-            said = "it would not fit into the memory"
+            said = "it does not fit into memory"
         raise _no_weights(path, said) from None
 
 
 def _check_regular(path: Path) -> None:
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
-        raise refused(path, "this is a folder", "give a file of weights")
+        raise refused(path, "this is a folder", "give a weights file")
     if not stat.S_ISREG(mode):
-        raise refused(path, "this is no regular file", "give a file of weights")
+        raise refused(path, "this is not a regular file", "give a weights file")
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Return whether the file begins as safetensors do: a length, then a JSON object."""
+    """Return whether the file starts like safetensors: a length, then a JSON object."""
     with path.open("rb") as file:
         head = file.read(9)
     return head[8:] == b"{" or (path.suffix == ".safetensors" and head[:2] != b"PK")
@@ -143,8 +143,8 @@ def header_of(path: Path) -> dict[str, Tensor]:
     """Return the tensors that a safetensors header names, on the meta device.
 
     Raises:
-        ComposerError: the header is none, says what the file does not hold, or names a tensor
-            that is no plain numbers.
+        ComposerError: it is not a header, claims what the file does not hold, or has a tensor
+            of unsupported numbers.
         OSError: the file cannot be read.
     """
     size = path.stat().st_size
@@ -154,7 +154,7 @@ def header_of(path: Path) -> dict[str, Tensor]:
             raise _no_weights(path, f"{size:,} bytes are too few" if size else "it is empty")
         if length > min(MAX_HEADER, size - 8):
             limit = f"the file has {size:,}" if length > size - 8 else f"{MAX_HEADER:,} are allowed"
-            raise _no_weights(path, f"its header would be of {length:,} bytes, and {limit}")
+            raise _no_weights(path, f"its header would have {length:,} bytes, and {limit}")
         text = file.read(length)
     try:
         told = json.loads(text.decode(), object_pairs_hook=_once)
@@ -177,13 +177,13 @@ def header_of(path: Path) -> dict[str, Tensor]:
         last = end
     if last != size - 8 - length:
         held = size - 8 - length
-        raise _no_weights(path, f"its header speaks of {last:,} bytes, and it has {held:,}")
+        raise _no_weights(path, f"its header lists {last:,} bytes, and the file has {held:,}")
     check_kinds(found, path, on_meta=True)
     return found
 
 
 class _TwiceError(ValueError):
-    """A key that a header has twice."""
+    """A duplicate key of a header."""
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -195,18 +195,18 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _named(path: Path, name: str, entry: Any, held: int) -> tuple[Tensor, tuple[int, int]]:
-    """Return a tensor on the meta device as a header has it, and the bytes where it lies."""
+    """Return a tensor of a header on the meta device, and its byte range."""
     keys = {"dtype", "shape", "data_offsets"}
     sound = isinstance(entry, dict) and entry.keys() == keys
     shape: Any = entry["shape"] if sound else None
     place: Any = entry["data_offsets"] if sound else None
     if not (_is_sizes(shape) and _is_sizes(place) and len(place) == 2 and len(shape) <= _MAX_AXES):
-        raise _no_weights(path, f"its header says nothing sound of {_short(name)}")
+        raise _no_weights(path, f"its header has no valid entry for {_short(name)}")
     dtype = _DTYPES.get(entry["dtype"]) if isinstance(entry["dtype"], str) else None
     if dtype is None:
         raise refused(
             path,
-            f"{_short(name)} is of the dtype {_short(entry['dtype'])}, which is not known here",
+            f"{_short(name)} has the unknown dtype {_short(entry['dtype'])}",
             "save it as float32",
         )
     begin, end = place
@@ -220,7 +220,7 @@ def _named(path: Path, name: str, entry: Any, held: int) -> tuple[Tensor, tuple[
     try:
         return torch.empty(shape, dtype=dtype, device="meta"), (begin, end)
     except (RuntimeError, OverflowError, ValueError, TypeError):  # a size beside one of 0
-        raise _no_weights(path, f"its header says nothing sound of {_short(name)}") from None
+        raise _no_weights(path, f"its header has no valid entry for {_short(name)}") from None
 
 
 def _is_sizes(value: Any) -> bool:
@@ -231,10 +231,10 @@ def _is_sizes(value: Any) -> bool:
 
 
 def _check_packing(path: Path) -> None:
-    """Refuse an archive whose records are packed: ``torch.save`` packs none, and a bomb is.
+    """Refuse an archive with compressed records: ``torch.save`` compresses none, a zip bomb does.
 
     Raises:
-        ComposerError: with what it would take.
+        ComposerError: with the unpacked size.
     """
     with path.open("rb") as file:
         if file.read(4) != b"PK\x03\x04":
@@ -243,20 +243,20 @@ def _check_packing(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError):
-        raise _no_weights(path, "its archive is not whole") from None
+        raise _no_weights(path, "its archive is incomplete") from None
     size, total = path.stat().st_size, sum(record.file_size for record in records)
     if total > size or any(record.compress_type != zipfile.ZIP_STORED for record in records):
         raise refused(
             path,
-            f"its {size:,} bytes unpack to {total:,}, and torch.save packs nothing",
-            "give the file as torch.save wrote it",
+            f"its {size:,} bytes unpack to {total:,}, and torch.save compresses nothing",
+            "give the original file written by torch.save",
         )
     largest = max((r.file_size for r in records if r.filename.endswith(".pkl")), default=0)
     if largest > MAX_PICKLE:
         raise refused(
             path,
-            f"what names its tensors is of {largest:,} bytes, and {MAX_PICKLE:,} are allowed",
-            "save the state dict alone",
+            f"its list of tensors has {largest:,} bytes, and {MAX_PICKLE:,} are allowed",
+            "save only the state dict",
         )
 
 
@@ -265,13 +265,13 @@ def _unpickled(said: str) -> tuple[str, str]:
     if named := re.search(r"GLOBAL (\S+)", said):
         return (
             f"this holds more than tensors ({named[1]}), and code in a file is never run",
-            "where you trust the file, load it and save its state dict alone",
+            "if you trust the file, load it and save only its state dict",
         )
-    return "this is not a file of weights", "give a .safetensors file, or a state dict"
+    return "this is not a weights file", "give a .safetensors file, or a state dict"
 
 
 def _tensors(loaded: object, path: Path) -> dict[str, Tensor]:
-    """Return the state dict that is loaded, or lies inside a checkpoint."""
+    """Return the loaded state dict, or the one inside a loaded checkpoint."""
     for _ in WRAPPERS:
         for key in WRAPPERS:
             inner = loaded.get(key) if isinstance(loaded, Mapping) else None
@@ -285,30 +285,30 @@ def _tensors(loaded: object, path: Path) -> dict[str, Tensor]:
     for key, value in loaded.items():
         if not isinstance(key, str):
             raise refused(
-                path, f"the key {_short(key)} is {_a(key)}, not a text", "save model.state_dict()"
+                path, f"the key {_short(key)} is {_a(key)}, not a string", "save model.state_dict()"
             )
         if not isinstance(value, Tensor):
             raise refused(
                 path,
                 f"{_short(key)} holds {_a(value)}, not a tensor",
-                f"save model.state_dict() alone, or under one of {', '.join(WRAPPERS)}",
+                f"save only model.state_dict(), or put it under one of {', '.join(WRAPPERS)}",
             )
     return dict(loaded)
 
 
-# ------------------------------------------------------------------------- what is in a file
+# ------------------------------------------------------------------------- contents of a file
 
 
 def check_kinds(state: Mapping[str, Tensor], path: Path, on_meta: bool = False) -> None:
-    """Refuse tensors that are no plain numbers in memory.
+    """Refuse tensors that are not plain numbers in memory.
 
     Args:
-        state: what a file holds.
+        state: the contents of a file.
         path: the file.
-        on_meta: whether they are those of a header.
+        on_meta: whether they come from a header.
 
     Raises:
-        ComposerError: one is quantised, sparse, nested, in eight bits, or without numbers.
+        ComposerError: one is quantised, sparse, nested, in eight bits, or on the meta device.
     """
     for name, tensor in state.items():
         if (odd := _odd_kind(tensor, on_meta)) is not None:
@@ -319,21 +319,21 @@ def check_kinds(state: Mapping[str, Tensor], path: Path, on_meta: bool = False) 
 def _odd_kind(tensor: Tensor, on_meta: bool) -> tuple[str, str] | None:
     dtype = str(tensor.dtype).removeprefix("torch.")
     if tensor.is_quantized:
-        return f"is quantised ({dtype})", "save tensor.dequantize() in its place"
+        return f"is quantised ({dtype})", "save tensor.dequantize() instead"
     if tensor.is_nested:
         return "is a nested tensor", "save it padded, or as several tensors"
     if tensor.layout != torch.strided:
         layout = str(tensor.layout).removeprefix("torch.")
-        return f"is sparse ({layout})", "save tensor.to_dense() in its place"
+        return f"is sparse ({layout})", "save tensor.to_dense() instead"
     if tensor.is_meta and not on_meta:
-        return "has no numbers: it is on the meta device", "save it from a model with its weights"
+        return "is on the meta device, without numbers", "save it from a model with its weights"
     if dtype.startswith("float8"):
         return (
             f"is {dtype}, whose scale is kept elsewhere",
             "save it in float32 or bfloat16, with its scale multiplied in",
         )
     if tensor.dtype not in _PLAIN:
-        return f"is {dtype}, which no model here takes", "save it in float32"
+        return f"is {dtype}, which no model here uses", "save it in float32"
     return None
 
 
@@ -357,9 +357,9 @@ def _short(value: object) -> str:
 
 
 def _no_weights(path: Path, why: str) -> ComposerError:
-    return refused(path, f"this is not a file of weights: {why}", _WHOLE)
+    return refused(path, f"this is not a weights file: {why}", _WHOLE)
 
 
 def refused(path: Path, message: str, way_out: str | None) -> ComposerError:
-    """Return the error for a weights file that is at fault."""
+    """Return the error for a faulty weights file."""
     return ComposerError(Diagnostic("weights", message, way_out, file=str(path)))

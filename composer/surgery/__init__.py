@@ -1,1 +1,1 @@
-"""Plan, edit, eject: a mechanism inside a backbone, whose weights and names stay as they are."""
+"""Plan, edit, eject: insert a mechanism into a backbone without changing its weights and names."""

@@ -1,6 +1,6 @@
-"""What follows a convolution in the forward that calls it, where a stand-in brings its own.
+"""What follows a convolution in the calling forward, where a stand-in brings its own norm or act.
 
-In ``act(norm(conv(x)))`` a stand-in that absorbs norm and act takes the place of all three.
+In ``act(norm(conv(x)))`` a stand-in that absorbs norm and act replaces all three.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
 class NotAbsorbed(Exception):  # noqa: N818 - a finding, which the plan reports
-    """What a stand-in absorbs can't be taken out; the message says why."""
+    """What a stand-in absorbs can't be removed; the message says why."""
 
 
 class NotThere(NotAbsorbed):
@@ -30,9 +30,9 @@ class NotThere(NotAbsorbed):
 
 @dataclass(frozen=True)
 class Absorbed:
-    """The norm and the activation behind a convolution, as nodes of the forward that calls it.
+    """The norm and the activation after a convolution, as nodes of the forward that calls it.
 
-    Where the norm holds the activation, as timm's do, that has no node.
+    Where the norm contains the activation, as in timm, that has no node.
     """
 
     norm: fx.Node | None = None
@@ -40,7 +40,7 @@ class Absorbed:
 
     @property
     def nodes(self) -> tuple[fx.Node, ...]:
-        """Those that there are, in the order they run."""
+        """The existing nodes, in the order they run."""
         return tuple(node for node in (self.norm, self.act) if node is not None)
 
 
@@ -61,7 +61,7 @@ def absorbed_in_both(
     training = absorbed_in(caller, forward.training, name, absorb)
     evaluation = absorbed_in(caller, forward.evaluation, name, absorb)
     if [n.target for n in training.nodes] != [n.target for n in evaluation.nodes]:
-        raise NotAbsorbed("what follows it differs in training and in evaluation mode")
+        raise NotAbsorbed("what follows it differs between training and evaluation mode")
     return training, evaluation
 
 
@@ -69,7 +69,7 @@ def absorbed_in(caller: nn.Module, graph: fx.Graph, name: str, absorb: Collectio
     """Return what follows a convolution in a traced forward; see `absorbed_in_both`."""
     calls = graph.find_nodes(op="call_module", target=name)
     if len(calls) != 1:
-        raise NotAbsorbed("the forward around it does not call it by itself")
+        raise NotAbsorbed("the surrounding forward does not call it directly")
     node: fx.Node = calls[0]
     norm = act = None
     if "norm" in absorb:
@@ -80,7 +80,7 @@ def absorbed_in(caller: nn.Module, graph: fx.Graph, name: str, absorb: Collectio
         assert module is not None
         holds = held_activation(module) is not None
         if holds and "act" not in absorb:
-            raise NotAbsorbed("its norm holds an activation, which would go with it")
+            raise NotAbsorbed("its norm contains an activation, which would be removed with it")
         if holds:
             return Absorbed(norm)
     if "act" in absorb:
@@ -91,13 +91,13 @@ def absorbed_in(caller: nn.Module, graph: fx.Graph, name: str, absorb: Collectio
 
 
 def held_activation(norm: nn.Module) -> nn.Module | None:
-    """Return the activation inside a norm, as timm's norms have one."""
+    """Return the activation inside a norm, as in timm's norms."""
     act = getattr(norm, "act", None)
     return act if isinstance(act, nn.Module) and not isinstance(act, nn.Identity) else None
 
 
 def function_of(caller: nn.Module, node: fx.Node) -> Callable[[Tensor], Tensor]:
-    """Return what a node of one input computes, on copies of its modules."""
+    """Return the function of a node with one input, on copies of its modules."""
     module = _module(caller, node)
     if module is not None:
         return copy.deepcopy(module)
@@ -112,7 +112,7 @@ def function_of(caller: nn.Module, node: fx.Node) -> Callable[[Tensor], Tensor]:
 
 
 def _next(caller: nn.Module, node: fx.Node) -> fx.Node:
-    """Return what alone reads a node, past what changes nothing in evaluation mode."""
+    """Return the only reader of a node, skipping what changes nothing in evaluation mode."""
     while True:
         readers = list(node.users)
         if len(readers) != 1 or readers[0].op == "output" or len(readers[0].all_input_nodes) != 1:
@@ -125,12 +125,12 @@ def _next(caller: nn.Module, node: fx.Node) -> fx.Node:
 def _unedited(caller: nn.Module, node: fx.Node) -> fx.Node:
     module = _module(caller, node)
     if module is not None and is_edited(module):
-        raise NotAbsorbed("something was inserted behind it")
+        raise NotAbsorbed("something was inserted after it")
     return node
 
 
 def _several() -> fx.Node:
-    raise NotAbsorbed("what it gives is read in several places")
+    raise NotAbsorbed("its output is read in several places")
 
 
 def _module(caller: nn.Module, node: fx.Node) -> nn.Module | None:
@@ -140,7 +140,7 @@ def _module(caller: nn.Module, node: fx.Node) -> nn.Module | None:
 
 
 def _is_activation(caller: nn.Module, node: fx.Node) -> bool:
-    """Return whether a node without weights acts on each element alone, and not linearly."""
+    """Return whether a node without weights is elementwise and not linear."""
     if node.op not in ("call_module", "call_function"):
         return False
     module = _module(caller, node)
@@ -155,7 +155,7 @@ def _is_activation(caller: nn.Module, node: fx.Node) -> bool:
 
 
 def _is_curved(function: Callable[[Tensor], Tensor]) -> bool:
-    """Return whether a function of 72 numbers acts on each alone, and not linearly."""
+    """Return whether a function of 72 numbers is elementwise and not linear."""
     x = torch.linspace(-4, 4, 72, dtype=torch.float64)
     order = torch.randperm(72, generator=torch.Generator().manual_seed(0))
     try:

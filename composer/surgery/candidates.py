@@ -1,4 +1,4 @@
-"""What something can be added to: blocks, stages, the stem, the head, or any module."""
+"""Where something can be added: blocks, stages, the stem, the head, or any module."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from composer.surgery.composition import At
 class Candidate:
     """A part, with the stage and the block that it is in, counted from 1.
 
-    `position` is the one to take where it is not the one that is wished.
+    `position` is the one to use instead of the requested one, if it differs.
     """
 
     stage: int | None
@@ -37,7 +37,7 @@ def candidates(known: Anatomy, at: At) -> Iterator[Candidate]:
     elif at == "stem":
         if (stem := known.stem) is not None:
             yield Candidate(None, None, stem)
-        elif (first := known.entrance) is not None:  # no module gives what it takes
+        elif (first := known.entrance) is not None:  # no module outputs its input
             yield Candidate(None, None, first, Position("input"))
     elif at == "head":
         if (last := known.last) is not None:

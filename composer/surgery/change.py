@@ -1,7 +1,7 @@
-"""What is changed of an owner, so that a child of it runs at a place: kinds of change, as values.
+"""How an owner is changed so that a child of it runs at a position: kinds of change, as values.
 
 - `Appended`: an `nn.Sequential` runs its children in order, so the child is enough.
-- `Surrounding`: the child runs on what the owner gives or takes, whatever its forward does.
+- `Surrounding`: the child runs on the owner's output or input, whatever its forward does.
 - `WrittenIn`: the author's forward, with an expression or a statement that calls the child.
 """
 
@@ -18,20 +18,20 @@ from composer.kernels.weighed_sum import weighed, weighed_in_place, weighed_sum
 from composer.surgery.edited_class import Around, Edits, Method, edits_of, put_edits
 from composer.surgery.source import Splice, text_of
 
-#: Products and sums are new tensors, and no gradient reads them.
+#: Their results are new tensors that no gradient reads.
 _NEW = ("mul", "add", "mul_", "add_", "sub", weighed, weighed_in_place, weighed_sum)
 
 
 @dataclass(frozen=True)
 class Appended:
-    """The child comes last of an `nn.Sequential`."""
+    """The child comes last in an `nn.Sequential`."""
 
 
 @dataclass(frozen=True)
 class Surrounding:
     """The child runs at the owner's input or output; `index` is its value's place in a tuple.
 
-    `loops` are edits of the owner's own loops over its children, which pass by the child then.
+    `loops` are edits of the owner's own loops over its children, which then skip the child.
     """
 
     end: Literal["input", "output"]
@@ -41,9 +41,9 @@ class Surrounding:
 
 @dataclass(frozen=True)
 class WrittenIn:
-    """The methods that are edited, by name, each with what is put into its text.
+    """The edited methods by name, each with the text that is added.
 
-    `is_overwritten` tells that what reads the child's value writes into it.
+    `is_overwritten` says that a reader of the child's value writes into it.
     """
 
     methods: tuple[tuple[str, tuple[Splice, ...]], ...]
@@ -57,10 +57,10 @@ def edits_with(owner: nn.Module, change: Change, child: str, given: str = "") ->
     """Return the edits of an owner's class with one change more.
 
     Args:
-        owner: as it is.
+        owner: in its current state.
         change: found on this owner, or on one of equal class.
         child: the name of what runs there.
-        given: what is done to the value it gives, such as ``.clone()``.
+        given: what is applied to its output, such as ``.clone()``.
     """
     edits = edits_of(owner)
     match change:
@@ -90,7 +90,7 @@ def put(owner: nn.Module, change: Change, child: str, module: fx.GraphModule) ->
 
 
 def _gives_what_is_new(module: fx.GraphModule) -> bool:
-    """Return whether a module gives a new tensor that no gradient of its own reads."""
+    """Return whether a module outputs a new tensor that no gradient of its own reads."""
     (output,) = module.graph.find_nodes(op="output")
     given = output.args[0]
     if not isinstance(given, fx.Node):

@@ -18,7 +18,7 @@ from composer.surgery.edited_class import Edits
 
 At = Place
 
-#: What becomes of tokens that have no place in the map, such as a class token.
+#: How tokens without a place in the map, such as a class token, are handled.
 PrefixTokens = Literal["pass", "join"]
 
 _ATTRIBUTE = "_composition"
@@ -26,12 +26,12 @@ _ATTRIBUTE = "_composition"
 
 @dataclass(frozen=True, kw_only=True)
 class Inserted:
-    """One thing that is inserted, planned or done.
+    """One inserted module, planned or done.
 
-    It is the child `name` of what stands at `path`; a stand-in, which has no name of its own, is
-    at the path itself. Its `position` is as it is written, or ``replace``, in place of a layer, or
-    ``shared``, at a block's input, for all its stand-ins. `channels` and `size` are of what it
-    gives.
+    It is the child `name` of the module at `path`; a stand-in, which has no name of its own, is
+    at the path itself. Its `position` is as written, or ``replace``, in place of a layer, or
+    ``shared``, at a block's input, for all its stand-ins. `channels` and `size` are those of its
+    output.
     """
 
     path: str
@@ -42,16 +42,16 @@ class Inserted:
 
     @property
     def module(self) -> str:
-        """The path of what is inserted."""
+        """The path of the inserted module."""
         return inserted_path(self.path, self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EditedSite(Inserted):
-    """What was inserted, and what stood there before.
+    """An insertion, and what was there before.
 
-    `edits` are those of the edited modules' classes before, and `replaced` the modules that it
-    took the place of, by path; they are kept here alone. `settings` are those of its graph.
+    `edits` are the earlier ones of the edited modules' classes, and `replaced` the modules that it
+    replaced, by path; they are kept only here. `settings` are those of its graph.
     """
 
     edits: tuple[tuple[str, Edits], ...]
@@ -60,13 +60,13 @@ class EditedSite(Inserted):
 
 
 def inserted_path(path: str, name: str | None) -> str:
-    """Return the path of what was inserted at a site."""
+    """Return the path of the module inserted at a site."""
     return path if name is None else f"{path}.{name}"
 
 
 @dataclass(frozen=True)
 class Edit:
-    """One insertion of a spec, as it was asked for, with all its sites.
+    """One insertion of a spec, as requested, with all its sites.
 
     `shared` are the modules that several of its sites share.
     """
@@ -82,14 +82,14 @@ class Edit:
 
     @property
     def inserted(self) -> tuple[EditedSite, ...]:
-        """Everything that it inserted, in the order that was done."""
+        """All modules that it inserted, in order."""
         return (*self.shared, *self.sites)
 
     def settings_at(self, site: EditedSite) -> Settings:
-        """Return what the module of a site is lowered with anew.
+        """Return the settings to lower the module of a site again.
 
-        Beside what is there f(x) is blended in under ``init="identity"``; in its place the weights
-        begin as its own.
+        Under ``init="identity"`` an added module is blended in as f(x); a stand-in starts from the
+        weights of the layer that it replaces.
         """
         beside = site.name is not None and site in self.sites
         return replace(site.settings, init=self.init if beside else "paper")
@@ -97,10 +97,10 @@ class Edit:
 
 @dataclass(frozen=True)
 class Composition:
-    """The edits of a model in order, and the MODEL string it came from where that is known.
+    """The edits of a model in order, and the MODEL string of its origin, if known.
 
-    `shapes` are those of the backbone's own state dict when the first edit was made, and `modules`
-    the kinds of its modules.
+    `shapes` are those of the backbone's state dict at the first edit, and `modules` the kinds of
+    its modules.
     """
 
     backbone: str | None
@@ -110,23 +110,23 @@ class Composition:
 
 
 def composition(model: nn.Module) -> Composition | None:
-    """Return what was done to a model, or None for one as its library made it."""
+    """Return the record of a model's edits, or None for an unedited one."""
     found = vars(model).get(_ATTRIBUTE)
     return found if isinstance(found, Composition) else None
 
 
 def composed(model: nn.Module) -> Composition:
-    """Return what was done to a model.
+    """Return the record of a model's edits.
 
     Raises:
-        ComposerError: nothing was.
+        ComposerError: nothing was inserted.
     """
     record = composition(model)
     if record is None:
         raise error(
             "not-composed",
             f"nothing was inserted into this {type(model).__name__}",
-            "give a model that composer.insert or composer.load returned",
+            "give a model returned by composer.insert or composer.load",
         )
     return record
 
@@ -140,15 +140,15 @@ def remember(model: nn.Module, record: Composition | None) -> None:
 
 
 def inserted_sites(model: nn.Module) -> tuple[EditedSite, ...]:
-    """Return everything that was inserted, in the order that was done."""
+    """Return all insertions, in order."""
     record = composition(model)
     return tuple(site for edit in record.edits for site in edit.inserted) if record else ()
 
 
 def inserted_prefixes(model: nn.Module) -> tuple[str, ...]:
-    """Return what the keys of everything inserted begin with, such as ``layer1.0.cbam.``.
+    """Return the key prefixes of all inserted modules, such as ``layer1.0.cbam.``.
 
-    A block that a model holds by two names gives its state dict the keys of both.
+    A block that a model holds under two names has state-dict keys under both.
     """
     paths = [site.module for site in inserted_sites(model)]
     modules = dict(model.named_modules(remove_duplicate=False)) if paths else {}
@@ -158,7 +158,7 @@ def inserted_prefixes(model: nn.Module) -> tuple[str, ...]:
 
 
 def replaced_modules(model: nn.Module) -> nn.Module:
-    """Return what something stands in for, each layer at the path that it had."""
+    """Return the replaced layers, each at the path that it had."""
     root = nn.Module()
     for site in inserted_sites(model):
         for path, module in site.replaced:
@@ -187,7 +187,7 @@ def own_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
 def difference_of_shapes(
     now: Mapping[str, tuple[int, ...]], then: Mapping[str, tuple[int, ...]]
 ) -> str | None:
-    """Return the first key that two state dicts do not share in words, or None where all agree."""
+    """Return the first difference of two state dicts in words, or None where all agree."""
     for key in [*then, *now]:
         if now.get(key) != then.get(key):
             sizes = ["×".join(map(str, s[key])) if key in s else "missing" for s in (now, then)]

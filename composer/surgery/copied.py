@@ -1,4 +1,4 @@
-"""A copy of a model to edit, or a refusal where torch can't copy it."""
+"""A copy of a model to edit, or an error where torch can't copy it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from composer.errors import error
 
 
 def copy_of(model: nn.Module) -> nn.Module:
-    """Return a copy; what a forward pass left in the model is a constant in the copy.
+    """Return a copy; tensors that a forward pass left in the model are constants in the copy.
 
     Raises:
-        ComposerError: it holds what can't be copied.
+        ComposerError: it holds something that can't be copied.
     """
     try:
         return copied(model)
-    except (RuntimeError, TypeError) as failure:  # of torch, or of what can't be pickled
+    except (RuntimeError, TypeError) as failure:  # from torch, or from what can't be pickled
         raise error(
             "no-copy",
             f"this {type(model).__name__} can't be copied: {str(failure).splitlines()[0][:120]}",

@@ -1,8 +1,8 @@
-"""Classes whose forward holds what was inserted, made from a backbone's class and the edits.
+"""Classes whose forward runs what was inserted, derived from a backbone's class and the edits.
 
-Owners of one class that are edited alike share one derived class. It is made anew from the class
-that it was derived from and the edits, which are plain values; so its instances pickle as those of
-any class do, wherever that class and Composer can be imported.
+Owners of one class with the same edits share one derived class. It can be rebuilt from its base
+class and the edits, which are plain values; so its instances pickle like those of any class,
+wherever the base class and Composer can be imported.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from composer.turns import in_turn
 class Method:
     """A method whose source was edited, by its name among `own_methods`.
 
-    `text` is what it is now, and `own` tells the author's text from any other.
+    `text` is its current source, and `own` identifies the author's text.
     """
 
     name: str
@@ -47,10 +47,10 @@ class Method:
 
 @dataclass(frozen=True)
 class Around:
-    """What runs at one end of a forward, whatever that does: a child, on what it takes or gives.
+    """What runs at one end of a forward: a child, on its input or output.
 
-    `index` is the place of the value, where the forward gives several. `forward` names the method
-    that runs as the forward.
+    `index` is the position of the value, where the forward returns several. `forward` names the
+    method that runs as the forward.
     """
 
     child: str
@@ -61,7 +61,7 @@ class Around:
 
 @dataclass(frozen=True)
 class Edits:
-    """All that was edited of a class."""
+    """All edits of a class."""
 
     methods: tuple[Method, ...] = ()
     around: tuple[Around, ...] = ()
@@ -77,7 +77,7 @@ class Edits:
     def with_around(self, around: Around) -> Edits:
         """Return the edits with something around the forward.
 
-        Of what runs at the input the first made comes first, as it does at the output.
+        Modules at the input run in the order of insertion, like those at the output.
         """
         if around.end == "output":
             return replace(self, around=(*self.around, around))
@@ -85,23 +85,23 @@ class Edits:
 
 
 def edits_of(module: nn.Module) -> Edits:
-    """Return what was edited of a module's class."""
+    """Return the edits of a module's class."""
     found = getattr(type(module), EDITS, None)
     return found if isinstance(found, Edits) else Edits()
 
 
 def put_edits(module: nn.Module, edits: Edits) -> None:
-    """Give a module the class that its original one becomes by these edits."""
+    """Give a module the class that results from its original class by these edits."""
     module.__class__ = edited_class(cast("Hashable", class_before_edits(module)), edits)
 
 
 @in_turn  # two threads would make two classes
 @cache
 def edited_class(original: type[nn.Module], edits: Edits) -> type[nn.Module]:
-    """Return the class that a backbone's class becomes.
+    """Return the edited class of a backbone's class.
 
     Raises:
-        ComposerError: its source is not what it was when it was edited.
+        ComposerError: its source has changed since it was edited.
     """
     if edits == Edits():
         return original
@@ -118,8 +118,8 @@ def edited_class(original: type[nn.Module], edits: Edits) -> type[nn.Module]:
 def _with_methods(original: type[nn.Module], edits: Edits) -> type[nn.Module]:
     """Return a class with the edited methods.
 
-    Those of a class that the original is derived from go into a class derived from that one, which
-    stands before it where the original asks ``super()``.
+    Methods of a base class go into a class derived from that base, which comes before it where
+    the original calls ``super()``.
     """
     own = decorated_methods(original)
     bodies: dict[str, dict[str, Any]] = {}
@@ -138,12 +138,12 @@ def _with_methods(original: type[nn.Module], edits: Edits) -> type[nn.Module]:
 def _method(own: FunctionType | None, method: Method) -> FunctionType:
     try:
         if own is None or text_of(undecorated(own)).digest != method.own:
-            raise NoSource("it is another than the one that was edited")
+            raise NoSource("it is not the one that was edited")
         return redecorated(own, function_of(method.text, undecorated(own)))
     except NoSource as why:
         raise error(
             "other-source",
-            f"{method.name} can't be edited as it was: {why}",
+            f"{method.name} can't be edited again: {why}",
             "install the version that the model was composed with, or insert again",
         ) from None
 
@@ -155,7 +155,7 @@ def _derived(
     body: dict[str, Any],
     named: type[nn.Module] | None = None,
 ) -> type[nn.Module]:
-    """Return a class that says its name is that of the original, or of another."""
+    """Return a class under the name of the original, or under another name."""
     named = named or original
     space: dict[str, Any] = {
         ORIGINAL: original,
@@ -177,7 +177,7 @@ def _derived(
 
 
 def _reduce(module: nn.Module, protocol: int) -> Any:
-    """Return how to make a module again: as its original class does, and then by the edits."""
+    """Return how to make a module again: like its original class, then with the edits."""
     original = class_before_edits(module)
     reduced: Any = original.__reduce_ex__(module, max(protocol, 2))
     given = tuple(original if one is type(module) else one for one in reduced[1])
@@ -191,7 +191,7 @@ def _again(edits: Edits, make: Callable[..., nn.Module], given: tuple[Any, ...])
 
 
 def _deepcopy(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
-    """Return a copy, of a class that copies itself in a way of its own, as fx's modules do."""
+    """Return a copy of an instance whose class has its own way of copying, as fx's modules do."""
     original: Any = class_before_edits(module)
     copied: nn.Module = original.__deepcopy__(module, memo)
     put_edits(copied, edits_of(module))
@@ -202,12 +202,12 @@ def _deepcopy(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
 
 
 def _forward_around(kind: type[nn.Module], around: Around, cell: CellType) -> FunctionType:
-    """Return a forward that calls that of the class above, with the signature that it has.
+    """Return a forward with the same signature that calls that of the class above.
 
     Args:
         kind: the class above.
         around: what runs before or after it.
-        cell: will hold the class that the forward is of.
+        cell: will hold the class of the forward.
     """
     signature = inspect.signature(getattr(kind, around.forward))
     taken = list(signature.parameters.values())
@@ -261,7 +261,7 @@ def _first(taken: inspect.Parameter, call: str) -> list[str]:
 
 
 class _Shown(str):
-    """A default as it is shown in a signature; the function has the value itself."""
+    """A default as shown in a signature; the function has the value itself."""
 
     __slots__ = ()
     __repr__ = str.__str__
@@ -286,7 +286,7 @@ def with_item(given: Any, index: int, made: Any) -> Any:
 
 
 def other_forwards(kind: type[nn.Module]) -> tuple[str, ...]:
-    """Return the methods of a class that may be put in the place of its forward.
+    """Return the methods of a class that may replace its forward.
 
     YOLO's convolution has one: ``fuse()`` sets ``m.forward = m.forward_fuse``.
     """
@@ -295,10 +295,10 @@ def other_forwards(kind: type[nn.Module]) -> tuple[str, ...]:
 
 
 def _set(module: nn.Module, name: str, value: Any) -> None:
-    """Set an attribute; another forward goes where the edited one was, with what is around it.
+    """Set an attribute; a new forward replaces the edited one, with what runs around it.
 
     Raises:
-        ComposerError: what was inserted stands inside the forward that would go.
+        ComposerError: the insertion is inside the forward that would be replaced.
     """
     if name != "forward":
         class_before_edits(module).__setattr__(module, name, value)
@@ -310,7 +310,7 @@ def _set(module: nn.Module, name: str, value: Any) -> None:
         raise error(
             "forward-replaced",
             f"this {type(module).__name__} has a forward into which something was inserted, "
-            "and it would be lost with that",
+            "which would be lost",
             "eject it first: composer.eject(model)",
         )
     around = tuple(replace(one, forward="forward") for one in edits.around)

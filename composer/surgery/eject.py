@@ -14,7 +14,7 @@ from composer.surgery.replace import put_back
 
 
 def eject(model: nn.Module, *, inplace: bool = False) -> nn.Module:
-    """Return the model without what was inserted: its classes, keys and tensors of before.
+    """Return the model without the insertions: with its original classes, keys and tensors.
 
     Args:
         model: a composed model; it is copied.
@@ -32,7 +32,7 @@ def eject(model: nn.Module, *, inplace: bool = False) -> nn.Module:
 
 
 def undo(model: nn.Module, sites: Sequence[EditedSite]) -> None:
-    """Take what stands at these sites out again, the last first."""
+    """Remove the modules at these sites, the last first."""
     for site in reversed(sites):
         if site.name is None:
             put_back(model, site)
@@ -40,4 +40,4 @@ def undo(model: nn.Module, sites: Sequence[EditedSite]) -> None:
             put_edits(model.get_submodule(path), edits)
         if site.name is not None:
             owner = model.get_submodule(site.path)
-            owner._modules.pop(site.name, None)  # it is not there where putting it failed
+            owner._modules.pop(site.name, None)  # it is missing where inserting it failed

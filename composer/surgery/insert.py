@@ -72,34 +72,33 @@ def insert(
 ) -> nn.Module:
     """Put a spec's module at every site of the model, and return the composed model.
 
-    Every key and tensor of the model's state dict stays, but for those of layers that something
-    stands in for or that it replaces, which come back when that is ejected; the new keys stand
-    under the block they serve, or under the path of what they replace. The model keeps its class
-    and its methods. Each site has its own weights, on the device, in the dtype and in the memory
-    format of its block.
+    Every key and tensor of the model's state dict is kept, except those of replaced layers, which
+    come back when the insertion is ejected; the new keys are under the block they serve, or under
+    the path of what they replace. The model keeps its class and its methods. Each site has its own
+    weights, on the device, in the dtype and in the memory format of its block.
 
     Args:
         model: a model, which is copied, or a MODEL string such as ``"resnet50"``.
         spec: a spec, the name of a shipped one, a path, or the text itself.
-        at: see `plan`, as for those that follow.
+        at: see `plan`, also for the following arguments.
         position: ``"residual"``, ``"residual:attn"``, ``"input"``, ``"output"`` or
             ``"after:conv2"``.
         stages: which stages, from 1.
         blocks: which blocks of each stage.
-        every: keep the first of these sites, and each n-th after it.
-        select: module paths, globs over them, or regular expressions behind ``re:``.
+        every: keep the first of these sites, and every n-th after it.
+        select: module paths, globs over them, or regular expressions after ``re:``.
         match: which convolutions.
         params: other values for the spec's params.
         init: ``"paper"`` or ``"identity"``.
         prefix_tokens: ``"pass"`` or ``"join"``.
-        expect: how many sites there must be.
-        pretrained: for a MODEL string, whether its library loads its published weights.
-        backbone: the MODEL string that a given model came from, kept in the recipe.
+        expect: the number of sites that there must be.
+        pretrained: for a MODEL string, whether to load the library's published weights.
+        backbone: the MODEL string of a given model, kept in the recipe.
         inplace: edit the model itself instead of a copy.
-        example_inputs: what the model's forward takes; the composed model remembers it.
-        replace: with ``at="module"``, take the place of what is there.
-        type: which modules are replaced, by the name of their class.
-        trust_code: of a folder, whether code may be run that its recipe names; see
+        example_inputs: inputs of the model's forward; the composed model remembers them.
+        replace: with ``at="module"``, replace the modules.
+        type: which modules to replace, by the name of their class.
+        trust_code: for a folder, whether code that its recipe names may be run; see
             `composer.load`.
 
     Raises:
@@ -111,7 +110,7 @@ def insert(
     elif pretrained:
         raise error(
             "invalid-value",
-            "pretrained is for a MODEL string, and a model was given",
+            "pretrained is for a MODEL string, and a model is given",
             "load the weights into the model, or give its name",
         )
     elif backbone is not None:
@@ -141,11 +140,11 @@ def insert(
 
 
 def apply(model: nn.Module, found: Plan, backbone: str | None = None) -> nn.Module:
-    """Carry out a plan on the model it was made for, in place; return the model.
+    """Apply a plan to the model it was made for, in place; return the model.
 
     Raises:
-        ComposerError: a site cannot be edited, or a stand-in does not begin as it is to; the model
-            is as it was before.
+        ComposerError: a site cannot be edited, or a stand-in does not start as it should; the
+            model is then unchanged.
     """
     if found.inputs.are_examples:
         remember_inputs(model, found.inputs)
@@ -174,17 +173,19 @@ def apply(model: nn.Module, found: Plan, backbone: str | None = None) -> nn.Modu
 
 
 class _Work:
-    """Carries out one plan, and keeps what was done, so that it can be undone."""
+    """Applies one plan, and records the steps so that they can be undone."""
 
     def __init__(self, model: nn.Module, found: Plan) -> None:
         self.model, self.found = model, found
         self.is_meta = any(p.is_meta for p in model.parameters())
         self.sites: list[EditedSite] = []
         self.shared: list[EditedSite] = []
-        self.values: dict[str, tuple[fx.GraphModule, Graph]] = {}  # what blocks share, in float64
+        self.values: dict[
+            str, tuple[fx.GraphModule, Graph]
+        ] = {}  # values shared in blocks, in float64
 
     def do(self) -> None:
-        """Edit every site; what is shared comes first, for the stand-ins begin with its value."""
+        """Edit every site; shared modules come first, since stand-ins start from their value."""
         for shared in self.found.shared:
             self._put_shared(shared)
         for site in self.found.sites:
@@ -229,7 +230,7 @@ class _Work:
         put_shared(owner, shared.block.call, shared.inside, shared.name, module, users)
 
     def _made(self, site: Site | SharedSite, graph: Graph) -> fx.GraphModule:
-        """Make a module on the CPU, or without numbers for a model that has none."""
+        """Make a module on the CPU, or on the meta device for a model that is there."""
         with _room(site), torch.device("meta" if self.is_meta else "cpu"):
             return lower(graph)
 
@@ -266,7 +267,7 @@ def _edited(
 
 
 def _room(site: Site | SharedSite) -> AbstractContextManager[None]:
-    """Say which site finds no room, where torch's allocators say only how much."""
+    """Add the site to torch's out-of-memory error, which gives only the size."""
     what = f"{counted(site.parameters, 'parameter')} at {site.path}"
     return torch_told(what, "choose other params, or fewer sites")
 

@@ -29,9 +29,9 @@ from composer.surgery.same_call import unlike
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A convolution or an attention module: where it is, what calls it, and why not to take it.
+    """A convolution or an attention module: its path, its caller, and why it can't be replaced.
 
-    `number` counts those of its kind in the order they run; layers on pooled values have none.
+    `number` counts its kind in the order they run; layers on pooled values have none.
     """
 
     path: str
@@ -52,7 +52,7 @@ class Layer:
 def convolutions(model: nn.Module, known: Anatomy) -> tuple[Layer, ...]:
     """Return every `nn.Conv2d` that runs, and what stands in for one.
 
-    In a model of signals or of volumes these are its convolutions of one and three dimensions.
+    In a model of signals or volumes these are its convolutions of one or three dimensions.
     """
     pooled = _pooled(known)
     dimensions = known.probe.dimensions
@@ -80,7 +80,7 @@ def convolutions(model: nn.Module, known: Anatomy) -> tuple[Layer, ...]:
 
 
 def attention_modules(model: nn.Module, known: Anatomy) -> tuple[Layer, ...]:
-    """Return every module with heads that runs, and what stands in for one; the innermost each."""
+    """Return every multi-head module that runs, and its stand-ins; only the innermost ones."""
     found = _Found(model, known)
     layers: list[Layer] = []
     for path, module in found.modules():
@@ -98,13 +98,13 @@ def attention_modules(model: nn.Module, known: Anatomy) -> tuple[Layer, ...]:
 
 
 def listed(layers: tuple[Layer, ...]) -> str:
-    """Return what there is, alike ones together: ``16 of kernel 3, groups 32; 33 of kernel 1``."""
+    """Return what there is, grouped by kind: ``16 of kernel 3, groups 32; 33 of kernel 1``."""
     kinds = Counter(str(layer.facts) for layer in layers)
     return "; ".join(f"{count} of {kind}" for kind, count in kinds.items())
 
 
 class _Found:
-    """What ran of a model, but for the insides of what was inserted."""
+    """The modules of a model that ran, without the insides of insertions."""
 
     def __init__(self, model: nn.Module, known: Anatomy) -> None:
         self.model, self.known = model, known
@@ -114,7 +114,7 @@ class _Found:
         self.ours = {p for p, m in model.named_modules() if is_inserted(m) or is_stand_in(m)}
 
     def modules(self) -> Iterator[tuple[str, nn.Module]]:
-        """Yield the modules of the backbone that ran, with what stands in for one."""
+        """Yield the modules of the backbone that ran, stand-ins included."""
         for path in sorted(self.calls, key=lambda path: self.calls[path][0].order):
             module = self.model.get_submodule(path)
             inside = not self.ours.isdisjoint(around(path)[1:])
@@ -122,11 +122,11 @@ class _Found:
                 yield path, module
 
     def refusal(self, path: str, module: nn.Module) -> str | None:
-        """Return why a layer can't be replaced, for what it is in this model."""
+        """Return why a layer of this model can't be replaced."""
         if is_stand_in(module):
-            return "something stands in for it already"
+            return "it already has a stand-in"
         if is_edited(module):
-            return "something was inserted behind it"
+            return "something was inserted after it"
         runs = len(self.calls[path])
         return f"it runs {counted(runs, 'time')} in one pass" if runs > 1 else None
 
@@ -142,11 +142,11 @@ class _Found:
         return Layer(path, self.calls[path][0], caller, stage, block, facts, number, refusal)
 
     def unless_read(self, layers: list[Layer]) -> tuple[Layer, ...]:
-        """Return the layers, and refuse those of which others read more than what they give."""
+        """Return the layers, and refuse those with attributes that others read."""
         free = [layer.path for layer in layers if layer.refusal is None]
         read = self._read(free) if free else {}
         return tuple(
-            replace(layer, refusal=f"its {read[layer.path]} is read by others")
+            replace(layer, refusal=f"its {read[layer.path]} is read by other modules")
             if layer.path in read
             else layer
             for layer in layers
@@ -157,7 +157,7 @@ class _Found:
         return read_besides(self.model, paths, probe)
 
     def _place(self, path: str) -> tuple[int | None, int | None]:
-        """Return the numbers of the stage and the block that a path is in."""
+        """Return the numbers of the stage and the block of a path."""
         number, block = self.known.place_of(path)
         if number is not None:
             return number, block
@@ -170,12 +170,12 @@ class _Found:
         return None, None
 
     def _is_plain(self, stage: Stage) -> bool:
-        """Return whether a stage is a row of layers, which is all before its end."""
+        """Return whether a stage is a flat row of layers, each of which comes before its end."""
         return all(self.known.layers(block.path) < LAYERS_OF_A_BLOCK for block in stage.blocks)
 
 
 def _pooled(known: Anatomy) -> set[str]:
-    """Return what takes a map of one pixel, however large the image is."""
+    """Return the modules whose input is a map of one pixel, whatever the size of the image."""
     axes = 2 + known.probe.dimensions
     probes = [known.probe, *([known.larger] if known.larger else [])]
     single = [
@@ -187,7 +187,7 @@ def _pooled(known: Anatomy) -> set[str]:
 
 
 def _given(call: Call) -> Tensor | None:
-    """Return the first thing that a module was given, where that is a tensor."""
+    """Return the first input of a module, if it is a tensor."""
     first = call.args[0] if call.args else None
     return first if isinstance(first, Tensor) else None
 

@@ -1,4 +1,4 @@
-"""The spec's module at each site: its graph, and what it costs there."""
+"""The spec's module at each site: its graph, and its cost there."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Made:
     """A graph for a site, its parameters, its multiply-adds for one image.
 
     `needs_size` is the height and width that its input must have, or the number of tokens, where
-    the mechanism is made for one size alone.
+    the mechanism is built for one size only.
     """
 
     graph: Graph
@@ -42,23 +42,23 @@ class Made:
 
 
 def with_size(note: str | None, made: Made) -> str | None:
-    """Return the remark on a site, with the one size that what goes there is made for."""
+    """Return the remark on a site, with the one size that its module is built for, if any."""
     if made.needs_size is None:
         return note
     shown = "×".join(map(str, made.needs_size))
     tokens = len(made.needs_size) == 1 and len(made.graph.settings.places) > 1
     what = f"{shown} tokens" if tokens else f"maps of {shown}"
-    return "; ".join(filter(None, (note, f"made for {what} alone")))
+    return "; ".join(filter(None, (note, f"only for {what}")))
 
 
 def _refuse_neighbours(graph: Graph, why: str, way_out: str) -> None:
-    """Refuse a graph that looks at neighbours in a map.
+    """Refuse a graph that uses neighbours in a map.
 
     Raises:
-        ComposerError: with the node that does.
+        ComposerError: with the node that does so.
     """
     if (node := looking_at_neighbours(graph)) is not None:
-        message = f"{node.name!r} looks at neighbours in a map, and {why}"
+        message = f"{node.name!r} uses neighbours in a map, and {why}"
         raise ComposerError(Diagnostic("no-place", message, way_out, graph.where(node)))
 
 
@@ -73,14 +73,14 @@ class Maker:
     _made: dict[object, Made] = field(default_factory=dict)
 
     def at(self, shape: MapShape) -> Made:
-        """Return what is inserted where a block or a stage gives a map of this shape.
+        """Return what is inserted where a block or a stage outputs a map of this shape.
 
         Raises:
             ComposerError: the spec does not suit.
         """
         known = bool(self._made)
         made = self._make(self._settings(shape))
-        if not known and self.spec.insert is None:  # else the spec is checked for it itself
+        if not known and self.spec.insert is None:  # else the spec itself is checked for it
             graph = analyse(graph_of(self.spec, Settings(params=self.params)))
             if problems := unlike_input(graph):
                 raise ComposerError(problems)
@@ -91,18 +91,18 @@ class Maker:
         """Refuse a spec that looks at neighbours where tokens have none.
 
         Raises:
-            ComposerError: with the node that does.
+            ComposerError: with the node that does so.
         """
         if shape.is_tokens and "n" not in self.spec.input:
             if self._joins(shape):
                 way_out = "let them pass: prefix_tokens='pass'"
                 _refuse_neighbours(made.graph, "prefix tokens have none", way_out)
             if not shape.in_rows:
-                why = "these tokens do not stand row by row"
-                _refuse_neighbours(made.graph, why, "take a spec that pools them all")
+                why = "these tokens are not in row order"
+                _refuse_neighbours(made.graph, why, "use a spec that pools them all")
 
     def like(self, layer: nn.Module, size: tuple[int, ...]) -> Made:
-        """Return what takes a layer's place, where its input has this size behind the channels.
+        """Return what replaces a layer whose input has this size after the channels.
 
         Raises:
             ComposerError: the spec does not suit.
@@ -120,9 +120,9 @@ class Maker:
         return self._make(replace(settings, part="rest") if shares else settings)
 
     def attending(self, layer: nn.Module, shape: MapShape) -> Made:
-        """Return what takes the place of attention as a mechanism on the map that its tokens hold.
+        """Return what replaces attention as a mechanism on the map that its tokens form.
 
-        Tokens that have no place in that map, such as a class token, pass it by.
+        Tokens without a place in that map, such as a class token, bypass it.
 
         Raises:
             ComposerError: the spec does not suit.
@@ -143,7 +143,7 @@ class Maker:
         return self._make(replace(self._settings(shape), init="paper", part="shared"))
 
     def _settings(self, shape: MapShape) -> Settings:
-        """Return what is chosen where a value has this shape.
+        """Return the settings for a value of this shape.
 
         Raises:
             ComposerError: the spec is written for maps of other dimensions.
@@ -168,12 +168,12 @@ class Maker:
         return Settings(sizes, self.params, layout, tokens, self.init, places=places)
 
     def _joins(self, shape: MapShape) -> bool:
-        """Return whether prefix tokens take part, as they did in a norm or an MLP that goes."""
+        """Return whether prefix tokens take part, as in a replaced norm or MLP."""
         replaces = self.spec.stands_for in ("norm", "mlp", "pool")
         return self.prefix_tokens == "join" or (replaces and shape.prefix > 0)
 
     def _places(self, shape: MapShape) -> tuple[str, ...]:
-        """Return what the spec calls the places of a map of this shape."""
+        """Return the spec's names for the spatial axes of a map of this shape."""
         dimensions, own = len(shape.size), places_of(self.spec.input)
         if own and own != HW and own != PLACES[dimensions]:
             there = ", ".join(("b", "c", *PLACES[dimensions]))

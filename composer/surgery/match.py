@@ -1,4 +1,4 @@
-"""Which convolutions are meant: the spec's own `match`, and what the caller says over it."""
+"""Which convolutions match: the spec's own `match`, overridden by the caller's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WANTED = {
 
 @dataclass(frozen=True)
 class Facts:
-    """What of a layer can be matched; of a convolution `sizes` are along each axis of the map."""
+    """The properties of a layer to match; `sizes` of a convolution are per axis of the map."""
 
     kind: str
     name: str
@@ -31,7 +31,7 @@ class Facts:
 
     @property
     def depthwise(self) -> bool:
-        """Whether each channel is a group of its own."""
+        """Whether each channel is its own group."""
         return self.counts.get("groups", 1) == self.counts.get("channels", 0) > 1
 
     def __str__(self) -> str:
@@ -48,23 +48,23 @@ class Facts:
 
 
 def overlaid(own: Match | None, given: Mapping[str, object] | None) -> Match:
-    """Return the spec's match with what the caller gives in its place; None takes any.
+    """Return the spec's match overridden by the caller's; None matches any.
 
     Raises:
-        ComposerError: a key that there is not, or a value that it may not have.
+        ComposerError: an unknown key, or an invalid value.
     """
     problems = []
     wanted = {key: getattr(own, key) for key in KEYS} if own else {}
     for key, value in (given or {}).items():
         if key not in KEYS:
             way_out = suggestion(str(key), KEYS, "Keys")
-            problems.append(_invalid(f"nothing is matched by {key!r}", way_out))
+            problems.append(_invalid(f"unknown match key {key!r}", way_out))
             continue
         try:
             wanted[key] = getattr(Match.model_validate({key: value}), key)
         except ValidationError:
             way_out = f"give {_WANTED.get(key, 'a whole number from 1')}, or null for any"
-            problems.append(_invalid(f"a match of {key} can't be {value!r}", way_out))
+            problems.append(_invalid(f"{key} can't match {value!r}", way_out))
     if problems:
         raise ComposerError(problems)
     return Match(**wanted)
@@ -74,30 +74,30 @@ def reason_against(match: Match, facts: Facts, number: int | None, count: int) -
     """Return why a layer does not match, or None where it does.
 
     Args:
-        match: what is wanted.
-        facts: what it is.
-        number: which one it is of all in the order they run, where it counts as one.
-        count: how many there are.
+        match: the requested properties.
+        facts: its properties.
+        number: its position among all in the order they run, if it has one.
+        count: the number of all.
     """
     for key, pair in facts.sizes.items():
         want = getattr(match, key)
         if want is not None and set(pair) != {want}:
-            return f"its {key} is {square(pair)}, and {want} is wanted"
+            return f"its {key} is {square(pair)}, not {want}"
     for key, have in facts.counts.items():
         want = getattr(match, key)
         if want is not None and have != want:
-            return f"its {_PROSE.get(key, key)} {have}, and {want} is wanted"
+            return f"its {_PROSE.get(key, key)} {have}, not {want}"
     if match.depthwise is not None and facts.depthwise != match.depthwise:
         return "it is depthwise" if facts.depthwise else "it is not depthwise"
     if match.name is not None and not fnmatchcase(facts.name, match.name):
-        return f"its name is {facts.name!r}, and {match.name!r} is wanted"
+        return f"its name is {facts.name!r}, not {match.name!r}"
     if match.position is not None and number and number not in match.position.of(count):
-        return f"it is number {number} of {count}, and {match.position} is wanted"
+        return f"it is number {number} of {count}, not {match.position}"
     return None
 
 
 def square(sizes: tuple[int, ...]) -> str:
-    """Return one number for all that are equal, as in ``3``; else each, as in ``1×7``."""
+    """Return one number if all are equal, such as ``3``, else each, such as ``1×7``."""
     return str(sizes[0]) if len(set(sizes)) == 1 else "×".join(map(str, sizes))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class NearMiss:
-    """A place that is no site, and why: by choice, or for what it was seen to be."""
+    """A place that is not a site, and why: by choice, or for what was seen there."""
 
     path: str
     reason: str

@@ -19,7 +19,7 @@ def none_matches(
 ) -> ComposerError:
     """Return the error for a choice that nothing meets.
 
-    The reason is told where it is one for all, and else one that is not the choice itself.
+    A common reason is reported, or else one that is not the choice itself.
     """
     reasons = Counter(miss.reason for miss in misses)
     others = Counter(miss.reason for miss in misses if not miss.by_choice)

@@ -1,4 +1,4 @@
-"""Whether a MODEL string makes the model that is there."""
+"""Whether a MODEL string makes the given model."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from composer.surgery.own_modules import difference_of_modules, own_modules
 
 
 def check_origin(model: nn.Module, backbone: str) -> None:
-    """Refuse a MODEL string that makes another model than the one given, composed or not.
+    """Refuse a MODEL string that makes a different model than the given one, composed or not.
 
     Raises:
-        ComposerError: keys, shapes or the modules differ, or it makes none.
+        ComposerError: keys, shapes or modules differ, or it makes no model.
     """
     if other := difference_from(model, backbone):
         raise error(
             "another-backbone",
-            f"{backbone} makes another model than the {type(model).__name__} given: {other}",
-            "name the MODEL that the given model came from, with its arguments",
+            f"{backbone} makes a different model than the {type(model).__name__} given: {other}",
+            "name the MODEL of the given model, with its arguments",
         )
 
 
 def made_anew(backbone: str) -> nn.Module:
-    """Return what a MODEL string makes, for its structure: its tensors have no numbers if they can.
+    """Return the model of a MODEL string for its structure, on the meta device if possible.
 
     Raises:
-        ComposerError: it makes none.
+        ComposerError: it makes no model.
     """
     source = ModelString.parse(backbone)
     try:
         with torch.device("meta"):
             return open_backbone(source)
     except (ComposerError, RuntimeError, NotImplementedError):
-        return open_backbone(source)  # torchvision's RegNets, and YOLO, reckon with tensors
+        return open_backbone(source)  # torchvision's RegNets, and YOLO, compute with tensors
 
 
 def difference_from(model: nn.Module, backbone: str) -> str | None:
-    """Return what differs first between a model and the one that a MODEL string makes.
+    """Return the first difference between a model and the one that a MODEL string makes.
 
     Raises:
-        ComposerError: it makes none.
+        ComposerError: it makes no model.
     """
     made = made_anew(backbone)
     return difference_of_shapes(own_shapes(model), own_shapes(made)) or difference_of_modules(

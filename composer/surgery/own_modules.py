@@ -1,8 +1,8 @@
-"""The kinds of a backbone's own modules, which tell whether it still computes what it did.
+"""The kinds of a backbone's own modules, which show whether it still computes the same.
 
-A stride that was changed, or a pool that was taken out, leaves every key and shape of the state
-dict as it was. What changes no output in evaluation is left out: dropout and its rates, the
-momentum of norms, and whether a batch norm takes its statistics over several devices.
+A changed stride or a removed pool leaves every key and shape of the state dict as it was.
+Whatever does not change the output in evaluation is omitted: dropout and its rates, the momentum
+of norms, and whether a batch norm synchronises its statistics over devices.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from composer.analysis.edited import class_before_edits
 from composer.surgery.composition import inserted_prefixes, replaced_modules
 
-#: Whose words on a module's settings are alike in every process.
+#: Types whose repr is the same in every process.
 _LIBRARIES = ("torch", "torchvision", "timm")
 
 
@@ -32,14 +32,14 @@ def own_modules(model: nn.Module) -> dict[str, str]:
     replaced = {
         path: module
         for path, module in replaced_modules(model).named_modules()
-        if type(module) is not nn.Module  # what only holds others
+        if type(module) is not nn.Module  # a bare container
     }
     every = {**dict(kept), **replaced}
     return {path: _kind(module) for path, module in every.items() if not _is_silent(module)}
 
 
 def difference_of_modules(now: Mapping[str, str], then: Mapping[str, str]) -> str | None:
-    """Return the first module that differs in words, or None where all agree."""
+    """Return the first different module in words, or None where all agree."""
     for path in chain(then, now):
         if now.get(path) != then.get(path):
             here, there = (kinds.get(path, "missing") for kinds in (now, then))
@@ -57,7 +57,7 @@ def _kind(module: nn.Module) -> str:
         return f"BatchNorm({module.num_features}, eps={module.eps:g})"
     name = class_before_edits(module).__name__
     if name.startswith("FSDP") and hasattr(module, "unshard"):
-        name = name.removeprefix("FSDP")  # as fully_shard calls it
+        name = name.removeprefix("FSDP")  # fully_shard's prefix
     owner = getattr(type(module).extra_repr, "__module__", "")
     settings = module.extra_repr() if owner.startswith(_LIBRARIES) else ""
     return f"{name}({settings})" if settings else name

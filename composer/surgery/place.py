@@ -1,4 +1,4 @@
-"""Where exactly a module goes inside a block or a stage, and why not where it was asked for."""
+"""Where exactly a module goes inside a block or a stage, and why not at the requested position."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from composer.surgery.wrapping import loops_without, ways_to_write
 
 @dataclass(frozen=True)
 class Place:
-    """A position inside a part, the shape of the value there, and what is changed for it."""
+    """A position inside a part, the shape of the value there, and the change that it needs."""
 
     part: Part
     position: str
@@ -41,11 +41,11 @@ class Place:
 
 
 class NoPlace(Exception):  # noqa: N818 - a finding, which the plan reports
-    """A part without the place that is wanted; the message says what was seen."""
+    """A part without the requested position; the message says what was seen."""
 
 
 class Placer:
-    """Finds places in the blocks of one model; of changes that are alike, one is tried."""
+    """Finds positions in the blocks of one model; of equal changes, only one is tried."""
 
     def __init__(self, model: nn.Module, known: Anatomy) -> None:
         self.model, self.known = model, known
@@ -55,12 +55,12 @@ class Placer:
     def place(self, part: Part, position: Position) -> Place:
         """Return where `position` is in a part.
 
-        Where a block's branch can't be told from its shortcut, or its forward can't be edited
-        there, this is the block's output, and the note says why; where a value is made by a child,
-        it is the output of that child.
+        Where a block's branch can't be distinguished from its shortcut, or its forward can't be
+        edited there, this is the block's output, and the note says why; where a child makes the
+        value, it is the output of that child.
 
         Raises:
-            NoPlace: there is none such.
+            NoPlace: there is no such position.
         """
         if position.kind == "input":
             return self._input(part)
@@ -68,7 +68,7 @@ class Placer:
             assert position.of is not None
             return self._after(part, position.of)
         if part.shape is None:
-            raise NoPlace(part.refusal or "it gives no map")
+            raise NoPlace(part.refusal or "it outputs no feature map")
         if position.kind == "output":
             return self._output(part, part.shape, _several(part))
         return self._residual(part, part.shape, position)
@@ -86,23 +86,23 @@ class Placer:
         try:
             forward = self.known.traces.of(part.call)
         except Untraceable as why:
-            return instead(f"its forward can't be followed ({why})")
+            return instead(f"its forward can't be traced ({why})")
         try:
             ends = branch_ends(module, forward, part.call.index, position.of)
         except NoSuchBranch as why:
             raise NoPlace(str(why)) from None
         if ends is None and returned(forward.evaluation, part.call.index) is None:
-            return instead("its forward does not make the tuple that it gives by itself")
+            return instead("its forward does not build its output tuple itself")
         if ends is None:
-            return instead("the residual branch can't be told from the shortcut")
+            return instead("the residual branch can't be distinguished from the shortcut")
         if (ends[0].add is None) is not (ends[1].add is None):
-            return instead("it has a skip in training or in evaluation alone")
+            return instead("it has a skip connection only in training or only in evaluation")
         if (adding := self._adding(part, ends[1])) is not None:
             return adding
         note = _remark(ends[1])
         beside = ends_beside_input(module, forward, part.call.index)
         if ends[1].add is None and beside is not None:
-            ends, note = beside, "it gives its input, too, which goes past"
+            ends, note = beside, "its output includes its input, which goes past the insertion"
         found = self._shape_in(part, shape, forward, ends[1].end)
         if isinstance(found, str):
             return instead(found)
@@ -115,9 +115,9 @@ class Placer:
         return Place(part, position, found, change, note)
 
     def _adding(self, part: Part, end: Branch) -> Place | None:
-        """Return the place inside a child that is given both the branch and the shortcut to add.
+        """Return the position inside a child that takes the branch and the shortcut and adds them.
 
-        So do the blocks of a BERT-like transformer: ``self.output(hidden, shortcut)``.
+        As in the blocks of a BERT-like transformer: ``self.output(hidden, shortcut)``.
         """
         node = end.end
         if end.add is not None or not takes_two_ways(node):
@@ -134,7 +134,7 @@ class Placer:
         """Return the shape of a value inside a block, or why it has none."""
         value = node.meta.get(VALUE)
         if not isinstance(value, Tensor):
-            return "the residual branch gives no tensor"
+            return "the residual branch outputs no tensor"
         sizes = tuple(value.shape)
         if forward.batch > 1 and sizes and sizes[0] == forward.batch:
             sizes = (1, *sizes[1:])
@@ -147,7 +147,7 @@ class Placer:
     def _written(
         self, part: Part, forward: Forward, ends: tuple[Branch, Branch]
     ) -> WrittenIn | str:
-        """Return the change of an owner's source for a value in its forward, or why none does."""
+        """Return the change of an owner's source for a value in its forward, or why none exists."""
         module = self.model.get_submodule(part.path)
         fault = None
         try:
@@ -158,15 +158,15 @@ class Placer:
                 fault = fault or why
         except NoSource as why_not:
             return f"its forward can't be edited ({why_not})"
-        return fault or "no expression of its forward is that value"
+        return fault or "no expression in its forward has that value"
 
     # ----------------------------------------------------------------------------- both ends
 
     def _output(self, part: Part, shape: MapShape, note: str | None) -> Place:
-        """Return the place behind everything that a part does.
+        """Return the position after everything that a part does.
 
         Raises:
-            NoPlace: what is put there would be lost, or run in another way than it should.
+            NoPlace: an insertion there would be lost, or would not run as it should.
         """
         module, index = self.model.get_submodule(part.path), part.call.index
         if type(module).forward is nn.Sequential.forward and index is None:
@@ -174,13 +174,13 @@ class Placer:
         return Place(part, "output", shape, self._surrounding(part, "output", index), note)
 
     def _input(self, part: Part) -> Place:
-        """Return the place before everything that a part does, its shortcut too."""
+        """Return the position before everything that a part does, its shortcut included."""
         if not self._takes_first(part):
-            raise NoPlace("what it takes is not what its forward names first")
+            raise NoPlace("its input is not the first argument of its forward")
         try:
             shape = self.known.given_to(part.path)
         except NotAMap as why:
-            raise NoPlace(f"what it takes can't be read: {why}") from None
+            raise NoPlace(f"its input can't be read: {why}") from None
         return Place(part, "input", shape, self._surrounding(part, "input", None))
 
     def _surrounding(self, part: Part, end: str, index: int | None) -> Change:
@@ -202,7 +202,7 @@ class Placer:
         return change
 
     def _takes_first(self, part: Part) -> bool:
-        """Return whether the first thing given to a part is the first that its forward names."""
+        """Return whether a part's first input is the first argument of its forward."""
         forward = self.model.get_submodule(part.path).forward
         try:
             bound = inspect.signature(forward).bind(*part.call.args, **part.call.kwargs)
@@ -215,7 +215,7 @@ class Placer:
     # ------------------------------------------------------------------------ after a child
 
     def _after(self, part: Part, name: str) -> Place:
-        """Return the place behind a child, in the forward that calls it or as its output."""
+        """Return the position after a child, in the forward that calls it or as its output."""
         path = self._child(part, name)
         child = self.known.part(path)
         if child.shape is None:
@@ -230,14 +230,14 @@ class Placer:
             ends = _given_by(module, graphs[0], own), _given_by(module, graphs[1], own)
             change = self._written(caller, forward, ends)
         except Untraceable as why:
-            change = f"the forward that calls {own} can't be followed ({why})"
+            change = f"the forward that calls {own} can't be traced ({why})"
         if isinstance(change, str):
             note = f"{change}; as the output of {own} instead"
             return self._output(child, child.shape, note)
         return Place(caller, f"after:{own}", child.shape, change)
 
     def _child(self, part: Part, name: str) -> str:
-        """Return the path of the child of a name, or of the n-th convolution as ``conv2``."""
+        """Return the path of the child with a name, or of the n-th convolution for ``conv2``."""
         inside = f"{part.path}." if part.path else ""
         paths = (call.path for call in self.known.probe.calls if self.known.knows(call.path))
         called = list(dict.fromkeys(p for p in paths if p.startswith(inside) and p))
@@ -269,7 +269,7 @@ class Placer:
         return fault or self._lost_around(part, module, change)
 
     def _lost_around(self, part: Part, module: nn.Module, change: Change) -> str | None:
-        """Return which module around an owner may go past it, or leave it out, or None."""
+        """Return which module around an owner may bypass or omit it, or None."""
         for path in around(part.path)[1:-1]:
             if self.known.knows(path):
                 holder = self.model.get_submodule(path)
@@ -285,12 +285,12 @@ class Placer:
             inside = part.path.removeprefix(f"{caller.path}.") if caller.path else part.path
             self._passed[key] = passed_in(holder, caller.call, inside, change)
         if self._passed[key]:
-            return f"without gradients {caller.kind} computes it by itself, past what is inserted"
+            return f"without gradients {caller.kind} bypasses what is inserted"
         return None
 
 
 def _given_by(module: nn.Module, graph: fx.Graph, name: str) -> Branch:
-    """Return what a child gives in a forward, once what was inserted behind it has run.
+    """Return a child's output in a forward, after what was inserted behind it has run.
 
     Raises:
         Untraceable: the forward does not call the child once.
@@ -307,7 +307,7 @@ def _given_by(module: nn.Module, graph: fx.Graph, name: str) -> Branch:
 def _is_returned(
     module: nn.Module, forward: Forward, ends: tuple[Branch, Branch], index: int | None
 ) -> bool:
-    """Return whether a branch ends in what the forward gives, in both modes."""
+    """Return whether a branch ends in the output of the forward, in both modes."""
     graphs = (forward.training, forward.evaluation)
     for graph, end in zip(graphs, ends, strict=True):
         node = returned(graph, index)
@@ -331,5 +331,5 @@ def _several(part: Part) -> str | None:
 
 def _remark(branch: Branch) -> str | None:
     if branch.add is None:
-        return "no skip: the whole block is the branch"
+        return "no skip connection: the whole block is the branch"
     return f"the last of {branch.of} residual branches" if branch.of > 1 else None

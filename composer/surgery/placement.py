@@ -1,4 +1,4 @@
-"""Where a spec is to go: what the caller says, and what the spec says where the caller does not."""
+"""Where a spec is to go: by the caller's choice, or by default the spec's own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from composer.surgery.near_miss import NearMiss
 T = TypeVar("T")
 Chosen = Selection | str | int | Sequence[int] | None
 
-#: What a site is, for each `at`.
+#: The noun for a site of each `at`.
 NOUNS: Mapping[At, str] = {
     "block": "block",
     "stage": "stage",
@@ -38,18 +38,18 @@ NOUNS: Mapping[At, str] = {
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a spec is to go, and which of those places are wanted."""
+    """Where a spec is to go, and which of those places are chosen."""
 
     at: At
-    position: Position | None  # None in place of a layer or a module
+    position: Position | None  # None for a replaced layer or module
     stages: Selection | None = None
     blocks: Selection | None = None
     every: int | None = None
     select: tuple[str, ...] = ()
     match: Match = field(default_factory=Match)
-    types: tuple[str, ...] = ()  # of modules that are replaced, their classes' names
+    types: tuple[str, ...] = ()  # class names of the modules to replace
     paths: frozenset[str] | None = None  # of the sites themselves
-    by_spec: frozenset[str] = frozenset()  # the choices that are the spec's own, not a user's
+    by_spec: frozenset[str] = frozenset()  # choices made by the spec and not by the user
 
     @classmethod
     def of(
@@ -65,10 +65,10 @@ class Placement:
         replaces: bool = False,
         types: str | Sequence[str] | None = None,
     ) -> Placement:
-        """Return what is wanted.
+        """Return the placement.
 
         Raises:
-            ComposerError: it can't be, or the spec can't go there.
+            ComposerError: it is not valid, or the spec can't go there.
         """
         kinds = (types,) if isinstance(types, str) else tuple(types or ())
         _check_replacing(at, position, replaces, kinds)
@@ -76,10 +76,10 @@ class Placement:
         where = at or (own.at if own else _usual(spec))
         _check_place(spec, where)
         if every is not None and every < 1:
-            raise error("invalid-value", f"every is {every}", "it counts from 1")
+            raise error("invalid-value", f"every is {every}", "use a number from 1")
         if where in ("stage", "stem", "head") and blocks is not None:
-            message = f"blocks are chosen, and the sites are {NOUNS[where]}s"
-            raise error("invalid-value", message, "say at='block'")
+            message = f"blocks is given, and the sites are {NOUNS[where]}s"
+            raise error("invalid-value", message, "use at='block'")
         chosen = (select,) if isinstance(select, str) else tuple(select or ())
         for pattern in chosen:
             try:
@@ -89,9 +89,9 @@ class Placement:
         if where == "module" and not chosen and not kinds:
             raise error(
                 "invalid-selection",
-                "at='module' is any module, and none is selected",
+                "at='module' needs a choice of modules, and none is given",
                 "select some: 'layer3.*.conv2', or 're:layer[34].*'"
-                + ("; or name their class: type='SqueezeExcite'" if replaces else ""),
+                + ("; or give their class: type='SqueezeExcite'" if replaces else ""),
             )
         return cls(
             where,
@@ -107,32 +107,32 @@ class Placement:
 
     @property
     def noun(self) -> str:
-        """What a site is."""
+        """The noun for a site."""
         return NOUNS[self.at]
 
     @property
     def swaps(self) -> bool:
-        """Whether it takes the place of modules, whatever these compute."""
+        """Whether it replaces modules, whatever they compute."""
         return self.position is None and STANDS_FOR.get(self.at) not in BEGINS_ALIKE
 
     def only(self, paths: Sequence[str]) -> Placement:
-        """Return the placement for what stands at some paths, whatever was chosen otherwise."""
+        """Return the placement for modules at some paths, instead of any other choice."""
         return replace(
             self, stages=None, blocks=None, every=None, select=(), match=Match(), types=(),
             paths=frozenset(paths),
         )  # fmt: skip
 
     def takes(self, path: str) -> bool:
-        """Return whether a site may be at a path, where the paths are known already."""
+        """Return whether a site may be at a path, where the paths are already known."""
         return self.paths is None or path in self.paths
 
     def thinned(
         self, found: Sequence[T], path: Callable[[T], str]
     ) -> tuple[list[T], list[NearMiss]]:
-        """Return the first and each n-th of what matches, where that is wanted, and the others."""
+        """Return the first and every n-th match, if requested, and the others."""
         every = self.every or 1
         misses = [
-            NearMiss(path(one), f"only every {every}. one is taken", by_choice=True)
+            NearMiss(path(one), f"every={every} skips it", by_choice=True)
             for n, one in enumerate(found)
             if n % every
         ]
@@ -142,8 +142,8 @@ class Placement:
         """Refuse a position beyond what there is.
 
         Args:
-            counts: how many blocks each stage has.
-            layers: how many layers there are, where those are chosen.
+            counts: the number of blocks in each stage.
+            layers: the number of layers, where those are chosen.
 
         Raises:
             ComposerError: code ``no-such-position``.
@@ -172,23 +172,23 @@ class Placement:
     def reason_against(
         self, stage: int | None, block: int | None, path: str, counts: Sequence[int]
     ) -> str | None:
-        """Return why a place is not wanted, or None where it is.
+        """Return why a place is not chosen, or None where it is.
 
         Args:
-            stage: its stage, if it is in one.
-            block: its block, likewise.
+            stage: its stage, if any.
+            block: its block, if any.
             path: its path.
-            counts: how many blocks each stage has.
+            counts: the number of blocks in each stage.
         """
         if self.stages is not None and stage not in self.stages.of(len(counts)):
             here = f"in stage {stage}" if stage else "in no stage"
-            return f"it is {here}, and stages {self.stages} are wanted"
+            return f"it is {here}, and stages {self.stages} are chosen"
         if self.blocks is not None and not block:
-            return f"it is in no block, and blocks {self.blocks} are wanted"
+            return f"it is in no block, and blocks {self.blocks} are chosen"
         if self.blocks is not None and stage and block not in self.blocks.of(counts[stage - 1]):
-            return f"it is block {block} of its stage, and blocks {self.blocks} are wanted"
+            return f"it is block {block} of its stage, and blocks {self.blocks} are chosen"
         if self.paths is not None and not any(_around(path, site) for site in self.paths):
-            return "it was none of the sites"
+            return "it was not one of the sites"
         if self.select and not any(selects(pattern, path) for pattern in self.select):
             return f"its path does not match {' or '.join(map(repr, self.select))}"
         return None
@@ -199,7 +199,7 @@ def _around(path: str, site: str) -> bool:
 
 
 def _usual(spec: Spec) -> At:
-    """Return where a spec goes that does not say it."""
+    """Return where a spec goes if it does not specify that."""
     return next((at for at in NOUNS if STANDS_FOR.get(at, "") == spec.stands_for), "block")
 
 
@@ -211,26 +211,26 @@ def _check_place(spec: Spec, at: str) -> None:
     """
     if at not in get_args(At):
         words = [repr(word) for word in get_args(At)]
-        raise error("invalid-value", f"at is {at!r}", f"it may be {listing(words, last='or')}")
+        raise error("invalid-value", f"at is {at!r}", f"use {listing(words, last='or')}")
     layer = STANDS_FOR.get(at)
     if layer is not None and spec.stands_for != layer:
         noun = NOUNS[at]  # type: ignore[index]
         raise error(
             "not-a-stand-in",
-            f"{spec.name!r} does not stand for {_a(noun)}, so it can't take the place of one",
-            f"say at={_usual(spec)!r}, or write 'stands_for: {layer}' in the spec",
+            f"{spec.name!r} does not stand for {_a(noun)}, so it can't replace one",
+            f"use at={_usual(spec)!r}, or write 'stands_for: {layer}' in the spec",
         )
     if layer is None and spec.stands_for in ("conv2d", "pool"):
         usual = _usual(spec)
         raise error(
             "stand-in",
-            f"{spec.name!r} stands for a {NOUNS[usual]}, so it has no place at a {at}",
-            f"say at={usual!r}",
+            f"{spec.name!r} stands for a {NOUNS[usual]}, so it can't go to a {at}",
+            f"use at={usual!r}",
         )
     tokens, feature_map = "b, n, c", "b, c, h, w"
     wanted = tokens if layer == "attention" else feature_map
     taken = [wanted.split(", ")]
-    if layer != "conv2d":  # a map's pixels are tokens, too; and it may be of other dimensions
+    if layer != "conv2d":  # a map's pixels are also tokens; and it may have other dimensions
         taken += [tokens.split(", "), *(["b", "c", *places] for places in PLACES.values())]
     if sorted(spec.input) not in map(sorted, taken):
         what = "an attention module takes" if layer == "attention" else "a feature map is"
@@ -244,33 +244,33 @@ def _check_place(spec: Spec, at: str) -> None:
 def _check_replacing(
     at: At | None, position: str | None, replaces: bool, types: Sequence[str]
 ) -> None:
-    """Refuse what does not go with replacing modules, or needs it.
+    """Refuse arguments that don't go with replacing modules, or that need it.
 
     Raises:
         ComposerError: with the way out.
     """
     if types and not replaces:
-        message = f"type is {types[0]!r}, the class of modules to replace"
-        raise error("invalid-value", message, "say replace=True too, or choose with select")
+        message = f"type is {types[0]!r}, which chooses modules to replace"
+        raise error("invalid-value", message, "add replace=True, or choose with select")
     if not replaces:
         return
     if at != "module":
         here = "not given" if at is None else repr(at)
-        way_out = "say at='module', and select=… or type=…"
+        way_out = "use at='module', and select=… or type=…"
         if at in STANDS_FOR:
             way_out = f"omit replace: at={at!r} replaces already; or {way_out}"
         raise error("invalid-value", f"replace is for at='module', and at is {here}", way_out)
     if position is not None:
-        message = f"position is {position!r}, and a module is replaced"
+        message = f"position is {position!r}, and a replaced module has none"
         raise error("invalid-value", message, "omit the position")
 
 
 def _position(at: At, position: str | None, own: Insert | None) -> Position | None:
-    """Return where in what is chosen, None in place of a layer."""
+    """Return the position, None for a replaced layer."""
     if at in STANDS_FOR:
         if position not in (None, "replace"):
-            message = f"position is {position!r}, and {_a(NOUNS[at])} is replaced"
-            raise error("invalid-value", message, "leave the position away")
+            message = f"position is {position!r}, and a replaced {NOUNS[at]} has none"
+            raise error("invalid-value", message, "omit the position")
         return None
     default = "residual" if at == "block" else "output"
     try:
@@ -281,10 +281,12 @@ def _position(at: At, position: str | None, own: Insert | None) -> Position | No
         raise error(
             "invalid-value",
             f"a {at} has no residual branch",
-            "say at='block', or position='output'",
+            "use at='block', or position='output'",
         )
     if at in ("stage", "stem", "head") and chosen.kind == "after":
-        raise error("invalid-value", f"position is {str(chosen)!r}, of a block", "say at='block'")
+        raise error(
+            "invalid-value", f"position is {str(chosen)!r}, which needs a block", "use at='block'"
+        )
     return chosen
 
 
@@ -311,7 +313,7 @@ def _match(at: At, own: Insert | None, given: Mapping[str, object] | None) -> Ma
     return found
 
 
-#: How a user chooses in the place of a spec.
+#: The user's own form of each choice of a spec.
 _OPTIONS = {"stages": "stages ", "blocks": "blocks ", "position": "match position="}
 _IN_PYTHON = {"stages": "stages=1", "blocks": "blocks=1", "position": 'match={"position": 1}'}
 
@@ -319,7 +321,7 @@ _IN_PYTHON = {"stages": "stages=1", "blocks": "blocks=1", "position": 'match={"p
 def _of_spec(
     own: Insert | None, *, stages: Chosen, blocks: Chosen, position: Mapping[str, object] | None
 ) -> Iterator[str]:
-    """Yield the choices that a spec makes, for the user makes none there."""
+    """Yield the choices that a spec makes where the user makes none."""
     if own is None:
         return
     if stages is None and own.stages is not None:

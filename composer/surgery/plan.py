@@ -1,4 +1,4 @@
-"""`plan`: every site an insertion would have, and why a near miss did not match."""
+"""`plan`: every site an insertion would have, and why other places don't match."""
 
 from __future__ import annotations
 
@@ -61,35 +61,34 @@ def plan(
     Args:
         model: a model, or a MODEL string such as ``"resnet50"``.
         spec: a spec, the name of a shipped one, a path, or the text itself.
-        at: ``"block"`` or ``"stage"``; ``"stem"``, behind it, or ``"head"``, before it;
+        at: ``"block"`` or ``"stage"``; ``"stem"``, after it, or ``"head"``, before it;
             ``"module"``, any that `select` names; or ``"conv"``, ``"attention"``, ``"norm"``,
-            ``"mlp"`` or ``"pool"`` to take the place of such layers; where the spec's own
-            ``insert`` says by default.
+            ``"mlp"`` or ``"pool"`` to replace such layers; by default as the spec's own
+            ``insert`` says.
         position: ``"residual"``, the end of the residual branch before the add (a block's
             default), of several branches the last, or that of ``"residual:attn"`` or
-            ``"residual:1"``; ``"input"``; ``"output"``; or ``"after:conv2"``, behind the child
+            ``"residual:1"``; ``"input"``; ``"output"``; or ``"after:conv2"``, after the child
             of that name, or else the second convolution.
         stages: which stages, from 1: ``"1,3"``, ``"1..-2"``, ``-1``.
-        blocks: which blocks of each stage, likewise.
-        every: keep the first of these sites, and each n-th after it.
+        blocks: which blocks of each stage, in the same form.
+        every: keep the first of these sites, and every n-th after it.
         select: module paths, globs over them such as ``"layer3.*"``, or regular expressions such
             as ``"re:layer[34]"``.
-        match: which convolutions, such as ``{"kernel": 3, "depthwise": False}``, over what the
-            spec says; None takes any.
+        match: which convolutions, such as ``{"kernel": 3, "depthwise": False}``, overriding the
+            spec; None matches any.
         params: other values for the spec's params.
-        init: ``"paper"``, or ``"identity"`` for a model that begins as the original computes.
-        prefix_tokens: ``"pass"``, so that tokens without a place in the map, such as a class
-            token, are passed through; or ``"join"``, so that they take part as places do.
-        expect: how many sites there must be.
-        example_inputs: what the model's forward takes, where that is not one image of a size that
+        init: ``"paper"``, or ``"identity"`` for a model that starts out equal to the original.
+        prefix_tokens: ``"pass"``: tokens without a place in the map, such as a class token,
+            are passed through; or ``"join"``: they take part like the places.
+        expect: the number of sites that there must be.
+        example_inputs: inputs of the model's forward, if that is not one image of a size that
             Composer finds: a tensor, a tuple of arguments, a mapping of keyword arguments, or
             ``(args, kwargs)``.
-        replace: with ``at="module"``, whether the spec takes the place of modules that are there:
-            those that `select` or `type` names, where they take one map and give one of the same
-            shape.
-        type: which modules are replaced, by the name of their class or of one that it is derived
-            from, such as ``"SqueezeExcite"``; or several such names.
-        trust_code: of a folder, whether code may be run that its recipe names; see
+        replace: with ``at="module"``, whether the spec replaces existing modules: those that
+            `select` or `type` chooses, if they map one feature map to one of the same shape.
+        type: which modules are replaced, by the name of their class or of a base class, such as
+            ``"SqueezeExcite"``; or several such names.
+        trust_code: for a folder, whether code that its recipe names may be run; see
             `composer.load`.
 
     Raises:
@@ -98,23 +97,23 @@ def plan(
     """
     spec = load_spec(spec)
     if init not in get_args(Init):
-        raise error("invalid-init", f"{init!r} is not a way to begin", "say 'paper' or 'identity'")
+        raise error("invalid-init", f"{init!r} is not an init", "use 'paper' or 'identity'")
     if isinstance(model, str):
         model = open_backbone(ModelString.parse(model))
     model = shell_of(unwrapped(model))
     if prefix_tokens not in get_args(PrefixTokens):
-        message = f"{prefix_tokens!r} is nothing that prefix tokens do"
-        raise error("invalid-value", message, "say 'pass' or 'join'")
+        message = f"prefix_tokens can't be {prefix_tokens!r}"
+        raise error("invalid-value", message, "use 'pass' or 'join'")
     placement = Placement.of(
         spec, at, position, stages, blocks, every, select, match, replace, type
     )
     if placement.swaps and init == "identity":
-        beside = ", or put it beside them: omit replace" if replace else ""
+        beside = ", or insert it after them: omit replace" if replace else ""
         raise error(
             "no-identity",
-            f"{spec.name!r} takes the place of modules that compute something else, so the model "
-            "can't begin as it was",
-            f"begin as the paper does (init='paper'){beside}",
+            f"{spec.name!r} replaces modules that compute something else, so the model can't "
+            "start as identity",
+            f"start as in the paper (init='paper'){beside}",
         )
     inputs = None if example_inputs is None else Inputs.examples(model, example_inputs)
     maker = Maker(spec, dict(params or {}), init, prefix_tokens)
@@ -123,7 +122,7 @@ def plan(
         raise error(
             "unexpected-count",
             f"{counted(expect, 'site')} expected, and {len(found.sites)} found",
-            "look at them with --dry-run; choose others with --stages, --blocks or --select",
+            "list them with --dry-run; choose others with --stages, --blocks or --select",
         )
     return found
 
@@ -138,10 +137,10 @@ def plan_again(
     init: Init,
     prefix_tokens: PrefixTokens = "pass",
 ) -> Plan:
-    """Find the sites at some paths alone, wherever the spec itself would go.
+    """Find the sites at some paths only, wherever the spec itself would go.
 
     Raises:
-        ComposerError: nothing can go to any of them any more.
+        ComposerError: none of them is a valid site any more.
     """
     replaces = at == "module" and position == "replace"
     placement = Placement.of(
@@ -185,7 +184,7 @@ def _plan(
 def _additions(
     model: nn.Module, known: Anatomy, placement: Placement, maker: Maker
 ) -> tuple[list[Site], list[NearMiss]]:
-    """Return the sites in blocks, stages or other modules, in order, and what was passed over."""
+    """Return the sites in blocks, stages or other modules, in order, and the skipped places."""
     candidates, misses = _choose(known, placement)
     count = len(candidates) + len(misses)
     placer = Placer(model, known)
@@ -231,14 +230,14 @@ def _additions(
 
 
 def _check_apart(placed: Sequence[tuple[Candidate, Place]]) -> None:
-    """Refuse two sites inside one forward: the second would be found in the first one's source."""
+    """Refuse two sites inside one forward: the second would be in the first one's edited source."""
     written = Counter(p.part.path for _, p in placed if isinstance(p.change, WrittenIn))
     twice = next((path for path, times in written.items() if times > 1), None)
     if twice is not None:
         raise error(
             "sites-meet",
             f"two of the sites are inside the forward of {twice}",
-            "insert at one of them first, and then at the other: --select chooses",
+            "insert at one first and then at the other, chosen with --select",
         )
 
 
@@ -251,14 +250,14 @@ def _made(maker: Maker, place: Place) -> Made:
             raise
         seen = "×".join(map(str, (shape.channels, *shape.size)))
         note = Diagnostic(
-            "at-site", f"{place.part.path} is the first such place; it gives {seen}",
+            "at-site", f"{place.part.path} is the first such place; it outputs {seen}",
             severity="note",
         )  # fmt: skip
         raise ComposerError((*failure.diagnostics, note)) from None
 
 
 def _choose(known: Anatomy, placement: Placement) -> tuple[list[Candidate], list[NearMiss]]:
-    """Return what matches, in order, and what does not, with the reason."""
+    """Return what matches, in order, and what does not, with reasons."""
     matching: list[Candidate] = []
     misses: list[NearMiss] = []
     counts = [len(stage.blocks) for stage in known.stages]
@@ -280,15 +279,15 @@ def _choose(known: Anatomy, placement: Placement) -> tuple[list[Candidate], list
 def _none(
     known: Anatomy, placement: Placement, count: int, misses: Sequence[NearMiss]
 ) -> ComposerError:
-    """Return the error for no site: what there is, and why it is none."""
+    """Return the error for no site: what there is, and why it does not match."""
     if not count and known.is_traced:
         return nothing_found(
             placement.noun,
             "torch.fx traced it, and its blocks no longer run as modules",
-            "insert into the model before it is traced, or say at='module' with select",
+            "insert into the model before it is traced, or use at='module' with select",
         )
     if not count:
-        way_out = "try at='stage'" if known.stages else "look at it with 'composer sites'"
+        way_out = "try at='stage'" if known.stages else "inspect it with 'composer sites'"
         return nothing_found(placement.noun, f"{counted(len(known.stages), 'stage')} seen", way_out)
     there = ", ".join(
         f"stage {s.number} {s.whole.path} ({counted(len(s.blocks), 'block')})" for s in known.stages

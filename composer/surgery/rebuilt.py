@@ -1,7 +1,7 @@
-"""Networks of Ultralytics, which its trainer builds anew from ``model.yaml``, and from that alone.
+"""Networks of Ultralytics, which its trainer rebuilds from ``model.yaml`` alone.
 
-What was inserted would be gone without a word. So a composed network's ``yaml`` refuses to be
-built from, and who inserts into the network of a ``YOLO`` is told how to train it.
+Insertions would be silently lost. So the ``yaml`` of a composed network refuses to be built from,
+and inserting into the network of a ``YOLO`` gives a warning that says how to train it.
 """
 
 from __future__ import annotations
@@ -15,47 +15,47 @@ from torch import nn
 from composer.errors import error
 
 _WAY_OUT = (
-    "train with a trainer whose get_model inserts it: docs/recipes.md, 'In Ultralytics', has one "
-    "of ten lines"
+    "use a trainer whose get_model inserts it: docs/recipes.md, 'In Ultralytics', has one of "
+    "ten lines"
 )
 
 
 class ComposedYaml(dict[str, Any]):
-    """The configuration of the plain network, which may be read and not be built from."""
+    """The configuration of the plain network, which may be read but not built from."""
 
     def __copy__(self) -> dict[str, Any]:
-        """Return the configuration as it was, for who knows what is done."""
+        """Return the plain configuration, for callers that know what they do."""
         return dict(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ComposedYaml:
-        """Return a copy, as a part of the network's.
+        """Return a copy, as part of a copy of the network.
 
         Raises:
-            ComposerError: it is copied alone, as where a network is built from it.
+            ComposerError: it is copied alone, as when a network is built from it.
         """
         if not memo:
-            message = "a network built from the yaml of a composed one has not what was inserted"
+            message = "a network built from the yaml of a composed one would lack the insertions"
             raise error("rebuilt", message, _WAY_OUT)
         return ComposedYaml(copy.deepcopy(dict(self), memo))
 
 
 def guard_yaml(model: nn.Module) -> None:
-    """Let no network be built from the configuration of this one, which is composed."""
+    """Prevent building a network from the configuration of this composed one."""
     if _is_ultralytics(model):
         vars(model)["yaml"] = ComposedYaml(vars(model)["yaml"])
 
 
 def unguard_yaml(model: nn.Module) -> None:
-    """Give back the configuration as it was."""
+    """Restore the plain configuration."""
     if isinstance(vars(model).get("yaml"), ComposedYaml):
         vars(model)["yaml"] = dict(vars(model)["yaml"])
 
 
 def warn_if_rebuilt(model: nn.Module) -> None:
-    """Warn who inserts into the network of a ``YOLO``, whose training builds another one."""
+    """Warn on insertion into the network of a ``YOLO``, whose training builds a new one."""
     if _is_ultralytics(model) and "task" in vars(model):
         warnings.warn(
-            "YOLO.train builds the network anew, without what is inserted: " + _WAY_OUT,
+            "YOLO.train rebuilds the network, without the insertions: " + _WAY_OUT,
             stacklevel=4,
         )
 

@@ -1,8 +1,8 @@
-"""A stand-in in a layer's own place, with what it absorbs, and the value that several share.
+"""A stand-in in place of a layer, with what it absorbs, and the value that several share.
 
 The stand-in has the layer's path. A norm or an activation that it absorbs becomes `nn.Identity`
-where nothing else calls it; else the forward that called it is edited to pass it by. A module
-that several stand-ins of a block share is a child of the block, called once on its input.
+where nothing else calls it; else the forward that called it is edited to skip it. A module that
+several stand-ins of a block share is a child of the block, called once on its input.
 """
 
 from __future__ import annotations
@@ -43,12 +43,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Replacement:
-    """How a layer is replaced: what calls it, what goes with it, what it is given besides.
+    """How a layer is replaced: its caller, what is removed with it, and its further inputs.
 
-    `layer` is its path, and `name` that from the module that calls it. Of what it absorbs,
-    `absorbed` are the paths of modules that nothing else calls; `inside` are the calls of all that
-    is in the module that calls the layer. `at` is what kind of layer it
-    is, or any module.
+    `layer` is its path, and `name` the path from the module that calls it. `absorbed` are the paths
+    of absorbed modules that nothing else calls; `inside` are all calls in the module that calls the
+    layer. `at` is the kind of layer, or any module.
     """
 
     layer: str
@@ -81,7 +80,7 @@ class Replacement:
             model.set_submodule(path, identity)
 
     def bypass(self, owner: nn.Module, forward: Forward) -> WrittenIn:
-        """Return the change by which the module that calls the layer passes by what it absorbs.
+        """Return the change by which the module that calls the layer skips what it absorbs.
 
         Raises:
             NoSource: its source can't be edited so.
@@ -91,7 +90,7 @@ class Replacement:
         return WrittenIn(tuple(passed_by(owner, gone).items()))
 
     def bypass_fault(self, owner: nn.Module, traces: Traces) -> str | None:
-        """Return why that change does not do as it should, or None where it does.
+        """Return why that change does not work, or None where it does.
 
         Raises:
             NoSource: see `bypass`.
@@ -103,17 +102,17 @@ class Replacement:
         return _fault(owner, self.caller, traces, self.bypass(owner, forward), wanted)
 
     def _gone(self, found: Absorbed) -> list[fx.Node]:
-        """Return what the caller passes by; the modules that nothing else calls are replaced."""
+        """Return what the caller skips; modules that nothing else calls are replaced."""
         kept = {path.removeprefix(f"{self.caller.path}.") for path in self.absorbed}
         return [n for n in found.nodes if n.op != "call_module" or str(n.target) not in kept]
 
     def edits(self, model: nn.Module) -> tuple[tuple[str, Edits], ...]:
-        """Return the edits of the module that is edited, before it is."""
+        """Return the edits of the module before this one."""
         path = self.caller.path
         return ((path, edits_of(model.get_submodule(path))),) if self.bypasses else ()
 
     def original(self, model: nn.Module) -> Original:
-        """Return what it takes the place of, to run by itself: on the CPU, in float64."""
+        """Return what it replaces, to run on its own: on the CPU, in float64."""
         owner = model.get_submodule(self.caller.path)
         layer = _double(model.get_submodule(self.layer))
         if not self.absorb:
@@ -128,7 +127,7 @@ class Replacement:
         return Original(layer, norm, act or held, (layer, *functions))
 
     def replaced(self, model: nn.Module) -> tuple[tuple[str, nn.Module], ...]:
-        """Return what it takes the place of, before it is put there."""
+        """Return what it replaces, before the replacement."""
         return tuple((path, model.get_submodule(path)) for path in (self.layer, *self.absorbed))
 
 
@@ -140,14 +139,14 @@ def put_shared(
     module: fx.GraphModule,
     users: Sequence[str],
 ) -> None:
-    """Put a module into a block, whose value on the block's input is given to its stand-ins.
+    """Put a module into a block; its output on the block's input is passed to the stand-ins.
 
     Args:
         owner: the block.
         call: of the block.
-        inside: the calls of what is in it.
-        name: what the module is called there.
-        module: what makes the value.
+        inside: the calls in it.
+        name: the module's name there.
+        module: makes the value.
         users: the paths of the stand-ins, from the block.
     """
     change = _sharing(owner, recorded_forward(owner, call, inside=inside), users)
@@ -181,7 +180,7 @@ def _sharing(owner: nn.Module, forward: Forward, users: Sequence[str]) -> Writte
 def _fault(
     owner: nn.Module, call: Call, traces: Traces, change: WrittenIn, wanted: Sequence[fx.Graph]
 ) -> str | None:
-    """Return whether an edited forward takes other steps than wanted, in either mode."""
+    """Return how an edited forward takes other steps than it should, in either mode."""
     run, inside = traces.run.inside(call.path), traces.probe.inside(call.path)
     batch = traces.of(call).batch
     for mode, expected in zip((TRAINING, EVALUATION), wanted, strict=True):
@@ -198,7 +197,7 @@ def _fault(
 
 
 def put_back(model: nn.Module, site: EditedSite) -> None:
-    """Put what a stand-in replaced in its place again, on its device and in its dtype and mode."""
+    """Restore what a stand-in replaced, on its device and in its dtype and mode."""
     own, was = (_floating(m) for m in (model.get_submodule(site.path), site.replaced[0][1]))
     now = _floating(model) if own is None else own
     for path, module in site.replaced:
@@ -217,13 +216,13 @@ def _double(function: F) -> F:
 
 
 def _floating(module: nn.Module) -> Tensor | None:
-    """Return a parameter that tells a module's device and dtype, detached from what it becomes."""
+    """Return a detached parameter that has a module's device and dtype."""
     found = next((p for p in module.parameters() if p.is_floating_point()), None)
     return None if found is None else found.detach()
 
 
 def _without(graph: fx.Graph, gone: Sequence[fx.Node]) -> fx.Graph:
-    """Return a copy of a graph without some steps, the value of each taking its place."""
+    """Return a copy of a graph without some steps, each replaced by its input."""
     copied = fx.Graph()
     places: dict[fx.Node, fx.Node] = {}
     copied.output(copied.graph_copy(graph, places))

@@ -1,4 +1,4 @@
-"""A module that is called as the layer was whose place it takes, and gives what that gave."""
+"""A module with the call signature and the output form of the layer that it replaces."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONL
 
 
 def called_as(module: fx.GraphModule, before: nn.Module, call: Call, pools: bool = False) -> None:
-    """Let a module be called as a layer was: with further arguments, at the values they had.
+    """Let a module be called like a layer: with further arguments, at the values they had.
 
     Where the layer took its input several times, as query, key and value, so does the module;
-    where it gave a tuple of which the first alone is a tensor, as attention in transformers, the
-    module does too. A module that `pools` gives [b, c], or [b, c, 1, 1] where the layer did.
-    Arguments that the layer takes by any name are left, but for tensors.
+    where it returned a tuple in which only the first item is a tensor, as attention in transformers
+    does, so does the module. A module that `pools` returns [b, c], or [b, c, 1, 1] where the layer
+    did. Arbitrary keyword arguments of the layer are ignored, except tensors.
     """
     signature = inspect.signature(before.forward)
     taken = signature.bind(*call.args, **call.kwargs).arguments
@@ -56,7 +56,7 @@ def called_as(module: fx.GraphModule, before: nn.Module, call: Call, pools: bool
 
 
 def unlike(call: Call) -> str | None:
-    """Return why a module of one tensor can't be called as a layer was, or None where it can."""
+    """Return why a module of one tensor can't be called like a layer, or None where it can."""
     x = call.args[0] if call.args else None
     given = [a for a in (*call.args, *call.kwargs.values()) if isinstance(a, Tensor)]
     if not isinstance(x, Tensor) or x.dim() != 3:
@@ -65,38 +65,36 @@ def unlike(call: Call) -> str | None:
         return f"it takes {len(given)} tensors, not one"
     first, *others = call.output if isinstance(call.output, tuple) else (call.output,)
     if not all(other is None or _is_empty(other) for other in others):
-        return "it gives its attention weights too, which nothing that stands for it has"
+        return "it also returns its attention weights, which a stand-in does not have"
     if not isinstance(first, Tensor) or first.shape != x.shape:
-        return "it does not give one tensor of the shape that it takes"
+        return "it does not return one tensor of the shape of its input"
     return None
 
 
 def _is_empty(value: Any) -> bool:
-    """Return whether this is what torch's fast attention gives for weights that nobody needs."""
+    """Return whether this is what torch's fast attention returns for unneeded weights."""
     return isinstance(value, Tensor) and value.numel() == 0
 
 
 def must_be(given: Any, value: Any, name: str) -> None:
-    """Refuse an argument of a stand-in that is not what it was when it was put there."""
+    """Refuse an argument of a stand-in that differs from its value at insertion."""
     if type(given) is not type(value) or given != value:
-        raise ValueError(
-            f"this layer was composed for {name}={value!r}, and {_shown(given)} was given"
-        )
+        raise ValueError(f"this layer was composed for {name}={value!r} but got {_shown(given)}")
 
 
 def must_be_the_input(given: Any, x: Tensor, name: str) -> None:
-    """Refuse an argument of a stand-in that is another tensor than its input."""
+    """Refuse an argument of a stand-in that is not its input tensor."""
     if given is not x:
         raise ValueError(
-            f"this layer was composed for {name}= the input itself, and {_shown(given)} was given"
+            f"this layer was composed for {name}= the input itself but got {_shown(given)}"
         )
 
 
 def must_have_no_tensors(given: Mapping[str, Any]) -> None:
-    """Refuse a tensor, such as a mask, of which a stand-in knows nothing."""
+    """Refuse a tensor, such as a mask, that a stand-in can't use."""
     for name, value in given.items():
         if isinstance(value, Tensor):
-            raise ValueError(f"this layer was composed without {name}=, and a Tensor was given")
+            raise ValueError(f"this layer was composed without {name}= but got a Tensor")
 
 
 def _shown(given: Any) -> str:

@@ -1,4 +1,4 @@
-"""What a plan holds: the sites, what several of them share, and what was passed over."""
+"""The contents of a plan: the sites, what several of them share, and the skipped places."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Addition:
 class Site(Inserted):
     """One place where a module goes.
 
-    `flops` are its multiply-adds; `replaced` counts the parameters of the layers that go.
+    `flops` are its multiply-adds; `replaced` counts the parameters of replaced layers.
     """
 
     stage: int | None
@@ -62,9 +62,9 @@ class SharedSite(Inserted):
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The sites of an insertion in the order they run, and what was passed over.
+    """The sites of an insertion in the order they run, and the skipped places.
 
-    `flops_before` are the model's multiply-adds as it is, of one image of `input_shape`.
+    `flops_before` are the model's multiply-adds before it, for one image of `input_shape`.
     """
 
     spec: Spec
@@ -78,8 +78,8 @@ class Plan:
     inputs: Inputs
     flops_before: int
     parameters_before: int
-    has_numbers: bool = False  # whether the model had to run on real numbers
-    entry: str = ""  # the module that takes the inputs, where that is not the model
+    has_numbers: bool = False  # whether the model had to run on real tensors
+    entry: str = ""  # the module that takes the inputs, if not the model
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -98,13 +98,13 @@ class Plan:
 
     @property
     def parameters_after(self) -> int:
-        """The parameters of the model once this is done."""
+        """The parameters of the model after this insertion."""
         added = sum(site.parameters - site.replaced for site in self.sites)
         return self.parameters_before + added + sum(site.parameters for site in self.shared)
 
     @property
     def flops_after(self) -> int | None:
-        """The multiply-adds once this is done; None where layers go, whose own are not known."""
+        """The multiply-adds after this insertion; None if layers of unknown cost are replaced."""
         if self.shared or not all(isinstance(site.how, Addition) for site in self.sites):
             return None
         return self.flops_before + sum(site.flops for site in self.sites)

@@ -28,9 +28,9 @@ from composer.visible import visible_line
 
 @dataclass(frozen=True)
 class PartPlaces:
-    """A block, a stage, the stem or the head: what it gives, and where in it something can go.
+    """A block, a stage, the stem or the head: its output, and where in it something can go.
 
-    `branches` are the children in each residual branch of a block that has several.
+    `branches` are the children in each residual branch of a block with several.
     """
 
     path: str
@@ -45,7 +45,7 @@ class PartPlaces:
 
     @property
     def gives(self) -> str:
-        """What it gives, in a few characters: ``768×14×14 +1``."""
+        """Its output in a few characters: ``768×14×14 +1``."""
         if self.channels is None:
             return ""
         prefix = f" +{self.prefix_tokens}" if self.prefix_tokens else ""
@@ -63,7 +63,7 @@ class PartPlaces:
         return ", ".join([*shown, *words]) or "none"
 
     def like(self, other: PartPlaces) -> bool:
-        """Return whether another is the same but for its path."""
+        """Return whether another is the same except for its path."""
         mine, theirs = ({**vars(one), "path": None} for one in (self, other))
         return mine == theirs
 
@@ -78,7 +78,7 @@ class StagePlaces:
 
     @property
     def rows(self) -> Iterator[tuple[str, str, PartPlaces]]:
-        """The blocks as (label, path, part); like ones that follow one another in one row."""
+        """The blocks as (label, path, part); consecutive equal ones in one row."""
         numbered = list(enumerate(self.blocks, start=1))
         first = {n: self._first_like(n) for n, _ in numbered}
         for _, run in groupby(numbered, key=lambda item: first[item[0]]):
@@ -89,7 +89,7 @@ class StagePlaces:
             yield label, f"{part.path} … {end.path}  ×{len(row)}" if many else part.path, part
 
     def _first_like(self, number: int) -> int:
-        """Return the number of the first block of the run of like ones that a block is in."""
+        """Return the number of the first block in a block's run of equal ones."""
         while number > 1 and self.blocks[number - 1].like(self.blocks[number - 2]):
             number -= 1
         return number
@@ -97,7 +97,7 @@ class StagePlaces:
 
 @dataclass(frozen=True)
 class Sites:
-    """Every place in a backbone, stage by stage, and how many layers something can stand in for."""
+    """Every place in a backbone, stage by stage, and the number of replaceable layers."""
 
     input_shape: tuple[int, ...]
     stem: PartPlaces | None
@@ -108,7 +108,7 @@ class Sites:
 
     @property
     def rows(self) -> Iterator[tuple[str, str, PartPlaces]]:
-        """All of them as (label, path, part), like blocks in one row."""
+        """All of them as (label, path, part), equal blocks in one row."""
         if self.stem is not None:
             yield "stem", self.stem.path, self.stem
         for stage in self.stages:
@@ -127,10 +127,10 @@ class Sites:
 
     @property
     def replaceable(self) -> str:
-        """What something can stand in for, in words."""
+        """The replaceable layers, in words."""
         convolutions = counted(self.convolutions, "convolution")
         attention = counted(self.attention_modules, "attention module")
-        return f"a stand-in can take the place of {convolutions} and {attention}"
+        return f"a stand-in can replace {convolutions} and {attention}"
 
 
 def sites(
@@ -143,8 +143,8 @@ def sites(
 
     Args:
         model: a model, or a MODEL string.
-        example_inputs: what its forward takes; see `composer.plan`.
-        trust_code: of a folder, whether code may be run that its recipe names; see
+        example_inputs: inputs of its forward; see `composer.plan`.
+        trust_code: for a folder, whether code that its recipe names may be run; see
             `composer.load`.
 
     Raises:
@@ -216,7 +216,7 @@ def _part_places(placer: Placer, part: Part, wanted: Sequence[str]) -> PartPlace
 
 
 def _branches(model: nn.Module, known: Anatomy, part: Part) -> tuple[tuple[str, ...], ...]:
-    """Return the children in each residual branch, of a block that has several."""
+    """Return the children in each residual branch of a block with several."""
     try:
         graph = known.traces.of(part.call).evaluation
     except Untraceable:

@@ -1,8 +1,8 @@
-"""A method's own source: the expression of an instruction in it, and the method made anew.
+"""A method's own source: finding the expression of an instruction, and editing the method.
 
-The text stays the author's; what is added is put in between, at the places that the positions of
-the instructions name. The result is compiled and not run: its code gets the globals, the defaults
-and the closure of the function that it was made from.
+The text stays the author's; additions are spliced in at the positions of the instructions. The
+result is compiled but not run: its code gets the globals, the defaults and the closure of the
+original function.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class NoSource(Exception):  # noqa: N818 - a finding, which the plan reports
 
 @dataclass(frozen=True, order=True)
 class Extent:
-    """Where something stands in a method's source: lines from 1, columns in bytes."""
+    """The extent of something in a method's source: lines from 1, columns in bytes."""
 
     line: int
     column: int
@@ -40,24 +40,24 @@ class Extent:
 
     @classmethod
     def of(cls, node: ast.expr | ast.stmt) -> Extent:
-        """Return where a node stands."""
+        """Return the extent of a node."""
         assert node.end_lineno is not None and node.end_col_offset is not None
         return cls(node.lineno, node.col_offset, node.end_lineno, node.end_col_offset)
 
     @property
     def start(self) -> Extent:
-        """The place before it."""
+        """The position before it."""
         return Extent(self.line, self.column, self.line, self.column)
 
     @property
     def end(self) -> Extent:
-        """The place after it."""
+        """The position after it."""
         return Extent(self.end_line, self.end_column, self.end_line, self.end_column)
 
 
 @dataclass(frozen=True, order=True)
 class Splice:
-    """A piece of a method's source, which may be empty, and the text that it becomes."""
+    """A piece of a method's source, possibly empty, and the text that replaces it."""
 
     extent: Extent
     text: str
@@ -65,18 +65,18 @@ class Splice:
 
 @dataclass(frozen=True)
 class Text:
-    """The source of a method as it stands in its file, decorators and all."""
+    """The source of a method as in its file, decorators included."""
 
     text: str
     qualname: str
 
     @property
     def digest(self) -> str:
-        """What tells this text from any other."""
+        """The hash of this text."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     def piece(self, extent: Extent) -> str:
-        """Return what stands at a place."""
+        """Return the text at an extent."""
         start, end = self._offset(extent.start), self._offset(extent.end)
         return self.text.encode()[start:end].decode()
 
@@ -95,7 +95,7 @@ class Text:
 
 
 def text_of(function: FunctionType) -> Text:
-    """Return the source of a method, which was compared with what runs.
+    """Return the source of a method, checked against the code that runs.
 
     Raises:
         NoSource: there is none, or the file was changed since it was read.
@@ -115,14 +115,16 @@ def _text_of(code: CodeType, qualname: str) -> Text:
     except SyntaxError:  # and of indentation
         again = None
     if again is None or not _same(again, code):
-        raise NoSource("its source is not what runs: the file changed, or a tool rewrote it")
+        raise NoSource(
+            "its source is not the code that runs: the file changed, or a tool rewrote it"
+        )
     return text
 
 
 def function_of(text: Text, like: FunctionType) -> FunctionType:
-    """Return a method made from an edited text, in the place of another.
+    """Return a method made from an edited text, to replace another.
 
-    Its source is kept where debuggers, `inspect` and torch.compile look for it.
+    Its source is registered for debuggers, `inspect` and torch.compile.
 
     Raises:
         NoSource: `like` can't have become this text.
@@ -131,7 +133,7 @@ def function_of(text: Text, like: FunctionType) -> FunctionType:
     code = _compiled(text, like.__code__, file)
     cells = dict(zip(like.__code__.co_freevars, like.__closure__ or (), strict=True))
     if code is None or not set(code.co_freevars) <= set(cells):
-        raise NoSource("what is around it is not what it was")
+        raise NoSource("the code around it has changed")
     linecache.cache[file] = (len(text.text), None, text.text.splitlines(keepends=True), file)
     closure = tuple(cells[name] for name in code.co_freevars)
     made = FunctionType(code, like.__globals__, like.__name__, like.__defaults__, closure)
@@ -143,7 +145,7 @@ def function_of(text: Text, like: FunctionType) -> FunctionType:
 
 
 def _compiled(text: Text, like: CodeType, file: str | None = None) -> CodeType | None:
-    """Return the code of a text that stands where another code stood; None where it has none."""
+    """Return the code object in a text that corresponds to another one; None if there is none."""
     flags = like.co_flags & _FUTURE
     origin = file or like.co_filename
     module = compile(parsed(text, like), origin, "exec", flags=flags, dont_inherit=True)
@@ -155,10 +157,10 @@ _FUTURE = sum(getattr(__future__, name).compiler_flag for name in set(__future__
 
 
 def _around(text: Text, like: CodeType) -> list[str]:
-    """Return the lines in which a method's text compiles as it does in its file.
+    """Return the lines around a method's text that make it compile as in its file.
 
-    A class mangles private names and makes the cell of ``super``, and a function holds what is
-    closed over.
+    A class mangles private names and makes the cell of ``super``, and a function provides the
+    closure.
     """
     if not text.text[:1].isspace():
         return []
@@ -170,7 +172,7 @@ def _around(text: Text, like: CodeType) -> list[str]:
 
 
 def _move_up(tree: ast.AST, lines: int) -> None:
-    """Let the text be counted from line 1; what was put around it stands there, too."""
+    """Renumber the text from line 1; the lines put around it are moved there as well."""
     ast.increment_lineno(tree, -lines)
     for node in ast.walk(tree):
         if getattr(node, "lineno", 1) < 1 and isinstance(node, (ast.stmt, ast.expr, ast.arg)):
@@ -186,7 +188,7 @@ def _inside(code: CodeType) -> Iterator[CodeType]:
 
 
 def _same(one: CodeType, other: CodeType) -> bool:
-    """Return whether two code objects do the same, wherever they stand."""
+    """Return whether two code objects do the same, whatever their positions."""
     parts = ("co_names", "co_varnames", "co_freevars", "co_cellvars", "co_argcount")
     pairs = list(zip(one.co_consts, other.co_consts, strict=False))
     return (
@@ -203,9 +205,9 @@ def _same(one: CodeType, other: CodeType) -> bool:
 
 
 def _steps(code: CodeType) -> list[tuple[str, object]]:
-    """Return what the instructions do.
+    """Return the instructions in a comparable form.
 
-    The function of an imported module is loaded as an attribute where the import is in sight, and
+    The function of an imported module is loaded as an attribute where the import is visible, and
     else as a method.
     """
     steps = []
@@ -223,7 +225,7 @@ def _steps(code: CodeType) -> list[tuple[str, object]]:
 def found_at(
     text: Text, code: CodeType, instruction: Instruction
 ) -> ast.expr | ast.AugAssign | None:
-    """Return the expression, or the statement such as ``x += y``, that an instruction is of."""
+    """Return the expression of an instruction, or its statement such as ``x += y``."""
     positions = list(instruction.code.co_positions())
     line, end_line, column, end_column = positions[instruction.offset // 2]
     if line is None or end_line is None or column is None or end_column is None:

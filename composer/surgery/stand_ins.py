@@ -1,4 +1,4 @@
-"""Which layers a spec stands in for: those that match, whose surroundings let it."""
+"""Which layers a spec replaces: those that match, and whose surroundings allow it."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from composer.surgery.source import NoSource
 
 
 class _Passed(Exception):  # noqa: N818 - a finding, which the plan reports
-    """A layer that a spec can't stand in for; the message says why."""
+    """A layer that a spec can't replace; the message says why."""
 
 
 @dataclass
 class Found:
-    """The sites in the order they run, what they share, and what was passed over."""
+    """The sites in the order they run, what they share, and the skipped places."""
 
     sites: list[Site] = field(default_factory=list)
     shared: list[SharedSite] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Found:
 
 
 class StandIns:
-    """Finds the layers of one model that a spec is to stand in for."""
+    """Finds the layers of one model that a spec is to replace."""
 
     def __init__(
         self, model: nn.Module, known: Anatomy, placement: Placement, maker: Maker
@@ -65,7 +65,7 @@ class StandIns:
         """Return the sites.
 
         Raises:
-            ComposerError: there are none; or the spec can't begin as it is to.
+            ComposerError: there are none; or the spec can't start as it should.
         """
         found = Found()
         for layer in self._chosen(found.misses):
@@ -149,13 +149,13 @@ class StandIns:
         )
 
     def _map_of(self, layer: Layer) -> MapShape | None:
-        """Return the map that attention's tokens hold, where the spec is one of a map."""
+        """Return the map that attention's tokens form, where the spec works on a map."""
         if self.placement.at != "attention" or "n" in self.maker.spec.input:
             return None
         try:
             return self.known.given_to(layer.path)
         except NotAMap as why:
-            raise _Passed(f"its tokens hold no map: {why}") from None
+            raise _Passed(f"its tokens form no map: {why}") from None
 
     def _made(self, layer: Layer, module: nn.Module, taken: MapShape | None) -> Made:
         shape = layer.call.args[0].shape
@@ -177,7 +177,7 @@ class StandIns:
         try:
             found = absorbed_in_both(caller, forward, layer.name, self.absorb)
         except NotThere as why:
-            raise _Passed(f"{why}, and {self.maker.spec.name} brings its own") from None
+            raise _Passed(f"{why}, and {self.maker.spec.name} includes its own") from None
         except NotAbsorbed as why:
             raise _Passed(str(why)) from None
         alone = [p for node in found[1].nodes if (p := self._called_once(layer, forward, node))]
@@ -192,11 +192,11 @@ class StandIns:
         return how, note
 
     def _thawed(self) -> str:
-        """Return what an expert would ask where a frozen norm goes."""
+        """Return the remark on a frozen norm that is removed."""
         name = self.maker.spec.name
         said = f"the norms of {name} are not frozen, and in training use each batch's statistics"
         if self.maker.init == "identity":
-            return f"{said}, so it begins as what it replaces in evaluation mode alone"
+            return f"{said}, so it starts equal to what it replaces only in evaluation mode"
         return said
 
     def _called_once(self, layer: Layer, forward: Forward, node: fx.Node) -> str | None:
@@ -216,12 +216,12 @@ class StandIns:
         try:
             return self.known.traces.of(call)
         except Untraceable as why:
-            raise _Passed(f"the forward that calls it can't be followed ({why})") from None
+            raise _Passed(f"the forward that calls it can't be traced ({why})") from None
 
     def _check_edit(self, call: Call, fault: Callable[[], str | None]) -> None:
         """Refuse a forward that can't be edited as is needed."""
         if not call.path:
-            raise _Passed("what follows it runs in the model's own forward, which is left as it is")
+            raise _Passed("what follows it runs in the model's own forward, which is not edited")
         try:
             reason = fault()
         except NoSource as why:
@@ -232,16 +232,16 @@ class StandIns:
     # -------------------------------------------------------------------------- what is shared
 
     def _check_sharing(self, layer: Layer, made: Made) -> None:
-        """Refuse a layer that can't be given a value made from its block's input."""
+        """Refuse a layer that can't take a value made from its block's input."""
         block = self.blocks.get(layer.caller.path)
         if layer.block is None:
-            raise _Passed(f"it is in no block that could share {self.share}")
+            raise _Passed(f"it is not in a block that could share {self.share}")
         if block is None or layer.stage is None:
-            raise _Passed("the forward of its block does not call it by itself")
+            raise _Passed("the forward of its block does not call it directly")
         forward = self._traced(block.call)
         for graph in (forward.training, forward.evaluation):
             if len(graph.find_nodes(op="call_module", target=layer.name)) != 1:
-                raise _Passed("the forward of its block does not call it by itself")
+                raise _Passed("the forward of its block does not call it directly")
         given = self._shared_made(block)
         wants = input_shapes(made.graph)[1:]
         node = given.graph.by_name[given.graph.output]
@@ -294,7 +294,7 @@ class StandIns:
     # ------------------------------------------------------------------------------ nothing found
 
     def _nothing(self, misses: list[NearMiss]) -> ComposerError:
-        """Return the error for no site: what is wrong with the spec, or what there is instead."""
+        """Return the error for no site: a problem of the spec, or what there is instead."""
         if self.failures:
             layer, failure = self.failures[0]
             message = f"{layer.path} is the first such place; it is {layer.facts}"
@@ -304,12 +304,12 @@ class StandIns:
         if not self.layers:
             seen = f"{counted(len(self.known.blocks), 'block')} seen"
             name = self.maker.spec.name
-            return nothing_found(noun, seen, f"{name} stands for one, so take another backbone")
+            return nothing_found(noun, seen, f"{name} replaces one, so choose another backbone")
         return none_matches(noun, len(self.layers), misses, listed(self.layers))
 
 
 def _gone(caller: nn.Module, nodes: Sequence[fx.Node]) -> str:
-    """Return what goes in words: ``its BatchNorm2d and ReLU go``."""
+    """Return what is removed, in words: ``its BatchNorm2d and ReLU go``."""
     names = [
         type(caller.get_submodule(str(node.target))).__name__
         if node.op == "call_module"
@@ -324,7 +324,7 @@ def _take(count: int) -> str:
 
 
 def _more_than_projections(attention: nn.Module) -> str | None:
-    """Return what an attention module has beside its linear layers, and is lost with it."""
+    """Return what an attention module has besides its linear layers, and is removed with it."""
     own = [name for name, _ in attention.named_parameters(recurse=False)]
     own = [name for name in own if not name.startswith(("in_proj", "bias_k", "bias_v"))]
     inner = [
@@ -337,7 +337,7 @@ def _more_than_projections(attention: nn.Module) -> str | None:
 
 
 def free_name(model: nn.Module, paths: Sequence[str], name: str) -> str:
-    """Return `name`, or with a number behind, so that no owner has an attribute of it yet."""
+    """Return `name`, with a number appended if an owner already has such an attribute."""
     owners = [model.get_submodule(path) for path in paths]
     free, number = name, 1
     while any(hasattr(owner, free) for owner in owners):

@@ -1,4 +1,4 @@
-"""Whether what calls a module goes on with another in its place, tried before it is planned."""
+"""Whether the caller of a module still works with another one, tried before it is planned."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from composer.surgery.trial import FUSES
 
 
 class _Passing(nn.Module):
-    """Gives what is made of what it takes first, whatever it is given besides."""
+    """Returns a function of its first input, ignoring other inputs."""
 
     def __init__(self, gives: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -37,16 +37,16 @@ def swap_fault(
     part: Part,
     gives: Callable[[Tensor], Tensor] = Tensor.clone,
 ) -> str | None:
-    """Return why another module can't take one's place, or None where it can.
+    """Return why a module can't be replaced, or None where it can.
 
-    What calls the module runs in training and in evaluation, with gradients and without, and must
-    call what stands there; and what those around it may become, as by ``fuse()``, must, too.
+    The caller runs in training and in evaluation, with and without gradients, and must call the
+    replacement; so must the modules around it after ``fuse()`` and the like.
 
     Args:
         model: the backbone.
         known: its anatomy.
         part: the module.
-        gives: makes numbers of the shape that the module gives from what it takes.
+        gives: makes numbers of the module's output shape from its input.
     """
     caller = known.caller_of(part.path).call
     return _caller_fault(model, known, part.path, caller, gives) or next(
@@ -67,7 +67,7 @@ def _caller_fault(
     run, kind = run.inside(caller.path), type(owner).__name__
     for mode in (EVALUATION, INFERENCE, TRAINING):
         reason = None
-        for batch in (1, 2):  # a batch norm may want more than one sample in training
+        for batch in (1, 2):  # a batch norm may need more than one sample in training
             args, named = (partial(blank, given, batch) for given in (caller.args, caller.kwargs))
             with _swapped(model, path, gives) as calls, seeded(0):
                 try:
@@ -77,18 +77,18 @@ def _caller_fault(
                     reason = said[0][:120] if said else type(failure).__name__
                     continue
             if len(calls) != 1 and not (mode.training and not calls):
-                return f"in {mode} {kind} calls what is in its place {len(calls)} times"
+                return f"in {mode} {kind} calls its replacement {len(calls)} times"
             reason = None
             break
         if reason is not None:
-            return f"with another module in its place {kind} fails in {mode}: {reason}"
+            return f"with a replacement {kind} fails in {mode}: {reason}"
     return None
 
 
 def _fused_fault(
     model: nn.Module, path: str, call: Call, gives: Callable[[Tensor], Tensor]
 ) -> str | None:
-    """Return what a module around another may become that does not call what is in its place."""
+    """Return what a surrounding module may become that does not call the replacement."""
     holder = model.get_submodule(call.path)
     names = [name for name in FUSES if callable(getattr(type(holder), name, None))]
     if not names or any(p.is_meta for p in holder.parameters()):
@@ -101,7 +101,7 @@ def _fused_fault(
         try:
             with torch.no_grad():
                 _become(fused, name)(*args, **kwargs)
-        except Exception:  # it wants arguments, or does something else
+        except Exception:  # it needs arguments, or does something else
             continue
         try:
             with torch.no_grad():
@@ -109,7 +109,7 @@ def _fused_fault(
         except Exception as failure:
             return f"{name}() of {type(holder).__name__} fails then: {failure}"
         if not calls:
-            return f"{name}() of {type(holder).__name__} leaves out what is in its place"
+            return f"{name}() of {type(holder).__name__} omits its replacement"
     return None
 
 
@@ -122,7 +122,7 @@ def _become(module: nn.Module, name: str) -> nn.Module:
 def _swapped(
     model: nn.Module, path: str, gives: Callable[[Tensor], Tensor]
 ) -> Iterator[list[None]]:
-    """Let a module's place be taken for a while; see `_counted`."""
+    """Replace a module for a while; see `_counted`."""
     before = model.get_submodule(path)
     try:
         yield _counted(model, path, gives)
@@ -131,7 +131,7 @@ def _swapped(
 
 
 def _counted(model: nn.Module, path: str, gives: Callable[[Tensor], Tensor]) -> list[None]:
-    """Put a module at a path that gives what is made of what it takes.
+    """Put a module at a path that returns a function of its input.
 
     Returns:
         A list with an item for each call of it. Its own count a fake run would undo.

@@ -1,8 +1,8 @@
-"""Modules that a mechanism takes the place of, as they are: by path, by class, or by kind.
+"""Modules that a mechanism replaces as a whole: by path, by class, or by kind.
 
-A module can go that takes one map and gives one map of the same shape, wherever it is, and that
-nothing knows but for what it gives: what calls it is tried with another module in its place. A
-global pool gives one value for each channel instead.
+A module can be replaced if it maps one feature map to one of the same shape, and nothing uses more
+of it than its output: its caller is tried with another module in its place. A global pool outputs
+one value per channel instead.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class _Stays(Exception):  # noqa: N818 - a finding, which the plan reports
 
 
 class Swaps:
-    """Finds the modules of one model whose place a mechanism is to take."""
+    """Finds the modules of one model that a mechanism is to replace."""
 
     def __init__(
         self, model: nn.Module, known: Anatomy, placement: Placement, maker: Maker
@@ -49,7 +49,7 @@ class Swaps:
             self.names.setdefault(module, []).append(path)
 
     def found(self) -> tuple[list[Site], list[NearMiss]]:
-        """Return the sites in the order they run, and what was passed over.
+        """Return the sites in the order they run, and the skipped places.
 
         Raises:
             ComposerError: there are none; or the spec does not suit the first of them.
@@ -66,7 +66,7 @@ class Swaps:
                 if outer is not None:
                     raise _Stays(f"it is inside {outer.path}, which is replaced")
                 if part.path in read:
-                    raise _Stays(f"its {read[part.path]} is read by others")
+                    raise _Stays(f"its {read[part.path]} is read by other modules")
                 possible.append((part, self._map_of(part)))
             except _Stays as why:
                 misses.append(NearMiss(part.path, str(why), by_choice=False))
@@ -78,7 +78,7 @@ class Swaps:
         return [self._site(part, shape) for part, shape in possible], misses
 
     def _chosen(self) -> tuple[list[Part], list[NearMiss]]:
-        """Return the modules that are meant, those around others first, and all others."""
+        """Return the chosen modules, outer ones first, and all others."""
         counts = [len(stage.blocks) for stage in self.known.stages]
         self.placement.check_range(counts)
         chosen, misses = [], []
@@ -88,13 +88,13 @@ class Swaps:
             stage, block = self.known.place_of(part.path)
             reason = self.placement.reason_against(stage, block, part.path, counts)
             if reason is None and not self.placement.takes(part.path):
-                reason = "it was none of the sites"
+                reason = "it was not one of the sites"
             reason = reason or self._other_class(part)
             if reason is not None:
                 misses.append(NearMiss(part.path, reason, by_choice=True))
             else:
                 chosen.append(part)
-        if self.kind == "pool":  # the innermost: what is around may hold a norm, too
+        if self.kind == "pool":  # the innermost: an outer one may also contain a norm
             inside = {path for part in chosen for path in around(part.path)[1:]}
             chosen = [part for part in chosen if part.path not in inside]
         return sorted(chosen, key=lambda part: part.path.count(".")), misses
@@ -112,7 +112,7 @@ class Swaps:
         types = self.placement.types
         if not types or not set(types).isdisjoint(class_names(self.model.get_submodule(part.path))):
             return None
-        return f"its class is {part.kind}, and {' or '.join(types)} is wanted"
+        return f"its class is {part.kind}, not {' or '.join(types)}"
 
     def _taken(self, part: Part) -> MapShape | None:
         try:
@@ -123,7 +123,7 @@ class Swaps:
     # ------------------------------------------------------------------------- what can go
 
     def _map_of(self, part: Part) -> MapShape:
-        """Return the map that a module takes and gives.
+        """Return the map that is the module's input and output.
 
         Raises:
             _Stays: it can't be replaced.
@@ -131,11 +131,11 @@ class Swaps:
         module, call = self.model.get_submodule(part.path), part.call
         names = self.names[module]
         if is_stand_in(module):
-            raise _Stays("something stands in its place already")
+            raise _Stays("it is already replaced")
         if is_edited(module):
             raise _Stays("something was inserted into it")
         if len(names) > 1:
-            raise _Stays(f"it is {counted(len(names), 'module')} at once: {', '.join(names)}")
+            raise _Stays(f"it is one module under {len(names)} names: {', '.join(names)}")
         if (runs := len(self.known.probe.of(part.path))) > 1:
             raise _Stays(f"it runs {runs} times in one pass")
         given = [a for a in (*call.args, *call.kwargs.values()) if isinstance(a, Tensor)]
@@ -143,18 +143,18 @@ class Swaps:
             raise _Stays(f"it takes {counted(len(given), 'tensor')}, not one map")
         if not call.args or call.args[0] is not given[0]:
             by_name = any(value is given[0] for value in call.kwargs.values())
-            how = "by the name of what it takes" if by_name else "with something before the map"
+            how = "by keyword" if by_name else "with something else before the map"
             raise _Stays(f"it is called {how}")
         if (more := _not_taken(module, call)) is not None:
-            raise _Stays(f"it is given {more!r} besides, which its forward does not name")
+            raise _Stays(f"it also gets {more!r}, which its forward does not name")
         if not isinstance(call.output, Tensor):
-            raise _Stays(f"it gives a {type(call.output).__name__}, not one map")
+            raise _Stays(f"it returns a {type(call.output).__name__}, not one map")
         try:
             taken = self.known.given_to(part.path)
         except NotAMap as why:
-            raise _Stays(f"it takes no map: {why}") from None
+            raise _Stays(f"its input is not a map: {why}") from None
         if self.kind == "norm" and (act := activation_of(module)) is not None:
-            raise _Stays(f"its activation {act} would go with it")
+            raise _Stays(f"its activation {act} would be removed with it")
         if self.kind == "pool":
             if taken.is_tokens and "n" not in self.maker.spec.input:
                 raise _Stays("it takes tokens [b, n, c], and the spec takes a map")
@@ -162,9 +162,9 @@ class Swaps:
                 raise _Stays(fault)
             return taken
         if part.shape is None:
-            raise _Stays(f"it gives no map: {part.refusal}")
+            raise _Stays(f"its output is not a map: {part.refusal}")
         if taken != part.shape:
-            raise _Stays(f"it takes {_shown(taken)} and gives {_shown(part.shape)}")
+            raise _Stays(f"its input is {_shown(taken)} and its output {_shown(part.shape)}")
         if fault := swap_fault(self.model, self.known, part):
             raise _Stays(fault)
         return taken
@@ -203,13 +203,15 @@ class Swaps:
     # ----------------------------------------------------------------------- nothing found
 
     def _nothing(self, chosen: int, misses: Sequence[NearMiss]) -> ComposerError:
-        """Return the error for no site: why what was chosen stays, or what there is instead."""
+        """Return the error for no site: why the chosen ones can't be replaced, or what there is."""
         there = f"modules of class {', '.join(self._kinds())}"
         if not chosen and not misses and self.kind is not None:
             seen = f"none of {counted(len(self.known.modules), 'module')} is one"
-            way_out = "name what it replaces: at='module', replace=True, with select or type"
+            way_out = "choose what it replaces: at='module', replace=True, with select or type"
             if self.kind == "pool":
-                way_out = "its forward may pool by itself; say at='head', for what keeps the map"
+                way_out = (
+                    "its forward may pool itself; use at='head' for a mechanism that keeps the map"
+                )
             return nothing_found(self.placement.noun, seen, way_out)
         if not chosen:
             return none_matches("module", len(misses), misses, there)
@@ -221,16 +223,16 @@ class Swaps:
         return error("no-sites", message, f"there are {there}")
 
     def _check_types(self) -> None:
-        """Refuse a class that no module here is of.
+        """Refuse a class that no module here has.
 
         Raises:
-            ComposerError: with the classes of what could be replaced.
+            ComposerError: with the classes of replaceable modules.
         """
         modules = [self.model.get_submodule(part.path) for part in self.known.modules]
         there = {name for module in modules for name in class_names(module)}
         for kind in self.placement.types:
             if kind not in there:
-                way_out = suggestion(kind, self._kinds(), "Classes of what can be replaced")
+                way_out = suggestion(kind, self._kinds(), "Replaceable classes")
                 raise error("unknown-class", f"no module here is of class {kind!r}", way_out)
 
     def _kinds(self) -> Sequence[str]:
@@ -250,7 +252,7 @@ class Swaps:
 
 
 def _not_taken(module: nn.Module, call: Call) -> str | None:
-    """Return an argument of a call that the forward takes as one of any, not by its name."""
+    """Return an argument of a call that the forward takes only through *args or **kwargs."""
     taken = inspect.signature(module.forward).parameters.values()
     named = [p.name for p in taken if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY)]
     others = [name for name in call.kwargs if name not in named]

@@ -1,9 +1,9 @@
-"""Whether a change does what it should, tried before it is planned.
+"""Whether a change works, tried before it is planned.
 
-With a child that gives back what it takes, the owner must take the same steps as before, the child
-among them at its place, and give the same bits: in training and in evaluation, without gradients,
-at two sizes, under several seeds. And what the owner may put in the place of its own forward, such
-as ``fuse()``, must run the child, too.
+With an identity child, the owner must take the same steps as before, with the child at its place,
+and return the same bits: in training and in evaluation, without gradients, at two sizes, under
+several seeds. And whatever may replace the owner's forward, such as ``fuse()``, must also run the
+child.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ from composer.measure.cost import FakeRun
 from composer.surgery.change import Change, WrittenIn, edits_with
 from composer.surgery.edited_class import other_forwards, put_edits
 
-#: The name of the child that stands in for what is to be inserted.
+#: The name of the identity child used in a trial.
 TRIED = "composer_tried"
-#: What an owner is asked to become for inference: timm's and Ultralytics' words.
+#: Methods that prepare an owner for inference, in timm and Ultralytics.
 FUSES = ("fuse", "reparameterize", "switch_to_deploy")
-_ELSEWHERE = "no expression of its own forward is that value alone"
+_ELSEWHERE = "no expression in its own forward is exactly that value"
 _PIXELS = (8, 11)  # of the height; the width has one more
 
 
 class Passing(nn.Module):
-    """Gives back what it takes, and counts how often."""
+    """Identity that counts its calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Passing(nn.Module):
 
 @dataclass
 class Trials:
-    """Tries changes on the modules of one model; of equal ones, one."""
+    """Tries changes on the modules of one model; of equal modules only one."""
 
     run: FakeRun
     probe: Probe
@@ -76,14 +76,14 @@ class Trials:
         spatial: tuple[int, ...] = (),
         ends: tuple[Branch, Branch] | None = None,
     ) -> str | None:
-        """Return why a change does not do as it should, or None where it does.
+        """Return why a change does not work, or None where it does.
 
         Args:
             module: the owner.
             forward: its forward, where that could be recorded.
             call: of the owner.
             change: what would be done.
-            spatial: the axes of height and width of what it takes.
+            spatial: the axes of height and width of its input.
             ends: where the child belongs, in training and in evaluation, if inside its forward.
         """
         key = type(module), change, _shape_of(forward), ends and tuple(map(_place, ends))
@@ -109,16 +109,16 @@ class _Trial:
 
     def _fault(self) -> str | None:
         if "forward" in vars(self.module):
-            return "its forward is set on the object itself, past its class"
+            return "its forward is set on the instance, not on its class"
         if not isinstance(self.change, WrittenIn):
             return self._steps() or self._fuses()
         own = run_as(type(self.module), "forward")
         if own in dict(self.change.methods) and (others := self._other_forwards()):
-            return f"its {others[0]} may take the place of its forward"
+            return f"its {others[0]} may replace its forward"
         return self._steps() or self._numbers()
 
     def _other_forwards(self) -> list[str]:
-        """Return what may take the forward's place and is no part of it."""
+        """Return what may replace the forward and is not part of it."""
         methods = own_methods(type(self.module)).items()
         forwards = [f for name, f in methods if name.rpartition(".")[2] == "forward"]
         called = {name for forward in forwards for name in forward.__code__.co_names}
@@ -143,7 +143,7 @@ class _Trial:
             before = recorded(self.module, self.call, INFERENCE, self._run, 0, batch, self._inside)
             return self._compared(INFERENCE, before, self._recorded(INFERENCE, 0), numbers)
         except Untraceable as why_not:
-            return _ELSEWHERE if self.ends else f"with something inserted it fails ({why_not})"
+            return _ELSEWHERE if self.ends else f"with an insertion it fails ({why_not})"
 
     def _runs_once(self) -> str | None:
         """Run a forward that can't be recorded."""
@@ -154,7 +154,7 @@ class _Trial:
                     self.module, lambda: blank(call.args), nullcontext(), lambda: blank(call.kwargs)
                 )
             except Exception:
-                return "with something inserted its forward fails"
+                return "with an insertion its forward fails"
         return None if passing.calls == 1 else f"it runs what is inserted {passing.calls} times"
 
     @property
@@ -178,11 +178,11 @@ class _Trial:
         calls = after.find_nodes(op="call_module", target=TRIED)
         steps = sorted(now[node] for node in after.nodes if node not in calls)
         if mode == INFERENCE and not calls:
-            return "without gradients its forward takes another way, past what would be inserted"
+            return "without gradients its forward takes another path, which bypasses the insertion"
         if len(calls) > 1 and self.ends is None:
             return f"its forward runs what is inserted {len(calls)} times, as all its children"
         if steps != sorted(was.values()):
-            return _ELSEWHERE if self.ends else "with something inserted it takes other steps"
+            return _ELSEWHERE if self.ends else "with an insertion it takes other steps"
         if self.ends is None:
             wanted = [1]
         else:
@@ -203,7 +203,7 @@ class _Trial:
         return self._end(mode).end.graph
 
     def _readers(self, mode: Mode, before: fx.Graph, after: fx.Graph, call: fx.Node) -> str | None:
-        """Compare who reads the child's value with who should."""
+        """Compare the readers of the child's value with the expected ones."""
         if mode == INFERENCE or before is not self._end_graph(mode):
             return None
         numbers: dict[str, int] = {}
@@ -227,9 +227,9 @@ class _Trial:
             try:
                 own, other = copied(self.module), self._copy()
             except RuntimeError:
-                return "it holds what can't be copied"
+                return "it holds something that can't be copied"
             if other is None:
-                return "a copy of it is of another class"
+                return "a copy of it has another class"
             failed = self._on(own, other, most, batch)
             if isinstance(failed, _Fails):
                 why = why or failed.why
@@ -242,7 +242,7 @@ class _Trial:
         return self._fuses() if sizes else why
 
     def _copy(self) -> nn.Module | None:
-        """Return a changed copy of the owner; None where a copy is not what it is of."""
+        """Return a changed copy of the owner; None where a copy has another class."""
         with changed(self.module, self.change):
             other = copied(self.module)
             return other if type(other) is type(self.module) else None
@@ -270,11 +270,11 @@ class _Trial:
                     return f"in {mode} the edited forward fails: {type(failure).__name__}"
             wanted, got = tree_leaves(expected), tree_leaves(given)
             if len(wanted) != len(got) or not all(map(_same, wanted, got)):
-                return f"in {mode} the edited forward gives other numbers"
+                return f"in {mode} the edited forward computes other numbers"
             calls = passing.calls - count
             chance = mode.training and (self.forward is None or bool(self.forward.chances))
             if calls != 1 and not (chance and calls == 0):
-                return f"in {mode} its forward goes past what is inserted"
+                return f"in {mode} its forward bypasses what is inserted"
         return None
 
     def _fuses(self) -> str | None:
@@ -282,7 +282,7 @@ class _Trial:
 
 
 def lost_in(holder: nn.Module, call: Call, path: str, change: Change) -> str | None:
-    """Return what a module may become that leaves out a child inside it, or None.
+    """Return what a module may become that omits a child inside it, or None.
 
     Args:
         holder: the owner, or a module around it.
@@ -301,15 +301,15 @@ def lost_in(holder: nn.Module, call: Call, path: str, change: Change) -> str | N
             became = made if isinstance(made, nn.Module) else fused
             with torch.no_grad():
                 became(*args, **kwargs)
-        except Exception:  # it wants arguments, or does something else
+        except Exception:  # it needs arguments, or does something else
             continue
         if not passing.calls:
-            return f"{name}() of {type(holder).__name__} leaves out what is inserted"
+            return f"{name}() of {type(holder).__name__} omits what is inserted"
     return None
 
 
 def passed_in(caller: nn.Module, call: Call, path: str, change: Change) -> bool:
-    """Return whether a module computes without gradients what it else calls a layer for.
+    """Return whether a module without gradients computes what a layer otherwise does.
 
     Args:
         caller: the module that calls the layer.
@@ -324,7 +324,7 @@ def passed_in(caller: nn.Module, call: Call, path: str, change: Change) -> bool:
     try:
         with torch.no_grad():
             whole(*args, **kwargs)
-    except Exception:  # of random numbers, say
+    except Exception:  # such as on random numbers
         return False
     return not passing.calls
 
@@ -348,7 +348,7 @@ class _Fails:
 
 @contextmanager
 def changed(module: nn.Module, change: Change) -> Iterator[Passing]:
-    """Let a module be changed for a while, with a child that gives back what it takes."""
+    """Change a module for a while, with an identity child."""
     kind, passing = type(module), Passing()
     edits = edits_with(module, change, TRIED)
     module._modules[TRIED] = passing
@@ -361,7 +361,7 @@ def changed(module: nn.Module, change: Change) -> Iterator[Passing]:
 
 
 def _shape_of(forward: Forward | None) -> tuple[str, ...]:
-    """Return the steps of a forward, whatever the numbers in them."""
+    """Return the steps of a forward without the numbers in them."""
     if forward is None:
         return ()
     lines = []

@@ -1,4 +1,4 @@
-"""The model inside what wraps it for several devices, or to be compiled."""
+"""The model inside its wrappers for several devices or for compilation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from composer.errors import error
 def unwrapped(model: nn.Module) -> nn.Module:
     """Return the model inside ``DataParallel`` or ``DistributedDataParallel``, with a warning.
 
-    They know the parameters of the model that they were given, and of no others.
+    They handle only the parameters that the model had when it was wrapped.
 
     Raises:
         ComposerError: it is inside ``FullyShardedDataParallel``, whose parameters are flat.
@@ -23,8 +23,8 @@ def unwrapped(model: nn.Module) -> nn.Module:
         return model
     kind, inner = type(model).__name__, model.module
     warnings.warn(
-        f"{kind} is taken off, as it knows only the parameters that were there: this is about the "
-        f"{type(inner).__name__} inside it; wrap the composed model anew",
+        f"{kind} is removed, since it handles only the earlier parameters: this applies to the "
+        f"{type(inner).__name__} inside it; wrap the composed model again",
         stacklevel=3,
     )
     assert isinstance(inner, nn.Module)
@@ -32,10 +32,10 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def bare(model: nn.Module) -> tuple[nn.Module, str]:
-    """Return the model inside every wrapper, and what they put before each of its keys.
+    """Return the model inside all wrappers, and the prefix that they add to its keys.
 
-    The wrappers are ``DataParallel``, ``DistributedDataParallel`` and what ``torch.compile``
-    returns. ``fully_shard`` wraps nothing.
+    The wrappers are ``DataParallel``, ``DistributedDataParallel`` and that of ``torch.compile``.
+    ``fully_shard`` adds no wrapper.
 
     Raises:
         ComposerError: it is inside ``FullyShardedDataParallel``, whose parameters are flat.
@@ -57,14 +57,14 @@ def _check_not_flat(model: nn.Module) -> None:
     if _is(model, "torch.distributed.fsdp", "FullyShardedDataParallel"):
         raise error(
             "sharded",
-            "FullyShardedDataParallel keeps the parameters flat and in parts, so they have no "
+            "FullyShardedDataParallel keeps the parameters flattened and sharded, so they have no "
             "names of their own",
-            "load its full state dict into the model as it was before it was wrapped, and give "
-            "that; or shard by fully_shard (FSDP2), which keeps every name",
+            "load its full state dict into the unwrapped model, and pass that; or shard with "
+            "fully_shard (FSDP2), which keeps every name",
         )
 
 
 def _is(model: nn.Module, package: str, name: str) -> bool:
-    """Return whether a model is of a class of torch, which may take long to import."""
+    """Return whether a model is of a torch class that may be slow to import."""
     kind = type(model)
     return kind.__name__ == name and kind.__module__.startswith(package)

@@ -15,7 +15,7 @@ _SHOWN = 12
 
 
 def why(model: nn.Module, known: Anatomy, path: str) -> list[str]:
-    """Return what was seen of a module, and what it is taken for, in sentences.
+    """Return what was seen of a module, and how it is classified, in sentences.
 
     Raises:
         ComposerError: there is no such module.
@@ -25,7 +25,7 @@ def why(model: nn.Module, known: Anatomy, path: str) -> list[str]:
         raise _unknown(path, [p for p in modules if p])
     module = modules[path]
     if is_inserted(module) or is_stand_in(module):
-        return ["it was put there by an earlier edit"]
+        return ["it was inserted by an earlier edit"]
     if any(is_inside(path, p) for p, m in modules.items() if p != path and is_inserted(m)):
         return ["it is inside what an earlier edit inserted"]
     if not known.knows(path):
@@ -36,13 +36,13 @@ def why(model: nn.Module, known: Anatomy, path: str) -> list[str]:
 def _given(known: Anatomy, path: str) -> list[str]:
     part = known.part(path)
     if part.shape is None:
-        return [part.refusal or "what it gives is no map"]
+        return [part.refusal or "its output is not a map"]
     shape = part.shape
     size = "×".join(map(str, shape.size))
     what = f"a map of {shape.channels} channels, {size}, as [{', '.join(shape.layout)}]"
-    prefix = f", behind {counted(shape.prefix, 'prefix token')}" if shape.prefix else ""
-    several = " first of several values" if part.call.index is not None else ""
-    return [f"it gives{several} {what}{prefix}"]
+    prefix = f", after {counted(shape.prefix, 'prefix token')}" if shape.prefix else ""
+    several = ", the first of several values" if part.call.index is not None else ""
+    return [f"it outputs {what}{prefix}{several}"]
 
 
 def _role(known: Anatomy, path: str) -> list[str]:
@@ -62,7 +62,7 @@ def _role(known: Anatomy, path: str) -> list[str]:
 
 
 def _against(module: nn.Module, known: Anatomy, path: str) -> list[str]:
-    """Return what speaks against a module's being a block, where it is none."""
+    """Return why a module is not a block."""
     if any(block.path == path for block in known.blocks):
         return [_ending(known, path)]
     layers = weight_layers(module)
@@ -73,7 +73,7 @@ def _against(module: nn.Module, known: Anatomy, path: str) -> list[str]:
         return []
     if known.skips(known.part(path).call):
         return []
-    return ["it has no residual add, and no other of its kind runs beside it"]
+    return ["it has no residual add, and no sibling of its kind runs"]
 
 
 def _ending(known: Anatomy, path: str) -> str:
@@ -81,7 +81,7 @@ def _ending(known: Anatomy, path: str) -> str:
     try:
         known.traces.of(call)
     except Untraceable as reason:
-        return f"its forward can't be followed ({reason})"
+        return f"its forward can't be traced ({reason})"
     skips = known.skips(call)
     return "its forward ends in a residual add" if skips else "it has no residual add"
 

@@ -1,4 +1,4 @@
-"""From a value in a recorded forward to the source: every way to let it pass through a child."""
+"""From a value in a recorded forward to the source: every way to route it through a child."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ from composer.surgery.source import (
     text_of,
 )
 
-_MOST = 12  # ways that are tried
+_MOST = 12  # ways to try
 
 _Way = tuple[str, tuple[Splice, ...]]
 
 
 def ways_to_write(module: nn.Module, ends: tuple[Branch, Branch]) -> Iterator[WrittenIn]:
-    """Yield the changes of a module's methods that may let a value pass through a child.
+    """Yield the changes of a module's methods that may route a value through a child.
 
-    First what runs whatever the flags of the module say, and last what stands under a condition.
-    Of these first where the value is made, in the outermost method, so that whatever else that does
-    comes before; then where it is read. Where training makes it by another expression than
-    evaluation, both are written. Which way does as it should is for a trial to find.
+    Unconditional expressions come first, and those under a condition last. Among these, first where
+    the value is made, in the outermost method, so that all else in it comes before; then where it
+    is read. Where training and evaluation make it by different expressions, both are edited. A
+    trial decides which way works.
 
     Args:
         module: the owner.
         ends: the value and its readers, in training and in evaluation mode.
 
     Raises:
-        NoSource: no method that is concerned has a source.
+        NoSource: none of these methods has a source.
     """
     training, evaluation = (_ways(module, end) for end in ends)
     overwritten = any(_is_overwritten(module, end) for end in ends)
@@ -70,7 +70,7 @@ def _ways(module: nn.Module, end: Branch) -> list[_Way]:
 
 
 def _is_conditional(module: nn.Module, method: str, node: ast.AST) -> bool:
-    """Return whether an expression may be passed by, as a flag of the module says."""
+    """Return whether an expression may be skipped by a flag of the module."""
     own = own_methods(type(module))[method]
     for around in ast.walk(parsed(text_of(own), own.__code__)):
         if isinstance(around, (ast.If, ast.IfExp, ast.For, ast.While, ast.Try)):
@@ -83,7 +83,7 @@ def _is_conditional(module: nn.Module, method: str, node: ast.AST) -> bool:
 def _written(
     module: nn.Module, node: fx.Node
 ) -> Iterator[tuple[str, ast.expr | ast.AugAssign, str]]:
-    """Yield the expressions that a step of a forward comes from, the outermost method's first."""
+    """Yield the expressions of a step of a forward, the outermost method's first."""
     own = own_methods(type(module))
     for instruction in node.meta.get(INSTRUCTIONS, ()):
         function: FunctionType = own[instruction.method]
@@ -102,7 +102,7 @@ def _around(node: ast.expr | ast.AugAssign, me: str) -> tuple[Splice, ...]:
 
 
 def _read_in(node: ast.expr | ast.AugAssign, me: str) -> Iterator[tuple[Splice, ...]]:
-    """Yield the ways to let what an expression reads pass through a child."""
+    """Yield the ways to route what an expression reads through a child."""
     if isinstance(node, ast.AugAssign):
         extent, name = Extent.of(node), ast.unparse(node.target)
         text = f"{name} = {me}.{CHILD}({name}){GIVEN}; "
@@ -121,7 +121,7 @@ def _read_in(node: ast.expr | ast.AugAssign, me: str) -> Iterator[tuple[Splice, 
 
 
 def _is_overwritten(module: nn.Module, end: Branch) -> bool:
-    """Return whether what reads a value writes into it."""
+    """Return whether a reader of a value writes into it."""
     return any(
         getattr(module.get_submodule(str(reader.target)), "inplace", False)
         if reader.op == "call_module"
@@ -136,10 +136,10 @@ _PAIRS, _VALUES = ("items", "named_children"), ("values", "children")
 
 
 def loops_without(module: nn.Module) -> tuple[_Way, ...]:
-    """Return how a module's forward becomes one whose loops over its children pass by a child.
+    """Return the edits that make a module's loops over its children skip one child.
 
     Raises:
-        NoSource: its source can't be had.
+        NoSource: its source is not available.
     """
     name = run_as(type(module), "forward")
     if name is None:
@@ -155,7 +155,7 @@ def loops_without(module: nn.Module) -> tuple[_Way, ...]:
 
 
 def _loop(node: ast.AST, me: str, keyed: bool) -> tuple[ast.expr, str] | None:
-    """Return an expression that gives a module's children, and the one without a child."""
+    """Return an expression for a module's children, and its replacement without one child."""
     if isinstance(node, (ast.For, ast.comprehension)) and ast.unparse(node.iter) == me:
         pairs, what = f"{me}.items()" if keyed else f"{me}.named_children()", "n" if keyed else "m"
         return node.iter, f'[{what} for n, m in {pairs} if n != "{CHILD}"]'
@@ -172,18 +172,18 @@ def _loop(node: ast.AST, me: str, keyed: bool) -> tuple[ast.expr, str] | None:
 
 
 def passed_by(module: nn.Module, steps: Iterable[fx.Node]) -> dict[str, tuple[Splice, ...]]:
-    """Return how the methods of a module become ones that leave some steps out.
+    """Return the edits that make the methods of a module omit some steps.
 
-    Each step is a call of a function of one value, and the value itself takes its place.
+    Each step is a call of a function of one value, and is replaced by the value itself.
 
     Raises:
-        NoSource: a step is no such call.
+        NoSource: a step is not such a call.
     """
     found: dict[str, set[Splice]] = {}
     for step in steps:
         method, node, _ = next(_innermost(module, step), ("", None, ""))
         if not isinstance(node, ast.Call):
-            raise NoSource("what follows is no call in its source")
+            raise NoSource("what follows is not a call in its source")
         values = [one for one in (*node.args, getattr(node.func, "value", None))
                   if isinstance(one, ast.expr)]  # fmt: skip
         own = own_methods(type(module))[method]
@@ -193,16 +193,16 @@ def passed_by(module: nn.Module, steps: Iterable[fx.Node]) -> dict[str, tuple[Sp
     for splices in found.values():
         extents = sorted(one.extent for one in splices)
         if any(a.end.start > b.start for a, b in itertools.pairwise(extents)):
-            raise NoSource("what follows is one call inside another")
+            raise NoSource("what follows is a call inside another call")
     return {method: tuple(splices) for method, splices in found.items()}
 
 
 def given_besides(
     module: nn.Module, calls: Iterable[fx.Node], name: str
 ) -> dict[str, tuple[Splice, ...]]:
-    """Return how a method of a module becomes one that gives a child's value to some calls in it.
+    """Return the edits that make a method pass a child's output to some of its calls.
 
-    The child, which the text calls `CHILD`, runs first, on what the method is given.
+    The child, `CHILD` in the text, runs first, on the method's input.
 
     Raises:
         NoSource: the calls are in several methods, or have another form.
@@ -210,7 +210,7 @@ def given_besides(
     found = [next(_innermost(module, call), None) for call in calls]
     methods = {one[0] for one in found if one is not None}
     if len(methods) != 1 or None in found:
-        raise NoSource("the calls are not all of one method")
+        raise NoSource("the calls are not all in one method")
     (method,) = methods
     own = own_methods(type(module))[method]
     text, code = text_of(own), own.__code__
@@ -220,7 +220,7 @@ def given_besides(
     splices = [Splice(Extent.of(first).start, f"{name} = {me}.{CHILD}({given}){after}")]
     for one in found:
         if one is None or not isinstance(one[1], ast.Call) or not one[1].args:
-            raise NoSource("a layer is not called in the source by what it is given")
+            raise NoSource("a layer is called in the source with something other than its input")
         splices.append(Splice(Extent.of(one[1].args[-1]).end, f", {name}"))
     return {method: tuple(splices)}
 

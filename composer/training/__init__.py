@@ -1,1 +1,1 @@
-"""What a trainer asks of a composed model: its parameters, their groups, and how they begin."""
+"""What a trainer needs from a composed model: its parameters, their groups, and their reset."""

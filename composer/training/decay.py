@@ -1,10 +1,10 @@
 """Which parameters take no weight decay.
 
-It draws a weight to zero, which is right for what is summed over many inputs, and wrong for what
-sets a scale or says where something is. As in timm and in DeiT's code it is left out for
+Weight decay pulls a weight to zero, which is right for weights summed over many inputs, and wrong
+for scales and positions. As in timm and in DeiT's code it is omitted for
 
 - scalars and vectors: biases, the weights of norms, LayerScale's γ, the `a` of an identity start;
-- what the model names itself, by ``no_weight_decay()``;
+- the parameters that the model lists in ``no_weight_decay()``;
 - learned tables of positions, as for timm's ``relative_position_bias_table`` and ``pos_embed``.
 """
 
@@ -38,10 +38,10 @@ def without_decay(model: nn.Module) -> set[str]:
 
 
 def position_tables(graph: Graph) -> Iterator[str]:
-    """Yield the parameters of a graph's module that are learned of each place or distance.
+    """Yield the parameters of a graph's module that are learned per place or distance.
 
-    Such is a `parameter` of a spec that is of no channels and not drawn as a layer's weights are,
-    and what `attention` learns of relative positions.
+    These are each `parameter` of a spec without channels that is not initialised like a layer's
+    weights, and the relative positions of `attention`.
     """
     for node in graph.nodes:
         match node.op:
@@ -54,7 +54,7 @@ def position_tables(graph: Graph) -> Iterator[str]:
 
 
 def _named_by_model(model: nn.Module) -> set[str]:
-    """Return what the outermost modules that have a word on it name, as timm's models do."""
+    """Return the names listed by the outermost modules that define it, as timm's models do."""
     names: set[str] = set()
     asked: list[str] = []
     for path, module in model.named_modules():

@@ -1,4 +1,4 @@
-"""The graphs that inserted modules were lowered from, compiled anew from their specs."""
+"""The graphs of inserted modules, compiled again from their specs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from composer.surgery.composition import Edit, EditedSite, composition
 
 
 def inserted_graphs(model: nn.Module) -> Iterator[tuple[Edit, EditedSite, Graph]]:
-    """Yield what was inserted in the order that was done, with its edit and its graph."""
+    """Yield the inserted modules in order, each with its edit and its graph."""
     record = composition(model)
     made: dict[object, Graph] = {}
     for edit in record.edits if record else ():

@@ -1,4 +1,4 @@
-"""`parameter_groups`: a composed model's parameters as an optimizer of torch takes them."""
+"""`parameter_groups`: a composed model's parameters in the form that torch's optimizers take."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def parameter_groups(
     inserted_lr: float | None = None,
     layer_decay: float | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the parameters that learn in groups, each with its ``lr`` and ``weight_decay``.
+    """Return the trainable parameters in groups, each with its ``lr`` and ``weight_decay``.
 
     ::
 
@@ -31,25 +31,25 @@ def parameter_groups(
         )
         optimizer = torch.optim.AdamW(groups)
 
-    Without weight decay are scalars and vectors (biases, norms, LayerScale, what an identity start
-    blends in by), learned tables of positions, and what the model names by ``no_weight_decay()``.
+    Without weight decay are scalars and vectors (biases, norms, LayerScale, the blend factor of an
+    identity start), learned tables of positions, and those listed in ``no_weight_decay()``.
 
     Args:
         model: a composed model or a plain one, wrapped or not.
         lr: the learning rate.
-        weight_decay: of all that takes any.
+        weight_decay: of the parameters that take it.
         inserted_lr: the learning rate of what was inserted; `lr` by default.
-        layer_decay: what every learning rate is multiplied by for each layer before the head
-            (arXiv:2106.08254, BEiT; in timm ``--layer-decay``). What was inserted is of the layer
-            of the block or the stage that it serves.
+        layer_decay: factor on the learning rate for each layer before the head
+            (arXiv:2106.08254, BEiT; in timm ``--layer-decay``). Insertions belong to the
+            layer of the block or stage that they serve.
 
     Returns:
-        Groups that hold ``params``, ``lr``, ``weight_decay``, ``inserted``, and ``layer`` where
+        Groups with ``params``, ``lr``, ``weight_decay``, ``inserted``, and ``layer`` where
         `layer_decay` is given. Those of the original parameters are the groups of the plain model.
 
     Raises:
-        ComposerError: a number is none that can be meant, no layers are known, or the parameters
-            have no names of their own.
+        ComposerError: a number is out of range, no layers are known, or the parameters have no
+            names of their own.
     """
     _check("lr", lr)
     _check("weight_decay", weight_decay)
@@ -83,5 +83,5 @@ def _check(name: str, value: float, most: float = math.inf) -> None:
     if not sound or not (0 <= value <= most) or math.isinf(value):
         to = "from 0" if math.isinf(most) else f"from 0 to {most:g}"
         raise error(
-            "invalid-value", f"{name} is {value!r}, not a number {to}", f"write such as {name}=0.05"
+            "invalid-value", f"{name} is {value!r}, not a number {to}", f"for example {name}=0.05"
         )

@@ -1,4 +1,4 @@
-"""`inserted_parameters`: what an insertion added to a model, by name."""
+"""`inserted_parameters`: the parameters that insertions added to a model, by name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from composer.surgery.unwrapped import bare
 
 
 def inserted_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """Yield the name and the parameter of all that was inserted, as `named_parameters` does.
+    """Yield name and parameter of all inserted modules, as `named_parameters` does.
 
     The names are those that ``model.named_parameters()`` gives, wrapped or not::
 

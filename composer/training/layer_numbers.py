@@ -1,9 +1,9 @@
-"""The number of the layer that each parameter is of, from the input on, for layer-wise decay.
+"""The layer number of each parameter, counted from the input, for layer-wise decay.
 
-Layers are the model's own: what timm's ``group_matcher`` says, else its stem, its blocks and what
-comes after them. What was inserted changes no number: it takes that of what it serves, where
-timm's expressions, which are written for the plain model's names, would take a module behind a
-stage for a part of the head.
+Layers are the model's own: those of timm's ``group_matcher``, else its stem, its blocks and what
+comes after them. Insertions don't change the numbers: they take that of what they serve. (timm's
+expressions, written for the names of the plain model, would assign a module after a stage to the
+head.)
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from composer.surgery.composition import (
 
 
 def layer_numbers(model: nn.Module) -> dict[str, int]:
-    """Return the number of each parameter's layer; 0 is the stem, and the last one the head.
+    """Return the layer number of each parameter; 0 is the stem, and the last one the head.
 
     Raises:
-        ComposerError: the model doesn't say which layers it has, and no blocks are found in it.
+        ComposerError: the model doesn't define its layers, and no blocks are found in it.
     """
     inserted = inserted_prefixes(model)
     every = [name for name, _ in model.named_parameters()]
@@ -54,7 +54,7 @@ def _own_numbers(model: nn.Module, names: list[str]) -> dict[str, int]:
         inside = [name for name in names if name.startswith(prefix)]
         matcher = module.group_matcher(coarse=False)
         pairs = [(name.removeprefix(prefix), name) for name in inside]
-        plain = SimpleNamespace(named_parameters=lambda pairs=pairs: pairs)  # all that is asked
+        plain = SimpleNamespace(named_parameters=lambda pairs=pairs: pairs)  # all that is used
         groups = library("timm.models").group_parameters(plain, matcher, return_values=True)
         found = {name: number for number, group in groups.items() for name in group}
         last = max(found.values(), default=0)
@@ -69,7 +69,7 @@ def _by_blocks(model: nn.Module, names: list[str]) -> dict[str, int]:
         raise error(
             "no-layers",
             f"no blocks are found in this {type(model).__name__}, and it has no group_matcher() "
-            "that says which layers it has",
+            "that defines its layers",
             "omit layer_decay, or give the model a group_matcher() as timm's have",
         )
     of_block = {
@@ -88,12 +88,12 @@ def _by_blocks(model: nn.Module, names: list[str]) -> dict[str, int]:
 
 
 def _served(site: EditedSite, own: Mapping[str, int], every: list[str]) -> int:
-    """Return the layer of what a site is at: its first one at an input, else its last."""
+    """Return the layer of a site's part: its first one for an input position, else its last."""
     prefix = f"{site.path}." if site.path else ""
     there = [number for name, number in own.items() if name.startswith(prefix)]
     if there:
         return min(there) if site.position in ("input", "shared") else max(there)
-    before = 0  # such as a pool has no parameters: the layer of those that come before it
+    before = 0  # a part without parameters, such as a pool: the layer before it
     for name in every:
         if name.startswith(f"{site.module}."):
             break
@@ -102,6 +102,6 @@ def _served(site: EditedSite, own: Mapping[str, int], every: list[str]) -> int:
 
 
 def scales(numbers: Mapping[str, int], decay: float) -> dict[str, float]:
-    """Return the factor of each parameter's learning rate: 1 for the head, less for each before."""
+    """Return the factor of each parameter's learning rate: 1 for the head, less before it."""
     last = max(chain(numbers.values(), (0,)))
     return {name: decay ** (last - number) for name, number in numbers.items()}

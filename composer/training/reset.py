@@ -1,4 +1,4 @@
-"""`reset`: what was inserted begins anew, as where a model was made without memory at first."""
+"""`reset`: initialise inserted modules again, for example after building on the meta device."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from composer.training.graphs import inserted_graphs
 
 
 def reset(model: nn.Module) -> None:
-    """Let all that was inserted begin anew, in place: as its spec, and the `init` it has, say.
+    """Initialise all inserted modules again, in place, by their specs and their `init`.
 
-    Devices, dtypes and shards stay. The random numbers are drawn as `insert` draws them, so they
-    are the same after the same ``torch.manual_seed``. The backbone's weights are left as they are::
+    Devices, dtypes and shards are kept. Random numbers are drawn as in `insert`, so they are the
+    same after the same ``torch.manual_seed``. The backbone's weights are not changed::
 
         with torch.device("meta"):
             model = composer.insert(timm.create_model("resnet50"), "se")
@@ -37,15 +37,15 @@ def reset(model: nn.Module) -> None:
         composer.reset(model)
         model.load_state_dict(weights_of_resnet50, strict=False)
 
-    Buffers of the backbone that no state dict holds, such as tables of positions, are lost by
-    `to_empty`, whatever was inserted.
+    `to_empty` loses buffers of the backbone that are not in its state dict, such as position
+    tables, with or without insertions.
 
     Args:
         model: a composed model; it may be wrapped, or sharded by ``fully_shard``.
 
     Raises:
-        ComposerError: nothing was inserted, what was inserted has no memory yet, or a stand-in
-            begins as a layer whose weights are not there.
+        ComposerError: nothing was inserted, the insertions are on the meta device, or a stand-in
+            starts from a layer whose weights are missing.
     """
     inner, _ = bare(model)
     record = composed(inner)
@@ -56,7 +56,7 @@ def reset(model: nn.Module) -> None:
         raise error(
             "no-numbers",
             f"{own[0]} is on the meta device, without memory",
-            "say model.to_empty(device='cpu') first",
+            "call model.to_empty(device='cpu') first",
         )
     for path, module in _fresh(inner, record):
         place = inner.get_submodule(path)
@@ -72,7 +72,7 @@ def reset(model: nn.Module) -> None:
 
 
 def _fresh(model: nn.Module, record: Composition) -> list[tuple[str, nn.Module]]:
-    """Return each inserted module's path, with one that is as fresh."""
+    """Return the path of each inserted module, with a freshly initialised one."""
     if not any(edit.init == "identity" and _replaces(edit.sites) for edit in record.edits):
         with torch.device("cpu"):
             return [(site.module, lower(graph)) for _, site, graph in inserted_graphs(model)]
@@ -80,8 +80,8 @@ def _fresh(model: nn.Module, record: Composition) -> list[tuple[str, nn.Module]]
         if any(tensor.is_meta for tensor in module.parameters(recurse=False)):
             raise error(
                 "no-numbers",
-                f"what stands in for {path} begins as it, and the weights of {path} are not there",
-                "insert into the model after its weights are loaded, or begin as the paper does: "
+                f"the stand-in for {path} starts from its weights, and these are missing",
+                "insert into the model after its weights are loaded, or start as in the paper: "
                 "init='paper'",
             )
     plain = eject(model)
@@ -100,7 +100,7 @@ def _replaces(sites: tuple[object, ...]) -> bool:
 
 
 def _put(tensor: Tensor, value: Tensor) -> None:
-    """Copy a value into a tensor, wherever that is; into its shards where it has such."""
+    """Copy a value into a tensor on any device, or into its shards."""
     with torch.no_grad():
         if isinstance(tensor, DTensor):
             mesh = tensor.device_mesh

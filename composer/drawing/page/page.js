@@ -1,5 +1,5 @@
 "use strict";
-// The page's only script. It shows and hides what is there already, and fills the panel with text.
+// The page's only script. It shows and hides existing elements, and fills the panel with text.
 document.addEventListener("DOMContentLoaded", () => {
   const get = (id) => document.getElementById(id);
   const all = (selector, inside = document) => [...inside.querySelectorAll(selector)];
@@ -39,8 +39,8 @@ document.addEventListener("DOMContentLoaded", () => {
       ? !folds.get(group).querySelector(":scope > .open").hidden
       : pieceOf.has(group) && pieceOf.get(group).now.open.has(group);
 
-  // Views come smallest first. Opening takes the first that has all that is open; closing takes
-  // the one that keeps most of what is around the group, then most of what is open.
+  // Views come smallest first. Opening uses the first that has all open groups; closing uses
+  // the one that keeps most of the groups around, then most of the open ones.
   const turn = (group, wanted) => {
     if (isOpen(group) === wanted) return;
     if (folds.has(group)) {
@@ -61,7 +61,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const smaller = piece.views.filter(({ open }) => [...open].every((one) => now.has(one) && one !== group));
     show(piece, smaller.reduce((best, view) => (kept(view) > kept(best) ? view : best)));
   };
-  // Turns groups while one of their toggles, or what stands in its place, stays where it is.
+  // Toggles groups while one of their toggles, or its replacement, stays in place.
   const turnInPlace = (group, wanted) => {
     const before = seen(toggles[group]);
     const [x, y] = before ? corner(before) : [0, 0];
@@ -128,7 +128,7 @@ document.addEventListener("DOMContentLoaded", () => {
   };
   const step = (factor) => zoomTo(zoom * factor, ...middle());
 
-  // In a notebook the wheel alone scrolls on; with Ctrl, as in a pinch of a touchpad, it zooms.
+  // In a notebook the wheel alone scrolls on; with Ctrl, as in a touchpad pinch, it zooms.
   stage.addEventListener("wheel", (event) => {
     if (event.shiftKey || (embedded && !event.ctrlKey)) return;
     event.preventDefault();
@@ -174,7 +174,7 @@ document.addEventListener("DOMContentLoaded", () => {
       if (fingers.size === 0) stage.classList.remove("moving");
     });
   }
-  // Not every browser sends the click at the end of a drag to what holds the pointer.
+  // Not every browser sends the click at the end of a drag to the element with the pointer capture.
   stage.addEventListener("click", (event) => {
     if (moved && event.detail > 0) event.stopPropagation();
     moved = false;
@@ -296,7 +296,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // ------------------------------------------------------------------------------- save
 
-  // What is shown, as one SVG in points: drawings as they are, and what the page itself draws.
+  // The visible picture as one SVG in points: the drawings, and what the page itself draws.
   const SVG = "http://www.w3.org/2000/svg";
   const node = (tag, attributes, text) => {
     const element = document.createElementNS(SVG, tag);

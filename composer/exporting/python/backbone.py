@@ -1,4 +1,4 @@
-"""The call of a library that makes a backbone."""
+"""The library call that makes a backbone."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from composer.exporting.python.code import literal
 from composer.models.library import library
 from composer.models.model_string import INPUT_SIZE, ModelString
 
-#: What a config of transformers notes of the run that wrote it, and the recipe that it carries.
+#: Fields of a transformers config that record the run that wrote it, and the recipe.
 _NOTES = {"transformers_version", "dtype", "torch_dtype", RECIPE}
 
 
 def backbone_call(backbone: str, model: nn.Module) -> tuple[str, tuple[str, ...]]:
-    """Return the call that makes a backbone with fresh weights, and the imports that it needs.
+    """Return the call that makes a backbone with fresh weights, and its imports.
 
     Args:
-        backbone: the MODEL string that the model was made of.
-        model: what was composed; one of transformers knows its config.
+        backbone: the MODEL string of the model.
+        model: the composed model; one of transformers has its config.
 
     Raises:
-        ComposerError: code ``no-plain-form``: no call of a library makes it.
+        ComposerError: code ``no-plain-form``: no library call makes it.
     """
     source = ModelString.parse(backbone)
     is_module = source.library == "module"
     arguments = {key: value for key, value in source.arguments if key != INPUT_SIZE}
     words = [*arguments, *(source.name.replace(":", ".").split(".") if is_module else ())]
     if odd := [word for word in words if not word.isidentifier() or iskeyword(word)]:
-        message = f"{odd[0]!r} in {backbone!r} is not a name of Python"
+        message = f"{odd[0]!r} in {backbone!r} is not a Python identifier"
         raise error("no-plain-form", message, "export to pt2 or onnx")
     if source.library == "timm":
         given = _shown({"pretrained": False} | arguments)
@@ -60,13 +60,13 @@ def backbone_call(backbone: str, model: nn.Module) -> tuple[str, tuple[str, ...]
         return f"{name}({_shown(arguments)})", (f"from {module} import {name}",)
     raise error(
         "no-plain-form",
-        f"{backbone} is made of a file that lies here, not by a call of a library",
+        f"{backbone} is made by a local file, not by a library call",
         "import its factory from a package (package.module:factory), or export to pt2 or onnx",
     )
 
 
 def _by_config(model: Any) -> str:
-    """Return the call that makes a model of transformers by what its config says."""
+    """Return the call that makes a model of transformers from its config."""
     written = json.loads(json.dumps(model.config.to_diff_dict()))  # keys as in config.json
     kept = {key: value for key, value in written.items() if key not in _NOTES}
     config = f"transformers.{type(model.config).__name__}.from_dict({kept!r})"

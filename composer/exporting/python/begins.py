@@ -1,4 +1,4 @@
-"""How the tensors of a layer begin, read from the op that made it."""
+"""The initialisation of a layer's tensors, read from the op that made it."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from composer.primitives.parameter import Parameter
 
 @dataclass(frozen=True)
 class Begin:
-    """How a tensor begins: constant, normal, trunc_normal or uniform, with a number."""
+    """The initialisation of a tensor: constant, normal, trunc_normal or uniform, with a number."""
 
     how: str
     numbers: tuple[Any, ...]
 
 
 def begins(path: str, kept: nn.Module | nn.Parameter, graph: Graph) -> Iterator[tuple[str, Begin]]:
-    """Yield how the tensors of a layer begin, where torch's own begin otherwise; see `Begin`.
+    """Yield the initialisation of a layer's tensors where it differs from torch's; see `Begin`.
 
-    A parameter is the tensor called "" of itself.
+    A parameter is its own tensor, named "".
     """
     op = _op_of(path, graph)
     if isinstance(kept, (Table, Schedule)) or op is None:
@@ -64,7 +64,7 @@ def _of_parameter(path: str, kept: nn.Parameter, op: Primitive) -> Begin:
         shape = dict(zip(written, op.shape, strict=True))
         outputs = written.index("o") if "o" in written else 0
         return _drawn(op.init, [shape[axis] for axis in written[outputs:]])
-    if isinstance(op, Attention):  # of a distance; see `Attention._distances`
+    if isinstance(op, Attention):  # over distances; see `Attention._distances`
         return Begin("normal", (kept.shape[-1] ** -0.5,))
     return Begin("constant", (_scale(op) if path.endswith(".weight") else 0,))
 

@@ -1,4 +1,4 @@
-"""Calls of torch as one writes them: ``x.transpose(1, 2)``, ``gate[:, :, None, None]``."""
+"""Torch calls in idiomatic form: ``x.transpose(1, 2)``, ``gate[:, :, None, None]``."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _SIGNS_OF_METHODS = {
     "mul": ("*", PRODUCT), "add": ("+", SUM), "sub": ("-", SUM), "div": ("/", PRODUCT),
     "matmul": ("@", PRODUCT),
 }  # fmt: skip
-#: What works in the memory of its argument gives the same numbers anywhere.
+#: In-place variants, which give the same values.
 _ELSEWHERE = {
     torch.relu_: torch.relu, torch.sigmoid_: torch.sigmoid, torch.tanh_: torch.tanh,
     functional.relu_: functional.relu,
@@ -142,7 +142,7 @@ def _weighed_sum(args: Args, _kwargs: Kwargs) -> Code:
 def _conv_of_each(args: Args, _kwargs: Kwargs) -> Code:
     x, kernel, stride, padding, dilation, groups = args
     if len(padding) > 2:
-        raise no_plain_form("a convolution of volumes with a kernel for each sample")
+        raise no_plain_form("a convolution of volumes with one kernel per sample")
     name = {1: "conv1d", 2: "conv2d"}[len(padding)]
     count = f"{kernel.at(9)}.shape[0]"
     many = count if str(groups) == "1" else f"{count} * {groups.at(PRODUCT + 1)}"
@@ -170,7 +170,7 @@ def _statistic(name: str) -> Written:
 def _weighed_windows(args: Args, _kwargs: Kwargs) -> Code:
     x, by, *numbers = args
     if len(numbers[0]) != 2:
-        raise no_plain_form("windows of volumes and of signals, each with weights of its own")
+        raise no_plain_form("windows of volumes or signals, each with its own weights")
     given = ", ".join([str(x), f"{by.at(9)}.shape[-4:-2]", *map(shown, numbers)])
     return Code(f"(unfold({given}) * {by.at(PRODUCT + 1)}).sum((-4, -3))")
 
@@ -198,5 +198,5 @@ _OURS: dict[Any, Written] = {
     fold: lambda args, kwargs: called("fold", args, kwargs),
     grid: lambda args, kwargs: called("grid", args, kwargs),
 }  # fmt: skip
-#: Which of these call a function that the file has to have.
+#: Which of these call a function that the file must define.
 HELPERS = {unfold: "unfold", weighed_windows: "unfold", fold: "fold", grid: "grid"}

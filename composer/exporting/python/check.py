@@ -1,4 +1,4 @@
-"""A file of Python beside what it was made of, on weights that hide nothing."""
+"""Comparison of a Python file with its model, on weights that hide nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from composer.exporting.proof import UnprovenError, cases_of, difference, named
 from composer.exporting.subject import WORDS, Subject, subject_of
 from composer.models.weights import save_weights
 
-#: Python that makes ``call`` of ``file``; see `composer.exporting.proof`.
+#: Python that defines ``call`` from ``file``; see `composer.exporting.proof`.
 OPENING = """
 import importlib.util
 from safetensors.torch import load_model
@@ -32,12 +32,12 @@ def call(args, kwargs):
 
 
 def proven_model(model: nn.Module, file: Path) -> Made:
-    """Return how far the outputs of a written model are from the model's, in float64.
+    """Return the largest difference of a written model's outputs from the model's, in float64.
 
-    The weights that it is asked of are left beside the file.
+    The weights used are left beside the file.
 
     Raises:
-        ComposerError: code ``other-numbers``: it fails, or is further off than rounding is.
+        ComposerError: code ``other-numbers``: it fails, or differs by more than rounding.
     """
     moved = in_float64(subject_of(model, None, None, None), file)
     opening = OPENING.format(make="model(pretrained=True)")
@@ -48,10 +48,10 @@ def proven_model(model: nn.Module, file: Path) -> Made:
 
 
 def proven(moved: Subject, file: Path, opening: str) -> Made:
-    """Return what a file was found to be, at two batches and, where it holds, at two sizes.
+    """Return the verified properties of a file, at two batch sizes and, if dynamic, two sizes.
 
     Raises:
-        UnprovenError: the file does not run, or gives something else.
+        UnprovenError: the file does not run, or its outputs differ.
     """
     opened = ("b", *moved.sized)
     try:
@@ -63,9 +63,9 @@ def proven(moved: Subject, file: Path, opening: str) -> Made:
 
 
 def in_float64(subject: Subject, file: Path) -> Subject:
-    """Return a copy with its weights moved a little, and write these beside the file.
+    """Return a copy with slightly perturbed weights, and write these beside the file.
 
-    Fresh models have branches that a zero keeps silent, and what is wrong there would not be seen.
+    Fresh models have branches silenced by a zero, in which errors would not be seen.
     """
     twin = copy.deepcopy(subject.model).to("cpu", torch.float64).eval()
     draw = torch.Generator().manual_seed(0)
@@ -81,6 +81,6 @@ def in_float64(subject: Subject, file: Path) -> Subject:
 def _refused(why: str) -> ComposerError:
     return error(
         "other-numbers",
-        f"the Python of this model was made and is not written: {why}",
+        f"the Python code of this model is wrong and was not written: {why}",
         "export to pt2 or onnx, and report this with the recipe",
     )

@@ -10,7 +10,7 @@ from composer.visible import visible_line
 
 WIDTH = 100
 
-#: How strongly the parts of an expression hold together.
+#: The precedence of an expression's parts.
 CHOICE, COMPARISON, SUM, PRODUCT, SIGN, POWER, ATOM = 1, 3, 5, 6, 7, 8, 9
 
 _OPENING, _CLOSING = "([{", ")]}"
@@ -18,13 +18,13 @@ _OPENING, _CLOSING = "([{", ")]}"
 
 @dataclass(frozen=True)
 class Code:
-    """An expression, and how strongly it holds together."""
+    """An expression, and its precedence."""
 
     text: str
     level: int = ATOM
 
     def at(self, level: int) -> str:
-        """Return the text, in brackets where it stands in something that holds more strongly."""
+        """Return the text, in brackets inside something of higher precedence."""
         return self.text if self.level >= level else f"({self.text})"
 
     def __str__(self) -> str:
@@ -32,24 +32,24 @@ class Code:
 
 
 def literal(text: str) -> str:
-    """Return a text as a string of Python in double quotes, whatever is in it."""
+    """Return a text as a Python string in double quotes."""
     inside = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{visible_line(inside)}"'
 
 
 def prose(text: str) -> str:
-    """Return a text on one line as it may stand in a docstring, whatever is in it."""
+    """Return a text on one line, safe inside a docstring."""
     inside = visible_line(" ".join(text.split())).replace("\\", "\\\\")
     return inside.replace('"', '\\"')
 
 
 def binary(left: Code, sign: str, right: Code, level: int) -> Code:
-    """Return ``left sign right``, which goes from left to right."""
+    """Return ``left sign right``, left-associative."""
     return Code(f"{left.at(level)} {sign} {right.at(level + 1)}", level)
 
 
 def broken(line: str, indent: int) -> Iterator[str]:
-    """Yield a line as lines of at most `WIDTH` columns, where its brackets and signs allow that."""
+    """Yield a line as lines of at most `WIDTH` columns, if its brackets and signs allow it."""
     space = " " * indent
     if indent + len(line) <= WIDTH:
         yield f"{space}{line}"
@@ -72,7 +72,7 @@ def broken(line: str, indent: int) -> Iterator[str]:
 
 
 def _inside(body: str, indent: int) -> Iterator[str]:
-    """Yield what stands between brackets."""
+    """Yield the text between brackets."""
     parts = _parts(body)
     if len(body) + indent <= WIDTH and not body.endswith(","):
         yield " " * indent + body
@@ -86,7 +86,7 @@ def _inside(body: str, indent: int) -> Iterator[str]:
 
 
 def _value_of(line: str) -> tuple[str, str]:
-    """Return the beginning of a statement, such as ``gate = ``, and its value."""
+    """Return the start of a statement, such as ``gate = ``, and its value."""
     for begin in ("return ",):
         if line.startswith(begin):
             return begin, line[len(begin) :]
@@ -109,7 +109,7 @@ def _terms(text: str) -> list[str]:
 
 
 def _last_brackets(line: str, indent: int) -> tuple[int, int] | None:
-    """Return where the last pair of brackets opens and closes before which, and after, all fits."""
+    """Return where the last pair of brackets opens and closes such that all around it fits."""
     found: list[tuple[int, int]] = []
     opened: list[int] = []
     for place, letter in _outside_strings(line):
@@ -128,7 +128,7 @@ def _last_brackets(line: str, indent: int) -> tuple[int, int] | None:
 
 
 def _parts(body: str) -> Sequence[str]:
-    """Return what stands between the commas of a bracket."""
+    """Return the items between the commas of a bracket."""
     depth, start, parts = 0, 0, []
     for place, letter in _outside_strings(body):
         depth += (letter in _OPENING) - (letter in _CLOSING)

@@ -1,4 +1,4 @@
-"""The statements that make the layers of a mechanism, and let their tensors begin."""
+"""The statements that make the layers of a mechanism and initialise their tensors."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def _children(above: str, layers: Mapping[str, Layer]) -> dict[str, None]:
 
 
 def is_list(names: list[str]) -> bool:
-    """Return whether children have the names of a list's items."""
+    """Return whether children are named like the items of a list."""
     return names == [str(place) for place in range(len(names))]
 
 
 def layer_statements(
     layers: Mapping[str, Layer], chains: Mapping[str, Chain], number: NumberOf
 ) -> Iterator[list[str]]:
-    """Yield the statements that make each child of a mechanism, with how its tensors begin."""
+    """Yield the statements that make and initialise each child of a mechanism."""
     kept = {path: layer for path, layer in layers.items() if layer.kind != "table"}
     for name in _children("", kept):
         own = {path: layer for path, layer in kept.items() if path.partition(".")[0] == name}
@@ -52,7 +52,7 @@ def layer_statements(
 def _made(
     path: str, layers: Mapping[str, Layer], chains: Mapping[str, Chain], number: NumberOf
 ) -> Iterator[str]:
-    """Yield the statements that make what stands at a path: one, unless it holds parameters too."""
+    """Yield the statements that make the module at a path: one, unless it also has parameters."""
     if path in layers or path in chains or not _holds_both(path, layers):
         yield f"{place_of(path, layers)} = {_text(path, layers, chains, number)}"
         return
@@ -69,7 +69,7 @@ def _made(
 
 
 def _holds_both(path: str, layers: Mapping[str, Layer]) -> bool:
-    """Return whether parameters stand side by side with modules anywhere under a path."""
+    """Return whether there are parameters next to modules anywhere under a path."""
     by_owner: dict[str, set[bool]] = {}
     for one, layer in layers.items():
         parts = one.split(".")
@@ -84,7 +84,7 @@ def _holds_both(path: str, layers: Mapping[str, Layer]) -> bool:
 def _text(
     path: str, layers: Mapping[str, Layer], chains: Mapping[str, Chain], number: NumberOf
 ) -> str:
-    """Return what makes what stands at a path."""
+    """Return the expression that makes the module at a path."""
     if path in layers:
         return _layer(layers[path], number)
     if path in chains:
@@ -140,7 +140,7 @@ def _parameter(layer: Layer, shape: tuple[Code, ...], number: NumberOf) -> str:
     for word, numbers in (("zeros", ("0", "0.0")), ("ones", ("1", "1.0"))):
         if str(value) in numbers:
             return f"nn.Parameter(torch.{word}({sizes}))"
-    whole = str(value).lstrip("-").isdigit()  # torch.full of a whole number is one of whole numbers
+    whole = str(value).lstrip("-").isdigit()  # torch.full of an integer has an integer dtype
     return f"nn.Parameter(torch.full(({sizes},), {f'{value}.0' if whole else f'float({value})'}))"
 
 

@@ -1,4 +1,4 @@
-"""What the docstring of a mechanism's class says: the source, the arguments, the shapes."""
+"""The docstring of a mechanism's class: the source, the arguments, the shapes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def docstring(
     """Yield the lines of the docstring of a class.
 
     Args:
-        samples: what it is written from.
-        arguments: what it takes, by the name in the spec.
-        fixed: what has one value in it.
+        samples: the samples it is written from.
+        arguments: its arguments, by their names in the spec.
+        fixed: what is constant in it.
     """
     spec = samples.spec
     title, source = prose(spec.title or spec.name), prose(spec.source or "")
@@ -40,7 +40,7 @@ def docstring(
 
 
 def output_axes(samples: Samples) -> str:
-    """Return the axes of what a mechanism gives, such as ``b, c, h, w``."""
+    """Return the output axes of a mechanism, such as ``b, c, h, w``."""
     axes = samples.graph.axes_of(samples.graph.output)
     return "" if axes is None else _as_tokens(samples, axes.names)
 
@@ -51,20 +51,20 @@ def _help(samples: Samples, name: str) -> str:
         own = prose((param.help or "see the paper").rstrip("."))
         return own.replace("composer.advance", "its advance()")
     if name in ("h", "w", "d", "t"):
-        return "of the map, which it is made for"
+        return "of the map that it is made for"
     if name == "n":
-        return "how many tokens there are, which it is made for"
+        return "the number of tokens that it is made for"
     is_convolution = samples.spec.stands_for == "conv2d"
     return "of the convolution that it stands for" if is_convolution else "of the input"
 
 
 def _wrapped(text: str, indent: str = "") -> list[str]:
-    """Return a text as lines; a long word stays whole, for an escape may be in it."""
+    """Return a text as lines; a long word stays whole, since it may contain an escape."""
     return textwrap.wrap(text, _WIDTH, subsequent_indent=indent, break_long_words=False)
 
 
 def _as_tokens(samples: Samples, axes: Sequence[str]) -> str:
-    """Return the axes as they come: the places of a map may be one axis, of tokens."""
+    """Return the axes in order: the places of a map may be one axis, of tokens."""
     settings = samples.asked.settings
     if settings.tokens is not None and "n" not in axes:
         first, places = settings.places[0], settings.places

@@ -1,4 +1,4 @@
-"""Expressions of a spec as Python, over the names that they have there."""
+"""Expressions of a spec as Python, with its Python names."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def formula(
 
     Args:
         expr: over sizes and params.
-        names: what these are called.
-        samples: what they may be, which says where ``/`` leaves no rest.
-        whole: whether a whole number is wanted.
+        names: their Python names.
+        samples: their possible values, which show where ``/`` leaves no remainder.
+        whole: whether an integer is needed.
     """
     code = _formula(expr, names, samples)
     return code if not whole or _is_whole(expr, samples) else Code(f"int({code})")
@@ -92,7 +92,7 @@ def _formula(expr: Expr, names: Mapping[str, str], samples: Sequence[Sample]) ->
 
 
 def _is_whole(expr: Expr, samples: Sequence[Sample]) -> bool:
-    """Return whether Python gives a whole number for an expression as it is written here."""
+    """Return whether an expression, as written here, is an integer in Python."""
     if expr.kind == "/":
         values = [evaluate(expr, sample.known) for sample in samples]
         return all(isinstance(value, (int, float)) and value == int(value) for value in values)

@@ -18,7 +18,7 @@ from composer.kernels.mean_and_max import mean_and_max
 from composer.kernels.table import table
 from composer.lower.run_time import evaluated, of_size
 
-_LONG = 88  # a statement that is longer is made in two steps
+_LONG = 88  # a longer statement is made in two steps
 _ONES = ("unsqueeze", "unflatten")
 
 
@@ -27,11 +27,11 @@ class Forward:
     """Writes the forward of a mechanism.
 
     Args:
-        calls: what the module calls, with sequences of layers in one.
+        calls: the calls of the module, with sequences of layers as one.
         layers: by path.
-        number: what stands for a number.
+        number: the code for a number.
         place: the path of a layer as Python, such as ``self.split[0]``.
-        inputs: what the module takes, by name.
+        inputs: the module's inputs, by name.
     """
 
     calls: Sequence[Call]
@@ -44,12 +44,12 @@ class Forward:
     def __post_init__(self) -> None:
         self._by_name = {call.name: call for call in self.calls}
         self._users = users_of(self.calls)
-        self._apart: set[str] = set()  # values with a statement of their own, for their length
+        self._apart: set[str] = set()  # values with their own statement, because of their length
         self._names: dict[str, str] = {}
 
     @property
     def inputs(self) -> list[str]:
-        """What the forward takes."""
+        """The arguments of the forward."""
         found = [call for call in self.calls if call.op == "placeholder"]
         return ["x", *(free_name(call.owner, ()) for call in found[1:])]
 
@@ -93,7 +93,7 @@ class Forward:
         return users[0].op == "output" or call.owner == users[0].owner or call.rank == -1
 
     def _is_flat_map(self, call: Call, user: Call) -> bool:
-        """Return whether a pool of one axis is of a map's, which are flattened for it."""
+        """Return whether a pool of one axis is over a map's axes, which are flattened for it."""
         if call.target != "flatten" or len(call.args) != 3 or len(user.args[1]) != 1:
             return False
         axes = [str(self.number(one)) for one in (call.args[1], user.args[1][0])]
@@ -105,7 +105,7 @@ class Forward:
         return "Sequential" if layer is None else layer.kind
 
     def _parts_of(self, call: Call) -> list[Call]:
-        """Return the values that several items of one are, in their order, where each is taken."""
+        """Return the items of a value in order, if each of them is used."""
         users = self._users[call.name]
         places = [self._index(user) for user in users]
         if call.target not in ("unbind", "split_with_sizes", "chunk", "split") or None in places:
@@ -124,14 +124,14 @@ class Forward:
         return int(text) if text.isdigit() else None
 
     def _is_part(self, call: Call) -> bool:
-        """Return whether a value has its name from the statement that takes several apart."""
+        """Return whether a value is named by the statement that unpacks several."""
         if getattr(call.target, "__name__", "") != "getitem":
             return False
         source = next(refs(call.args), None)
         return source is not None and call in self._parts_of(self._by_name[source])
 
     def _longest_part(self, call: Call) -> str | None:
-        """Return which value inside a statement is best made before it."""
+        """Return the value inside a statement that is best made before it."""
         found = []
         waiting = [call]
         while waiting:
@@ -159,7 +159,7 @@ class Forward:
         return [f"{made} = {self._code(call)}"]
 
     def _refusal(self, call: Call) -> list[str]:
-        """Return what refuses another size than the one that the module is for."""
+        """Return the statements that refuse any size other than the module's."""
         x, axes, size = (self._arg(arg) for arg in call.args[:3])
         first, last = int(str(axes[0])), int(str(axes[-1]))
         if len(axes) == 1:
@@ -168,7 +168,7 @@ class Forward:
             have, want = f"{x}.shape[{first}:{last + 1}]", torch_calls.shown(size)
         shown = " by ".join("{" + str(one) + "}" for one in size)
         what = "maps of " if len(axes) > 1 else ""
-        message = f'f"made for {what}{shown}, and this is {{tuple({x}.shape)}}"'
+        message = f'f"made for {what}{shown}, but got {{tuple({x}.shape)}}"'
         return [f"if {have} != {want}:", f"    raise ValueError({message})"]
 
     def _value(self, name: str) -> Code:
@@ -176,7 +176,7 @@ class Forward:
         return self._code(call) if self._stands_inside(call) else Code(self._names[name])
 
     def _arg(self, value: Any) -> Any:
-        """Return an argument with code in the place of values and numbers."""
+        """Return an argument with code in place of values and numbers."""
         if isinstance(value, Ref):
             return self._value(value.name)
         if isinstance(value, Number):
@@ -189,7 +189,7 @@ class Forward:
         return value
 
     def _code(self, call: Call) -> Code:
-        """Return the expression that a call is."""
+        """Return the expression of a call."""
         target: Any = call.target
         if call.op == "get_attr":
             return Code(self.place(str(target)))
@@ -240,7 +240,7 @@ class Forward:
         return torch_calls.method(name, args, kwargs)
 
     def _sizes(self, written: Any, sizes: Any) -> Any:
-        """Return several sizes of one value side by side as a part of its shape."""
+        """Return several consecutive sizes of one value as a slice of its shape."""
         if isinstance(written, Ref):
             return sizes  # all of them are one value: the grid of tokens
         found = [self._by_name[one.name] if isinstance(one, Ref) else None for one in written]
@@ -255,7 +255,7 @@ class Forward:
         return Code(f"{source.at(9)}.shape[{start}:{places[-1] + 1}]")
 
     def _new_axes(self, call: Call) -> Code | None:
-        """Return ``x[:, :, None, None]`` where several axes of size 1 are put in in a row."""
+        """Return ``x[:, :, None, None]`` where several axes of size 1 are inserted in a row."""
         chain, index = [call], self._index_of_ones(call)
         if index is None:
             return None
@@ -280,7 +280,7 @@ class Forward:
         return Code(f"{self._value(source).at(9)}[{', '.join(tokens)}]")
 
     def _index_of_ones(self, call: Call) -> tuple[int, int, int] | None:
-        """Return where axes of size 1 are put in: at a place, so many before and after its axis."""
+        """Return where axes of size 1 are inserted: the index, and how many before and after it."""
         if call.op != "call_method" or call.target not in _ONES:
             return None
         place = int(str(self.number(call.args[1])))
@@ -288,7 +288,7 @@ class Forward:
             return (place if place >= 0 else call.rank + place, 1, 0)
         sizes_given = call.args[2]
         if not isinstance(sizes_given, (list, tuple)):
-            return None  # sizes that follow from the input's
+            return None  # sizes that depend on the input's
         if not all(isinstance(one, Number) for one in sizes_given):
             return None
         sizes = [str(self.number(one)) for one in sizes_given]
@@ -298,12 +298,12 @@ class Forward:
         return (place, before, len(sizes) - before - 1)
 
     def _evaluated(self, call: Call) -> Code:
-        """Return a number that follows from the sizes of the input."""
+        """Return a number that depends on the sizes of the input."""
         sizes = {name: self._arg(value) for name, value in call.kwargs.items()}
         return numbers_code(call.args[0], sizes, self.number)
 
     def _table(self, call: Call) -> Code:
-        """Return the call of a method that makes a table of open sizes."""
+        """Return the call of a method that makes a table of dynamic sizes."""
         x, tree, names, lengths = call.args
         sizes = {key: self._arg(value) for key, value in call.kwargs.items()}
         return self._made_by_method(call, str(self._arg(x)), tree, names, lengths, sizes)

@@ -1,7 +1,7 @@
-"""The expression of the spec that a number of its module comes to, found by what it does.
+"""Finds the expression of the spec that gives a number of its module, by its values.
 
-A number is one of the sizes and params, an expression that the spec has, or what two or three of
-these come to; it is the shortest that is right in every sample.
+A number is one of the sizes and params, an expression of the spec, or a combination of two or
+three of these; the shortest one that is right in every sample is used.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from composer.primitives.use import Use
 Values = tuple[float, ...]
 
 _SMALL = (1, 2, 3, 4)
-#: How two expressions are put together, the likelier first.
+#: How two expressions are combined, the likelier first.
 _TOGETHER: tuple[tuple[str, Callable[[Any, Any], Any]], ...] = (
     ("*", operator.mul), ("//", operator.floordiv), ("+", operator.add), ("-", operator.sub),
 )  # fmt: skip
-#: What a spread is of a number of inputs: 1/√n, √(2/n), √(6/n).
+#: A standard deviation or bound as a function of the fan-in: 1/√n, √(2/n), √(6/n).
 _SPREADS = (1, 2, 6)
-_MOST = 4000  # different numbers that three expressions are sought among
+_MOST = 4000  # different values to search for three expressions
 
 
 def expressions_of(spec: Spec) -> list[Expr]:
-    """Return the expressions of a spec and of those that it uses, over its own names."""
+    """Return the expressions of a spec and of the specs it uses, over its own names."""
     found = [parts for param in spec.params.values() if (parts := _of_default(param)) is not None]
     return [*dict.fromkeys([*_of_nodes(spec, {}), *found])]
 
@@ -63,7 +63,7 @@ def _of_nodes(spec: Spec, instead: Mapping[str, Expr]) -> Iterator[Expr]:
 
 
 def _groups_of_sizes(op: Any) -> Iterator[list[Expr]]:
-    """Yield the sizes of axes that an op has side by side, which a layer takes as one."""
+    """Yield the sizes of adjacent axes of an op, which a layer takes as one."""
     for field_name in type(op).model_fields:
         value = getattr(op, field_name)
         if isinstance(value, dict) and all(isinstance(size, Expr) for size in value.values()):
@@ -75,7 +75,7 @@ def _product(sizes: Sequence[Expr]) -> Expr:
 
 
 def _put(expr: Expr, instead: Mapping[str, Expr]) -> Expr:
-    """Return an expression with others in the place of names."""
+    """Return an expression with other expressions substituted for names."""
     if expr.kind == "name":
         return instead.get(str(expr.value), Expr("name", expr.value))
     return Expr(expr.kind, expr.value, tuple(_put(arg, instead) for arg in expr.args))
@@ -83,11 +83,11 @@ def _put(expr: Expr, instead: Mapping[str, Expr]) -> Expr:
 
 @dataclass
 class Finder:
-    """Finds the expressions of a spec that numbers are."""
+    """Finds the expressions of a spec for numbers."""
 
     spec: Spec
     samples: Sequence[Sample]
-    names: Sequence[str]  # those that an expression may have
+    names: Sequence[str]  # those that an expression may use
     _known: list[tuple[Values, Expr]] = field(default_factory=list)
     _found: dict[Values, Expr] = field(default_factory=dict)
     _pairs: dict[Values, Expr] | None = None
@@ -106,7 +106,7 @@ class Finder:
         self._known = list(self._found.items())
 
     def expression(self, values: Sequence[Value]) -> Expr | None:
-        """Return what gives these numbers, one in each sample, or None where nothing does."""
+        """Return the expression of these numbers, one per sample, or None where there is none."""
         if len(set(values)) == 1:
             return constant(values[0])
         wanted = tuple(map(float, values))
@@ -133,7 +133,7 @@ class Finder:
 
     def _of_numbers(self, wanted: Values) -> Expr | None:
         found = self._found.get(wanted)
-        if set(wanted) <= {0, 1}:  # too little to tell one expression from another
+        if set(wanted) <= {0, 1}:  # too little to distinguish expressions
             return found
         pairs = self._all_pairs()
         if wanted in pairs and (found is None or _length(pairs[wanted]) < _length(found)):
@@ -172,7 +172,7 @@ class Finder:
                 yield left, right
 
     def _values(self, written: Expr) -> Values | None:
-        """Return what an expression comes to in each sample; None where it has no number."""
+        """Return the value of an expression in each sample; None where it has none."""
         if not written.names <= set(self.names):
             return None
         found = [evaluate(written, sample.known) for sample in self.samples]
@@ -199,7 +199,7 @@ def _together(function: Callable[[Any, Any], Any], left: Values, right: Values) 
 
 
 def _rests(wanted: Values, values: Values) -> Iterator[tuple[str, Values]]:
-    """Yield what stands beside a number so that both come to what is wanted."""
+    """Yield the other operand that gives the wanted value with a number."""
     if all(values) and not any(x % y for x, y in zip(wanted, values, strict=True)):
         yield "*", tuple(x // y for x, y in zip(wanted, values, strict=True))
     yield "-", tuple(x + y for x, y in zip(wanted, values, strict=True))

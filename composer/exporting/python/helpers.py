@@ -1,4 +1,4 @@
-"""Functions and modules that a mechanism's file holds where the mechanism calls them."""
+"""Functions and modules that a mechanism's file includes if the mechanism calls them."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ _FOLD = '''def fold(
     return y.reshape(*x.shape[:-4], *size)'''
 
 _AFFINE = '''class Affine(nn.Conv1d):
-    """A weight, and maybe a bias, for each channel; so many axes come after the channels."""
+    """A weight and an optional bias per channel, followed by `after` more axes."""
 
-    def __init__(self, channels: int, bias: bool, behind: int) -> None:
+    def __init__(self, channels: int, bias: bool, after: int) -> None:
         super().__init__(channels, channels, 1, groups=channels, bias=bias)
-        self.behind = behind
+        self.after = after
 
     def forward(self, x: Tensor) -> Tensor:
         """Return each value times the weight of its channel, plus the bias."""
-        shape = (-1, *[1] * self.behind)
+        shape = (-1, *[1] * self.after)
         weight = self.weight.reshape(shape)
         return x * weight if self.bias is None else x * weight + self.bias.reshape(shape)'''
 
 _GRID = '''def grid(places: int, *size: int) -> tuple[int, ...]:
-    """Return height and width of a map of so many places, with the aspect of another's size."""
+    """Return height and width of a map with this many places and the aspect of a size."""
     scale = (places / math.prod(size)) ** (1 / len(size))
     first = int(size[0] * scale + 0.5)
     found = (first, *(first * length // size[0] for length in size[1:]))
     if math.prod(found) != places:
-        raise ValueError(f"{places} tokens make no map of the aspect {size}")
+        raise ValueError(f"{places} tokens don't form a map of the aspect {size}")
     return found'''
 
 _SCHEDULE = '''class Schedule(nn.Module):
-    """A number that goes evenly from `begin` to `end` in so many steps: advance it each epoch."""
+    """A number that goes linearly from `begin` to `end` in `steps`: advance it each epoch."""
 
     def __init__(self, begin: float, end: float, steps: int) -> None:
         super().__init__()
@@ -62,25 +62,25 @@ _SCHEDULE = '''class Schedule(nn.Module):
         self.register_buffer("step", torch.tensor(0))
 
     def forward(self) -> Tensor:
-        """Return the number as it is now."""
+        """Return the current number."""
         return self.value
 
     def advance(self, steps: int = 1) -> None:
-        """Go some steps further, at most to the end."""
+        """Advance by some steps, at most to the end."""
         step = min(int(self.step) + steps, self.steps)
         way = step / self.steps
         self.step.fill_(step)
         self.value.fill_((1 - way) * self.begin + way * self.end)'''
 
 _DROPOUT = '''class SharedDropout(nn.Module):
-    """Dropout whose values share one draw along some axes, and whole samples along all others."""
+    """Dropout with one draw along some axes, shared along the others."""
 
     def __init__(self, p: float, shared: tuple[int, ...]) -> None:
         super().__init__()
         self.p, self.shared = p, shared
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x, in evaluation as it is."""
+        """Return x with dropout; unchanged in evaluation."""
         if not self.training or self.p == 0:
             return x
         shape = [1 if axis in self.shared else size for axis, size in enumerate(x.shape)]

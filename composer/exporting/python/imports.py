@@ -1,4 +1,4 @@
-"""The imports of a written file, in the order that ruff wants."""
+"""The imports of a written file, in ruff's order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from composer.exporting.python.code import broken
 
-#: What a text needs where these words stand in it.
+#: Imports that a text needs if it contains these patterns.
 _NEEDED = {
     r"\bmath\.": "import math",
     r"\bOrderedDict\(": "from collections import OrderedDict",
@@ -22,9 +22,9 @@ _NEEDED = {
 
 
 def import_lines(text: str, others: Sequence[str] = ()) -> Iterator[str]:
-    """Yield the imports that a text needs, with others, the standard library's first.
+    """Yield the imports that a text needs, and some more, the standard library's first.
 
-    A line such as ``from torch.nn import functional as F`` keeps what stands after it.
+    A line such as ``from torch.nn import functional as F`` keeps its alias.
     """
     lines = {line for word, line in _NEEDED.items() if re.search(word, text)} | set(others)
     groups = [[], []]  # type: ignore[var-annotated]

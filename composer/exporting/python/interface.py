@@ -1,6 +1,6 @@
-"""How a stand-in is called, and what it gives, where that is more than one tensor.
+"""How a stand-in is called, and what it returns, if more than one tensor.
 
-What takes the place of a layer takes the layer's further arguments, at the values they had; see
+A stand-in takes the further arguments of the layer, at the values they had; see
 `composer.surgery.same_call`.
 """
 
@@ -21,10 +21,10 @@ _PLAIN = (bool, int, float, str, type(None))
 
 @dataclass(frozen=True)
 class Interface:
-    """What a stand-in takes beside its input, the statements that refuse other values, and more.
+    """The further arguments of a stand-in, the statements that refuse other values, and more.
 
-    `parameters` are as they stand in the signature. `ones` are the axes of size 1 that are put
-    after the value, as a pool leaves them. The value is the first of `values`, if that is not 1.
+    `parameters` are as in the signature. `ones` are the axes of size 1 that are appended to the
+    value, as a pool leaves them. The value is the first of `values`, if that is not 1.
     """
 
     parameters: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ class Interface:
     values: int = 1
 
     def returned(self, value: str) -> str:
-        """Return what is returned for a value."""
+        """Return the expression to return for a value."""
         axes = f"[:, :{', None' * self.ones}]" if self.ones else ""
         simple = value.replace("_", "").isalnum()
         value = f"{value if simple else f'({value})'}{axes}" if axes else value
@@ -45,11 +45,11 @@ PLAIN = Interface()
 
 
 def interface_of(module: fx.GraphModule, inputs: int) -> Interface:
-    """Return how a module that an edit put somewhere is called.
+    """Return how a module inserted by an edit is called.
 
     Args:
-        module: as it stands there.
-        inputs: how many values it takes by itself.
+        module: the inserted module.
+        inputs: the number of its own inputs.
 
     Raises:
         ComposerError: code ``no-plain-form``: an argument had a value that can't be written.

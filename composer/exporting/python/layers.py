@@ -1,4 +1,4 @@
-"""The layers that a lowered module holds, as calls of torch's constructors."""
+"""The layers of a lowered module, as calls of torch's constructors."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def arguments_of(layer: nn.Module | nn.Parameter) -> tuple[str, Arguments]:
             return "SharedDropout", (("p", layer.p, REQUIRED), ("shared", layer.shared, REQUIRED))
         case Affine():
             own = {"channels": layer.in_channels, "bias": layer.bias is not None}
-            own |= {"behind": layer.behind}
+            own |= {"after": layer.behind}
             return "Affine", tuple((name, value, REQUIRED) for name, value in own.items())
         case RowConv1d():
             return "RowConv1d", _convolution(layer)
@@ -62,11 +62,11 @@ def arguments_of(layer: nn.Module | nn.Parameter) -> tuple[str, Arguments]:
 
 
 def no_plain_form(what: str) -> ComposerError:
-    """Return the refusal of what has no form in plain torch."""
+    """Return the error for what has no form in plain torch."""
     return error(
         "no-plain-form",
-        f"{what} has no form in plain torch here, so there is no Python of what calls it",
-        "export it to onnx or pt2, or write the mechanism with the shipped ops",
+        f"{what} has no plain torch form here, so what calls it can't be written as Python",
+        "export to onnx or pt2, or write the mechanism with the shipped ops",
     )
 
 
@@ -110,6 +110,6 @@ def _convolution(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> Arguments:
 
 
 def _alike(numbers: Any) -> Any:
-    """Return one number where all are the same."""
+    """Return one number if all are the same."""
     numbers = tuple(numbers)
     return numbers[0] if len(set(numbers)) == 1 and len(numbers) else numbers

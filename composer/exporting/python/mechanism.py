@@ -27,7 +27,7 @@ from composer.language.expressions import Expr, Value, bind
 from composer.lower.build import compiled, settings_for
 from composer.primitives import Spec
 
-#: A convolution's arguments have torch's defaults, and that of the kernel is what most have.
+#: Defaults of a convolution's arguments: torch's, and the most common kernel size.
 _DEFAULTS: Mapping[str, Value] = {
     "kernel": 3, "stride": 1, "padding": 1, "dilation": 1, "groups": 1, "bias": False,
 }  # fmt: skip
@@ -36,7 +36,7 @@ _SIZE = (14, 14)
 
 @dataclass(frozen=True)
 class MechanismClass:
-    """A class: its name, its lines, what it imports, and its arguments by the spec's names."""
+    """A class: its name, its lines, its imports, and its arguments by the spec's names."""
 
     name: str
     lines: tuple[str, ...]
@@ -45,7 +45,7 @@ class MechanismClass:
     defaults: Mapping[str, Value]
     samples: Samples
     interface: Interface
-    expressions: tuple[Expr | None, ...]  # of its numbers; None where one is written as it is
+    expressions: tuple[Expr | None, ...]  # of its numbers; None for a literal
 
 
 def python_source(
@@ -61,22 +61,22 @@ def python_source(
 ) -> str:
     """Return a mechanism as a Python file with one class, which imports torch alone.
 
-    Its arguments are the channels and the params; what a number of it depends on is found by
-    lowering the spec at other sizes, so an expression stands wherever there is one. Its state
-    dict's keys are those of what `composer.build` gives.
+    Its arguments are the channels and the params; what a number depends on is found by lowering
+    the spec at other sizes, so a number is written as an expression where possible. Its state dict
+    has the keys of the module from `composer.build`.
 
     Args:
-        spec: as `composer.build` takes it, like all others.
-        channels: those at which it is first lowered; 512 where there are none.
-        like: the layer that a stand-in takes the place of.
+        spec: as in `composer.build`, like the following arguments.
+        channels: those at which it is first lowered; 512 by default.
+        like: the layer that a stand-in replaces.
         size: of the map, for a spec that is made for one size.
         params: other values for the spec's params, which are then the defaults.
         layout: the order of the input's axes.
-        prefix: how many tokens stand before those of the map.
-        init: how it begins.
+        prefix: the number of tokens before those of the map.
+        init: its initialisation.
 
     Raises:
-        ComposerError: the spec is at fault, or calls what has no form in plain torch.
+        ComposerError: the spec is faulty, or uses something that has no form in plain torch.
     """
     spec = load_spec(spec)
     channels = channels if channels is not None or like is not None else 512
@@ -85,7 +85,7 @@ def python_source(
 
 
 def alone(spec: Spec, settings: Settings) -> MechanismClass:
-    """Return the class of a spec by itself: a stand-in's layer is as a spec takes it by default.
+    """Return the class of a spec on its own: a stand-in's layer has the default properties.
 
     Raises:
         ComposerError: see `python_source`.
@@ -109,13 +109,13 @@ def file_of(
     imports: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> str:
-    """Return a file that holds some classes, with what they import and call.
+    """Return a file with some classes, their imports and their helpers.
 
     Args:
         classes: those of mechanisms.
         says: the docstring of the file.
-        rest: what stands after them.
-        imports: what that needs.
+        rest: the code after them.
+        imports: the imports of that code.
         notes: comments after the docstring.
     """
     helpers = sorted({name for made in classes for name in made.helpers})
@@ -131,10 +131,10 @@ def mechanism_class(
     """Return the class of a spec under some settings, which have all sizes.
 
     Args:
-        spec: what it is of.
+        spec: the spec.
         settings: with all sizes.
-        name: of the class; after the spec by default.
-        interface: how it is called.
+        name: of the class; by default from the spec.
+        interface: its call signature.
 
     Raises:
         ComposerError: see `python_source`.
@@ -158,7 +158,7 @@ class _Writer:
         finder = Finder(self.spec, self.samples.samples, [*self.called])
         self.numbers = Numbers(self.samples, finder)
         self.layers = dict(self.samples.written.layers)
-        self.kept: dict[str, str] = {}  # arguments that the forward reads, by their name
+        self.kept: dict[str, str] = {}  # arguments that the forward reads, by name
 
     def written(self) -> MechanismClass:
         """Return the class."""
@@ -226,7 +226,7 @@ class _Writer:
         return lambda at: self.numbers.code(at, self.called, local)
 
     def _local_names(self) -> dict[Expr, str]:
-        """Return names for what several layers' numbers are, such as ``hidden``."""
+        """Return names for numbers that several layers share, such as ``hidden``."""
         counts: dict[Expr, int] = {}
 
         def note(at: Number) -> Code:
@@ -259,7 +259,7 @@ class _Writer:
     # --------------------------------------------------------------------------------- arguments
 
     def _arguments(self) -> dict[str, str]:
-        """Return the arguments by their names in the spec: what is read, and what that is of."""
+        """Return the arguments by their names in the spec: those read, and those they depend on."""
         read = dict(self.numbers.read)
         for one in [*read]:
             if (expr := self._derived(one)) is not None:
@@ -281,7 +281,7 @@ class _Writer:
         return bind(written, {n: known[n] for n in written.names if n not in self.called})
 
     def _default(self, name: str) -> Value | None:
-        """Return what an argument is by default; None where it has to be given."""
+        """Return the default of an argument; None if it is required."""
         param = self.spec.params.get(name)
         if param is None:
             return _DEFAULTS.get(name)
@@ -338,4 +338,4 @@ def _in_body(line: str) -> Iterator[str]:
 
 def _comment(unknown: Sequence[Value]) -> Iterator[str]:
     for value in dict.fromkeys(unknown):
-        yield f"# {value} is as it is at these sizes: what it depends on has no short expression"
+        yield f"# {value} is the value at these sizes: it has no short expression"

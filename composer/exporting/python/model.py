@@ -31,7 +31,7 @@ from composer.surgery.composition import composed
 from composer.surgery.edited_class import Edits, edits_of
 from composer.surgery.origin import made_anew
 
-#: Methods of others stand as they wrote them.
+#: Methods of other authors are kept as written.
 _AS_WRITTEN = (
     "# ruff: noqa: D102, E501, N803, N806, RET504, RET505, UP006, UP007, UP035, UP045, RUF100"
 )
@@ -39,7 +39,7 @@ _AS_WRITTEN = (
 
 @dataclass(frozen=True)
 class PythonFiles:
-    """What was written, and what it was found to be beside the model, in float64."""
+    """What was written, and how it compares with the model in float64."""
 
     source: Path
     weights: Path
@@ -54,18 +54,18 @@ class PythonFiles:
 def write_python(model: nn.Module, file: str | Path, force: bool = False) -> PythonFiles:
     """Write a composed model as a Python file, and its weights beside it as safetensors.
 
-    The file makes the backbone by its library and puts the mechanisms into it, as plain torch; its
-    function ``model(pretrained=True)`` loads the weights. It is run in a process of its own, where
-    Composer can't be imported, before it is called written.
+    The file makes the backbone with its library and inserts the mechanisms as plain torch; its
+    function ``model(pretrained=True)`` loads the weights. It is first run in a separate process
+    that can't import Composer.
 
     Args:
-        model: what `composer.insert` or `composer.load` returned.
-        file: where to.
-        force: whether to write over what is there.
+        model: a model returned by `composer.insert` or `composer.load`.
+        file: the file to write.
+        force: whether to overwrite an existing file.
 
     Raises:
-        ComposerError: something of it can't stand in a file, the file gives other numbers, or it
-            can't be written.
+        ComposerError: part of it can't be written to a file, the outputs of the file differ, or
+            it can't be written.
     """
     source = Path(file)
     if source.suffix != ".py":
@@ -87,7 +87,7 @@ def model_source(model: nn.Module) -> str:
     """Return the text of the file that makes a composed model.
 
     Raises:
-        ComposerError: something of it can't stand in a file.
+        ComposerError: part of it can't be written to a file.
     """
     record = composed(model)
     backbone = recipe(model).backbone
@@ -110,7 +110,7 @@ def model_source(model: nn.Module) -> str:
 
 
 def _agreeing(imports: set[str], kinds: Sequence[MechanismClass]) -> set[str]:
-    """Return the imports, none of whose names has two meanings.
+    """Return the imports, in which no name has two meanings.
 
     Raises:
         ComposerError: code ``no-plain-form``.
@@ -150,7 +150,7 @@ def _subclasses(model: nn.Module, sites: Sequence[Placed]) -> dict[str, Subclass
 
 
 def _changed(model: nn.Module, backbone: str, sites: Sequence[Placed]) -> list[str]:
-    """Return the paths where an identity stands in the place of a layer.
+    """Return the paths where an identity replaces a layer.
 
     Raises:
         ComposerError: the model differs from its backbone in another way.
@@ -170,8 +170,8 @@ def _changed(model: nn.Module, backbone: str, sites: Sequence[Placed]) -> list[s
             continue
         raise error(
             "no-plain-form",
-            f"{path or 'the model'} is {kind.__name__}, and not what {backbone} has there",
-            "name the backbone with its arguments when inserting, or export to pt2 or onnx",
+            f"{path or 'the model'} is {kind.__name__}, which differs from {backbone}",
+            "give the backbone with its arguments when inserting, or export to pt2 or onnx",
         )
     return identities
 
@@ -185,7 +185,7 @@ def _function(
 ) -> Iterator[str]:
     """Yield the lines of the function that makes the model."""
     yield "def model(pretrained: bool = False) -> nn.Module:"
-    yield '    """Return the model; if `pretrained`, with the weights that lie beside this file."""'
+    yield '    """Return the model; if `pretrained`, with the weights beside this file."""'
     yield from broken(f"net = {call}", 4)
     for kind, paths in _by(subclasses).items():
         yield from broken(f"for path in {_tuple(paths)}:", 4)
@@ -212,7 +212,7 @@ def _function(
 
 
 def _placing(sites: Sequence[Placed]) -> Iterator[str]:
-    """Yield the lines that put one class to its sites."""
+    """Yield the lines that put one class at its sites."""
     kind = sites[0].kind.name
     same = {
         name: value
@@ -266,6 +266,6 @@ def _by(names: dict[str, str]) -> dict[str, list[str]]:
 
 
 PUT = '''def put(net: nn.Module, path: str, module: nn.Module) -> None:
-    """Put a module into a model at a path, in the place of what is there."""
+    """Put a module into a model at a path, replacing an existing one."""
     parent, _, name = path.rpartition(".")
     net.get_submodule(parent).add_module(name, module)'''

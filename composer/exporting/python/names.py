@@ -1,4 +1,4 @@
-"""What the names of a spec are called in Python: ``c`` is ``channels``."""
+"""The Python names of a spec's names: ``c`` is ``channels``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from composer.primitives import Spec
 
-#: Of a mechanism on a map, and of one that stands for a convolution, in the order of arguments.
+#: For a mechanism on a map, and for one that replaces a convolution, in the order of arguments.
 _OF_A_MAP = {
     "c": "channels", "d": "depth", "h": "height", "w": "width", "n": "tokens", "t": "length",
 }  # fmt: skip
@@ -29,7 +29,7 @@ _TAKEN = {
 
 
 def arguments_for(spec: Spec, varied: Iterable[str]) -> dict[str, str]:
-    """Return what some sizes and params of a spec are called, in the order of arguments."""
+    """Return the Python names of some sizes and params of a spec, in the order of arguments."""
     sizes = _OF_A_CONVOLUTION if spec.stands_for == "conv2d" else _OF_A_MAP
     names = {n: word for n, word in sizes.items() if n in varied and n not in spec.params}
     taken = set(names.values())
@@ -40,7 +40,7 @@ def arguments_for(spec: Spec, varied: Iterable[str]) -> dict[str, str]:
 
 
 def free_name(name: str, taken: Iterable[str]) -> str:
-    """Return a name that is Python's, and that of nothing else."""
+    """Return a valid Python name that is not used otherwise."""
     name = re.sub(r"\W", "_", name.replace(".", "_"))
     if not name[:1].isidentifier():
         name = f"x{name}"
@@ -53,7 +53,7 @@ def free_name(name: str, taken: Iterable[str]) -> str:
 def class_name(spec_name: str) -> str:
     """Return the name of a mechanism's class: SE, CBAMChannel, CondConv.
 
-    A name of one short word is an abbreviation; in a longer one the field's own are.
+    A single short word is an abbreviation; in longer names the field's own ones are kept.
     """
     words = re.findall(r"[A-Za-z]+|\d+", spec_name)
     alone = len(words) == 1 and len(words[0]) <= 4

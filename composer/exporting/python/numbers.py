@@ -1,4 +1,4 @@
-"""What is written for a number of a module: an expression over a class's arguments, or itself."""
+"""The code for a number of a module: an expression over a class's arguments, or a literal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from composer.language.expressions import Expr, Value, constant
 
 @dataclass
 class Numbers:
-    """Writes numbers; notes which arguments they read, and those that are written as they are."""
+    """Writes numbers; records which arguments they use, and which are literals."""
 
     samples: Samples
     finder: Finder
@@ -23,7 +23,7 @@ class Numbers:
     unknown: list[Value] = field(default_factory=list)
 
     def expression(self, place: int) -> Expr:
-        """Return the expression of a number; a constant where there is none."""
+        """Return the expression of a number; a constant if it has none."""
         values = [sample.numbers[place] for sample in self.samples.samples]
         found = self.finder.expression(values)
         if found is None:
@@ -38,8 +38,8 @@ class Numbers:
 
         Args:
             at: which number.
-            names: what the arguments are called here.
-            instead: expressions that have a name of their own here.
+            names: the arguments' names here.
+            instead: expressions that have their own name here.
         """
         asked = self.samples.asked.numbers[at.place]
         expr = self.expression(at.place)

@@ -1,8 +1,8 @@
-"""One spec lowered at several sizes and params, so that it shows what its numbers depend on.
+"""One spec lowered at several sizes and params, to find what its numbers depend on.
 
-The trap here is a number that two expressions give alike, such as ``channels // 16`` and a 4 at 64
-channels: so each size and each param is changed alone, to several values, and all together. What
-changes the calls themselves, and not their numbers alone, can be no argument of one class.
+The trap is a number with two possible expressions, such as ``channels // 16`` and a constant 4 at
+64 channels: so each size and param is varied on its own, to several values, and all together. A
+name that changes the calls themselves, and not only their numbers, can't be an argument.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ENOUGH = 2  # values of each size and param
 
 @dataclass(frozen=True)
 class Sample:
-    """A spec lowered under some settings: its numbers, and the value of every name there."""
+    """A spec lowered under some settings: its numbers, and the value of every name."""
 
     settings: Settings
     numbers: tuple[Value, ...]
@@ -41,10 +41,10 @@ class Sample:
 
 @dataclass
 class Samples:
-    """What a spec is lowered to, and its numbers at several sizes and params.
+    """The lowered form of a spec, and its numbers at several sizes and params.
 
-    Of `written` and `graph` these are what was asked for, as is the first of the samples. Of the
-    names in `fixed` another value makes other calls.
+    `written`, `graph` and the first sample are those of the requested settings. Other values of the
+    names in `fixed` change the calls.
     """
 
     spec: Spec
@@ -56,7 +56,7 @@ class Samples:
 
     @property
     def asked(self) -> Sample:
-        """What was asked for."""
+        """The requested settings."""
         return self.samples[0]
 
 
@@ -64,9 +64,9 @@ def samples_of(spec: Spec, settings: Settings, compiled: Compile) -> Samples:
     """Return a spec lowered under these settings and some others.
 
     Args:
-        spec: what is lowered.
+        spec: the spec to lower.
         settings: with all sizes.
-        compiled: `composer.lower.build.compiled`, or what takes its place.
+        compiled: `composer.lower.build.compiled`, or a replacement.
 
     Raises:
         ComposerError: it can't be lowered, or has no form in plain torch.
@@ -111,7 +111,7 @@ def _vary(samples: Samples, name: str, chosen: dict[str, Value], compiled: Compi
 
 
 def _with_others(name: str, value: Value, settings: Settings) -> Iterator[dict[str, Value]]:
-    """Yield a value of a name alone, then with what a layer that keeps its map needs beside it."""
+    """Yield a value of a name alone, then with what a shape-preserving layer also needs."""
     yield {name: value}
     sizes: dict[str, Any] = {**settings.sizes, name: value}
     if "out" not in sizes:
@@ -123,7 +123,7 @@ def _with_others(name: str, value: Value, settings: Settings) -> Iterator[dict[s
 
 
 def _sample(samples: Samples, settings: Settings, compiled: Compile) -> Sample | str | None:
-    """Return a sample, "other" where the calls are others, or None where it can't be lowered."""
+    """Return a sample, "other" if the calls differ, or None if it can't be lowered."""
     try:
         graph = compiled(samples.spec, settings)
         found, numbers = written(on_meta(graph), graph)
@@ -136,7 +136,7 @@ def _sample(samples: Samples, settings: Settings, compiled: Compile) -> Sample |
 
 
 def _others(name: str, value: Value, spec: Spec) -> Iterator[Value]:
-    """Yield other values of a name, those first that show most."""
+    """Yield other values of a name, the most informative first."""
     param = spec.params.get(name)
     if isinstance(value, bool):
         yield not value
@@ -176,7 +176,7 @@ def known_under(spec: Spec, settings: Settings) -> dict[str, Value]:
 
 
 def on_meta(graph: Graph) -> fx.GraphModule:
-    """Return the module of a graph without weights, each node with the axes that its value has."""
+    """Return the module of a graph without weights, each node with the axes of its value."""
     with unset_fake_temporarily(), torch.device("meta"):
         module = lower(graph)
         inputs = [torch.empty(shape) for shape in input_shapes(graph, batch=2)]

@@ -1,4 +1,4 @@
-"""Layers that one node of a spec calls one after the other: an `nn.Sequential` under its name."""
+"""Consecutive layers of one node of a spec: an `nn.Sequential` under its name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from composer.exporting.python.written import Call, Layer, Ref
 
-#: Layers that are not called with one value and nothing else.
+#: Layers that are called with more than one value.
 APART = frozenset({"Affine", "RowConv1d", "table", "Schedule", "parameter"})
 
 _ACTIVATIONS: Mapping[Any, str] = {
@@ -24,7 +24,7 @@ _ACTIVATIONS: Mapping[Any, str] = {
 
 @dataclass(frozen=True)
 class Chain:
-    """A sequence of layers and activations, by their names in it; the latter are text."""
+    """A sequence of layers and activations by name; the latter as text."""
 
     path: str
     parts: tuple[tuple[str, Layer | str], ...]
@@ -33,7 +33,7 @@ class Chain:
 def in_sequences(
     calls: Sequence[Call], layers: Mapping[str, Layer]
 ) -> tuple[tuple[Call, ...], dict[str, Chain]]:
-    """Return the calls with one in the place of each sequence, and the sequences by path."""
+    """Return the calls with one in place of each sequence, and the sequences by path."""
     users = users_of(calls)
     found: dict[str, Chain] = {}
     for path in dict.fromkeys(path.rpartition(".")[0] for path in layers):
@@ -47,7 +47,7 @@ def in_sequences(
 
 
 def users_of(calls: Sequence[Call]) -> dict[str, list[Call]]:
-    """Return the calls that read each value, once for each time that they do."""
+    """Return the calls that read each value, once per read."""
     users: dict[str, list[Call]] = {call.name: [] for call in calls}
     for call in calls:
         for name in refs((call.args, call.kwargs)):
@@ -56,7 +56,7 @@ def users_of(calls: Sequence[Call]) -> dict[str, list[Call]]:
 
 
 def refs(value: Any) -> Iterator[str]:
-    """Yield the names of the values that stand in an argument."""
+    """Yield the names of the values in an argument."""
     if isinstance(value, Ref):
         yield value.name
     elif isinstance(value, (tuple, list)):
@@ -73,7 +73,7 @@ def _chain(
     calls: Sequence[Call],
     users: Mapping[str, list[Call]],
 ) -> list[Call] | None:
-    """Return the calls of a sequence in order, or None where they are not one."""
+    """Return the calls of a sequence in order, or None if they are not a sequence."""
     mine = [call for call in calls if call.op == "call_module" and call.target in own]
     if [call.target for call in mine] != list(own):
         return None

@@ -1,4 +1,4 @@
-"""What was inserted into a model, as classes and the arguments that each site has."""
+"""The insertions of a model, as classes and the arguments at each site."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from composer.surgery.composition import Composition, Edit, EditedSite
 class Placed:
     """One inserted module: its path, its class, and its arguments by their names in Python.
 
-    `settings` are those of its layers that the arguments do not say, such as the epsilon of a norm
-    that began as the backbone's.
+    `settings` are those of its layers that the arguments don't cover, such as the epsilon of a norm
+    that started as the backbone's.
     """
 
     path: str
@@ -35,10 +35,10 @@ class Placed:
 
 
 def placed(model: nn.Module, record: Composition) -> tuple[Placed, ...]:
-    """Return everything that was inserted, in the order that was done.
+    """Return all insertions, in order.
 
     Raises:
-        ComposerError: something of it has no form in plain torch.
+        ComposerError: part of it has no form in plain torch.
     """
     classes: list[tuple[Spec, MechanismClass]] = []
     lowered: dict[str, _Lowered] = {}
@@ -51,7 +51,7 @@ def placed(model: nn.Module, record: Composition) -> tuple[Placed, ...]:
 
 @dataclass(frozen=True)
 class _Lowered:
-    """A spec lowered once for all sites that have the same settings."""
+    """A spec lowered once for all sites with the same settings."""
 
     module: nn.Module
     written: Written
@@ -96,7 +96,7 @@ def _placed(
 
 
 def _suits(kind: MechanismClass, lowered: _Lowered) -> bool:
-    """Return whether a class is what stands at a site, with the arguments that it has there."""
+    """Return whether a class with its arguments is the module at a site."""
     if lowered.written != kind.samples.written:
         return False
     asked = kind.samples.asked
@@ -131,7 +131,7 @@ def _name(spec: Spec, settings: Settings, taken: Sequence[str]) -> str:
 
 
 def _other_settings(module: nn.Module, fresh: nn.Module) -> dict[str, dict[str, Value]]:
-    """Return the settings of layers that are others than those of a module as it is lowered."""
+    """Return the settings of layers that differ from those of the lowered module."""
     found: dict[str, dict[str, Value]] = {}
     for path, layer in module.named_modules():
         if not any(True for _ in layer.children()) and path and hasattr(layer, "eps"):

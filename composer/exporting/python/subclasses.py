@@ -1,4 +1,4 @@
-"""The edited classes of a model as subclasses: the author's source, one expression longer."""
+"""The edited classes of a model as subclasses: the author's source plus one expression."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from composer.errors import ComposerError, error
 from composer.surgery.edited_class import Edits, Method, edited_class, edits_of
 
 _WITH_ITEM = '''def with_item(given, index, made):
-    """Return a tuple or a list with another value at one place."""
+    """Return a tuple or a list with another value at one index."""
     values = [made if place == index else value for place, value in enumerate(given)]
     kind = type(given)
     return kind(*values) if hasattr(given, "_fields") else kind(values)'''
@@ -27,7 +27,7 @@ _WITH_ITEM = '''def with_item(given, index, made):
 
 @dataclass(frozen=True)
 class Subclass:
-    """A class: its name, its text, what that imports, and the functions that it calls."""
+    """A class: its name, its text, its imports, and the functions that it calls."""
 
     name: str
     text: str
@@ -36,10 +36,10 @@ class Subclass:
 
 
 def subclass_of(module: nn.Module, name: str) -> Subclass:
-    """Return the class that an edited module has, under a name.
+    """Return the class of an edited module, under a name.
 
     Raises:
-        ComposerError: code ``no-plain-form``: a method can't stand in another file.
+        ComposerError: code ``no-plain-form``: a method can't be moved to another file.
     """
     original, edits = class_before_edits(module), edits_of(module)
     imports = {_import_of(original)}
@@ -77,7 +77,7 @@ def _class(name: str, bases: list[str], original: type, methods: list[str]) -> s
 
 
 def _bodies(original: type[nn.Module], edits: Edits, imports: set[str]) -> dict[type, list[str]]:
-    """Return the texts of the edited methods by the class that they stand in."""
+    """Return the texts of the edited methods by their class."""
     own = decorated_methods(original)
     by_name = {f"{k.__module__}.{k.__qualname__}": k for k in original.__mro__}
     found: dict[type, list[str]] = {}
@@ -97,7 +97,7 @@ def _method(method: Method, like: FunctionType, whose: type, imports: set[str]) 
     private = [n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)
                and n.attr.startswith("__") and not n.attr.endswith("__")]  # fmt: skip
     if private:
-        raise _refused(f"{method.name} has names of its class alone ({private[0]})")
+        raise _refused(f"{method.name} uses private names of its class ({private[0]})")
     for name in _free_names(tree):
         if name in like.__globals__:
             imports.add(_import_line(name, like.__globals__[name], like.__module__))
@@ -115,7 +115,7 @@ def _free_names(tree: ast.AST) -> Iterator[str]:
 
 def _import_of(kind: type) -> str:
     if "." in kind.__qualname__:
-        raise _refused(f"{kind.__qualname__} is a class inside another thing")
+        raise _refused(f"{kind.__qualname__} is a nested class")
     return f"from {kind.__module__} import {kind.__name__}"
 
 
@@ -136,20 +136,20 @@ def _import_line(name: str, value: Any, module: str) -> str:
 
 
 def _around(original: type[nn.Module], edits: Edits, level: int) -> str:
-    """Return the forward that one thing around it makes."""
+    """Return the forward that a wrapper makes."""
     upto = Edits(edits.methods, edits.around[:level])
     made: Any = edited_class(cast("Any", original), upto)
     forward = vars(made)["forward"]
     lines = linecache.getlines(forward.__code__.co_filename)
     text = textwrap.dedent("".join(lines))
     if re.search(r"=\s*\.\.\.", text):
-        raise _refused(f"the forward of {original.__qualname__} has a default that is no number")
+        raise _refused(f"the forward of {original.__qualname__} has a default that is not a number")
     return text
 
 
 def _refused(why: str) -> ComposerError:
     return error(
         "no-plain-form",
-        f"the edited class can't stand in another file: {why}",
+        f"the edited class can't be written to a file: {why}",
         "export to pt2 or onnx",
     )

@@ -1,4 +1,4 @@
-"""A table of numbers as a method: T[i, j] = f(i, j), on grids of float64 that broadcast."""
+"""A table of numbers as a method: T[i, j] = f(i, j), on broadcast float64 grids."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def table_lines(
     """Yield the lines of a method that returns a table in the dtype of x.
 
     Args:
-        tree: the expression: a number, a name, or a tuple of an operation and what it takes.
+        tree: the expression: a number, a name, or a tuple of an operation and its operands.
         names: those of the indices, one for each axis.
         lengths: the sizes of the axes.
-        sizes: of the input, which the expression names too.
-        of: what a number of the tree is.
-        x: what gives the dtype and the device.
+        sizes: of the input, which the expression also names.
+        of: the code for a number of the tree.
+        x: the value with the dtype and the device.
     """
     letters = dict(zip(names, _LETTERS, strict=False))
     for place, (name, length) in enumerate(zip(names, lengths, strict=True)):
@@ -68,7 +68,7 @@ def numbers_code(tree: Any, sizes: Mapping[str, Code], of: Callable[[Number], Co
 
 
 def _is_truth(tree: Any, of: Callable[[Number], Code]) -> bool:
-    """Return whether an expression is 1 where a comparison holds, and 0 where not."""
+    """Return whether an expression is 1 where a comparison is true, and 0 elsewhere."""
     if not isinstance(tree, tuple) or tree[0] != "if" or not _is_comparison(tree[1]):
         return False
     return [str(of(part)) if isinstance(part, Number) else "" for part in tree[2:]] == ["1", "0"]
@@ -117,7 +117,7 @@ class _Writer:
         return self._function(operation, codes, args), is_tensor
 
     def _number(self, part: Any, code: Code) -> Code:
-        """Return what one calculates with: of a truth, 1 or 0."""
+        """Return an operand as a number: a boolean as 1 or 0."""
         return Code(f"({code}).double()") if _is_comparison(part) else code
 
     def _choice(self, args: Sequence[tuple[Code, bool]]) -> Code:

@@ -1,4 +1,4 @@
-"""Python as a format of `composer.export`: a model with its weights beside, or one class."""
+"""Python as a format of `composer.export`: a model with its weights beside it, or one class."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from composer.exporting.subject import Subject
 
 
 def check() -> None:
-    """Find nothing missing: torch is all that it takes."""
+    """Check nothing: torch is all that is needed."""
 
 
 def to_python(subject: Subject, file: Path) -> Made:
     """Write a composed model and its weights, or a mechanism as a class.
 
     Raises:
-        ComposerError: it has no plain form, or gives other numbers.
+        ComposerError: it has no plain form, or its outputs differ.
     """
     if subject.spec is None:
         return write_python(subject.model, file).made

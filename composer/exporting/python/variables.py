@@ -1,4 +1,4 @@
-"""Names of the values in a forward: the last value of a node of the spec has the node's name."""
+"""Names of the values in a forward: the last value of a spec node has the node's name."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _VIEWS = ("permute", "flatten", "unflatten", "unsqueeze", "squeeze", "contiguous
 class Variables:
     """Names the values that statements make.
 
-    What a node makes on the way has its name too where that is free, and a view of a value that
-    nothing reads after has that value's.
+    Intermediate values of a node also have its name where that is free, and a view of a value that
+    is not read afterwards has that value's name.
 
     Args:
         by_name: all calls.
         users: of each value.
-        parts_of: the values that one call gives, where it gives several.
+        parts_of: the values of a call that returns several.
         stands_inside: whether a call is written where its value is used.
     """
 
@@ -81,7 +81,7 @@ class Variables:
         return not any(free_name(one.owner, ()) == self._names[name] for one in later)
 
     def _last_use(self, name: str) -> int:
-        """Return the last statement that reads a value, or one that stands inside it."""
+        """Return the last statement that reads a value, or one written inside it."""
         found = 0
         for user in self.users[name]:
             last = self._where.get(user.name)

@@ -1,7 +1,7 @@
-"""A lowered module as plain values: what it calls, and its layers, with every number set apart.
+"""A lowered module as plain values: its calls and layers, with every number kept separately.
 
-Two modules of one spec that differ by sizes and params alone are equal here but for the numbers,
-so what a number depends on shows when the spec is lowered at other sizes.
+Two modules of one spec that differ only by sizes and params are equal here except for the numbers,
+so lowering the spec at other sizes shows what a number depends on.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from composer.language.expressions import Value
 
 @dataclass(frozen=True)
 class Number:
-    """A number, by its place among all of the module."""
+    """A number, by its index among all of the module."""
 
     place: int
 
@@ -35,9 +35,9 @@ class Ref:
 
 @dataclass(frozen=True)
 class Call:
-    """One node of the fx graph; `owner` is the node of the spec that it was written for.
+    """One node of the fx graph; `owner` is its node in the spec.
 
-    `rank` is how many axes its value has; -1 for what is no tensor.
+    `rank` is the number of axes of its value; -1 if it is not a tensor.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Layer:
-    """A module of torch, or a parameter, and how its tensors begin where torch's do otherwise.
+    """A torch module or a parameter, with the initialisation of its tensors if not torch's.
 
     The arguments are (name, value, default), in torch's order.
     """
@@ -71,12 +71,12 @@ class Written:
 
 @dataclass
 class _Numbers:
-    """Sets numbers apart, in the order that they are met."""
+    """Collects numbers separately, in the order of occurrence."""
 
     found: list[Value] = field(default_factory=list)
 
     def apart(self, value: Any) -> Any:
-        """Return a value with references in the place of numbers and of fx nodes."""
+        """Return a value with references in place of numbers and fx nodes."""
         if isinstance(value, fx.Node):
             return Ref(value.name)
         if isinstance(value, (bool, int, float)):
@@ -95,7 +95,7 @@ def written(module: fx.GraphModule, graph: Graph) -> tuple[Written, tuple[Value,
     """Return a lowered module as values, and its numbers.
 
     Raises:
-        ComposerError: it has a layer for which there is no plain torch.
+        ComposerError: it has a layer without a plain torch form.
     """
     numbers = _Numbers()
     calls = tuple(_call(node, numbers) for node in plainer(module.graph).nodes)
@@ -117,7 +117,7 @@ def _layer(path: str, kept: nn.Module | nn.Parameter, graph: Graph, numbers: _Nu
 
 
 def _kept(module: nn.Module, above: str = "") -> Iterator[tuple[str, nn.Module | nn.Parameter]]:
-    """Yield the parameters and the modules that hold no others, by path, as they were made."""
+    """Yield the parameters and the leaf modules, by path, in order of creation."""
     for name, parameter in module.named_parameters(recurse=False):
         yield f"{above}{name}", parameter
     for name, child in module.named_children():
@@ -128,9 +128,9 @@ def _kept(module: nn.Module, above: str = "") -> Iterator[tuple[str, nn.Module |
 
 
 def plainer(graph: fx.Graph) -> fx.Graph:
-    """Return a graph in which each permute of a permute is one, and none stands that is nothing.
+    """Return a graph with consecutive permutes merged and identity ones removed.
 
-    What a kernel of ours asks of the memory, and plain torch does not, is left out.
+    Memory requirements of our kernels, which plain torch does not have, are omitted.
     """
     new = fx.Graph()
     values: dict[fx.Node, fx.Node] = {}
