@@ -203,7 +203,7 @@ REFUSED = {
     ),
     "its output is a map": (
         POOL.replace(", sum: [h, w]}", ", sum: h}"), "test_resnet", {},
-        "<spec>:8:11: error[output-differs]: the output 'out' is [b, c, w], and the pooled input "
+        "<spec>:8:11: error[output-differs]: the output 'out' is [b, c, w], but the pooled input "
         "is [b, c]\n    8 |   out:    {op: product, of: [input, where], sum: h}\n      |           "
         f"{'^' * 41}\n  help: a global pool returns one value per channel",
     ),
@@ -219,5 +219,5 @@ def test_refused(name: str) -> None:
 def test_an_identity_is_of_layers_with_weights() -> None:
     text = RMS + "identity: {nodes: {out: {weight: 0}}}\n"
     assert "a stand-in for a norm takes no weights from it" in said("test_vit", text)
-    with pytest.raises(composer.ComposerError, match="'rms' stands for a norm, of which it takes"):
+    with pytest.raises(composer.ComposerError, match="'rms' stands for a norm, from which it"):
         composer.build(RMS, like=nn.LayerNorm(8))

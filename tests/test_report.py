@@ -51,7 +51,7 @@ def test_an_insertion(run):
     assert found["weights"] == {"source": "default", "path": None}
     assert found["notes"] == [
         "se: passed over by choice (2 places: stage1.0, stage1.1)",
-        "what is saved loads with --trust-code (trust_code=True) alone, for its backbone is "
+        "the composition loads only with --trust-code (trust_code=True), since its backbone is "
         "net.py:tiny",
     ]
 

@@ -63,7 +63,9 @@ def test_what_is_not_certified_is_told_the_way(run):
     Path("mine.yaml").write_text(find_spec("se")[0].replace("name: se\n", "name: mine\n"))
     result = run("verify", "mine.yaml")
     assert (result.status, result.out) == (1, "")
-    assert result.err.startswith("mine.yaml:3:7: error[not-certified]: there is nothing to judge")
+    assert result.err.startswith(
+        "mine.yaml:3:7: error[not-certified]: there is no claim for 'mine'"
+    )
     assert "certified are " + ", ".join(sorted(CLAIMS)) in result.err
     assert set(CLAIMS) == set(shipped_names())
 
