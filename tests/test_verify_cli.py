@@ -66,7 +66,7 @@ def test_what_is_not_certified_is_told_the_way(run):
     assert result.err.startswith(
         "mine.yaml:3:7: error[not-certified]: there is no claim for 'mine'"
     )
-    assert "certified are " + ", ".join(sorted(CLAIMS)) in result.err
+    assert "there are claims for " + ", ".join(sorted(CLAIMS)) in result.err
     assert set(CLAIMS) == set(shipped_names())
 
 
