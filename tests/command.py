@@ -11,11 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from composer.cli import main
-
-torch.set_num_threads(1)  # tiny tensors, on a machine that others use too
 
 #: Two stages of two residual blocks, at 56×56 and 28×28 for an image of 224.
 NET = """

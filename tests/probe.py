@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import fx
 
 from composer.certificate.draw import random as random
@@ -15,8 +14,6 @@ from composer.lower.build import lower
 from composer.testing.trial import randomised
 
 randomise = randomised  # weights that leave nothing hidden
-
-torch.set_num_threads(1)  # tiny tensors, on a machine that others use too
 
 
 def spec_text(nodes: str, axes: str = "b, c, h, w", params: str = "{}") -> str:

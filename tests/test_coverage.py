@@ -6,10 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-import torch
 from sweep import OTHERS, TABLE, TIMM, models, rows
-
-torch.set_num_threads(1)
 
 #: Where something can't go, and why; all else must go in.
 REFUSED = {

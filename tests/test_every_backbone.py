@@ -85,7 +85,8 @@ WRONG = [
     (("--branch", "conv"), 1, "it has no residual branch 'conv', but 1 (norm1, attn, ls1, "
      "drop_path1) and 2 (norm2, mlp, ls2, drop_path2)"),
     (("--at", "module"), 2, "--at module needs a choice of modules, and none is given"),
-    (("--at", "module", "--select", "re:["), 2, "--select 're:[' is not a valid regular expression"),
+    (("--at", "module", "--select", "re:["), 2,
+     "--select 're:[' is not a valid regular expression"),
 ]  # fmt: skip
 
 

@@ -25,8 +25,6 @@ from composer.lower.grid import grid
 from composer.models.model_string import ModelString
 from composer.models.open import open_backbone
 
-torch.set_num_threads(1)
-
 SIZE, C = (4, 6), 32
 SPECS = ["se", "se_var3", "ese", "eca", "cbam", "bam", "ge_theta_minus", "ge_theta",
          "ge_theta_plus", "mhsa", "sa"]  # fmt: skip

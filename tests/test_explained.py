@@ -26,7 +26,6 @@ from composer.language.library import shipped_folder
 from composer.lower.build import build
 
 matplotlib.use("Agg")
-torch.set_num_threads(1)
 IT = "name: it\ninput: [b, c, h, w]\nnodes:\n"
 
 

@@ -17,8 +17,6 @@ from torch import Tensor, nn
 
 import composer
 
-torch.set_num_threads(1)
-
 PAPER = "exclude that site with --match or --select, or start as the paper does (--init paper)"
 
 

@@ -21,8 +21,6 @@ from composer.certificate.claim import Conv
 from composer.certificate.claims import CLAIMS
 from composer.certificate.claims.keys import BIASED, WEIGHTS, renamed
 
-torch.set_num_threads(1)
-
 MIXED = {f"conv{2 * k + 3}.conv": str(k) for k in range(4)}
 OUTLOOK = {
     "values.linear.weight": "v.weight",

@@ -17,8 +17,6 @@ import composer
 from composer.artifact.learning import Learning, learning
 from composer.artifact.run import Verification
 
-torch.set_num_threads(1)
-
 #: Of timm, with the size that they are run at; of each kind of beginning at zero some.
 SWEEP = {
     "resnet18": 64, "resnet50": 64, "resnext50_32x4d": 64, "seresnet18": 64, "resnetv2_18": 64,

@@ -20,8 +20,6 @@ from composer.drawing.outline_of import outline
 from composer.drawing.picture import drawn
 from composer.measure.cost import parameters
 
-torch.set_num_threads(1)
-
 
 def svg_of(diagram: Diagram, opened: frozenset[str]) -> str:
     return written(diagram, opened, "svg").decode()

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from other_models import MODELS
 from sweep_others import TABLE, rows
-
-torch.set_num_threads(1)
 
 #: What is not right yet, by what is seen; each of these fails until it is.
 WRONG = {

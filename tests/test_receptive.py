@@ -7,14 +7,12 @@ import random
 import re
 
 import pytest
-import torch
 from test_explained import IT, graph_at, measured
 
 from composer.graph.frontend import load_spec
 from composer.graph.receptive import receptive_field
 from composer.lower.build import build
 
-torch.set_num_threads(1)
 SIZE = 32
 
 #: Nodes of a map, where @ is the value above, and what one place of the last sees of h and of w.

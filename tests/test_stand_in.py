@@ -26,8 +26,6 @@ from composer.models.model_string import ModelString
 from composer.models.open import open_backbone
 from composer.surgery import insert as insert_file
 
-torch.set_num_threads(1)
-
 _CONV = (
     "{op: conv2d, kernel: kernel, out: out, stride: stride, padding: padding, "
     "dilation: dilation, groups: groups, bias: "

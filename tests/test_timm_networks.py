@@ -19,8 +19,6 @@ from torch import Tensor, nn
 
 import composer
 
-torch.set_num_threads(2)
-
 
 @dataclass(frozen=True)
 class Network:
