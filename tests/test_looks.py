@@ -26,6 +26,7 @@ from composer.drawing.picture import drawn
 from composer.drawing.theme import THEMES
 from composer.drawing.tikz import tikz
 from composer.errors import ComposerError
+from composer.language.library import shipped_names
 
 COLUMN = 8.5 * 72 / 2.54
 SPECS = ("se", "cbam", "bam", "sk", "mhsa", "transformer_layer", "triplet")
@@ -365,3 +366,11 @@ def test_a_model_beside_another_at_the_command_line(run):
         "error[usage]: only models can be side by side, and this is a spec\n"
         "  help: give two models, or folders written by insert\n",
     )
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_what_is_drawn_as_learned_has_weights(name):
+    for box in drawn(name).diagram.boxes:
+        if box.kind == "layer":
+            small = " ".join(box.small)
+            assert re.search(r"[1-9][\d,]* params?|weights of", small), (box.name, small)

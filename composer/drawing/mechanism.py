@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from composer.drawing.diagram import Box, Diagram, Fact, Group, Link, closed_name
+from composer.drawing.diagram import Box, Diagram, Fact, Group, Kind, Link, closed_name
 from composer.drawing.reads import Reads
 from composer.drawing.spec_text import SpecText
 from composer.errors import Diagnostic, counted, listing
@@ -180,7 +180,7 @@ class _Drawing:
             small = (f"weights of {node.weights}", *small)
         return Box(
             self._box_name(node.name),
-            op.colour if op is not None else "problem",  # type: ignore[arg-type]
+            self._kind(node, spent),
             _title(node.name),
             lines,
             small,
@@ -189,6 +189,16 @@ class _Drawing:
             faint=not (self.said.problems or node.name in self.reads.reached),
             facts=tuple(self._facts(node, spent)),
         )
+
+    def _kind(self, node: GraphNode, spent: Cost) -> Kind:
+        """Return the kind of a node's box: what has no weights is not drawn as learned."""
+        op = node.op or node.written
+        if op is None:
+            return "problem"
+        known = node.name in self.costs
+        if op.colour == "layer" and known and not spent.parameters and not self._shares(node):
+            return "plain"
+        return op.colour  # type: ignore[return-value]
 
     def _shares(self, node: GraphNode) -> bool:
         """Return whether a node shares the weights of another, if that has any."""

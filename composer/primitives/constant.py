@@ -57,7 +57,7 @@ class Constant(Primitive):
         waves: {op: constant, axes: {c: c, h: h}, value: cos(pi * c * (h + 0.5) / 64)}
         out: {op: product, of: [input, waves], sum: h}
     """
-    colour: ClassVar[str] = "layer"
+    colour: ClassVar[str] = "plain"
     computed: ClassVar[tuple[str, ...]] = ("value",)
 
     op: Literal["constant"]

@@ -25,7 +25,7 @@ class Schedule(Primitive):
         out: {op: div, of: [input, warm]}
     """
     draws_weights: ClassVar[bool] = True  # each has its own step count
-    colour: ClassVar[str] = "layer"
+    colour: ClassVar[str] = "plain"
 
     op: Literal["schedule"]
     begin: Number = Field(description="the first value")
