@@ -86,7 +86,7 @@ def command(
 
         say(aligned(told, {INPUT, *graph.by_name}))
         return
-    grown = growth(read, at_sizes, lengths)
+    grown = growth(graph, lengths)
     seen = receptive_field(graph)
     rows = list(_rows(graph, lengths))
     python = _code(graph) if code and not as_json else ""

@@ -19,10 +19,9 @@ from math import prod
 from composer.errors import ComposerError, listing
 from composer.graph.costs import node_cost
 from composer.graph.from_spec import graph_of
-from composer.graph.graph import Graph, GraphNode, Settings
+from composer.graph.graph import Graph, GraphNode
 from composer.graph.passes import compile_graph
 from composer.language.expressions import ExpressionError, bind
-from composer.primitives import Spec
 from composer.primitives.base import replaced
 from composer.primitives.cost import Cost
 
@@ -33,6 +32,8 @@ OTHER_POWER = 2
 COMPARED = (5, 6, 8)
 #: Kinds of nodes, each of which is asked a hundred times: more would take over a second.
 MAX_KINDS = 200
+#: Nodes of the graph, which is made once more, with open sizes: more would take over a second.
+MAX_FOLLOWED = 2_000
 #: Sizes of which whole fractions are whole, for mechanisms whose knobs do not divide those given.
 EVEN = {"c": 4096}
 EVEN_PLACE = 64
@@ -63,8 +64,8 @@ class Growth:
 
     @property
     def is_followed(self) -> bool:
-        """Whether the graph has few enough kinds of nodes for its cost to be asked often."""
-        return len(self._alike) <= MAX_KINDS
+        """Whether the graph has few enough nodes, and kinds, for its cost to be asked often."""
+        return len(self.graph.nodes) <= MAX_FOLLOWED and len(self._alike) <= MAX_KINDS
 
     @cached_property
     def _asked(self) -> dict[tuple[int, ...], Cost | None]:
@@ -161,8 +162,10 @@ class Growth:
     def lines(self) -> list[str]:
         """Return what is told of it, in a few lines."""
         if not self.is_followed:
-            count = f"{len(self._alike):,} kinds of nodes"
-            return [f"how the cost grows is not followed: {count}, and at most {MAX_KINDS:,} are"]
+            count, most = f"{len(self.graph.nodes):,} nodes", MAX_FOLLOWED
+            if len(self.graph.nodes) <= MAX_FOLLOWED:
+                count, most = f"{len(self._alike):,} kinds of nodes", MAX_KINDS
+            return [f"how the cost grows is not followed: {count}, and at most {most:,} are"]
         lines = ["the cost is no polynomial in the sizes"]
         if self.steps is not None:
             where = ", ".join(f"{axis} = {n:,}" for axis, n in self.steps.items())
@@ -192,19 +195,20 @@ class Growth:
         }
 
 
-def growth(spec: Spec, settings: Settings, size: tuple[int, ...]) -> Growth:
+def growth(here: Graph, size: tuple[int, ...]) -> Growth:
     """Return how the cost of a spec grows.
 
     Args:
-        spec: a sound one.
-        settings: with the sizes and params that it is looked at with.
+        here: compiled as written, with the sizes and params that it is looked at with.
         size: of the map; of tokens, there are as many as it has places.
 
     Raises:
         ComposerError: it is at fault under these params.
     """
-    opened = replace(settings, sizes={}, planned=dict(settings.sizes))
-    graph = compile_graph(graph_of(spec, opened), as_written=True)
+    graph, settings = here, here.settings
+    if len(here.nodes) <= MAX_FOLLOWED:
+        opened = replace(settings, sizes={}, planned=dict(settings.sizes))
+        graph = compile_graph(graph_of(here.spec, opened), as_written=True)
     known = {axis: settings.sizes.get(axis) for axis in graph.input_axes.names[1:]}
     sizes = {
         axis: prod(size) if axis == "n" else 1 if n is None else n for axis, n in known.items()

@@ -24,6 +24,8 @@ def in_order(reads: Reads) -> list[str]:
 
     Those of a cycle, and what depends on one, are left out.
     """
+    if _stand_in_order(reads):
+        return list(reads)
     rank = {name: place for place, name in enumerate(reads)}
     found = []
     with suppress(nx.NetworkXUnfeasible):  # raised once all that are in no cycle were given
@@ -32,6 +34,16 @@ def in_order(reads: Reads) -> list[str]:
             if name in rank:
                 found.append(name)  # noqa: PERF401 - what was found before the end counts
     return found
+
+
+def _stand_in_order(reads: Reads) -> bool:
+    """Return whether each node reads only those above it, as in most texts, or none of these."""
+    below = set(reads)
+    for name, operands in reads.items():
+        if not below.isdisjoint(operands):
+            return False
+        below.discard(name)
+    return True
 
 
 def ancestors(reads: Reads, name: str) -> set[str]:
@@ -47,6 +59,8 @@ def cycles(reads: Reads) -> tuple[list[list[str]], Set[str]]:
     with that node of each taken to read nothing from then on, in one walk: networkx begins anew for
     each. Where very many share a long way the last are not told, but broken.
     """
+    if _stand_in_order(reads):
+        return [], set()
     search = _Search(reads)
     return list(search.run()), search.broken
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from torch.fx import Node as FxNode
 
 
+#: An expression of an op: its path in the op's fields, what it must come to, itself.
+Written = tuple[YamlPath, Kind, Expr]
+
 #: What a picture draws an op as: the kinds of `composer.drawing` that a node may have.
 COLOURS = ("plain", "reduce", "layer", "gate", "reweight", "combine")
 
@@ -130,27 +133,29 @@ class Primitive(Model):
 
     op: str
 
-    def expressions(self) -> Iterator[tuple[YamlPath, Kind, Expr]]:
-        """Yield every expression of the node with its path and what it must come to."""
-        yield from _expressions_of(self, (), _with_expressions)
+    def expressions(self) -> tuple[Written, ...]:
+        """Return every expression of the node with its path and what it must come to."""
+        return _expressions_of(self)
 
-    def every_expression(self) -> Iterator[tuple[YamlPath, Kind, Expr]]:
-        """Yield those of the ops written inside this one, too."""
-        yield from _expressions_of(self, (), _with_expressions)
+    def every_expression(self) -> tuple[Written, ...]:
+        """Return those of the ops written inside this one, too."""
+        return _expressions_of(self)
 
     def indices(self, path: YamlPath) -> Mapping[str, Expr]:
         """Return the names that stand for an index in a field, and what they are once bound."""
         return {}
 
-    def operands(self) -> Iterator[tuple[YamlPath, Expr]]:
-        """Yield the fields that name other nodes."""
-        for path, kind, expr in _expressions_of(self, (), reference_fields):
-            if kind.name == "node" or refers(expr):
-                yield path, expr
+    def operands(self) -> list[tuple[YamlPath, Expr]]:
+        """Return the fields that name other nodes."""
+        return [
+            (path, expr)
+            for path, kind, expr in _expressions_of(self)
+            if kind.name == "node" or (kind.name == "operand" and refers(expr))
+        ]
 
-    def references(self) -> Iterator[tuple[YamlPath, Kind, Expr]]:
-        """Yield the fields that may name other nodes, those that are numbers here among them."""
-        yield from _expressions_of(self, (), reference_fields)
+    def references(self) -> list[Written]:
+        """Return the fields that may name other nodes, those that are numbers here among them."""
+        return [found for found in _expressions_of(self) if found[1].names_nodes]
 
     def redirected(self, names: Mapping[str, str]) -> Self:
         """Return the op with every operand that `names` has read under its other name there."""
@@ -249,22 +254,33 @@ class Primitive(Model):
 _Fields = tuple[tuple[str, Kind | None], ...]
 
 
-def _expressions_of(
-    model: Model, path: YamlPath, fields: Callable[[type[Model]], _Fields]
-) -> Iterator[tuple[YamlPath, Kind, Expr]]:
+def _expressions_of(model: Model) -> tuple[Written, ...]:
+    """Return every expression of a model, which is looked through once: it is frozen."""
+    try:
+        found: tuple[Written, ...] = object.__getattribute__(model, "_found")  # not pydantic's
+    except AttributeError:
+        found = tuple(_looked_through(model))
+        object.__setattr__(model, "_found", found)
+    return found
+
+
+def _looked_through(model: Model) -> Iterator[Written]:
     values = vars(model)
-    for field, kind in fields(type(model)):
+    for field, kind in _with_expressions(type(model)):
         value = values[field]
         if isinstance(value, Expr):
             if kind is not None:
-                yield (*path, field), kind, value
+                yield (field,), kind, value
+        elif value is None:
+            continue
         elif isinstance(value, Model):
-            yield from _expressions_of(value, (*path, field), fields)
+            for path, inner, item in _expressions_of(value):
+                yield (field, *path), inner, item
         elif kind is not None and isinstance(value, tuple | dict):
             items = value.items() if isinstance(value, dict) else enumerate(value)
             for key, item in items:
                 if isinstance(item, Expr):
-                    yield (*path, field, key), kind, item
+                    yield (field, key), kind, item
 
 
 @cache
@@ -328,8 +344,10 @@ def with_references(op: Primitive, nodes: Collection[str]) -> Primitive:
     A node's name is text from then on, and any other name that of a size or a param.
     """
     found = [(path, expr) for path, kind, expr in op.expressions() if kind.name == "operand"]
+    if not found:
+        return op
     named: Primitive = replaced(op, {path: _referring(expr, nodes) for path, expr in found})
-    return named if found else op
+    return named
 
 
 def _referring(expr: Expr, nodes: Collection[str]) -> Expr:
@@ -342,22 +360,28 @@ def _referring(expr: Expr, nodes: Collection[str]) -> Expr:
 
 def replaced(model: Any, new: Mapping[YamlPath, Expr]) -> Any:
     """Return `model` with the expressions at some paths replaced."""
-    by_field: dict[str | int, dict[YamlPath, Expr]] = {}
-    for path, expr in new.items():
-        by_field.setdefault(path[0], {})[path[1:]] = expr
+    if not new:
+        return model
     update: dict[str, Any] = {}
-    for field, value in vars(model).items():
-        if (inside := by_field.get(field)) is None:
-            continue
+    deeper: dict[str, dict[YamlPath, Expr]] = {}
+    for path, expr in new.items():
+        if len(path) == 1:
+            update[str(path[0])] = expr
+        else:
+            deeper.setdefault(str(path[0]), {})[path[1:]] = expr
+    for field, inside in deeper.items():
+        value = getattr(model, field)
         if isinstance(value, Model):
             update[field] = replaced(value, inside)
         elif isinstance(value, dict):
             update[field] = {k: inside.get((k,), v) for k, v in value.items()}
-        elif isinstance(value, tuple):
-            update[field] = tuple(inside.get((i,), v) for i, v in enumerate(value))
         else:
-            update[field] = inside[()]
-    return model.model_copy(update=update)
+            update[field] = tuple(inside.get((i,), v) for i, v in enumerate(value))
+    copied = model.model_copy(update=update)
+    # the same paths have the new ones
+    here = [(path, kind, new.get(path, expr)) for path, kind, expr in _expressions_of(model)]
+    object.__setattr__(copied, "_found", tuple(here))
+    return copied
 
 
 def need_axes(axes: Axes, wanted: tuple[str, ...], field: YamlPath, whose: Expr) -> None:
