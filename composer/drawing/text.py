@@ -32,7 +32,10 @@ def shown(text: str) -> str:
     A name may hold anything: a control character, or one that turns the text behind it around,
     stands as its number (``<U+202E>``).
     """
-    return "".join(_visible(char) for char in " ".join(text.split()))
+    line = " ".join(text.split())
+    if line.isprintable():  # a character of the kinds below is not
+        return line
+    return "".join(map(_visible, line))
 
 
 def shown_lines(text: str) -> str:
