@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 import random
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import CodeType, FrameType
@@ -123,7 +123,10 @@ def _seeded(seed: int) -> Iterator[None]:
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(gpus):
         random.seed(seed)
-        torch.manual_seed(seed)
+        if _beside_the_cpu(gpus):
+            torch.manual_seed(seed)
+        else:  # of a GPU not begun yet torch would seed it later, and keep the whole call stack
+            torch.default_generator.manual_seed(seed)
         if numpy is not None:
             numpy.random.seed(seed)
         try:
@@ -132,6 +135,11 @@ def _seeded(seed: int) -> Iterator[None]:
             random.setstate(state)
             if numpy is not None:
                 numpy.random.set_state(of_numpy)
+
+
+def _beside_the_cpu(gpus: Sequence[int]) -> bool:
+    """Return whether random numbers may be drawn elsewhere than on the CPU."""
+    return bool(gpus) or torch.backends.mps.is_available() or torch.xpu.is_available()
 
 
 class _Recorder(TorchFunctionMode):
