@@ -335,6 +335,8 @@ def _words(value: Any) -> Iterator[str]:
 
 def refers(operand: Expr) -> bool:
     """Return whether an operand, which may be a number, is the name of a node, or may be."""
+    if not operand.args:
+        return operand.is_constant and isinstance(operand.value, str)
     return any(leaf.is_constant and isinstance(leaf.value, str) for leaf in leaves(operand))
 
 
@@ -355,7 +357,7 @@ def _referring(expr: Expr, nodes: Collection[str]) -> Expr:
         test, *branches = expr.args
         return replace(expr, args=(test, *(_referring(one, nodes) for one in branches)))
     known = expr.kind == "name" and expr.value in nodes
-    return replace(expr, kind="constant") if known else expr
+    return Expr("constant", expr.value, (), expr.start, expr.length) if known else expr
 
 
 def replaced(model: Any, new: Mapping[YamlPath, Expr]) -> Any:
