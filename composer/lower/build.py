@@ -19,6 +19,7 @@ from composer.graph.places import input_at, layout_at, names_for
 from composer.graph.sizes import sizes_for
 from composer.language.collecting import uncollected
 from composer.language.expressions import Value
+from composer.lower.compiling import compile_whole
 from composer.lower.emitter import FxEmitter
 from composer.lower.identity import Original, check_can_be_identical
 from composer.lower.identity_checked import identical_to
@@ -125,7 +126,8 @@ def build(
 
     Raises:
         ComposerError: the spec is at fault, or does not suit these sizes and params; or torch has
-            no room for the module, or does not know the device or dtype.
+            no room for the module, or does not know the device or dtype. A compiled module raises
+            one, too, when its first call fails, or when torch can't compile it.
     """
     spec = load_spec(spec)
     settings = settings_for(spec, channels, like, size, params, layout, prefix, init)
@@ -142,7 +144,7 @@ def build(
             if dtype is not None:
                 module = module.to(dtype)
         if compile:
-            module.compile(fullgraph=True)
+            compile_whole(module, spec.name)
     return module
 
 
