@@ -38,9 +38,7 @@ def unreached_nodes(graph: Graph, named: Callable[[Expr], set[str]]) -> frozense
     return frozenset(_closure(outputs, ever)) - reached
 
 
-def _same_under_any(
-    graph: Graph, written: Iterable[tuple[GraphNode, Iterable[Expr]]]
-) -> bool:
+def _same_under_any(graph: Graph, written: Iterable[tuple[GraphNode, Iterable[Expr]]]) -> bool:
     """Return whether params choose no node: none is named by a choice, or by a param."""
     params, output = graph.spec.params, graph.spec.output
     every = [ref for _, refs in written for ref in refs]
