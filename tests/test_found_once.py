@@ -72,7 +72,8 @@ def test_a_copy_is_pydantics(case: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a", "n12", "_x", "true", "false", "pi", "if", "None", "True", "lambda", "é", "a b", ""]
+    "text",
+    ["a", "n12", "_x", "true", "false", "pi", "if", "None", "True", "lambda", "é", "a b", ""],
 )
 def test_a_name_is_read_as_the_parser_reads_it(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def read() -> object:
@@ -116,9 +117,7 @@ def test_nodes_that_stand_in_order_run_so(seed: int, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("spec", SHIPPED)
-def test_nodes_are_reached_as_the_long_way_says(
-    spec: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nodes_are_reached_as_the_long_way_says(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
     short = analyse(graph_of(load_spec(spec), Settings()))
     monkeypatch.setattr(reach, "_same_under_any", lambda graph, written: False)
     assert short == analyse(graph_of(load_spec(spec), Settings()))

@@ -37,11 +37,15 @@ def lower(graph: Graph) -> fx.GraphModule:
 
     Each fx node knows the spec's node it comes from, under ``meta["composer"]``.
     """
+    words = graph.spec.name.split("_")
+    return _written(graph).finish("".join(word[:1].upper() + word[1:] for word in words))
+
+
+def _written(graph: Graph) -> FxEmitter:
     emitter = FxEmitter(graph)
     for node in emitter.order:
         emitter.write(node)
-    words = graph.spec.name.split("_")
-    return emitter.finish("".join(word[:1].upper() + word[1:] for word in words))
+    return emitter
 
 
 def compiled(spec: Spec, settings: Settings) -> Graph:
@@ -66,15 +70,21 @@ def compiled(spec: Spec, settings: Settings) -> Graph:
 
 
 def _lowers(graph: Graph) -> bool:
-    """Return whether a graph does without the sizes that are open."""
+    """Return whether a graph does without the sizes that are open; no Python is made of it."""
     try:
         with unset_fake_temporarily(), torch.device("meta"):  # the caller's may be of a GPU
-            lower(graph)
+            _ends(graph)
     except ComposerError as failure:
         if any(problem.code != "open-size" for problem in failure.diagnostics):
             raise
         return False
     return True
+
+
+@in_turn
+@uncollected()
+def _ends(graph: Graph) -> None:
+    _written(graph).end()
 
 
 def build(
