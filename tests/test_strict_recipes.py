@@ -85,7 +85,7 @@ READING = {
     "a list as a key": ("params: {}", "params: {[a]: 1}",
                         "error[bad-key]: a key is one word here\n"),
     "a bomb of aliases": ("composer: 1", f"{BOMB}\ncomposer: 1",
-                          "error[over-budget]: from here on the recipe has more than 100,000 "
+                          "error[over-budget]: from here on the recipe has more than 80,000 "
                           "values, aliases followed"),
     "an alias of itself": ("params: {}", "params: &a {b: *a}",
                            "error[too-large]: the recipe has an alias that holds itself"),
