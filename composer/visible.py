@@ -28,6 +28,8 @@ def visible(text: str) -> str:
 
 def visible_line(text: str) -> str:
     r"""Return a text on one line in which every character is visible; a line feed is ``\n``."""
+    if text.isascii() and text.isprintable():
+        return text
     return _SUSPECT.sub(lambda found: _shown(found[0], ""), text)
 
 

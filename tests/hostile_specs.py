@@ -125,7 +125,7 @@ def graphs() -> Iterator[tuple[str, Files]]:
             + "  n0: {op: gate}\n"
             + "".join(
                 f"  n{i}: {{op: add, of: [{', '.join(f'n{j}' for j in range(i))}]}}\n"
-                for i in range(1, 400)
+                for i in range(1, 390)
             )
         ),
     )
@@ -134,8 +134,8 @@ def graphs() -> Iterator[tuple[str, Files]]:
         one(
             NODES
             + "".join(
-                f"  n{i}: {{op: add, of: [{', '.join(f'n{j}' for j in range(290) if j != i)}]}}\n"
-                for i in range(290)
+                f"  n{i}: {{op: add, of: [{', '.join(f'n{j}' for j in range(280) if j != i)}]}}\n"
+                for i in range(280)
             )
         ),
     )

@@ -68,7 +68,7 @@ NO_POLYNOMIAL = {"eca", "axial", "axial_height", "coatnet_attention"}
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_polynomial_is_what_is_counted(name):
     spec = load_spec(name)
-    grown = growth(spec, settings_at(spec, 256, (14, 14), {}), (14, 14))
+    grown = growth(graph_at(spec, 256, (14, 14)), (14, 14))
     if name in NO_POLYNOMIAL:
         assert (grown.parameters, grown.flops, grown.steps) == (None, None, None)
         assert grown.lines()[0] == "the cost is not a polynomial in the sizes"
@@ -86,7 +86,7 @@ def test_the_polynomial_is_what_is_counted(name):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_twice_the_size_is_what_is_counted(name):
     spec = load_spec(name)
-    grown = growth(spec, settings_at(spec, 256, (14, 14), {}), (14, 14))
+    grown = growth(graph_at(spec, 256, (14, 14)), (14, 14))
     here, wide, large = (
         counted(spec, c, (s, t)) for c, s, t in ((256, 14, 14), (512, 14, 14), (256, 28, 28))
     )
@@ -111,7 +111,7 @@ POLYNOMIALS = {
 @pytest.mark.parametrize("name", POLYNOMIALS)
 def test_a_polynomial_as_it_is_written(name):
     spec = load_spec(name)
-    grown = growth(spec, settings_at(spec, 256, (14, 14), {}), (14, 14))
+    grown = growth(graph_at(spec, 256, (14, 14)), (14, 14))
     assert (grown.parameters, grown.flops) == POLYNOMIALS[name]
 
 

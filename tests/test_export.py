@@ -175,7 +175,7 @@ call = lambda args, kwargs: args[0] if open(file).read() == "1" else args[0].rep
     found = made(subject, tmp_path / "it", "onnx", write, opening)
     assert (found.dynamic, found.difference) == ((), 0.0)
     assert found.fixed["batch"] == (
-        "on an input of 1×16×4×4 its output is 2×16×4×4, and the model 1×16×4×4"
+        "on an input of 1×16×4×4 its output is 2×16×4×4, and the model's 1×16×4×4"
     )
 
 

@@ -1258,7 +1258,7 @@ def test_the_command_line(command: Command) -> None:
     found = command.fine(*args, "--force", "--json").json
     assert found["sites"][3] == {
         "path": "stage2.1.conv1", "position": "replace", "spec": "sk", "channels": 32,
-        "size": [28, 28], "parameters": 21696,
+        "size": [28, 28], "parameters": 21696, "init": "paper",
     }  # fmt: skip
     gone = sum(9 * c * c + c + 2 * c for c in (16, 16, 32, 32))
     new = sum(site["parameters"] for site in found["sites"])

@@ -86,7 +86,7 @@ READING = {
     "a list as a key": ("params: {}", "params: {[a]: 1}",
                         "error[bad-key]: a key must be one word\n"),
     "a bomb of aliases": ("composer: 1", f"{BOMB}\ncomposer: 1",
-                          "error[over-budget]: with its aliases, the recipe has more than 100,000 "
+                          "error[over-budget]: with its aliases, the recipe has more than 80,000 "
                           "values"),
     "an alias of itself": ("params: {}", "params: &a {b: *a}",
                            "error[too-large]: the recipe has an alias that contains itself"),

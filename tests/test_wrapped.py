@@ -120,7 +120,7 @@ def test_data_parallel_is_taken_off_with_a_warning() -> None:
         with pytest.warns(UserWarning) as caught:
             found = call(model, "se")
         assert [str(warning.message) for warning in caught] == [said]
-    with pytest.warns(UserWarning, match="DataParallel is taken off"):
+    with pytest.warns(UserWarning, match="DataParallel is removed"):
         assert isinstance(composer.insert(model, "se"), type(model.module))
     assert [s.path for s in found.sites][:1] == ["layer1.0"]
 

@@ -18,6 +18,7 @@ from composer.analysis.taken import dimensions_of, shapes
 from composer.errors import ComposerError, error
 from composer.measure.cost import FakeRun, FlopCounter, on_numbers
 from composer.measure.inputs import Inputs, remembered_inputs
+from composer.measure.inside import Inside
 
 #: Names of the image part in models that take more than a batch of images.
 _BACKBONES = ("backbone", "trunk", "encoder", "visual", "vision_model", "image_encoder")
@@ -121,11 +122,12 @@ class Probe:
 
     def inside(self, path: str) -> dict[str, list[Call]]:
         """Return the calls inside a module, by relative path."""
-        start = f"{path}." if path else ""
-        return {
-            p.removeprefix(start): calls for p, calls in self._by_path.items()
-            if p != path and p.startswith(start)
-        }  # fmt: skip
+        start = len(path) + 1 if path else 0
+        return {below[start:]: self._by_path[below] for below in self._inside.of(path)}
+
+    @cached_property
+    def _inside(self) -> Inside:
+        return Inside(self._by_path)
 
     @cached_property
     def _by_path(self) -> dict[str, list[Call]]:

@@ -122,16 +122,9 @@ def check_params(specs: list[Spec], params: dict[str, dict[str, Value]]) -> None
     Raises:
         UsageError: with all of them.
     """
-    from composer.graph.frontend import graph_of
-    from composer.graph.graph import Settings
+    from composer.graph.from_spec import wrong_params
 
-    problems: list[Diagnostic] = []
-    for spec in specs:
-        try:
-            graph_of(spec, Settings(params=params[spec.name]))
-        except ComposerError as failure:
-            problems += failure.diagnostics
-    if problems:
+    if problems := [one for spec in specs for one in wrong_params(spec, params[spec.name])]:
         raise UsageError(dict.fromkeys(problems))
 
 

@@ -18,6 +18,7 @@ from composer.cli.options import (
     usage,
 )
 from composer.cli.output import say, say_document, say_json, say_line
+from composer.language.collecting import uncollected
 
 if TYPE_CHECKING:
     from composer.graph.graph import Graph
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @click.option("--yaml", "as_yaml", is_flag=True, help="Print the text of the spec, unchanged.")
 @click.option("--latex", "as_latex", is_flag=True, help="Print the formulas in LaTeX.")
 @costs_json_option
+@uncollected()
 def command(
     spec: str,
     channels: int,
@@ -86,7 +88,7 @@ def command(
 
         say(aligned(told, {INPUT, *graph.by_name}))
         return
-    grown = growth(read, at_sizes, lengths)
+    grown = growth(graph, lengths)
     seen = receptive_field(graph)
     rows = list(_rows(graph, lengths))
     python = _code(graph) if code and not as_json else ""

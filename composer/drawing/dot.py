@@ -12,11 +12,13 @@ from composer.drawing.diagram import Box, Diagram, Direction, Group
 from composer.drawing.frame import Frame, frame_of, heading_of, label_of
 from composer.drawing.text import FONTS, shown
 from composer.drawing.theme import Theme
+from composer.language.collecting import uncollected
 
 _POINTS = 72  # of an inch
 WIDEST_HALF = 130.0
 
 
+@uncollected()
 def dot(diagram: Diagram, theme: Theme, caption: bool = True, direction: Direction = "tb") -> str:
     """Return a diagram in DOT.
 

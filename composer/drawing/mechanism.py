@@ -17,6 +17,7 @@ from composer.drawing.spec_text import SpecText
 from composer.errors import Diagnostic, counted, listing
 from composer.graph.costs import node_costs
 from composer.graph.graph import INPUT, Graph, GraphNode
+from composer.language.collecting import uncollected
 from composer.language.names import COMMA
 from composer.measure.numbers import cost_line, giga
 from composer.primitives import Spec
@@ -50,6 +51,7 @@ class Said:
     inside: str = ""
 
 
+@uncollected()
 def mechanism(graph: Graph, said: Said | None = None) -> Diagram:
     """Return the diagram of a checked graph.
 

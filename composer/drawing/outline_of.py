@@ -26,6 +26,7 @@ from composer.graph.passes import compile_graph
 from composer.language.collecting import uncollected
 from composer.lower.code import code_by_node
 from composer.measure.cost import FakeRun, FlopCounter, flops, parameters
+from composer.measure.inside import Inside
 from composer.surgery.composition import Edit, EditedSite, composition
 
 _LAYERS = {"conv": "a convolution", "attention": "an attention module", "module": "a module",
@@ -61,9 +62,11 @@ class _Outliner:
         self.calls: dict[str, list[Call]] = {}
         for call in self.known.probe.calls:
             self.calls.setdefault(call.path, []).append(call)
+        self.calls_inside = Inside(self.calls)
         record = composition(model)
         edits = record.edits if record is not None else ()
         self.sites = {site.module: (edit, site) for edit in edits for site in edit.inserted}
+        self.sites_inside = Inside(self.sites)
         self.specs = tuple(dict.fromkeys(edit.spec.name for edit in edits))
         self.blocks = {part.path: part for part in (*self.known.blocks, *self.known.others)}
         self.wholes = {stage.whole.path: stage for stage in self.known.stages}
@@ -136,7 +139,7 @@ class _Outliner:
 
     def _sites_in(self, path: str) -> list[str]:
         """Return what was inserted inside a module, in the order it runs."""
-        inside = (p for p in self.sites if p != path and is_inside(p, path) and p in self.calls)
+        inside = (p for p in self.sites_inside.of(path) if p in self.calls)
         return sorted(inside, key=lambda p: self.calls[p][0].order)
 
     def _part(self, path: str, reads: tuple[str, ...]) -> DrawnPart:
@@ -173,10 +176,8 @@ class _Outliner:
 
     def _inside(self, path: str) -> dict[str, list[Call]]:
         """Return the calls of a block's modules by their names in it."""
-        return {
-            p.removeprefix(f"{path}."): calls for p, calls in self.calls.items()
-            if p.startswith(f"{path}.")
-        }  # fmt: skip
+        start = len(path) + 1 if path else 0
+        return {below[start:]: self.calls[below] for below in self.calls_inside.of(path)}
 
     def _reads(self, path: str) -> tuple[str, ...]:
         """Return the parts whose values a part takes."""

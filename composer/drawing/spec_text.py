@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,8 +35,9 @@ class SpecText:
         at = source.at_key(path)
         if at is None:
             return None
-        later = [line for line in self._starts.get(at.file, []) if line > at.line]
-        last = later[0] - 1 if later else len(source.lines)
+        starts = self._starts.get(at.file, [])
+        below = bisect_right(starts, at.line)
+        last = starts[below] - 1 if below < len(starts) else len(source.lines)
         lines = source.lines[at.line - 1 : last] if at.file == source.file else [at.text]
         while len(lines) > 1 and not lines[-1].split("#")[0].strip():
             lines = lines[:-1]
@@ -84,8 +86,9 @@ class SpecText:
 
     def _node_at(self, where: Location) -> str | None:
         """Return the node at a position; of several on one line the one before it."""
-        starts = [line for line in self._starts.get(where.file, []) if line <= where.line]
-        here = self._places.get((where.file, starts[-1]), []) if starts else []
+        starts = self._starts.get(where.file, [])
+        above = bisect_right(starts, where.line)
+        here = self._places.get((where.file, starts[above - 1]), []) if above else []
         before = [name for column, name in here if column <= where.column]
         if not here:
             return None

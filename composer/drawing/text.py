@@ -31,7 +31,10 @@ def shown(text: str) -> str:
     A name may contain anything: a control character, or one that reverses the following text,
     becomes its number (``<U+202E>``).
     """
-    return "".join(_visible(char) for char in " ".join(text.split()))
+    line = " ".join(text.split())
+    if line.isprintable():  # a character of the kinds below is not
+        return line
+    return "".join(map(_visible, line))
 
 
 def shown_lines(text: str) -> str:

@@ -10,7 +10,7 @@ from composer.graph.graph import Graph, GraphNode
 from composer.language.expressions import Expr, bind
 from composer.primitives import Spec
 from composer.primitives.axes import Axes
-from composer.primitives.base import AxisProblem
+from composer.primitives.base import AxisProblem, Primitive
 from composer.primitives.cost import Cost
 
 
@@ -62,6 +62,8 @@ def open_sizes(spec: Spec, size: tuple[int, ...]) -> dict[str, int]:
 
 def _cost(graph: Graph, node: GraphNode, sizes: Mapping[str, int]) -> Cost:
     assert node.op is not None and node.axes is not None
+    if type(node.op).cost is Primitive.cost:
+        return Cost()
     known = {**sizes, graph.spec.input[0]: 1}
 
     def counted(axes: Axes | None) -> Axes:

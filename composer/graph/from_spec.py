@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from composer.errors import ComposerError, Diagnostic, suggestion
 from composer.graph.graph import INPUT, Graph, GraphNode, Settings
@@ -56,14 +57,7 @@ def _graph(
     reading: Reading[Spec] | None,
 ) -> Graph:
     names = reading.node_names if reading else tuple(spec.nodes)
-    nodes: list[GraphNode] = []
-    above = INPUT
-    known = {INPUT, *(one for node in names for one in node.split(COMMA))}
-    for node_name in names:
-        op = _wired(spec.nodes.get(node_name), above)
-        op = op if op is None else with_references(op, known)
-        nodes.append(GraphNode(node_name, op, ("nodes", node_name), written=op))
-        above = node_name
+    known, nodes, bad_names = _nodes_of(spec, names)
     if not settings.inside:  # else it inherits those of the spec that uses it
         written = len(known) - 1
         settings = replace(settings, room=min(settings.room, written + MAX_EXPANDED))
@@ -75,15 +69,40 @@ def _graph(
         source=spec.origin,
         settings=settings,
         input=input_at(spec, settings.places),
-        nodes=tuple(nodes),
+        nodes=nodes,
         output=output,
         order=order,
         input_axes=input_axes,
         problems=(
-            *(reading.problems if reading else ()), *_bad_axes(spec), *_bad_names(spec, names)
+            *(reading.problems if reading else ()), *_bad_axes(spec), *bad_names
         ),
         broken_params=reading.broken_params if reading else frozenset(),
     )  # fmt: skip
+
+
+def _nodes_of(
+    spec: Spec, names: tuple[str, ...]
+) -> tuple[frozenset[str], tuple[GraphNode, ...], tuple[Diagnostic, ...]]:
+    """Return the names of all values, the nodes, and what is wrong with their names.
+
+    They are the same under any settings, so the spec keeps them: it is checked, shown, and planned
+    for each kind of site.
+    """
+    kept: tuple[tuple[str, ...], Any] | None = getattr(spec, "_found", None)
+    if kept is not None and kept[0] == names:
+        found: tuple[frozenset[str], tuple[GraphNode, ...], tuple[Diagnostic, ...]] = kept[1]
+        return found
+    nodes: list[GraphNode] = []
+    above = INPUT
+    known = frozenset([INPUT, *(one for node in names for one in node.split(COMMA))])
+    for node_name in names:
+        op = _wired(spec.nodes.get(node_name), above)
+        op = op if op is None else with_references(op, known)
+        nodes.append(GraphNode(node_name, op, ("nodes", node_name), written=op))
+        above = node_name
+    found = known, tuple(nodes), tuple(_bad_names(spec, names))
+    object.__setattr__(spec, "_found", (names, found))
+    return found
 
 
 def _wired(op: Primitive | None, above: str) -> Primitive | None:

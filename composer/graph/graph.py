@@ -98,16 +98,29 @@ class GraphNode:
         """The names of the nodes it reads, in order, without duplicates."""
         if self.op is None:
             return ()
-        return tuple(dict.fromkeys(self.operand_places))
+        places = self.operand_places
+        return places if len(places) < 2 else tuple(dict.fromkeys(places))
 
     @cached_property
     def operand_places(self) -> tuple[str, ...]:
         """The names of the nodes it reads, in order, once for each field that names one."""
-        return () if self.op is None else tuple(str(ref) for _, ref in self.op.operands())
+        if self.op is None:
+            return ()
+        return tuple([
+            str(ref.value) if ref.is_constant else str(ref) for _, ref in self.op.operands()
+        ])  # fmt: skip
+
+    def with_op(self, op: Primitive | None) -> GraphNode:
+        """Return the node with another primitive, or none."""
+        return GraphNode(
+            self.name, op, self.path, self.axes, self.source, self.written, self.weights
+        )
 
     def with_axes(self, axes: Axes) -> GraphNode:
         """Return the node with its axes; cached facts about its primitive are kept."""
-        node = replace(self, axes=axes)
+        node = GraphNode(
+            self.name, self.op, self.path, axes, self.source, self.written, self.weights
+        )
         for name in ("operands", "operand_places", "fields"):
             if name in vars(self):
                 vars(node)[name] = vars(self)[name]
@@ -204,10 +217,14 @@ class Graph:
 
     def with_nodes(self, nodes: Mapping[str, GraphNode]) -> Graph:
         """Return the graph with some nodes replaced by name."""
+        if not nodes:
+            return self
         return replace(self, nodes=tuple(nodes.get(n.name, n) for n in self.nodes))
 
     def with_problems(self, problems: list[Diagnostic]) -> Graph:
         """Return the graph with more problems noted."""
+        if not problems:
+            return self
         return replace(self, problems=(*self.problems, *problems))
 
     @property

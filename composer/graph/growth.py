@@ -19,10 +19,9 @@ from math import prod
 from composer.errors import ComposerError, listing
 from composer.graph.costs import node_cost
 from composer.graph.from_spec import graph_of
-from composer.graph.graph import Graph, GraphNode, Settings
+from composer.graph.graph import Graph, GraphNode
 from composer.graph.passes import compile_graph
 from composer.language.expressions import ExpressionError, bind
-from composer.primitives import Spec
 from composer.primitives.base import replaced
 from composer.primitives.cost import Cost
 
@@ -33,6 +32,8 @@ OTHER_POWER = 2
 COMPARED = (5, 6, 8)
 #: Kinds of nodes, each evaluated a hundred times: more would take over a second.
 MAX_KINDS = 200
+#: Nodes of a graph whose growth is computed: it is compiled once more, with open sizes.
+MAX_FOLLOWED = 2_000
 #: Sizes with many divisors, for mechanisms whose params do not divide the given sizes.
 EVEN = {"c": 4096}
 EVEN_PLACE = 64
@@ -63,8 +64,8 @@ class Growth:
 
     @property
     def is_followed(self) -> bool:
-        """Whether the graph has few enough kinds of nodes to evaluate its cost often."""
-        return len(self._alike) <= MAX_KINDS
+        """Whether the graph has few enough nodes and kinds to evaluate its cost often."""
+        return len(self.graph.nodes) <= MAX_FOLLOWED and len(self._alike) <= MAX_KINDS
 
     @cached_property
     def _asked(self) -> dict[tuple[int, ...], Cost | None]:
@@ -161,8 +162,10 @@ class Growth:
     def lines(self) -> list[str]:
         """Return a description of it, in a few lines."""
         if not self.is_followed:
-            count = f"{len(self._alike):,} kinds of nodes"
-            return [f"growth of the cost not computed: {count}, and the limit is {MAX_KINDS:,}"]
+            count, most = f"{len(self.graph.nodes):,} nodes", MAX_FOLLOWED
+            if len(self.graph.nodes) <= MAX_FOLLOWED:
+                count, most = f"{len(self._alike):,} kinds of nodes", MAX_KINDS
+            return [f"growth of the cost not computed: {count}, and the limit is {most:,}"]
         lines = ["the cost is not a polynomial in the sizes"]
         if self.steps is not None:
             where = ", ".join(f"{axis} = {n:,}" for axis, n in self.steps.items())
@@ -192,19 +195,20 @@ class Growth:
         }
 
 
-def growth(spec: Spec, settings: Settings, size: tuple[int, ...]) -> Growth:
+def growth(here: Graph, size: tuple[int, ...]) -> Growth:
     """Return how the cost of a spec grows.
 
     Args:
-        spec: a valid spec.
-        settings: its sizes and params.
+        here: the graph, compiled for the sizes and params at hand.
         size: of the map; the number of tokens is that of its places.
 
     Raises:
         ComposerError: the spec has errors under these params.
     """
-    opened = replace(settings, sizes={}, planned=dict(settings.sizes))
-    graph = compile_graph(graph_of(spec, opened), as_written=True)
+    graph, settings = here, here.settings
+    if len(here.nodes) <= MAX_FOLLOWED:
+        opened = replace(settings, sizes={}, planned=dict(settings.sizes))
+        graph = compile_graph(graph_of(here.spec, opened), as_written=True)
     known = {axis: settings.sizes.get(axis) for axis in graph.input_axes.names[1:]}
     sizes = {
         axis: prod(size) if axis == "n" else 1 if n is None else n for axis, n in known.items()

@@ -24,6 +24,8 @@ def in_order(reads: Reads) -> list[str]:
 
     Nodes in a cycle, and nodes that depend on one, are omitted.
     """
+    if _stand_in_order(reads):
+        return list(reads)
     rank = {name: place for place, name in enumerate(reads)}
     found = []
     with suppress(nx.NetworkXUnfeasible):  # raised after all nodes outside cycles were yielded
@@ -32,6 +34,16 @@ def in_order(reads: Reads) -> list[str]:
             if name in rank:
                 found.append(name)  # noqa: PERF401 - keeps what was found before the exception
     return found
+
+
+def _stand_in_order(reads: Reads) -> bool:
+    """Return whether each node reads only those above it, as in most texts, or none of these."""
+    below = set(reads)
+    for name, operands in reads.items():
+        if not below.isdisjoint(operands):
+            return False
+        below.discard(name)
+    return True
 
 
 def ancestors(reads: Reads, name: str) -> set[str]:
@@ -47,6 +59,8 @@ def cycles(reads: Reads) -> tuple[list[list[str]], Set[str]]:
     one walk; the first node of each reads nothing from then on. networkx would restart for each
     cycle. If very many share a long path, the last ones are broken without being reported.
     """
+    if _stand_in_order(reads):
+        return [], set()
     search = _Search(reads)
     return list(search.run()), search.broken
 

@@ -104,11 +104,14 @@ def check_words(graph: Graph, expr: Expr) -> None:
 
 def unused_params(graph: Graph) -> list[Diagnostic]:
     """Return the params that nothing reads."""
+    if not graph.spec.params:
+        return []
     used = {
         name
         for node in graph.nodes
         if node.op is not None
         for _, _, expr in node.op.every_expression()
+        if expr.kind != "constant"
         for name in expr.names
     }
     if graph.spec.output is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from composer.graph.graph import Graph
+from composer.graph.graph import Graph, GraphNode
 from composer.language.expressions import Expr, leaves
 
 
@@ -19,9 +19,13 @@ def unreached_nodes(graph: Graph, named: Callable[[Expr], set[str]]) -> frozense
     """
     now: dict[str, set[str]] = {}
     ever: dict[str, set[str]] = {}
-    for node in graph.nodes:
-        found = node.op.every_expression() if node.op is not None else ()
-        refs = [expr for _, kind, expr in found if kind.names_nodes]
+    written = [
+        (node, [expr for *_, expr in node.op.references()] if node.op is not None else [])
+        for node in graph.nodes
+    ]
+    if graph.settings.part != "shared" and _same_under_any(graph, written):
+        return frozenset()
+    for node, refs in written:
         for name in node.names:
             now[name] = {target for ref in refs for target in named(ref)}
             ever[name] = {str(leaf) for ref in refs for leaf in leaves(ref)}
@@ -32,6 +36,14 @@ def unreached_nodes(graph: Graph, named: Callable[[Expr], set[str]]) -> frozense
     if graph.spec.output is not None:
         outputs |= {str(leaf) for leaf in leaves(graph.spec.output)}
     return frozenset(_closure(outputs, ever)) - reached
+
+
+def _same_under_any(graph: Graph, written: Iterable[tuple[GraphNode, Iterable[Expr]]]) -> bool:
+    """Return whether params choose no node: none is named by a choice, or by a param."""
+    params, output = graph.spec.params, graph.spec.output
+    every = [ref for _, refs in written for ref in refs]
+    every += [] if output is None else [output]
+    return all(ref.kind in ("name", "constant") and ref.value not in params for ref in every)
 
 
 def _closure(begin: Iterable[str], reads: Mapping[str, set[str]]) -> set[str]:

@@ -57,6 +57,9 @@ class Scope(Mapping[str, Value | Expr]):
     def __getitem__(self, name: str) -> Value | Expr:
         return self._inside[name] if name in self._inside else self._whole[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._inside or name in self._whole  # without a KeyError each time
+
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys([*self._names, *self._inside]))
 

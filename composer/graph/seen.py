@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import accumulate, chain, pairwise, product
 from math import prod
 from operator import mul
@@ -63,8 +64,13 @@ class Seen:
 
     def follows(self, axis: str) -> bool:
         """Return whether any window moves along an axis."""
+        return axis in self._followed
+
+    @cached_property
+    def _followed(self) -> frozenset[str]:
+        """The axes that windows move along."""
         every = chain.from_iterable(self.windows.values())
-        return any(name == axis for window in every for (name, _), _ in window.steps)
+        return frozenset(name for window in every for (name, _), _ in window.steps)
 
     def each(self, change: Callable[[Window], Window]) -> Seen:
         """Return it with every window changed; windows with equal steps are merged."""

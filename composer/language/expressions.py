@@ -8,6 +8,7 @@ or a word (``softmax if radix > 1 else sigmoid``). Text, depth and results are b
 from __future__ import annotations
 
 import ast
+import keyword
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -146,6 +147,8 @@ def parse(text: str) -> Expr:
             0,
             len(text),
         )
+    if _is_one_name(text):
+        return Expr("name", text, (), 0, len(text))
     text = "".join(" " if letter.isspace() else letter for letter in text)
     padding = len(text) - len(text.lstrip())
     _check_said_plainly(text)
@@ -162,6 +165,13 @@ def parse(text: str) -> Expr:
             "bad-expression", f"{text.strip()!r} is not an expression", column, 1, _LANGUAGE
         ) from None
     return _Builder(text, padding).build(tree, 0)
+
+
+def _is_one_name(text: str) -> bool:
+    """Return whether a text is a single name, as most are; Python's parser is not needed then."""
+    if not (text.isascii() and text.isidentifier()):
+        return False
+    return not (keyword.iskeyword(text) or text in NUMBERS or text in ("true", "false"))
 
 
 #: Letters right after a number: Python parses them with a warning, which would go to the user's

@@ -6,7 +6,8 @@ imports none of them.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
@@ -31,9 +32,28 @@ from composer.language.stand_in import StandsFor
 
 
 class Model(BaseModel):
-    """A frozen model that refuses unknown fields."""
+    """A frozen model that refuses unknown fields.
+
+    What is found of one once may be kept in its slot `_found`: it is no field, so neither a copy
+    nor a pickle nor a comparison has it.
+    """
+
+    __slots__ = ("_found",)
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with some fields changed, unchecked, as pydantic's; in half the time."""
+        if deep or self.__pydantic_private__ is not None:
+            return super().model_copy(update=dict(update or {}), deep=deep)
+        changed = update or {}
+        copied = type(self).__new__(type(self))
+        put = object.__setattr__
+        put(copied, "__dict__", {**vars(self), **changed})
+        put(copied, "__pydantic_fields_set__", self.__pydantic_fields_set__ | changed.keys())
+        put(copied, "__pydantic_extra__", None)
+        put(copied, "__pydantic_private__", None)
+        return copied
 
 
 class Param(Model):

@@ -19,6 +19,7 @@ from composer.graph.places import input_at, layout_at, names_for
 from composer.graph.sizes import sizes_for
 from composer.language.collecting import uncollected
 from composer.language.expressions import Value
+from composer.lower.compiling import compile_whole
 from composer.lower.emitter import FxEmitter
 from composer.lower.identity import Original, check_can_be_identical
 from composer.lower.identity_checked import identical_to
@@ -36,11 +37,15 @@ def lower(graph: Graph) -> fx.GraphModule:
 
     Each fx node records the spec's node it comes from, under ``meta["composer"]``.
     """
+    words = graph.spec.name.split("_")
+    return _written(graph).finish("".join(word[:1].upper() + word[1:] for word in words))
+
+
+def _written(graph: Graph) -> FxEmitter:
     emitter = FxEmitter(graph)
     for node in emitter.order:
         emitter.write(node)
-    words = graph.spec.name.split("_")
-    return emitter.finish("".join(word[:1].upper() + word[1:] for word in words))
+    return emitter
 
 
 def compiled(spec: Spec, settings: Settings) -> Graph:
@@ -65,18 +70,24 @@ def compiled(spec: Spec, settings: Settings) -> Graph:
 
 
 def _lowers(graph: Graph) -> bool:
-    """Return whether a graph can be lowered without the open sizes."""
+    """Return whether a graph can be lowered without the open sizes; no Python code is generated."""
     try:
         with (
             unset_fake_temporarily(),
             torch.device("meta"),
         ):  # the caller's fake mode may be for a GPU
-            lower(graph)
+            _ends(graph)
     except ComposerError as failure:
         if any(problem.code != "open-size" for problem in failure.diagnostics):
             raise
         return False
     return True
+
+
+@in_turn
+@uncollected()
+def _ends(graph: Graph) -> None:
+    _written(graph).end()
 
 
 def build(
@@ -128,7 +139,8 @@ def build(
 
     Raises:
         ComposerError: the spec has errors, or does not fit these sizes and params; or the module
-            does not fit in memory, or torch does not know the device or dtype.
+            does not fit in memory, or torch does not know the device or dtype. A compiled module
+            also raises one if its first call fails, or if torch can't compile it.
     """
     spec = load_spec(spec)
     settings = settings_for(spec, channels, like, size, params, layout, prefix, init)
@@ -145,7 +157,7 @@ def build(
             if dtype is not None:
                 module = module.to(dtype)
         if compile:
-            module.compile(fullgraph=True)
+            compile_whole(module, spec.name)
     return module
 
 

@@ -68,13 +68,17 @@ class FxEmitter:
                 Diagnostic(problem.code, problem.message, problem.help, where)
             ) from None
 
-    def finish(self, name: str) -> fx.GraphModule:
-        """Return the module that computes the graph's output."""
+    def end(self) -> None:
+        """Make the graph's output the value of the graph."""
         y = self.written[self.graph.output]
         for permuted in self._passed_by:
             if permuted is not y and not permuted.users:
                 self.fx.erase_node(permuted)
         self.fx.output(y if self.tokens is None else self.tokens.given(self.x, y), type_expr=Tensor)
+
+    def finish(self, name: str) -> fx.GraphModule:
+        """Return the module that gives the graph's output."""
+        self.end()
         self.fx.lint()
         return Mechanism(self.root, self.fx, class_name=name)
 

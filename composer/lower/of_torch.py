@@ -12,15 +12,17 @@ _RAISED = (RuntimeError, MemoryError, OverflowError, TypeError, AssertionError)
 #: Parts of the messages of torch's allocators.
 _OF_MEMORY = ("alloc", "no memory", "out of memory", "calculation overflowed", "not enough memory")
 _LONG = 160
+_OTHERWISE = "choose another dtype, device or sizes"
 
 
 @contextmanager
-def torch_told(what: str, way_out: str) -> Iterator[None]:
+def torch_told(what: str, way_out: str, otherwise: str = _OTHERWISE) -> Iterator[None]:
     """Convert torch's exceptions inside into a `ComposerError`, keeping the original as its cause.
 
     Args:
         what: what is being built, in the plural, such as ``the tensors of 'se'``.
         way_out: what to do if it does not fit in memory.
+        otherwise: what to do if torch refuses it for another reason.
 
     Raises:
         ComposerError: code ``out-of-memory``, or ``torch-refuses`` for everything else.
@@ -35,5 +37,4 @@ def torch_told(what: str, way_out: str) -> Iterator[None]:
             raise error(
                 "out-of-memory", f"{what} do not fit in memory: {said}", way_out
             ) from failure
-        way_out = "choose another dtype, device or sizes"
-        raise error("torch-refuses", f"torch cannot create {what}: {said}", way_out) from failure
+        raise error("torch-refuses", f"torch refuses {what}: {said}", otherwise) from failure

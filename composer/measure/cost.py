@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from composer.errors import error
 from composer.measure.caches import nothing_fake_remembered
+from composer.measure.inside import Inside
 from composer.measure.operators import multiply_adds
 from composer.turns import TURN
 
@@ -126,9 +128,12 @@ class FakeRun:
         """Return the run of a module inside the model; the model itself at an empty path."""
         if not path:
             return self
-        state = {k.removeprefix(f"{path}."): t for k, t in self.state.items()
-                 if k.startswith(f"{path}.")}  # fmt: skip
-        return FakeRun(self.mode, state)
+        start = len(path) + 1
+        return FakeRun(self.mode, {k[start:]: self.state[k] for k in self._inside.of(path)})
+
+    @cached_property
+    def _inside(self) -> Inside:
+        return Inside(self.state)
 
     def without(self, path: str) -> FakeRun:
         """Return the run of the model with a module inside it replaced."""

@@ -1,4 +1,4 @@
-"""The seed of torch's random numbers, without a word to devices that are not in use."""
+"""The seed of torch's random numbers, without touching devices that are not in use."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import torch
 
 
 def seed_torch(seed: int) -> None:
-    """Seed torch's generator of the CPU, and those of GPUs where CUDA is in use.
+    """Seed torch's generator of the CPU, and those of the accelerators that are in use.
 
-    `torch.manual_seed` leaves the seed with devices that begin later, too, over the one that the
-    user left there; and it writes down a stack for each of them, which takes 5 ms.
+    `torch.manual_seed` also queues the seed for a GPU that is used later, which replaces the seed
+    that the user queued; and it keeps a stack for each such device, which takes 5 ms.
     """
-    torch.default_generator.manual_seed(seed)
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.manual_seed_all(seed)
+    if (
+        torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+        or torch.backends.mps.is_available()
+        or torch.xpu.is_available()
+    ):
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from torch.fx import Node as FxNode
 
 
+#: An expression of an op: its path in the op's fields, its kind, and itself.
+Written = tuple[YamlPath, Kind, Expr]
+
 #: How a picture draws an op: the kinds of node in `composer.drawing`.
 COLOURS = ("plain", "reduce", "layer", "gate", "reweight", "combine")
 
@@ -129,27 +132,29 @@ class Primitive(Model):
 
     op: str
 
-    def expressions(self) -> Iterator[tuple[YamlPath, Kind, Expr]]:
-        """Yield every expression of the node with its path and its kind."""
-        yield from _expressions_of(self, (), _with_expressions)
+    def expressions(self) -> tuple[Written, ...]:
+        """Return every expression of the node with its path and its kind."""
+        return _expressions_of(self)
 
-    def every_expression(self) -> Iterator[tuple[YamlPath, Kind, Expr]]:
-        """Yield also those of the ops nested in this one."""
-        yield from _expressions_of(self, (), _with_expressions)
+    def every_expression(self) -> tuple[Written, ...]:
+        """Return also those of the ops nested in this one."""
+        return _expressions_of(self)
 
     def indices(self, path: YamlPath) -> Mapping[str, Expr]:
         """Return the names that are indices in a field, and their bound form."""
         return {}
 
-    def operands(self) -> Iterator[tuple[YamlPath, Expr]]:
-        """Yield the fields that name other nodes."""
-        for path, kind, expr in _expressions_of(self, (), reference_fields):
-            if kind.name == "node" or refers(expr):
-                yield path, expr
+    def operands(self) -> list[tuple[YamlPath, Expr]]:
+        """Return the fields that name other nodes."""
+        return [
+            (path, expr)
+            for path, kind, expr in _expressions_of(self)
+            if kind.name == "node" or (kind.name == "operand" and refers(expr))
+        ]
 
-    def references(self) -> Iterator[tuple[YamlPath, Kind, Expr]]:
-        """Yield the fields that may name other nodes, including those that are numbers here."""
-        yield from _expressions_of(self, (), reference_fields)
+    def references(self) -> list[Written]:
+        """Return the fields that may name other nodes, including those that are numbers here."""
+        return [found for found in _expressions_of(self) if found[1].names_nodes]
 
     def redirected(self, names: Mapping[str, str]) -> Self:
         """Return the op with its operands renamed by `names`."""
@@ -248,22 +253,33 @@ class Primitive(Model):
 _Fields = tuple[tuple[str, Kind | None], ...]
 
 
-def _expressions_of(
-    model: Model, path: YamlPath, fields: Callable[[type[Model]], _Fields]
-) -> Iterator[tuple[YamlPath, Kind, Expr]]:
+def _expressions_of(model: Model) -> tuple[Written, ...]:
+    """Return every expression of a model, which is looked through once: it is frozen."""
+    try:
+        found: tuple[Written, ...] = object.__getattribute__(model, "_found")  # not pydantic's
+    except AttributeError:
+        found = tuple(_looked_through(model))
+        object.__setattr__(model, "_found", found)
+    return found
+
+
+def _looked_through(model: Model) -> Iterator[Written]:
     values = vars(model)
-    for field, kind in fields(type(model)):
+    for field, kind in _with_expressions(type(model)):
         value = values[field]
         if isinstance(value, Expr):
             if kind is not None:
-                yield (*path, field), kind, value
+                yield (field,), kind, value
+        elif value is None:
+            continue
         elif isinstance(value, Model):
-            yield from _expressions_of(value, (*path, field), fields)
+            for path, inner, item in _expressions_of(value):
+                yield (field, *path), inner, item
         elif kind is not None and isinstance(value, tuple | dict):
             items = value.items() if isinstance(value, dict) else enumerate(value)
             for key, item in items:
                 if isinstance(item, Expr):
-                    yield (*path, field, key), kind, item
+                    yield (field, key), kind, item
 
 
 @cache
@@ -318,6 +334,8 @@ def _words(value: Any) -> Iterator[str]:
 
 def refers(operand: Expr) -> bool:
     """Return whether an operand, which may be a number, is or may be the name of a node."""
+    if not operand.args:
+        return operand.is_constant and isinstance(operand.value, str)
     return any(leaf.is_constant and isinstance(leaf.value, str) for leaf in leaves(operand))
 
 
@@ -327,8 +345,10 @@ def with_references(op: Primitive, nodes: Collection[str]) -> Primitive:
     A node's name becomes text, and any other name remains that of a size or a param.
     """
     found = [(path, expr) for path, kind, expr in op.expressions() if kind.name == "operand"]
+    if not found:
+        return op
     named: Primitive = replaced(op, {path: _referring(expr, nodes) for path, expr in found})
-    return named if found else op
+    return named
 
 
 def _referring(expr: Expr, nodes: Collection[str]) -> Expr:
@@ -336,27 +356,33 @@ def _referring(expr: Expr, nodes: Collection[str]) -> Expr:
         test, *branches = expr.args
         return replace(expr, args=(test, *(_referring(one, nodes) for one in branches)))
     known = expr.kind == "name" and expr.value in nodes
-    return replace(expr, kind="constant") if known else expr
+    return Expr("constant", expr.value, (), expr.start, expr.length) if known else expr
 
 
 def replaced(model: Any, new: Mapping[YamlPath, Expr]) -> Any:
     """Return `model` with the expressions at some paths replaced."""
-    by_field: dict[str | int, dict[YamlPath, Expr]] = {}
-    for path, expr in new.items():
-        by_field.setdefault(path[0], {})[path[1:]] = expr
+    if not new:
+        return model
     update: dict[str, Any] = {}
-    for field, value in vars(model).items():
-        if (inside := by_field.get(field)) is None:
-            continue
+    deeper: dict[str, dict[YamlPath, Expr]] = {}
+    for path, expr in new.items():
+        if len(path) == 1:
+            update[str(path[0])] = expr
+        else:
+            deeper.setdefault(str(path[0]), {})[path[1:]] = expr
+    for field, inside in deeper.items():
+        value = getattr(model, field)
         if isinstance(value, Model):
             update[field] = replaced(value, inside)
         elif isinstance(value, dict):
             update[field] = {k: inside.get((k,), v) for k, v in value.items()}
-        elif isinstance(value, tuple):
-            update[field] = tuple(inside.get((i,), v) for i, v in enumerate(value))
         else:
-            update[field] = inside[()]
-    return model.model_copy(update=update)
+            update[field] = tuple(inside.get((i,), v) for i, v in enumerate(value))
+    copied = model.model_copy(update=update)
+    # the same paths have the new ones
+    here = [(path, kind, new.get(path, expr)) for path, kind, expr in _expressions_of(model)]
+    object.__setattr__(copied, "_found", tuple(here))
+    return copied
 
 
 def need_axes(axes: Axes, wanted: tuple[str, ...], field: YamlPath, whose: Expr) -> None:

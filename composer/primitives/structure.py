@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -10,10 +10,10 @@ from pydantic import field_validator
 
 from composer.errors import listing
 from composer.language.expressions import Expr
-from composer.language.fields import Kind, NodeRef
+from composer.language.fields import NodeRef
 from composer.language.source import YamlPath
 from composer.primitives.axes import Axes, AxisOrder
-from composer.primitives.base import AxisProblem, Emitter, Primitive
+from composer.primitives.base import AxisProblem, Emitter, Primitive, Written
 
 
 @dataclass(frozen=True)
@@ -103,13 +103,13 @@ class Repeating(Structure):
             raise ValueError("give x on the node itself, not inside 'each'")
         return each
 
-    def expressions(self) -> Iterator[tuple[YamlPath, Kind, Expr]]:
-        """Yield the node's own expressions; those of `each` are bound after expansion."""
-        return (found for found in super().expressions() if found[0][0] != "each")
+    def expressions(self) -> tuple[Written, ...]:
+        """Return the node's own expressions; those of `each` are bound after expansion."""
+        return tuple([found for found in super().expressions() if found[0][0] != "each"])
 
-    def operands(self) -> Iterator[tuple[YamlPath, Expr]]:
-        """Yield the node's own; those of `each` follow after expansion."""
-        return (found for found in super().operands() if found[0][0] != "each")
+    def operands(self) -> list[tuple[YamlPath, Expr]]:
+        """Return the node's own; those of `each` follow after expansion."""
+        return [found for found in super().operands() if found[0][0] != "each"]
 
 
 def count(times: Expr) -> int:

@@ -145,7 +145,7 @@ CLAIMS = (
         (Case(lambda _: oracles.DANetChannel(), "1", {"beta": "beta"}),),
         LAST,
         (Count("25,557,033", "the plain ResNet-50 and one factor"),),
-        deviations=("unlike",),
+        deviations=("dissimilar",),
     ),
     Claim(
         "double_attention",

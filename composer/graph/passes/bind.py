@@ -109,7 +109,7 @@ def _bind_all(
     if not isinstance(bound.op, Structure):
         large = [*too_large_sizes(graph, bound)]
         problems += large
-        yield replace(bound, op=None) if large else bound
+        yield bound.with_op(None) if large else bound
         return
     try:
         made = bound.op.parts(node.name)
@@ -195,10 +195,12 @@ def _bind_node(
     for path, kind, expr in node.op.expressions():
         here = known.indexed(indices) if (indices := node.op.indices(path)) else known
         try:
-            check_words(graph, expr)
-            if kind.name == "operand":
-                _check_numbers(graph, expr, known)
-            new[path] = _settle(expr, kind, here, str(path[-1]))
+            if expr.args:
+                check_words(graph, expr)
+                if kind.name == "operand":
+                    _check_numbers(graph, expr, known)
+            if (settled := _settle(expr, kind, here, str(path[-1]))) is not expr:
+                new[path] = settled
         except ExpressionError as failure:
             faulty = True
             if failure.code == "open-choice" and expr.names & graph.broken_params:
@@ -208,13 +210,13 @@ def _bind_node(
             message, way_out = node_instead(graph, path, expr, kind, failure) or said
             problems.append(Diagnostic(failure.code, message, way_out, where))
     if faulty:
-        return replace(node, op=None)
+        return node.with_op(None)
     bound = replaced(node.op, new)
     if graph.is_spread and (why := bound.flat()) is not None:
         field, said = why
         problems.append(refusal(graph, f"{written_name(node)!r} {said}", node, field))
-        return replace(node, op=None)
-    return replace(node, op=bound)
+        return node.with_op(None)
+    return node.with_op(bound)
 
 
 def _check_numbers(graph: Graph, operand: Expr, known: Scope) -> None:
@@ -236,6 +238,8 @@ def _check_numbers(graph: Graph, operand: Expr, known: Scope) -> None:
 def _settle(expr: Expr, kind: Kind, known: Scope, field: str) -> Expr:
     """Return `expr` bound: a constant, or an expression over the sizes that are still open."""
     if kind.name == "node":
+        if not expr.args:
+            return _word(str(expr.value), expr)
         chosen = _chosen(expr, known)
         bound = expressions.bind(chosen, {} if chosen.kind == "name" else known)
         return _settled_word(bound, kind, expr)
@@ -246,6 +250,8 @@ def _settle(expr: Expr, kind: Kind, known: Scope, field: str) -> Expr:
             return replace(expr, kind="constant")  # a word, which may be a choice of the param
         return all_known(expressions.bind(expr, known), known, "Known here")
     if kind.name == "word":
+        if not expr.args and expr.value in kind.words and expr.value not in known:
+            return _word(str(expr.value), expr)
         for leaf in leaves(expr):  # a branch that is not taken is also checked
             if leaf.kind == "name" and leaf.value not in known:
                 _settled_word(leaf, kind, leaf)
@@ -291,6 +297,14 @@ def _chosen(expr: Expr, known: Scope) -> Expr:
             return expr
         expr = expr.args[1] if test.value else expr.args[2]
     return expr
+
+
+def _word(value: str, written: Expr) -> Expr:
+    """Return a word, with the stretch of what is written there."""
+    length = max(written.length, len(str(written.value)))
+    if written.is_constant and written.value == value and written.length == length:
+        return written
+    return Expr("constant", value, (), written.start, length)
 
 
 def _settled_word(bound: Expr, kind: Kind, written: Expr) -> Expr:
