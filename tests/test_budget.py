@@ -198,9 +198,7 @@ def _at(spec: Spec, channels: int, size: tuple[int, int]) -> Graph:
 def test_the_growth_of_very_many_nodes_is_not_followed() -> None:
     spec = load_spec(NODES + "".join(f"  n{i}: {{op: gate}}\n" for i in range(2_001)))
     grown = growth(_at(spec, 8, (4, 4)), (4, 4))
-    assert grown.lines() == [
-        "how the cost grows is not followed: 2,001 nodes, and at most 2,000 are"
-    ]
+    assert grown.lines() == ["growth of the cost not computed: 2,001 nodes, and the limit is 2,000"]
     assert grown.as_json()["parameters"] is None
 
 

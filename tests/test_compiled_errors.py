@@ -40,15 +40,15 @@ class Failing:
 
 
 TABLE = {
-    "no room": (NO_ROOM, "out-of-memory", "the compiled kernels of 'se' find no room: "
+    "no room": (NO_ROOM, "out-of-memory", "the compiled kernels of 'se' do not fit in memory: "
                 "CUDA out of memory. Tried to allocate 1 GiB",
                 "give it a smaller input, or choose smaller sizes"),
     "a dtype": (RuntimeError("expected scalar type Float but found Half"), "torch-refuses",
-                "torch refuses the compiled kernels of 'se': "
+                "torch cannot run the compiled kernels of 'se': "
                 "expected scalar type Float but found Half",
                 "choose another dtype, device or sizes, or build it without compile=True"),
     "inductor": (BROKEN, "torch-refuses",
-                 "torch refuses the compiled kernels of 'se': RuntimeError: C++ compile error",
+                 "torch cannot run the compiled kernels of 'se': RuntimeError: C++ compile error",
                  "choose another dtype, device or sizes, or build it without compile=True"),
 }  # fmt: skip
 

@@ -42,7 +42,7 @@ def compile_whole(module: fx.GraphModule, name: str) -> None:
         except Exception as failure:
             if has_run and not isinstance(failure, (TorchDynamoException, InductorError)):
                 raise
-            with torch_told(f"the compiled kernels of {name!r}", _SMALLER, _PLAIN):
+            with torch_told(f"the compiled kernels of {name!r}", _SMALLER, _PLAIN, "run"):
                 raise
         has_run = True
         return given

@@ -16,13 +16,16 @@ _OTHERWISE = "choose another dtype, device or sizes"
 
 
 @contextmanager
-def torch_told(what: str, way_out: str, otherwise: str = _OTHERWISE) -> Iterator[None]:
+def torch_told(
+    what: str, way_out: str, otherwise: str = _OTHERWISE, doing: str = "create"
+) -> Iterator[None]:
     """Convert torch's exceptions inside into a `ComposerError`, keeping the original as its cause.
 
     Args:
         what: what is being built, in the plural, such as ``the tensors of 'se'``.
         way_out: what to do if it does not fit in memory.
         otherwise: what to do if torch refuses it for another reason.
+        doing: what torch is asked to do with it.
 
     Raises:
         ComposerError: code ``out-of-memory``, or ``torch-refuses`` for everything else.
@@ -37,4 +40,4 @@ def torch_told(what: str, way_out: str, otherwise: str = _OTHERWISE) -> Iterator
             raise error(
                 "out-of-memory", f"{what} do not fit in memory: {said}", way_out
             ) from failure
-        raise error("torch-refuses", f"torch refuses {what}: {said}", otherwise) from failure
+        raise error("torch-refuses", f"torch cannot {doing} {what}: {said}", otherwise) from failure
