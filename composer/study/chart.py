@@ -17,6 +17,7 @@ from composer.study.findings import Findings, Row
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 _INK, _FAINT, _LINE = "#111111", "#444444", "#bbbbbb"
 _LEFT, _TOP, _PLOT_W, _PLOT_H, _BELOW, _SIZE = 58.0, 34.0, 420.0, 300.0, 46.0, 11.0
+_NEAR = 9.0  # points whose numbers would lie on one another
 Cost = Literal["parameters", "flops"]
 
 
@@ -81,8 +82,8 @@ def pareto(found: Findings, cost: Cost) -> str:
             f'<circle cx="{x(a):.1f}" cy="{y(b):.1f}" r="4" stroke="{colour}" '
             f'fill="{"#ffffff" if hollow else colour}"/>'
         )
-        parts.append(_text(x(a) + 6, y(b) - 5, str(number), 9, _INK))
-        legend.append((f"{number}", f"{row.arm.name}", colour, ""))
+        legend.append((str(number), row.arm.name, colour, ""))
+    parts += _numbers([(x(a), y(b)) for _, a, b in points])
     note = "Bars are the standard deviation over seeds; hollow circles are controls of mechanisms."
     return _svg(title, [note], parts, legend)
 
@@ -111,6 +112,18 @@ def curves(found: Findings) -> str:
         legend.append(("", row.arm.name, colour, dash))
     note = "Solid: identity start, and the plain backbone. Dashed: paper start."
     return _svg(title, [note], parts, legend)
+
+
+def _numbers(places: Sequence[tuple[float, float]]) -> list[str]:
+    """Return the numbers of points from 1; those of points that meet are one text."""
+    together: list[tuple[float, float, list[str]]] = []
+    for number, (x, y) in enumerate(places, 1):
+        near = (t for t in together if abs(t[0] - x) < _NEAR and abs(t[1] - y) < _NEAR)
+        if (found := next(near, None)) is not None:
+            found[2].append(str(number))
+        else:
+            together.append((x, y, [str(number)]))
+    return [_text(x + 6, y - 5, ", ".join(words), 9, _INK) for x, y, words in together]
 
 
 def _means(row: Row) -> list[float]:

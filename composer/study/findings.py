@@ -172,6 +172,8 @@ def _row(arm: Arm, found: Mapping[int, Result], facts: Mapping[str, Any], seeds:
 
 
 _Pair = tuple[str, Against, str, Any]
+#: What a comparison of starts is called that is the mean over all mechanisms which have both.
+ALL = "mean of all mechanisms"
 
 
 def _pairs(rows: Mapping[str, Row]) -> list[_Pair]:
@@ -190,6 +192,10 @@ def _pairs(rows: Mapping[str, Row]) -> list[_Pair]:
             for other in rows.values():
                 if other.arm.kind == "mechanism" and other.arm.as_json() == twin:
                     _add(found, row, "paper", other)
+    starts = [pair for pair in found if pair[1] == "paper"]
+    if len(starts) > 1 and len({len(values) for *_, values in starts}) == 1:
+        mean = np.mean([values for *_, values in starts], axis=0)
+        found.append((f"{ALL}, identity", "paper", f"{ALL}, paper", mean))
     return found
 
 

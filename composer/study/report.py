@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from composer.drawing.text import shown
-from composer.errors import counted
+from composer.errors import counted, listing
 from composer.measure.numbers import giga
-from composer.study.findings import Against, Comparison, Findings, Row
+from composer.study.findings import ALL, Against, Comparison, Findings, Row
 from composer.study.statistics import LEVEL, RESAMPLES, Difference
 
 NOTHING = "no difference can be seen"
+_STARTS = {"higher": "is higher", "lower": "is lower", "none": "shows no difference"}
 _CONTROLS: tuple[tuple[Against, str], ...] = (
     ("finetuned", "plain, trained equally"),
     ("plain", "plain, head only"),
@@ -56,23 +58,23 @@ def conclusions(found: Findings) -> list[str]:
         said = [f"{_verdict(c)} '{label}'" for label, c in some if c.difference.verdict != "none"]
         none = [f"'{label}'" for label, c in some if c.difference.verdict == "none"]
         if none:
-            said.append(f"{NOTHING} from {_and(none)}")
+            said.append(f"{NOTHING} from {listing(none)}")
         lines.append(f"{shown(row.arm.name)}: {'; '.join(said)}.")
     starts = [c for c in found.comparisons if c.against == "paper"]
-    if starts:
-        better = [c for c in starts if c.difference.verdict == "higher"]
-        worse = [c for c in starts if c.difference.verdict == "lower"]
-        rest = len(starts) - len(better) - len(worse)
-        counts = [
-            f"is higher for {len(better)}" if better else "",
-            f"is lower for {len(worse)}" if worse else "",
-            f"shows no difference for {rest}" if rest else "",
-        ]
-        said_ = _and([c for c in counts if c])
+    whole = [c for c in starts if c.arm.startswith(ALL)]
+    each = [c for c in starts if c not in whole]
+    if each:
+        counts = Counter(c.difference.verdict for c in each)
+        said = [f"{words} for {counts[key]}" for key, words in _STARTS.items() if counts[key]]
         lines.append(
-            f"Identity start against paper start, of {counted(len(starts), 'mechanism')}: the "
-            f"accuracy with an identity start {said_}."
+            f"Identity start against paper start, {counted(len(each), 'mechanism')}: the accuracy "
+            f"with an identity start {listing(said)}."
         )
+    for one in whole:
+        verdict = f"{_verdict(one)} with a paper start"
+        if one.difference.verdict == "none":
+            verdict = f"{NOTHING} from a paper start"
+        lines.append(f"Identity start, {ALL}: {verdict}.")
     return lines
 
 
@@ -156,9 +158,9 @@ def setting(found: Findings) -> list[str]:
 def _subject(found: Findings) -> str:
     kinds = sum(row.arm.kind == "mechanism" for row in found.rows)
     return (
-        f"{counted(kinds, 'mechanism')} in {shown(found.study.backbone)}, with "
-        f"{counted(len(found.study.seeds), 'seed')} and "
-        f"{counted(len(found.rows) - kinds, 'control')}."
+        f"{counted(kinds, 'arm')} with a mechanism in {shown(found.study.backbone)}, "
+        f"{counted(len(found.rows) - kinds, 'control arm')}, "
+        f"{counted(len(found.study.seeds), 'seed')}."
     )
 
 
@@ -201,12 +203,6 @@ def _verdict(comparison: Comparison) -> str:
     mean = 100 * comparison.difference.mean
     word = "higher" if mean > 0 else "lower"
     return f"{abs(mean):.2f} points {word} than"
-
-
-def _and(words: Sequence[str]) -> str:
-    from composer.errors import listing
-
-    return listing(list(words))
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
