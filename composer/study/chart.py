@@ -13,8 +13,12 @@ import numpy as np
 from composer.drawing.text import FONTS, shown, width
 from composer.study.findings import Findings, Row
 
-#: Colours that colour-blind readers tell apart (Okabe and Ito 2008), without the yellow.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+#: Colours that colour-blind readers tell apart: those of Okabe and Ito 2008 without the yellow,
+#: then some of Tol's; a legend names each, since twelve lines are more than colour can tell.
+COLOURS = (
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#882255",
+    "#44aa99", "#999933", "#332288", "#aa4466",
+)  # fmt: skip
 _INK, _FAINT, _LINE = "#111111", "#444444", "#bbbbbb"
 _LEFT, _TOP, _PLOT_W, _PLOT_H, _BELOW, _SIZE = 58.0, 34.0, 420.0, 300.0, 46.0, 11.0
 _NEAR = 9.0  # points whose numbers would lie on one another

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from torch import nn
 
 from composer.errors import ComposerError
+from composer.graph.graph import Init
 from composer.surgery.plan import plan
 from composer.surgery.site import Plan
 
@@ -36,17 +37,21 @@ _STEPS = 60
 
 @dataclass(frozen=True)
 class Place:
-    """A site: its channels, and the number of its places, height times width."""
+    """A site: its channels, and the number of its places, height times width.
+
+    `blend` is 1 with an identity start, whose learned scalar is one more parameter.
+    """
 
     path: str
     channels: int
     area: int
+    blend: int = 0
 
     def cost(self, ratio: float, by: By) -> int:
         """Return the parameters, or the multiply-adds, of the two convolutions."""
         hidden = max(1, round(self.channels * ratio))
         if by == "parameters":
-            return 2 * self.channels * hidden + hidden + self.channels
+            return 2 * self.channels * hidden + hidden + self.channels + self.blend
         return 2 * self.channels * hidden * self.area
 
 
@@ -99,7 +104,7 @@ def _total(places: Sequence[Place], ratio: float, by: By) -> int:
 
 
 def plan_convolutions(
-    model: nn.Module, arguments: dict[str, Any], init: Any, wanted: int, by: By
+    model: nn.Module, arguments: dict[str, Any], init: Init, wanted: int, by: By
 ) -> tuple[Plan, Match]:
     """Plan plain convolutions that cost `wanted` in a model.
 
@@ -131,7 +136,7 @@ def plan_convolutions(
         area = 1
         for length in site.size:
             area *= length
-        places.append(Place(site.path, site.channels, area))
+        places.append(Place(site.path, site.channels, area, int(init == "identity")))
     chosen = match(places, wanted, by)
     if chosen.sites is not None:
         where["select"] = list(chosen.sites)

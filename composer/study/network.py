@@ -19,6 +19,8 @@ from composer.artifact.output import is_composition
 from composer.errors import ComposerError, error
 from composer.measure.cost import parameters
 from composer.models.model_string import INPUT_SIZE, ModelString
+from composer.models.open import open_backbone
+from composer.models.weights import load_weights
 from composer.study.arms import Arm
 from composer.study.batches import seed_all
 from composer.study.held import has_gates, hold_gates
@@ -100,14 +102,19 @@ class Builder:
         Raises:
             ComposerError: it cannot be made, or its head has another number of classes.
         """
-        study, word = self.study, self.study.backbone
+        study = self.study
         seed_all(seed, _BACKBONE)
-        weights = str(self.beside / study.weights) if study.weights else None
-        if not is_composition(Path(word)):
-            source = ModelString.parse(word)
+        folders = (self.beside / study.backbone, Path(study.backbone))
+        folder = next(filter(is_composition, folders), None)
+        if folder is not None:
+            model, _ = open_model(str(folder))
+        else:
+            source = ModelString.parse(study.backbone)
             if INPUT_SIZE not in dict(source.arguments):
-                word = str(source.at_size((3, study.data.size, study.data.size)))
-        model, _ = open_model(word, study.pretrained, weights)
+                source = source.at_size((3, study.data.size, study.data.size))
+            model = open_backbone(source, study.pretrained, self.beside)
+            if study.weights is not None:
+                load_weights(model, self.beside / study.weights, str(source))
         seed_all(seed, _HEAD)
         reset: Any = getattr(model, "reset_classifier", None)
         if reset is not None:

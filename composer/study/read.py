@@ -155,8 +155,8 @@ def _diagnostic(detail: ErrorDetails, path: YamlPath, data: Any, source: Source)
     stem = kind.partition("_")[0]
     if stem in _TYPES:
         message = f"{_named(path)} expects {_TYPES[stem]} but got {kind_of(value)}"
-        way_out = f"write '{_EXAMPLES[last]}'" if last in _EXAMPLES else None
-        return problem("invalid-value", message, way_out)
+        example = _EXAMPLES.get(last, "")
+        return problem("invalid-value", message, f"write '{example}'" if example else None)
     return problem("invalid-value", f"{_named(path)}: {detail['msg'].lower()}", None)
 
 

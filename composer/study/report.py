@@ -9,10 +9,14 @@ from composer.drawing.text import shown
 from composer.errors import counted, listing
 from composer.measure.numbers import giga
 from composer.study.findings import ALL, Against, Comparison, Findings, Row
-from composer.study.statistics import LEVEL, RESAMPLES, Difference
+from composer.study.statistics import LEVEL, RESAMPLES, Difference, Verdict
 
 NOTHING = "no difference can be seen"
-_STARTS = {"higher": "is higher", "lower": "is lower", "none": "shows no difference"}
+_STARTS: dict[Verdict, str] = {
+    "higher": "is higher",
+    "lower": "is lower",
+    "none": "shows no difference",
+}
 _CONTROLS: tuple[tuple[Against, str], ...] = (
     ("finetuned", "plain, trained equally"),
     ("plain", "plain, head only"),

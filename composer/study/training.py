@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from composer.errors import ComposerError, error, suggestion
 from composer.study import checkpoint
 from composer.study.batches import Batches, seed_all, test_batches, transforms
 from composer.study.data_sets import DataSet
@@ -145,7 +146,12 @@ class Trainer:
             model, _ = self.builder.network(run.arm, run.seed)
         config = resolve({}, model=model)
         mode = "L" if config["input_size"][0] == 1 else "RGB"
-        train, test = transforms(config, run.study.data.size, run.study.training)
+        try:
+            train, test = transforms(config, run.study.data.size, run.study.training)
+        except Exception as failure:  # whatever timm makes of a text such as auto_augment
+            message = f"timm refuses the augmentation: {type(failure).__name__}: {failure}"
+            way_out = "correct 'augmentation' under 'training'"
+            raise error("study", message, way_out) from None
         batches = Batches(self.data.train, train, run.study.training.batch, run.seed, mode)
         if run.arm.kind == "held":
             first, _ = next(batches.of(0))
@@ -193,7 +199,7 @@ class Trainer:
         return Timing(min(train), min(test) * len(self.data.test), batches.steps)
 
     def check(self, run: Run) -> None:
-        """Refuse a study whose network or batches do not fit the data, before any run.
+        """Refuse a study whose network, batches or optimizer do not fit, before any run.
 
         Raises:
             ComposerError: code ``study``, with the way out.
@@ -201,6 +207,19 @@ class Trainer:
         model, batches, _ = self.prepared(run)
         pixels, _ = next(batches.of(0))
         check_output(model, pixels.to(self.device), self.builder.classes)
+        name = run.study.training.optimizer
+        try:
+            _optimizer(model, run.study.training, batches.steps)
+        except ComposerError:
+            raise
+        except Exception as failure:  # timm's own, or that of a library that it needs
+            from timm.optim._optim_factory import list_optimizers
+
+            said = (str(failure).strip().splitlines() or [type(failure).__name__])[0]
+            message = f"timm cannot make the optimizer {name!r}: {said}"
+            raise error(
+                "study", message, suggestion(name, list_optimizers(), "Optimizers")
+            ) from None
 
     def _step(
         self, model: nn.Module, optimizer: Any, loss_of: _Loss, pixels: Tensor, labels: Tensor
