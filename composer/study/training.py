@@ -217,9 +217,8 @@ class Trainer:
 
             said = (str(failure).strip().splitlines() or [type(failure).__name__])[0]
             message = f"timm cannot make the optimizer {name!r}: {said}"
-            raise error(
-                "study", message, suggestion(name, list_optimizers(), "Optimizers")
-            ) from None
+            way_out = suggestion(name, list_optimizers(), "Optimizers")
+            raise error("study", message, way_out) from None
 
     def _step(
         self, model: nn.Module, optimizer: Any, loss_of: _Loss, pixels: Tensor, labels: Tensor
@@ -279,6 +278,7 @@ def _optimizer(model: nn.Module, training: Training, steps: int) -> tuple[Any, A
         optimizer,
         sched="multistep" if is_constant else training.schedule,
         decay_milestones=[],
+        decay_rate=1.0,  # the power of 'poly'
         num_epochs=training.epochs,
         warmup_epochs=training.warmup_epochs,
         warmup_lr=0.0,
