@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from composer.errors import ComposerError, error, suggestion
+from composer.errors import ComposerError, did_you_mean, error
 from composer.study import checkpoint
 from composer.study.batches import Batches, seed_all, test_batches, transforms
 from composer.study.data_sets import DataSet
@@ -217,7 +217,8 @@ class Trainer:
 
             said = (str(failure).strip().splitlines() or [type(failure).__name__])[0]
             message = f"timm cannot make the optimizer {name!r}: {said}"
-            way_out = suggestion(name, list_optimizers(), "Optimizers")
+            near = did_you_mean(name, map(str, list_optimizers()))
+            way_out = near or "timm.optim.list_optimizers() lists the names"
             raise error("study", message, way_out) from None
 
     def _step(
