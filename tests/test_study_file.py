@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from studies import TEXT, write_study
 
 from composer.errors import ComposerError
 from composer.study.arms import arms
 from composer.study.checked import checked_study
-from composer.study.read import study_of
+from composer.study.read import read_study, study_of
 from composer.study.runs import Run, runs, screening
+from composer.study.specs import read_spec
+
+EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "study"
 
 
 def problems(text: str) -> str:
@@ -218,3 +223,17 @@ def test_a_key_is_of_what_decides_the_result(field, line, same):
 def test_screening_is_of_mechanisms_on_a_seed_of_its_own():
     study, _ = study_of(TEXT + "halving: {seed: 9}\n", "study.yaml")
     assert [(r.arm.kind, r.seed) for r in screening(study, arms(study))] == [("mechanism", 9)]
+
+
+@pytest.mark.parametrize("name", ["lite0", "resnet", "reduced"])
+def test_the_studies_of_the_example_are_sound(name):
+    study, _ = read_study(EXAMPLE / f"{name}.yaml")
+    for mechanism in study.mechanisms:
+        assert set(mechanism.params) <= set(read_spec(mechanism.spec, EXAMPLE).params)
+    assert len({run.key for run in runs(study, arms(study))}) == {
+        "lite0": 370, "resnet": 185, "reduced": 6}[name]  # fmt: skip
+
+
+def test_the_example_is_sized_for_three_hours_of_two_cores():
+    budgets = [read_study(EXAMPLE / f"{name}.yaml")[0].budget for name in ("lite0", "resnet")]
+    assert sum(budget.worker_hours for budget in budgets) < 2 * 3

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import sqlite3
+import sys
+from fnmatch import fnmatchcase
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +26,7 @@ from composer.study.driver import prepare, remaining, run_study
 from composer.study.held import HeldGate
 from composer.study.matched import Place, match
 from composer.study.network import Facts
+from composer.study.on_ray import work_on_ray
 from composer.study.opened import Opened
 from composer.study.outcome import Epoch, Outcome
 from composer.study.runs import Run
@@ -315,7 +320,7 @@ def test_other_data_is_not_mixed_in(tiny, tmp_path):
     other = Opened.of(tmp_path / "study.yaml", None)
     assert refused(lambda: prepare(other)) == (
         f"{tmp_path}/study.results.sqlite: error[results]: the data changed since these results "
-        "were made\n  help: put it back, or start anew with --results FILE"
+        "were made\n  help: put it back, or start again with --results FILE"
     )
 
 
@@ -351,8 +356,6 @@ def test_other_data_is_not_mixed_in(tiny, tmp_path):
     ],
 )  # fmt: skip
 def test_what_cannot_be_run(tmp_path, monkeypatch, changed, says):
-    from fnmatch import fnmatchcase
-
     monkeypatch.chdir(tmp_path)
     study = opened(tmp_path, **changed)
     found = refused(lambda: prepare(study)).replace(str(tmp_path), "*")
@@ -548,3 +551,69 @@ def test_schedules_are_by_steps(schedule, warm, rates):
     else:
         assert found == sorted(found, reverse=True)
         assert found[0] > 0.9 > 0.3 > found[-1]
+
+
+# ------------------------------------------------------------------------------- optional parts
+
+
+@pytest.mark.parametrize(
+    ("module", "command", "changed", "says"),
+    [
+        ("ray", ["run", "--on", "ray"], {}, "pip install ray, or pip install 'attention-composer[[]ray]'"),
+        ("optuna", ["run"], {"halving": "{seed: 9}"}, "pip install optuna, or *"),
+        ("datasets", ["run"], {"data": "{kind: huggingface, path: images, size: 32}"},
+         "pip install datasets, or pip install 'attention-composer[[]study]'"),
+        ("sklearn.datasets", ["run"], {"data": "{kind: digits, size: 32}"},
+         "pip install scikit-learn, or *"),
+    ],
+)  # fmt: skip
+def test_a_library_that_is_missing(run, tmp_path, monkeypatch, module, command, changed, says):
+    """Exit status 3 with the command that installs it, before anything is trained."""
+    monkeypatch.chdir(tmp_path)
+    path = write_study(tmp_path, controls="[finetuned]", **changed)
+    monkeypatch.setitem(sys.modules, module, None)
+    found = run("study", command[0], path, *command[1:])
+    assert found.status == 3
+    last = found.err.splitlines()[-2:]
+    name = {"sklearn.datasets": "scikit-learn"}.get(module, module)
+    assert last[0] == f"error[missing-library]: {name} is not installed"
+    assert fnmatchcase(last[1], f"  help: {says}")
+
+
+def test_a_cluster_that_does_not_answer(tiny, monkeypatch):
+    def init(**_):
+        raise ConnectionError("Could not find any running Ray instance.\nmore")
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    assert refused(lambda: work_on_ray(tiny, [], "auto", 1, Progress())) == (
+        "error[study]: no Ray cluster answers at 'auto': Could not find any running Ray instance.\n"
+        "  help: start one with 'ray start --head'"
+    )
+
+
+def test_the_bar_of_a_terminal(tiny, monkeypatch):
+    """It counts steps and runs, and is wiped away."""
+    from composer.cli.study_progress import runs_bar
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    prepared = prepare(tiny)
+    run = Run(tiny.study, prepared.arms[0], 0)
+    with runs_bar(tiny, prepared) as progress:
+        for _ in range(3):
+            progress.on_step(run)
+        progress.on_end(run, "done")
+        monkeypatch.setattr(sys, "stderr", sys.__stderr__)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(40, "40 s"), (89.4, "89 s"), (720, "12 min"), (7500, "2 h 05 min"), (5400, "1 h 30 min")],
+)
+def test_durations(seconds, words):
+    from composer.cli.study_progress import duration
+
+    assert duration(seconds) == words

@@ -29,7 +29,7 @@ workers_option = click.option(
     default=1,
     show_default=True,
     metavar="N",
-    help="How many runs at once, each in a process of its own.",
+    help="How many runs at once, each in its own process.",
 )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from composer.errors import error
 from composer.study.arms import Arm
 from composer.study.claims import CAN_LOCK
+from composer.study.extra import library
 from composer.study.halving import went_on
 from composer.study.on_ray import work_on_ray
 from composer.study.opened import Opened
@@ -35,7 +36,10 @@ def prepare(opened: Opened, on_arm: Callable[[Arm], None] = lambda _: None) -> P
     Raises:
         ComposerError: the results are another study's, something changed since they were made, the
             data is not there, or a network cannot be made or does not fit the data.
+        MissingPartError: Optuna is not installed, and the study halves.
     """
+    if opened.study.halving is not None:
+        library("optuna")  # before hours of training, and not after the first epoch
     opened.checkpoints.parent.mkdir(parents=True, exist_ok=True)
     opened.store.create(opened.study.name)
     opened.store.check_fingerprints(opened.fingerprints())
@@ -89,15 +93,18 @@ def run_study(
     Args:
         opened: the study.
         prepared: its arms.
-        workers: how many runs at once on this machine, each in a process of its own; 1 is here.
+        workers: how many runs at once on this machine, each in its own process; 1 is this one.
         ray: the address of a Ray cluster that does the runs instead.
         progress: what to call while runs go on.
 
     Raises:
         ComposerError: results or checkpoints cannot be written, or workers end again and again.
+        MissingPartError: Ray is asked for and not installed.
     """
     if workers > 1 and not CAN_LOCK:
         raise error("study", "files cannot be locked on this system", "take --workers 1")
+    if ray is not None:
+        library("ray", "ray")
     opened.checkpoints.mkdir(exist_ok=True)
     screened, _ = remaining(opened, prepared)
     _do(opened, screened, workers, None, True, progress)

@@ -95,7 +95,7 @@ class Opened:
         return {**here.as_json(), "versions": here.versions}
 
     def fingerprints(self) -> dict[str, str]:
-        """Return hashes of what the results depend on besides the study file."""
+        """Return hashes of what the results depend on apart from the study file."""
         found = {"the data": self.data.fingerprint}
         for word, text in texts_of(self.study, self.beside).items():
             found[f"the spec {word}"] = hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""Several workers on one machine, each a process of its own."""
+"""Several workers on one machine, each in its own process."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Result:
 
 
 class Store:
-    """Reads and writes the results at a path; each call opens the file anew.
+    """Reads and writes the results at a path; each call opens the file.
 
     So it may be used in several processes, and nothing is left open when one is killed.
     """
@@ -134,10 +134,10 @@ class Store:
             raise results_error(message, "name another file with --results", self.path)
 
     def check_fingerprints(self, found: Mapping[str, str]) -> None:
-        """Note what the results depend on besides the study file; refuse where it changed.
+        """Note what the results depend on apart from the study file; refuse where it changed.
 
         Args:
-            found: by name, such as ``the data`` or ``the spec se``, a hash.
+            found: hashes under names such as ``the data`` and ``the spec se``.
 
         Raises:
             ComposerError: something is not what earlier results were made with.
@@ -148,7 +148,7 @@ class Store:
             rows = dict(connection.execute("select name, value from fingerprint").fetchall())
         if changed := [name for name, value in found.items() if rows[name] != value]:
             message = f"{changed[0]} changed since these results were made"
-            way_out = "put it back, or start anew with --results FILE"
+            way_out = "put it back, or start again with --results FILE"
             raise results_error(message, way_out, self.path)
 
     def write_meta(self, name: str, value: str) -> None:
