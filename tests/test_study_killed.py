@@ -1,12 +1,13 @@
 """A study whose processes are killed: the same final table, each run counted once.
 
-Children are forked, so that none imports torch again; when each kill comes is drawn, and nothing
-depends on it but how much is done again.
+Children are forked from a process that has imported torch. When each kill comes is drawn, and
+nothing depends on it but how much is done again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import random
 import signal
@@ -37,54 +38,69 @@ def table(study):
     }
 
 
-def whole(folder, **changed):
+@pytest.fixture(scope="module")
+def server():
+    """A process that has imported all there is to import, and forks itself for each child.
+
+    This process cannot be forked itself: torch computes no gradients after a fork where the parent
+    has computed some, as other tests do.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["composer.study.driver", "timm", "test_study_killed"])
+    first = context.Process(target=int)
+    first.start()
+    first.join()
+    return context
+
+
+def started(server, path):
+    """Run a study in a child; return it."""
+    child = server.Process(target=run_whole, args=(path,))
+    child.start()
+    return child
+
+
+def run_whole(path):
+    torch.set_num_threads(1)
+    study = Opened.of(path, None)
+    object.__setattr__(study.trainer, "checkpoint_every", 0.0)
+    run_study(study, prepare(study))
+
+
+def whole(server, folder, **changed):
     """Run a study without interruption; return its table and how long it took."""
     folder.mkdir()
     path = write_study(folder, training=TRAINING, **changed)
     begun = time.monotonic()
-    assert os.waitpid(forked(path), 0)[1] == 0
+    child = started(server, path)
+    child.join()
+    assert child.exitcode == 0
     return table(Opened.of(path, None)), time.monotonic() - begun
 
 
-def forked(path):
-    """Run a study in a child of this process; return its number.
-
-    The gradients of all are computed in children: torch computes none after a fork where the
-    parent has computed some.
-    """
-    if child := os.fork():
-        return child
-    status = 1
-    try:
-        study = Opened.of(path, None)
-        object.__setattr__(study.trainer, "checkpoint_every", 0.0)
-        run_study(study, prepare(study))
-        status = 0
-    except BaseException as failure:
-        print(repr(failure), file=sys.stderr, flush=True)
-    os._exit(status)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
+@pytest.mark.skipif(sys.platform == "win32", reason="children are forked")
 @pytest.mark.quick(1)
 @pytest.mark.parametrize("kills", [2, 10])
-def test_kill_9_at_random_moments(kills, tmp_path):
-    wanted, seconds = whole(tmp_path / "whole", controls="[finetuned]")
+def test_kill_9_at_random_moments(kills, tmp_path, server):
+    changed = {"controls": "[finetuned]", "seeds": str(kills)}
+    wanted, seconds = whole(server, tmp_path / "whole", **changed)
     folder = tmp_path / "killed"
     folder.mkdir()
-    path = write_study(folder, training=TRAINING, controls="[finetuned]")
+    path = write_study(folder, training=TRAINING, **changed)
     drawn, killed = random.Random(kills), 0
     for _ in range(kills):
-        child = forked(path)
-        time.sleep(drawn.uniform(0.1, 0.9) * 2 * seconds / kills)
-        os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
-        killed += os.WIFSIGNALED(status)
+        child = started(server, path)
+        time.sleep(seconds * drawn.uniform(0.05, 0.4))
+        child.kill()
+        child.join()
+        killed += child.exitcode == -signal.SIGKILL
     assert killed  # else nothing was interrupted
-    assert os.waitpid(forked(path), 0)[1] == 0
+    last = started(server, path)
+    last.join()
+    assert last.exitcode == 0
     study = Opened.of(path, None)
     assert table(study) == wanted
-    assert [(len(row[-1]), row[3]) for row in wanted] == [(4, "done")] * 4
+    assert [(len(row[-1]), row[3]) for row in wanted] == [(4, "done")] * 2 * kills
     assert not study.checkpoints.exists()
 
 
@@ -116,8 +132,8 @@ def wait_for(condition, seconds=240):
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are read from /proc")
 @pytest.mark.parametrize("victim", ["a worker", "the parent"])
-def test_two_workers_one_of_which_or_whose_parent_is_killed(victim, tmp_path):
-    wanted, _ = whole(tmp_path / "whole", controls="[finetuned]")
+def test_two_workers_one_of_which_or_whose_parent_is_killed(victim, tmp_path, server):
+    wanted, _ = whole(server, tmp_path / "whole", controls="[finetuned]")
     folder = tmp_path / "killed"
     folder.mkdir()
     path = write_study(folder, training=TRAINING, controls="[finetuned]")
@@ -125,13 +141,13 @@ def test_two_workers_one_of_which_or_whose_parent_is_killed(victim, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     checkpoints = folder / "study.results.checkpoints"
 
-    def started():
+    def running_command():
         return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
     def workers(parent):
         return [p for p in children(parent) if "spawn_main" in command_line(p)]
 
-    with started() as running:
+    with running_command() as running:
         wait_for(lambda: any(checkpoints.glob("*.checkpoint")) or running.poll() is not None)
         theirs = workers(running.pid)
         if victim == "a worker" and theirs:
@@ -141,7 +157,7 @@ def test_two_workers_one_of_which_or_whose_parent_is_killed(victim, tmp_path):
         running.communicate(timeout=400)
     if victim == "the parent":
         wait_for(lambda: not any(map(command_line, theirs)))  # they end with it
-        with started() as running:
+        with running_command() as running:
             running.communicate(timeout=400)
     assert running.returncode == 0
     study = Opened.of(path, None)
@@ -150,14 +166,14 @@ def test_two_workers_one_of_which_or_whose_parent_is_killed(victim, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_local_ray_of_two_workers_one_killed_half_way(tmp_path, monkeypatch):
+def test_a_local_ray_of_two_workers_one_killed_half_way(tmp_path, monkeypatch, server):
     ray = pytest.importorskip("ray", reason="Ray is not installed")
     from composer.study.on_ray import work_on_ray
     from composer.study.worker import Progress
 
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    wanted, _ = whole(tmp_path / "whole", controls="[finetuned]")
+    wanted, _ = whole(server, tmp_path / "whole", controls="[finetuned]")
     folder = tmp_path / "ray"
     folder.mkdir()
     study = Opened.of(write_study(folder, training=TRAINING, controls="[finetuned]"), None)
@@ -165,7 +181,7 @@ def test_a_local_ray_of_two_workers_one_killed_half_way(tmp_path, monkeypatch):
     study.checkpoints.mkdir()
     _, todo = remaining(study, prepared)
     ended = []
-    started = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    cluster = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         killer = os.fork()
         if not killer:
@@ -178,7 +194,7 @@ def test_a_local_ray_of_two_workers_one_killed_half_way(tmp_path, monkeypatch):
                 (folder / "killed").write_text(str(victims[0]))
                 os.kill(victims[0], signal.SIGKILL)
             os._exit(0)
-        address = started.address_info["address"]
+        address = cluster.address_info["address"]
         progress = Progress(on_end=lambda run, status: ended.append((run.key, status)))
         work_on_ray(study, todo, address, 2, progress)
         os.waitpid(killer, 0)

@@ -493,7 +493,7 @@ def test_what_the_command_refuses(run, tmp_path):
 def test_folders_of_images_and_saved_data_sets(tmp_path, monkeypatch):
     """The other kinds of data hold the same images."""
     from composer.study.data_sets import open_data
-    from composer.study.study_file import Folder, HuggingFace, Idx
+    from composer.study.study_file import Folder, HuggingFace, Idx, Torchvision
 
     datasets = pytest.importorskip("datasets")
     write_images(tmp_path / "idx")
@@ -517,6 +517,10 @@ def test_folders_of_images_and_saved_data_sets(tmp_path, monkeypatch):
     assert folder.classes == ("class0", "class1", "class2", "class3")
     assert sorted(folder.train.labels) == sorted(idx.train.labels)
     assert np.array_equal(folder.train.opened(0).convert("L"), idx.train.opened(0))
+    write_images(tmp_path / "tv" / "MNIST" / "raw", zipped=False)
+    mnist = Torchvision(kind="torchvision", name="MNIST", path="tv", size=32)
+    said = "no training image shows '4 - four', '5 - five' and '6 - six'"  # it is read
+    assert said in refused(lambda: open_data(mnist, tmp_path))
     limited = open_data(Idx(kind="idx", path="idx", size=32, train=16), tmp_path)
     again = open_data(Idx(kind="idx", path="idx", size=32, train=16), tmp_path)
     assert len(limited.train) == 16
@@ -559,7 +563,8 @@ def test_schedules_are_by_steps(schedule, warm, rates):
 @pytest.mark.parametrize(
     ("module", "command", "changed", "says"),
     [
-        ("ray", ["run", "--on", "ray"], {}, "pip install ray, or pip install 'attention-composer[[]ray]'"),
+        ("ray", ["run", "--on", "ray"], {},
+         "pip install ray, or pip install 'attention-composer[[]ray]'"),
         ("optuna", ["run"], {"halving": "{seed: 9}"}, "pip install optuna, or *"),
         ("datasets", ["run"], {"data": "{kind: huggingface, path: images, size: 32}"},
          "pip install datasets, or pip install 'attention-composer[[]study]'"),
