@@ -167,6 +167,7 @@ PLACES = [Place("a", 16, 64), Place("b", 32, 16), Place("c", 32, 16)]
         (60, "parameters", ("a",), 49),
         (3, "parameters", ("a",), 49),
         (150, "parameters", ("a", "b"), 146),
+        (200, "parameters", ("b", "c"), 194),
         (2 * 16 * 2 * 64 + 2 * (2 * 32 * 4 * 16), "multiply-adds", None, 12288),
         (10, "multiply-adds", ("b",), 1024),
     ],

@@ -2,8 +2,8 @@
 
 Two 1×1 convolutions with a ReLU between, added to the map as a residual branch. How wide they are
 is chosen so that the network has the parameters, or the multiply-adds, that it has with the
-mechanism. Where the narrowest are already too much, they go to some of the sites alone, those with
-the fewest channels first. What was reached is part of the result; an exact match is often out of
+mechanism. Where the narrowest are already too much, they go to some of the sites alone: to those
+that together come nearest. What was reached is part of the result; an exact match is often out of
 reach.
 """
 
@@ -33,6 +33,7 @@ insert: {at: block}
 """
 By = Literal["parameters", "multiply-adds"]
 _STEPS = 60
+_SUMS = 20_000  # of the costs of some sites, that are looked at
 
 
 @dataclass(frozen=True)
@@ -87,16 +88,19 @@ def match(places: Sequence[Place], wanted: int, by: By) -> Match:
 
 
 def _at_some(places: Sequence[Place], wanted: int, by: By) -> Match:
-    """Choose sites for the narrowest convolutions, the cheapest first, and one at least."""
-    ordered = sorted(places, key=lambda place: place.cost(0.0, by))
-    chosen, total = [ordered[0]], ordered[0].cost(0.0, by)
-    for place in ordered[1:]:
-        more = total + place.cost(0.0, by)
-        if abs(more - wanted) >= abs(total - wanted):
-            break
-        chosen, total = [*chosen, place], more
-    paths = {place.path for place in chosen}
-    return Match(0.0, tuple(p.path for p in places if p.path in paths), wanted, total)
+    """Choose the sites whose narrowest convolutions together come nearest to `wanted`."""
+    costs = [place.cost(0.0, by) for place in places]
+    sums: dict[int, tuple[int, ...]] = {0: ()}
+    for index, cost in enumerate(costs):
+        for total, chosen in list(sums.items()):
+            if total + cost <= 2 * wanted and len(sums) < _SUMS:
+                sums.setdefault(total + cost, (*chosen, index))
+    del sums[0]
+    if not sums:
+        cheapest = min(range(len(costs)), key=costs.__getitem__)
+        sums = {costs[cheapest]: (cheapest,)}
+    best = min(sums, key=lambda total: (abs(total - wanted), total))
+    return Match(0.0, tuple(places[index].path for index in sums[best]), wanted, best)
 
 
 def _total(places: Sequence[Place], ratio: float, by: By) -> int:
