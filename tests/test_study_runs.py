@@ -187,6 +187,8 @@ def test_a_mechanism_without_a_gate_has_no_held_control(tmp_path, monkeypatch):
     study = opened(tmp_path, mechanisms="[layer_scale]")
     facts = study.facts_of(arm(study, "held"))
     assert facts["reason"] == "layer_scale has no 'gate' node"
+    facts = study.facts_of(arm(study, "plain"))  # a new head alone on random features
+    assert facts["reason"] == "the backbone starts from random weights"
 
 
 # --------------------------------------------------------------------------- a study, resumed

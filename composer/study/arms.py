@@ -47,6 +47,7 @@ class Arm:
 
 #: The names of the controls that all mechanisms share.
 PLAIN, FINETUNED = "plain, head only", "plain, trained equally"
+PLAIN_ARM = Arm(FINETUNED, "finetuned")
 
 
 def mechanisms(study: Study) -> list[Arm]:
@@ -67,14 +68,10 @@ def mechanisms(study: Study) -> list[Arm]:
 def arms(study: Study) -> list[Arm]:
     """Return every arm: the shared controls, then each mechanism with its own controls.
 
-    The plain backbone with its head alone trained is a control only where the backbone starts from
-    trained weights; else it would be random features.
+    The plain backbone that is trained equally long is always one.
     """
-    found = []
-    if "plain" in study.controls and study.starts_trained:
-        found.append(Arm(PLAIN, "plain"))
-    if "finetuned" in study.controls or "plain" in study.controls:
-        found.append(Arm(FINETUNED, "finetuned"))
+    found = [Arm(PLAIN, "plain")] if "plain" in study.controls else []
+    found.append(PLAIN_ARM)
     for arm in mechanisms(study):
         found.append(arm)
         if "held" in study.controls:

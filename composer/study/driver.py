@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from composer.errors import error
-from composer.study.arms import Arm
+from composer.study.arms import PLAIN_ARM, Arm
 from composer.study.claims import CAN_LOCK
 from composer.study.extra import library
 from composer.study.halving import went_on
@@ -53,7 +53,7 @@ def prepare(opened: Opened, on_arm: Callable[[Arm], None] = lambda _: None) -> P
         facts = known.get(arm.name, {})
         if facts.get("key") != Run(opened.study, arm, -1).key:
             if not checked:
-                opened.trainer.check(Run(opened.study, arm, opened.study.seeds[0]))
+                opened.trainer.check(Run(opened.study, PLAIN_ARM, opened.study.seeds[0]))
                 checked = True
             facts = opened.facts_of(arm)
             opened.store.write_facts(arm.name, facts)

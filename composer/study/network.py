@@ -134,6 +134,8 @@ class Builder:
             ComposerError: it cannot be made.
             NotPossibleError: the arm is a control that its mechanism cannot have.
         """
+        if arm.kind == "plain" and not self.study.starts_trained:
+            raise NotPossibleError("the backbone starts from random weights")
         model = self.backbone(seed)
         seed_all(seed, _INSERTED)
         sites, gates, reached = 0, 0, None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from composer.study.arms import Arm
+from composer.study.arms import PLAIN_ARM, Arm
 from composer.study.opened import Opened
 from composer.study.runs import Run, runs, screening
 from composer.study.training import Timing
@@ -70,7 +70,7 @@ def plan_study(opened: Opened, on_arm: Callable[[Arm], None] = lambda _: None) -
     if store.path.exists():
         store.check(study.name)
         ended = set(store.ended())
-    opened.trainer.check(Run(study, opened.arms()[0], study.seeds[0]))
+    opened.trainer.check(Run(study, PLAIN_ARM, study.seeds[0]))
     found, seconds, left, screened = [], 0.0, 0, 0
     for arm in opened.arms():
         on_arm(arm)
