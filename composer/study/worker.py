@@ -88,16 +88,14 @@ def _do(
     opened: Opened, run: Run, screened: Sequence[str] | None, parent: int | None, progress: Progress
 ) -> None:
     store, halving = opened.store, opened.study.halving
-    so_far: list[Epoch] = []
 
     def on_epoch(epoch: Epoch) -> bool:
         store.write_epoch(run.key, epoch)
         if screened is None or halving is None:
             return False
         epochs = store.epochs()
-        so_far[:] = epochs[run.key]
         others = [found for key, found in epochs.items() if key in screened]
-        return stops(halving, others, so_far)
+        return stops(halving, others, epochs[run.key])
 
     def on_step() -> None:
         _check_parent(parent)
