@@ -51,6 +51,11 @@ USES = {
     "onnx": Use("onnx", "extra `export`: the ONNX format"),
     "onnxruntime": Use(None, "extra `export`: runs the exported model to verify it"),
     "onnxscript": Use(None, "extra `export`: used by torch's ONNX exporter"),
+    "datasets": Use("datasets", "extra `study`: data sets that are saved to disk"),
+    "optuna": Use("optuna", "extra `study`: successive halving"),
+    "scikit-learn": Use("sklearn", "extra `study`: the digits"),
+    "scipy": Use("scipy", "extra `study`: Student's t"),
+    "ray": Use("ray", "extra `ray`: runs on a cluster"),
 }
 
 
@@ -59,7 +64,8 @@ def dependencies() -> dict[str, str]:
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)["project"]
     extras = project["optional-dependencies"]
-    written = [*project["dependencies"], *extras["hf"], *extras["export"]]
+    ours = ("hf", "export", "study", "ray")
+    written = [*project["dependencies"], *(one for extra in ours for one in extras[extra])]
     found = [re.fullmatch(r"([\w.-]+)(.*)", one) for one in written]
     return {one[1]: one[2] for one in found if one is not None}
 

@@ -264,8 +264,8 @@ BAD = [
         ("inser",),
         2,
         "error[usage]: unknown command 'inser'\n  help: did you mean 'insert'? "
-        "Commands: insert, new, check, show, sites, list, render, verify, compare, schema, eject, "
-        "lift, export, diff, explain\n",
+        "Commands: insert, new, check, show, sites, list, render, verify, compare, schema, study, "
+        "eject, lift, export, diff, explain\n",
     ),
     (
         "an unknown option",

@@ -57,6 +57,7 @@ HANDED_ON = {
         "lifting/lift.py: Diagnostic('')",
         "lower/emitter.py: Diagnostic(problem.code)",
         "primitives/constant.py: without_value(failure.code)",
+        "study/read.py: Diagnostic(code)",
     )},
 }  # fmt: skip
 
@@ -116,7 +117,7 @@ def _marks(case: Case) -> Any:
 
 #: Commands that load no torch.
 QUICK = {"unknown-spec", "no-match", "unknown-param", "usage", "unknown-format", "output",
-         "not-a-file", "unknown-code", "drawn"}  # fmt: skip
+         "not-a-file", "unknown-code", "drawn", "study", "results"}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", [_marks(c) for c in CASES.values() if c.tested_in is None])

@@ -266,6 +266,7 @@ WORDS = (
     ("insert", "--spec", "se", "--into", "{}"), ("insert", "--spec", "{}", "--into", "resnet18"),
     ("eject", "{}"), ("explain", "{}"),
     ("export", "{}", "--to", "python"), ("lift", "{}"), ("diff", "{}", "se"),
+    ("study", "report", "{}"), ("study", "plan", "{}"), ("study", "run", "{}"),
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ LAYERS = (
     "visible", "turns", "errors", "explanations", "files", "plugins", "language", "kernels",
     "primitives", "extending", "graph", "lower", "measure", "models", "lifting", "analysis",
     "surgery", "training", "compiling", "artifact", "exporting", "looking", "certificate",
-    "drawing", "api", "testing", "cli",
+    "drawing", "study", "api", "testing", "cli",
 )  # fmt: skip
 #: Layers that never meet, though one stands above the other: opening models, and reading them.
 APART = {("analysis", "models")}

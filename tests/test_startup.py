@@ -59,6 +59,9 @@ LIGHT = [
     (["show", "mhsa", "--channels", "60"], 1),
     (["show", "se", "--size", "x"], 2),
     (["show", "se", "--set", "x=1"], 2),
+    (["study", "--help"], 0),
+    (["study", "run", "--help"], 0),
+    (["study", "plan", "no.yaml"], 1),
     (["sites", "resnet19"], 1),
     (["sites", "hf:nowhere"], 1),
 ]

@@ -28,7 +28,7 @@ from composer.errors import ComposerError, Diagnostic, UsageError, error, sugges
 
 _COMMANDS = (
     "insert", "new", "check", "show", "sites", "list", "render", "verify", "compare", "schema",
-    "eject", "lift", "export", "diff", "explain",
+    "study", "eject", "lift", "export", "diff", "explain",
 )  # fmt: skip
 
 #: What `composer` alone prints.

@@ -1,0 +1,1 @@
+"""Whether a mechanism helps: runs over mechanisms, places and seeds, with controls."""
