@@ -120,7 +120,7 @@ def test_code_names_what_there_is(page: str) -> None:
         assert used <= set(composer.__all__)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_commands_and_python_run_in_order(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
