@@ -59,7 +59,9 @@ AREAS = {
     "surgery": Area(
         ("surgery/source.py", "surgery/edited_class.py", "surgery/wrapping.py", "surgery/match.py",
          "surgery/place.py", "surgery/placement.py"),
-        ("test_source", "test_plan", "test_wrapped", "test_stand_in"),
+        ("test_source", "test_plan", "test_wrapped", "test_stand_in", "test_edit",
+         "test_replace_modules", "test_add_in_a_child", "test_other_layers", "test_anatomy",
+         "test_lasting", "test_every_layout", "test_saving_after_training"),
     ),
 }  # fmt: skip
 
@@ -232,6 +234,7 @@ def _tested(place: Path, area: Area) -> int:
         os.environ["PYTHONPATH"] = str(place)
         files = [f"tests/{name}.py" for name in area.tests]
         plain = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--no-header", "--tb=no"]
+        plain += ["-m", "not slow"]
         return int(pytest.main([*plain, *files]))
     except BaseException:
         return 1
@@ -276,11 +279,16 @@ def main() -> None:
     asked.add_argument("--seed", type=int, default=0)
     asked.add_argument("--jobs", type=int, default=2)
     asked.add_argument("--file", help="only mutants of this file")
+    asked.add_argument("--only", help="only those of the sample that the lines of this file name")
     given = asked.parse_args()
     area = AREAS[given.area]
     if given.file:
         area = Area((given.file,), area.tests)
-    found = run(area, sample(area, given.count, given.seed), given.jobs)
+    chosen = sample(area, given.count, given.seed)
+    if given.only:
+        named = Path(given.only).read_text(encoding="utf-8")
+        chosen = [mutant for mutant in chosen if str(mutant) in named]
+    found = run(area, chosen, given.jobs)
     counts = Counter(how.partition(":")[0] for _, how in found)
     print(f"\n{counts['killed']} of {len(found)} killed; survivors:")
     for mutant, how in found:
