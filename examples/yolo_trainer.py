@@ -17,5 +17,5 @@ class ComposedTrainer(DetectionTrainer):
         plain = super().get_model(copy.copy(cfg), verbose=verbose)
         model = composer.insert(plain, "cbam", at="stage", params={"min_width": 4}, inplace=True)
         if weights:
-            model.load(weights)  # by name: those of what is inserted, too, when training goes on
+            model.load(weights)  # by name; includes the mechanism's weights when training resumes
         return model
