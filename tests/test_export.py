@@ -51,6 +51,7 @@ def close(ours: Tensor, theirs: Tensor) -> None:
 # ------------------------------------------------------------------------- what is written
 
 
+@pytest.mark.long
 def test_a_network_as_onnx(tmp_path: Path) -> None:
     model = enlivened(composer.insert(create_model("test_resnet"), "se")).eval()
     file = tmp_path / "se.onnx"

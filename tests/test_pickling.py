@@ -79,7 +79,7 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
     return found
 
 
-@pytest.mark.quick(12, then="long")
+@pytest.mark.long
 @pytest.mark.quick(60)
 @pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("way", WAYS)

@@ -92,6 +92,7 @@ def run_until(child, seconds=float("inf")):
     return taken
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="CPU time is read from /proc")
 @pytest.mark.quick(1)
 @pytest.mark.parametrize("kills", [2, 10])

@@ -159,6 +159,7 @@ def test_a_name_that_is_hostile_stays_text(tmp_path):
     assert "a\\|b" in texts["report.md"]
 
 
+@pytest.mark.long
 def test_the_command_writes_the_files_and_keeps_others(capsys, tmp_path):
     run = Command(capsys)
     results(tmp_path)

@@ -206,6 +206,7 @@ def stop_after(steps):
     return Progress(on_step=on_step)
 
 
+@pytest.mark.long
 def done(study, progress=None):
     prepared = prepare(study)
     run_study(study, prepared, progress=progress)
@@ -469,6 +470,7 @@ def test_arms_that_are_stopped_do_not_run_on_the_other_seeds(tmp_path, monkeypat
     assert {seed for _, seed in found} == {0, 1}
 
 
+@pytest.mark.long
 # ------------------------------------------------------------------------------------ the command
 
 
