@@ -396,3 +396,18 @@ def test_a_choice_of_the_spec_is_said_to_be_so() -> None:
         "error[no-such-position]: the spec goes to stages 1..-2 (its insert says so), and there is "
         "1 stage\n  help: choose others, as with --stages 1 or, in Python, stages=1"
     )
+
+
+def test_a_module_that_outputs_no_map_is_passed_over_with_its_size():
+    with pytest.raises(ComposerError) as caught:
+        composer.plan(create_model("test_resnet"), "se", at="module", select="fc")
+    (problem,) = caught.value.diagnostics
+    assert problem.message == (
+        "none of the 70 modules matches; 1 passed over: it outputs 1×1000, which is not a map"
+    )
+
+
+def test_a_stage_that_is_a_sequence_keeps_its_class_and_gets_one_child_more():
+    edited = composer.insert(create_model("test_resnet"), "se", at="stage", params={"reduction": 4})
+    assert type(edited.layer1) is nn.Sequential
+    assert [name for name, _ in edited.layer1.named_children()] == ["0", "se"]
