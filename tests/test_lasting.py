@@ -336,6 +336,20 @@ def test_a_forward_that_something_was_written_into_is_not_replaced() -> None:
     assert composed.blocks[0].cv1.bn.se is not None
 
 
+def test_only_a_method_of_its_own_replaces_the_forward_of_an_edited_module() -> None:
+    composed = composer.insert(
+        of(Bottleneck), "se", at="module", select="*.cv1", position="output",
+        params={"reduction": 4},
+    )  # fmt: skip
+    module = composed.blocks[0].cv1
+    for stranger in (print, lambda x: x, composed.blocks[1].cv1.forward_fuse):
+        with pytest.raises(ComposerError, match="forward-replaced"):
+            module.forward = stranger
+    x = torch.randn(1, 16, 8, 8)
+    module.forward = module.forward_fuse
+    assert torch.equal(module(x), module.se(F.silu(module.conv(x))))
+
+
 class Inner(nn.Module):
     """Is replaced by a plain convolution when it is fused."""
 
