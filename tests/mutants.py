@@ -61,7 +61,7 @@ AREAS = {
          "surgery/place.py", "surgery/placement.py"),
         ("test_source", "test_plan", "test_wrapped", "test_stand_in", "test_edit",
          "test_replace_modules", "test_add_in_a_child", "test_other_layers", "test_anatomy",
-         "test_lasting", "test_every_layout", "test_saving_after_training"),
+         "test_lasting", "test_every_layout", "test_saving_after_training", "test_whole_models"),
     ),
 }  # fmt: skip
 

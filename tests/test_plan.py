@@ -411,3 +411,30 @@ def test_a_stage_that_is_a_sequence_keeps_its_class_and_gets_one_child_more():
     edited = composer.insert(create_model("test_resnet"), "se", at="stage", params={"reduction": 4})
     assert type(edited.layer1) is nn.Sequential
     assert [name for name, _ in edited.layer1.named_children()] == ["0", "se"]
+
+
+class OfSeveral(nn.Module):
+    """Gives a map, another if there are to be two, a vector and nothing."""
+
+    def __init__(self, maps: int) -> None:
+        super().__init__()
+        self.conv, self.maps = nn.Conv2d(16, 16, 3, padding=1), maps
+
+    def forward(self, x):
+        y = self.conv(x)
+        return (*[y] * self.maps, y.mean((2, 3)), None)
+
+
+class Heads(nn.Module):
+    def __init__(self, maps: int) -> None:
+        super().__init__()
+        self.stem, self.several, self.head = nn.Conv2d(3, 16, 3), OfSeveral(maps), nn.Linear(16, 5)
+
+    def forward(self, x):
+        return self.head(self.several(self.stem(x))[0].mean((2, 3)))
+
+
+@pytest.mark.parametrize(("maps", "note"), [(1, None), (2, "the first of 2 values")])
+def test_of_several_values_those_that_are_maps_are_counted(maps, note):
+    found = composer.plan(Heads(maps), "se", at="module", select="several", position="output")
+    assert [site.note for site in found.sites] == [note]
