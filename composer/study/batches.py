@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from composer.measure.seeds import seed_torch
 from composer.study.data_sets import Images
 from composer.study.study_file import Training
 
@@ -27,7 +28,7 @@ def seed_all(*numbers: int) -> None:
     mixed = np.random.SeedSequence([number % _WORDS for number in numbers]).generate_state(3)
     random.seed(int(mixed[0]))
     np.random.seed(int(mixed[1]))
-    torch.manual_seed(int(mixed[2]))
+    seed_torch(int(mixed[2]))
 
 
 @dataclass(frozen=True)
