@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from composer.errors import ComposerError, Diagnostic, suggestion
 from composer.language.position import Position, PositionError
+from composer.language.reworded import reworded
 from composer.language.source import Source, YamlPath, kind_of, parse
 from composer.measure.inputs import DTYPES
 
@@ -44,16 +45,12 @@ def parse_recipe(text: str, file: str) -> tuple[dict[str, Any], Source]:
     try:
         data, source = parse(text, file)
     except ComposerError as failure:
-        raise ComposerError(map(_of_a_recipe, failure.diagnostics)) from None
+        raise ComposerError(
+            reworded(one, "recipe", _OF_A_RECIPE) for one in failure.diagnostics
+        ) from None
     if source.problems:
-        raise ComposerError(map(_of_a_recipe, source.problems))
+        raise ComposerError(reworded(one, "recipe", _OF_A_RECIPE) for one in source.problems)
     return data, source
-
-
-def _of_a_recipe(said: Diagnostic) -> Diagnostic:
-    message, way_out = _OF_A_RECIPE.get(said.code, (None, None))
-    words = message or said.message.replace("a spec", "a recipe").replace("the spec", "the recipe")
-    return replace(said, message=words, help=way_out or said.help)
 
 
 def wrong_field(

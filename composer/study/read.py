@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from composer.errors import ComposerError, Diagnostic, did_you_mean, listing, suggestion
+from composer.language.reworded import reworded
 from composer.language.source import Source, YamlPath, kind_of, parse, read_text
 from composer.study import study_file
 from composer.study.study_file import Study
@@ -68,8 +68,10 @@ def study_of(text: str, file: str) -> tuple[Study, Source]:
     try:
         data, source = parse(text, file)
     except ComposerError as failure:
-        raise ComposerError(map(_as_of_a_study, failure.diagnostics)) from None
-    problems = list(map(_as_of_a_study, source.problems))
+        raise ComposerError(
+            reworded(one, "study", _OF_A_STUDY) for one in failure.diagnostics
+        ) from None
+    problems = [reworded(one, "study", _OF_A_STUDY) for one in source.problems]
     study = None
     try:
         study = Study.model_validate(data)
@@ -82,12 +84,6 @@ def study_of(text: str, file: str) -> tuple[Study, Source]:
     if problems or study is None:
         raise ComposerError(problems)
     return study, source
-
-
-def _as_of_a_study(problem: Diagnostic) -> Diagnostic:
-    message, way_out = _OF_A_STUDY.get(problem.code, (None, None))
-    words = message or re.sub(r"\b(a|the) spec\b", r"\1 study", problem.message)
-    return replace(problem, message=words, help=way_out or problem.help)
 
 
 def _yaml_path(detail: ErrorDetails, data: Any) -> YamlPath:
