@@ -1,12 +1,13 @@
 """The mean and maximum of x along some axes, stacked on a new one.
 
-Forward these are two reads, which torch does best one after the other. Backward, with n values
+Forward these are two reads, the second from the caches: large maps are reduced part by part.
+Backward, with n values
 pooled, k of them equal to the maximum m, and the gradients ∂a of the mean and ∂m of the maximum,
 
     ∂x = ∂a/n + [x = m] ∂m/k
 
-is one map written once, whereas torch writes four: [x = m] ∂m, that over k, ∂a/n, and their sum.
-As in torch's `amax`, equal maxima share the gradient.
+is one map, again written part by part, whereas torch writes four: [x = m] ∂m, that over k, ∂a/n,
+and their sum. As in torch's `amax`, equal maxima share the gradient.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from composer.kernels.largest import largest
-from composer.kernels.memory import is_plain
+from composer.kernels.memory import empty_like, in_cache, is_large, is_plain
 
 
 def mean_and_max(x: Tensor, axes: tuple[int, ...], at: int, mean_first: bool) -> Tensor:
@@ -37,7 +38,19 @@ def mean_and_max(x: Tensor, axes: tuple[int, ...], at: int, mean_first: bool) ->
 
 
 def _pooled(x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    return x.mean(axes), largest(x, axes)
+    if not is_large(x):
+        return x.mean(axes), largest(x, axes)
+    axis, length = in_cache(x)
+    if length >= x.shape[axis] or axis in _positive(x, axes):
+        return x.mean(axes), largest(x, axes)
+    at = axis - sum(pooled < axis for pooled in _positive(x, axes))
+    pairs = [(part.mean(axes), largest(part, axes)) for part in x.split(length, axis)]
+    means, maxima = zip(*pairs, strict=True)
+    return torch.cat(means, at), torch.cat(maxima, at)
+
+
+def _positive(x: Tensor, axes: tuple[int, ...]) -> list[int]:
+    return [axis % x.dim() for axis in axes]
 
 
 def _stacked(mean: Tensor, largest: Tensor, at: int, mean_first: bool) -> Tensor:
@@ -77,13 +90,31 @@ class _MeanAndMax(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, output = ctx.saved_tensors
-        is_largest = _is_largest(ctx, x, output)
         of_mean, of_max = _parts(ctx, dy)
         of_mean = of_mean / (x.numel() // max(of_mean.numel(), 1))
+        if not torch.is_grad_enabled() and is_plain(dy) and is_large(x):
+            return _written(ctx, x, output, of_mean, of_max), None, None, None
+        is_largest = _is_largest(ctx, x, output)
         of_max = of_max / is_largest.sum(ctx.axes, keepdim=True)
         if torch.is_grad_enabled() or not is_plain(dy):  # a double backward, or a batched one
             return is_largest * of_max + of_mean, None, None, None
         return is_largest.mul_(of_max).add_(of_mean), None, None, None
+
+
+def _written(ctx: Any, x: Tensor, output: Tensor, of_mean: Tensor, of_max: Tensor) -> Tensor:
+    """Return the gradient of large x, in large pages and part by part."""
+    _, largest = _parts(ctx, output)
+    dx = empty_like(x)
+    axis, length = in_cache(dx)
+    if axis in _positive(x, ctx.axes):
+        length = x.shape[axis]
+    for dx_, *given in zip(
+        *(t.split(length, axis) for t in (dx, x, largest, of_max, of_mean)), strict=True
+    ):
+        x_, largest_, of_max_, of_mean_ = given
+        torch.eq(x_, largest_, out=dx_)
+        dx_.mul_(of_max_ / dx_.sum(ctx.axes, keepdim=True)).add_(of_mean_)
+    return dx
 
 
 def _parts(ctx: Any, stacked: Tensor) -> tuple[Tensor, Tensor]:

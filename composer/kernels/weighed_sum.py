@@ -6,7 +6,8 @@ With y = Σᵢ xᵢ ⊙ gᵢ and its gradient ∂y:
     ∂gᵢ = Σ ∂y ⊙ xᵢ      over the axes along which gᵢ was broadcast
 
 Torch allocates a map for each product ∂y ⊙ xᵢ. Here the products use the memory of ∂xᵢ, which is
-written afterwards; that pays off for large maps, see `composer.kernels.memory`.
+written afterwards, part by part, so that it stays in the caches; that pays off for large maps, see
+`composer.kernels.memory`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from composer.kernels.memory import empty_like, is_large, is_plain
+from composer.kernels.memory import empty_like, in_cache, is_large, is_plain
 
 
 def weighed(x: Tensor, by: Tensor) -> Tensor:
@@ -119,5 +120,18 @@ def _gradients(
         dby = (dy * x).sum_to_size(by.shape) if wants_by else None
         return (dy * by if wants_x else None), dby
     dx = empty_like(x)
-    dby = torch.mul(dy, x, out=dx).sum_to_size(by.shape) if wants_by else None
-    return (torch.mul(dy, by, out=dx) if wants_x else None), dby
+    if not wants_by:
+        return torch.mul(dy, by, out=dx), None
+    axis, length = in_cache(dx)
+    full = by.reshape(*(1 for _ in range(x.dim() - by.dim())), *by.shape)
+    shared = full.shape[axis] == 1
+    weights = [full] * -(-x.shape[axis] // length) if shared else full.split(length, axis)
+    found = []
+    for dx_, dy_, x_, by_ in zip(
+        dx.split(length, axis), dy.split(length, axis), x.split(length, axis), weights, strict=True
+    ):
+        found.append(torch.mul(dy_, x_, out=dx_).sum_to_size(by_.shape))
+        if wants_x:
+            torch.mul(dy_, by_, out=dx_)
+    dby = torch.stack(found).sum(0) if shared else torch.cat(found, axis)
+    return (dx if wants_x else None), dby.reshape(by.shape)

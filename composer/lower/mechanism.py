@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 from torch import Tensor, fx, nn
 from torch.nn.modules import module as everywhere
@@ -14,6 +15,9 @@ from composer.lower.graph_data import GraphData
 
 #: The attributes that follow from a module's graph, and are rebuilt with it.
 _OF_THE_GRAPH = ("_graph", "_code", "_lineno_map", "_prologue_start")
+
+#: The classes of the modules that are alive, by what makes two of them the same.
+_CLASSES: MutableMapping[tuple[Any, ...], type] = WeakValueDictionary()
 
 
 @dataclass(frozen=True)
@@ -37,14 +41,22 @@ class Mechanism(fx.GraphModule):
     `meta` and the nodes' `meta`. Here the pickle contains the graph itself, as plain values. fx's
     copy loses the forward hooks.
 
+    fx makes a class for each module. Here modules of equal code share one, and with it the code
+    object of their forward, so that dynamo compiles blocks of equal structure once. A module whose
+    graph is edited and recompiled gets another class; the others keep theirs.
+
     Its output is a new tensor, so the block may modify it in place, as ``x += shortcut`` does. If
     a hook may keep it, the block gets a copy.
     """
 
     def recompile(self) -> fx.graph.PythonCode:
         """Regenerate the forward from the graph."""
+        kind, name = _kind(type(self)), type(self).__name__
+        self.__class__ = _class_of_one_module(kind, name)
         code = super().recompile()
         del type(self).__call__  # so that the call is nn.Module's, which tracers look for
+        read = sorted((word, id(value)) for word, value in code.globals.items())
+        self.__class__ = _CLASSES.setdefault((kind, name, code.src, *read), type(self))
         return code
 
     def _call_impl(self, *args: Any, **kwargs: Any) -> Any:
@@ -54,7 +66,7 @@ class Mechanism(fx.GraphModule):
         return given
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        kind = next(one for one in type(self).__mro__ if not _is_of_one_module(one))
+        kind = _kind(type(self))
         state = _without_graph(self.__getstate__())  # type: ignore[no-untyped-call]
         made_from = (kind, type(self).__name__, GraphData.of(self.graph), self._tracer_cls)
         return _made_again, made_from, state
@@ -89,9 +101,15 @@ def _for_all() -> bool:
     return bool(everywhere._global_forward_hooks or everywhere._global_backward_hooks)
 
 
-def _is_of_one_module(kind: type) -> bool:
-    """Return whether fx made a class for a single module, which holds its forward."""
-    return kind.__qualname__.endswith("GraphModuleImpl")
+def _kind(made: type[Mechanism]) -> type[Mechanism]:
+    """Return the class that a class made by fx is of; fx's own holds the forward."""
+    return next(one for one in made.__mro__ if not one.__qualname__.endswith("GraphModuleImpl"))
+
+
+def _class_of_one_module(kind: type[Mechanism], name: str) -> type[Mechanism]:
+    made = type(kind.__new__(kind))
+    made.__name__ = name
+    return made
 
 
 def _without_graph(state: dict[str, Any]) -> dict[str, Any]:
@@ -102,9 +120,9 @@ def _without_graph(state: dict[str, Any]) -> dict[str, Any]:
 
 def _empty(kind: type[Mechanism], name: str) -> Mechanism:
     """Return a module without graph and weights, with a new class."""
-    module = kind.__new__(kind)
+    made = _class_of_one_module(kind, name)
+    module: Mechanism = object.__new__(made)
     nn.Module.__init__(module)
-    type(module).__name__ = name
     return module
 
 

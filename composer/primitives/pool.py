@@ -219,8 +219,12 @@ class Pool(Primitive):
             from composer.kernels.deviation import deviation, variance
 
             return emit.function(deviation if reduce == "std" else variance, node, where)
-        method = "amin" if reduce == "min" else reduce
-        return emit.method(method, node, where[0] if len(where) == 1 else where)
+        axes = where[0] if len(where) == 1 else where
+        if reduce == "mean":
+            from composer.kernels.mean import mean
+
+            return emit.function(mean, node, axes)
+        return emit.method("amin" if reduce == "min" else reduce, node, axes)
 
     def _lower_windows(self, emit: Emitter, kernel: tuple[Expr, ...]) -> Any:
         import torch

@@ -22,6 +22,7 @@ from composer.exporting.python.layers import no_plain_form
 from composer.kernels.conv_of_each import conv_of_each
 from composer.kernels.deviation import deviation, variance
 from composer.kernels.largest import largest
+from composer.kernels.mean import mean
 from composer.kernels.mean_and_max import mean_and_max
 from composer.kernels.row_conv1d import row_conv1d
 from composer.kernels.weighed_sum import weighed, weighed_in_place, weighed_sum
@@ -128,6 +129,11 @@ def _mean_and_max(args: Args, _kwargs: Kwargs) -> Code:
     return Code(f"torch.stack(({', '.join(pooled)}), {at})")
 
 
+def _mean(args: Args, _kwargs: Kwargs) -> Code:
+    x, axes = args
+    return Code(f"{x.at(9)}.mean({shown(axes)})")
+
+
 def _largest(args: Args, _kwargs: Kwargs) -> Code:
     x, axes = args
     return Code(f"{x.at(9)}.amax({shown(axes[0]) if len(axes) == 1 else shown(axes)})")
@@ -191,7 +197,7 @@ def _power(args: Args, _kwargs: Kwargs) -> Code:
 
 _OURS: dict[Any, Written] = {
     operator.getitem: _getitem, operator.neg: _negative, operator.pow: _power,
-    mean_and_max: _mean_and_max, largest: _largest, weighed_sum: _weighed_sum,
+    mean: _mean, mean_and_max: _mean_and_max, largest: _largest, weighed_sum: _weighed_sum,
     deviation: _statistic("std"), variance: _statistic("var"),
     weighed_windows: _weighed_windows, conv_of_each: _conv_of_each, row_conv1d: _row_conv1d,
     unfold: lambda args, kwargs: called("unfold", args, kwargs),

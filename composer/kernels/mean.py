@@ -1,0 +1,54 @@
+"""The mean over some axes, whose gradient is a view.
+
+    y  = Σ x / n
+    ∂x = ∂y / n       the same number for each of the n values
+
+Torch writes this number n times, to a new map as large as x, and adds it to the gradient from x's
+other readers. A view with strides of zero is added just as well; that pays off for large maps, see
+`composer.kernels.memory`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_unary
+
+from composer.kernels.memory import is_large
+
+
+def mean(x: Tensor, axes: int | tuple[int, ...]) -> Tensor:
+    """Return ``x.mean(axes)``."""
+    if has_torch_function_unary(x):
+        return handle_torch_function(mean, (x,), x, axes)
+    if torch.is_grad_enabled() and x.requires_grad and is_large(x):
+        return _Mean.apply(x, axes)  # type: ignore[no-any-return]
+    return x.mean(axes)
+
+
+class _Mean(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, axes: int | tuple[int, ...]) -> Tensor:
+        return x.mean(axes)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], _output: Tensor) -> None:
+        x, ctx.axes = inputs
+        ctx.shape = x.shape
+
+    @staticmethod
+    def jvp(ctx: Any, dx: Tensor, *_: None) -> Tensor:
+        return dx.mean(ctx.axes)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        axes = (ctx.axes,) if isinstance(ctx.axes, int) else ctx.axes
+        number = 1
+        for axis in sorted(axis % len(ctx.shape) for axis in axes):
+            dy = dy.unsqueeze(axis)
+            number *= ctx.shape[axis]
+        return (dy / number).expand(ctx.shape), None
