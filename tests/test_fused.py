@@ -14,6 +14,7 @@ import composer
 from composer.kernels import memory, row_conv1d
 from composer.kernels.conv_of_each import conv_of_each
 from composer.kernels.largest import largest
+from composer.kernels.mean import mean
 from composer.kernels.mean_and_max import mean_and_max
 from composer.kernels.row_conv1d import RowConv1d
 from composer.kernels.weighed_sum import weighed, weighed_in_place, weighed_sum
@@ -32,7 +33,95 @@ def values(number: int, shape: tuple[int, ...], of: int = 0) -> list[Tensor]:
     return [random(*shape, seed=of + i).requires_grad_() for i in range(number)]
 
 
+@pytest.fixture
+def in_parts(all_large: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let one thread's cache hold but a few numbers, so that every map is split."""
+    monkeypatch.setattr(memory, "CACHED", 64)
+
+
+# ----------------------------------------------------------------------------------------- mean
+
+
+@pytest.mark.parametrize("axes", [1, -1, (2, 3), (3, 1), (0, -2)])
+def test_mean(all_large: None, axes: int | tuple[int, ...]) -> None:
+    (x,) = values(1, (2, 3, 4, 5))
+    y, want = mean(x, axes), x.mean(axes)
+    assert type(y.grad_fn).__name__ == "_MeanBackward"
+    assert torch.equal(y, want)
+    dy = random(*want.shape, seed=99)
+    (mine,), (theirs,) = (torch.autograd.grad(value, x, dy) for value in (y, want))
+    torch.testing.assert_close(mine, theirs)
+    assert mine.untyped_storage().nbytes() == dy.untyped_storage().nbytes()  # no map
+    assert type(mean(x.detach(), axes)) is Tensor
+
+
+@pytest.mark.long
+def test_mean_has_gradients_of_every_order(all_large: None) -> None:
+    given = values(1, (2, 3, 2, 2))
+
+    def f(x: Tensor) -> Tensor:
+        return mean(x, (2, 3)).square()
+
+    assert torch.autograd.gradcheck(f, given, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(f, given)
+
+
+def test_mean_of_other_kinds_of_tensor(all_large: None) -> None:
+    x = random(2, 3, 4, 5)
+    want = x.mean(1)
+    torch.testing.assert_close(torch.func.vmap(lambda one: mean(one, 0))(x), want)
+    grad = torch.func.grad(lambda one: mean(one, 1).sum())(x)
+    torch.testing.assert_close(grad, torch.full_like(x, 1 / 3))
+    traced = fx.symbolic_trace(lambda one: mean(one, 1))
+    assert [n.op for n in traced.graph.nodes] == ["placeholder", "call_function", "output"]
+    torch.testing.assert_close(traced(x.requires_grad_()), want)
+    compiled = torch.compile(lambda one: mean(one, 1), fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(x), want)
+
+
 # ---------------------------------------------------------------------------------- weighed sum
+
+
+@pytest.mark.parametrize("memory_format", FORMATS)
+@pytest.mark.parametrize("shape", [*GATES, (1, 1, 4, 5), (1, 1, 1, 1), (4, 1), (1,)])
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_gradients_in_parts(
+    in_parts: None, batch: int, shape: tuple[int, ...], memory_format: torch.memory_format
+) -> None:
+    (x,) = values(1, (batch, 3, 4, 5))
+    x = x.detach().contiguous(memory_format=memory_format).requires_grad_()
+    shape = (batch, *shape[1:]) if len(shape) == 4 and shape[0] == 2 else shape
+    (by,) = values(1, shape, of=9)
+    dy = random(*x.shape, seed=99)
+    mine, theirs = (torch.autograd.grad(y, (x, by), dy) for y in (weighed(x, by), x * by))
+    torch.testing.assert_close(mine, theirs)
+    if by.shape != x.shape:  # else the product itself is the gradient, and torch's
+        assert mine[0].is_contiguous(memory_format=memory_format)
+
+
+@pytest.mark.parametrize("memory_format", FORMATS)
+@pytest.mark.parametrize("axes", [(1,), (2, 3), (0,), (-1,), (0, 2)])
+@pytest.mark.parametrize("mean_first", [True, False])
+def test_mean_and_max_in_parts(
+    in_parts: None, axes: tuple[int, ...], mean_first: bool, memory_format: torch.memory_format
+) -> None:
+    x = random(5, 3, 4, 6).round(decimals=1).contiguous(memory_format=memory_format)
+    x.requires_grad_()  # rounded: some maxima are equal
+    both = (x.mean(axes), x.amax(axes))
+    want = torch.stack(both if mean_first else both[::-1], 1)
+    y = mean_and_max(x, axes, 1, mean_first)
+    assert torch.equal(mean_and_max(x.detach(), axes, 1, mean_first), y)
+    torch.testing.assert_close(y, want)
+    dy = random(*want.shape, seed=99)
+    mine, theirs = (torch.autograd.grad(value, x, dy) for value in (y, want))
+    torch.testing.assert_close(mine, theirs)
+
+
+def test_the_parts_of_a_map_fit_the_caches() -> None:
+    whole = torch.empty(8, 256, 56, 56, device="meta")
+    threads = torch.get_num_threads()
+    assert memory.in_cache(whole) == (0, max(1, 2 * threads * 2**20 // (256 * 56 * 56 * 4)))
+    assert memory.in_cache(whole[:1])[0] == 1  # a batch of one is split by its channels
 
 
 @pytest.mark.parametrize("memory_format", FORMATS)

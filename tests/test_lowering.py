@@ -109,7 +109,7 @@ def test_code_is_readable() -> None:
     assert said == [
         "def forward(self, x : torch.Tensor) -> torch.Tensor:",
         "squeeze_flatten = x.flatten(2, 3)",
-        "squeeze_mean = squeeze_flatten.mean(2)",
+        "squeeze_mean = composer_kernels_mean_mean(squeeze_flatten, 2)",
         "excite_fc1 = self.excite.fc1(squeeze_mean)",
         "excite_relu_ = torch.relu_(excite_fc1)",
         "excite_fc2 = self.excite.fc2(excite_relu_)",

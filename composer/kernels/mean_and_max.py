@@ -44,7 +44,7 @@ def _pooled(x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     if length >= x.shape[axis] or axis in _positive(x, axes):
         return x.mean(axes), largest(x, axes)
     at = axis - sum(pooled < axis for pooled in _positive(x, axes))
-    pairs = [(part.mean(axes), largest(part, axes)) for part in x.split(length, axis)]
+    pairs = [(part.mean(axes), largest(part, axes)) for part in torch.split(x, length, axis)]
     means, maxima = zip(*pairs, strict=True)
     return torch.cat(means, at), torch.cat(maxima, at)
 
@@ -109,7 +109,7 @@ def _written(ctx: Any, x: Tensor, output: Tensor, of_mean: Tensor, of_max: Tenso
     if axis in _positive(x, ctx.axes):
         length = x.shape[axis]
     for dx_, *given in zip(
-        *(t.split(length, axis) for t in (dx, x, largest, of_max, of_mean)), strict=True
+        *(torch.split(t, length, axis) for t in (dx, x, largest, of_max, of_mean)), strict=True
     ):
         x_, largest_, of_max_, of_mean_ = given
         torch.eq(x_, largest_, out=dx_)

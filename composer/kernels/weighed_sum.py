@@ -125,12 +125,12 @@ def _gradients(
     axis, length = in_cache(dx)
     full = by.reshape(*(1 for _ in range(x.dim() - by.dim())), *by.shape)
     shared = full.shape[axis] == 1
-    weights = [full] * -(-x.shape[axis] // length) if shared else full.split(length, axis)
+    weights = [full] * -(-x.shape[axis] // length) if shared else torch.split(full, length, axis)
+    maps = (torch.split(whole, length, axis) for whole in (dx, dy, x))
     found = []
-    for dx_, dy_, x_, by_ in zip(
-        dx.split(length, axis), dy.split(length, axis), x.split(length, axis), weights, strict=True
-    ):
-        found.append(torch.mul(dy_, x_, out=dx_).sum_to_size(by_.shape))
+    for dx_, dy_, x_, by_ in zip(*maps, weights, strict=True):
+        total = torch.mul(dy_, x_, out=dx_).sum_to_size(by_.shape)
+        found.append(total.clone() if by_.shape == dx_.shape else total)  # dx_ is written next
         if wants_x:
             torch.mul(dy_, by_, out=dx_)
     dby = torch.stack(found).sum(0) if shared else torch.cat(found, axis)
