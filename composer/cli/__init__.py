@@ -24,12 +24,16 @@ from composer.cli.fault import (
     wants_traceback,
 )
 from composer.cli.output import guard_others, note, note_line, say, say_json
+from composer.cli.waiting import wait_asleep
 from composer.errors import ComposerError, Diagnostic, UsageError, error, suggestion
 
 _COMMANDS = (
     "insert", "new", "check", "show", "sites", "list", "render", "verify", "compare", "schema",
     "study", "eject", "lift", "export", "diff", "explain",
 )  # fmt: skip
+
+#: They measure or train, as a user's own program would.
+_AS_A_USER_RUNS_IT = ("compare", "study")
 
 #: What `composer` alone prints.
 _BRIEF = """\
@@ -92,6 +96,8 @@ def composer(context: click.Context) -> None:
     """Write an attention mechanism as a short YAML spec; put it inside any vision backbone."""
     if context.invoked_subcommand is None:
         say(_BRIEF)
+    elif context.invoked_subcommand not in _AS_A_USER_RUNS_IT:
+        wait_asleep()
 
 
 def main(args: list[str] | None = None) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from composer.analysis.one_thread import one_thread
 from composer.errors import counted, error
 from composer.graph.graph import Graph, Init
 from composer.language.expressions import Value
@@ -139,6 +140,7 @@ def insert(
     return apply(model, found, backbone)
 
 
+@one_thread()
 def apply(model: nn.Module, found: Plan, backbone: str | None = None) -> nn.Module:
     """Apply a plan to the model it was made for, in place; return the model.
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from composer.analysis.anatomy import anatomy
 from composer.analysis.copies import shell_of
+from composer.analysis.one_thread import one_thread
 from composer.analysis.parts import Anatomy
 from composer.errors import ComposerError, Diagnostic, counted, error
 from composer.graph.frontend import load_spec
@@ -36,6 +37,7 @@ from composer.surgery.unwrapped import unwrapped
 __all__ = ["NearMiss", "Plan", "Site", "plan", "plan_again"]
 
 
+@one_thread()
 def plan(
     model: nn.Module | str,
     spec: Spec | str,
@@ -127,6 +129,7 @@ def plan(
     return found
 
 
+@one_thread()
 def plan_again(
     model: nn.Module,
     spec: Spec,

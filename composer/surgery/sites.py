@@ -11,6 +11,7 @@ from torch import nn
 
 from composer.analysis.anatomy import anatomy
 from composer.analysis.copies import shell_of
+from composer.analysis.one_thread import one_thread
 from composer.analysis.parts import Anatomy, Part
 from composer.analysis.recording import Untraceable
 from composer.analysis.residual import branches
@@ -133,6 +134,7 @@ class Sites:
         return f"a stand-in can replace {convolutions} and {attention}"
 
 
+@one_thread()
 def sites(
     model: nn.Module | str,
     *,
