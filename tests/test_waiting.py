@@ -72,7 +72,6 @@ DONE: dict[str, Callable[[nn.Module], Any]] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::composer.UnknownOriginWarning")
 @pytest.mark.parametrize("what", DONE)
 def test_the_passes_of_planning_take_one_thread(what: str) -> None:
     SEEN.clear()
