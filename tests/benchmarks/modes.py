@@ -44,23 +44,26 @@ class Setting:
             return False
         return not (self.trains and case.batch == 1 and case.spec in NORM_OF_POOLED)
 
+    def __str__(self) -> str:
+        return f"{self.mode}, {self.layout}, {self.dtype}"
+
     def seconds_of(self, case: Case, modules: dict[str, nn.Module]) -> dict[str, Timing]:
-        """Return how long each takes, and the limit."""
-        with self._running():
-            calls = self._calls(case, modules)
-            return interleaved(calls, self.device, self.seconds, least_runs=3)
+        """Return how long each takes, and the limit, all in this process: for a GPU."""
+        with self.running():
+            calls = self.calls(case, modules)
+            return interleaved(calls, self.device, self.seconds, least_runs=9)
 
     def bytes_of(self, case: Case, modules: dict[str, nn.Module]) -> dict[str, int]:
         """Return what each allocates at its peak, and the limit."""
-        with self._running():
+        with self.running():
             found = {}
-            for name, call in self._calls(case, modules).items():
+            for name, call in self.calls(case, modules).items():
                 call()
                 found[name] = peak_memory(call, self.device)
             return found
 
     @contextmanager
-    def _running(self) -> Iterator[None]:
+    def running(self) -> Iterator[None]:
         """Set what holds for all calls: no gradients for inference; half precision by autocast."""
         torch.compiler.reset()
         kind, half = torch.device(self.device).type, self.dtype != "float32"
@@ -68,7 +71,8 @@ class Setting:
         with nullcontext() if self.trains else torch.inference_mode(), cast:
             yield
 
-    def _calls(self, case: Case, modules: dict[str, nn.Module]) -> dict[str, Callable[[], object]]:
+    def calls(self, case: Case, modules: dict[str, nn.Module]) -> dict[str, Callable[[], object]]:
+        """Return what is timed of each module, and of the limit."""
         channels_last = self.layout == "channels-last"
         x = case.input(self.device, DTYPES[self.dtype], channels_last)
         gradient = torch.randn_like(x)

@@ -33,7 +33,6 @@ def write(folder: str, machine: Machine, rows: Sequence[Row], found: Sequence[Me
         "machine": machine.as_json(),
         "versions": machine.versions,
         "device": rows[0].setting.device if rows else None,
-        "dtype": rows[0].setting.dtype if rows else None,
         "rows": [row.as_json() for row in rows],
         "means": [asdict(mean) for mean in found],
     }

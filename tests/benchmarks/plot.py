@@ -22,14 +22,13 @@ def plot(rows: Sequence[Row], title: str, files: Sequence[Path]) -> None:
     mpl.use("agg")
     from matplotlib import pyplot
 
-    panels = list(dict.fromkeys((row.setting.mode, row.setting.layout) for row in rows))
+    panels = list(dict.fromkeys(str(row.setting) for row in rows))
     names = list(dict.fromkeys(row.case.name for row in rows))
     size = (4.2 * len(panels) + 1.2, 0.34 * len(names) + 1.8)
     figure, axes = pyplot.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
-    for axis, (mode, layout) in zip(axes[0], panels, strict=True):
-        here = [row for row in rows if (row.setting.mode, row.setting.layout) == (mode, layout)]
-        _panel(axis, here, names)
-        axis.set_title(f"{mode}, {layout}", fontsize=10)
+    for axis, setting in zip(axes[0], panels, strict=True):
+        _panel(axis, [row for row in rows if str(row.setting) == setting], names)
+        axis.set_title(setting, fontsize=10)
     axes[0][0].set_yticks(range(len(names)), names)
     axes[0][0].invert_yaxis()
     axes[0][-1].legend(loc="lower right", fontsize=8)

@@ -43,6 +43,12 @@ class Row:
             return self.timings[who].ratio(self.timings[whom])
         return self.shown[who] / self.shown[whom] if self.shown[whom] else None
 
+    @property
+    def worst(self) -> tuple[float, str]:
+        """The least ratio to ours, and whose it is; infinity where nobody else is there."""
+        ratios = [(self.ratio(who, whom), who) for who, whom in RATIOS if whom == "ours"]
+        return min(((r, who) for r, who in ratios if r is not None), default=(math.inf, "nobody"))
+
     def as_json(self) -> dict[str, Any]:
         """Return every number."""
         return {
@@ -52,6 +58,7 @@ class Row:
             "shape": list(self.case.shape),
             "mode": self.setting.mode,
             "layout": self.setting.layout,
+            "dtype": self.setting.dtype,
             "parameters": self.parameters,
             "difference": self.difference,
             "seconds": {
@@ -73,8 +80,7 @@ class Mean:
     """The geometric mean of a ratio over the rows of a spec in a mode, and the worst of them."""
 
     name: str
-    mode: str
-    layout: str
+    setting: str
     ratio: str
     mean: float
     worst: float
@@ -88,9 +94,8 @@ def means(rows: Sequence[Row]) -> list[Mean]:
     The limit is one of gates, so the mean over all leaves out what computes more.
     """
     found = []
-    settings = dict.fromkeys((row.setting.mode, row.setting.layout) for row in rows)
-    for mode, layout in settings:
-        here = [r for r in rows if (r.setting.mode, r.setting.layout) == (mode, layout)]
+    for setting in dict.fromkeys(str(row.setting) for row in rows):
+        here = [row for row in rows if str(row.setting) == setting]
         names = list(dict.fromkeys(row.case.name for row in here))
         for name in [*names, "all"]:
             some = [row for row in here if name in (row.case.name, "all")]
@@ -105,7 +110,7 @@ def means(rows: Sequence[Row]) -> list[Mean]:
                     worst, at = max(ratios) if whom == "limit" else min(ratios)
                     mean = geometric(r for r, _ in ratios)
                     said = f"{who}/{whom}"
-                    found.append(Mean(name, mode, layout, said, mean, worst, at, len(ratios)))
+                    found.append(Mean(name, setting, said, mean, worst, at, len(ratios)))
     return found
 
 

@@ -1,24 +1,28 @@
 """Our modules beside timm's layers, plain modules, and the memory traffic that none can avoid.
 
 ``python tests/benchmarks/speed.py`` times each shipped spec at the sizes of the networks it is
-meant for, all rivals of a case in turn. A ratio above 1 means that ours is faster; ours/limit says
-how many times as long it takes as reading the map twice and writing it once. On two cores the
-cases as they are take ten minutes in one mode; compiling takes several times that: say --quick too.
+meant for. On a CPU each rival of a case has a process of its own, and they take turns, at least
+nine each. A ratio above 1 means that ours is faster; ours/limit says how many times as long it
+takes as reading the map twice and writing it once. At the end stands the table of all cases, the
+worst first. On two cores the cases of one mode take half an hour; compiling takes several times
+that: say --quick too.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Iterator, Sequence
 
 import torch
+from apart import alone, measured
 from cases import BATCHES, SHAPES, Case, cases
 from modes import DTYPES, LAYOUTS, MODES, Setting
 from output import check_free, write
 from results import Row, means
 from rivals import SLACK, difference, rivals
-from table import heading, line, summary
+from table import heading, line, ranked, summary
 
 from composer.measure.cost import parameters
 from composer.measure.machine import Machine
@@ -38,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(machine, flush=True)
     rows = list(_measured(told))
     found = means(rows)
-    print("\n".join(summary(found)))
+    print("\n".join([*ranked(rows), *summary(found)]))
     if told.output is not None:
         write(told.output, machine, rows, found)
     apart = {str(r.case): r.difference for r in rows if not r.difference <= SLACK}
@@ -51,24 +55,33 @@ def _measured(told: argparse.Namespace) -> Iterator[Row]:
     """Yield the rows, each printed as it is there."""
     shapes = told.shapes or (QUICK if told.quick else ())
     batches = told.batches or ((8,) if told.quick else BATCHES)
-    for mode in told.modes:
-        for layout in told.layouts:
-            setting = Setting(mode, layout, told.device, told.dtype, told.seconds)
-            print(f"\n{mode}, {layout}, {told.dtype}\n{heading(mode == 'memory')}", flush=True)
-            for case in cases(told.specs, batches, shapes):
-                if setting.suits(case):
-                    row = _row(case, setting, told.least)
-                    print(line(row), flush=True)
-                    yield row
+    for mode, layout, dtype in itertools.product(told.modes, told.layouts, told.dtypes):
+        setting = Setting(mode, layout, told.device, dtype, told.seconds)
+        print(f"\n{setting}\n{heading(mode == 'memory')}", flush=True)
+        for case in cases(told.specs, batches, shapes):
+            if setting.suits(case):
+                row = _row(case, setting, told.least)
+                print(line(row), flush=True)
+                yield row
 
 
 def _row(case: Case, setting: Setting, least: bool) -> Row:
+    if setting.mode == "memory":
+        return alone(_in_memory, case, setting)  # type: ignore[no-any-return]
+    if torch.device(setting.device).type == "cpu":
+        counts, apart, timings = measured(case, setting)
+        return Row(case, setting, counts, apart, timings, {}, least)
     modules = rivals(case)
     counts = {name: parameters(module) for name, module in modules.items()}
     apart = difference(case, modules)
-    if setting.mode == "memory":
-        return Row(case, setting, counts, apart, {}, setting.bytes_of(case, modules))
     return Row(case, setting, counts, apart, setting.seconds_of(case, modules), {}, least)
+
+
+def _in_memory(case: Case, setting: Setting) -> Row:
+    modules = rivals(case)
+    counts = {name: parameters(module) for name, module in modules.items()}
+    apart = difference(case, modules)
+    return Row(case, setting, counts, apart, {}, setting.bytes_of(case, modules))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,7 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--layouts", type=_some(LAYOUTS), default=("nchw",), metavar="L,L",
         help=", ".join(LAYOUTS))  # fmt: skip
     add("--device", default="cpu")
-    add("--dtype", choices=list(DTYPES), default="float32", help="the half ones by autocast")
+    add("--dtypes", type=_some(DTYPES), default=("float32",), metavar="D,D",
+        help=f"{', '.join(DTYPES)}; the half ones by autocast")  # fmt: skip
     add("--threads", type=int, metavar="N", help="of torch on the CPU; its own choice unless told")
     add("--seconds", type=float, default=0.2, metavar="S", help="for each rival of a case")
     add("--least", action="store_true", help="show the fastest rounds: for a busy machine")

@@ -28,12 +28,20 @@ def line(row: Row) -> str:
     return f"{row.case!s:<32}" + "".join(cells)
 
 
+def ranked(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield all cases, the worst first: the ratio of the fastest rival's time to ours."""
+    yield "\nall cases, the worst first: the time of the fastest rival over ours"
+    for row in sorted(rows, key=lambda row: row.worst):
+        ratio, who = row.worst
+        yield f"  {ratio:>6.2f} {who:<6} {row.case!s:<36} {row.setting}"
+
+
 def summary(found: Sequence[Mean]) -> Iterator[str]:
     """Yield the means of each mode, with the worst case of each."""
-    for mode, layout in dict.fromkeys((m.mode, m.layout) for m in found):
-        yield f"\n{mode}, {layout}: geometric means, and the worst case"
+    for setting in dict.fromkeys(mean.setting for mean in found):
+        yield f"\n{setting}: geometric means, and the worst case"
         for mean in found:
-            if (mean.mode, mean.layout) == (mode, layout):
+            if mean.setting == setting:
                 yield (
                     f"  {mean.name:<18} {mean.ratio:<11} {mean.mean:>6.2f} "
                     f"  worst {mean.worst:.2f} ({mean.at}; {mean.rows} cases)"
