@@ -38,7 +38,7 @@ class _Mean(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], _output: Tensor) -> None:
         x, ctx.axes = inputs
-        ctx.shape = x.shape
+        ctx.shape, ctx.contiguous = x.shape, x.is_contiguous()
 
     @staticmethod
     def jvp(ctx: Any, dx: Tensor, *_: None) -> Tensor:
@@ -48,6 +48,8 @@ class _Mean(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> Any:
         axes = (ctx.axes,) if isinstance(ctx.axes, int) else ctx.axes
         number = 1
+        if ctx.contiguous:
+            dy = dy.contiguous()  # else it would be added against the order of x
         for axis in sorted(axis % len(ctx.shape) for axis in axes):
             dy = dy.unsqueeze(axis)
             number *= ctx.shape[axis]

@@ -26,6 +26,7 @@ def weighed(x: Tensor, by: Tensor) -> Tensor:
     """Return ``x * by``, a new tensor; `by` broadcasts to x."""
     if has_torch_function_variadic(x, by):
         return handle_torch_function(weighed, (x, by), x, by)
+    by = _in_order(x, by)
     return _large((x,), (by,)) if is_large(x) and _are_large((x,), (by,)) else x * by
 
 
@@ -39,7 +40,7 @@ def weighed_in_place(x: Tensor, by: Tensor) -> Tensor:
         return weighed(x, by)
     if torch.compiler.is_compiling() or not (is_plain(x) and is_plain(by)) or x.dtype != by.dtype:
         return x * by
-    return weighed(x, by) if _needs_gradient((x, by)) else x.mul_(by)
+    return weighed(x, by) if _needs_gradient((x, by)) else x.mul_(_in_order(x, by))
 
 
 def weighed_sum(values: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
@@ -51,12 +52,24 @@ def weighed_sum(values: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
     """
     if has_torch_function_variadic(*values, *weights):
         return handle_torch_function(weighed_sum, (*values, *weights), values, weights)
+    weights = [_in_order(x, by) for x, by in zip(values, weights, strict=True)]
     if is_large(values[0]) and _are_large(values, weights):
         return _large(values, weights)
     y = values[0] * weights[0]
     for x, by in zip(values[1:], weights[1:], strict=True):
         y = torch.addcmul(y, x, by)
     return y
+
+
+def _in_order(x: Tensor, by: Tensor) -> Tensor:
+    """Return a small weight contiguous if x is.
+
+    A weight for each column, in the order of its columns, would be read against the order of x:
+    for 512 channels of 28×28 the product then takes 17 times as long.
+    """
+    if torch.compiler.is_compiling() or by.is_contiguous() or not x.is_contiguous():
+        return by
+    return by.contiguous() if 4 * by.numel() <= x.numel() else by
 
 
 def _needs_gradient(tensors: Sequence[Tensor]) -> bool:

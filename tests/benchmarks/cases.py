@@ -17,7 +17,10 @@ MAPS = ("256x56x56", "512x28x28", "1024x14x14", "2048x7x7")  # the stages of a R
 CONVS = ("64x56x56", "128x28x28", "256x14x14", "512x7x7")  # what its 3×3 convolutions see
 LATE = ("256x14x14", "512x7x7")  # 3,136 pixels attending to all would take gigabytes
 TOKENS = ("196x384", "196x768")  # of ViT-S and ViT-B
-MORE_TOKENS = (*TOKENS, "784x384")
+MORE_TOKENS = (*TOKENS, "784x384", "1024x384", "4096x384")  # to a 64×64 grid
+WINDOWED = ("96x56x56", "192x28x28", "384x14x14")  # the stages of Swin-T
+#: Of the tokens of a batch: where plain code stores the weight of each, 8 heads take a gigabyte.
+MOST_PAIRS = 2**25
 BATCHES = (1, 8, 32)
 
 #: The layer that a stand-in takes the place of: its kernel and its groups.
@@ -29,9 +32,10 @@ SHAPES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("ge_theta_minus", "ge_theta", "ge_theta_plus"), MAPS),
     **dict.fromkeys(("sk", "split_attention", "dynamic_conv", "cond_conv"), CONVS),
     "cond_conv_1x1": MAPS,
-    "bot_mhsa": LATE,
+    "bot_mhsa": (*LATE, "256x32x32"),
+    "swin_window": WINDOWED,
     "outlook": ("192x28x28",),
-    "sa": TOKENS,
+    "sa": MORE_TOKENS,
     "mhsa": MORE_TOKENS,
     "transformer_layer": TOKENS,
 }
@@ -44,7 +48,6 @@ PAIRED = (
     "non_local",
     "outlook",
     "rcca",
-    "swin_window",
     "coatnet_attention",
     "global_filter",
 )
@@ -133,12 +136,14 @@ def cases(
     """Yield the cases of these specs, all unless told, in these batches and shapes.
 
     Of the shapes a spec takes those that its own table has; where it has none of them, all that
-    have as many axes.
+    have as many axes. Of tokens there are at most `MOST_PAIRS` in a batch.
     """
     for name in names or SHAPES:
         own = SHAPES[name]
         alike = [s for s in shapes if s.count("x") == own[0].count("x")]
         wanted = [s for s in alike if s in own] or alike if shapes else own
         for shape in wanted:
+            sizes = tuple(map(int, shape.split("x")))
             for batch in batches:
-                yield Case(name, batch, tuple(map(int, shape.split("x"))))
+                if len(sizes) == 3 or batch * sizes[0] ** 2 <= MOST_PAIRS:
+                    yield Case(name, batch, sizes)

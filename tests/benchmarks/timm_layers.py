@@ -9,6 +9,7 @@ from cases import Case
 from timm import layers
 from timm.layers import cbam, gather_excite
 from timm.layers.bottleneck_attn import BottleneckAttn
+from timm.models.swin_transformer import WindowAttention, window_partition, window_reverse
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional
@@ -32,6 +33,26 @@ class Routed(nn.Module):
         return out
 
 
+class Windows(nn.Module):
+    """timm's attention inside windows, and the windows as its Swin makes and joins them."""
+
+    def __init__(self, channels: int, window: int = 7) -> None:
+        super().__init__()
+        self.window = window, window
+        self.attention = WindowAttention(channels, channels // 32, window_size=self.window)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return a map of the same size."""
+        _, _, height, width = x.shape
+        down, across = (-size % self.window[0] for size in (height, width))
+        grid = functional.pad(x.permute(0, 2, 3, 1), (0, 0, 0, across, 0, down))
+        windows = window_partition(grid, self.window).flatten(1, 2)
+        given = self.attention(windows).unflatten(1, self.window)
+        whole = window_reverse(given, self.window, *grid.shape[1:3])
+        out: Tensor = whole[:, :height, :width].permute(0, 3, 1, 2)
+        return out
+
+
 def _selective_kernel(case: Case) -> nn.Module:
     c = case.channels
     hidden = max(c // 16, 32)
@@ -52,6 +73,7 @@ LAYERS: dict[str, Callable[[Case], nn.Module]] = {
     "cond_conv": lambda case: Routed(case.conv),
     "cond_conv_1x1": lambda case: Routed(case.conv),
     "mhsa": lambda case: layers.Attention(case.channels, num_heads=8, qkv_bias=True),
+    "swin_window": lambda case: Windows(case.channels),
     "bot_mhsa": lambda case: BottleneckAttn(
         case.channels, case.channels, case.size, num_heads=4, scale_pos_embed=True
     ),
