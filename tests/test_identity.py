@@ -16,6 +16,8 @@ from timm import create_model
 from torch import Tensor, nn
 
 import composer
+from composer.certificate.claims import CLAIMS
+from composer.graph.frontend import load_spec
 
 PAPER = "exclude that site with --match or --select, or start as the paper does (--init paper)"
 
@@ -389,3 +391,27 @@ def test_stand_ins_take_the_memory_format_of_images() -> None:
     composed = composed.to(memory_format=torch.channels_last)
     got = run(composed, images().to(memory_format=torch.channels_last))
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, claim in CLAIMS.items() if claim.cases[0].conv is None]
+)
+def test_what_starts_as_the_identity_leaves_it_in_training(name: str) -> None:
+    """Also a mechanism whose paper starts there: a second zero around it would hold it forever."""
+    case = CLAIMS[name].cases[0]
+    size = (14, 14) if case.sized else None
+    channels = 192 if name == "outlook" else max(64, case.width)  # six heads
+    torch.manual_seed(0)
+    module = composer.build(
+        name, channels=channels, size=size, params=case.params, init="identity"
+    ).train()
+    sizes = {"b": 3, "c": channels, "h": 14, "w": 14, "n": 14 * 14}
+    x = torch.randn([sizes[axis] for axis in load_spec(name).input])
+    assert torch.equal(module(x), x)
+    wanted = torch.randn_like(x)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        ((module(x) - wanted) ** 2).mean().backward()
+        optimizer.step()
+    assert not torch.equal(module(x), x)

@@ -233,6 +233,7 @@ def test_begin_as_the_paper_changes_nothing() -> None:
     assert start_at_identity(graph) is graph
 
 
+GATED = "{op: norm, over: c, scale: 0}"
 #  nodes, and whether they are their input at first
 BEGINS = [
     ("f: {op: linear, over: c}\ng: {op: parameter, axes: {}, init: 0}\ns: {op: mul, of: [f, g]}\n"
@@ -252,6 +253,17 @@ BEGINS = [
     ("f: {op: norm, over: c, scale: 0}\nout: {op: sub, of: [f, input]}", False),
     ("f: {op: norm, over: c, scale: 0}\nout: {op: add, of: [input, f, 1]}", False),
     ("out: {op: add, of: [input, input]}", False),
+    # layers with a weight of zero
+    ("f: {op: linear, over: c, init: 0, bias_init: 0}\nout: {op: add, of: [input, f]}", True),
+    ("f: {op: conv2d, kernel: 3, init: 0, bias: false}\nout: {op: add, of: [input, f]}", True),
+    ("f: {op: linear, over: c, init: 0}\nout: {op: add, of: [input, f]}", False),
+    ("f: {op: linear, over: c, init: 0, bias_init: 1}\nout: {op: add, of: [input, f]}", False),
+    # a gate of logits that are zero, which is 1 then
+    (f"f: {GATED}\nt: {{op: gate, fn: tanh}}\ng: {{op: add, of: [t, 1]}}\n"
+     "out: {op: reweight, x: input, by: g}", True),
+    (f"f: {GATED}\ng: {{op: gate}}\ntwice: {{op: scale, by: 2}}\n"
+     "out: {op: reweight, x: input, by: twice}", True),
+    (f"f: {GATED}\ng: {{op: gate}}\nout: {{op: reweight, x: input, by: g}}", False),
 ]  # fmt: skip
 
 
@@ -269,18 +281,19 @@ def test_what_begins_as_its_input_learns_from_there(nodes: str, begins: bool) ->
 GAMMA = "gamma: {op: parameter, axes: {c: c}, init: %s}"
 
 
-@pytest.mark.parametrize(("nodes", "blends"), [
-    ("more: {op: mul, of: [input, gamma]}\nout: {op: add, of: [input, more]}", False),
-    ("out: {op: add, of: [gamma, input]}", False),
-    ("more: {op: mul, of: [input, gamma]}\nout: {op: sub, of: [input, more]}", True),
-    ("more: {op: add, of: [input, gamma]}\nout: {op: add, of: [input, more]}", True),
-    ("out: {op: mul, of: [input, gamma]}", True),
+#  nodes, and with which γ they are their input at first
+@pytest.mark.parametrize(("nodes", "gamma"), [
+    ("more: {op: mul, of: [input, gamma]}\nout: {op: add, of: [input, more]}", "0"),
+    ("out: {op: add, of: [gamma, input]}", "0"),
+    ("more: {op: mul, of: [input, gamma]}\nout: {op: sub, of: [input, more]}", "0"),
+    ("more: {op: add, of: [input, gamma]}\nout: {op: add, of: [input, more]}", None),
+    ("out: {op: mul, of: [input, gamma]}", "1"),
 ])  # fmt: skip
 @pytest.mark.parametrize("init", ["0", "1", "{normal: 0.1}"])
-def test_what_begins_as_its_input_needs_no_blend(nodes: str, blends: bool, init: str) -> None:
+def test_what_begins_as_its_input_needs_no_blend(nodes: str, gamma: str | None, init: str) -> None:
     text = spec_text(f"{GAMMA % init}\n{nodes}")
     after = compile_graph(graph_of(load_spec(text), Settings(SIZES, init="identity")))
-    assert ("blend" in after.by_name) == (blends or init != "0")
+    assert ("blend" in after.by_name) == (init != gamma)
     x = torch.randn(2, *SIZES.values())
     assert torch.equal(lower(after)(x), x)
 
