@@ -110,6 +110,7 @@ def test_speed_compiled() -> None:
         (("--specs", "sse"), "argument --specs: 'sse' is none of se, "),
         (("--batches", "0"), "argument --batches: '0' is not numbers such as 1,8"),
         (("--shapes", "7"), "argument --shapes: '7' is neither CxHxW nor NxC"),
+        (("--modes", "cuda-graphs"), "cuda-graphs needs --device cuda"),
     ],
 )
 def test_speed_used_wrongly(
@@ -204,6 +205,18 @@ def test_one_sample_is_not_trained_behind_a_norm_of_pooled() -> None:
     assert training.suits(Case("sk", 2, (64, 6, 6)))
     assert Setting("eager").suits(Case("sk", 1, (64, 6, 6)))
     assert not Setting(layout="channels-last").suits(Case("mhsa", 2, (12, 64)))
+
+
+@pytest.mark.slow
+def test_faults() -> None:
+    run = [sys.executable, str(FOLDER / "faults.py"), "--specs", "se", "--shapes", "32x8x8"]
+    run += ["--steps", "2"]
+    printed = subprocess.run(run, check=True, capture_output=True, text=True, timeout=300).stdout
+    heading, *rows = printed.splitlines()
+    assert heading.split()[:2] == ["MiB", "faults"]
+    assert [row.split()[:4] for row in rows] == [
+        ["se", "8x32x8x8", name, "0.1"] for name in ("ours", "timm", "plain")
+    ]
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from composer.measure.latency import Timing, interleaved
 from composer.measure.memory import peak_memory
 
-MODES = ("eager", "compiled", "training", "compiled-training", "memory")
+MODES = ("eager", "compiled", "training", "compiled-training", "cuda-graphs", "memory")
 LAYOUTS = ("nchw", "channels-last")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -91,9 +91,12 @@ class Setting:
 
     def _ready(self, module: nn.Module) -> Callable[..., Tensor]:
         """Return what is called: the module, or compiled."""
-        if not self.mode.startswith("compiled"):
+        if self.mode in ("eager", "training", "memory"):
             return module
-        compiled: Callable[..., Tensor] = torch.compile(module, fullgraph=True, dynamic=False)
+        how = "reduce-overhead" if self.mode == "cuda-graphs" else None
+        compiled: Callable[..., Tensor] = torch.compile(
+            module, fullgraph=True, dynamic=False, mode=how
+        )
         return compiled
 
 

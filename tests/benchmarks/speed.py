@@ -34,6 +34,8 @@ QUICK = ("256x56x56", "2048x7x7", "64x56x56", "512x7x7", "192x28x28", "196x384")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and write where told; return 1 where ours and plain do not agree."""
     told = _parser().parse_args(arguments)
+    if "cuda-graphs" in told.modes and torch.device(told.device).type != "cuda":
+        _parser().error("cuda-graphs needs --device cuda")
     if told.output is not None:
         check_free(told.output, told.force)
     if told.threads:
