@@ -45,6 +45,7 @@ def network(attention: str | None = None) -> ResNet:
     return ResNet(BasicBlock, (3, 3, 1, 1), block_args=told).eval()
 
 
+@pytest.mark.quick(1, then="long")
 @pytest.mark.parametrize("spec", ["se", "eca", "cbam", {"dynamic_conv": 2}], ids=str)
 def test_blocks_of_one_stage_compile_as_often_as_those_of_the_plain_network(spec: object) -> None:
     def captured(model: ResNet) -> int:
