@@ -205,35 +205,12 @@ def test_in_place_only_without_a_gradient(all_large: None) -> None:
     assert y.data_ptr() == x.data_ptr()
 
 
-@pytest.mark.parametrize("without", ["MADV_HUGEPAGE", "madvise"])
-def test_systems_without_large_pages(
-    all_large: None, without: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class NoLibrary:
-        def __init__(self, name: object) -> None:
-            pass
-
-    monkeypatch.delattr(memory.mmap, "MADV_HUGEPAGE", raising=False)
-    if without == "madvise":
-        monkeypatch.setattr(memory.mmap, "MADV_HUGEPAGE", 14, raising=False)
-        monkeypatch.setattr(memory.ctypes, "CDLL", NoLibrary)
-    memory._advise.cache_clear()
-    try:
-        assert memory._advise() is None
-        x, by = random(2, 3, 4, 5), random(2, 3, 1, 1, seed=1)
-        torch.testing.assert_close(weighed(x, by), x * by)
-    finally:
-        memory._advise.cache_clear()
-
-
 def test_what_counts_as_large() -> None:
     rows = memory.LARGE // 4 // 1024
     assert memory.is_large(torch.empty(rows, 1024))
     assert not memory.is_large(torch.empty(rows - 1, 1024))
     assert memory.is_large(torch.empty(rows // 2, 1024, dtype=torch.float64))
     assert not memory.is_large(torch.empty(rows, 1024, device="meta"))
-    y = memory.empty_like(torch.empty(2, 8, 1024, 1024).to(memory_format=torch.channels_last))
-    assert y.is_contiguous(memory_format=torch.channels_last)
 
 
 # -------------------------------------------------------------------------------- mean and max

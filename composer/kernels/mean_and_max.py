@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from composer.kernels.largest import largest
-from composer.kernels.memory import empty_like, in_cache, is_large, is_plain
+from composer.kernels.memory import in_cache, is_large, is_plain
 
 
 def mean_and_max(x: Tensor, axes: tuple[int, ...], at: int, mean_first: bool) -> Tensor:
@@ -102,9 +102,9 @@ class _MeanAndMax(torch.autograd.Function):
 
 
 def _written(ctx: Any, x: Tensor, output: Tensor, of_mean: Tensor, of_max: Tensor) -> Tensor:
-    """Return the gradient of large x, in large pages and part by part."""
+    """Return the gradient of large x, part by part."""
     _, largest = _parts(ctx, output)
-    dx = empty_like(x)
+    dx = torch.empty_like(x)
     axis, length = in_cache(dx)
     if axis in _positive(x, ctx.axes):
         length = x.shape[axis]

@@ -1,18 +1,16 @@
-"""Memory for large results, which costs more than the arithmetic because of page faults.
+"""Large maps, of which memory costs more than the arithmetic.
 
 Torch's CPU allocator is the system's. glibc's returns a free block of 128 KiB or more to the system
 when it lies last in memory, and any block above 32 MiB. So a new large map may consist of fresh
-4 KiB pages; whether it does depends on what else was allocated and freed before. Each page costs
-about 2 µs, which for a gate on a map takes longer than the arithmetic. Pages of 2 MiB, requested
-here, take a fifth of that, and less memory traffic leaves fewer of them.
+pages of 4 KiB; whether it does depends on what else was allocated and freed before. Each page costs
+about 2 µs, which for a gate on a map takes longer than the arithmetic. So the kernels write as few
+maps as they can, part by part, so that what is read twice is still in the caches.
+
+Pages of 2 MiB are no way out. Mostly they take a fifth of the time, but in a virtual machine whose
+host provides memory only when it is touched, the same step takes 35 or 270 ms by chance.
 """
 
 from __future__ import annotations
-
-import ctypes
-import mmap
-from collections.abc import Callable
-from functools import cache
 
 import torch
 from torch import Tensor
@@ -22,7 +20,6 @@ from torch.autograd import forward_ad
 LARGE = 4 * 2**20
 #: Bytes of a map that one thread processes while they are in its cache.
 CACHED = 2 * 2**20
-_PAGE = mmap.PAGESIZE
 
 
 def is_large(x: Tensor) -> bool:
@@ -48,34 +45,8 @@ def is_plain(x: Tensor) -> bool:
     return tangent is None
 
 
-def empty_like(x: Tensor) -> Tensor:
-    """Return memory for a large result like x, in large pages if the system supports them.
-
-    Shape, dtype, device and strides are those of x if x is dense.
-    """
-    y = torch.empty_like(x)
-    if (advise := _advise()) is not None:
-        start = -(-y.data_ptr() // _PAGE) * _PAGE
-        advise(start, y.data_ptr() + y.numel() * y.element_size() - start)
-    return y
-
-
 def in_cache(x: Tensor) -> tuple[int, int]:
     """Return how to split a dense x: an axis, and how much of it fits into the caches at once."""
     axis = max(range(x.dim()), key=lambda a: x.stride(a) if x.shape[a] > 1 else -1)
     bytes_each = x.numel() * x.element_size() // max(x.shape[axis], 1)
     return axis, max(1, CACHED * torch.get_num_threads() // max(bytes_each, 1))
-
-
-@cache
-def _advise() -> Callable[[int, int], object] | None:
-    """Return the function that requests large pages, given the start and size of memory."""
-    large = getattr(mmap, "MADV_HUGEPAGE", None)
-    if large is None:
-        return None
-    try:
-        madvise = ctypes.CDLL(None).madvise
-    except (AttributeError, OSError):
-        return None
-    madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    return lambda start, size: madvise(start, size, large)

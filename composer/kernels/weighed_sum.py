@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from composer.kernels.memory import empty_like, in_cache, is_large, is_plain
+from composer.kernels.memory import in_cache, is_large, is_plain
 
 
 def weighed(x: Tensor, by: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ def _large(values: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
 
 
 def _forward(values: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
-    y = torch.mul(values[0], weights[0], out=empty_like(values[0]))
+    y = values[0] * weights[0]
     for x, by in zip(values[1:], weights[1:], strict=True):
         y.addcmul_(x, by)
     return y
@@ -132,7 +132,7 @@ def _gradients(
         # a double or batched backward; or the product itself is the gradient
         dby = (dy * x).sum_to_size(by.shape) if wants_by else None
         return (dy * by if wants_x else None), dby
-    dx = empty_like(x)
+    dx = torch.empty_like(x)
     if not wants_by:
         return torch.mul(dy, by, out=dx), None
     axis, length = in_cache(dx)

@@ -1,6 +1,6 @@
 """Two studies on Fashion-MNIST, from the weights to the reports.
 
-    python examples/study/all.py             # all of it: about 2.3 hours on two cores
+    python examples/study/all.py             # all of it: about 2.4 hours on two cores
     python examples/study/all.py --report    # the reports alone, from the results that are there
     python examples/study/all.py --reduced   # three arms, two seeds, a few steps, in a few minutes
 

@@ -111,6 +111,7 @@ def _serve(line: Connection, case: Case, setting: Setting, name: str) -> None:
             repeats = max(1, math.ceil(_TURN / max(least, 1e-7)))
             line.send((facts, None))
             while line.recv():
+                call()  # uncounted: while the others had their turns, caches and pages went cold
                 line.send((_seconds(call, repeats), None))
     except EOFError:
         return
