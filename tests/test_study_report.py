@@ -19,6 +19,7 @@ from command import Command
 from studies import write_results, write_study
 
 from composer.study.arms import FINETUNED, PLAIN
+from composer.study.chart import _numbers
 from composer.study.findings import ALL, findings
 from composer.study.page import files
 from composer.study.report import NOTHING, difference, report
@@ -199,3 +200,12 @@ if __name__ == "__main__":
     GOLDEN.mkdir(parents=True, exist_ok=True)
     for name, text in made().items():
         (GOLDEN / name).write_text(text, encoding="utf-8")
+
+
+def test_the_numbers_of_points_that_meet_stay_inside_the_chart() -> None:
+    meet = [(520.0, 100.0)] * 3 + [(60.0, 100.0)] * 7
+    right, left = _numbers([*meet[:3], (60.0, 40.0), *meet[3:5], (300.0, 40.0), *meet[5:]])[:2]
+    assert 'text-anchor="end">1–3</text>' in right
+    assert 'text-anchor="start">4</text>' in left
+    many = _numbers([meet[-1], (300.0, 9.0), *meet[-2:], (300.0, 40.0), *meet[-2:]])
+    assert many[0].endswith(">1, 3–4 and 2 more</text>")

@@ -21,6 +21,7 @@ COLOURS = (
 )  # fmt: skip
 _INK, _FAINT, _LINE = "#111111", "#444444", "#bbbbbb"
 _LEFT, _TOP, _PLOT_W, _PLOT_H, _BELOW, _SIZE = 58.0, 34.0, 420.0, 300.0, 46.0, 11.0
+_MOST = 2  # spans of numbers beside one point
 _NEAR = 9.0  # points whose numbers would lie on one another
 Cost = Literal["parameters", "flops"]
 
@@ -120,14 +121,34 @@ def curves(found: Findings) -> str:
 
 def _numbers(places: Sequence[tuple[float, float]]) -> list[str]:
     """Return the numbers of points from 1; those of points that meet are one text."""
-    together: list[tuple[float, float, list[str]]] = []
+    together: list[tuple[float, float, list[int]]] = []
     for number, (x, y) in enumerate(places, 1):
         near = (t for t in together if abs(t[0] - x) < _NEAR and abs(t[1] - y) < _NEAR)
         if (found := next(near, None)) is not None:
-            found[2].append(str(number))
+            found[2].append(number)
         else:
-            together.append((x, y, [str(number)]))
-    return [_text(x + 6, y - 5, ", ".join(words), 9, _INK) for x, y, words in together]
+            together.append((x, y, [number]))
+    texts = []
+    for x, y, numbers in together:
+        text = _in_brief(numbers)
+        if x + 6 + width(text, 9) < _LEFT + _PLOT_W:
+            texts.append(_text(x + 6, y - 5, text, 9, _INK))
+        else:
+            texts.append(_text(x - 6, y - 5, text, 9, _INK, "end"))
+    return texts
+
+
+def _in_brief(numbers: Sequence[int]) -> str:
+    """Return such as ``2, 9–11``, or ``3–5, 7 and 4 more``."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and spans[-1][-1] == number - 1:
+            spans[-1].append(number)
+        else:
+            spans.append([number])
+    first, rest = spans[:_MOST], sum(map(len, spans[_MOST:]))
+    words = ", ".join(f"{s[0]}–{s[-1]}" if len(s) > 1 else str(s[0]) for s in first)
+    return f"{words} and {rest} more" if rest else words
 
 
 def _means(row: Row) -> list[float]:
