@@ -27,8 +27,8 @@ MAP = ("b", "c", "h", "w")
 #: What is built for one size of the map alone, or here folds a map into tokens.
 OF_ONE_SIZE = SIZED | TOKENS
 
-#: What ends in a product of its own: the order in memory is the one that einsum gives.
-BY_PRODUCTS = {"axial_height", "global_filter"}
+#: What ends in a product of its own, or in a fold: the order in memory is the one that these give.
+BY_PRODUCTS = {"axial_height", "global_filter", "outlook"}
 
 
 def made(name: str, size: tuple[int, int] = (5, 3), **options: Any) -> fx.GraphModule:
