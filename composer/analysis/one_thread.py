@@ -15,7 +15,7 @@ def one_thread() -> Iterator[None]:
 
     The passes of planning are short, and threads that wait for one another spin. On a busy machine
     they keep each other from finishing: planning CBAM in a ResNet-50 took 30 s beside two other
-    processes on two cores, and takes 4 s so.
+    processes on two cores, and takes 3 s so.
 
     torch has a number for each thread, and one that new threads start with. Setting the first also
     sets the second, which another thread puts back at once.

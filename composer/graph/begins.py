@@ -2,8 +2,8 @@
 
 A factor of zero around it would leave both without a gradient. So the values that are the input,
 or one number, at initialisation are followed through the graph, as far as they are exact: a
-parameter initialised to a number, a norm whose weight is initialised to 0, sums, products, and the
-activations at 0.
+parameter initialised to a number, a norm or a layer whose weight is initialised to 0, sums,
+products, and the activations at 0.
 """
 
 from __future__ import annotations
@@ -68,8 +68,7 @@ def _gives_zero(op: Linear | Conv2d) -> bool:
         return bool(op.norm.has_weights) and _number(op.norm.scale) == 0
     if getattr(op, "weight", None) is not None:  # a value, which other nodes compute
         return False
-    has_bias = op.bias is None or op.bias.value is True
-    return _number(op.init.value) == 0 and (not has_bias or _number(op.bias_init) == 0)
+    return _number(op.init.value) == 0 and (not op.has_bias or _number(op.bias_init) == 0)
 
 
 def _combined(sign: str, of: Sequence[Begin]) -> Begin:

@@ -194,7 +194,7 @@ class Conv2d(Primitive):
             padding=numbers.padding,
             dilation=alike(numbers.dilation),
             groups=whole(self.groups),
-            bias=self._has_bias,
+            bias=self.has_bias,
         )
         layer = begun(layer, self.init, self.bias_init)
         x = emit.arrange(emit.node(self.x), axes.names, (*riding, self.channels, *self.over))
@@ -205,7 +205,8 @@ class Conv2d(Primitive):
         return emit.arrange(node, (*riding, *new, *self.over), emit.axes(emit.here).names)
 
     @property
-    def _has_bias(self) -> bool:
+    def has_bias(self) -> bool:
+        """Whether it adds a bias: by default, unless a norm follows."""
         return not self.norm.is_on if self.bias is None else flag(self.bias)
 
     def cost(self, axes: Callable[[Expr], Axes], own: Axes) -> Cost:
@@ -219,7 +220,7 @@ class Conv2d(Primitive):
         channels = have[self.channels] if self.channels in have else constant(1)
         width = whole(product(out_axes(self.out, self.channels, channels)))
         inputs = whole(channels) // whole(self.groups) * places
-        return of_layer(inputs, width, size, self._has_bias) + self.norm.cost(width, size)
+        return of_layer(inputs, width, size, self.has_bias) + self.norm.cost(width, size)
 
     def _lower_by_value(self, emit: Emitter, weight: Expr) -> Any:
         """Emit the convolution by a computed kernel, in its fastest form."""
@@ -261,7 +262,7 @@ class Conv2d(Primitive):
         """Return such as ``relu(BN(W * x))``, or ``kernel * x`` if a node is its kernel."""
         if self.weight is not None:
             return applied(self.act, f"{self.weight} * x")
-        return applied(self.act, self.norm.formula("W * x + b" if self._has_bias else "W * x"))
+        return applied(self.act, self.norm.formula("W * x + b" if self.has_bias else "W * x"))
 
     def carries(self) -> tuple[Expr, ...]:
         """Return x, but not its kernel."""

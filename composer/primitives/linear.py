@@ -78,7 +78,8 @@ class Linear(Primitive):
         return emit.arrange(node, (*rest, *new), emit.axes(emit.here).names)
 
     @property
-    def _has_bias(self) -> bool:
+    def has_bias(self) -> bool:
+        """Whether it adds a bias: by default, unless a norm follows."""
         return not self.norm.is_on if self.bias is None else flag(self.bias)
 
     def _is_affine(self, width: int, out: int) -> bool:
@@ -92,7 +93,7 @@ class Linear(Primitive):
         assert self.x is not None
         where = axes.index(self.over)
         before, behind = axes.names[:where], axes.names[where + 1 :]
-        layer = Affine(whole(axes[self.over]), self._has_bias, len(behind))
+        layer = Affine(whole(axes[self.over]), self.has_bias, len(behind))
         layer = begun(layer, self.init, self.bias_init)
         node = emit.module("linear", layer, emit.node(self.x))
         node = activate(emit, str(self.act.value), node, own=True)
@@ -103,7 +104,7 @@ class Linear(Primitive):
         """Emit the layer for a value whose last axis it mixes; groups use a 1×1 convolution."""
         from torch import nn
 
-        groups, bias = whole(self.groups), self._has_bias
+        groups, bias = whole(self.groups), self.has_bias
         if groups == 1:
             plain = begun(fully_connected(rest)(width, out, bias=bias), self.init, self.bias_init)
             return emit.module("linear", plain, x)
@@ -119,8 +120,8 @@ class Linear(Primitive):
         inputs = whole(size) // whole(self.groups)
         width, made = whole(product(out_axes(self.out, self.over, size))), elements(own)
         if self._is_affine(whole(size), width):
-            return Cost(width * (1 + self._has_bias))
-        return of_layer(inputs, width, made, self._has_bias) + self.norm.cost(width, made)
+            return Cost(width * (1 + self.has_bias))
+        return of_layer(inputs, width, made, self.has_bias) + self.norm.cost(width, made)
 
     def label(self) -> str:
         """Return such as ``linear over c``."""
@@ -128,4 +129,4 @@ class Linear(Primitive):
 
     def formula(self) -> str:
         """Return such as ``relu(BN(W x))``."""
-        return applied(self.act, self.norm.formula("W x + b" if self._has_bias else "W x"))
+        return applied(self.act, self.norm.formula("W x + b" if self.has_bias else "W x"))
