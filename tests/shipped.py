@@ -37,6 +37,9 @@ SIZED = {
     "global_filter", "gmlp",
 }  # fmt: skip
 #: What begins as its input by a zero of its own, so that `init: identity` adds none.
-OWN_ZERO = {"grn", "criss_cross", "danet_channel", "danet_position", "non_local", "rcca"}
+OWN_ZERO = {
+    "gct", "global_context", "grn", "criss_cross", "danet_channel", "danet_position", "non_local",
+    "rcca",
+}  # fmt: skip
 #: What `init: identity` blends with its input.
 BLENDED = [param for param in SHIPPED if param.values[0] not in OWN_ZERO]
