@@ -37,7 +37,10 @@ def _wide(name: str) -> int:
 SMALL = {
     name: (_wide(name), 6, 6) if shapes[0].count("x") == 2 else (12, _wide(name))
     for name, shapes in SHAPES.items()
-} | {"outlook": (192, 6, 6)}  # six heads
+} | {
+    "outlook": (192, 6, 6),  # six heads
+    "swin_window_shifted": (96, 8, 9),  # more than one window
+}
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from rivals import difference, rivals
+from rivals import NAMES, difference, rivals
 
 from composer.measure.cost import parameters
 from composer.measure.latency import Timing
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 ROUNDS = 9
 _TURN = 0.02  # seconds that shorter calls are repeated for
 _REST = 0.003  # seconds in which the threads of the one before stop spinning
-_NAMES = ("ours", "timm", "plain", "limit")
+_NAMES = (*NAMES, "limit")
 _FORK = multiprocessing.get_context("fork")  # the libraries are loaded, and no thread runs yet
 
 

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 import composer
 from composer.certificate.claim import Case as Claimed
-from composer.certificate.claim import Conv, Setting
+from composer.certificate.claim import Conv, Oracle, Setting
 from composer.certificate.claims import CLAIMS
+from composer.certificate.oracles import SwinWindow
+from composer.language.expressions import Value
 
 MAPS = ("256x56x56", "512x28x28", "1024x14x14", "2048x7x7")  # the stages of a ResNet-50
 CONVS = ("64x56x56", "128x28x28", "256x14x14", "512x7x7")  # what its 3×3 convolutions see
@@ -25,6 +27,12 @@ BATCHES = (1, 8, 32)
 
 #: The layer that a stand-in takes the place of: its kernel and its groups.
 KERNELS = {"sk": (3, 32), "cond_conv_1x1": (1, 1)}
+#: Rows of a spec other than as it is: whose they are, and with which params.
+VARIANTS: dict[str, tuple[str, dict[str, Value]]] = {
+    "cond_conv_1x1": ("cond_conv", {}),
+    "swin_window_shifted": ("swin_window", {"shift": 3}),
+}
+ORACLES: dict[str, Oracle] = {"swin_window_shifted": lambda at: SwinWindow(at.channels, 7, 3, at.channels // 32)}
 
 SHAPES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("se", "se_var1", "se_var2", "se_var3", "ese", "eca"), MAPS),
@@ -34,6 +42,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "cond_conv_1x1": MAPS,
     "bot_mhsa": (*LATE, "256x32x32"),
     "swin_window": WINDOWED,
+    "swin_window_shifted": WINDOWED,
     "outlook": ("192x28x28",),
     "sa": MORE_TOKENS,
     "mhsa": MORE_TOKENS,
@@ -76,7 +85,7 @@ class Case:
     @property
     def spec(self) -> str:
         """The name of the shipped spec."""
-        return self.name.removesuffix("_1x1")
+        return VARIANTS[self.name][0] if self.name in VARIANTS else self.name
 
     @property
     def claimed(self) -> Claimed:
@@ -109,14 +118,16 @@ class Case:
 
     def ours(self) -> nn.Module:
         """Return the module of the shipped spec."""
-        size, params = self.size if self.claimed.sized else None, self.claimed.params
+        size = self.size if self.claimed.sized else None
+        params = VARIANTS[self.name][1] if self.name in VARIANTS else self.claimed.params
         if self.claimed.conv is not None:
             return composer.build(self.spec, like=self.conv, size=size, params=params)
         return composer.build(self.spec, channels=self.channels, size=size, params=params)
 
     def oracle(self) -> nn.Module:
         """Return the mechanism as the certificate's plain torch."""
-        return self.claimed.oracle(Setting(self.channels, self.size, self.conv))
+        made = ORACLES.get(self.name, self.claimed.oracle)
+        return made(Setting(self.channels, self.size, self.conv))
 
     def input(self, device: str = "cpu", dtype: torch.dtype = torch.float32,
               channels_last: bool = False) -> Tensor:  # fmt: skip

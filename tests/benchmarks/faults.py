@@ -19,7 +19,7 @@ import torch
 from apart import alone
 from cases import SHAPES, Case, cases
 from modes import Setting
-from rivals import rivals
+from rivals import NAMES, rivals
 
 HEADING = f"{'':<32}{'':<8}{'MiB':>8}{'faults':>10}{'program ms':>12}{'system ms':>11}{'ms':>9}"
 
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     for case in chosen:
         size = case.batch * torch.empty(case.shape, device="meta").numel() * 4 / 2**20
-        for name in ("ours", "timm", "plain"):
+        for name in NAMES:
             if (found := alone(measure, case, name, told.mode, told.steps)) is not None:
                 faults, program, system, taken = found
                 print(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 #: What a row is compared with: its name, its colour, and how far from the middle of its line.
-SERIES = {"timm": ("#d55e00", 0.15), "plain": ("#0072b2", -0.15)}
+SERIES = {"timm": ("#d55e00", 0.2), "torch": ("#009e73", 0.0), "plain": ("#0072b2", -0.2)}
 TICKS = (0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 
 
@@ -54,7 +54,7 @@ def _panel(axis: Axes, rows: Sequence[Row], names: Sequence[str]) -> None:
             height = line - offset
             axis.scatter(ratios, [height] * len(ratios), s=9, color=colour, alpha=0.5, lw=0)
             mean = geometric(ratios)
-            axis.plot([mean] * 2, [height - 0.2, height + 0.2], color=colour, lw=2, label=label)
+            axis.plot([mean] * 2, [height - 0.15, height + 0.15], color=colour, lw=2, label=label)
             label = None
     axis.set_xscale("log")
     axis.axvline(1, color="black", lw=0.8)

@@ -1,4 +1,4 @@
-"""Who runs in a case: ours, timm's layer, the plain module; and whether ours and plain agree.
+"""Who runs in a case: ours, the layer of timm and of torch, the plain module; do ours and it agree?
 
 The plain module is one written as the authors' code is; where there is none, it is the
 certificate's oracle, which is written to be read.
@@ -11,8 +11,13 @@ from collections.abc import Iterator, Mapping
 import torch
 from cases import Case
 from plain import plain
+from results import OTHERS
 from timm_layers import timm_layer
 from torch import Tensor, nn
+from torch_layers import torch_layer
+
+#: Ours, and those it is compared with, in the order of the columns.
+NAMES = ("ours", *OTHERS)
 
 #: How far ours and plain may lie apart, relative to the largest number, in float32.
 SLACK = 1e-4
@@ -23,7 +28,8 @@ def rivals(case: Case) -> dict[str, nn.Module]:
     torch.manual_seed(0)
     ours = case.ours()
     draw(ours)
-    found = {"ours": ours, "timm": timm_layer(case), "plain": _plain(case, ours)}
+    layers = (ours, timm_layer(case), torch_layer(case), _plain(case, ours))
+    found = dict(zip(NAMES, layers, strict=True))
     return {name: module for name, module in found.items() if module is not None}
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from results import RATIOS, Mean, Row
+from results import OTHERS, RATIOS, Mean, Row
 
-_NAMES = ("ours", "timm", "plain", "limit")
+_NAMES = ("ours", *OTHERS, "limit")
 _HEADINGS = tuple(f"{who}/{whom}" for who, whom in RATIOS)
 
 

@@ -36,19 +36,36 @@ class Routed(nn.Module):
 class Windows(nn.Module):
     """timm's attention inside windows, and the windows as its Swin makes and joins them."""
 
-    def __init__(self, channels: int, window: int = 7) -> None:
+    mask: Tensor | None
+
+    def __init__(self, case: Case, window: int = 7, shift: int = 0) -> None:
         super().__init__()
-        self.window = window, window
+        self.window, self.shift, channels = (window, window), shift, case.channels
         self.attention = WindowAttention(channels, channels // 32, window_size=self.window)
+        self.register_buffer("mask", self._mask(case.size) if shift else None)
+
+    def _mask(self, size: tuple[int, int]) -> Tensor:
+        """Return -100 for each two pixels of a window that lay apart before the shift."""
+        down, across = (torch.arange(s + -s % w) for s, w in zip(size, self.window, strict=True))
+        ends = [(at >= len(at) - self.window[0]).int() + (at >= len(at) - self.shift)
+                for at in (down, across)]  # fmt: skip
+        part = (3 * ends[0][:, None] + ends[1]).view(1, len(down), len(across), 1)
+        parts = window_partition(part, self.window).flatten(1)
+        apart = parts[:, :, None] != parts[:, None]
+        return torch.zeros(apart.shape).masked_fill(apart, -100.0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a map of the same size."""
         _, _, height, width = x.shape
         down, across = (-size % self.window[0] for size in (height, width))
         grid = functional.pad(x.permute(0, 2, 3, 1), (0, 0, 0, across, 0, down))
+        if self.shift:
+            grid = torch.roll(grid, (-self.shift, -self.shift), (1, 2))
         windows = window_partition(grid, self.window).flatten(1, 2)
-        given = self.attention(windows).unflatten(1, self.window)
+        given = self.attention(windows, mask=self.mask).unflatten(1, self.window)
         whole = window_reverse(given, self.window, *grid.shape[1:3])
+        if self.shift:
+            whole = torch.roll(whole, (self.shift, self.shift), (1, 2))
         out: Tensor = whole[:, :height, :width].permute(0, 3, 1, 2)
         return out
 
@@ -73,7 +90,8 @@ LAYERS: dict[str, Callable[[Case], nn.Module]] = {
     "cond_conv": lambda case: Routed(case.conv),
     "cond_conv_1x1": lambda case: Routed(case.conv),
     "mhsa": lambda case: layers.Attention(case.channels, num_heads=8, qkv_bias=True),
-    "swin_window": lambda case: Windows(case.channels),
+    "swin_window": Windows,
+    "swin_window_shifted": lambda case: Windows(case, shift=3),
     "bot_mhsa": lambda case: BottleneckAttn(
         case.channels, case.channels, case.size, num_heads=4, scale_pos_embed=True
     ),
