@@ -9,11 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from composer.kernels import attention as attention_file
 from composer.kernels.affine import Affine
+from composer.kernels.attention import attention
 from composer.kernels.deviation import deviation, variance
 from composer.kernels.linear import Linear
 from composer.kernels.weighed_sum import weighed
 from composer.kernels.weighed_windows import weighed_windows
+from composer.measure.memory import peak_memory
 
 CLOSE = {"rtol": 1e-12, "atol": 1e-12}
 
@@ -146,3 +149,69 @@ def test_weighed_windows_have_gradients_of_every_order() -> None:
 
     assert torch.autograd.gradcheck(function, (x, by))
     assert torch.autograd.gradgradcheck(function, (x, by))
+
+
+#: Batch, heads, queries, keys: they fit into the caches at once, by samples, and by queries.
+PAIRED = {"at once": (2, 1, 3, 4), "by samples": (5, 2, 3, 4), "by queries": (2, 2, 9, 7)}
+
+
+def small_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Process everything part by part, at most 40 numbers at once in one thread."""
+    monkeypatch.setattr(attention_file, "LARGE", 0)
+    monkeypatch.setattr(attention_file, "LARGE_TO_STORE", 0)
+    monkeypatch.setattr(attention_file, "CACHED", 8 * 40 // torch.get_num_threads())
+
+
+@pytest.mark.parametrize("scale", [None, 0.3])
+@pytest.mark.parametrize("which", PAIRED)
+def test_attention_by_parts_is_torch_s(
+    which: str, scale: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values, and first and second gradients, for values of another width than the queries'."""
+    small_caches(monkeypatch)
+    batch, heads, queries, keys = PAIRED[which]
+    given = (numbers(batch, heads, queries, 2), numbers(batch, heads, keys, 2).flip(0),
+             numbers(batch, heads, 5, keys).mT)  # fmt: skip
+    q, k, v = (t.requires_grad_() for t in given)
+    theirs = functional.scaled_dot_product_attention(q, k, v, scale=scale)
+    mine = attention(q, k, v, scale)
+    assert mine.grad_fn is not None
+    assert "_Attention" in mine.grad_fn.next_functions[0][0].name()
+    weight = numbers(*theirs.shape)
+    found = [torch.autograd.grad((y * weight).sum(), (q, k, v), create_graph=True)
+             for y in (mine, theirs)]  # fmt: skip
+    plain = torch.autograd.grad((attention(q, k, v, scale) * weight).sum(), (q, k, v))
+    second = [torch.autograd.grad(sum(g.square().sum() for g in gs), (q, k, v)) for gs in found]
+    with torch.no_grad():
+        torch.testing.assert_close(attention(q, k, v, scale), theirs, **CLOSE)
+    torch.testing.assert_close(mine, theirs, **CLOSE)
+    for mine_, theirs_ in ((found[0], found[1]), (plain, found[1]), (second[0], second[1])):
+        torch.testing.assert_close(mine_, theirs_, **CLOSE)
+
+
+def test_attention_of_values_of_another_kind_is_torch_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under autocast, in half precision, mapped, and along a tangent."""
+    small_caches(monkeypatch)
+    q, k, v = numbers(2, 1, 9, 2), numbers(2, 1, 7, 2), numbers(2, 1, 7, 5)
+    wanted = functional.scaled_dot_product_attention(q, k, v)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert attention(q.float(), k.float(), v.float()).dtype == torch.bfloat16
+    assert attention(q.bfloat16(), k.bfloat16(), v.bfloat16()).dtype == torch.bfloat16
+    mapped = torch.func.vmap(attention)(q[:, None], k[:, None], v[:, None])
+    torch.testing.assert_close(mapped[:, 0], wanted, **CLOSE)
+    _, moved = torch.func.jvp(lambda q: attention(q, k, v), (q,), (q,))
+    _, right = torch.func.jvp(
+        lambda q: functional.scaled_dot_product_attention(q, k, v), (q,), (q,)
+    )
+    torch.testing.assert_close(moved, right, **CLOSE)
+
+
+def test_attention_by_parts_stores_no_weights() -> None:
+    """Twice the queries and keys take twice the memory, with gradients too."""
+    for learns in (False, True):
+        peaks = []
+        for number in (4096, 8192):
+            q, k, v = (torch.randn(1, 1, number, width) for width in (4, 4, 8))
+            v.requires_grad_(learns)
+            peaks.append(peak_memory(lambda q=q, k=k, v=v: attention(q, k, v), "cpu"))
+        assert peaks[1] < 2.2 * peaks[0]

@@ -17,6 +17,7 @@ from composer.errors import error
 from composer.graph.from_spec import graph_of
 from composer.graph.graph import INPUT, Settings
 from composer.graph.passes import compile_graph
+from composer.kernels.attention import attention
 from composer.language.expressions import constant
 from composer.lower.emitter import FxEmitter
 from composer.primitives import Spec
@@ -70,18 +71,19 @@ class AsWritten:
             emitter.finish("AsWritten")
         calls = {
             call.meta["composer"]["node"]: call
-            for call in emitter.fx.find_nodes(op="call_function", target=_ATTENTION)
+            for target in (_ATTENTION, attention)
+            for call in emitter.fx.find_nodes(op="call_function", target=target)
         }
-        attention = {
+        attentions = {
             calls[node.name]: _Attention.of(node.name, node.op, emitter)
             for node in emitter.order if isinstance(node.op, Attention)
         }  # fmt: skip
         names = [node.name for node in emitter.order if isinstance(node.op, Gate)]
-        if not names and not attention:
+        if not names and not attentions:
             weights = (str(n.op.by) for n in emitter.order if isinstance(n.op, Reweight))
             names = [name for name in dict.fromkeys(weights) if name != INPUT]
         gates = {emitter.written[n]: (n, emitter.axes(constant(n)).names) for n in names}
-        return cls(emitter.fx, gates, attention)
+        return cls(emitter.fx, gates, attentions)
 
     def seen(self, module: fx.GraphModule, args: tuple[Any, ...]) -> list[Seen]:
         """Run it with the weights of the inserted module, on that module's input."""

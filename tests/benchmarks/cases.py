@@ -32,7 +32,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Value]]] = {
     "cond_conv_1x1": ("cond_conv", {}),
     "swin_window_shifted": ("swin_window", {"shift": 3}),
 }
-ORACLES: dict[str, Oracle] = {"swin_window_shifted": lambda at: SwinWindow(at.channels, 7, 3, at.channels // 32)}
+ORACLES: dict[str, Oracle] = {
+    "swin_window_shifted": lambda at: SwinWindow(at.channels, 7, 3, at.channels // 32)
+}
 
 SHAPES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("se", "se_var1", "se_var2", "se_var3", "ese", "eca"), MAPS),

@@ -19,6 +19,7 @@ from composer.exporting.python.code import (
 )
 from composer.exporting.python.formula import power
 from composer.exporting.python.layers import no_plain_form
+from composer.kernels.attention import attention
 from composer.kernels.conv_of_each import conv_of_each
 from composer.kernels.deviation import deviation, variance
 from composer.kernels.largest import largest
@@ -45,10 +46,11 @@ _SIGNS_OF_METHODS = {
     "mul": ("*", PRODUCT), "add": ("+", SUM), "sub": ("-", SUM), "div": ("/", PRODUCT),
     "matmul": ("@", PRODUCT),
 }  # fmt: skip
-#: In-place variants, which give the same values.
-_ELSEWHERE = {
+#: What gives the same values in place, or in less memory.
+_ELSEWHERE: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.relu_: torch.relu, torch.sigmoid_: torch.sigmoid, torch.tanh_: torch.tanh,
     functional.relu_: functional.relu,
+    attention: functional.scaled_dot_product_attention,
 }  # fmt: skip
 
 

@@ -1,0 +1,119 @@
+"""softmax(s q kᵀ) v for values of another width than the queries', without storing all weights.
+
+Torch's fast attention wants one width for all; otherwise it stores the weight of each query and
+key. Here the queries are processed part by part, so that the weights W of a part stay in the
+caches. Backward they are computed again. With the gradient ∂y,
+
+    ∂v = Wᵀ ∂y
+    ∂L = W ⊙ (∂y vᵀ - Σ W ⊙ ∂y vᵀ)      the sum over the keys
+    ∂q = s ∂L k
+    ∂k = s ∂Lᵀ q
+
+Memory grows with the number of queries and of keys, not with their product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import handle_torch_function, has_torch_function_variadic
+
+from composer.kernels.features import features_last
+from composer.kernels.memory import CACHED, LARGE, is_plain
+
+#: From so many bytes of weights on, computing them twice takes less time than storing them.
+LARGE_TO_STORE = 16 * LARGE
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, scale: float | None = None) -> Tensor:
+    """Return the values of all keys, weighted for each query, as torch's attention does.
+
+    Args:
+        q: ``[batch, heads, queries, features]``.
+        k: ``[batch, heads, keys, features]``.
+        v: ``[batch, heads, keys, features of the values]``.
+        scale: the factor on q kᵀ; 1/√features by default.
+    """
+    if has_torch_function_variadic(q, k, v):
+        return handle_torch_function(attention, (q, k, v), q, k, v, scale=scale)
+    if not _pays_off(q, k, v):
+        q, k, v = map(features_last, (q, k, v))
+        return functional.scaled_dot_product_attention(q, k, v, scale=scale)
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    apply = _Attention.apply if _learns(q, k, v) else _forward
+    out: Tensor = apply(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), scale)
+    return out.view(*q.shape[:2], *out.shape[1:])
+
+
+def _learns(*tensors: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+
+
+def _pays_off(q: Tensor, k: Tensor, v: Tensor) -> bool:
+    """Return whether the weights are large, and the tensors plain ones of full precision."""
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+        return False
+    if not all(is_plain(t) and t.is_cpu and t.dtype == q.dtype for t in (q, k, v)):
+        return False
+    if q.dtype not in (torch.float32, torch.float64):
+        return False
+    stored = q.shape[:-1].numel() * k.shape[-2] * q.element_size()
+    return stored >= (LARGE_TO_STORE if _learns(q, k, v) else LARGE)
+
+
+def _forward(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    y = q.new_empty(*q.shape[:-1], v.shape[-1])
+    for some, part in _parts(q, k):
+        torch.bmm(_weights(q[some, part], k[some], scale), v[some], out=y[some, part])
+    return y
+
+
+def _weights(q: Tensor, k: Tensor, scale: float) -> Tensor:
+    return (q * scale).bmm(k.mT).softmax(-1)
+
+
+def _parts(q: Tensor, k: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Yield batch entries and queries whose weights fit into the caches at once."""
+    batch, queries, keys = q.shape[0], q.shape[1], k.shape[1]
+    room = max(CACHED * torch.get_num_threads() // q.element_size() // keys, 1)
+    entries, length = max(room // queries, 1), min(room, queries)
+    for first in range(0, batch, entries):
+        for begin in range(0, queries, length):
+            yield slice(first, first + entries), slice(begin, begin + length)
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+        return _forward(q, k, v, scale)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], _output: Tensor) -> None:
+        *tensors, ctx.scale = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        q, k, v = ctx.saved_tensors
+        if torch.is_grad_enabled() or not is_plain(dy):  # a double or batched backward
+            return *_gradients(q, k, v, dy, ctx.scale), None
+        dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        for some, part in _parts(q, k):
+            found = _gradients(q[some, part], k[some], v[some], dy[some, part], ctx.scale)
+            dq[some, part] = found[0]
+            dk[some] += found[1]
+            dv[some] += found[2]
+        return dq, dk, dv, None
+
+
+def _gradients(
+    q: Tensor, k: Tensor, v: Tensor, dy: Tensor, scale: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    weights = _weights(q, k, scale)
+    products = weights * (dy @ v.mT)
+    logits = products - weights * products.sum(-1, keepdim=True)
+    return logits @ k * scale, logits.mT @ (q * scale), weights.mT @ dy
