@@ -109,10 +109,10 @@ BROKEN = {
     ),
     "se-declares-nothing": (
         "se", [("no biases", "nothing"), ("(bias)", "")], "deviations",
-        "nothing is said of 'biases'",
+        "not declared: 'biases'",
     ),
     "se-goes-behind-each-stage": (
-        "se", [("{at: block}", "{at: stage}")], "place", "4 sites", "16 are wanted",
+        "se", [("{at: block}", "{at: stage}")], "place", "4 sites", "expected 16",
     ),
     "se-goes-behind-the-add": (
         "se", [("{at: block}", "{at: block, position: output}")], "place",

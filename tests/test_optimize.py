@@ -103,8 +103,8 @@ def test_the_numbers_stay_and_norms_are_folded() -> None:
     ("wrong", "text"),
     [
         (lambda y: y[:1], "returns 1×5 instead of 2×5 on an input of 2×3×16×16"),
-        (lambda y: y + y.abs().max(), "from the model, whose numbers go to "),
-        (lambda y: y * 1e-3, "from the model, whose numbers go to "),
+        (lambda y: y + y.abs().max(), "from the model, whose values reach "),
+        (lambda y: y * 1e-3, "from the model, whose values reach "),
     ],
 )
 def test_other_numbers_are_an_error(
@@ -287,7 +287,7 @@ def test_weights_may_come_before_the_first_call(eagerly: list[Any]) -> None:
     fast.load_state_dict(model.state_dict())
     close(fast(x), model(x))
     fast.load_state_dict(model.state_dict())
-    assert "changed after it became code" in said(lambda: fast(x))
+    assert "changed after it was compiled" in said(lambda: fast(x))
 
 
 def test_a_schedule_that_moves_on_is_not_passed_over(eagerly: list[Any]) -> None:
@@ -296,7 +296,7 @@ def test_a_schedule_that_moves_on_is_not_passed_over(eagerly: list[Any]) -> None
     x = torch.randn(2, 8, 8, 8)
     fast(x)
     composer.advance(fast)
-    assert "changed after it became code" in said(lambda: fast(x))
+    assert "changed after it was compiled" in said(lambda: fast(x))
 
 
 def test_training_mode_is_refused(eagerly: list[Any]) -> None:
@@ -349,7 +349,7 @@ def test_other_numbers_in_training_are_an_error(
 ) -> None:
     monkeypatch.setattr(torch, "compile", lambda call, **_: lambda *args: call(*args) * 1.5)
     model = optimize(net().train(training), for_="training")
-    assert "from the model, whose numbers go to " in said(lambda: model(images()))
+    assert "from the model, whose values reach " in said(lambda: model(images()))
 
 
 def test_what_draws_at_random_is_compared_in_shape(monkeypatch: pytest.MonkeyPatch) -> None:

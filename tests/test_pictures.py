@@ -219,6 +219,18 @@ def test_a_node_that_nothing_reads_is_faint_and_what_params_switch_off_is_told()
     assert "combine = total" in other.caption[1]
 
 
+def test_what_a_faulty_node_reads_is_not_off():
+    nodes = """  steps: {op: repeat, times: log2(extent), index: i, each: {op: gate}}
+  faulty: {default: 16}
+  out: {op: mul, of: ["input if extent == 0 else steps", input]}
+"""
+    picture = drawn(HEAD.replace("nodes:", "params: {extent: {default: 0}}\nnodes:") + nodes)
+    assert picture.problems
+    assert box(picture.diagram, "steps") is not None
+    assert picture.diagram.notes == ()
+    assert faults(svg_of(picture)) == []
+
+
 def test_a_spec_of_one_node():
     picture = drawn(HEAD + "  out: {op: gate}\n")
     assert [b.name for b in picture.diagram.boxes] == ["input", "out", ".output"]

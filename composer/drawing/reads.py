@@ -80,9 +80,19 @@ class Reads:
 
     @cached_property
     def off(self) -> set[str]:
-        """The nodes that are unused, but would be used with other params."""
+        """The nodes that are unused, but would be used with other params.
+
+        What a faulty node reads is used.
+        """
         away = self.nodes.keys() - self.reached
-        return {name for name in away if name.partition(".")[0] in self.graph.unreached}
+        off = {name for name in away if name.partition(".")[0] in self.graph.unreached}
+        waiting = [read for name in self.nodes.keys() - off for read in self.of(name)]
+        while waiting:
+            name = waiting.pop()
+            if name in off:
+                off.remove(name)
+                waiting += self.of(name)
+        return off
 
     @cached_property
     def road(self) -> set[tuple[str, str]]:
