@@ -70,7 +70,7 @@ def test_odd_sizes_agree(
     if name == "swin_window" and "shift" in case.params:
         pytest.skip("the authors do not shift a map of one window; the spec masks it")
     if name == "srm" and shape[1:] == (1, 1):
-        pytest.skip("the gradient of the deviation of one value is 0/0 in the oracle, 0 in the spec")
+        pytest.skip("the deviation of one value has the gradient 0/0 in the oracle, 0 in the spec")
     pair = pair_of(load_spec(name), case, shape[1:]).train(training)
     x = random(*input_shape(case, shape))
     try:
