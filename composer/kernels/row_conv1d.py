@@ -30,8 +30,8 @@ def row_conv1d(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if has_torch_function_variadic(*given):
         return handle_torch_function(row_conv1d, given, rows, weight, bias)
     padding = weight.shape[2] // 2
-    if rows.shape[0] == 1:  # one row is already one signal
-        return functional.conv1d(rows.unsqueeze(1), weight, bias, 1, padding).squeeze(1)
+    if rows.shape[0] == 1:  # one row is already one signal, of one channel
+        return functional.conv1d(rows, weight, bias, 1, padding)
     kernel = weight.unsqueeze(2)
 
     def filtered(rows: Tensor) -> Tensor:

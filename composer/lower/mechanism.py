@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
@@ -61,9 +61,23 @@ class Mechanism(fx.GraphModule):
 
     def _call_impl(self, *args: Any, **kwargs: Any) -> Any:
         given = super()._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
-        if self._backward_hooks or _may_keep(self._forward_hooks) or _for_all():
-            return given.clone() if isinstance(given, Tensor) else given
-        return given
+        if not (
+            self._forward_hooks
+            or self._backward_hooks
+            or everywhere._global_forward_hooks
+            or everywhere._global_backward_hooks
+        ):
+            return given
+        return given.clone() if isinstance(given, Tensor) and self._is_kept() else given
+
+    def _is_kept(self) -> bool:
+        """Return whether a hook may keep the output: its own one, or a global one."""
+        if self._backward_hooks or everywhere._global_forward_hooks:
+            return True
+        own = self._forward_hooks.values()
+        return bool(everywhere._global_backward_hooks) or any(
+            not isinstance(hook, Onlooker) for hook in own
+        )
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         kind = _kind(type(self))
@@ -90,15 +104,6 @@ class Mechanism(fx.GraphModule):
         replica: Mechanism = nn.Module._replicate_for_data_parallel(self)  # type: ignore[no-untyped-call]
         replica.__class__ = type(self)  # which has the forward
         return replica
-
-
-def _may_keep(hooks: Mapping[int, Callable[..., Any]]) -> bool:
-    return any(not isinstance(hook, Onlooker) for hook in hooks.values())
-
-
-def _for_all() -> bool:
-    """Return whether there are global forward or backward hooks."""
-    return bool(everywhere._global_forward_hooks or everywhere._global_backward_hooks)
 
 
 def _kind(made: type[Mechanism]) -> type[Mechanism]:
