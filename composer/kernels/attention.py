@@ -23,7 +23,7 @@ from torch.nn import functional
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from composer.kernels.features import features_last
-from composer.kernels.memory import CACHED, LARGE, is_plain
+from composer.kernels.memory import CACHED, LARGE, is_plain, needs_gradient
 
 #: From so many bytes of weights on, computing them twice takes less time than storing them.
 LARGE_TO_STORE = 16 * LARGE
@@ -44,13 +44,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor, scale: float | None = None) -> Te
         q, k, v = map(features_last, (q, k, v))
         return functional.scaled_dot_product_attention(q, k, v, scale=scale)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
-    apply = _Attention.apply if _learns(q, k, v) else _forward
+    apply = _Attention.apply if needs_gradient(q, k, v) else _forward
     out: Tensor = apply(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), scale)
     return out.view(*q.shape[:2], *out.shape[1:])
-
-
-def _learns(*tensors: Tensor) -> bool:
-    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
 
 
 def _pays_off(q: Tensor, k: Tensor, v: Tensor) -> bool:
@@ -62,7 +58,7 @@ def _pays_off(q: Tensor, k: Tensor, v: Tensor) -> bool:
     if q.dtype not in (torch.float32, torch.float64):
         return False
     stored = q.shape[:-1].numel() * k.shape[-2] * q.element_size()
-    return stored >= (LARGE_TO_STORE if _learns(q, k, v) else LARGE)
+    return stored >= (LARGE_TO_STORE if needs_gradient(q, k, v) else LARGE)
 
 
 def _forward(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-from composer.kernels.memory import is_plain
+from composer.kernels.memory import is_plain, needs_gradient
 
 
 def over_channels(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -27,7 +27,7 @@ def over_channels(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if not _suits(x, weight):
         return functional.linear(x, weight, bias)
     maps = x.movedim(-1, 1)
-    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
+    if needs_gradient(x, weight):
         image = maps if maps.dim() == 4 else maps.flatten(2).unsqueeze(3)
         y = functional.conv2d(image, weight[:, :, None, None], bias)
         return y.reshape(*y.shape[:2], *maps.shape[2:]).movedim(1, -1)

@@ -45,6 +45,11 @@ def is_plain(x: Tensor) -> bool:
     return tangent is None
 
 
+def needs_gradient(*tensors: Tensor) -> bool:
+    """Return whether a gradient of one of these may be asked for."""
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+
+
 def in_cache(x: Tensor) -> tuple[int, int]:
     """Return how to split a dense x: an axis, and how much of it fits into the caches at once."""
     axis = max(range(x.dim()), key=lambda a: x.stride(a) if x.shape[a] > 1 else -1)

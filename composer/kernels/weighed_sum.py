@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from composer.kernels.memory import in_cache, is_large, is_plain
+from composer.kernels.memory import in_cache, is_large, is_plain, needs_gradient
 
 
 def weighed(x: Tensor, by: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def weighed_in_place(x: Tensor, by: Tensor) -> Tensor:
         return weighed(x, by)
     if torch.compiler.is_compiling() or not (is_plain(x) and is_plain(by)) or x.dtype != by.dtype:
         return x * by
-    return weighed(x, by) if _needs_gradient((x, by)) else x.mul_(_in_order(x, by))
+    return weighed(x, by) if needs_gradient(x, by) else x.mul_(_in_order(x, by))
 
 
 def weighed_sum(values: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
@@ -72,10 +72,6 @@ def _in_order(x: Tensor, by: Tensor) -> Tensor:
     return by.contiguous() if 4 * by.numel() <= x.numel() else by
 
 
-def _needs_gradient(tensors: Sequence[Tensor]) -> bool:
-    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-
-
 def _are_large(values: Sequence[Tensor], weights: Sequence[Tensor]) -> bool:
     """Return whether the values are large, and agree in dtype and device with their weights."""
     x = values[0]
@@ -91,7 +87,7 @@ def _fits(by: Tensor, x: Tensor) -> bool:
 
 
 def _large(values: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
-    if _needs_gradient((*values, *weights)):
+    if needs_gradient(*values, *weights):
         return _WeighedSum.apply(len(values), *values, *weights)  # type: ignore[no-any-return]
     return _forward(values, weights)
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from composer.kernels.memory import is_plain
+from composer.kernels.memory import is_plain, needs_gradient
 from composer.kernels.windows import unfold
 
 
@@ -46,7 +46,7 @@ def weighed_windows(
         return _written(x, by, *given)
     if x.dtype != by.dtype or x.dim() != by.dim() - len(stride):
         return _written(x, by, *given)
-    if torch.is_grad_enabled() and (x.requires_grad or by.requires_grad):
+    if needs_gradient(x, by):
         out: Tensor = _WeighedWindows.apply(x, by, *given)
         return out
     return _sum(_padded(x, padding), by, stride, dilation)
