@@ -15,7 +15,7 @@ _ESCAPED = {
     " ": r"\ ", "_": r"\_", "#": r"\#", "%": r"\%", "&": r"\&", "{": r"\{", "}": r"\}", "$": r"\$",
     "^": r"\hat{}", "~": r"\sim ", "\\": r"\backslash ",
 }  # fmt: skip
-_WORDS = r"[A-Za-z]\d(?!\w)|[^\W\d_₀-₉⁰-⁹¹²³]+(?:_[a-z]+)*|√[A-Za-z]|\^(?:\([^()]*\)|[\w.−]+)|."
+_WORDS = r"[A-Za-z]\d(?!\w)|[^\W\d_₀-₉⁰-⁹¹²³]+(?:_[a-z]+)*|√[A-Za-z]\w*|\^(?:\([^()]*\)|[\w.−]+)|."
 _SIGNS = {"Σ": r"\sum ", "·": r"\cdot ", "×": r"\times ", "÷": r"\div ", "−": "-", "√": r"\surd ",
           "*": "*", "…": r"\ldots ", "′": "'", "%": r"\%"}  # fmt: skip
 
@@ -39,9 +39,23 @@ def right(equation: Equation, names: Collection[str]) -> str:
 
 
 def _maths(formula: str, names: Collection[str]) -> str:
+    if (root := _first_root(formula)) is not None:
+        before, under, after = (_maths(part, names) for part in root)
+        return rf"{before}\sqrt{{{under}}}{after}"
     known = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
     pattern = rf"(?<!\w)(?:{known})(?!\w)|{_WORDS}" if known else _WORDS
     return "".join(_token(found[0], names) for found in re.finditer(pattern, formula))
+
+
+def _first_root(formula: str) -> tuple[str, str, str] | None:
+    """Return what stands before the first root of a bracket, what in the bracket, what behind."""
+    before, _, rest = formula.partition("√(")
+    depth = 1
+    for place, letter in enumerate(rest):
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if not depth:
+            return before, rest[:place], rest[place + 1 :]
+    return None
 
 
 def _left(equation: Equation, names: Collection[str]) -> str:
@@ -54,8 +68,8 @@ def _token(token: str, names: Collection[str]) -> str:
     if token[0] == "^" and len(token) > 1:  # a power, such as ^0.5 or ^(1/p)
         power = token[2:-1] if token[1] == "(" else token[1:]
         return rf"^{{{_maths(power, names)}}}"
-    if token[0] == "√" and len(token) == 2:
-        return rf"\sqrt{{{token[1]}}}"
+    if token[0] == "√" and len(token) > 1:
+        return rf"\sqrt{{{_maths(token[1:], names)}}}"
     if token in _SIGNS:
         return _SIGNS[token]
     if len(token) == 2 and token[1].isdigit() and token[0].isalpha():
