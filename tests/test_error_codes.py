@@ -110,7 +110,7 @@ def test_how_codes_are_found(
 
 
 def _marks(case: Case) -> Any:
-    """Those that need torch, or make a model, are run as slow, but for the first few."""
+    """Those that need torch, or make a model, are run as long, but for the first few."""
     quick = case.kind == "spec" or case.code in QUICK
     return pytest.param(case, id=case.code, marks=[] if quick else [pytest.mark.long])
 

@@ -174,16 +174,16 @@ def test_attention_by_parts_is_torch_s(
              numbers(batch, heads, 5, keys).mT)  # fmt: skip
     q, k, v = (t.requires_grad_() for t in given)
     theirs = functional.scaled_dot_product_attention(q, k, v, scale=scale)
-    mine = attention(q, k, v, scale)
+    mine = attention(q, k, v, scale=scale)
     assert mine.grad_fn is not None
     assert "_Attention" in mine.grad_fn.next_functions[0][0].name()
     weight = numbers(*theirs.shape)
     found = [torch.autograd.grad((y * weight).sum(), (q, k, v), create_graph=True)
              for y in (mine, theirs)]  # fmt: skip
-    plain = torch.autograd.grad((attention(q, k, v, scale) * weight).sum(), (q, k, v))
+    plain = torch.autograd.grad((attention(q, k, v, scale=scale) * weight).sum(), (q, k, v))
     second = [torch.autograd.grad(sum(g.square().sum() for g in gs), (q, k, v)) for gs in found]
     with torch.no_grad():
-        torch.testing.assert_close(attention(q, k, v, scale), theirs, **CLOSE)
+        torch.testing.assert_close(attention(q, k, v, scale=scale), theirs, **CLOSE)
     torch.testing.assert_close(mine, theirs, **CLOSE)
     for mine_, theirs_ in ((found[0], found[1]), (plain, found[1]), (second[0], second[1])):
         torch.testing.assert_close(mine_, theirs_, **CLOSE)

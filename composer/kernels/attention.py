@@ -1,15 +1,16 @@
-"""softmax(s q kᵀ) v for values of another width than the queries', without storing all weights.
+"""softmax(s q kᵀ + bias) v where torch's fast attention does not run, which stores all weights.
 
-Torch's fast attention wants one width for all; otherwise it stores the weight of each query and
-key. Here the queries are processed part by part, so that the weights W of a part stay in the
-caches. Backward they are computed again. With the gradient ∂y,
+With a learned bias torch also looks through all logits for queries that see no key; here the output
+tells. For values of another width than the queries', the queries are processed part by part, so
+that the weights W of a part stay in the caches. Backward they are computed again. With the gradient
+∂y,
 
     ∂v = Wᵀ ∂y
     ∂L = W ⊙ (∂y vᵀ - Σ W ⊙ ∂y vᵀ)      the sum over the keys
     ∂q = s ∂L k
     ∂k = s ∂Lᵀ q
 
-Memory grows with the number of queries and of keys, not with their product.
+So memory grows with the number of queries and of keys, not with their product.
 """
 
 from __future__ import annotations
@@ -29,34 +30,51 @@ from composer.kernels.memory import CACHED, LARGE, is_plain, needs_gradient
 LARGE_TO_STORE = 16 * LARGE
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, scale: float | None = None) -> Tensor:
+def attention(
+    q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, scale: float | None = None
+) -> Tensor:
     """Return the values of all keys, weighted for each query, as torch's attention does.
 
     Args:
         q: ``[batch, heads, queries, features]``.
         k: ``[batch, heads, keys, features]``.
         v: ``[batch, heads, keys, features of the values]``.
+        attn_mask: added to the logits, or False where a query does not see a key; it broadcasts to
+            ``[batch, heads, queries, keys]``.
         scale: the factor on q kᵀ; 1/√features by default.
     """
-    if has_torch_function_variadic(q, k, v):
-        return handle_torch_function(attention, (q, k, v), q, k, v, scale=scale)
-    if not _pays_off(q, k, v):
-        q, k, v = map(features_last, (q, k, v))
-        return functional.scaled_dot_product_attention(q, k, v, scale=scale)
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    given = (q, k, v) if attn_mask is None else (q, k, v, attn_mask)
+    if has_torch_function_variadic(*given):
+        return handle_torch_function(attention, given, q, k, v, attn_mask, scale=scale)
+    factor = q.shape[-1] ** -0.5 if scale is None else scale
+    if _are_plain(*given):
+        if attn_mask is None and _is_large(q, k, v):
+            return _by_parts(q, k, v, factor)
+        if attn_mask is not None and needs_gradient(attn_mask):
+            y = ((q * factor) @ k.mT).add_(attn_mask).softmax(-1) @ v
+            if not y.detach().sum().isnan():  # else a query sees no key, and torch returns 0
+                return y
+    q, k, v = map(features_last, (q, k, v))
+    return functional.scaled_dot_product_attention(q, k, v, attn_mask, scale=scale)
+
+
+def _are_plain(*tensors: Tensor) -> bool:
+    """Return whether these are plain tensors of one dtype, of full precision."""
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+        return False
+    dtype = tensors[0].dtype
+    if dtype not in (torch.float32, torch.float64):
+        return False
+    return all(t.dtype == dtype and t.is_cpu and is_plain(t) for t in tensors)
+
+
+def _by_parts(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     apply = _Attention.apply if needs_gradient(q, k, v) else _forward
     out: Tensor = apply(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), scale)
     return out.view(*q.shape[:2], *out.shape[1:])
 
 
-def _pays_off(q: Tensor, k: Tensor, v: Tensor) -> bool:
-    """Return whether the weights are large, and the tensors plain ones of full precision."""
-    if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
-        return False
-    if not all(is_plain(t) and t.is_cpu and t.dtype == q.dtype for t in (q, k, v)):
-        return False
-    if q.dtype not in (torch.float32, torch.float64):
-        return False
+def _is_large(q: Tensor, k: Tensor, v: Tensor) -> bool:
     stored = q.shape[:-1].numel() * k.shape[-2] * q.element_size()
     return stored >= (LARGE_TO_STORE if needs_gradient(q, k, v) else LARGE)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from composer.language.expressions import Expr
@@ -36,13 +36,11 @@ def attended(
     k = _spread(emit, parts, parts.k, (*riding, *parts.in_keys, parts.along))
     v = _spread(emit, parts, parts.v, (*riding, *parts.in_keys, *parts.features))
     batched = folded(emit, q, first)
-    logits = list(_added(emit, parts, first))
-    if position is not None:
-        logits.insert(0, position(emit, batched, scale))
+    logits = None if position is None else position(emit, batched, scale)
     options = {} if scale is None else {"scale": scale}
     if scale is not None and not isinstance(scale, float):
         batched, options = emit.method("mul", batched, scale), {"scale": 1.0}
-    if (bias := _masked(emit, parts, logits, first)) is not None:
+    if (bias := _added(emit, parts, logits, first)) is not None:
         options["attn_mask"] = bias
     over, keys = len(parts.over), len(parts.in_keys)
     tokens = (
@@ -50,7 +48,7 @@ def attended(
         _flat(emit, folded(emit, k, first), keys + 1, 1),
         _flat(emit, _one(emit, folded(emit, v, first), len(parts.features)), keys + 1, 1),
     )
-    if bias is None and not _have_one_width(emit, parts):
+    if bias is not None or not _have_one_width(emit, parts):
         node = emit.function(attention, *tokens, **options)
     else:
         dense = (emit.function(features_last, x) for x in tokens)
@@ -99,32 +97,53 @@ def _size(emit: Emitter, parts: Parts, axis: str) -> Any:
     return emit.method("size", emit.node(ref), emit.axes(ref).index(there))
 
 
-def _added(emit: Emitter, parts: Parts, first: int) -> Iterator[Any]:
-    if parts.bias is not None:
-        yield _pairs(emit, parts, parts.bias, first)
-
-
-def _masked(emit: Emitter, parts: Parts, logits: Sequence[Any], first: int) -> Any:
-    """Emit the bias, the mask, or both combined; None without either."""
+def _added(emit: Emitter, parts: Parts, logits: Any, first: int) -> Any:
+    """Emit what is added to q kᵀ: logits, the bias, -∞ where the mask is 0; None without any."""
     import torch
 
-    bias = logits[0] if logits else None
-    for other in logits[1:]:
-        bias = emit.method("add", bias, other)
-    if parts.mask is None:
-        return bias
-    seen = emit.method("ne", _pairs(emit, parts, parts.mask, first), 0)
-    return seen if bias is None else emit.function(torch.where, seen, bias, -torch.inf)
+    bias, seen = (
+        None if ref is None else _pairs(emit, parts, ref) for ref in (parts.bias, parts.mask)
+    )
+    if seen is not None:
+        seen = emit.method("ne", seen, 0)
+    if bias is not None and seen is not None and logits is None:  # while both are small
+        hidden = emit.function(torch.where, seen, bias, -torch.inf)
+        return _batched(emit, parts, hidden, (parts.bias, parts.mask), first)
+    if bias is not None:
+        bias = _batched(emit, parts, bias, (parts.bias,), first)
+        logits = bias if logits is None else emit.method("add", logits, bias)
+    if seen is None:
+        return logits
+    seen = _batched(emit, parts, seen, (parts.mask,), first)
+    return seen if logits is None else emit.function(torch.where, seen, logits, -torch.inf)
 
 
-def _pairs(emit: Emitter, parts: Parts, ref: Expr, first: int) -> Any:
-    """Emit a value as [batch, heads, queries, keys], each of size 1 or its full size."""
-    groups = (parts.riding[:first], parts.riding[first:], parts.over, parts.keys)
+def _pairs(emit: Emitter, parts: Parts, ref: Expr) -> Any:
+    """Emit a value as [*riding, queries, keys]; what it lacks has size 1.
+
+    Of several axes of queries or keys it has all or none.
+    """
     have = emit.axes(ref)
-    absent = [axis for group in groups if have.without(group) == have for axis in group]
-    want = (*parts.riding, *parts.over, *parts.keys)
-    node = folded(emit, _spread(emit, parts, ref, want, absent), first)
+    absent = [*parts.riding]
+    for group in (parts.over, parts.keys):
+        if have.without(group) == have:
+            absent += group
+    node = _spread(emit, parts, ref, (*parts.riding, *parts.over, *parts.keys), absent)
     return _flat(emit, _flat(emit, node, len(parts.keys), 0), len(parts.over) + 1, 1)
+
+
+def _batched(emit: Emitter, parts: Parts, node: Any, of: Sequence[Expr | None], first: int) -> Any:
+    """Emit [*riding, queries, keys] as [batch, heads, queries, keys].
+
+    Where it has some of the axes of the batch, the others are expanded.
+    """
+    have = {axis for ref in of if ref is not None for axis in emit.axes(ref)}
+    batch = parts.riding[:first]
+    if have.isdisjoint(batch) or have.issuperset(batch):
+        return folded(emit, node, first)
+    sizes = (-1 if axis in have else _size(emit, parts, axis) for axis in batch)
+    rest = (-1,) * (len(parts.riding) - first + 2)
+    return folded(emit, emit.method("expand", node, *sizes, *rest), first)
 
 
 def _flat(emit: Emitter, x: Any, first: int, last: int) -> Any:

@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
+from heap import set_heap
 from rivals import NAMES, difference, rivals
 
 from composer.measure.cost import parameters
@@ -95,6 +96,7 @@ def _answer(line: Connection, case: Case, name: str) -> Any:
 def _serve(line: Connection, case: Case, setting: Setting, name: str) -> None:
     """Answer with facts about a rival, or None where there is none; then with a time each turn."""
     try:
+        set_heap(setting.heap)
         modules = {} if name == "limit" else rivals(case)
         if name != "limit" and name not in modules:
             line.send((None, None))

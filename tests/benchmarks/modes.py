@@ -31,6 +31,7 @@ class Setting:
     layout: str = "nchw"
     device: str = "cpu"
     dtype: str = "float32"
+    heap: str = "default"
     seconds: float = 0.2
 
     @property
@@ -45,7 +46,8 @@ class Setting:
         return not (self.trains and case.batch == 1 and case.spec in NORM_OF_POOLED)
 
     def __str__(self) -> str:
-        return f"{self.mode}, {self.layout}, {self.dtype}"
+        heap = () if self.heap == "default" else (f"memory {self.heap}",)
+        return ", ".join((self.mode, self.layout, self.dtype, *heap))
 
     def seconds_of(self, case: Case, modules: dict[str, nn.Module]) -> dict[str, Timing]:
         """Return how long each takes, and the limit, all in this process: for a GPU."""

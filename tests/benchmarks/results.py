@@ -61,6 +61,7 @@ class Row:
             "mode": self.setting.mode,
             "layout": self.setting.layout,
             "dtype": self.setting.dtype,
+            "heap": self.setting.heap,
             "parameters": self.parameters,
             "difference": self.difference,
             "seconds": {

@@ -2,10 +2,11 @@
 
 ``python tests/benchmarks/speed.py`` times each shipped spec at the sizes of the networks it is
 meant for. On a CPU each rival of a case has a process of its own, and they take turns, at least
-nine each. A ratio above 1 means that ours is faster; ours/limit says how many times as long it
-takes as reading the map twice and writing it once. At the end stands the table of all cases, the
-worst first. On two cores the cases of one mode take half an hour; compiling takes several times
-that: say --quick too.
+nine each; once with fresh memory for every large map, and once with memory that is kept, since
+that decides more than the code does. A ratio above 1 means that ours is faster; ours/limit says how
+many times as long it takes as reading the map twice and writing it once. At the end stands the
+table of all cases, the worst first. On two cores the cases of one mode take an hour; compiling
+takes several times that: say --quick too.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from apart import alone, measured
 from cases import BATCHES, SHAPES, Case, cases
+from heap import HEAPS
 from modes import DTYPES, LAYOUTS, MODES, Setting
 from output import check_free, write
 from results import Row, means
@@ -58,13 +60,22 @@ def _measured(told: argparse.Namespace) -> Iterator[Row]:
     shapes = told.shapes or (QUICK if told.quick else ())
     batches = told.batches or ((8,) if told.quick else BATCHES)
     for mode, layout, dtype in itertools.product(told.modes, told.layouts, told.dtypes):
-        setting = Setting(mode, layout, told.device, dtype, told.seconds)
-        print(f"\n{setting}\n{heading(mode == 'memory')}", flush=True)
-        for case in cases(told.specs, batches, shapes):
-            if setting.suits(case):
-                row = _row(case, setting, told.least)
-                print(line(row), flush=True)
-                yield row
+        on_cpu = torch.device(told.device).type == "cpu"
+        for heap in told.heaps if on_cpu and mode != "memory" else ("default",):
+            setting = Setting(mode, layout, told.device, dtype, heap, told.seconds)
+            yield from _rows(setting, told, batches, shapes)
+
+
+def _rows(
+    setting: Setting, told: argparse.Namespace, batches: Sequence[int], shapes: Sequence[str]
+) -> Iterator[Row]:
+    """Yield the rows of one setting."""
+    print(f"\n{setting}\n{heading(setting.mode == 'memory')}", flush=True)
+    for case in cases(told.specs, batches, shapes):
+        if setting.suits(case):
+            row = _row(case, setting, told.least)
+            print(line(row), flush=True)
+            yield row
 
 
 def _row(case: Case, setting: Setting, least: bool) -> Row:
@@ -99,6 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", default="cpu")
     add("--dtypes", type=_some(DTYPES), default=("float32",), metavar="D,D",
         help=f"{', '.join(DTYPES)}; the half ones by autocast")  # fmt: skip
+    add("--heaps", type=_some(HEAPS), default=("fresh", "kept"), metavar="H,H",
+        help=f"{', '.join(HEAPS)}: what becomes of freed memory, on a CPU")  # fmt: skip
     add("--threads", type=int, metavar="N", help="of torch on the CPU; its own choice unless told")
     add("--seconds", type=float, default=0.2, metavar="S", help="for each rival of a case")
     add("--least", action="store_true", help="show the fastest rounds: for a busy machine")
