@@ -13,7 +13,7 @@ from composer.kernels import attention as attention_file
 from composer.kernels.affine import Affine
 from composer.kernels.attention import attention
 from composer.kernels.deviation import deviation, variance
-from composer.kernels.linear import Linear
+from composer.kernels.linear import Linear, over_channels
 from composer.kernels.weighed_sum import weighed
 from composer.kernels.weighed_windows import weighed_windows
 from composer.measure.memory import peak_memory
@@ -46,6 +46,44 @@ def test_a_layer_of_maps_is_torch_s(which: str, bias: bool, gradients: bool) -> 
     x = INPUTS[which]()
     with torch.set_grad_enabled(gradients):
         torch.testing.assert_close(ours(x), theirs(x), **CLOSE)
+    if gradients:
+        x.requires_grad_()
+        weight = numbers(*theirs(x).shape)
+        found = [
+            torch.autograd.grad((layer(x) * weight).sum(), [x, *layer.parameters()])
+            for layer in (ours, theirs)
+        ]
+        for mine, its in zip(*found, strict=True):
+            torch.testing.assert_close(mine, its, **CLOSE)
+        own = [x.detach().requires_grad_(), *ours.parameters()]
+
+        def function(x: Tensor, *parameters: Tensor) -> Tensor:
+            return over_channels(x, parameters[0], parameters[1] if bias else None)
+
+        assert torch.autograd.gradgradcheck(function, own)
+
+
+def test_a_layer_of_maps_with_gradients_of_some() -> None:
+    layer, x = Linear(6, 4).double(), INPUTS["maps"]()
+    layer.bias.requires_grad_(False)
+    (gradient,) = torch.autograd.grad(layer(x).sum(), layer.weight)
+    torch.testing.assert_close(gradient[0], x.sum((0, 1, 2)), **CLOSE)
+
+
+def test_a_layer_of_maps_per_sample() -> None:
+    """Gradients of the weights for each sample, by torch.func."""
+    layer, x = Linear(6, 4).double(), numbers(3, 6, 3, 5)
+
+    def loss(parameters: dict[str, Tensor], one: Tensor) -> Tensor:
+        maps = one[None].permute(0, 2, 3, 1)
+        out: Tensor = torch.func.functional_call(layer, parameters, (maps,))
+        return out.square().sum()
+
+    given = {name: p.detach() for name, p in layer.named_parameters()}
+    each = torch.func.vmap(torch.func.grad(loss), (None, 0))(given, x)["weight"]
+    for mine, one in zip(each, x, strict=True):
+        (alone,) = torch.autograd.grad(loss(dict(layer.named_parameters()), one), layer.weight)
+        torch.testing.assert_close(mine, alone, **CLOSE)
 
 
 def test_a_layer_of_maps_gives_maps() -> None:
@@ -215,3 +253,20 @@ def test_attention_by_parts_stores_no_weights() -> None:
             v.requires_grad_(learns)
             peaks.append(peak_memory(lambda q=q, k=k, v=v: attention(q, k, v), "cpu"))
         assert peaks[1] < 2.2 * peaks[0]
+
+
+@pytest.mark.parametrize("hidden", [0, 1])
+def test_attention_with_a_learned_bias_is_torch_s(hidden: int) -> None:
+    """Values and gradients; a query that sees no key, of those that hide some, gives 0."""
+    q, k, v, bias = numbers(4, 2, 3, 5), numbers(4, 2, 7, 5), numbers(7, 4, 2, 5), numbers(2, 3, 7)
+    v = v.permute(1, 2, 0, 3)
+    bias[:hidden, 0] = -torch.inf
+    given = [t.requires_grad_() for t in (q, k, v, bias)]
+    both = (attention, functional.scaled_dot_product_attention)
+    mine, theirs = (f(q, k, v, attn_mask=bias[None], scale=0.3) for f in both)
+    assert not hidden or mine[:, 0, 0].eq(0).all()
+    weight = numbers(*theirs.shape)
+    found = [torch.autograd.grad((y * weight).sum(), given) for y in (mine, theirs)]
+    torch.testing.assert_close(mine, theirs, **CLOSE)
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, **CLOSE)

@@ -14,6 +14,7 @@ from composer.language.operations import FUNCTIONS
 from composer.primitives.axes import Axes, AxisOrder
 from composer.primitives.base import AxisProblem, Emitter, Primitive, refers
 from composer.primitives.broadcast import meet
+from composer.primitives.weighed_by import weighed_by
 
 _OPERATORS: dict[str, Callable[..., Any]] = {
     "add": operator.add,
@@ -82,11 +83,23 @@ class Arithmetic(Primitive):
     def lower(self, emit: Emitter) -> Any:
         """Emit the operation between the values, each unsqueezed to all axes."""
         want = emit.axes(emit.here).names
+        if (weighing := self._weighing(emit)) is not None:
+            value, weight = weighing
+            multiply = weighed_by(emit, value)
+            return emit.function(multiply, emit.spread(value, want), emit.spread(weight, want))
         arranged = [emit.spread(it, want) if refers(it) else emit.number(it) for it in self.of]
         node = arranged[0]
         for other in arranged[1:]:
             node = emit.function(_OPERATORS[self.op], node, other)
         return node
+
+    def _weighing(self, emit: Emitter) -> tuple[Expr, Expr] | None:
+        """Return a value with all axes and its weight, which has fewer; None if it is neither."""
+        if self.op != "mul" or len(self.of) != 2 or self.numbers:
+            return None
+        value, weight = sorted(self.of, key=lambda ref: -len(emit.axes(ref).names))
+        want, fewer = (set(emit.axes(ref)) for ref in (emit.here, weight))
+        return (value, weight) if fewer < want == set(emit.axes(value)) else None
 
     def label(self) -> str:
         """Return the operation's sign, with the number if any: ``×``, ``+ 1e−05``, ``1 −``."""

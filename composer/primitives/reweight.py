@@ -16,6 +16,7 @@ from composer.primitives.base import AxisProblem, Emitter, Primitive, elements, 
 from composer.primitives.batch import sizes_of
 from composer.primitives.broadcast import meet
 from composer.primitives.cost import Cost
+from composer.primitives.weighed_by import weighed_by
 
 
 class Reweight(Primitive):
@@ -61,14 +62,12 @@ class Reweight(Primitive):
 
     def lower(self, emit: Emitter) -> Any:
         """Emit the product, and the sum if requested."""
-        from composer.kernels.weighed_sum import weighed, weighed_in_place
-
         have = emit.axes(self.x).names
         own = [axis for axis in emit.axes(self.by) if axis not in have]
         if self._mixes(emit.axes):
             return self._mixed(emit, own[0])
         want = (*own, *have)
-        multiply = weighed_in_place if emit.is_spent(self.x) else weighed
+        multiply = weighed_by(emit, self.x)
         node = emit.function(multiply, emit.spread(self.x, want), emit.spread(self.by, want))
         if not self.sum:
             return node
