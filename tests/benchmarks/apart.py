@@ -41,6 +41,8 @@ def measured(case: Case, setting: Setting) -> tuple[dict[str, int], float, dict[
     Raises:
         RuntimeError: a rival fails.
     """
+    if setting.compiles:
+        import torch._inductor.compile_fx  # once for all, which takes seconds
     with ExitStack() as stack:
         lines, facts = {}, {}
         for name in _NAMES:  # one after the other, since some compile
