@@ -28,9 +28,14 @@ def over_channels(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return ``functional.linear`` on the last axis; a view of ``[b, c, h, w]`` gives one."""
     if has_torch_function_unary(x):
         return handle_torch_function(over_channels, (x,), x, weight, bias)
+    maps = x.movedim(-1, 1)
+    if _is_compiled_for_cpu(x):
+        product = torch.bmm(weight.expand(x.shape[0], -1, -1), maps.flatten(2))
+        if bias is not None:
+            product = product + bias.unsqueeze(1)
+        return product.reshape(*product.shape[:2], *maps.shape[2:]).movedim(1, -1)
     if not _suits(x, weight, bias):
         return functional.linear(x, weight, bias)
-    maps = x.movedim(-1, 1)
     learns = needs_gradient(x, weight, *(() if bias is None else (bias,)))
     y: Tensor = (_OverChannels.apply if learns else _forward)(maps.flatten(2), weight, bias)
     return y.reshape(*y.shape[:2], *maps.shape[2:]).movedim(1, -1)
@@ -66,6 +71,16 @@ def _of_weight(dy: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     for dy_, x_ in zip(dy, x, strict=True):
         dweight.addmm_(dy_, x_.t())
     return dweight
+
+
+def _is_compiled_for_cpu(x: Tensor) -> bool:
+    """Return whether a compiler runs that would copy the maps for torch's layer.
+
+    An exporter keeps the layer, whose sizes may be open.
+    """
+    if not torch.compiler.is_compiling() or torch.compiler.is_exporting():
+        return False
+    return x.device.type == "cpu" and x.dim() > 2 and x.movedim(-1, 1).is_contiguous()
 
 
 def _suits(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
