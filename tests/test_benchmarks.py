@@ -76,23 +76,27 @@ def test_speed(tmp_path: Path) -> None:
     assert list(found) == ["version", "machine", "versions", "device", "rows", "means"]
     assert found["versions"]["torch"] == torch.__version__
     rows = found["rows"]
-    assert [(r["mode"], r["spec"], r["batch"], r["shape"]) for r in rows] == [
-        (mode, spec, 2, shape)
+    assert [(r["mode"], r["heap"], r["spec"], r["batch"], r["shape"]) for r in rows] == [
+        (mode, heap, spec, 2, shape)
         for mode in modes
+        for heap in (("default",) if mode == "memory" else ("fresh", "kept"))
         for spec, shape in (("se", [32, 8, 8]), ("mhsa", [16, 32]))
     ]
     for row in rows:
         shown = row["bytes"] if row["mode"] == "memory" else row["seconds"]
-        assert list(shown) == ["ours", "timm", "plain", "limit"]
-        assert all(ratio > 0 for ratio in row["ratios"].values())
+        torch_s = ["torch"] if row["spec"] == "mhsa" else []
+        assert list(shown) == ["ours", "timm", *torch_s, "plain", "limit"]
+        ratios = row["ratios"]
+        assert (ratios.pop("torch/ours") is None) == (row["spec"] == "se")
+        assert all(ratio > 0 for ratio in ratios.values())
         assert row["difference"] < 1e-5
         assert len(set(row["parameters"].values())) == 1
     out_and_gradient = 2 * 4 * 2 * 32 * 8 * 8
-    assert rows[4]["bytes"]["limit"] == pytest.approx(out_and_gradient, abs=64)
-    assert rows[4]["bytes"]["ours"] > out_and_gradient
-    means_of_se = [
-        m for m in found["means"] if (m["name"], m["setting"]) == ("se", "eager, nchw, float32")
-    ]
+    of_memory = rows[-2]["bytes"]
+    assert of_memory["limit"] == pytest.approx(out_and_gradient, abs=64)
+    assert of_memory["ours"] > out_and_gradient
+    here = ("se", "eager, nchw, float32, memory kept")
+    means_of_se = [m for m in found["means"] if (m["name"], m["setting"]) == here]
     assert [m["ratio"] for m in means_of_se] == ["timm/ours", "plain/ours", "ours/limit"]
     assert means_of_se[0]["at"] == "se 2x32x8x8"
     with pytest.raises(SystemExit, match=r"already; replace with --force$"):
