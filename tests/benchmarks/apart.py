@@ -13,7 +13,6 @@ import multiprocessing
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
-from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
@@ -42,8 +41,6 @@ def measured(case: Case, setting: Setting) -> tuple[dict[str, int], float, dict[
     Raises:
         RuntimeError: a rival fails.
     """
-    if setting.compiles:
-        import_module("torch._inductor.compile_fx")  # once for all, since it takes seconds
     with ExitStack() as stack:
         lines, facts = {}, {}
         for name in _NAMES:  # one after the other, since some compile
