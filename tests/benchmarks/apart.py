@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
+import torch
 from heap import set_heap
 from rivals import NAMES, difference, rivals
 
@@ -97,6 +98,8 @@ def _serve(line: Connection, case: Case, setting: Setting, name: str) -> None:
     """Answer with facts about a rival, or None where there is none; then with a time each turn."""
     try:
         set_heap(setting.heap)
+        if setting.threads:  # here, since a pool of threads does not survive a fork
+            torch.set_num_threads(setting.threads)
         modules = {} if name == "limit" else rivals(case)
         if name != "limit" and name not in modules:
             line.send((None, None))

@@ -33,6 +33,7 @@ class Setting:
     dtype: str = "float32"
     heap: str = "default"
     seconds: float = 0.2
+    threads: int = 0  # of a rival's process; 0 is torch's own choice
 
     @property
     def trains(self) -> bool:

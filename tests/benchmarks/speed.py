@@ -15,6 +15,7 @@ import argparse
 import itertools
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from apart import alone, measured
@@ -40,9 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _parser().error("cuda-graphs needs --device cuda")
     if told.output is not None:
         check_free(told.output, told.force)
-    if told.threads:
-        torch.set_num_threads(told.threads)
     machine = Machine.here(told.device)
+    if told.threads:
+        machine = replace(machine, threads=told.threads)
     print(machine, flush=True)
     rows = list(_measured(told))
     found = means(rows)
@@ -62,7 +63,9 @@ def _measured(told: argparse.Namespace) -> Iterator[Row]:
     for mode, layout, dtype in itertools.product(told.modes, told.layouts, told.dtypes):
         on_cpu = torch.device(told.device).type == "cpu"
         for heap in told.heaps if on_cpu and mode != "memory" else ("default",):
-            setting = Setting(mode, layout, told.device, dtype, heap, told.seconds)
+            setting = Setting(
+                mode, layout, told.device, dtype, heap, told.seconds, told.threads or 0
+            )
             yield from _rows(setting, told, batches, shapes)
 
 
