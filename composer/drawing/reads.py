@@ -5,7 +5,7 @@ The graph may be faulty: for a node that could not be read, the fields of the fi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -64,8 +64,12 @@ class Reads:
     @cached_property
     def reached(self) -> set[str]:
         """The nodes that the output depends on."""
+        return self._behind([self.output])
+
+    def _behind(self, names: Iterable[str]) -> set[str]:
+        """Return these nodes and all that they depend on."""
         found: set[str] = set()
-        waiting = [self.output]
+        waiting = list(names)
         while waiting:
             name = waiting.pop()
             if name in self.nodes and name not in found:
@@ -86,13 +90,7 @@ class Reads:
         """
         away = self.nodes.keys() - self.reached
         off = {name for name in away if name.partition(".")[0] in self.graph.unreached}
-        waiting = [read for name in self.nodes.keys() - off for read in self.of(name)]
-        while waiting:
-            name = waiting.pop()
-            if name in off:
-                off.remove(name)
-                waiting += self.of(name)
-        return off
+        return off - self._behind(self.nodes.keys() - off)
 
     @cached_property
     def road(self) -> set[tuple[str, str]]:

@@ -14,6 +14,7 @@ another order. A 1×1 convolution computes the same, but allocates more maps for
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -28,22 +29,29 @@ def over_channels(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return ``functional.linear`` on the last axis; a view of ``[b, c, h, w]`` gives one."""
     if has_torch_function_unary(x):
         return handle_torch_function(over_channels, (x,), x, weight, bias)
-    maps = x.movedim(-1, 1)
+    multiply: Callable[..., Tensor]
     if _is_compiled_for_cpu(x):
-        product = torch.bmm(weight.expand(x.shape[0], -1, -1), maps.flatten(2))
-        if bias is not None:
-            product = product + bias.unsqueeze(1)
-        return product.reshape(*product.shape[:2], *maps.shape[2:]).movedim(1, -1)
-    if not _suits(x, weight, bias):
+        multiply = _compiled
+    elif not _suits(x, weight, bias):
         return functional.linear(x, weight, bias)
-    learns = needs_gradient(x, weight, *(() if bias is None else (bias,)))
-    y: Tensor = (_OverChannels.apply if learns else _forward)(maps.flatten(2), weight, bias)
+    elif needs_gradient(x, weight, *(() if bias is None else (bias,))):
+        multiply = _OverChannels.apply
+    else:
+        multiply = _forward
+    maps = x.movedim(-1, 1)
+    y = multiply(maps.flatten(2), weight, bias)
     return y.reshape(*y.shape[:2], *maps.shape[2:]).movedim(1, -1)
 
 
 def _forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     many = weight.expand(len(x), -1, -1)
     return torch.bmm(many, x) if bias is None else torch.baddbmm(bias.unsqueeze(1), many, x)
+
+
+def _compiled(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the same; a compiler fuses the sum, but runs ``baddbmm`` as it is, and slowly."""
+    y = torch.bmm(weight.expand(x.shape[0], -1, -1), x)
+    return y if bias is None else y + bias.unsqueeze(1)
 
 
 class _OverChannels(torch.autograd.Function):

@@ -40,11 +40,6 @@ class Setting:
         """Whether a call is a step forward and backward, not a forward pass alone."""
         return self.mode in ("training", "compiled-training", "memory")
 
-    @property
-    def compiles(self) -> bool:
-        """Whether what is timed is compiled."""
-        return self.mode not in ("eager", "training", "memory")
-
     def suits(self, case: Case) -> bool:
         """Return whether the case can be run so, and differs from another that is."""
         if self.layout == "channels-last" and len(case.shape) == 2:
@@ -99,7 +94,7 @@ class Setting:
 
     def _ready(self, module: nn.Module) -> Callable[..., Tensor]:
         """Return what is called: the module, or compiled."""
-        if not self.compiles:
+        if self.mode in ("eager", "training", "memory"):
             return module
         how = "reduce-overhead" if self.mode == "cuda-graphs" else None
         compiled: Callable[..., Tensor] = torch.compile(
