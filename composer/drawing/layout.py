@@ -17,6 +17,7 @@ import networkx as nx
 from composer.drawing.alongside import lined_up
 from composer.drawing.diagram import Box, Diagram, Direction, Group, Link
 from composer.drawing.frame import Frame, frame_of, heading_of
+from composer.drawing.labels import clear_of_links
 from composer.drawing.sheet import Node, Placed, Point, Rect, Sheet, Way, Wire, place_sheets
 
 #: In points: between the border of a group and its contents; between a title and a link.
@@ -67,7 +68,10 @@ def lay_out(
         for (plan, part), found in zip(wanted, placed, strict=True):
             plan.keep(part, found)
     across = 0 if direction == "tb" else 1
-    return [lined_up(plan.diagram, plan.layout(), across) for plan in plans]
+    return [
+        clear_of_links(plan.diagram, lined_up(plan.diagram, plan.layout(), across))
+        for plan in plans
+    ]
 
 
 #: A value that crosses a border: its source box, and the number of the link if that stands for
