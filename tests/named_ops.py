@@ -207,6 +207,58 @@ def roll(here: Here) -> Value:
     return x
 
 
+def _turned(re: Value, im: Value, axis: str, sign: int, kept: int) -> tuple[Value, Value]:
+    """Return Σₙ x[n] exp(sign · 2πi · kn / N) / √N for the first k along an axis."""
+    count = re.size(axis)
+    angle = torch.outer(torch.arange(count), torch.arange(kept)).to(re.data.dtype)
+    angle = angle * (2 * math.pi * sign / count)
+    cos, sin = (
+        Value(fn(angle) / math.sqrt(count), (axis, f"{axis}~")) for fn in (torch.cos, torch.sin)
+    )
+    out = tuple(f"{axis}~" if name == axis else name for name in re.axes)
+    at = [[contracted([x, table], out) for table in (cos, sin)] for x in (re, im)]
+    found = meet(at[0][0], at[1][1], torch.sub), meet(at[0][1], at[1][0], torch.add)
+    return found[0].renamed({f"{axis}~": axis}), found[1].renamed({f"{axis}~": axis})
+
+
+def rfft(here: Here) -> Value:
+    re, over = here.x, here.axes("over")
+    im = re.each(torch.zeros_like)
+    for axis in over:
+        count = re.size(axis)
+        re, im = _turned(re, im, axis, -1, count // 2 + 1 if axis == over[-1] else count)
+    return stacked([re, im], here.name("parts"))
+
+
+def irfft(here: Here) -> Value:
+    parts, over = here.name("parts"), here.axes("over")
+    re, im = here.x.at(parts, 0), here.x.at(parts, 1)
+    for axis in over[:-1]:
+        re, im = _turned(re, im, axis, 1, re.size(axis))
+    axis, size = over[-1], here.size("size")
+    assert re.size(axis) == size // 2 + 1
+    # the other frequencies are the conjugates of these, from the last to the first
+    others = torch.arange((size - 1) // 2, 0, -1)
+    whole = [
+        Value(torch.cat([x.last(axis).data, sign * x.taken(axis, others).last(axis).data], -1),
+              x.last(axis).axes)
+        for x, sign in ((re, 1), (im, -1))
+    ]  # fmt: skip
+    alone = torch.zeros(size, dtype=re.data.dtype)
+    alone[1 : (size + 1) // 2] = 1
+    alone[size // 2 + 1 :] = 1  # of zero, and of the middle, the imaginary part is not read
+    whole[1] = meet(whole[1], Value(alone, (axis,)), torch.mul)
+    return _turned(whole[0], whole[1], axis, 1, size)[0]
+
+
+def complex_mul(here: Here) -> Value:
+    parts, (a, b) = here.name("parts"), here.values("of")
+    (re, im), (re_b, im_b) = ([x.at(parts, place) for place in (0, 1)] for x in (a, b))
+    real = meet(meet(re, re_b, torch.mul), meet(im, im_b, torch.mul), torch.sub)
+    imaginary = meet(meet(re, im_b, torch.mul), meet(im, re_b, torch.mul), torch.add)
+    return stacked([real, imaginary], parts)
+
+
 def rename(here: Here) -> Value:
     return here.x.renamed(here.fields["axes"])
 
@@ -332,7 +384,8 @@ def _pooled_windows(here: Here, x: Value, over: tuple[str, ...], reduce: str) ->
 OPS: dict[str, Callable[[Here], Value | list[Value]]] = {
     "add": arithmetic(torch.add), "sub": arithmetic(torch.sub),
     "mul": arithmetic(torch.mul), "div": arithmetic(torch.div),
-    "apply": apply, "branch": branch, "chunk": chunk, "concat": concat, "constant": constant,
+    "apply": apply, "branch": branch, "chunk": chunk, "complex_mul": complex_mul,
+    "concat": concat, "constant": constant, "rfft": rfft, "irfft": irfft,
     "crop": to_size, "pad": to_size, "dropout": dropout, "flip": flip, "fold": fold, "gate": gate,
     "merge": merge, "pick": pick, "pool": pool, "product": product, "rename": rename,
     "repeat": repeat, "resize": resize, "reweight": reweight, "roll": roll, "scale": scale,

@@ -20,7 +20,7 @@ OPEN = frozenset("bchwnt")  # names of sizes, any of which a spec may be checked
 #: Ops that do not read one value x.
 WITHOUT_X = frozenset({
     "add", "sub", "mul", "div", "concat", "stack", "product", "attention", "parameter", "constant",
-    "schedule",
+    "schedule", "complex_mul",
 })  # fmt: skip
 
 

@@ -159,6 +159,24 @@ def there_and_back(s: Sketch) -> None:
     s.add({"op": "fold", "axes": list(into), "over": over, "like": x, **more}, axes, wide)
 
 
+def spectrum(s: Sketch) -> None:
+    """A Fourier transform, something done to the frequencies, and its inverse."""
+    x = s.node(lambda a: elements(a) < 300 and len(a) > 1)
+    drawn = None if x is None else OF_ONE["rfft"](s, s.values[x])
+    if x is None or drawn is None:
+        return
+    fields, axes = drawn
+    found = s.add(fields, axes, x)
+    if s.chance(0.6):
+        parts = fields["parts"]
+        own = {a: z for a, z in axes.items() if a == parts or (not z.is_open and s.chance(0.5))}
+        by = s.add(parameter_of(s, own), own) if s.chance(0.7) else found
+        found = s.add({"op": "complex_mul", "of": [found, by], "parts": parts}, axes)
+    over = fields["over"]
+    last = s.values[x][over if isinstance(over, str) else over[-1]]
+    s.add({**fields, "op": "irfft", "size": s.size(last)}, s.values[x], found)
+
+
 def resize(s: Sketch) -> None:
     x = s.node(lambda a: len(a) >= 2)
     if x is None:

@@ -12,6 +12,7 @@ from random_lookups import (
     kernel_by_value,
     parameter_of,
     resize,
+    spectrum,
     there_and_back,
 )
 from random_ops import OF_ONE
@@ -207,6 +208,20 @@ def product(s: Sketch) -> None:
     s.add({"op": "product", "of": [x, y], "sum": gone if len(gone) > 1 else gone[0]}, axes)
 
 
+def complex_mul(s: Sketch) -> None:
+    x = s.node(lambda a: any(z.text == "2" for axis, z in a.items() if axis != s.batch))
+    if x is None:
+        return
+    axes = s.values[x]
+    parts = s.one([axis for axis, z in axes.items() if axis != s.batch and z.text == "2"])
+    by = s.node(lambda a: parts in a and a[parts].text == "2" and fits(axes, a))
+    if by is None or s.chance(0.3):
+        own = {axis: z for axis, z in axes.items() if not z.is_open and s.chance(0.7)}
+        by = s.add(parameter_of(s, {**own, parts: axes[parts]}), {**own, parts: axes[parts]})
+    of = [x, by] if s.chance(0.5) else [by, x]
+    s.add({"op": "complex_mul", "of": of, "parts": parts}, met(axes, s.values[by]))
+
+
 def reweight(s: Sketch) -> None:
     x = s.node() or "input"
     axes = s.values[x]
@@ -293,7 +308,8 @@ OF_SEVERAL: dict[str, Callable[[Sketch], None]] = {
     "squeeze": squeeze,
     "arithmetic": arithmetic, "domain": domain, "concat": concat, "stack": stack,
     "unstack": unstack, "chunk": chunk, "product": product, "reweight": reweight,
+    "complex_mul": complex_mul,
     "mixture": mixture, "learned": learned, "table": table, "schedule": schedule,
     "attention": attention, "kernel_by_value": kernel_by_value, "there_and_back": there_and_back,
-    "resize": resize, "use": use,
+    "resize": resize, "use": use, "spectrum": spectrum,
 }  # fmt: skip

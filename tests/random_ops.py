@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 
 from random_graphs import MOST, Axes, Size, Sketch, at, elements
@@ -78,6 +79,36 @@ def roll(s: Sketch, x: Axes) -> Drawn:
     if s.chance(0.2) and over[0] != s.batch and plain:
         written = f"{at(first)} // 2"
     return {"op": "roll", "over": over, "by": written}, x
+
+
+def rfft(s: Sketch, x: Axes) -> Drawn:
+    found = [axis for axis in x if axis != s.batch and len(x[axis].text) < 16]
+    if not found or elements(x) > 300:
+        return None
+    over, parts = s.some(found, most=3), s.axis(x)
+    last = x[over[-1]]
+    n = last.n // 2 + 1
+    half = Size(f"{at(last)} // 2 + 1" if last.is_open else str(n), n)
+    fields = {"op": "rfft", "over": over[0] if len(over) == 1 else over, "parts": parts}
+    return fields, {**x, over[-1]: half, parts: Size("2", 2)}
+
+
+def irfft(s: Sketch, x: Axes) -> Drawn:
+    parts = [axis for axis, size in x.items() if axis != s.batch and size.text == "2"]
+    found = [axis for axis in x if axis != s.batch and axis not in parts[:1]]
+    halves = {axis: re.fullmatch(r"\(?(\w+)\)? // 2 \+ 1", x[axis].text) for axis in found}
+    found = [axis for axis in found if halves[axis] or not x[axis].is_open]
+    if not parts or not found:
+        return None
+    over = s.some(found, most=2)
+    n, half = x[over[-1]].n, halves[over[-1]]
+    size = Size(str(m := max(2 * n - s.one([1, 2]), 1)), m)
+    if half is not None and x[over[-1]].is_open:
+        size = s.input[half[1]]
+    fields = {"op": "irfft", "over": over[0] if len(over) == 1 else over, "parts": parts[0],
+              "size": s.size(size)}  # fmt: skip
+    rest = {axis: z for axis, z in x.items() if axis != parts[0]}
+    return fields, {**rest, over[-1]: size}
 
 
 def rename(s: Sketch, x: Axes) -> Drawn:
@@ -230,6 +261,7 @@ def _inside(s: Sketch, x: Axes, index: str, same: bool) -> Drawn:
 OF_ONE: dict[str, Callable[[Sketch, Axes], Drawn]] = {
     "apply": apply, "gate": gate, "conv1d": conv1d, "linear": linear, "mlp": mlp, "conv2d": conv2d,
     "pool": pool, "norm": norm, "dropout": dropout, "flip": flip, "roll": roll, "rename": rename,
+    "rfft": rfft, "irfft": irfft,
     "merge": merge, "split": split, "scale": scale, "to_size": to_size, "unfold": unfold,
     "pick": pick, "branch": branch, "repeat": repeat,
 }  # fmt: skip

@@ -10,8 +10,8 @@ from composer.language.library import shipped_names
 #: Between them they use every op that a shipped spec uses, and every kind of place.
 TYPICAL = (
     "bam", "bot_mhsa", "cbam", "cond_conv", "criss_cross", "dynamic_conv", "eca",
-    "focal_modulation", "ge_theta_plus", "mhsa", "outlook", "se", "se_var2", "simam", "sk",
-    "split_attention", "swin_window", "transformer_layer",
+    "focal_modulation", "ge_theta_plus", "global_filter", "mhsa", "outlook", "se", "se_var2",
+    "simam", "sk", "split_attention", "swin_window", "transformer_layer",
 )  # fmt: skip
 
 EVERY = [

@@ -132,7 +132,7 @@ def test_the_line_to_write_is_sound(row):
     """Each suggestion checks among nodes with the axes it names, but for what the text supplies."""
     in_parts = "axis: part, index" in row.line or "op: unstack" in row.line
     several = "op: unstack" in row.line or "op: chunk" in row.line
-    resized = any(f"op: {op}," in row.line for op in ("chunk", "crop", "pad", "split"))
+    resized = any(f"op: {op}," in row.line for op in ("chunk", "crop", "pad", "split", "rfft"))
     above = (
         BEFORE.get(row.line)
         or f"{{op: linear, x: input, over: c, out: {'{part: 2, c: c}' if in_parts else 'c'}}}"
@@ -153,6 +153,8 @@ def test_the_line_to_write_is_sound(row):
 
 #: What stands above a line, where that is no map.
 BEFORE = {
+    "{op: irfft, over: [h, w], parts: z, size: w}":
+        "{op: rfft, x: input, over: [h, w], parts: z}",
     "{op: fold, axes: [kh, kw], over: [h, w], like: input}":
         "{op: unfold, x: input, over: [h, w], kernel: 3, into: [kh, kw]}",
 }  # fmt: skip

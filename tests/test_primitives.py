@@ -63,6 +63,31 @@ def batch_norm(p: Weights, x: Tensor, axis: int) -> Tensor:
     return y.movedim(-1, axis)
 
 
+def turned(x: Tensor, axis: int, kept: int | None = None, sign: int = -1) -> Tensor:
+    """Return the first frequencies along an axis, by the definition of the transform."""
+    count = x.shape[axis]
+    angle = torch.outer(torch.arange(kept or count), torch.arange(count)).double() * (
+        2 * math.pi / count
+    )
+    wave = torch.polar(torch.full_like(angle, count**-0.5), sign * angle.double())
+    return torch.einsum("...n,kn->...k", x.movedim(axis, -1), wave).movedim(-1, axis)
+
+
+def real(x: Tensor, axis: int, size: int) -> Tensor:
+    """Return the values along an axis, of which x has the frequencies from zero on."""
+    kept = x.shape[axis]
+    angle = torch.outer(torch.arange(size), torch.arange(kept)).double() * (2 * math.pi / size)
+    twice = torch.tensor([1.0 if k == 0 or 2 * k == size else 2.0 for k in range(kept)]).double()
+    x = x.movedim(axis, -1)
+    y = x.real @ (twice * angle.cos()).T - x.imag @ (twice * angle.sin()).T
+    return (y / size**0.5).movedim(-1, axis)
+
+
+def pairs(x: Tensor) -> Tensor:
+    """Return the parts of complex numbers on a second axis."""
+    return torch.stack([x.real, x.imag], 1)
+
+
 def matrix(p: Weights, x: Tensor, layer: str = "probe.linear") -> Tensor:
     """Return a fully connected layer on the last axis."""
     y = torch.einsum("...i,oi->...o", x, p[f"{layer}.weight"])
@@ -933,6 +958,24 @@ ROWS = [
         lambda p, x: moved_on(moved_on(x, 3, 1), 2, -2)),
     Row("roll", "probe: {op: roll, over: [k, w], by: -w // 2}", FIVE, FIVE,
         lambda p, x: moved_on(moved_on(x, 1, -x.shape[4] // 2), 4, -x.shape[4] // 2)),
+    # ---------------------------------------------------------------------------- rfft and irfft
+    Row("rfft", "probe: {op: rfft, over: [h, w], parts: z}", MAP, "b z=2 c h w=w//2+1",
+        lambda p, x: pairs(turned(turned(x.to(torch.complex128), 2), 3, x.shape[3] // 2 + 1))),
+    Row("rfft", "probe: {op: rfft, over: [k, h], parts: z}", FIVE, "b z=2 k c h=h//2+1 w",
+        lambda p, x: pairs(turned(turned(x.to(torch.complex128), 1), 3, x.shape[3] // 2 + 1))),
+    Row("irfft", """wave: {op: rfft, over: [c, w], parts: z}
+        probe: {op: irfft, over: [c, w], parts: z, size: w}""", MAP, MAP, lambda p, x: x),
+    Row("irfft", """wave: {op: rfft, over: h, parts: z}
+        probe: {op: irfft, over: [w, h], parts: z, size: h}""", MAP, MAP,
+        lambda p, x: real(turned(
+            turned(x.to(torch.complex128), 2, x.shape[2] // 2 + 1), 3, sign=1), 2, x.shape[2])),
+    Row("complex_mul", """wave: {op: rfft, over: w, parts: z}
+        filter: {op: parameter, axes: {c: c, z: 2, w: w // 2 + 1}, init: 1}
+        probe: {op: complex_mul, of: [filter, wave], parts: z}""", MAP, "b z=2 c h w=w//2+1",
+        lambda p, x: pairs(
+            turned(x.to(torch.complex128), 3, x.shape[3] // 2 + 1)
+            * torch.complex(p["filter"][:, 0], p["filter"][:, 1])[:, None]),
+        lambda s: 2 * s["c"] * (s["w"] // 2 + 1)),
     # ------------------------------------------------------------------------------------ scale
     Row("scale", "probe: {op: scale, by: 3 ** -0.5}", FIVE, FIVE, lambda p, x: x / 3**0.5),
     Row("scale", "probe: {op: scale, by: c * 2}", MAP, MAP, lambda p, x: x * 2 * x.shape[1]),
@@ -1470,6 +1513,24 @@ WRONG = [
     ("probe: {op: roll, over: [h, w], by: [1, 2, 3]}", "wrong-number", "[1"),
     ("probe: {op: roll, over: h, by: w / 2}", "invalid-value", "w / 2"),
     ("probe: {op: roll, over: h}", "missing-field", None),
+    ("probe: {op: rfft, over: [h, q], parts: z}", "unknown-axis", "q"),
+    ("probe: {op: rfft, over: [h, h], parts: z}", "duplicate-axis", "h"),
+    ("probe: {op: rfft, over: h, parts: w}", "axis-exists", "w"),
+    ("probe: {op: rfft, over: h, parts: z, size: h}", "unknown-field", "size"),
+    ("probe: {op: rfft, over: h}", "missing-field", None),
+    ("probe: {op: irfft, over: h, parts: c}", "missing-field", None),
+    ("probe: {op: irfft, over: h, parts: q, size: h}", "unknown-axis", "q"),
+    ("probe: {op: irfft, over: h, parts: c, size: h}", "wrong-number", "c"),
+    ("""wave: {op: rfft, over: h, parts: z}
+        probe: {op: irfft, over: h, parts: z, size: h + 2}""", "size-conflict", "h + 2"),
+    ("""wave: {op: rfft, over: h, parts: z}
+        probe: {op: irfft, over: [h, z], parts: z, size: h}""", "duplicate-axis", "z"),
+    ("probe: {op: complex_mul, of: [input], parts: c}", "invalid-value", None),
+    ("probe: {op: complex_mul, of: [input, input], parts: q}", "unknown-axis", "q"),
+    ("probe: {op: complex_mul, of: [input, input], parts: c}", "wrong-number", "c"),
+    ("""wave: {op: rfft, over: h, parts: z}
+        less: {op: rfft, x: input, over: w, parts: z}
+        probe: {op: complex_mul, of: [wave, less], parts: z}""", "size-conflict", "less"),
     ("probe: {op: rename, axes: {h: w}}", "axis-exists", "w"),
     ("probe: {op: rename, axes: {q: w}}", "unknown-axis", "w"),
     ("probe: {op: rename, axes: {}}", "invalid-value", "{}"),

@@ -40,6 +40,8 @@ NODES = {
     "roll": ("{op: roll, over: [h, w], by: [2, -1]}", (1, 1)),
     "roll, beside the map": ("{op: roll, over: [h, w], by: [2, -1]}\nZ: {op: add, of: [@, A]}", (3, 2)),
     "roll, then all": ("{op: roll, over: h, by: 3}\nB: {op: pool, over: h}\nZ: {op: mul, of: [@, B]}", (None, 1)),
+    "one axis of the spectrum": ("{op: rfft, over: w, parts: z}\nB: {op: complex_mul, of: [A, A], parts: z}\nZ: {op: irfft, over: w, parts: z, size: w}", (1, None)),
+    "the spectrum": ("{op: rfft, over: [h, w], parts: z}\nB: {op: complex_mul, of: [A, A], parts: z}\nZ: {op: irfft, over: [h, w], parts: z, size: w}", (None, None)),
     "flip": ("{op: flip, over: h}\nZ: {op: conv2d, kernel: 3}", (3, 3)),
     "chunk and concat": ("{op: gate}\nP, Q: {op: chunk, axis: c}\nR: {op: conv2d, x: P, kernel: 3}\nZ: {op: concat, of: [R, Q], axis: c}", (3, 3)),
     "a part of the rows": ("{op: gate}\nP, Q: {op: chunk, axis: h}\nZ: {op: conv2d, x: Q, kernel: 3}", (3, 3)),

@@ -24,6 +24,7 @@ from composer.primitives.conv2d import Conv2d
 from composer.primitives.flip import Flip
 from composer.primitives.fold import Fold
 from composer.primitives.gate import Gate
+from composer.primitives.irfft import Irfft
 from composer.primitives.linear import Linear
 from composer.primitives.merge import Merge
 from composer.primitives.mlp import Mlp
@@ -35,6 +36,7 @@ from composer.primitives.product import Product
 from composer.primitives.rename import Rename
 from composer.primitives.resize import Resize
 from composer.primitives.reweight import Reweight
+from composer.primitives.rfft import Rfft
 from composer.primitives.roll import Roll
 from composer.primitives.split import Split
 from composer.primitives.unfold import Unfold
@@ -95,6 +97,8 @@ def _of_one(graph: Graph, op: Primitive, x: Seen, sizes: Mapping[str, int]) -> S
                 kernel, stride = _int(op.kernel, place), _int(op.stride, place)
                 x = x.slid(axis, kernel, stride, kernel // 2 if kernel % 2 else 0, 1)
             return x
+        case Rfft() | Irfft():
+            return x.mixed(op.over)
         case Conv1d():
             return x.slid(op.along, kernel := _int(op.kernel), 1, kernel // 2, 1)
         case Linear(groups=groups) if _int(groups) > 1 and x.follows(op.over):

@@ -54,6 +54,10 @@ OPS: tuple[Meaning, ...] = (
     Meaning("einsum matmul bmm mm dot tensordot baddbmm mv inner contract matrixproduct",
             "{op: product, of: [q, k], sum: d}",
             "axes of q and k are matched by name, and d is summed"),
+    Meaning("fft fft2 fftn rfft2 rfftn fourier dft", "{op: rfft, over: [h, w], parts: z}",
+            "the real and the imaginary part are along z"),
+    Meaning("ifft ifft2 ifftn irfft2 irfftn", "{op: irfft, over: [h, w], parts: z, size: w}",
+            "size is that of w before rfft"),
     Meaning("outer kron", "{op: mul, of: [q, k]}", "an axis that only one of them has is "
             "broadcast"),
     Meaning("multiply times hadamard prod", "{op: mul, of: [q, k]}",

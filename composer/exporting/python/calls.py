@@ -22,6 +22,7 @@ from composer.exporting.python.layers import no_plain_form
 from composer.kernels.attention import attention
 from composer.kernels.conv_of_each import conv_of_each
 from composer.kernels.deviation import deviation, variance
+from composer.kernels.fourier import complex_mul, irfft, rfft
 from composer.kernels.largest import largest
 from composer.kernels.mean import mean
 from composer.kernels.mean_and_max import mean_and_max
@@ -136,6 +137,27 @@ def _mean(args: Args, _kwargs: Kwargs) -> Code:
     return Code(f"{x.at(9)}.mean({shown(axes)})")
 
 
+def _rfft(args: Args, _kwargs: Kwargs) -> Code:
+    x, over = args
+    spectrum = called("torch.fft.rfftn", [x], {"dim": over, "norm": "ortho"})
+    return called("torch.view_as_real", [spectrum], {})
+
+
+def _irfft(args: Args, _kwargs: Kwargs) -> Code:
+    x, over, size = args
+    sizes = (*(Code("-1") for _ in over[:-1]), size)
+    return called("torch.fft.irfftn", [_complex(x)], {"s": sizes, "dim": over, "norm": "ortho"})
+
+
+def _complex_mul(args: Args, _kwargs: Kwargs) -> Code:
+    product = binary(_complex(args[0]), "*", _complex(args[1]), PRODUCT)
+    return called("torch.view_as_real", [product], {})
+
+
+def _complex(x: Code) -> Code:
+    return called("torch.view_as_complex", [Code(f"{x.at(9)}.contiguous()")], {})
+
+
 def _largest(args: Args, _kwargs: Kwargs) -> Code:
     x, axes = args
     return Code(f"{x.at(9)}.amax({shown(axes[0]) if len(axes) == 1 else shown(axes)})")
@@ -200,6 +222,7 @@ def _power(args: Args, _kwargs: Kwargs) -> Code:
 _OURS: dict[Any, Written] = {
     operator.getitem: _getitem, operator.neg: _negative, operator.pow: _power,
     mean: _mean, mean_and_max: _mean_and_max, largest: _largest, weighed_sum: _weighed_sum,
+    rfft: _rfft, irfft: _irfft, complex_mul: _complex_mul,
     deviation: _statistic("std"), variance: _statistic("var"),
     weighed_windows: _weighed_windows, conv_of_each: _conv_of_each, row_conv1d: _row_conv1d,
     unfold: lambda args, kwargs: called("unfold", args, kwargs),

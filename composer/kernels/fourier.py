@@ -1,0 +1,56 @@
+"""The Fourier transform of real values, with complex numbers as pairs of real ones.
+
+A pair lies along the last axis, so that torch's own complex tensors are views of it. The transform
+divides by the square root of the number of values in both directions (``norm="ortho"``).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.overrides import (
+    handle_torch_function,
+    has_torch_function_unary,
+    has_torch_function_variadic,
+)
+
+from composer.kernels.memory import is_plain
+
+_OWN = (torch.float32, torch.float64)
+
+
+def rfft(x: Tensor, over: tuple[int, ...]) -> Tensor:
+    """Return the non-negative half of the frequencies along the last axis of `over`; new axis last.
+
+    Torch transforms no bfloat16, so it is computed in float32.
+    """
+    if has_torch_function_unary(x):
+        return handle_torch_function(rfft, (x,), x, over)
+    found = torch.fft.rfftn(x if x.dtype in _OWN else x.float(), dim=over, norm="ortho")
+    return torch.view_as_real(found).to(x.dtype)
+
+
+def irfft(x: Tensor, over: tuple[int, ...], size: int) -> Tensor:
+    """Return the real values with this transform; `size` is that of the last axis of `over`."""
+    if has_torch_function_unary(x):
+        return handle_torch_function(irfft, (x,), x, over, size)
+    sizes = (*(-1 for _ in over[:-1]), size)  # the others stay
+    found: Tensor = torch.fft.irfftn(_complex(x), s=sizes, dim=over, norm="ortho")
+    return found.to(x.dtype)
+
+
+def complex_mul(x: Tensor, by: Tensor) -> Tensor:
+    """Return the product of complex numbers whose parts are along the last axis of both."""
+    if has_torch_function_variadic(x, by):
+        return handle_torch_function(complex_mul, (x, by), x, by)
+    dtype = torch.promote_types(x.dtype, by.dtype)
+    return torch.view_as_real(_complex(x) * _complex(by)).to(dtype)
+
+
+def _complex(x: Tensor) -> Tensor:
+    """Return pairs as complex numbers: a view where they lie as such, else a copy."""
+    x = x if x.dtype in _OWN else x.float()
+    steps = (x.storage_offset(), *x.stride()[:-1]) if is_plain(x) else ()
+    if steps and x.stride(-1) == 1 and not any(step % 2 for step in steps):
+        return torch.view_as_complex(x)
+    return torch.complex(*x.unbind(-1))
