@@ -17,6 +17,7 @@ from composer.kernels.largest import largest
 from composer.kernels.mean import mean
 from composer.kernels.mean_and_max import mean_and_max
 from composer.kernels.row_conv1d import RowConv1d
+from composer.kernels.squares import squares
 from composer.kernels.weighed_sum import weighed, weighed_in_place, weighed_sum
 
 FORMATS = [torch.contiguous_format, torch.channels_last]
@@ -53,6 +54,31 @@ def test_mean(all_large: None, axes: int | tuple[int, ...]) -> None:
     torch.testing.assert_close(mine, theirs)
     assert mine.untyped_storage().nbytes() == dy.untyped_storage().nbytes()  # no map
     assert type(mean(x.detach(), axes)) is Tensor
+
+
+@pytest.mark.parametrize("memory_format", FORMATS)
+@pytest.mark.parametrize("axes", [(1,), (2, 3), (0, 2), (0, 1, 2, 3), (-1, 0)])
+def test_squares(in_parts: None, axes: tuple[int, ...], memory_format: torch.memory_format) -> None:
+    x = random(2, 3, 4, 5).to(memory_format=memory_format).requires_grad_()
+    y, want = squares(x, axes), x.square().sum(axes)
+    assert type(y.grad_fn).__name__ == "_SquaresBackward"
+    dy = random(want.numel(), seed=99).view(want.shape)
+    (mine,), (theirs,) = (torch.autograd.grad(value, x, dy) for value in (y, want))
+    torch.testing.assert_close((y, mine), (want, theirs))
+    torch.testing.assert_close(squares(x.detach(), axes), want.detach())
+
+
+@pytest.mark.long
+def test_squares_have_gradients_of_every_order(all_large: None) -> None:
+    given = [values(1, (2, 3, 2, 2))[0].detach().relu().requires_grad_()]  # also where x is zero
+
+    def f(x: Tensor) -> Tensor:
+        return squares(x, (2, 3)).square()
+
+    assert torch.autograd.gradcheck(f, given, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(f, given)
+    each = torch.func.vmap(lambda one: squares(one, (1, 2)))(given[0])
+    torch.testing.assert_close(each, squares(given[0], (2, 3)))
 
 
 @pytest.mark.long

@@ -86,6 +86,12 @@ class Product(Primitive):
         """Emit the elementwise product and its sum, which the compiler fuses."""
         import operator
 
+        if str(self.of[0]) == str(self.of[1]):
+            from composer.kernels.squares import squares
+
+            have = emit.axes(self.of[0])
+            over = tuple(sorted(have.index(axis) for axis in self.sum))
+            return emit.function(squares, emit.node(self.of[0]), over)
         want = max((emit.axes(ref).names for ref in self.of), key=len)
         node = emit.function(operator.mul, *(emit.spread(ref, want) for ref in self.of))
         where = sorted(want.index(axis) for axis in self.sum)

@@ -27,6 +27,7 @@ from composer.kernels.largest import largest
 from composer.kernels.mean import mean
 from composer.kernels.mean_and_max import mean_and_max
 from composer.kernels.row_conv1d import row_conv1d
+from composer.kernels.squares import squares
 from composer.kernels.weighed_sum import weighed, weighed_in_place, weighed_sum
 from composer.kernels.weighed_windows import weighed_windows
 from composer.kernels.windows import fold, unfold
@@ -137,6 +138,12 @@ def _mean(args: Args, _kwargs: Kwargs) -> Code:
     return Code(f"{x.at(9)}.mean({shown(axes)})")
 
 
+def _squares(args: Args, _kwargs: Kwargs) -> Code:
+    x, axes = args
+    over = shown(axes[0]) if len(axes) == 1 else shown(axes)
+    return Code(f"({x.at(PRODUCT)} * {x.at(PRODUCT + 1)}).sum({over})")
+
+
 def _rfft(args: Args, _kwargs: Kwargs) -> Code:
     x, over = args
     spectrum = called("torch.fft.rfftn", [x], {"dim": over, "norm": "ortho"})
@@ -222,7 +229,7 @@ def _power(args: Args, _kwargs: Kwargs) -> Code:
 _OURS: dict[Any, Written] = {
     operator.getitem: _getitem, operator.neg: _negative, operator.pow: _power,
     mean: _mean, mean_and_max: _mean_and_max, largest: _largest, weighed_sum: _weighed_sum,
-    rfft: _rfft, irfft: _irfft, complex_mul: _complex_mul,
+    squares: _squares, rfft: _rfft, irfft: _irfft, complex_mul: _complex_mul,
     deviation: _statistic("std"), variance: _statistic("var"),
     weighed_windows: _weighed_windows, conv_of_each: _conv_of_each, row_conv1d: _row_conv1d,
     unfold: lambda args, kwargs: called("unfold", args, kwargs),
