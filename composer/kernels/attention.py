@@ -1,9 +1,9 @@
-"""softmax(s q kᵀ + bias) v where torch's fast attention does not run, which stores all weights.
+"""softmax(s q kᵀ + bias) v where torch's fast attention does not run, or is slower.
 
 With a learned bias torch also looks through all logits for queries that see no key; here the output
-tells. For values of another width than the queries', the queries are processed part by part, so
-that the weights W of a part stay in the caches. Backward they are computed again. With the gradient
-∂y,
+tells. In half precision a CPU multiplies a few weights faster than torch's fast attention does. For
+values of another width than the queries', the queries are processed part by part, so that the
+weights W of a part stay in the caches. Backward they are computed again. With the gradient ∂y,
 
     ∂v = Wᵀ ∂y
     ∂L = W ⊙ (∂y vᵀ - Σ W ⊙ ∂y vᵀ)      the sum over the keys
@@ -47,13 +47,13 @@ def attention(
     if has_torch_function_variadic(*given):
         return handle_torch_function(attention, given, q, k, v, attn_mask, scale=scale)
     factor = q.shape[-1] ** -0.5 if scale is None else scale
+    few = _are_few(q, k, *given[2:])
     if _are_plain(*given):
-        if attn_mask is None and _is_large(q, k, v):
+        if attn_mask is None and q.shape[-1] != v.shape[-1] and _is_large(q, k, v):
             return _by_parts(q, k, v, factor)
-        if attn_mask is not None and needs_gradient(attn_mask):
-            y = ((q * factor) @ k.mT).add_(attn_mask).softmax(-1) @ v
-            if not y.detach().sum().isnan():  # else a query sees no key, and torch returns 0
-                return y
+        few = attn_mask is not None and needs_gradient(attn_mask)
+    if few and (y := _stored(q, k, v, attn_mask, factor)) is not None:
+        return y
     q, k, v = map(features_last, (q, k, v))
     return functional.scaled_dot_product_attention(q, k, v, attn_mask, scale=scale)
 
@@ -66,6 +66,30 @@ def _are_plain(*tensors: Tensor) -> bool:
     if dtype not in (torch.float32, torch.float64):
         return False
     return all(t.dtype == dtype and t.is_cpu and is_plain(t) for t in tensors)
+
+
+def _are_few(q: Tensor, k: Tensor, *others: Tensor) -> bool:
+    """Return whether these are of half precision on a CPU, with few weights."""
+    if torch.compiler.is_compiling() or not (q.is_cpu and all(map(is_plain, (q, k, *others)))):
+        return False
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else q.dtype
+    few = 4 * q.shape[:-1].numel() * k.shape[-2] <= LARGE_TO_STORE
+    return few and dtype in (torch.bfloat16, torch.float16) and q.dtype != torch.float64
+
+
+def _stored(
+    q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None, scale: float
+) -> Tensor | None:
+    """Return the values by stored weights; None if a query sees no key, where torch returns 0."""
+    logits = (q * scale) @ k.mT
+    if attn_mask is None:
+        return logits.softmax(-1).to(v.dtype) @ v
+    if attn_mask.dtype == torch.bool:
+        logits = logits.masked_fill(~attn_mask, -torch.inf)
+    else:
+        logits = logits.add_(attn_mask) if attn_mask.dtype == logits.dtype else logits + attn_mask
+    y = logits.softmax(-1).to(v.dtype) @ v
+    return None if y.detach().sum().isnan() else y
 
 
 def _by_parts(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-_OWN = (torch.float32, torch.float64)
+from composer.kernels.length import OWN, length
 
 
 def variance(x: Tensor, over: Sequence[int]) -> Tensor:
@@ -22,7 +22,7 @@ def variance(x: Tensor, over: Sequence[int]) -> Tensor:
         return handle_torch_function(variance, (x,), x, over)
     if not _suits(x):
         return torch.var(x, tuple(over), correction=0)
-    return _distances(x, over).square().mean(tuple(over))
+    return _distances(x, over).square().mean(tuple(over)).to(x.dtype)
 
 
 def deviation(x: Tensor, over: Sequence[int]) -> Tensor:
@@ -31,13 +31,17 @@ def deviation(x: Tensor, over: Sequence[int]) -> Tensor:
         return handle_torch_function(deviation, (x,), x, over)
     if not _suits(x):
         return torch.std(x, tuple(over), correction=0)
-    length: Tensor = torch.linalg.vector_norm(_distances(x, over), dim=tuple(over))
-    return length / math.sqrt(math.prod(x.shape[axis] for axis in over))
+    number = math.prod(x.shape[axis] for axis in over)
+    return (length(_distances(x, over), tuple(over)) / math.sqrt(number)).to(x.dtype)
 
 
 def _suits(x: Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype in _OWN and not torch.compiler.is_compiling()
+    return (
+        x.device.type == "cpu" and x.dtype.is_floating_point and not torch.compiler.is_compiling()
+    )
 
 
 def _distances(x: Tensor, over: Sequence[int]) -> Tensor:
+    """Return the differences to the mean, at least in float32."""
+    x = x if x.dtype in OWN else x.float()
     return x - x.mean(tuple(over), keepdim=True)

@@ -29,6 +29,11 @@ def over_channels(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return ``functional.linear`` on the last axis; a view of ``[b, c, h, w]`` gives one."""
     if has_torch_function_unary(x):
         return handle_torch_function(over_channels, (x,), x, weight, bias)
+    if _is_cast(x):  # the layer of views would copy the weight for each row of a map
+        dtype = torch.get_autocast_dtype("cpu")
+        bias = None if bias is None else bias.to(dtype)
+        with torch.autocast("cpu", enabled=False):
+            return over_channels(x.to(dtype), weight.to(dtype), bias)
     multiply: Callable[..., Tensor]
     if _is_compiled_for_cpu(x):
         multiply = _compiled
@@ -91,13 +96,20 @@ def _is_compiled_for_cpu(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dim() > 2 and x.movedim(-1, 1).is_contiguous()
 
 
+def _is_cast(x: Tensor) -> bool:
+    """Return whether autocast would cast a view of maps."""
+    return (
+        torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling() and is_plain(x)
+        and x.is_cpu and x.dim() > 2 and not x.is_contiguous() and x.dtype.is_floating_point
+        and x.dtype != torch.float64
+    )  # fmt: skip
+
+
 def _suits(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     """Return whether x is a view of maps in main memory, and the others hold plain numbers."""
     if torch.compiler.is_compiling() or not (is_plain(x) and x.is_cpu and x.dim() > 2):
         return False
     if x.is_contiguous() or not x.movedim(-1, 1).is_contiguous():
-        return False
-    if torch.is_autocast_enabled("cpu"):
         return False
     others = (weight,) if bias is None else (weight, bias)
     return all(t.dtype == x.dtype and (type(t) is nn.Parameter or is_plain(t)) for t in others)

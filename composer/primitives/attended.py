@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,10 +25,7 @@ def attended(
         scale: a number, a node, or None for 1/√d.
         position: emits additional logits, from the folded queries and the scale.
     """
-    from torch.nn import functional
-
     from composer.kernels.attention import attention
-    from composer.kernels.features import features_last
 
     riding, first = parts.riding, max(len(parts.riding) - 1, 0)
     q = _spread(emit, parts, parts.q, (*riding, *parts.over, parts.along))
@@ -48,11 +44,7 @@ def attended(
         _flat(emit, folded(emit, k, first), keys + 1, 1),
         _flat(emit, _one(emit, folded(emit, v, first), len(parts.features)), keys + 1, 1),
     )
-    if bias is not None or not _have_one_width(emit, parts):
-        node = emit.function(attention, *tokens, **options)
-    else:
-        dense = (emit.function(features_last, x) for x in tokens)
-        node = emit.function(functional.scaled_dot_product_attention, *dense, **options)
+    node = emit.function(attention, *tokens, **options)
     node = unfolded(emit, node, q, first)
     if over > 1:
         sizes = sizes_of(emit, emit.node(parts.q), emit.axes(parts.q), parts.over)
@@ -64,15 +56,6 @@ def attended(
         node = emit.method("squeeze", node, -1)
     order = (*riding, *parts.over, *parts.features)
     return emit.arrange(node, order, emit.axes(emit.here).names)
-
-
-def _have_one_width(emit: Emitter, parts: Parts) -> bool:
-    """Return whether the values have as many features as the queries, as fast attention needs."""
-    values, width = emit.axes(parts.v), emit.axes(parts.q)[parts.along]
-    widths = [values[axis] for axis in parts.features]
-    if all(size.is_constant for size in (width, *widths)):
-        return math.prod(map(whole, widths)) == whole(width)
-    return widths == [width]
 
 
 def _spread(

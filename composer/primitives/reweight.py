@@ -67,12 +67,12 @@ class Reweight(Primitive):
         if self._mixes(emit.axes):
             return self._mixed(emit, own[0])
         want = (*own, *have)
-        multiply = weighed_by(emit, self.x)
-        node = emit.function(multiply, emit.spread(self.x, want), emit.spread(self.by, want))
+        x, by = emit.spread(self.x, want), emit.spread(self.by, want)
         if not self.sum:
-            return node
-        where = tuple(want.index(axis) for axis in self.sum)
-        return emit.method("sum", node, where[0] if len(where) == 1 else where)
+            return emit.function(weighed_by(emit, self.x), x, by)
+        from composer.kernels.weighed_total import weighed_total
+
+        return emit.function(weighed_total, x, by, tuple(want.index(axis) for axis in self.sum))
 
     def _mixes(self, axes: Callable[[Expr], Axes]) -> bool:
         """Whether learned values are mixed per sample, which is a matrix product."""

@@ -58,12 +58,16 @@ class Roll(Primitive):
         return down_and_across(self, ("by",))
 
     def lower(self, emit: Emitter) -> Any:
-        """Write one roll."""
+        """Write one roll; nothing where the shift is zero, for which torch copies too."""
         import torch
 
         assert self.x is not None
-        by = tuple(emit.size(number) for number in for_each(self.by, self.over, "by"))
-        where = tuple(emit.axes(self.x).index(axis) for axis in self.over)
+        each = zip(self.over, for_each(self.by, self.over, "by"), strict=True)
+        moved = {axis: by for axis, by in each if not (by.is_constant and by.value == 0)}
+        if not moved:
+            return emit.node(self.x)
+        by = tuple(map(emit.size, moved.values()))
+        where = tuple(map(emit.axes(self.x).index, moved))
         return emit.function(torch.roll, emit.node(self.x), by, where)
 
     def label(self) -> str:

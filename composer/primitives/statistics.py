@@ -76,10 +76,10 @@ class Statistics:
         if self.fn == "batch":
             return self._batch(emit, x, axes)
         if self.fn == "l2":
-            from torch.nn import functional
+            from composer.kernels.length import normalized
 
             where = tuple(sorted(map(axes.index, self.over)))
-            node = emit.function(functional.normalize, x, dim=where, eps=self.eps)
+            node = emit.function(normalized, x, where, self.eps)
             return self._scaled(emit, node, axes.names, axes)
         if self.fn == "group":
             return self._grouped(emit, x, axes, self.over[0], self.groups)

@@ -24,11 +24,13 @@ from composer.kernels.conv_of_each import conv_of_each
 from composer.kernels.deviation import deviation, variance
 from composer.kernels.fourier import complex_mul, irfft, rfft
 from composer.kernels.largest import largest
+from composer.kernels.length import length, normalized
 from composer.kernels.mean import mean
 from composer.kernels.mean_and_max import mean_and_max
 from composer.kernels.row_conv1d import row_conv1d
 from composer.kernels.squares import squares
 from composer.kernels.weighed_sum import weighed, weighed_in_place, weighed_sum
+from composer.kernels.weighed_total import weighed_total
 from composer.kernels.weighed_windows import weighed_windows
 from composer.kernels.windows import fold, unfold
 from composer.lower.grid import grid
@@ -144,6 +146,26 @@ def _squares(args: Args, _kwargs: Kwargs) -> Code:
     return Code(f"({x.at(PRODUCT)} * {x.at(PRODUCT + 1)}).sum({over})")
 
 
+def _weighed_total(args: Args, _kwargs: Kwargs) -> Code:
+    x, by, axes = args
+    over = shown(axes[0]) if len(axes) == 1 else shown(axes)
+    return Code(f"({binary(x, '*', by, PRODUCT)}).sum({over})")
+
+
+def _length(args: Args, _kwargs: Kwargs) -> Code:
+    x, axes = args
+    over = axes[0] if len(axes) == 1 else axes
+    return called("torch.linalg.vector_norm", [x], {"dim": over})
+
+
+def _normalized(args: Args, _kwargs: Kwargs) -> Code:
+    x, axes, eps = args
+    given = {"dim": axes[0] if len(axes) == 1 else axes}
+    return called(
+        "functional.normalize", [x], given if float(str(eps)) == 1e-12 else {**given, "eps": eps}
+    )
+
+
 def _rfft(args: Args, _kwargs: Kwargs) -> Code:
     x, over = args
     spectrum = called("torch.fft.rfftn", [x], {"dim": over, "norm": "ortho"})
@@ -229,7 +251,8 @@ def _power(args: Args, _kwargs: Kwargs) -> Code:
 _OURS: dict[Any, Written] = {
     operator.getitem: _getitem, operator.neg: _negative, operator.pow: _power,
     mean: _mean, mean_and_max: _mean_and_max, largest: _largest, weighed_sum: _weighed_sum,
-    squares: _squares, rfft: _rfft, irfft: _irfft, complex_mul: _complex_mul,
+    squares: _squares, weighed_total: _weighed_total, length: _length, normalized: _normalized,
+    rfft: _rfft, irfft: _irfft, complex_mul: _complex_mul,
     deviation: _statistic("std"), variance: _statistic("var"),
     weighed_windows: _weighed_windows, conv_of_each: _conv_of_each, row_conv1d: _row_conv1d,
     unfold: lambda args, kwargs: called("unfold", args, kwargs),
