@@ -270,3 +270,68 @@ def test_attention_with_a_learned_bias_is_torch_s(hidden: int) -> None:
     torch.testing.assert_close(mine, theirs, **CLOSE)
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, **CLOSE)
+
+
+@pytest.mark.parametrize("mask", ["none", "added", "seen", "hidden"])
+@pytest.mark.parametrize("how", ["autocast", "bfloat16"])
+def test_attention_in_half_precision_is_torch_s(how: str, mask: str) -> None:
+    """A query that sees no key gives 0; many weights are left to torch, which stores none."""
+    q, k, v = (numbers(2, 3, 5, 8).float() + i for i in range(3))
+    bias = numbers(5, 5).float()
+    added = {
+        "none": None, "added": bias, "seen": bias.triu() != 0, "hidden": bias.triu(1) != 0,
+    }[mask]  # fmt: skip
+    dtype = torch.float32 if how == "autocast" else torch.bfloat16
+    given = [t.to(dtype).requires_grad_() for t in (q, k, v)]
+    if how == "bfloat16" and mask == "added":
+        added = bias.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16, enabled=how == "autocast"):
+        mine = attention(*given, attn_mask=added, scale=0.2)
+    exact = [t.detach().double().requires_grad_() for t in given]
+    wanted = functional.scaled_dot_product_attention(
+        *exact, added.double() if mask == "added" else added, scale=0.2
+    )
+    assert mine.dtype == torch.bfloat16
+    assert mask != "hidden" or mine[..., -1, :].eq(0).all()
+    torch.testing.assert_close(mine.double(), wanted, rtol=0.05, atol=0.05)
+    weight = numbers(*wanted.shape)
+    found = [torch.autograd.grad((y * weight).sum(), ts)
+             for y, ts in ((mine.double(), given), (wanted, exact))]  # fmt: skip
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=0.1, atol=0.1)
+
+
+def test_few_weights_in_half_precision_are_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    q = numbers(1, 1, 6, 4).bfloat16().requires_grad_()
+    assert "Unsafe" in str(attention(q, q, q).grad_fn)  # a product of matrices
+    monkeypatch.setattr(attention_file, "LARGE_TO_STORE", 4 * 6 * 6 - 1)
+    assert "Attention" in str(attention(q, q, q).grad_fn)
+
+
+@pytest.mark.parametrize("which", INPUTS)
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_layer_of_maps_under_autocast_is_torch_s(which: str, bias: bool) -> None:
+    torch.manual_seed(0)
+    ours, theirs = Linear(6, 4, bias=bias), nn.Linear(6, 4, bias=bias)
+    theirs.load_state_dict(ours.state_dict())
+    x = INPUTS[which]().float()
+    found = []
+    for layer in (ours, theirs):
+        own = x.detach().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            y = layer(own)
+        assert y.dtype == torch.bfloat16
+        weight = numbers(*y.shape).bfloat16()
+        found.append((y, *torch.autograd.grad((y * weight).sum(), [own, *layer.parameters()])))
+    for mine, its in zip(*found, strict=True):
+        assert mine.dtype == its.dtype
+        torch.testing.assert_close(mine, its, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("over", [(1,), (1, 2), (0, 3)])
+def test_the_deviation_in_half_precision(over: tuple[int, ...]) -> None:
+    x = (5 + numbers(2, 3, 4, 5)).bfloat16()
+    for ours, theirs in ((variance, torch.var), (deviation, torch.std)):
+        mine = ours(x, over)
+        assert mine.dtype == torch.bfloat16
+        torch.testing.assert_close(mine, theirs(x.float(), over, correction=0).bfloat16())

@@ -956,6 +956,9 @@ ROWS = [
     # ---------------------------------------------------------------------------------------- roll
     Row("roll", "probe: {op: roll, over: [w, h], by: [1, -2]}", MAP, MAP,
         lambda p, x: moved_on(moved_on(x, 3, 1), 2, -2)),
+    Row("roll", "probe: {op: roll, over: [w, h], by: [0, 2]}", MAP, MAP,
+        lambda p, x: moved_on(x, 2, 2)),
+    Row("roll", "probe: {op: roll, over: [w, h], by: 0}", MAP, MAP, lambda p, x: x),
     Row("roll", "probe: {op: roll, over: [k, w], by: -w // 2}", FIVE, FIVE,
         lambda p, x: moved_on(moved_on(x, 1, -x.shape[4] // 2), 4, -x.shape[4] // 2)),
     # ---------------------------------------------------------------------------- rfft and irfft
