@@ -30,9 +30,13 @@ def length(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     if not _suits(x) or _are_last(x, axes):
         found: Tensor = torch.linalg.vector_norm(x, 2, axes)
         return found
-    total = squares(x, axes)
-    none = total == 0
-    return total.masked_fill(none, 1).sqrt().masked_fill(none, 0)
+    return root(squares(x, axes))
+
+
+def root(x: Tensor) -> Tensor:
+    """Return √x, whose gradient is 0 where x is 0."""
+    none = x == 0
+    return x.masked_fill(none, 1).sqrt().masked_fill(none, 0)
 
 
 def normalized(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:

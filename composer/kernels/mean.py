@@ -18,6 +18,9 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from composer.kernels.memory import is_large
 
+#: Dtypes whose views add as fast as maps; of others only those do that repeat a number so often.
+_VIEWS, _LONG = (torch.float32, torch.float64), 128
+
 
 def mean(x: Tensor, axes: int | tuple[int, ...]) -> Tensor:
     """Return ``x.mean(axes)``."""
@@ -53,4 +56,7 @@ class _Mean(torch.autograd.Function):
         for axis in sorted(axis % len(ctx.shape) for axis in axes):
             dy = dy.unsqueeze(axis)
             number *= ctx.shape[axis]
-        return (dy / number).expand(ctx.shape), None
+        dx = (dy / number).expand(ctx.shape)
+        if dx.dtype not in _VIEWS and number < _LONG and ctx.contiguous:
+            dx = dx.contiguous()
+        return dx, None

@@ -14,9 +14,19 @@ from composer.kernels.weighed_sum import are_large, in_order, weighed
 
 
 def weighed_total(x: Tensor, by: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """Return ``(x * by).sum(axes)``; `by` broadcasts to x."""
+    """Return ``(x * by).sum(axes)``; `by` broadcasts to x.
+
+    Autocast computes it in half precision, as it does a convolution or a product of matrices.
+    """
     if has_torch_function_variadic(x, by):
         return handle_torch_function(weighed_total, (x, by), x, by, axes)
+    if torch.is_autocast_enabled(x.device.type) and torch.float64 not in (x.dtype, by.dtype):
+        dtype = torch.get_autocast_dtype(x.device.type)
+        return _total(x.to(dtype), by.to(dtype), axes).to(dtype)
+    return _total(x, by, axes)
+
+
+def _total(x: Tensor, by: Tensor, axes: tuple[int, ...]) -> Tensor:
     if needs_gradient(x, by) or not (is_large(x) and are_large((x,), (by,))):
         return weighed(x, by).sum(axes)
     by = in_order(x, by)

@@ -34,6 +34,7 @@ class Setting:
     heap: str = "default"
     seconds: float = 0.2
     threads: int = 0  # of a rival's process; 0 is torch's own choice
+    processes: int = 1  # of each rival, one after the other
 
     @property
     def trains(self) -> bool:

@@ -2,11 +2,11 @@
 
 ``python tests/benchmarks/speed.py`` times each shipped spec at the sizes of the networks it is
 meant for. On a CPU each rival of a case has a process of its own, and they take turns, at least
-nine each; once with fresh memory for every large map, and once with memory that is kept, since
-that decides more than the code does. A ratio above 1 means that ours is faster; ours/limit says how
-many times as long it takes as reading the map twice and writing it once. At the end stands the
-table of all cases, the worst first. On two cores the cases of one mode take an hour; compiling
-takes several times that: say --quick too.
+nine each; then the same in new processes, twice. All of it once with fresh memory for every large
+map, and once with memory that is kept, since that decides more than the code does. A ratio above 1
+means that ours is faster; ours/limit says how many times as long it takes as reading the map twice
+and writing it once. At the end stands the table of all cases, the worst first. On two cores the
+cases of one mode take hours; compiling takes several times that: say --quick --processes 1 too.
 """
 
 from __future__ import annotations
@@ -64,8 +64,9 @@ def _measured(told: argparse.Namespace) -> Iterator[Row]:
         on_cpu = torch.device(told.device).type == "cpu"
         for heap in told.heaps if on_cpu and mode != "memory" else ("default",):
             setting = Setting(
-                mode, layout, told.device, dtype, heap, told.seconds, told.threads or 0
-            )
+                mode, layout, told.device, dtype, heap, told.seconds, told.threads or 0,
+                told.processes,
+            )  # fmt: skip
             yield from _rows(setting, told, batches, shapes)
 
 
@@ -116,6 +117,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--heaps", type=_some(HEAPS), default=("fresh", "kept"), metavar="H,H",
         help=f"{', '.join(HEAPS)}: what becomes of freed memory, on a CPU")  # fmt: skip
     add("--threads", type=int, metavar="N", help="of torch on the CPU; its own choice unless told")
+    add("--processes", type=int, default=3, metavar="N",
+        help="of each rival on the CPU, one after the other: 3 unless told")  # fmt: skip
     add("--seconds", type=float, default=0.2, metavar="S", help="for each rival of a case")
     add("--least", action="store_true", help="show the fastest rounds: for a busy machine")
     add("--quick", action="store_true", help="the largest and the smallest map, a batch of 8")
