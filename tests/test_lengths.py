@@ -113,3 +113,18 @@ def test_a_small_weight_is_read_in_the_order_of_the_map(order: str) -> None:
         full = found[(None,) * (4 - found.dim())]
         steps = [full.stride()[axis] for axis in axes if full.shape[axis] > 1]
         assert steps == sorted(steps, reverse=True)
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+def test_a_total_under_autocast(in_parts: None, gradients: bool) -> None:
+    """In half precision, as a convolution; of double precision as it is."""
+    x, by = random(2, 3, 4, 5).float().requires_grad_(gradients), random(3, 4, 5, seed=1).float()
+    total = torch.compile(
+        lambda x: weighed_total(x, by, (2, 3)), fullgraph=True, backend="aot_eager"
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        for found in (weighed_total(x, by, (2, 3)), total(x)):
+            assert found.dtype == torch.bfloat16
+            torch.testing.assert_close(found.float(), (x * by).sum((2, 3)), rtol=0.05, atol=0.05)
+        assert weighed_total(x.double(), by.double(), (2, 3)).dtype == torch.float64
+    assert weighed_total(x.to("meta"), by.to("meta"), (2, 3)).shape == (2, 3)

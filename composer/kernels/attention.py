@@ -58,6 +58,18 @@ def attention(
     return functional.scaled_dot_product_attention(q, k, v, attn_mask, scale=scale)
 
 
+def attention_of_few(q: Tensor, k: Tensor, v: Tensor, scale: float | None = None) -> Tensor:
+    """Return the same for fewer keys than features, as of channels, whose weights are small."""
+    if has_torch_function_variadic(q, k, v):
+        return handle_torch_function(attention_of_few, (q, k, v), q, k, v, scale=scale)
+    factor = q.shape[-1] ** -0.5 if scale is None else scale
+    return _weighed(q, k, v, factor)
+
+
+def _weighed(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    return ((q * scale) @ k.mT).softmax(-1).to(v.dtype) @ v
+
+
 def _are_plain(*tensors: Tensor) -> bool:
     """Return whether these are plain tensors of one dtype, of full precision."""
     if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
@@ -81,9 +93,9 @@ def _stored(
     q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None, scale: float
 ) -> Tensor | None:
     """Return the values by stored weights; None if a query sees no key, where torch returns 0."""
-    logits = (q * scale) @ k.mT
     if attn_mask is None:
-        return logits.softmax(-1).to(v.dtype) @ v
+        return _weighed(q, k, v, scale)
+    logits = (q * scale) @ k.mT
     if attn_mask.dtype == torch.bool:
         logits = logits.masked_fill(~attn_mask, -torch.inf)
     else:

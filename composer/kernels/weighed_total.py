@@ -20,7 +20,7 @@ def weighed_total(x: Tensor, by: Tensor, axes: tuple[int, ...]) -> Tensor:
     """
     if has_torch_function_variadic(x, by):
         return handle_torch_function(weighed_total, (x, by), x, by, axes)
-    if torch.is_autocast_enabled(x.device.type) and torch.float64 not in (x.dtype, by.dtype):
+    if _is_cast(x) and torch.float64 not in (x.dtype, by.dtype):
         dtype = torch.get_autocast_dtype(x.device.type)
         return _total(x.to(dtype), by.to(dtype), axes).to(dtype)
     return _total(x, by, axes)
@@ -40,3 +40,8 @@ def _total(x: Tensor, by: Tensor, axes: tuple[int, ...]) -> Tensor:
     if along in over:
         return torch.stack(found).sum(0)
     return torch.cat(found, along - sum(axis < along for axis in over))
+
+
+def _is_cast(x: Tensor) -> bool:
+    kind = x.device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)

@@ -17,7 +17,7 @@ from composer.errors import error
 from composer.graph.from_spec import graph_of
 from composer.graph.graph import INPUT, Settings
 from composer.graph.passes import compile_graph
-from composer.kernels.attention import attention
+from composer.kernels.attention import attention, attention_of_few
 from composer.language.expressions import constant
 from composer.lower.emitter import FxEmitter
 from composer.primitives import Spec
@@ -71,7 +71,7 @@ class AsWritten:
             emitter.finish("AsWritten")
         calls = {
             call.meta["composer"]["node"]: call
-            for target in (_ATTENTION, attention)
+            for target in (attention, attention_of_few)
             for call in emitter.fx.find_nodes(op="call_function", target=target)
         }
         attentions = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ def attended(
         scale: a number, a node, or None for 1/√d.
         position: emits additional logits, from the folded queries and the scale.
     """
-    from composer.kernels.attention import attention
+    from composer.kernels.attention import attention, attention_of_few
 
     riding, first = parts.riding, max(len(parts.riding) - 1, 0)
     q = _spread(emit, parts, parts.q, (*riding, *parts.over, parts.along))
@@ -44,7 +45,8 @@ def attended(
         _flat(emit, folded(emit, k, first), keys + 1, 1),
         _flat(emit, _one(emit, folded(emit, v, first), len(parts.features)), keys + 1, 1),
     )
-    node = emit.function(attention, *tokens, **options)
+    few = bias is None and _has_few_keys(emit, parts)
+    node = emit.function(attention_of_few if few else attention, *tokens, **options)
     node = unfolded(emit, node, q, first)
     if over > 1:
         sizes = sizes_of(emit, emit.node(parts.q), emit.axes(parts.q), parts.over)
@@ -56,6 +58,18 @@ def attended(
         node = emit.method("squeeze", node, -1)
     order = (*riding, *parts.over, *parts.features)
     return emit.arrange(node, order, emit.axes(emit.here).names)
+
+
+def _has_few_keys(emit: Emitter, parts: Parts) -> bool:
+    """Return whether there are fewer keys than features, so that the weights are small.
+
+    In attention over channels the number of keys is known, and features are the tokens.
+    """
+    keys = [emit.axes(parts.k)[axis] for axis in parts.in_keys]
+    width = emit.axes(parts.q)[parts.along]
+    if not all(size.is_constant for size in keys):
+        return False
+    return not width.is_constant or math.prod(map(whole, keys)) <= whole(width)
 
 
 def _spread(

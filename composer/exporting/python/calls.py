@@ -19,7 +19,7 @@ from composer.exporting.python.code import (
 )
 from composer.exporting.python.formula import power
 from composer.exporting.python.layers import no_plain_form
-from composer.kernels.attention import attention
+from composer.kernels.attention import attention, attention_of_few
 from composer.kernels.conv_of_each import conv_of_each
 from composer.kernels.deviation import deviation, variance
 from composer.kernels.fourier import complex_mul, irfft, rfft
@@ -55,6 +55,7 @@ _ELSEWHERE: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.relu_: torch.relu, torch.sigmoid_: torch.sigmoid, torch.tanh_: torch.tanh,
     functional.relu_: functional.relu,
     attention: functional.scaled_dot_product_attention,
+    attention_of_few: functional.scaled_dot_product_attention,
 }  # fmt: skip
 
 
