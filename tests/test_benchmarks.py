@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "tests" / "benchmarks"
 sys.path.append(str(FOLDER))
 
-from apart import measured  # noqa: E402
+from apart import ROUNDS, measured  # noqa: E402
 from cases import SHAPES, Case, cases  # noqa: E402
 from modes import Setting  # noqa: E402
 from results import Row, means  # noqa: E402
@@ -56,7 +56,7 @@ def test_depth() -> None:
     assert all(float(row[1]) > 0 for row in rows)
 
 
-BRIEF = ("--seconds", "0.001", "--threads", "1")
+BRIEF = ("--seconds", "0.001", "--threads", "1", "--processes", "2")
 
 
 def speed(*options: str) -> subprocess.CompletedProcess[str]:
@@ -83,6 +83,8 @@ def test_speed(tmp_path: Path) -> None:
         for spec, shape in (("se", [32, 8, 8]), ("mhsa", [16, 32]))
     ]
     for row in rows:
+        if row["mode"] != "memory":
+            assert row["seconds"]["ours"]["runs"] >= 2 * ROUNDS
         shown = row["bytes"] if row["mode"] == "memory" else row["seconds"]
         torch_s = ["torch"] if row["spec"] == "mhsa" else []
         assert list(shown) == ["ours", "timm", *torch_s, "plain", "limit"]
@@ -106,7 +108,7 @@ def test_speed(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_speed_compiled() -> None:
     options = ("--specs", "se,cbam_spatial", "--batches", "2", "--shapes", "32x8x8")
-    done = speed(*options, "--modes", "compiled,compiled-training")
+    done = speed(*options, "--modes", "compiled,compiled-training", "--processes", "1")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("se 2x32x8x8") >= 2
 
@@ -116,6 +118,7 @@ def test_speed_compiled() -> None:
     [
         (("--specs", "sse"), "argument --specs: 'sse' is none of se, "),
         (("--batches", "0"), "argument --batches: '0' is not numbers such as 1,8"),
+        (("--processes", "0"), "argument --processes: '0' is not a number such as 3"),
         (("--shapes", "7"), "argument --shapes: '7' is neither CxHxW nor NxC"),
         (("--modes", "cuda-graphs"), "cuda-graphs needs --device cuda"),
     ],

@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--heaps", type=_some(HEAPS), default=("fresh", "kept"), metavar="H,H",
         help=f"{', '.join(HEAPS)}: what becomes of freed memory, on a CPU")  # fmt: skip
     add("--threads", type=int, metavar="N", help="of torch on the CPU; its own choice unless told")
-    add("--processes", type=int, default=3, metavar="N",
+    add("--processes", type=_number, default=3, metavar="N",
         help="of each rival on the CPU, one after the other: 3 unless told")  # fmt: skip
     add("--seconds", type=float, default=0.2, metavar="S", help="for each rival of a case")
     add("--least", action="store_true", help="show the fastest rounds: for a busy machine")
@@ -142,6 +142,12 @@ def _numbers(text: str) -> tuple[int, ...]:
     if not all(word.isdecimal() and int(word) > 0 for word in text.split(",")):
         raise argparse.ArgumentTypeError(f"{text!r} is not numbers such as 1,8")
     return tuple(map(int, text.split(",")))
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number such as 3")
+    return int(text)
 
 
 def _shapes(text: str) -> tuple[str, ...]:
