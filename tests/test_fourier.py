@@ -57,3 +57,13 @@ def test_gradients_of_both_orders() -> None:
     assert torch.autograd.gradgradcheck(filtered, (x, by))
     each = torch.func.vmap(lambda one: filtered(one[None], by)[0])(x)
     torch.testing.assert_close(each, filtered(x, by))
+
+
+def test_it_is_compiled_as_one_graph() -> None:
+    x, by = random(2, 3, 4), random(3, 3, 2)
+
+    def filtered(x: Tensor, by: Tensor) -> Tensor:
+        return irfft(complex_mul(rfft(x, (1, 2)), by), (1, 2), 4)
+
+    compiled = torch.compile(filtered, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x, by), filtered(x, by))

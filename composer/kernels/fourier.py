@@ -50,7 +50,13 @@ def complex_mul(x: Tensor, by: Tensor) -> Tensor:
 def _complex(x: Tensor) -> Tensor:
     """Return pairs as complex numbers: a view where they lie as such, else a copy."""
     x = x if x.dtype in _OWN else x.float()
-    steps = (x.storage_offset(), *x.stride()[:-1]) if is_plain(x) else ()
-    if steps and x.stride(-1) == 1 and not any(step % 2 for step in steps):
+    if _lies_in_pairs(x):
         return torch.view_as_complex(x)
     return torch.complex(*x.unbind(-1))
+
+
+def _lies_in_pairs(x: Tensor) -> bool:
+    """Return whether torch's complex numbers may be a view; a compiler can't tell."""
+    if torch.compiler.is_compiling() or not is_plain(x) or x.stride(-1) != 1:
+        return False
+    return not any(step % 2 for step in (x.storage_offset(), *x.stride()[:-1]))
