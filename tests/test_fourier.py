@@ -67,3 +67,14 @@ def test_it_is_compiled_as_one_graph() -> None:
 
     compiled = torch.compile(filtered, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x, by), filtered(x, by))
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4), (2, 0, 3, 4)])
+def test_nothing_has_no_frequencies(shape: tuple[int, ...]) -> None:
+    x = torch.zeros(shape, requires_grad=True)
+    found = rfft(x, (-2 % x.dim(), x.dim() - 1))
+    assert found.shape == (*shape[:-1], 3, 2)
+    again = irfft(complex_mul(found, found), (-2 % x.dim(), x.dim() - 1), 4)
+    assert again.shape == shape
+    again.sum().backward()
+    assert x.grad is not None and x.grad.shape == shape

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from probe import random
@@ -9,6 +11,7 @@ from torch import Tensor, fx
 from torch.nn import functional
 
 from composer.kernels import memory
+from composer.kernels.deviation import variance
 from composer.kernels.length import length, normalized
 from composer.kernels.weighed_sum import in_order
 from composer.kernels.weighed_total import weighed_total
@@ -55,6 +58,22 @@ def test_gradients_of_both_orders() -> None:
         assert torch.autograd.gradgradcheck(function, x)
         each = torch.func.vmap(lambda one, f=function: f(one[None])[0])(x)
         torch.testing.assert_close(each, function(x))
+
+
+def test_what_is_made_of_it_may_be_changed_in_place() -> None:
+    x = random(2, 3, 4).requires_grad_()
+    y = normalized(x, (1,), 1e-12)
+    y += x
+    expected = functional.normalize(x, dim=1) + x
+    torch.testing.assert_close(gradients(y, x), gradients(expected, x))
+
+
+def test_a_trace_can_be_saved(tmp_path: Path) -> None:
+    x = random(2, 3, 4).requires_grad_()
+    traced = torch.jit.trace(lambda x: normalized(x, (1,), 1e-12) * variance(x, (0,)), x)
+    traced.save(str(tmp_path / "traced.pt"))
+    again = torch.jit.load(str(tmp_path / "traced.pt"))
+    torch.testing.assert_close(again(x), functional.normalize(x, dim=1) * x.var(0, correction=0))
 
 
 def test_what_is_not_a_number_stays_so() -> None:
@@ -127,4 +146,7 @@ def test_a_total_under_autocast(in_parts: None, gradients: bool) -> None:
             assert found.dtype == torch.bfloat16
             torch.testing.assert_close(found.float(), (x * by).sum((2, 3)), rtol=0.05, atol=0.05)
         assert weighed_total(x.double(), by.double(), (2, 3)).dtype == torch.float64
+        assert weighed_total(x.long(), by.long(), (2, 3)).dtype == torch.int64
+    with torch.autocast("cpu", torch.float16):
+        assert weighed_total(300 * x, 300 * by.abs(), (2, 3)).isfinite().all()
     assert weighed_total(x.to("meta"), by.to("meta"), (2, 3)).shape == (2, 3)

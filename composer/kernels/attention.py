@@ -1,9 +1,9 @@
 """softmax(s q kᵀ + bias) v where torch's fast attention does not run, or is slower.
 
 With a learned bias torch also looks through all logits for queries that see no key; here the output
-tells. In half precision a CPU multiplies a few weights faster than torch's fast attention does. For
-values of another width than the queries', the queries are processed part by part, so that the
-weights W of a part stay in the caches. Backward they are computed again. With the gradient ∂y,
+tells. A few keys of many features, as of channels, are weighted by plain products. For values of
+another width than the queries', the queries are processed part by part, so that the weights W of a
+part stay in the caches. Backward they are computed again. With the gradient ∂y,
 
     ∂v = Wᵀ ∂y
     ∂L = W ⊙ (∂y vᵀ - Σ W ⊙ ∂y vᵀ)      the sum over the keys
@@ -24,7 +24,8 @@ from torch.nn import functional
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from composer.kernels.features import features_last
-from composer.kernels.memory import CACHED, LARGE, is_plain, needs_gradient
+from composer.kernels.length import OWN
+from composer.kernels.memory import CACHED, LARGE, autocast_to, is_plain, needs_gradient
 
 #: From so many bytes of weights on, computing them twice takes less time than storing them.
 LARGE_TO_STORE = 16 * LARGE
@@ -46,28 +47,35 @@ def attention(
     given = (q, k, v) if attn_mask is None else (q, k, v, attn_mask)
     if has_torch_function_variadic(*given):
         return handle_torch_function(attention, given, q, k, v, attn_mask, scale=scale)
-    factor = q.shape[-1] ** -0.5 if scale is None else scale
-    few = _are_few(q, k, *given[2:])
+    factor = _default(q) if scale is None else scale
     if _are_plain(*given):
         if attn_mask is None and q.shape[-1] != v.shape[-1] and _is_large(q, k, v):
             return _by_parts(q, k, v, factor)
-        few = attn_mask is not None and needs_gradient(attn_mask)
-    if few and (y := _stored(q, k, v, attn_mask, factor)) is not None:
-        return y
+        if attn_mask is not None and needs_gradient(attn_mask):
+            y = ((q * factor) @ k.mT).add_(attn_mask).softmax(-1) @ v
+            if not y.detach().sum().isnan():  # else a query sees no key, and torch returns 0
+                return y
     q, k, v = map(features_last, (q, k, v))
     return functional.scaled_dot_product_attention(q, k, v, attn_mask, scale=scale)
 
 
 def attention_of_few(q: Tensor, k: Tensor, v: Tensor, scale: float | None = None) -> Tensor:
-    """Return the same for fewer keys than features, as of channels, whose weights are small."""
+    """Return the same for fewer keys than features, as of channels, whose weights are small.
+
+    In half precision it is torch's, which keeps the logits in full precision.
+    """
     if has_torch_function_variadic(q, k, v):
         return handle_torch_function(attention_of_few, (q, k, v), q, k, v, scale=scale)
-    factor = q.shape[-1] ** -0.5 if scale is None else scale
-    return _weighed(q, k, v, factor)
+    if q.dtype not in OWN or autocast_to(q) is not None:
+        return attention(q, k, v, scale=scale)
+    factor = _default(q) if scale is None else scale
+    return ((q * factor) @ k.mT).softmax(-1) @ v
 
 
-def _weighed(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-    return ((q * scale) @ k.mT).softmax(-1).to(v.dtype) @ v
+def _default(q: Tensor) -> float:
+    """Return 1/√features, also of none; a size that a compiler leaves open is not compared."""
+    width: int = q.shape[-1] if torch.compiler.is_compiling() else max(q.shape[-1], 1)
+    return width**-0.5  # type: ignore[no-any-return]
 
 
 def _are_plain(*tensors: Tensor) -> bool:
@@ -75,33 +83,9 @@ def _are_plain(*tensors: Tensor) -> bool:
     if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
         return False
     dtype = tensors[0].dtype
-    if dtype not in (torch.float32, torch.float64):
+    if dtype not in OWN:
         return False
     return all(t.dtype == dtype and t.is_cpu and is_plain(t) for t in tensors)
-
-
-def _are_few(q: Tensor, k: Tensor, *others: Tensor) -> bool:
-    """Return whether these are of half precision on a CPU, with few weights."""
-    if torch.compiler.is_compiling() or not (q.is_cpu and all(map(is_plain, (q, k, *others)))):
-        return False
-    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else q.dtype
-    few = 4 * q.shape[:-1].numel() * k.shape[-2] <= LARGE_TO_STORE
-    return few and dtype in (torch.bfloat16, torch.float16) and q.dtype != torch.float64
-
-
-def _stored(
-    q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None, scale: float
-) -> Tensor | None:
-    """Return the values by stored weights; None if a query sees no key, where torch returns 0."""
-    if attn_mask is None:
-        return _weighed(q, k, v, scale)
-    logits = (q * scale) @ k.mT
-    if attn_mask.dtype == torch.bool:
-        logits = logits.masked_fill(~attn_mask, -torch.inf)
-    else:
-        logits = logits.add_(attn_mask) if attn_mask.dtype == logits.dtype else logits + attn_mask
-    y = logits.softmax(-1).to(v.dtype) @ v
-    return None if y.detach().sum().isnan() else y
 
 
 def _by_parts(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:

@@ -76,10 +76,11 @@ class _Variance(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor, _: Tensor) -> Any:
-        x, mean = ctx.saved_tensors
-        factor = dy * (2 / _number(x, ctx.over))
+        given, mean = ctx.saved_tensors
+        x = given if given.dtype in OWN else given.float()
+        factor = dy * (2 / max(_number(x, ctx.over), 1))
         for axis in sorted(axis % x.dim() for axis in ctx.over):
             factor = factor.unsqueeze(axis)
         if torch.is_grad_enabled() or not is_plain(dy):  # a double or batched backward
-            return (x - x.mean(ctx.over, keepdim=True)) * factor, None
-        return torch.addcmul(-factor * mean, x.to(factor.dtype), factor).to(x.dtype), None
+            return ((x - x.mean(ctx.over, keepdim=True)) * factor).to(given.dtype), None
+        return torch.addcmul(-factor * mean, x, factor).to(given.dtype), None

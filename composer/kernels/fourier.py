@@ -26,6 +26,9 @@ def rfft(x: Tensor, over: tuple[int, ...]) -> Tensor:
     """
     if has_torch_function_unary(x):
         return handle_torch_function(rfft, (x,), x, over)
+    if _is_empty(x):
+        half = [n // 2 + 1 if axis == over[-1] else n for axis, n in enumerate(x.shape)]
+        return x.new_zeros(*half, 2) + x.sum()
     found = torch.fft.rfftn(x if x.dtype in _OWN else x.float(), dim=over, norm="ortho")
     return torch.view_as_real(found).to(x.dtype)
 
@@ -34,6 +37,9 @@ def irfft(x: Tensor, over: tuple[int, ...], size: int) -> Tensor:
     """Return the real values with this transform; `size` is that of the last axis of `over`."""
     if has_torch_function_unary(x):
         return handle_torch_function(irfft, (x,), x, over, size)
+    if _is_empty(x):
+        whole = [size if axis == over[-1] else n for axis, n in enumerate(x.shape[:-1])]
+        return x.new_zeros(whole) + x.sum()
     sizes = (*(-1 for _ in over[:-1]), size)  # the others stay
     found: Tensor = torch.fft.irfftn(_complex(x), s=sizes, dim=over, norm="ortho")
     return found.to(x.dtype)
@@ -43,8 +49,15 @@ def complex_mul(x: Tensor, by: Tensor) -> Tensor:
     """Return the product of complex numbers whose parts are along the last axis of both."""
     if has_torch_function_variadic(x, by):
         return handle_torch_function(complex_mul, (x, by), x, by)
+    if _is_empty(x) or _is_empty(by):
+        return x * by
     dtype = torch.promote_types(x.dtype, by.dtype)
     return torch.view_as_real(_complex(x) * _complex(by)).to(dtype)
+
+
+def _is_empty(x: Tensor) -> bool:
+    """Return whether there are no values, which torch's transforms and views refuse."""
+    return not torch.compiler.is_compiling() and x.numel() == 0
 
 
 def _complex(x: Tensor) -> Tensor:

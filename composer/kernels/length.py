@@ -79,14 +79,14 @@ class _Normalized(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         x, ctx.axes, ctx.eps = inputs
         ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(x, *output)
+        ctx.save_for_backward(x, output[1])  # not the other, which may be changed in place
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor, _: Tensor) -> Any:
-        x, y, r = ctx.saved_tensors
+        x, r = ctx.saved_tensors
         short = r <= ctx.eps
         if torch.is_grad_enabled() or not is_plain(dy):  # a double or batched backward
             r = torch.linalg.vector_norm(x, 2, ctx.axes, keepdim=True).clamp_min(ctx.eps)
-            y = x / r
+        y = x / r
         along = (dy * y).sum(ctx.axes, keepdim=True).masked_fill(short, 0)
         return torch.addcmul(dy, y, along, value=-1) / r, None, None

@@ -78,7 +78,8 @@ class _OverChannels(torch.autograd.Function):
 
 
 def _of_weight(dy: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    if torch.is_grad_enabled() or not is_plain(dy):  # a double or batched backward
+    exact = weight.dtype in (torch.float32, torch.float64)  # else a sum is rounded each time
+    if torch.is_grad_enabled() or not is_plain(dy) or not exact:
         return (dy @ x.mT).sum(0)
     dweight = torch.zeros_like(weight)
     for dy_, x_ in zip(dy, x, strict=True):

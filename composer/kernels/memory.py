@@ -33,9 +33,9 @@ def is_plain(x: Tensor) -> bool:
     """Return whether x holds plain numbers and nothing else.
 
     Wrappers of other tensors (of `torch.func`, of a trace, fake ones) do not, nor do dual tensors
-    with a tangent.
+    with a tangent. While TorchScript traces, none does, since it can't save a function of ours.
     """
-    if type(x) is not Tensor:
+    if type(x) is not Tensor or torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
         return False
     try:
         x.data_ptr()
@@ -43,6 +43,14 @@ def is_plain(x: Tensor) -> bool:
         return False
     tangent = forward_ad.unpack_dual(x).tangent  # type: ignore[no-untyped-call]
     return tangent is None
+
+
+def autocast_to(x: Tensor) -> torch.dtype | None:
+    """Return the dtype that autocast computes in on x's device; None without it."""
+    kind = x.device.type
+    if not (torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)):
+        return None
+    return torch.get_autocast_dtype(kind)
 
 
 def needs_gradient(*tensors: Tensor) -> bool:

@@ -30,8 +30,6 @@ def squares(x: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 
 class _Squares(torch.autograd.Function):
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(x: Tensor, axes: tuple[int, ...]) -> Tensor:
         return _in_parts(x, axes)
@@ -40,13 +38,6 @@ class _Squares(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], _output: Tensor) -> None:
         x, ctx.axes = inputs
         ctx.save_for_backward(x)
-        ctx.save_for_forward(x)
-
-    @staticmethod
-    def jvp(ctx: Any, dx: Tensor, *_: None) -> Tensor:
-        (x,) = ctx.saved_tensors
-        found: Tensor = (2 * x * dx).sum(ctx.axes)
-        return found
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:

@@ -9,20 +9,21 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from composer.kernels.memory import in_cache, is_large, needs_gradient
+from composer.kernels.memory import autocast_to, in_cache, is_large, needs_gradient
 from composer.kernels.weighed_sum import are_large, in_order, weighed
 
 
 def weighed_total(x: Tensor, by: Tensor, axes: tuple[int, ...]) -> Tensor:
     """Return ``(x * by).sum(axes)``; `by` broadcasts to x.
 
-    Autocast computes it in half precision, as it does a convolution or a product of matrices.
+    Autocast to bfloat16 computes it in that, as it does a convolution or a product of matrices; in
+    float16 the products could overflow.
     """
     if has_torch_function_variadic(x, by):
         return handle_torch_function(weighed_total, (x, by), x, by, axes)
-    if _is_cast(x) and torch.float64 not in (x.dtype, by.dtype):
-        dtype = torch.get_autocast_dtype(x.device.type)
-        return _total(x.to(dtype), by.to(dtype), axes).to(dtype)
+    in_half = autocast_to(x) == torch.bfloat16
+    if in_half and {x.dtype, by.dtype} <= {torch.float32, torch.bfloat16}:
+        return _total(x.bfloat16(), by.bfloat16(), axes).bfloat16()
     return _total(x, by, axes)
 
 
@@ -40,8 +41,3 @@ def _total(x: Tensor, by: Tensor, axes: tuple[int, ...]) -> Tensor:
     if along in over:
         return torch.stack(found).sum(0)
     return torch.cat(found, along - sum(axis < along for axis in over))
-
-
-def _is_cast(x: Tensor) -> bool:
-    kind = x.device.type
-    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
