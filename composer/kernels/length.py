@@ -3,8 +3,8 @@
     r  = √Σ x²,      y  = x / max(r, ε)
     ∂x = (∂y - y Σ ∂y ⊙ y) / max(r, ε)      the sum over the axes; without it where r < ε
 
-On the CPU torch takes seven times as long for a length over axes that are not the last in memory,
-and in the gradient of the quotient writes four maps.
+On the CPU torch takes seven times as long for a length over axes that are not the last in memory.
+In the gradient of a length it writes two maps, in that of the quotient four; here one or two.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def length(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     """Return √Σx², whose gradient is 0 where all x are 0."""
     if has_torch_function_unary(x):
         return handle_torch_function(length, (x,), x, axes)
-    if not _suits(x) or _are_last(x, axes):
+    if not _suits(x) or (_are_last(x, axes) and not needs_gradient(x)):
         found: Tensor = torch.linalg.vector_norm(x, 2, axes)
         return found
     return root(squares(x, axes))

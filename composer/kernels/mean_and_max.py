@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from composer.kernels.largest import largest
-from composer.kernels.memory import in_cache, is_large, is_plain
+from composer.kernels.memory import exceeds_caches, in_cache, is_large, is_plain
 
 
 def mean_and_max(x: Tensor, axes: tuple[int, ...], at: int, mean_first: bool) -> Tensor:
@@ -38,7 +38,7 @@ def mean_and_max(x: Tensor, axes: tuple[int, ...], at: int, mean_first: bool) ->
 
 
 def _pooled(x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    if not is_large(x):
+    if not exceeds_caches(x):
         return x.mean(axes), largest(x, axes)
     axis, length = in_cache(x)
     if length >= x.shape[axis] or axis in _positive(x, axes):

@@ -29,6 +29,11 @@ def is_large(x: Tensor) -> bool:
     return x.numel() * x.element_size() >= LARGE and x.is_cpu and is_plain(x)
 
 
+def exceeds_caches(x: Tensor) -> bool:
+    """Return whether a large x is read from memory again if all of it is read twice."""
+    return is_large(x) and x.numel() * x.element_size() >= 8 * LARGE
+
+
 def is_plain(x: Tensor) -> bool:
     """Return whether x holds plain numbers and nothing else.
 
