@@ -24,8 +24,8 @@ from torch.nn import functional
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from composer.kernels.features import features_last
-from composer.kernels.length import OWN
-from composer.kernels.memory import CACHED, LARGE, autocast_to, is_plain, needs_gradient
+from composer.kernels.memory import CACHED, LARGE, is_plain, needs_gradient
+from composer.kernels.precision import FULL, autocast_to
 
 #: From so many bytes of weights on, computing them twice takes less time than storing them.
 LARGE_TO_STORE = 16 * LARGE
@@ -66,7 +66,7 @@ def attention_of_few(q: Tensor, k: Tensor, v: Tensor, scale: float | None = None
     """
     if has_torch_function_variadic(q, k, v):
         return handle_torch_function(attention_of_few, (q, k, v), q, k, v, scale=scale)
-    if q.dtype not in OWN or autocast_to(q) is not None:
+    if q.dtype not in FULL or autocast_to(q) is not None:
         return attention(q, k, v, scale=scale)
     factor = _default(q) if scale is None else scale
     return ((q * factor) @ k.mT).softmax(-1) @ v
@@ -83,7 +83,7 @@ def _are_plain(*tensors: Tensor) -> bool:
     if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
         return False
     dtype = tensors[0].dtype
-    if dtype not in OWN:
+    if dtype not in FULL:
         return False
     return all(t.dtype == dtype and t.is_cpu and is_plain(t) for t in tensors)
 

@@ -17,9 +17,11 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-from composer.kernels.length import OWN, root
+from composer.kernels.length import root
 from composer.kernels.memory import is_plain, needs_gradient
+from composer.kernels.precision import in_full
 from composer.kernels.squares import squares
+from composer.kernels.unreduced import unreduced
 
 
 def variance(x: Tensor, over: Sequence[int]) -> Tensor:
@@ -54,7 +56,7 @@ def _variance(x: Tensor, over: tuple[int, ...]) -> Tensor:
 
 
 def _with_mean(x: Tensor, over: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    x = x if x.dtype in OWN else x.float()
+    x = in_full(x)
     mean = x.mean(over, keepdim=True)
     return squares(x - mean, over) / _number(x, over), mean
 
@@ -77,10 +79,8 @@ class _Variance(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor, _: Tensor) -> Any:
         given, mean = ctx.saved_tensors
-        x = given if given.dtype in OWN else given.float()
-        factor = dy * (2 / max(_number(x, ctx.over), 1))
-        for axis in sorted(axis % x.dim() for axis in ctx.over):
-            factor = factor.unsqueeze(axis)
+        x = in_full(given)
+        factor = unreduced(dy * (2 / max(_number(x, ctx.over), 1)), ctx.over, x.dim())
         if torch.is_grad_enabled() or not is_plain(dy):  # a double or batched backward
             return ((x - x.mean(ctx.over, keepdim=True)) * factor).to(given.dtype), None
         return torch.addcmul(-factor * mean, x, factor).to(given.dtype), None

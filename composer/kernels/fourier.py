@@ -15,8 +15,7 @@ from torch.overrides import (
 )
 
 from composer.kernels.memory import is_plain
-
-_OWN = (torch.float32, torch.float64)
+from composer.kernels.precision import in_full
 
 
 def rfft(x: Tensor, over: tuple[int, ...]) -> Tensor:
@@ -29,7 +28,7 @@ def rfft(x: Tensor, over: tuple[int, ...]) -> Tensor:
     if _is_empty(x):
         half = [n // 2 + 1 if axis == over[-1] else n for axis, n in enumerate(x.shape)]
         return x.new_zeros(*half, 2) + x.sum()
-    found = torch.fft.rfftn(x if x.dtype in _OWN else x.float(), dim=over, norm="ortho")
+    found = torch.fft.rfftn(in_full(x), dim=over, norm="ortho")
     return torch.view_as_real(found).to(x.dtype)
 
 
@@ -62,7 +61,7 @@ def _is_empty(x: Tensor) -> bool:
 
 def _complex(x: Tensor) -> Tensor:
     """Return pairs as complex numbers: a view where they lie as such, else a copy."""
-    x = x if x.dtype in _OWN else x.float()
+    x = in_full(x)
     if _lies_in_pairs(x):
         return torch.view_as_complex(x)
     return torch.complex(*x.unbind(-1))

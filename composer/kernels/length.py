@@ -17,10 +17,9 @@ from torch.nn import functional
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from composer.kernels.memory import is_plain, needs_gradient
+from composer.kernels.precision import FULL
 from composer.kernels.squares import squares
-
-#: The dtypes that need no other for a sum.
-OWN = (torch.float32, torch.float64)
+from composer.kernels.unreduced import unreduced
 
 
 def length(x: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -52,7 +51,7 @@ def normalized(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
 
 
 def _suits(x: Tensor) -> bool:
-    own = x.device.type == "cpu" and x.dtype in OWN
+    own = x.device.type == "cpu" and x.dtype in FULL
     return own and not torch.compiler.is_compiling() and is_plain(x)
 
 
@@ -63,10 +62,7 @@ def _are_last(x: Tensor, axes: tuple[int, ...]) -> bool:
 
 
 def _divisor(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
-    r = length(x, axes)
-    for axis in sorted(axis % x.dim() for axis in axes):
-        r = r.unsqueeze(axis)
-    return r.clamp_min(eps)
+    return unreduced(length(x, axes), axes, x.dim()).clamp_min(eps)
 
 
 class _Normalized(torch.autograd.Function):

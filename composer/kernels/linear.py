@@ -23,6 +23,7 @@ from torch.nn import functional
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from composer.kernels.memory import is_plain, needs_gradient
+from composer.kernels.precision import FULL
 
 
 def over_channels(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -78,7 +79,7 @@ class _OverChannels(torch.autograd.Function):
 
 
 def _of_weight(dy: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    exact = weight.dtype in (torch.float32, torch.float64)  # else a sum is rounded each time
+    exact = weight.dtype in FULL  # else a sum is rounded each time
     if torch.is_grad_enabled() or not is_plain(dy) or not exact:
         return (dy @ x.mT).sum(0)
     dweight = torch.zeros_like(weight)

@@ -10,6 +10,7 @@ other readers. A view with strides of zero is added just as well; that pays off 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -17,9 +18,11 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from composer.kernels.memory import is_large
+from composer.kernels.precision import FULL
+from composer.kernels.unreduced import unreduced
 
-#: Dtypes whose views add as fast as maps; of others only those do that repeat a number so often.
-_VIEWS, _LONG = (torch.float32, torch.float64), 128
+#: In half precision a view adds as fast as a map only if it repeats each number so often.
+_LONG = 128
 
 
 def mean(x: Tensor, axes: int | tuple[int, ...]) -> Tensor:
@@ -50,13 +53,10 @@ class _Mean(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         axes = (ctx.axes,) if isinstance(ctx.axes, int) else ctx.axes
-        number = 1
         if ctx.contiguous:
             dy = dy.contiguous()  # else it would be added against the order of x
-        for axis in sorted(axis % len(ctx.shape) for axis in axes):
-            dy = dy.unsqueeze(axis)
-            number *= ctx.shape[axis]
-        dx = (dy / number).expand(ctx.shape)
-        if dx.dtype not in _VIEWS and number < _LONG and ctx.contiguous:
+        number = math.prod(ctx.shape[axis] for axis in axes)
+        dx = (unreduced(dy, axes, len(ctx.shape)) / number).expand(ctx.shape)
+        if dx.dtype not in FULL and number < _LONG and ctx.contiguous:
             dx = dx.contiguous()
         return dx, None

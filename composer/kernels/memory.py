@@ -50,14 +50,6 @@ def is_plain(x: Tensor) -> bool:
     return tangent is None
 
 
-def autocast_to(x: Tensor) -> torch.dtype | None:
-    """Return the dtype that autocast computes in on x's device; None without it."""
-    kind = x.device.type
-    if not (torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)):
-        return None
-    return torch.get_autocast_dtype(kind)
-
-
 def needs_gradient(*tensors: Tensor) -> bool:
     """Return whether a gradient of one of these may be asked for."""
     return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from composer.kernels.memory import in_cache, is_large, needs_gradient
+from composer.kernels.unreduced import unreduced
 
 
 def squares(x: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -42,10 +43,7 @@ class _Squares(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (x,) = ctx.saved_tensors
-        twice = 2 * dy
-        for axis in sorted(axis % x.dim() for axis in ctx.axes):
-            twice = twice.unsqueeze(axis)
-        return x * twice, None
+        return x * unreduced(2 * dy, ctx.axes, x.dim()), None
 
 
 def _in_parts(x: Tensor, axes: tuple[int, ...]) -> Tensor:

@@ -79,6 +79,14 @@ def in_order(x: Tensor, by: Tensor) -> Tensor:
     return full.permute(order).contiguous().permute([order.index(axis) for axis in range(x.dim())])
 
 
+def split_along(by: Tensor, x: Tensor, axis: int, length: int) -> tuple[Sequence[Tensor], bool]:
+    """Return the weight of each part of x along an axis, and whether all parts share it."""
+    full = by.reshape(*(1 for _ in range(x.dim() - by.dim())), *by.shape)
+    if full.shape[axis] == 1:
+        return [full] * -(-x.shape[axis] // length), True
+    return torch.split(full, length, axis), False
+
+
 def are_large(values: Sequence[Tensor], weights: Sequence[Tensor]) -> bool:
     """Return whether the values are large, and agree in dtype and device with their weights."""
     x = values[0]
@@ -139,9 +147,7 @@ def _gradients(
     if not wants_by:
         return torch.mul(dy, by, out=dx), None
     axis, length = in_cache(dx)
-    full = by.reshape(*(1 for _ in range(x.dim() - by.dim())), *by.shape)
-    shared = full.shape[axis] == 1
-    weights = [full] * -(-x.shape[axis] // length) if shared else torch.split(full, length, axis)
+    weights, shared = split_along(by, x, axis, length)
     maps = (torch.split(whole, length, axis) for whole in (dx, dy, x))
     found = []
     for dx_, dy_, x_, by_ in zip(*maps, weights, strict=True):

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from composer.kernels.memory import autocast_to, in_cache, is_large, needs_gradient
-from composer.kernels.weighed_sum import are_large, in_order, weighed
+from composer.kernels.memory import in_cache, is_large, needs_gradient
+from composer.kernels.precision import autocast_to
+from composer.kernels.weighed_sum import are_large, in_order, split_along, weighed
 
 
 def weighed_total(x: Tensor, by: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -33,10 +34,8 @@ def _total(x: Tensor, by: Tensor, axes: tuple[int, ...]) -> Tensor:
     by = in_order(x, by)
     along, length = in_cache(x)
     over = [axis % x.dim() for axis in axes]
-    full = by.reshape(*(1 for _ in range(x.dim() - by.dim())), *by.shape)
     parts = torch.split(x, length, along)
-    shared = full.shape[along] == 1
-    weights = [full] * len(parts) if shared else torch.split(full, length, along)
+    weights, _ = split_along(by, x, along, length)
     found = [(part * own).sum(axes) for part, own in zip(parts, weights, strict=True)]
     if along in over:
         return torch.stack(found).sum(0)

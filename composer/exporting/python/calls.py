@@ -128,9 +128,14 @@ def _getitem(args: Args, _kwargs: Kwargs) -> Code:
     return Code(f"{x.at(9)}[{inside}]")
 
 
+def _over(axes: Sequence[Any]) -> Code:
+    """Return the axes of a reduction: a single one without its tuple."""
+    return Code(shown(axes[0] if len(axes) == 1 else axes))
+
+
 def _mean_and_max(args: Args, _kwargs: Kwargs) -> Code:
     x, axes, at, mean_first = args
-    over = shown(axes[0]) if len(axes) == 1 else shown(axes)
+    over = _over(axes)
     both = [f"{x.at(9)}.mean({over})", f"{x.at(9)}.amax({over})"]
     pooled = both if str(mean_first) == "True" else both[::-1]
     return Code(f"torch.stack(({', '.join(pooled)}), {at})")
@@ -143,25 +148,24 @@ def _mean(args: Args, _kwargs: Kwargs) -> Code:
 
 def _squares(args: Args, _kwargs: Kwargs) -> Code:
     x, axes = args
-    over = shown(axes[0]) if len(axes) == 1 else shown(axes)
+    over = _over(axes)
     return Code(f"({x.at(PRODUCT)} * {x.at(PRODUCT + 1)}).sum({over})")
 
 
 def _weighed_total(args: Args, _kwargs: Kwargs) -> Code:
     x, by, axes = args
-    over = shown(axes[0]) if len(axes) == 1 else shown(axes)
+    over = _over(axes)
     return Code(f"({binary(x, '*', by, PRODUCT)}).sum({over})")
 
 
 def _length(args: Args, _kwargs: Kwargs) -> Code:
     x, axes = args
-    over = axes[0] if len(axes) == 1 else axes
-    return called("torch.linalg.vector_norm", [x], {"dim": over})
+    return called("torch.linalg.vector_norm", [x], {"dim": _over(axes)})
 
 
 def _normalized(args: Args, _kwargs: Kwargs) -> Code:
     x, axes, eps = args
-    given = {"dim": axes[0] if len(axes) == 1 else axes}
+    given = {"dim": _over(axes)}
     return called(
         "functional.normalize", [x], given if float(str(eps)) == 1e-12 else {**given, "eps": eps}
     )
@@ -190,7 +194,7 @@ def _complex(x: Code) -> Code:
 
 def _largest(args: Args, _kwargs: Kwargs) -> Code:
     x, axes = args
-    return Code(f"{x.at(9)}.amax({shown(axes[0]) if len(axes) == 1 else shown(axes)})")
+    return Code(f"{x.at(9)}.amax({_over(axes)})")
 
 
 def _weighed_sum(args: Args, _kwargs: Kwargs) -> Code:
@@ -221,7 +225,7 @@ def _conv_of_each(args: Args, _kwargs: Kwargs) -> Code:
 def _statistic(name: str) -> Written:
     def written(args: Args, _kwargs: Kwargs) -> Code:
         x, axes = args
-        over = shown(axes[0]) if len(axes) == 1 else shown(axes)
+        over = _over(axes)
         return Code(f"{x.at(9)}.{name}({over}, correction=0)")
 
     return written
